@@ -1,0 +1,260 @@
+"""The configuration tree: strict, flat where it can be, every default of METHOD.md in one place.
+
+A recipe is TOML; a dotted override (`align.beta_dpo=3000`) replaces one leaf; `-` and `_` are the
+same in a key. An unknown key is an error that names the nearest known one. The resolved tree is
+written to `config.json` in the run directory, and its leaves decide what may change on resume.
+"""
+
+import difflib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dualipo.errors import ConfigError
+
+
+class Group(BaseModel):
+    """A table of the recipe. Immutable; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Optimizer(Group):
+    """AdamW with warm-up and clipping (METHOD.md 4.5)."""
+
+    learning_rate: float = Field(gt=0)
+    max_train_steps: int = Field(ge=0)
+    train_batch_size: int = Field(8, ge=1)
+    gradient_accumulation_steps: int = Field(1, ge=1)
+    lr_scheduler: Literal["constant", "linear", "cosine"] = "constant"
+    lr_warmup_steps: int = Field(0, ge=0)
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.95
+    adam_weight_decay: float = 0.0
+    adam_epsilon: float = 1e-8
+    max_grad_norm: float = Field(1.0, gt=0)
+    mixed_precision: Literal["no", "bf16"] = "no"
+    checkpointing_steps: int = Field(50, ge=1)
+    checkpoints_total_limit: int = Field(2, ge=1)
+
+
+class Prompts(Group):
+    """Where captions come from: the embedded world's grammar, or a text file with one a line."""
+
+    source: Literal["world", "file"] = "world"
+    path: str | None = None
+    num_prompts: int = Field(48, ge=1, description="fresh prompts a round")
+    num_monitor_prompts: int = Field(24, ge=1, description="what triggers may read")
+    num_test_prompts: int = Field(64, ge=0, description="what only people read; 0 for none")
+
+
+class Generator(Group):
+    """The text-to-video model and how it samples. Shapes are pixels and frames."""
+
+    pretrained_model_name_or_path: str = "embedded"
+    torch_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    num_candidates: int = Field(8, ge=2)
+    num_inference_steps: int = Field(12, ge=1)
+    guidance_scale: float = 3.0
+    num_frames: int = 9
+    height: int = 32
+    width: int = 32
+    fps: int = 8
+    max_sequence_length: int = 32
+    sample_batch_size: int = Field(32, ge=1, description="clips a forward pass")
+
+
+class Align(Optimizer):
+    """Diffusion-DPO on the round's preferences (METHOD.md 4.2, 4.4)."""
+
+    learning_rate: float = Field(3e-5, gt=0)
+    max_train_steps: int = Field(80, ge=0)
+    train_batch_size: int = Field(16, ge=1, description="pairs a step")
+    lr_warmup_steps: int = 8
+    loss_type: Literal["dpo"] = "dpo"
+    beta_dpo: float = Field(500.0, gt=0, description="the 0.5 convention")
+    preference_weight: float = Field(1.0, ge=0, description="0: the NLL terms alone (a control)")
+    winner_nll_ratio: float = Field(0.05, ge=0, description="gradient norm against the DPO term")
+    real_nll_ratio: float = Field(0.1, ge=0)
+    real_batch_size: int = Field(16, ge=1)
+    num_real_clips: int = Field(512, ge=1)
+    ratio_every: int = Field(10, ge=1, description="steps between two gradient-norm measurements")
+    num_slots: int = Field(8, ge=1, description="fixed (noise level, noise) draws a pair")
+    flow_shift: float = Field(3.0, gt=0)
+
+
+class Critic(Group):
+    """The judge: a VILA folder; votes and what is kept (METHOD.md 3.1, 3.4)."""
+
+    pretrained_model_name_or_path: str = "embedded"
+    backend: Literal["vila"] = "vila"
+    torch_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    mixed_precision: Literal["no", "bf16"] = "no"
+    max_frames: int = Field(16, ge=1)
+    short_video: Literal["use_all", "repeat", "error"] = "use_all"
+    num_votes: int = Field(8, ge=2, description="pairwise paths a dimension, half of them swapped")
+    num_score_paths: int = Field(2, ge=1, description="pointwise paths a dimension")
+    temperature: float = Field(0.8, gt=0)
+    max_new_tokens: int = Field(96, ge=8)
+    judge_batch_size: int = Field(64, ge=1, description="paths decoded at once")
+    keep_vote_share: float = Field(0.75, gt=0.5, le=1.0)
+    max_reasks: int = Field(2, ge=0)
+    max_abstain_rate: float = Field(0.3, gt=0, le=1, description="above it the stage stops")
+    dimension_slack: float = Field(0.1, ge=0)
+    margin_percentile: float = Field(20.0, ge=0, lt=100)
+
+
+class SeedLabels(Group):
+    """The human seed: imported, or asked of the world's simulated annotators."""
+
+    source: Literal["world", "file"] = "world"
+    path: str | None = None
+    num_pairs: int = Field(240, ge=0)
+    num_points: int = Field(240, ge=0)
+    holdout_share: float = Field(0.2, gt=0, lt=1)
+    num_prompts: int = Field(60, ge=1)
+    min_per_verdict: int = Field(4, ge=1, description="below it the warm start is refused")
+
+
+class CriticTraining(Optimizer):
+    """Supervised fine-tuning on reasoning traces (METHOD.md 3.3)."""
+
+    learning_rate: float = Field(3e-4, gt=0)
+    max_train_steps: int = Field(150, ge=0)
+    train_batch_size: int = Field(32, ge=1)
+    lr_warmup_steps: int = 10
+    lr_scheduler: Literal["constant", "linear", "cosine"] = "linear"
+
+
+class CriticPreference(CriticTraining):
+    """DPO over reasoning paths: the second half of the warm start, and the base of SRPO."""
+
+    learning_rate: float = Field(2e-5, gt=0)
+    max_train_steps: int = Field(30, ge=0)
+    beta_critic: float = Field(0.1, gt=0)
+    num_paths: int = Field(8, ge=2)
+
+
+class Srpo(CriticPreference):
+    """Self-refinement on the critic's most certain judgements (METHOD.md 3.2)."""
+
+    pce: Literal["gaussian", "sigmoid", "monte_carlo"] = "gaussian"
+    pce_threshold: float = Field(0.5, ge=0, le=1)
+    pce_tau: float = Field(1.0, gt=0)
+    pce_filter: bool = Field(True, description="ablation: False keeps every path")
+    srpo_weight: bool = Field(True, description="ablation: False gives every kept path weight 1")
+    seed_anchor_share: float = Field(0.25, ge=0, lt=1)
+    unanimous: Literal["skip", "hint"] = "hint"
+
+
+class Refresh(Group):
+    """When a critic is stale, and when to stop (METHOD.md 5)."""
+
+    update_critic: bool = Field(True, description="ablation: False never refreshes")
+    force_rounds: tuple[int, ...] = Field((), description="rounds that refresh whatever is seen")
+    max_audit_drop: float = 0.03
+    max_evaluation_drop: float = 0.3
+    min_vote_share: float = 0.7
+    max_implicit_accuracy: float = 0.95
+    stop_win_rate: float = 0.52
+    stop_gain: float = 0.1
+    stop_early: bool = Field(False, description="obey the stopping rule instead of reporting it")
+    max_holdout_drop: float = Field(0.0, ge=0, description="a larger fall reverts the refresh")
+    srpo: Srpo = Srpo()
+
+
+class Monitor(Group):
+    """What a round is measured by: fresh audit labels, win rate, and people's test scores."""
+
+    num_audit_labels: int = Field(48, ge=0)
+    num_gallery_prompts: int = Field(6, ge=0)
+
+
+class Config(Group):
+    """One experiment."""
+
+    output_dir: str = "runs/dualipo"
+    seed: int = 0
+    rounds: int = Field(3, ge=0)
+    static: bool = Field(False, description="ablation: one round's data for all steps")
+    verdicts: Literal["critic", "coin_flip"] = Field("critic", description="coin_flip: a control")
+    prompts: Prompts = Prompts()
+    generator: Generator = Generator()
+    seed_labels: SeedLabels = SeedLabels()
+    critic: Critic = Critic()
+    warm_start_sft: CriticTraining = CriticTraining()
+    warm_start_dpo: CriticPreference = CriticPreference()
+    align: Align = Align()
+    refresh: Refresh = Refresh()
+    monitor: Monitor = Monitor()
+
+
+# A resumed run may change these and nothing else (fault 47).
+MAY_CHANGE = ("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds")
+
+
+def load(recipe: Path, overrides: list[str] | None = None) -> Config:
+    """Read a TOML recipe, apply dotted overrides, and check every key and value."""
+    try:
+        tree = tomllib.loads(recipe.read_text())
+    except FileNotFoundError as missing:
+        raise ConfigError(f"{recipe}: no such recipe. See `ls recipes/`.") from missing
+    except tomllib.TOMLDecodeError as broken:
+        raise ConfigError(f"{recipe}: not TOML ({broken}). Mend that line.") from broken
+    tree = _snake(tree)
+    for override in overrides or []:
+        _apply(tree, override)
+    return resolve(tree, subject=str(recipe))
+
+
+def resolve(tree: dict[str, Any], *, subject: str) -> Config:
+    """Check a tree of plain values; `subject` is named in the errors."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as invalid:
+        raise ConfigError("\n".join(_explain(error, subject) for error in invalid.errors())) from None
+
+
+def leaves(config: Group, prefix: str = "") -> dict[str, Any]:
+    """Flatten to `{"align.beta_dpo": 500.0, ...}` in declaration order."""
+    flat: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, Group):
+            flat |= leaves(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _snake(tree: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key.replace("-", "_"): _snake(value) if isinstance(value, dict) else value
+        for key, value in tree.items()
+    }
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"{override}: an override has the form group.key=value.")
+    *groups, leaf = key.replace("-", "_").split(".")
+    for group in groups:
+        tree = tree.setdefault(group, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{override}: `{group}` is a value, not a group. Drop what follows it.")
+    try:
+        tree[leaf] = json.loads(text)
+    except json.JSONDecodeError:
+        tree[leaf] = text
+
+
+def _explain(error: Any, subject: str) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"{subject}: {where}: {error['msg']} (got {error['input']!r})."
+    near = difflib.get_close_matches(where, leaves(Config()), n=1, cutoff=0.0)
+    return f"{subject}: unknown key `{where}`. Did you mean `{near[0]}`?"

@@ -1,0 +1,116 @@
+"""The records that flow between stages, and the words the field uses for them.
+
+Every record is a frozen dataclass of plain values, so that it goes unchanged into the ledger
+(SQLite), a parquet table or JSON. Formats that users know from other projects are produced from
+these by `preferences/`; nothing else defines a second spelling.
+
+Source: METHOD.md section 2 (dimensions, label formats) and the native record of FORMATS.md.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+SCHEMA_VERSION = 1
+
+Dimension = Literal["consistency", "faithfulness", "motion"]
+DIMENSIONS: tuple[Dimension, ...] = ("consistency", "faithfulness", "motion")
+
+Verdict = Literal["a", "b", "tie", "abstain"]
+Grade = Literal["good", "normal", "bad"]
+GRADES: tuple[Grade, ...] = ("good", "normal", "bad")
+Source = Literal["human", "simulated", "critic"]
+Order = Literal["ab", "ba"]
+
+# LiFT's map from grade to score (METHOD.md 3.4).
+GRADE_SCORES: dict[Grade, float] = {"good": 0.9, "normal": 0.2, "bad": 0.05}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A caption to make clips for. `multiplicity` counts the duplicates folded into it."""
+
+    prompt_id: str
+    caption: str
+    multiplicity: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One sampled clip of a prompt: `clip` is its sha256, `draw` counts resamples (fault 19)."""
+
+    candidate_id: str
+    prompt_id: str
+    caption: str
+    index: int
+    draw: int
+    seed: int
+    clip: str
+    generator_version: str
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One reasoning path's outcome.
+
+    `item` names what was judged (a candidate's id, or `winner:loser` ids), `outcome` is a verdict
+    in terms of the item's own A and B (already swapped back when `order` is "ba") or a grade, and
+    "abstain" where the path could not be read. `log_prob` is the sum over the path's tokens.
+    """
+
+    item: str
+    dimension: Dimension
+    order: Order
+    draw: int
+    outcome: Verdict | Grade
+    log_prob: float
+    reasoning: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A pairwise preference about two clips of one caption (native record of FORMATS.md)."""
+
+    pair_id: str
+    prompt_id: str
+    prompt: str
+    video_a: str
+    video_b: str
+    dimension: Dimension | Literal["overall"]
+    verdict: Verdict
+    source: Source
+    annotator_or_critic_version: str
+    rationale: str = ""
+    reason_a: str = ""
+    reason_b: str = ""
+    grade_a: Grade | None = None
+    grade_b: Grade | None = None
+    certainty: float = 1.0
+    votes_a: int = 0
+    votes_b: int = 0
+    votes_tie: int = 0
+    votes_abstain: int = 0
+    order: Order = "ab"
+    round: int = -1
+    counter: int = 0
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A pointwise label: one clip, one dimension, Good / Normal / Bad, with its written reason."""
+
+    point_id: str
+    prompt_id: str
+    prompt: str
+    video: str
+    dimension: Dimension
+    grade: Grade
+    source: Source
+    annotator_or_critic_version: str
+    rationale: str = ""
+    certainty: float = 1.0
+    round: int = -1
+    counter: int = 0
+    schema_version: int = SCHEMA_VERSION

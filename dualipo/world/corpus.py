@@ -1,0 +1,54 @@
+"""The world's clips with captions: clean real ones, and a web corpus as noisy as the web is.
+
+Both are pure functions of a seed; nothing is stored. In the web corpus a quarter of the captions
+are wrong in one attribute and half of the clips have a defect, so a generator pretrained on it
+learns the faults with the rest.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dualipo.seeds import derive
+from dualipo.world.captions import speak
+from dualipo.world.clips import render
+from dualipo.world.scenes import Defect, Scene, alter, draw_defect, draw_scene
+
+WRONG_CAPTION_SHARE = 0.25
+DEFECT_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedClip:
+    """A clip with its caption and its ground truth. `frames_FHW3` is uint8."""
+
+    frames_FHW3: np.ndarray
+    caption: str
+    shown: Scene
+    defect: Defect | None
+    caption_is_wrong: bool
+
+
+def real_clip(seed: int, *, num_frames: int = 9) -> CaptionedClip:
+    """A clean clip with a true caption."""
+    rng = np.random.default_rng(derive("real", seed))
+    scene = draw_scene(rng)
+    frames_FHW3 = render(scene, rng, num_frames=num_frames)
+    return CaptionedClip(frames_FHW3, speak(scene, rng), scene, None, False)
+
+
+def web_clip(seed: int, *, num_frames: int = 9) -> CaptionedClip:
+    """A clip as the web has it: a defect in half of them, a wrong caption in a quarter."""
+    rng = np.random.default_rng(derive("web", seed))
+    scene = draw_scene(rng)
+    defect = draw_defect(rng, scene) if rng.random() < DEFECT_SHARE else None
+    wrong = bool(rng.random() < WRONG_CAPTION_SHARE)
+    frames_FHW3 = render(scene, rng, num_frames=num_frames, defect=defect)
+    caption = speak(alter(rng, scene) if wrong else scene, rng)
+    return CaptionedClip(frames_FHW3, caption, scene, defect, wrong)
+
+
+def caption(seed: int) -> str:
+    """A caption alone, for prompt lists."""
+    rng = np.random.default_rng(derive("caption", seed))
+    return speak(draw_scene(rng), rng)

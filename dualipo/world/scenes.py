@@ -1,0 +1,186 @@
+"""What a clip of the embedded world shows, in words and in numbers, before any pixel.
+
+A `Scene` is the exact ground truth of a clip: one thing or two, their motion, the background.
+A `Defect` is one way in which video models fail (METHOD.md says why they matter; FAULTS.md does
+not: these are faults of the content, not of the program).
+
+Left out on purpose: occlusion, perspective, texture. Scenes are drawn by `clips`, spoken by
+`captions`, measured by `oracle`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+Colour = Literal["red", "green", "blue", "yellow", "cyan", "magenta"]
+Shape = Literal["circle", "square", "triangle"]
+Size = Literal["small", "big"]
+Background = Literal["black", "gray", "white"]
+MotionKind = Literal["move", "rest", "bounce"]
+Direction = Literal["left", "right", "up", "down"]
+Speed = Literal["slow", "fast"]
+Relation = Literal["left of", "right of", "above", "below"]
+DefectKind = Literal["morph", "recolour", "jitter", "freeze", "flicker", "pulse", "vanish", "smear"]
+
+COLOURS: dict[Colour, tuple[int, int, int]] = {
+    "red": (220, 40, 40),
+    "green": (40, 190, 60),
+    "blue": (50, 80, 230),
+    "yellow": (240, 215, 40),
+    "cyan": (40, 210, 220),
+    "magenta": (215, 60, 210),
+}
+BACKGROUNDS: dict[Background, tuple[int, int, int]] = {
+    "black": (12, 12, 12),
+    "gray": (120, 120, 120),
+    "white": (245, 245, 245),
+}
+SHAPES: tuple[Shape, ...] = ("circle", "square", "triangle")
+SIZES: dict[Size, float] = {"small": 4.2, "big": 6.6}  # radius in pixels of a 32-pixel frame
+DIRECTIONS: dict[Direction, tuple[int, int]] = {
+    "left": (-1, 0),
+    "right": (1, 0),
+    "up": (0, -1),
+    "down": (0, 1),
+}
+RELATIONS: dict[Relation, tuple[int, int]] = {
+    "left of": (-1, 0),
+    "right of": (1, 0),
+    "above": (0, -1),
+    "below": (0, 1),
+}
+# Pixels travelled over the whole clip, whatever its number of frames.
+TRAVEL: dict[Speed, tuple[float, float]] = {"slow": (5.5, 7.5), "fast": (13.0, 16.0)}
+BOUNCE_TRAVEL = (9.0, 12.0)
+
+# The corpus has the first seven; "smear" is how a generator fails, and only the critic is shown it.
+CORPUS_DEFECTS: tuple[DefectKind, ...] = (
+    "morph", "recolour", "jitter", "freeze", "flicker", "pulse", "vanish",
+)  # fmt: skip
+DEFECTS: tuple[DefectKind, ...] = (*CORPUS_DEFECTS, "smear")
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One object of a scene."""
+
+    colour: Colour
+    shape: Shape
+    size: Size
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """How the things move. `direction` is None at rest; a bounce has an axis and no speed."""
+
+    kind: MotionKind
+    direction: Direction | None = None
+    speed: Speed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a clip shows. With two things, the first stands in `relation` to the second."""
+
+    things: tuple[Thing, ...]
+    motion: Motion
+    background: Background
+    relation: Relation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """A fault of the content: what happens, to which thing, from which share of the clip on.
+
+    `target` names the new shape or colour of a morph or recolour.
+    """
+
+    kind: DefectKind
+    thing: int = 0
+    start: float = 0.5
+    target: str | None = None
+
+
+def _pick(rng: np.random.Generator, choices: object) -> object:
+    options = list(choices)  # type: ignore[call-overload]
+    return options[int(rng.integers(len(options)))]
+
+
+def draw_scene(rng: np.random.Generator, *, two_share: float = 0.25) -> Scene:
+    """Draw a scene; `two_share` of them hold two things."""
+    if rng.random() < two_share:
+        return _draw_pair_scene(rng)
+    thing = Thing(_pick(rng, COLOURS), _pick(rng, SHAPES), _pick(rng, SIZES))  # type: ignore[arg-type]
+    return Scene((thing,), draw_motion(rng), _pick(rng, BACKGROUNDS))  # type: ignore[arg-type]
+
+
+def draw_motion(rng: np.random.Generator) -> Motion:
+    """Draw a motion of a single thing: 60 % move, 15 % rest, 25 % bounce."""
+    kind = rng.random()
+    if kind < 0.6:
+        return Motion("move", _pick(rng, DIRECTIONS), _pick(rng, TRAVEL))  # type: ignore[arg-type]
+    if kind < 0.75:
+        return Motion("rest")
+    return Motion("bounce", _pick(rng, ("left", "up")))  # type: ignore[arg-type]
+
+
+def _draw_pair_scene(rng: np.random.Generator) -> Scene:
+    first: Colour = _pick(rng, COLOURS)  # type: ignore[assignment]
+    second: Colour = _pick(rng, [colour for colour in COLOURS if colour != first])  # type: ignore[assignment]
+    things = tuple(Thing(colour, _pick(rng, SHAPES), "small") for colour in (first, second))  # type: ignore[arg-type]
+    relation: Relation = _pick(rng, RELATIONS)  # type: ignore[assignment]
+    across = ("up", "down") if RELATIONS[relation][0] else ("left", "right")
+    still = rng.random() < 0.3
+    motion = Motion("rest") if still else Motion("move", _pick(rng, across), _pick(rng, TRAVEL))  # type: ignore[arg-type]
+    return Scene(things, motion, _pick(rng, BACKGROUNDS), relation)  # type: ignore[arg-type]
+
+
+def draw_defect(
+    rng: np.random.Generator, scene: Scene, *, kinds: tuple[DefectKind, ...] = CORPUS_DEFECTS
+) -> Defect:
+    """Draw a defect that is visible in this scene (a thing at rest cannot freeze)."""
+    visible = [k for k in kinds if not (k == "freeze" and scene.motion.kind == "rest")]
+    kind: DefectKind = _pick(rng, visible)  # type: ignore[assignment]
+    index = int(rng.integers(len(scene.things)))
+    thing = scene.things[index]
+    target: str | None = None
+    if kind == "morph":
+        target = _pick(rng, [s for s in SHAPES if s != thing.shape])  # type: ignore[assignment]
+    if kind == "recolour":
+        taken = {each.colour for each in scene.things}
+        target = _pick(rng, [c for c in COLOURS if c not in taken])  # type: ignore[assignment]
+    return Defect(kind, index, float(rng.uniform(0.25, 0.65)), target)
+
+
+def alter(rng: np.random.Generator, scene: Scene) -> Scene:
+    """Return the scene with exactly one attribute changed (what a wrong caption says)."""
+    thing = scene.things[0]
+    attributes = ["colour", "shape", "background", "motion", "relation" if scene.relation else "size"]
+    attribute = _pick(rng, attributes)
+    if attribute == "background":
+        return replace(scene, background=_other(rng, BACKGROUNDS, scene.background))
+    if attribute == "relation":
+        return replace(scene, relation=_other(rng, RELATIONS, scene.relation))
+    if attribute == "motion":
+        return replace(scene, motion=_other_motion(rng, scene))
+    if attribute == "colour":
+        taken = {each.colour for each in scene.things}
+        colour = _pick(rng, [c for c in COLOURS if c not in taken])
+        changed = replace(thing, colour=colour)  # type: ignore[arg-type]
+    elif attribute == "shape":
+        changed = replace(thing, shape=_other(rng, SHAPES, thing.shape))
+    else:
+        changed = replace(thing, size=_other(rng, SIZES, thing.size))
+    return replace(scene, things=(changed, *scene.things[1:]))
+
+
+def _other(rng: np.random.Generator, choices: object, present: object) -> object:
+    return _pick(rng, [choice for choice in choices if choice != present])  # type: ignore[attr-defined]
+
+
+def _other_motion(rng: np.random.Generator, scene: Scene) -> Motion:
+    while True:
+        motion = draw_motion(rng) if not scene.relation else _draw_pair_scene(rng).motion
+        if motion != scene.motion:
+            return motion
