@@ -1,0 +1,238 @@
+"""The one inner loop: accumulate, clip, check, step, checkpoint, resume.
+
+It serves generator alignment, the critic's warm start, SRPO and pretraining; what differs is the
+objective that it is handed. Step `n` is a pure function of the weights, the seed and `batches(n)`:
+torch is reseeded for every step and the schedule has no state, so a killed and resumed run gives
+the weights of an uninterrupted one bit for bit (FAULTS.md 6). The finite check stands before the
+optimizer step (fault 25). Leaves out several ranks and fault 26 (halving after out-of-memory).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from dualipo import interrupt, seeds
+from dualipo.config import Optimizer
+from dualipo.errors import CheckpointError, StageError
+from dualipo.store import checkpoint
+from dualipo.training import optim
+
+Metrics = dict[str, float]
+
+
+class Objective(Protocol):
+    """What is minimised. It holds its model; the loop holds the optimizer."""
+
+    def prepare(self, global_batch: Any) -> Any:
+        """What the whole batch decides before it is split: constants, never part of the graph."""
+        ...
+
+    def loss(self, micro_batch: Any, prepared: Any) -> tuple[Tensor, Metrics]:
+        """The mean loss over the micro batch's items, and what to log."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What must survive a restart, as plain values."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Put back what `state` returned."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The trained weights stand in the model; `ema` holds the averaged trainable parameters."""
+
+    num_steps: int
+    metrics: Metrics
+    ema: dict[str, Tensor] | None
+
+
+@dataclass
+class _Progress:
+    """All that changes while training, hence all that a checkpoint holds."""
+
+    model: nn.Module
+    optimizer: torch.optim.AdamW
+    objective: Objective
+    ema: dict[str, Tensor] | None
+    seed: int
+    step: int = 0
+
+
+def train(
+    model: nn.Module,
+    objective: Objective,
+    *,
+    batches: Callable[[int], Any],
+    settings: Optimizer,
+    checkpoint_folder: Path,
+    seed: int,
+    on_step: Callable[[int, Metrics], None] | None = None,
+    split: Callable[[Any, int], list[Any]] | None = None,
+    ema_decay: float | None = None,
+) -> TrainResult:
+    """Train what requires a gradient for `max_train_steps`, going on from the last checkpoint."""
+    ema = None if ema_decay is None else _copies(optim.trainable(model))
+    progress = _Progress(model, optim.build(model, settings), objective, ema, seed)
+    _restore(progress, checkpoint_folder)
+    was_training, metrics = model.training, Metrics()
+    model.train()
+    while progress.step < settings.max_train_steps:
+        torch.manual_seed(seeds.derive(seed, "step", progress.step))
+        metrics = _step(progress, batches(progress.step), settings, split or split_batch)
+        if ema is not None and ema_decay is not None:
+            _average(ema, optim.trainable(model), ema_decay)
+        progress.step += 1
+        if on_step is not None:
+            on_step(progress.step - 1, metrics)
+        _save_if_due(progress, checkpoint_folder, settings)
+    model.train(was_training)
+    return TrainResult(progress.step, metrics, ema)
+
+
+def split_batch(batch: dict[str, Any], num_micro_batches: int) -> list[dict[str, Any]]:
+    """Split a dict of tensors and lists on their first axis; the last part may be smaller."""
+    num_items = batch_size(batch)
+    width = math.ceil(num_items / num_micro_batches)
+    return [
+        {name: values[start : start + width] for name, values in batch.items()}
+        for start in range(0, num_items, width)
+    ]
+
+
+def batch_size(batch: Any) -> int:
+    """How many items a batch holds: the first axis of a dict's first entry, else its length."""
+    return len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
+
+
+def _step(
+    progress: _Progress,
+    batch: Any,
+    settings: Optimizer,
+    split: Callable[[Any, int], list[Any]],
+) -> Metrics:
+    """One optimizer step; the weights stay untouched where loss or gradient is not finite."""
+    weights = list(optim.trainable(progress.model).values())
+    rate = optim.learning_rate(progress.step, settings)
+    metrics = _accumulate(progress, batch, settings, split)
+    norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
+    metrics |= {"grad_norm": float(norm), "learning_rate": rate}
+    _require_finite(metrics, progress.step, batch)
+    for group in progress.optimizer.param_groups:
+        group["lr"] = rate
+    progress.optimizer.step()
+    progress.optimizer.zero_grad(set_to_none=True)
+    return metrics
+
+
+def _accumulate(
+    progress: _Progress,
+    batch: Any,
+    settings: Optimizer,
+    split: Callable[[Any, int], list[Any]],
+) -> Metrics:
+    """Sum the micro batches' gradients, weighted by size: the gradient of the batch's mean."""
+    device = next(iter(optim.trainable(progress.model).values())).device.type
+    autocast = torch.autocast(device, torch.bfloat16, settings.mixed_precision == "bf16")
+    with autocast:
+        prepared = progress.objective.prepare(batch)
+    progress.optimizer.zero_grad(set_to_none=True)
+    metrics = Metrics()
+    for micro_batch in split(batch, settings.gradient_accumulation_steps):
+        share = batch_size(micro_batch) / batch_size(batch)
+        with autocast:
+            loss, logged = progress.objective.loss(micro_batch, prepared)
+        (loss * share).backward()
+        for name, value in {"loss": float(loss.detach()), **logged}.items():
+            metrics[name] = metrics.get(name, 0.0) + share * value
+    return metrics
+
+
+def _require_finite(metrics: Metrics, step: int, batch: Any) -> None:
+    broken = [name for name in ("loss", "grad_norm") if not math.isfinite(metrics[name])]
+    if broken:
+        ids = list(batch["ids"]) if isinstance(batch, dict) and "ids" in batch else "unnamed"
+        raise StageError(
+            f"training step {step}: {', '.join(broken)} not finite; batch: {ids}. The weights are "
+            "those before this step. Lower learning_rate, or leave these items out."
+        )
+
+
+def _save_if_due(progress: _Progress, folder: Path, settings: Optimizer) -> None:
+    """Save at every `checkpointing_steps`, at the end, and before an interrupt (fault 10)."""
+    done = progress.step == settings.max_train_steps
+    due = done or progress.step % settings.checkpointing_steps == 0
+    if due:
+        _save(progress, folder, settings)
+    try:
+        interrupt.check()
+    except interrupt.Interrupted:
+        if not due:
+            _save(progress, folder, settings)
+        raise
+
+
+def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
+    named = {
+        "model": _trained(progress.model),
+        "optimizer": optim.state_tensors(progress.optimizer, progress.model),
+        "ema": progress.ema or {},
+    }
+    checkpoint.save(
+        folder,
+        step=progress.step,
+        tensors={f"{part}.{name}": t for part, some in named.items() for name, t in some.items()},
+        state={"seed": progress.seed, "objective": progress.objective.state()},
+        total_limit=settings.checkpoints_total_limit,
+    )
+
+
+def _restore(progress: _Progress, folder: Path) -> None:
+    found = checkpoint.load_latest(folder)
+    if found is None:
+        return
+    here, there = _trained(progress.model), _part(found.tensors, "model")
+    ema = _part(found.tensors, "ema")
+    if found.state["seed"] != progress.seed or here.keys() != there.keys():
+        raise CheckpointError(
+            f"{folder}: its checkpoint is of another run (seed {found.state['seed']}, "
+            f"{len(there)} tensors; here {progress.seed}, {len(here)}). Train in another folder."
+        )
+    for name, tensor in here.items():
+        tensor.data.copy_(there[name])
+    optim.load_state_tensors(
+        progress.optimizer, model=progress.model, tensors=_part(found.tensors, "optimizer")
+    )
+    for name, average in (progress.ema or {}).items():
+        average.copy_(ema[name])
+    progress.objective.load_state(found.state["objective"])
+    progress.step = found.step
+
+
+def _trained(model: nn.Module) -> dict[str, Tensor]:
+    """What training changes: the trainable parameters, and buffers that the model saves."""
+    saved = model.state_dict().keys()
+    buffers = {name: buffer for name, buffer in model.named_buffers() if name in saved}
+    return {**{name: weight.data for name, weight in optim.trainable(model).items()}, **buffers}
+
+
+def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    prefix = part + "."
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _copies(weights: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in weights.items()}
+
+
+@torch.no_grad()
+def _average(ema: dict[str, Tensor], weights: dict[str, nn.Parameter], decay: float) -> None:
+    for name, weight in weights.items():
+        ema[name].lerp_(weight, 1.0 - decay)

@@ -1,0 +1,153 @@
+"""The inner loop: exact resume, accumulation that does not matter, and a stop before a bad step."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dualipo import interrupt
+from dualipo.config import Optimizer
+from dualipo.errors import CheckpointError, StageError
+from dualipo.training.loop import Metrics, train
+
+
+class Regression:
+    """A model with dropout, so that resume is exact only if each step is reseeded."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        self.num_prepared = 0
+
+    def prepare(self, global_batch: dict[str, Any]) -> Tensor:
+        self.num_prepared += 1
+        return global_batch["x"].mean()
+
+    def loss(self, micro_batch: dict[str, Any], prepared: Tensor) -> tuple[Tensor, Metrics]:
+        error = self.model(micro_batch["x"] - prepared).sum(-1) - micro_batch["y"]
+        return error.pow(2).mean(), {"error": float(error.detach().abs().mean())}
+
+    def state(self) -> dict[str, Any]:
+        return {"num_prepared": self.num_prepared}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.num_prepared = state["num_prepared"]
+
+
+def batches(step: int) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(step)
+    x = torch.randn(6, 4, generator=generator)
+    return {"x": x, "y": x.sum(-1), "ids": [f"{step}-{k}" for k in range(6)]}
+
+
+def run(objective: Regression, folder: Path, **overrides: Any) -> Any:
+    on_step = overrides.pop("on_step", None)
+    settings = Optimizer(
+        **{
+            "learning_rate": 1e-2,
+            "max_train_steps": 9,
+            "checkpointing_steps": 3,
+            "lr_scheduler": "cosine",
+            "lr_warmup_steps": 2,
+            **overrides,
+        }
+    )
+    return train(
+        objective.model, objective, batches=batches, settings=settings, seed=7,
+        checkpoint_folder=folder, on_step=on_step, ema_decay=0.9,
+    )  # fmt: skip
+
+
+def weights(objective: Regression) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in objective.model.state_dict().items()}
+
+
+def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("killed_at", [1, 3, 7])
+def test_fault_6_killed_and_resumed_run_gives_bit_equal_weights(
+    tmp_path: Path, killed_at: int
+) -> None:
+    clean = Regression()
+    expected = run(clean, tmp_path / "clean")
+
+    def kill(step: int, metrics: Metrics) -> None:
+        if step == killed_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Regression(), tmp_path / "killed", on_step=kill)
+    resumed = Regression()
+    result = run(resumed, tmp_path / "killed")
+    assert equal(weights(resumed), weights(clean))
+    assert equal(result.ema, expected.ema) and not equal(result.ema, weights(clean))
+    assert resumed.num_prepared == clean.num_prepared == 9
+    again = Regression()
+    assert run(again, tmp_path / "killed").num_steps == 9
+    assert equal(weights(again), weights(clean))
+
+
+def test_accumulation_gives_the_global_batch_s_gradient(tmp_path: Path) -> None:
+    logged: dict[int, list[Metrics]] = {}
+    for parts in (1, 4):  # micro batches of 2, 2, 2 and of 6
+        objective = Regression()
+        objective.model[1].p = 0.0
+        logged[parts] = []
+        run(
+            objective, tmp_path / str(parts), gradient_accumulation_steps=parts,
+            on_step=lambda _, metrics, parts=parts: logged[parts].append(metrics),
+        )  # fmt: skip
+    for whole, split in zip(logged[1], logged[4], strict=True):
+        assert whole == pytest.approx(split, rel=1e-4)
+
+
+def test_fault_25_stops_before_the_step_and_names_it(tmp_path: Path) -> None:
+    objective = Regression()
+    before: list[dict[str, Tensor]] = []
+    with pytest.raises(StageError, match=r"step 1.*'1-0'.*learning_rate"):
+        run(
+            objective, tmp_path, learning_rate=1e20, lr_warmup_steps=0,
+            on_step=lambda step, metrics: before.append(weights(objective)),
+        )  # fmt: skip
+    assert equal(weights(objective), before[-1])
+
+
+def test_another_run_s_checkpoint_is_refused(tmp_path: Path) -> None:
+    run(Regression(), tmp_path)
+    other = Regression()
+    other.model.append(nn.Linear(1, 1))
+    with pytest.raises(CheckpointError, match="another folder"):
+        run(other, tmp_path)
+
+
+def test_frozen_parameters_stay(tmp_path: Path) -> None:
+    objective = Regression()
+    objective.model[0].requires_grad_(False)
+    before = weights(objective)
+    run(objective, tmp_path)
+    after = weights(objective)
+    assert torch.equal(before["0.weight"], after["0.weight"])
+    assert not torch.equal(before["2.weight"], after["2.weight"])
+
+
+def test_fault_10_sigterm_saves_and_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean, interrupted = Regression(), Regression()
+    run(clean, tmp_path / "clean")
+
+    def terminate() -> None:
+        if interrupted.num_prepared == 4:
+            raise interrupt.Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(interrupt, "check", terminate)
+    with pytest.raises(interrupt.Interrupted):
+        run(interrupted, tmp_path / "killed")
+    monkeypatch.undo()
+    steps: list[int] = []
+    resumed = Regression()
+    run(resumed, tmp_path / "killed", on_step=lambda step, _: steps.append(step))
+    assert steps[0] == 4 and equal(weights(resumed), weights(clean))
