@@ -1,0 +1,205 @@
+"""Publish a file or folder so that nobody ever sees it half-written (FAULTS.md, principles).
+
+The order is: write a temporary beside the target, fsync it, rename, fsync the folder; the ledger's
+row comes after (`store/ledger.py`). A failure leaves the previous state as it was and becomes a
+`StorageError` that names the path, the bytes and the remedy (fault 15, 16).
+
+Left out: locking. Two writers of one path both succeed, and the later rename is the one seen.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import xxhash
+
+from dualipo import failpoints
+from dualipo.errors import DataError, StorageError
+
+Result = TypeVar("Result")
+
+TEMPORARY_PREFIX = ".tmp-"
+NUM_RETRIES = 3
+
+_FREE_SPACE = "Free that much and repeat the command: it resumes where it stopped."
+_REMEDIES = {
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EFBIG: "Raise the limit on file sizes (`ulimit -f`) and repeat the command.",
+    errno.EROFS: "Choose a folder on a writable disk with output_dir.",
+    errno.EACCES: "Grant write permission, or choose another folder with output_dir.",
+    errno.EPERM: "Grant write permission, or choose another folder with output_dir.",
+    errno.EIO: f"It failed {NUM_RETRIES + 1} times: check the disk, then repeat the command.",
+}
+
+
+@contextmanager
+def publish(path: Path, *, name: str | None = None, num_bytes: int | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it becomes `path` when the block ends well.
+
+    `name` labels the failpoints and defaults to the file's name; `num_bytes` is what the file will
+    take, for the error when the disk is full.
+    """
+    with storage_errors(path, num_bytes=num_bytes):
+        make_folder(path.parent)
+        temporary = _temporary(path)
+        try:
+            yield temporary
+            _sync(temporary)
+            _rename(temporary, path, name or path.name)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def publish_folder(
+    path: Path, *, name: str | None = None, num_bytes: int | None = None
+) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; it becomes `path`, all files at once.
+
+    A folder already at `path` is replaced. POSIX has no atomic exchange of folders, so a crash at
+    that instant leaves neither: its unit of work is then not committed, and is redone.
+    """
+    with storage_errors(path, num_bytes=num_bytes):
+        make_folder(path.parent)
+        temporary = _temporary(path)
+        try:
+            temporary.mkdir()
+            yield temporary
+            for inner in [*sorted(temporary.rglob("*")), temporary]:
+                _sync(inner)
+            if path.exists():
+                remove_folder(path)
+            _rename(temporary, path, name or path.name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_bytes(path: Path, content: bytes, *, name: str | None = None) -> None:
+    """Publish `content`; an input/output error makes the whole file be written again."""
+
+    def write() -> None:
+        make_folder(path.parent)
+        temporary = _temporary(path)
+        try:
+            temporary.write_bytes(content)
+            _sync(temporary)
+            _rename(temporary, path, name or path.name)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    with storage_errors(path, num_bytes=len(content)):
+        retry(write)
+
+
+def write_text(path: Path, text: str, *, name: str | None = None) -> None:
+    """Publish `text` as UTF-8."""
+    write_bytes(path, text.encode(), name=name)
+
+
+def write_json(path: Path, value: Any, *, name: str | None = None) -> None:
+    """Publish `value` as canonical JSON: sorted keys, two spaces, a final newline, no NaN."""
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n", name=name)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a missing or torn file is a DataError that names it (fault 11)."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file. Repeat the command that writes it.") from None
+    except ValueError as broken:
+        raise DataError(f"{path}: not JSON ({broken}). Delete it and repeat the command.") from None
+
+
+def make_folder(path: Path) -> None:
+    """Create `path` and its parents, and make their names durable."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _sync(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder so that a crash in the midst leaves only a temporary, never a half of it."""
+    aside = _temporary(path)
+    os.rename(path, aside)
+    shutil.rmtree(aside)
+
+
+def sha256_file(path: Path) -> str:
+    """Identity of a file's content."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def xxh3_file(path: Path) -> str:
+    """Fast 128-bit hash, for finding damage in large files; not an identity."""
+    digest = xxhash.xxh3_128()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def retry(operation: Callable[[], Result]) -> Result:
+    """Run `operation`, again up to three times after an input/output error (fault 16)."""
+    for _ in range(NUM_RETRIES):
+        try:
+            return operation()
+        except OSError as failure:
+            if failure.errno != errno.EIO:
+                raise
+    return operation()
+
+
+@contextmanager
+def storage_errors(path: Path, *, num_bytes: int | None = None) -> Iterator[None]:
+    """Turn the disk's refusals into a StorageError about `path`; other errors pass."""
+    try:
+        yield
+    except OSError as failure:
+        if failure.errno not in _REMEDIES:
+            raise
+        need = "" if num_bytes is None else f", {num_bytes} bytes needed"
+        if failure.errno in (errno.ENOSPC, errno.EDQUOT):
+            need = need or ", bytes needed unknown"
+            need += f" ({shutil.disk_usage(_existing(path)).free} free)"
+        fact = os.strerror(failure.errno)
+        raise StorageError(f"{path}: {fact}{need}. {_REMEDIES[failure.errno]}") from failure
+
+
+def _temporary(path: Path) -> Path:
+    # The suffix stays, because encoders choose a format by it.
+    return path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}")
+
+
+def _sync(path: Path) -> None:
+    # Never retried alone: after a failed fsync Linux marks the pages clean, and the next one lies.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rename(temporary: Path, path: Path, name: str) -> None:
+    retry(lambda: failpoints.hit(f"{name}.before_rename"))
+    retry(lambda: os.replace(temporary, path))
+    retry(lambda: _sync(path.parent))
+    retry(lambda: failpoints.hit(f"{name}.after_rename"))
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)

@@ -1,0 +1,104 @@
+"""Checkpoints of a training stage: `step-000123/` with tensors, state, and a manifest of hashes.
+
+PyTorch and safetensors load a flipped bit silently, so nothing is trusted without its hash. A bad
+checkpoint is put aside as `bad-step-...` and the one before it is used (fault 12, 13); when all
+are bad the run stops, because starting afresh would pass for a resume (fault 14).
+
+Left out: sharded and asynchronous saving. A save returns once it is durable.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dualipo.errors import CheckpointError, DataError, ModelError
+from dualipo.store import atomic
+from dualipo.store import tensors as tensor_files
+
+logger = logging.getLogger(__name__)
+
+_TENSORS = "tensors.safetensors"
+_STATE = "state.json"
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a training loop needs to go on exactly: `state` holds the plain values."""
+
+    step: int
+    tensors: dict[str, torch.Tensor]
+    state: dict[str, Any]
+
+
+def save(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, torch.Tensor],
+    state: Mapping[str, Any],
+    total_limit: int,
+) -> Path:
+    """Publish `folder/step-...` at once, then purge all but the newest `total_limit`."""
+    path = folder / f"step-{step:06d}"
+    num_bytes = sum(tensor.nbytes for tensor in tensors.values())
+    with atomic.publish_folder(path, name="checkpoint", num_bytes=num_bytes) as temporary:
+        tensor_files.write(temporary / _TENSORS, tensors, metadata={"step": str(step)})
+        (temporary / _STATE).write_text(json.dumps(state, sort_keys=True, allow_nan=False))
+        manifest = {name: atomic.xxh3_file(temporary / name) for name in (_TENSORS, _STATE)}
+        (temporary / _MANIFEST).write_text(json.dumps(manifest, sort_keys=True))
+    _purge(folder, keep=total_limit)
+    return path
+
+
+def load_latest(folder: Path) -> Checkpoint | None:
+    """Return the newest checkpoint whose hashes agree; None where none was ever saved."""
+    for path in reversed(list(_saved(folder))):
+        try:
+            return _load(path)
+        except (CheckpointError, DataError, ModelError) as fault:
+            quarantine = _quarantine(path)
+            logger.warning("%s Moved to %s; using the one before it.", fault, quarantine.name)
+    if any(folder.glob("bad-*")):
+        raise CheckpointError(
+            f"{folder}: every checkpoint is damaged (see bad-*). Restore one from a backup, or "
+            "delete the folder to train this stage from its start."
+        )
+    return None
+
+
+def _load(path: Path) -> Checkpoint:
+    manifest = atomic.read_json(path / _MANIFEST)
+    for name in (_TENSORS, _STATE):
+        if not (path / name).is_file():
+            raise CheckpointError(f"{path}: {name} is missing.")
+        if manifest.get(name) != atomic.xxh3_file(path / name):
+            raise CheckpointError(f"{path}: {name} differs from its hash in {_MANIFEST}.")
+    step = int(path.name.removeprefix("step-"))
+    state = atomic.read_json(path / _STATE)
+    return Checkpoint(step=step, tensors=tensor_files.load(path / _TENSORS), state=state)
+
+
+def _saved(folder: Path) -> Iterator[Path]:
+    yield from sorted(path for path in folder.glob("step-*") if path.is_dir())
+
+
+def _quarantine(path: Path) -> Path:
+    number = len(list(path.parent.glob(f"bad-*{path.name}")))
+    target = path.with_name(f"bad-{number}-{path.name}")
+    os.rename(path, target)
+    return target
+
+
+def _purge(folder: Path, *, keep: int) -> None:
+    for path in list(_saved(folder))[:-keep]:
+        try:
+            atomic.remove_folder(path)
+        except OSError as failure:
+            # A checkpoint too many costs space; stopping would cost the training (fault 17).
+            logger.warning("%s: not purged (%s). Delete it by hand.", path, failure)

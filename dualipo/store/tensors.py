@@ -1,0 +1,102 @@
+"""Tensors on disk: safetensors files, published whole, known by their sha256.
+
+Metadata (axis order, model hash, ...) travels in the file's header. Pickle files are refused, for
+loading one runs whatever code it holds (fault 49).
+
+Left out: sharding. One file holds one model's or one batch's tensors.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from dualipo.errors import ModelError
+from dualipo.store import atomic
+
+_PICKLE_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle"}
+
+
+def save(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: Mapping[str, str]) -> str:
+    """Publish `tensors` and return the file's sha256: equal tensors and metadata, equal hash."""
+    _refuse_pickle(path)
+    num_bytes = sum(tensor.nbytes for tensor in tensors.values())
+    with atomic.publish(path, num_bytes=num_bytes) as temporary:
+        write(temporary, tensors, metadata=metadata)
+        return atomic.sha256_file(temporary)
+
+
+def load(
+    path: Path, *, expected_sha256: str | None = None, device: str = "cpu"
+) -> dict[str, torch.Tensor]:
+    """Read the tensors of `path`, after checking that it is the file the ledger means."""
+    _refuse_pickle(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file. Repeat the stage that writes it.")
+    if expected_sha256 is not None and (found := atomic.sha256_file(path)) != expected_sha256:
+        raise ModelError(
+            f"{path}: its sha256 is {found[:12]}, the ledger says {expected_sha256[:12]}: the file "
+            "was changed or damaged. Restore it, or redo the round that made it."
+        )
+    try:
+        return load_file(path, device=device)
+    except SafetensorError as broken:
+        raise ModelError(f"{path}: not safetensors ({broken}). Restore or rewrite it.") from None
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the header's metadata without the tensors."""
+    _refuse_pickle(path)
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return opened.metadata() or {}
+    except (SafetensorError, FileNotFoundError) as broken:
+        raise ModelError(f"{path}: not safetensors ({broken}). Restore or rewrite it.") from None
+
+
+def write(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: Mapping[str, str]) -> None:
+    """Write a file that is not published yet (a part of a folder); bytes depend on content only."""
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(contiguous, path, metadata=dict(metadata))
+    except SafetensorError as failure:
+        # The Rust writer hides the operating system's error in its text.
+        if code := re.search(r"os error (\d+)", str(failure)):
+            raise OSError(int(code[1]), str(failure)) from failure
+        raise
+    _sort_metadata(path)
+
+
+def hash_parameters(state_dict: Mapping[str, torch.Tensor]) -> str:
+    """sha256 over names, dtypes, shapes and bytes: the identity of a model's weights (fault 34)."""
+    digest = hashlib.sha256()
+    for name in sorted(state_dict):
+        tensor = state_dict[name].detach().to("cpu").contiguous()
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _sort_metadata(path: Path) -> None:
+    """Rewrite the header with sorted metadata: the library writes it in a random order."""
+    with open(path, "r+b") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= length, "the header grew"
+        stream.seek(8)
+        stream.write(text.ljust(length))
+
+
+def _refuse_pickle(path: Path) -> None:
+    if path.suffix.lower() in _PICKLE_SUFFIXES:
+        raise ModelError(
+            f"{path}: a {path.suffix} file is a pickle, which can run code when it is loaded. "
+            "Convert it once with `dualipo convert` and use the .safetensors file."
+        )
