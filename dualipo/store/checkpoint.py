@@ -39,6 +39,7 @@ class Checkpoint:
 
 def save(
     folder: Path,
+    *,
     step: int,
     tensors: Mapping[str, torch.Tensor],
     state: Mapping[str, Any],

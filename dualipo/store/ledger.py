@@ -1,0 +1,267 @@
+"""The ledger: what has been done, in one SQLite file (FAULTS.md, principles).
+
+A unit of work is committed whole, by one transaction, or not at all. A file without a row here is
+garbage; a row without its file is damage. One process writes; others may read while it does.
+
+Left out: reasoning text and tensors. They are files, and the ledger knows their hashes.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from dualipo import failpoints
+from dualipo.errors import DataError, StorageError
+from dualipo.records import Candidate, Vote
+from dualipo.store import atomic, schema
+
+BUSY_SECONDS = 30.0
+
+VoteKind = Literal["pair", "point"]
+ModelKind = Literal["generator", "critic"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Unit:
+    """A fixed list of items that one transaction commits; `index` tells a stage's units apart."""
+
+    round: int
+    attempt: int
+    stage: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A model that the run made or started from; `path` is relative to the run directory."""
+
+    kind: ModelKind
+    version_id: str
+    parent: str | None
+    round: int
+    attempt: int
+    path: str
+    sha256: str
+
+
+class Ledger:
+    """Open, and create if need be, the ledger at `path`. A reader refuses to write."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        with self._errors():
+            mode = "ro" if read_only else "rwc"
+            uri = f"{path.absolute().as_uri()}?mode={mode}"
+            self._connection = sqlite3.connect(
+                uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None
+            )
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            if read_only:
+                schema.read_version(self._connection, path)
+                return
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            schema.prepare(self._connection, path)
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and let go of it."""
+        self._connection.close()
+
+    # Writing
+
+    def commit_unit(
+        self,
+        unit: Unit,
+        *,
+        files: Mapping[str, str] | None = None,
+        candidates: Iterable[Candidate] = (),
+        votes: Iterable[tuple[VoteKind, str, Vote]] = (),
+        versions: Iterable[Version] = (),
+        heads: Mapping[ModelKind, str] | None = None,
+        events: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record all that `unit` made, in one transaction. The files must be published already.
+
+        `files` maps paths (relative to the run directory) to sha256, `votes` are (kind, critic
+        version, vote), `events` any JSON values; an event named `clock.*` is not in the digest.
+        """
+        rows = {
+            "files": [(path, sha256, *astuple(unit)) for path, sha256 in (files or {}).items()],
+            "candidates": [astuple(candidate) for candidate in candidates],
+            "votes": [_vote_row(unit, *vote) for vote in votes],
+            "versions": [astuple(version) for version in versions],
+            "heads": list((heads or {}).items()),
+            "events": [
+                (*astuple(unit), key, _json(value)) for key, value in (events or {}).items()
+            ],
+        }
+        with self._errors():
+            atomic.retry(lambda: self._transaction(lambda: self._insert(unit, rows)))
+            failpoints.hit("ledger.after_commit")
+
+    def _insert(self, unit: Unit, rows: Mapping[str, list[tuple[Any, ...]]]) -> None:
+        if self.is_done(unit):
+            raise DataError(f"{self.path}: {unit} is committed already. Skip units that are done.")
+        self._connection.execute(
+            "INSERT INTO units (round, attempt, stage, unit_index) VALUES (?, ?, ?, ?)",
+            astuple(unit),
+        )
+        self._insert_files(rows["files"])
+        for table in ("candidates", "votes", "versions", "heads", "events"):
+            # A head is moved; everything else is written once.
+            verb = "INSERT OR REPLACE" if table == "heads" else "INSERT"
+            for row in rows[table]:
+                marks = ", ".join("?" * len(row))
+                self._connection.execute(f"{verb} INTO {table} VALUES ({marks})", row)
+
+    def _insert_files(self, rows: list[tuple[Any, ...]]) -> None:
+        for path, sha256, *owner in rows:
+            query = "SELECT sha256 FROM files WHERE path = ?"
+            known = self._connection.execute(query, (path,)).fetchone()
+            if known is None:
+                row = (path, sha256, *owner)
+                self._connection.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)", row)
+            elif known[0] != sha256:
+                raise DataError(f"{path}: the ledger holds another file of this name. Rename one.")
+
+    def _transaction(self, body: Callable[[], None]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            body()
+            failpoints.hit("ledger.before_commit")
+            self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    # Reading
+
+    def is_done(self, unit: Unit) -> bool:
+        """Whether `unit` was committed."""
+        query = (
+            "SELECT 1 FROM units WHERE round = ? AND attempt = ? AND stage = ? AND unit_index = ?"
+        )
+        return bool(self._rows(query, *astuple(unit)))
+
+    def units(self) -> list[Unit]:
+        """All units in the order of their commits."""
+        query = "SELECT round, attempt, stage, unit_index FROM units ORDER BY counter"
+        return [Unit(*row) for row in self._rows(query)]
+
+    def candidates(self, round: int) -> list[Candidate]:
+        """The round's candidates, by prompt, index and draw."""
+        columns = ", ".join(f'"{field.name}"' for field in fields(Candidate))
+        query = f"SELECT {columns} FROM candidates WHERE round = ?"
+        query += ' ORDER BY prompt_id, "index", draw, candidate_id'
+        return [Candidate(*row) for row in self._rows(query, round)]
+
+    def votes(self, round: int, attempt: int, kind: VoteKind) -> list[Vote]:
+        """The attempt's votes by key, without their reasoning."""
+        query = (
+            "SELECT item, dimension, draw_order, draw, outcome, log_prob, '', score FROM votes"
+            " WHERE round = ? AND attempt = ? AND kind = ?"
+            " ORDER BY item, dimension, critic_version, draw_order, draw"
+        )
+        return [Vote(*row) for row in self._rows(query, round, attempt, kind)]
+
+    def vote_critics(self, round: int, attempt: int) -> list[str]:
+        """The critic versions that voted in an attempt; more than one is a fault (fault 7)."""
+        query = (
+            "SELECT DISTINCT critic_version FROM votes WHERE round = ? AND attempt = ? ORDER BY 1"
+        )
+        return [row[0] for row in self._rows(query, round, attempt)]
+
+    def version(self, kind: ModelKind, version_id: str) -> Version:
+        """A model by its id; DataError where the ledger does not know it."""
+        query = "SELECT * FROM versions WHERE kind = ? AND version_id = ?"
+        for row in self._rows(query, kind, version_id):
+            return Version(*row)
+        raise DataError(f"{self.path}: no {kind} {version_id!r}. Known: {self._known(kind)}.")
+
+    def head(self, kind: ModelKind) -> Version | None:
+        """The model that serves now; None before the first."""
+        rows = self._rows("SELECT version_id FROM heads WHERE kind = ?", kind)
+        return self.version(kind, rows[0][0]) if rows else None
+
+    def event(self, unit: Unit, name: str) -> Any | None:
+        """The value that `unit` recorded under `name`; None if it did not."""
+        found = [value for where, key, value in self.events(name) if where == unit and key == name]
+        return found[0] if found else None
+
+    def events(self, name: str | None = None) -> list[tuple[Unit, str, Any]]:
+        """Recorded (unit, name, value), all or those of one name, by key."""
+        query = (
+            "SELECT round, attempt, stage, unit_index, name, value FROM events"
+            " WHERE ?1 IS NULL OR name = ?1 ORDER BY 1, 2, 3, 4, 5"
+        )
+        return [(Unit(*row[:4]), row[4], json.loads(row[5])) for row in self._rows(query, name)]
+
+    def files(self) -> dict[str, str]:
+        """Every published path and its sha256."""
+        return dict(self._rows("SELECT path, sha256 FROM files ORDER BY path"))
+
+    def digest(self) -> str:
+        """sha256 over all logical rows by key: equal for a resumed and an uninterrupted run."""
+        hashed = hashlib.sha256()
+        for table, query in schema.LOGICAL_ROWS.items():
+            for row in self._rows(query):
+                hashed.update(_json([table, *row]).encode() + b"\n")
+        return hashed.hexdigest()
+
+    def _known(self, kind: ModelKind) -> str:
+        rows = self._rows("SELECT version_id FROM versions WHERE kind = ? ORDER BY 1", kind)
+        return ", ".join(row[0] for row in rows) or "none"
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with self._errors():
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            with atomic.storage_errors(self.path):
+                yield
+        except sqlite3.ProgrammingError:
+            raise  # our own mistake, not the disk's
+        except sqlite3.IntegrityError as clash:
+            raise DataError(
+                f"{self.path}: {clash}: a row is there twice, or names a model that is not. "
+                "The unit was not committed; report this with the run's log."
+            ) from clash
+        except sqlite3.OperationalError as refusal:
+            raise StorageError(_explain(self.path, refusal)) from refusal
+        except sqlite3.DatabaseError as damage:
+            raise DataError(
+                f"{self.path}: damaged or no ledger ({damage}). Restore it from a backup, or give "
+                "the run another output_dir."
+            ) from damage
+
+
+def _explain(path: Path, refusal: sqlite3.OperationalError) -> str:
+    if "locked" in str(refusal):
+        return (
+            f"{path}: another process has been writing for {BUSY_SECONDS:.0f} s. End it, then "
+            "repeat the command."
+        )
+    if "full" in str(refusal):
+        return (
+            f"{path}: {os.strerror(errno.ENOSPC)}. The last unit was not committed; free some "
+            "space and repeat the command: it resumes where it stopped."
+        )
+    return f"{path}: {refusal}. Check that the folder is there and writable, then repeat."
+
+
+def _vote_row(unit: Unit, kind: VoteKind, critic_version: str, vote: Vote) -> tuple[Any, ...]:
+    key = (unit.round, unit.attempt, kind, vote.item, vote.dimension, critic_version)
+    return (*key, vote.order, vote.draw, vote.outcome, vote.log_prob, vote.score)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

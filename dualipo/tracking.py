@@ -1,0 +1,102 @@
+"""Metrics as JSON lines, and the redaction of secrets (fault 62).
+
+A line holds at least `step`; it is flushed at once, so that a killed run keeps its curves. A
+resumed run repeats the steps after its last checkpoint: `read_metrics` lets the later line win.
+The environment, where tokens live, is never written anywhere.
+
+Left out: external trackers. They read this file.
+"""
+
+import json
+import math
+import re
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dualipo.errors import DataError
+
+REDACTED = "<redacted>"
+
+_KEY = ("round", "attempt", "stage", "step")
+_SECRET_NAME = re.compile(
+    r"(^|[._-])(token|secret|password|passwd|credential|credentials|(api|access|private)[_-]?key)$",
+    re.IGNORECASE,
+)
+# Hugging Face, OpenAI-like, GitHub, AWS, bearer headers, and passwords inside URLs.
+_SECRET_VALUE = re.compile(
+    r"hf_\w{16,}|sk-[\w-]{16,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|AKIA[0-9A-Z]{16}"
+    r"|(?i:bearer)\s+[\w.~+/=-]{8,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+)
+
+
+class Metrics:
+    """Appends to the file at `path`; a line torn by a crash is cut off first."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = open(path, "a+b")  # noqa: SIM115 - open for the object's life
+        _cut_torn_line(self._stream)
+
+    def log(self, step: int, **values: Any) -> None:
+        """Write one line: `step` and `values` (numbers, strings, lists of them)."""
+        line = json.dumps({"step": step} | _finite(redact(values)), allow_nan=False)
+        self._stream.write(line.encode() + b"\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def __enter__(self) -> "Metrics":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read the lines, each (round, attempt, stage, step) once; a torn last line is left out."""
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    *lines, _torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as broken:
+            raise DataError(f"{path}:{number}: not JSON ({broken}). Delete that line.") from None
+        key = tuple(row.get(name) for name in _KEY)
+        rows[key] = rows.get(key, {}) | row
+    return list(rows.values())
+
+
+def redact(value: Any, *, name: str = "") -> Any:
+    """Return `value` with what is named or looks like a secret replaced."""
+    if isinstance(value, dict):
+        return {key: redact(inner, name=str(key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(inner, name=name) for inner in value]
+    if isinstance(value, str):
+        hidden = value and _SECRET_NAME.search(name)
+        return REDACTED if hidden else _SECRET_VALUE.sub(REDACTED, value)
+    return value
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN or infinity: write their names, so that the curve shows where they were."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _cut_torn_line(stream: Any) -> None:
+    stream.seek(0)
+    content = stream.read()
+    stream.truncate(content.rfind(b"\n") + 1)
+    stream.seek(0, 2)
