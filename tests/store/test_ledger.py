@@ -1,0 +1,168 @@
+"""The ledger: whole units, one key per vote, a digest that knows no clock, and durable order."""
+
+import hashlib
+import sqlite3
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dualipo import failpoints
+from dualipo.errors import DataError, StorageError
+from dualipo.records import Candidate, Vote
+from dualipo.store import schema
+from dualipo.store.clips import ClipStore
+from dualipo.store.ledger import Ledger, Unit, Version
+
+CANDIDATE = Candidate("p1-0", "p1", "a red ball", 0, 0, 2**62, "ab" * 32, "g0", 1)
+VOTE = Vote("p1-0:p1-1", "motion", "ba", 3, "abstain", -12.5, "<think>", None)
+VERSION = Version("critic", "c0", None, 1, 0, "rounds/001/critic", "cd" * 32)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path):
+    opened = Ledger(tmp_path / "ledger.sqlite")
+    yield opened
+    failpoints.arm("")
+    opened.close()
+
+
+def commit_everything(ledger: Ledger) -> None:
+    ledger.commit_unit(Unit(1, 0, "sample"), files={"a": "aa"}, candidates=[CANDIDATE])
+    ledger.commit_unit(Unit(1, 0, "refresh"), versions=[VERSION], heads={"critic": "c0"})
+    ledger.commit_unit(
+        Unit(1, 0, "confirm", 2),
+        votes=[("pair", "c0", VOTE), ("point", "c0", replace(VOTE, outcome="good", score=0.9))],
+        events={"signals": {"b": [1, 0.5], "a": None}},
+    )
+
+
+def test_what_is_committed_is_read_back(ledger: Ledger) -> None:
+    commit_everything(ledger)
+    assert ledger.candidates(1) == [CANDIDATE] and ledger.candidates(0) == []
+    assert ledger.votes(1, 0, "pair") == [replace(VOTE, reasoning="")]
+    assert ledger.votes(1, 0, "point")[0].score == 0.9 and ledger.votes(1, 1, "pair") == []
+    assert ledger.vote_critics(1, 0) == ["c0"]
+    assert ledger.head("critic") == ledger.version("critic", "c0") == VERSION
+    assert ledger.head("generator") is None and ledger.files() == {"a": "aa"}
+    assert ledger.event(Unit(1, 0, "confirm", 2), "signals") == {"a": None, "b": [1, 0.5]}
+    assert ledger.event(Unit(1, 0, "confirm", 1), "signals") is None
+    assert ledger.is_done(Unit(1, 0, "sample")) and not ledger.is_done(Unit(1, 1, "sample"))
+    with pytest.raises(DataError, match="no critic 'c9'. Known: c0"):
+        ledger.version("critic", "c9")
+    reader = Ledger(ledger.path, read_only=True)
+    assert reader.digest() == ledger.digest()
+    with pytest.raises(StorageError, match="readonly"):
+        reader.commit_unit(Unit(5, 0, "sample"))
+    reader.close()
+
+
+def test_fault_04_a_vote_or_a_unit_cannot_be_there_twice(ledger: Ledger) -> None:
+    commit_everything(ledger)
+    before = ledger.digest()
+    with pytest.raises(DataError, match="committed already"):
+        ledger.commit_unit(Unit(1, 0, "sample"))
+    with pytest.raises(DataError, match="UNIQUE"):
+        ledger.commit_unit(Unit(1, 0, "confirm", 9), votes=[("pair", "c0", VOTE)])
+    with pytest.raises(DataError, match="another file"):
+        ledger.commit_unit(Unit(1, 0, "other"), files={"a": "bb"})
+    with pytest.raises(DataError, match="FOREIGN KEY"):
+        ledger.commit_unit(Unit(1, 0, "other"), heads={"critic": "c9"})
+    assert ledger.digest() == before
+    ledger.commit_unit(Unit(1, 0, "other"), files={"a": "aa"})  # equal clips of two units
+
+
+@pytest.mark.parametrize("fault", ["enospc", "eio"])
+def test_fault_15_a_commit_that_fails_leaves_nothing(ledger: Ledger, fault: str) -> None:
+    before = ledger.digest()
+    failpoints.arm(f"{fault}@1")
+    if fault == "eio":  # retried
+        ledger.commit_unit(Unit(1, 0, "sample"), candidates=[CANDIDATE])
+        assert ledger.candidates(1) == [CANDIDATE]
+        return
+    with pytest.raises(StorageError, match=r"ledger\.sqlite: No space left"):
+        ledger.commit_unit(Unit(1, 0, "sample"), candidates=[CANDIDATE])
+    assert ledger.digest() == before and not ledger.is_done(Unit(1, 0, "sample"))
+    ledger.commit_unit(Unit(1, 0, "sample"), candidates=[CANDIDATE])
+
+
+def test_fault_40_newer_is_refused_and_older_migrates_after_a_backup(
+    ledger: Ledger, monkeypatch
+) -> None:
+    commit_everything(ledger)
+    before, path = ledger.digest(), ledger.path
+    set_version = "UPDATE meta SET value = ? WHERE key = 'schema_version'"
+    with sqlite3.connect(path) as raw:
+        raw.execute(set_version, ("99",))
+    with pytest.raises(DataError, match="schema version 99"):
+        Ledger(path)
+    with sqlite3.connect(path) as raw:
+        raw.execute(set_version, ("0",))
+    with pytest.raises(DataError, match="no migration"):
+        Ledger(path)
+    add = "ALTER TABLE meta ADD COLUMN note TEXT"
+    monkeypatch.setitem(schema.MIGRATIONS, 0, lambda connection: connection.execute(add))
+    migrated = Ledger(path)
+    assert migrated.digest() == before
+    migrated.close()
+    with sqlite3.connect(path.with_name("ledger.sqlite.v0.bak")) as backup:
+        assert backup.execute("SELECT * FROM meta").fetchall() == [("schema_version", "0")]
+
+
+def test_fault_48_eight_writers_lose_nothing(ledger: Ledger) -> None:
+    def write(writer: int) -> None:
+        own = Ledger(ledger.path)
+        for index in range(5):
+            own.commit_unit(Unit(writer, 0, "sample", index), files={f"{writer}/{index}": "aa"})
+        own.close()
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ledger.units()) == len(ledger.files()) == 40
+
+
+def test_fault_59_the_order_is_the_commits_whatever_the_clock(ledger: Ledger, monkeypatch) -> None:
+    clock = iter(range(10**9, 0, -(10**6)))
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    units = [Unit(2, 0, "b"), Unit(1, 0, "z"), Unit(1, 0, "a")]
+    for unit in units:
+        ledger.commit_unit(unit)
+    assert ledger.units() == units
+
+
+def test_the_digest_sees_rows_and_neither_order_nor_clock(tmp_path: Path) -> None:
+    digests = set()
+    for order in (1, -1):
+        ledger = Ledger(tmp_path / f"{order}.sqlite")
+        for unit in [Unit(0, 0, "a"), Unit(0, 0, "b")][::order]:
+            events = {"clock.seconds": float(order), "kept": 3}
+            ledger.commit_unit(unit, files={"shared": "aa"}, events=events)
+        digests.add(ledger.digest())
+        ledger.commit_unit(Unit(0, 0, "c"))
+        assert ledger.digest() not in digests
+        ledger.close()
+    assert len(digests) == 1
+
+
+def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"not a database, whatever its name is" * 40)
+    with pytest.raises(DataError, match=r"ledger\.sqlite: damaged or no ledger"):
+        Ledger(tmp_path / "ledger.sqlite")
+
+
+def test_a_row_vouches_only_for_what_was_synced(ledger: Ledger, synced) -> None:
+    """Discard all that was not fsynced: every row's file is still there, whole."""
+    store = ClipStore(ledger.path.parent / "clips")
+    frames = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    sha256 = store.put(frames, 8)
+    name = store.path(sha256).relative_to(ledger.path.parent).as_posix()
+    synced.at_commit(ledger)
+    ledger.commit_unit(Unit(0, 0, "sample"), files={name: sha256})
+    assert synced.steps[-4:] == ["fsync file", "rename", "fsync folder", "commit"]
+    assert hashlib.sha256(synced.surviving(store.path(sha256))).hexdigest() == sha256

@@ -1,0 +1,126 @@
+"""The run directory: one process, one configuration, no garbage and no silent loss."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dualipo.config import Config, resolve
+from dualipo.errors import ConfigError, DataError, RunLocked
+from dualipo.store.ledger import Unit
+from dualipo.store.rundir import RunDir, remove_checkpoints
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    opened = RunDir.open(tmp_path / "run", Config())
+    yield opened
+    opened.close()
+
+
+def test_a_run_is_created_and_resumed(tmp_path: Path) -> None:
+    for attempt in (1, 2):
+        run = RunDir.open(tmp_path / "run", Config())
+        assert run.attempt == attempt and run.log_path.name == f"attempt-{attempt}.log"
+        assert run.relative(run.attempt_path(1, 0)) == "rounds/001/attempt-0"
+        run.close()
+    assert not (tmp_path / "run" / "LOCK").exists()
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["kind"] == "dualipo run"
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["align.beta_dpo"] == 500.0
+
+
+def test_fault_03_files_without_a_row_are_swept_and_rows_without_a_file_reported(
+    run: RunDir,
+) -> None:
+    kept = ["clips/ab/1.mp4", "rounds/000/prompts.parquet"]
+    training = "rounds/000/attempt-0/align/checkpoints/step-000001/state.json"
+    swept = [
+        "clips/cd/2.mp4",
+        "latents/3.safetensors",
+        "rounds/000/.tmp-12-folder/part",
+        "rounds/000/attempt-0/align/checkpoints/.tmp-9-step-000002/state.json",
+        "rounds/000/attempt-0/preferences.parquet",
+    ]
+    for name in (*kept, training, *swept):
+        (run.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.path / name).write_text("content")
+    run.ledger.commit_unit(Unit(0, 0, "sample"), files=dict.fromkeys(kept, "aa"))
+    assert run.sweep() == sorted(swept)
+    assert all((run.path / name).exists() for name in (*kept, training))
+    assert not (run.path / "clips" / "cd").exists() and run.sweep() == []
+    remove_checkpoints((run.path / training).parents[1])
+    (run.path / kept[0]).unlink()
+    with pytest.raises(DataError, match=r"ab/1\.mp4: the ledger has it, the disk has not"):
+        run.sweep()
+
+
+HOLD = """
+import pathlib, sys, time
+from dualipo.config import Config
+from dualipo.store.rundir import RunDir
+run = RunDir.open(pathlib.Path(sys.argv[1]), Config())
+print("held", flush=True)
+sys.stdin.read()
+run.close()
+"""
+
+
+def test_fault_45_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    command = [sys.executable, "-c", HOLD, str(path)]
+    first = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None and first.stdout.readline() == "held\n"
+    with pytest.raises(RunLocked, match=f"process {first.pid} on "):
+        RunDir.open(path, Config())
+    first.kill()  # leaves its LOCK behind, and a zombie until it is waited for
+    time.sleep(0.1)
+    RunDir.open(path, Config()).close()
+    first.communicate()
+
+
+def test_fault_45_a_stale_lock_is_known_by_boot_id_pid_and_start_time(run: RunDir) -> None:
+    lock, path = json.loads((run.path / "LOCK").read_text()), run.path / "LOCK"
+    run.close()
+    for stale in ({"boot_id": "another"}, {"pid": 2**22 + 1}, {"start_time": "1"}):
+        path.write_text(json.dumps(lock | stale))
+        RunDir.open(run.path, Config()).close()
+    for live in ({}, {"host": "elsewhere", "pid": 1}):
+        path.write_text(json.dumps(lock | live))
+        with pytest.raises(RunLocked, match="delete"):
+            RunDir.open(run.path, Config())
+    path.unlink()
+
+
+def test_fault_47_only_what_may_change_changes_on_resume(run: RunDir) -> None:
+    run.close()
+    changed = resolve({"align": {"beta_dpo": 3000.0}, "seed": 1}, subject="test")
+    with pytest.raises(ConfigError) as refused:
+        RunDir.open(run.path, changed)
+    message = str(refused.value)
+    assert "align.beta_dpo: 500.0 -> 3000.0" in message and "seed: 0 -> 1" in message
+    assert all(word in message for word in ("old configuration", "output_dir", "deleting"))
+    more = resolve({"rounds": 9, "output_dir": "elsewhere"}, subject="test")
+    RunDir.open(run.path, more).close()
+    assert json.loads((run.path / "config.json").read_text())["rounds"] == 9
+
+
+def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigError, match=r"not a dualipo run.*Resume.*output_dir.*delete"):
+        RunDir.open(tmp_path, Config())
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_run_killed_while_it_was_created_can_be_resumed(tmp_path: Path) -> None:
+    RunDir.open(tmp_path / "run", Config()).close()
+    for left in ([], ["run.json"]):
+        path = tmp_path / f"{len(left)}"
+        path.mkdir()
+        (path / "LOCK").write_text('{"pid":')
+        for name in left:
+            (path / name).write_bytes((tmp_path / "run" / name).read_bytes())
+        RunDir.open(path, Config()).close()
+        assert (path / "config.json").exists()
