@@ -2,6 +2,8 @@
 
 import hashlib
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -51,7 +53,7 @@ def test_what_is_committed_is_read_back(ledger: Ledger) -> None:
     assert ledger.event(Unit(1, 0, "confirm", 2), "signals") == {"a": None, "b": [1, 0.5]}
     assert ledger.event(Unit(1, 0, "confirm", 1), "signals") is None
     assert ledger.is_done(Unit(1, 0, "sample")) and not ledger.is_done(Unit(1, 1, "sample"))
-    with pytest.raises(DataError, match="no critic 'c9'. Known: c0"):
+    with pytest.raises(DataError, match=r"no critic 'c9'\. Known: c0"):
         ledger.version("critic", "c9")
     reader = Ledger(ledger.path, read_only=True)
     assert reader.digest() == ledger.digest()
@@ -166,3 +168,32 @@ def test_a_row_vouches_only_for_what_was_synced(ledger: Ledger, synced) -> None:
     ledger.commit_unit(Unit(0, 0, "sample"), files={name: sha256})
     assert synced.steps[-4:] == ["fsync file", "rename", "fsync folder", "commit"]
     assert hashlib.sha256(synced.surviving(store.path(sha256))).hexdigest() == sha256
+
+
+FILL_DISK = """
+import pathlib, resource, sys
+from dualipo.errors import StorageError
+from dualipo.store.ledger import Ledger, Unit
+ledger = Ledger(pathlib.Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+try:
+    for index in range(100):
+        ledger.commit_unit(Unit(0, 0, "sample", index), events={"text": "x" * 9000})
+except StorageError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert ledger.units() == [Unit(0, 0, "sample", past) for past in range(index)]
+ledger.commit_unit(Unit(0, 0, "sample", index), events={"text": "x" * 9000})
+print(index)
+"""
+
+
+def test_fault_15_a_ledger_that_cannot_grow_keeps_what_it_has(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FILL_DISK, str(tmp_path / "ledger.sqlite")]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    message, index = ran.stdout.splitlines()
+    assert "ledger.sqlite" in message and "repeat" in message
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    assert len(ledger.units()) == int(index) + 1 > 1
+    ledger.close()

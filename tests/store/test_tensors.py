@@ -16,9 +16,7 @@ METADATA = {f"key{number}": str(number) for number in range(8)}
 def test_equal_content_gives_equal_bytes_whatever_the_order(tmp_path: Path) -> None:
     first = tensors.save(tmp_path / "1.safetensors", NAMED, metadata=METADATA)
     turned = dict(reversed(METADATA.items()))
-    again = tensors.save(
-        tmp_path / "2.safetensors", dict(reversed(NAMED.items())), metadata=turned
-    )
+    again = tensors.save(tmp_path / "2.safetensors", dict(reversed(NAMED.items())), metadata=turned)
     assert first == again == atomic.sha256_file(tmp_path / "2.safetensors")
     assert tensors.read_metadata(tmp_path / "2.safetensors") == METADATA
     loaded = tensors.load(tmp_path / "1.safetensors", expected_sha256=first)
