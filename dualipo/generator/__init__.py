@@ -1,0 +1,1 @@
+"""The text-to-video generator: sampling candidates, and aligning it with preferences."""

@@ -1,0 +1,169 @@
+"""One alignment: Diffusion-DPO on the round's pairs, with NLL terms (METHOD.md 4.2 to 4.5).
+
+L = w L_dpo + lambda_1 E_winners[error] + lambda_2 E_real[error], the reference being the weights
+at the start. Trains every weight of the backbone's module that requires a gradient. Leaves out
+LoRA and Diffusion-KTO.
+
+Shapes: B batch; a latent's own axes are written `...`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dualipo.config import Align
+from dualipo.errors import ConfigError, DataError
+from dualipo.generator import losses, ratio, reference
+from dualipo.generator.backbone import Backbone
+from dualipo.generator.batches import PreferenceSet, RealClips
+from dualipo.generator.denoise import pair_errors, single_errors
+from dualipo.generator.steps import Steps, split
+from dualipo.training import loop, optim
+from dualipo.training.loop import Metrics
+
+
+@dataclass(frozen=True)
+class AlignResult:
+    """The new version: a transformer folder, its weights' hash, and those it started from."""
+
+    transformer_folder: Path
+    generator_hash: str
+    reference_hash: str
+    num_steps: int
+    metrics: Metrics
+
+
+def align(
+    backbone: Backbone,
+    *,
+    preferences: PreferenceSet,
+    real: RealClips | None,
+    settings: Align,
+    folder: Path,
+    seed: int,
+    on_step: Callable[[int, Metrics], None] | None = None,
+) -> AlignResult:
+    """Train `backbone.module` in place, from the reference's weights, and publish it.
+
+    Resumes from `folder`: hand in the weights at the start of the round then too.
+    """
+    _require_full_precision(backbone)
+    if real is None and settings.real_nll_ratio > 0:
+        raise DataError("alignment: no real clips. Provide some, or set align.real_nll_ratio=0.")
+    errors = reference.load_or_measure(
+        backbone,
+        preferences=preferences,
+        settings=settings,
+        seed=seed,
+        path=folder / "reference.safetensors",
+    )
+    steps = Steps(backbone, preferences, real, errors, settings, seed)
+    trained = loop.train(
+        backbone.module,
+        Alignment(backbone, settings=settings),
+        batches=steps.batch,
+        settings=settings,
+        checkpoint_folder=folder / "checkpoints",
+        seed=seed,
+        on_step=on_step,
+        split=split,
+    )
+    backbone.save(folder / "transformer")
+    return AlignResult(
+        transformer_folder=folder / "transformer",
+        generator_hash=backbone.hash(),
+        reference_hash=errors.reference_hash,
+        num_steps=trained.num_steps,
+        metrics=trained.metrics,
+    )
+
+
+class Alignment:
+    """The objective; its state is the NLL terms' weights, measured every `ratio_every` steps."""
+
+    def __init__(self, backbone: Backbone, *, settings: Align) -> None:
+        self._backbone = backbone
+        self._settings = settings
+        self.lambda_1 = 0.0
+        self.lambda_2 = 0.0
+
+    def prepare(self, global_batch: dict[str, Any]) -> float:
+        """Measure the weights if it is time; return how many real clips stand beside a pair."""
+        num_real = len(global_batch["real"].get("levels_B", ()))
+        real_per_pair = num_real / len(global_batch["ids"])
+        if global_batch["step"] % self._settings.ratio_every == 0:
+            parts = split(global_batch, self._settings.gradient_accumulation_steps)
+            preference, winner_nll, real_nll, _ = self._terms(parts[0], real_per_pair)
+            self.lambda_1, self.lambda_2 = ratio.nll_weights(
+                self._backbone.module,
+                preference=preference,
+                winner_nll=winner_nll,
+                real_nll=real_nll,
+                winner_ratio=self._settings.winner_nll_ratio,
+                real_ratio=self._settings.real_nll_ratio,
+            )
+        return real_per_pair
+
+    def loss(self, micro_batch: dict[str, Any], prepared: float) -> tuple[Tensor, Metrics]:
+        """The three terms' weighted sum."""
+        preference, winner_nll, real_nll, metrics = self._terms(micro_batch, prepared)
+        loss = preference + self.lambda_1 * winner_nll + self.lambda_2 * real_nll
+        return loss, metrics | {"lambda_1": self.lambda_1, "lambda_2": self.lambda_2}
+
+    def state(self) -> dict[str, Any]:
+        return {"lambda_1": self.lambda_1, "lambda_2": self.lambda_2}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.lambda_1, self.lambda_2 = state["lambda_1"], state["lambda_2"]
+
+    def _terms(
+        self, batch: dict[str, Any], real_per_pair: float
+    ) -> tuple[Tensor, Tensor, Tensor, Metrics]:
+        """Weighted preference loss, winners' NLL and real clips' NLL, and what to log."""
+        pairs = dict(batch["pairs"])
+        reference_w, reference_l = (
+            pairs.pop(name).to(self._backbone.device) for name in ("reference_w", "reference_l")
+        )
+        policy_w, policy_l = pair_errors(self._backbone, **pairs)
+        dpo_B, z_B = losses.dpo_loss(
+            policy_w,
+            policy_l=policy_l,
+            reference_w=reference_w,
+            reference_l=reference_l,
+            beta=self._settings.beta_dpo,
+        )
+        real_nll = self._real_nll(batch, real_per_pair)
+        metrics = {
+            "dpo": dpo_B.mean(),
+            "implicit_accuracy": (z_B.sign() / 2 + 0.5).mean(),
+            "winner_gap": (policy_w - reference_w).mean(),
+            "loser_gap": (policy_l - reference_l).mean(),
+            "z_std": z_B.std(correction=0),
+            "winner_nll": policy_w.mean(),
+            "real_nll": real_nll,
+        }
+        logged = {name: float(value.detach()) for name, value in metrics.items()}
+        preference = self._settings.preference_weight * dpo_B.mean()
+        return preference, policy_w.mean(), real_nll, logged
+
+    def _real_nll(self, batch: dict[str, Any], real_per_pair: float) -> Tensor:
+        """The loop weighs a micro batch by its pairs; this makes that a mean over real clips."""
+        num_real = len(batch["real"].get("levels_B", ()))
+        if not num_real:
+            return torch.zeros((), device=self._backbone.device)
+        share = num_real / len(batch["ids"]) / real_per_pair
+        return share * single_errors(self._backbone, **batch["real"]).mean()
+
+
+def _require_full_precision(backbone: Backbone) -> None:
+    """A learning rate of 1e-5 rounds away in bfloat16, silently."""
+    found = {weight.dtype for weight in optim.trainable(backbone.module).values()}
+    if found != {torch.float32}:
+        raise ConfigError(
+            f"alignment: trained weights are {', '.join(map(str, found)) or 'none'}, where float32 "
+            'is needed. Load them so; align.mixed_precision = "bf16" computes in bfloat16.'
+        )

@@ -1,0 +1,154 @@
+"""What a text-to-video model must offer, and which are known: one file and one line each.
+
+`load` reads a folder in diffusers' layout and hands it to the file that knows its pipeline class.
+Folders only: nothing is fetched, and weights are safetensors or refused (FAULTS.md 49).
+
+Shapes: B batch, F frames, H and W pixels or latent cells, C channels, L text tokens, D features.
+A latent is stored as the backbone takes it; `latent_axes` names its order ("BCFHW" for Wan,
+"BFCHW" for CogVideoX).
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from dualipo.errors import DataError, ModelError
+from dualipo.generator import wan
+from dualipo.store import atomic
+
+
+class Backbone(Protocol):
+    """A text-to-video diffusion model; `module` is its only trained part."""
+
+    latent_axes: str
+
+    @property
+    def module(self) -> nn.Module:
+        """The denoising transformer."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where `module` computes."""
+        ...
+
+    def encode_text(self, captions: Sequence[str]) -> Tensor:
+        """Embed captions: text_BLD."""
+        ...
+
+    def encode_clips(self, frames_BFHWC: Tensor) -> Tensor:
+        """Turn uint8 frames into latents, normalised as the module takes them."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Turn latents into uint8 frames_BFHWC; a clip that is not finite comes back black."""
+        ...
+
+    def latent_shape(self, *, num_frames: int, height: int, width: int) -> tuple[int, ...]:
+        """The shape of one clip's latent, without the batch axis."""
+        ...
+
+    def draw_noise_levels(
+        self, num_levels: int, *, generator: torch.Generator, shift: float
+    ) -> Tensor:
+        """Draw levels_B as training sees them."""
+        ...
+
+    def noised(self, latents: Tensor, *, noise: Tensor, levels_B: Tensor) -> Tensor:
+        """Clean latents with as much noise as the levels say."""
+        ...
+
+    def target(self, latents: Tensor, *, noise: Tensor, levels_B: Tensor) -> Tensor:
+        """What the module is trained to predict."""
+        ...
+
+    def predict(self, noisy: Tensor, *, levels_B: Tensor, text_BLD: Tensor) -> Tensor:
+        """The module's prediction, in float32, with a gradient where one is asked for."""
+        ...
+
+    def sample(
+        self,
+        text_BLD: Tensor,
+        *,
+        seeds: Sequence[int],
+        num_frames: int,
+        height: int,
+        width: int,
+        num_inference_steps: int,
+        guidance_scale: float,
+    ) -> Tensor:
+        """Sample one latent per caption, each from its own seed."""
+        ...
+
+    def hash(self) -> str:
+        """The identity of the module's weights."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Publish the module as a `transformer/` folder that `load` takes."""
+        ...
+
+
+BACKBONES: dict[str, Callable[..., Backbone]] = {"WanPipeline": wan.load}
+
+
+def load(
+    folder: Path,
+    *,
+    max_sequence_length: int,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    transformer_folder: Path | None = None,
+) -> Backbone:
+    """Open a pipeline folder, with the transformer of a trained version if one is named."""
+    parts = _pipeline_index(folder)
+    transformer_folder = transformer_folder or folder / "transformer"
+    if not transformer_folder.is_dir():
+        raise ModelError(
+            f"{transformer_folder}: no such folder. Name the folder of a transformer that was "
+            "saved by an alignment."
+        )
+    found = parts.get("_class_name")
+    if found not in BACKBONES:
+        raise ModelError(
+            f"{folder}: its pipeline is {found}; supported: {', '.join(BACKBONES)}. Choose another "
+            "generator.pretrained_model_name_or_path."
+        )
+    for part in (transformer_folder, folder / "vae", folder / "text_encoder"):
+        _require_safetensors(part)
+    return BACKBONES[found](
+        folder,
+        transformer_folder=transformer_folder,
+        max_sequence_length=max_sequence_length,
+        dtype=dtype,
+        device=device,
+    )
+
+
+def _pipeline_index(folder: Path) -> dict[str, object]:
+    index_path = folder / "model_index.json"
+    if not index_path.is_file():
+        raise ModelError(
+            f"{folder}: no model_index.json, hence no diffusers pipeline. Download one first "
+            "(`hf download Wan-AI/Wan2.1-T2V-1.3B-Diffusers --local-dir FOLDER`) and name FOLDER."
+        )
+    try:
+        parts = atomic.read_json(index_path)
+    except DataError as broken:
+        raise ModelError(f"{broken} Or download {folder} again.") from broken
+    if not isinstance(parts, dict):
+        raise ModelError(f"{index_path}: not a table of parts. Download {folder} again.")
+    return parts
+
+
+def _require_safetensors(part: Path) -> None:
+    if any(part.glob("*.safetensors")):
+        return
+    pickles = sorted(path.name for path in part.glob("*.bin")) or ["no weights"]
+    raise ModelError(
+        f"{part}: holds {', '.join(pickles)}, where safetensors are needed: a .bin file can run "
+        "code when it is loaded. Download the safetensors variant of this model."
+    )

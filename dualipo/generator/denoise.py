@@ -1,0 +1,71 @@
+"""Denoising errors of clips under named noise: what the reference and the policy both compute.
+
+Both call the same code, so that at theta = reference the loss is ln 2 (METHOD.md 4.2, 7).
+
+Shapes: B batch, L tokens, D features; a latent's own axes are written `...`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dualipo.config import Align
+from dualipo.generator import losses
+from dualipo.generator import noise as noise_draws
+from dualipo.generator.backbone import Backbone
+from dualipo.generator.batches import PreferenceSet
+
+
+def pair_noise(
+    backbone: Backbone,
+    *,
+    preferences: PreferenceSet,
+    places: Sequence[tuple[int, int]],
+    settings: Align,
+    seed: int,
+) -> tuple[Tensor, Tensor]:
+    """The fixed levels_B and noise of (pair, slot) places: winner and loser share them."""
+    ids = preferences.pair_ids
+    draws = [noise_draws.slot_seed(seed, pair_id=ids[pair], slot=slot) for pair, slot in places]
+    shape = preferences.winners[0].shape
+    return noise_draws.draw(backbone, shape=shape, draws=draws, shift=settings.flow_shift)
+
+
+def pair_errors(
+    backbone: Backbone,
+    *,
+    winners: Tensor,
+    losers: Tensor,
+    text_BLD: Tensor,
+    levels_B: Tensor,
+    noise: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Errors of winners and losers, in one forward pass, under the same noise and level."""
+    errors_2B = single_errors(
+        backbone,
+        latents=torch.cat([winners, losers]),
+        text_BLD=torch.cat([text_BLD, text_BLD]),
+        levels_B=torch.cat([levels_B, levels_B]),
+        noise=torch.cat([noise, noise]),
+    )
+    winner_B, loser_B = errors_2B.chunk(2)
+    return winner_B, loser_B
+
+
+def single_errors(
+    backbone: Backbone, *, latents: Tensor, text_BLD: Tensor, levels_B: Tensor, noise: Tensor
+) -> Tensor:
+    """The denoising error of each latent under its own noise and level."""
+    parts = (latents.float(), text_BLD, levels_B, noise)
+    latents, text_BLD, levels_B, noise = (part.to(backbone.device) for part in parts)
+    noisy = backbone.noised(latents, noise=noise, levels_B=levels_B)
+    prediction = backbone.predict(noisy, levels_B=levels_B, text_BLD=text_BLD)
+    target = backbone.target(latents, noise=noise, levels_B=levels_B)
+    return losses.denoising_error(prediction, target)
+
+
+def autocast(backbone: Backbone, settings: Align) -> torch.autocast:
+    """The training loop's own precision: or the policy would differ from the reference at once."""
+    enabled = settings.mixed_precision == "bf16"
+    return torch.autocast(backbone.device.type, torch.bfloat16, enabled)

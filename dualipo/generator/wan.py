@@ -1,0 +1,222 @@
+"""Wan: flow matching over a causal video VAE (METHOD.md 4.1, 4.6).
+
+x_s = (1 - s) x0 + s eps, target eps - x0, timestep 1000 s. Loads any folder of diffusers'
+`WanPipeline`, from Wan2.1-T2V-1.3B to one that fits a test. Text encoder and VAE are loaded when
+they are first used, as training needs neither. Leaves out Wan2.2's pair of transformers and its
+per-token timesteps; a folder that asks for them is refused.
+
+Shapes: B batch, C channels, F frames, H and W pixels or latent cells, L tokens, D features.
+"""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
+from torch import Tensor
+
+from dualipo.errors import ConfigError, ModelError
+from dualipo.generator import noise as noise_draws
+from dualipo.store import atomic
+from dualipo.store.tensors import hash_parameters
+
+NUM_TRAIN_TIMESTEPS = 1000
+
+
+class Wan:
+    """A Wan pipeline; see `backbone.Backbone` for what each method means."""
+
+    latent_axes = "BCFHW"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        module: WanTransformer3DModel,
+        max_sequence_length: int,
+        dtype: torch.dtype,
+    ) -> None:
+        self.module = module
+        self.max_sequence_length = max_sequence_length
+        self._folder = folder
+        self._dtype = dtype
+        self._vae_settings = dict(AutoencoderKLWan.load_config(folder / "vae"))
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.device
+
+    @torch.no_grad()
+    def encode_text(self, captions: Sequence[str]) -> Tensor:
+        """As the stock pipeline: cleaned, padded to one length, zero past the true length."""
+        text_BLD, _ = self._text_pipeline.encode_prompt(
+            list(captions),
+            do_classifier_free_guidance=False,
+            max_sequence_length=self.max_sequence_length,
+            device=self.device,
+        )
+        return text_BLD
+
+    @torch.no_grad()
+    def encode_clips(self, frames_BFHWC: Tensor) -> Tensor:
+        """The posterior's mode, (z - mean) / std per channel, in float32."""
+        video_BCFHW = frames_BFHWC.to(self.device).permute(0, 4, 1, 2, 3).float() / 127.5 - 1.0
+        latents_BCFHW = self._vae.encode(video_BCFHW).latent_dist.mode()
+        mean_C, std_C = self._latent_moments
+        return (latents_BCFHW - mean_C) / std_C
+
+    @torch.no_grad()
+    def decode(self, latents_BCFHW: Tensor) -> Tensor:
+        """Frames rounded to uint8 on the CPU; black for a clip that is not finite (fault 23)."""
+        mean_C, std_C = self._latent_moments
+        latents_BCFHW = latents_BCFHW.to(self.device, torch.float32) * std_C + mean_C
+        video_BCFHW = self._vae.decode(latents_BCFHW).sample
+        levels_BCFHW = ((video_BCFHW / 2 + 0.5).clamp(0, 1) * 255).round()
+        is_finite_B = video_BCFHW.isfinite().flatten(1).all(1)
+        levels_BCFHW[~is_finite_B] = 0.0
+        return levels_BCFHW.permute(0, 2, 3, 4, 1).to("cpu", torch.uint8).contiguous()
+
+    def latent_shape(self, *, num_frames: int, height: int, width: int) -> tuple[int, ...]:
+        """[C, F, H, W] of one clip; a size that the model cannot make is refused."""
+        in_time = int(self._vae_settings.get("scale_factor_temporal", 4))
+        in_space = int(self._vae_settings.get("scale_factor_spatial", 8))
+        _, patch_height, patch_width = self.module.config.patch_size
+        step_height, step_width = in_space * patch_height, in_space * patch_width
+        if (num_frames - 1) % in_time or height % step_height or width % step_width:
+            raise ConfigError(
+                f"generator: {num_frames} frames of {height}x{width} do not fit {self._folder}. "
+                f"Set num_frames to a multiple of {in_time} plus 1, height to a multiple of "
+                f"{step_height}, width of {step_width}."
+            )
+        num_latent_frames = (num_frames - 1) // in_time + 1
+        return (
+            self.module.config.in_channels,
+            num_latent_frames,
+            height // in_space,
+            width // in_space,
+        )
+
+    def draw_noise_levels(
+        self, num_levels: int, *, generator: torch.Generator, shift: float
+    ) -> Tensor:
+        """Uniform in [0, 1), then shifted towards noise."""
+        levels_B = torch.rand(num_levels, generator=generator)
+        return noise_draws.shift_levels(levels_B, shift=shift)
+
+    def noised(self, latents: Tensor, *, noise: Tensor, levels_B: Tensor) -> Tensor:
+        """x_s = (1 - s) x0 + s eps."""
+        levels_B1111 = levels_B.view(-1, 1, 1, 1, 1)
+        return (1.0 - levels_B1111) * latents + levels_B1111 * noise
+
+    def target(self, latents: Tensor, *, noise: Tensor, levels_B: Tensor) -> Tensor:
+        """The velocity eps - x0, the same at every level."""
+        return noise - latents
+
+    def predict(self, noisy: Tensor, *, levels_B: Tensor, text_BLD: Tensor) -> Tensor:
+        """One forward pass at timesteps 1000 s."""
+        return self._forward(noisy, NUM_TRAIN_TIMESTEPS * levels_B, text_BLD)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        text_BLD: Tensor,
+        *,
+        seeds: Sequence[int],
+        num_frames: int,
+        height: int,
+        width: int,
+        num_inference_steps: int,
+        guidance_scale: float,
+    ) -> Tensor:
+        """The stock sampler, from one noise per seed, guided against the empty caption."""
+        assert len(seeds) == len(text_BLD), "one seed a caption"
+        shape = self.latent_shape(num_frames=num_frames, height=height, width=width)
+        latents_BCFHW = noise_draws.gaussian(shape, draws=seeds).to(self.device)
+        # A scheduler remembers its past predictions, so each batch has a fresh one.
+        scheduler = type(self._scheduler).from_config(self._scheduler.config)
+        scheduler.set_timesteps(num_inference_steps, device=self.device)
+        for timestep in scheduler.timesteps:
+            timestep_B = timestep.expand(len(seeds))
+            velocity = self._forward(latents_BCFHW, timestep_B, text_BLD)
+            if guidance_scale > 1.0:
+                free = self._forward(
+                    latents_BCFHW, timestep_B, self._empty_caption_1LD.expand_as(text_BLD)
+                )
+                velocity = free + guidance_scale * (velocity - free)
+            latents_BCFHW = scheduler.step(velocity, timestep, latents_BCFHW, return_dict=False)[0]
+        return latents_BCFHW
+
+    def hash(self) -> str:
+        return hash_parameters(self.module.state_dict())
+
+    def save(self, folder: Path) -> None:
+        with atomic.publish_folder(folder, name="transformer") as temporary:
+            self.module.save_pretrained(temporary, safe_serialization=True)
+
+    def _forward(self, noisy: Tensor, timestep_B: Tensor, text_BLD: Tensor) -> Tensor:
+        dtype = self.module.dtype
+        return self.module(
+            hidden_states=noisy.to(dtype),
+            timestep=timestep_B,
+            encoder_hidden_states=text_BLD.to(self.device, dtype),
+            return_dict=False,
+        )[0].float()
+
+    @functools.cached_property
+    def _text_pipeline(self) -> WanPipeline:
+        return _stock(self._folder, transformer=None, vae=None, dtype=self._dtype).to(self.device)
+
+    @functools.cached_property
+    def _scheduler(self) -> Any:
+        others = dict.fromkeys(("transformer", "vae", "text_encoder", "tokenizer"))
+        return _stock(self._folder, **others).scheduler
+
+    @functools.cached_property
+    def _vae(self) -> AutoencoderKLWan:
+        vae = AutoencoderKLWan.from_pretrained(
+            self._folder / "vae", dtype=torch.float32, use_safetensors=True
+        )
+        return vae.requires_grad_(False).eval().to(self.device)
+
+    @functools.cached_property
+    def _latent_moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation per channel, shaped to broadcast over BCFHW."""
+        moments = (self._vae.config.latents_mean, self._vae.config.latents_std)
+        mean, std = (torch.tensor(m, device=self.device).view(1, -1, 1, 1, 1) for m in moments)
+        return mean, std
+
+    @functools.cached_property
+    def _empty_caption_1LD(self) -> Tensor:
+        return self.encode_text([""])
+
+
+def load(
+    folder: Path,
+    *,
+    transformer_folder: Path,
+    max_sequence_length: int,
+    dtype: torch.dtype,
+    device: str,
+) -> Wan:
+    """Open a WanPipeline folder; only the transformer is read at once."""
+    parts = WanPipeline.load_config(folder)
+    if parts.get("boundary_ratio") is not None or parts.get("expand_timesteps"):
+        raise ModelError(
+            f"{folder}: a Wan2.2 pipeline (two transformers, or a timestep per token), which is "
+            "not supported. Use a Wan2.1 text-to-video folder."
+        )
+    module = WanTransformer3DModel.from_pretrained(
+        transformer_folder, dtype=dtype, use_safetensors=True
+    )
+    return Wan(
+        folder,
+        module=module.to(device),
+        max_sequence_length=max_sequence_length,
+        dtype=dtype,
+    )
+
+
+def _stock(folder: Path, **parts: Any) -> WanPipeline:
+    return WanPipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True, **parts)

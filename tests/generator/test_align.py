@@ -1,0 +1,173 @@
+"""An alignment of a tiny model: what it must satisfy at the start, on the way, and after a kill."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dualipo.config import Align
+from dualipo.errors import ConfigError, DataError, StageError
+from dualipo.generator import backbone
+from dualipo.generator.align import Alignment, AlignResult, align
+from dualipo.generator.backbone import Backbone
+from dualipo.generator.batches import PreferenceSet, RealClips
+from dualipo.generator.ratio import gradient_norm
+from dualipo.generator.reference import load_or_measure
+from dualipo.generator.steps import Steps, split
+from dualipo.training.loop import Metrics
+from dualipo.training.optim import trainable
+
+SETTINGS: dict[str, Any] = {
+    "max_train_steps": 6,
+    "train_batch_size": 4,
+    "real_batch_size": 3,
+    "learning_rate": 1e-3,
+    "lr_warmup_steps": 0,
+    "num_slots": 2,
+    "ratio_every": 4,
+    "checkpointing_steps": 3,
+}
+Run = Callable[..., AlignResult]
+
+
+@pytest.fixture
+def preferences(text_BLD: Tensor) -> PreferenceSet:
+    generator = torch.Generator().manual_seed(3)
+    winners = torch.randn(5, 4, 3, 4, 4, generator=generator) * 0.3 + 1.0
+    losers = torch.randn(5, 4, 3, 4, 4, generator=generator) * 0.3 - 1.0
+    texts = {"ball": text_BLD[0], "cube": text_BLD[1]}
+    ids = [f"pair-{k}" for k in range(5)]
+    return PreferenceSet(ids, ["ball", "cube", "ball", "cube", "ball"], winners, losers, texts)
+
+
+@pytest.fixture
+def real(text_BLD: Tensor) -> RealClips:
+    latents = torch.randn(4, 4, 3, 4, 4, generator=torch.Generator().manual_seed(5))
+    return RealClips(latents, text_BLD[[0, 1, 0, 1]])
+
+
+@pytest.fixture
+def run(pipeline_folder: Path, preferences: PreferenceSet, real: RealClips, tmp_path: Path) -> Run:
+    def start(name: str, on_step: Any = None, **changes: Any) -> AlignResult:
+        return align(
+            backbone.load(pipeline_folder, max_sequence_length=8),
+            preferences=preferences,
+            real=real,
+            settings=Align(**SETTINGS | changes),
+            folder=tmp_path / name,
+            seed=11,
+            on_step=on_step,
+        )
+
+    return start
+
+
+def test_alignment_starts_at_ln_2_and_learns_the_preference(run: Run) -> None:
+    logged: list[Metrics] = []
+    result = run("a", lambda step, metrics: logged.append(metrics), max_train_steps=25)
+    assert logged[0]["dpo"] == pytest.approx(math.log(2), abs=1e-4)
+    assert abs(logged[0]["winner_gap"]) < 1e-6 and abs(logged[0]["loser_gap"]) < 1e-6
+    assert logged[-1]["dpo"] < 0.5 * logged[0]["dpo"]
+    assert logged[-1]["implicit_accuracy"] == 1.0
+    assert logged[-1]["loser_gap"] > logged[-1]["winner_gap"]
+    assert result.reference_hash != result.generator_hash
+
+
+def test_aligned_transformer_loads_as_a_version(run: Run, pipeline_folder: Path) -> None:
+    result = run("a")
+    version = backbone.load(
+        pipeline_folder, max_sequence_length=8, transformer_folder=result.transformer_folder
+    )
+    assert version.hash() == result.generator_hash
+
+
+def test_fault_6_killed_and_resumed_alignment_is_bit_equal(run: Run) -> None:
+    def kill(step: int, metrics: Metrics) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run("killed", kill)
+    assert run("killed").generator_hash == run("clean").generator_hash
+
+
+def test_accumulation_does_not_change_the_loss(run: Run) -> None:
+    # 4 pairs and 3 real clips in parts of 1 and 0 to 1: the ratio is taken on one part, hence off.
+    logged: list[list[Metrics]] = [[], []]
+    for parts, metrics_of in zip((1, 4), logged, strict=True):
+        run(
+            f"parts-{parts}",
+            lambda step, metrics, log=metrics_of: log.append(metrics),
+            gradient_accumulation_steps=parts,
+            winner_nll_ratio=0.0,
+            real_nll_ratio=1e-9,
+            max_train_steps=2,
+        )
+    for name in ("loss", "winner_nll", "real_nll", "winner_gap"):
+        whole, split_up = (metrics[1][name] for metrics in logged)
+        assert whole == pytest.approx(split_up, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("preference_weight", [1.0, 0.0])
+def test_nll_terms_have_their_share_of_the_gradient(
+    wan: Backbone,
+    preferences: PreferenceSet,
+    real: RealClips,
+    tmp_path: Path,
+    preference_weight: float,
+) -> None:
+    settings = Align(**SETTINGS, preference_weight=preference_weight)
+    errors = load_or_measure(
+        wan, preferences=preferences, settings=settings, seed=1, path=tmp_path / "r.safetensors"
+    )
+    batch = Steps(wan, preferences, real, errors, settings, 1).batch(0)
+    objective = Alignment(wan, settings=settings)
+    objective.prepare(batch)
+    preference, winner_nll, real_nll, _ = objective._terms(batch, 3 / 4)
+    weights = list(trainable(wan.module).values())
+    weights = weights[-(len(weights) // 4) :]
+    base = gradient_norm(preference if preference_weight else winner_nll, weights)
+    assert gradient_norm(objective.lambda_1 * winner_nll, weights) == pytest.approx(0.05 * base)
+    assert gradient_norm(objective.lambda_2 * real_nll, weights) == pytest.approx(0.1 * base)
+    restored = Alignment(wan, settings=settings)
+    restored.load_state(objective.state())
+    assert restored.state() == objective.state()
+
+
+def test_split_keeps_every_item_once() -> None:
+    batch = {"ids": list("abcde"), "step": 3, "pairs": {"x": torch.arange(5)}, "real": {}}
+    parts = split(batch, 2)
+    assert [part["ids"] for part in parts] == [["a", "b"], ["c", "d", "e"]]
+    assert torch.equal(torch.cat([part["pairs"]["x"] for part in parts]), torch.arange(5))
+
+
+def test_fault_25_a_diverging_alignment_stops_before_the_step(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"step 1: .*not finite; batch: \['pair-"):
+        run("diverges", learning_rate=1e20)
+    assert not (tmp_path / "diverges" / "transformer").exists()
+
+
+def test_weights_that_round_away_updates_are_refused(
+    pipeline_folder: Path, preferences: PreferenceSet, tmp_path: Path
+) -> None:
+    half = backbone.load(pipeline_folder, max_sequence_length=8, dtype=torch.bfloat16)
+    with pytest.raises(ConfigError, match=r"torch.bfloat16.*mixed_precision"):
+        align(
+            half, preferences=preferences, real=None, settings=Align(**SETTINGS), folder=tmp_path,
+            seed=0,
+        )  # fmt: skip
+
+
+def test_missing_real_clips_are_refused(
+    wan: Backbone, preferences: PreferenceSet, tmp_path: Path
+) -> None:
+    arguments: dict[str, Any] = {
+        "preferences": preferences, "real": None, "folder": tmp_path, "seed": 0
+    }  # fmt: skip
+    with pytest.raises(DataError, match="real_nll_ratio=0"):
+        align(wan, settings=Align(**SETTINGS), **arguments)
+    assert align(wan, settings=Align(**SETTINGS, real_nll_ratio=0.0), **arguments).num_steps == 6

@@ -1,0 +1,67 @@
+"""The reference's errors: shared noise, and a file that answers for one model only."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dualipo.config import Align
+from dualipo.errors import StageError
+from dualipo.generator.backbone import Backbone
+from dualipo.generator.batches import PreferenceSet
+from dualipo.generator.denoise import single_errors
+from dualipo.generator.noise import draw, slot_seed
+from dualipo.generator.reference import load_or_measure, measure
+
+SETTINGS = Align(num_slots=3, train_batch_size=2)
+
+
+@pytest.fixture
+def preferences(text_BLD: Tensor) -> PreferenceSet:
+    winners, losers = torch.randn(2, 3, 4, 3, 4, 4, generator=torch.Generator().manual_seed(3))
+    losers[2] = winners[2]
+    texts = {"ball": text_BLD[0], "cube": text_BLD[1]}
+    return PreferenceSet(["p0", "p1", "p2"], ["ball", "cube", "ball"], winners, losers, texts)
+
+
+def test_errors_are_those_of_named_slots(wan: Backbone, preferences: PreferenceSet) -> None:
+    measured = measure(wan, preferences=preferences, settings=SETTINGS, seed=4)
+    levels_B, noise = draw(
+        wan, shape=(4, 3, 4, 4), draws=[slot_seed(4, pair_id="p1", slot=2)], shift=3.0
+    )
+    with torch.no_grad():
+        expected = single_errors(
+            wan,
+            latents=preferences.losers[1:2],
+            text_BLD=preferences.texts["cube"][None],
+            levels_B=levels_B,
+            noise=noise,
+        )
+    torch.testing.assert_close(measured.loser_PS[1, 2:3], expected)
+
+
+def test_a_clip_does_not_differ_from_itself(wan: Backbone, preferences: PreferenceSet) -> None:
+    # With independent noise within a pair, the two errors would differ by about a tenth.
+    measured = measure(wan, preferences=preferences, settings=SETTINGS, seed=4)
+    torch.testing.assert_close(measured.winner_PS[2], measured.loser_PS[2], rtol=1e-5, atol=0)
+    assert (measured.winner_PS[0] - measured.loser_PS[0]).abs().min() > 1e-4
+    assert measured.winner_PS[2].std() > 1e-3
+
+
+def test_fault_34_another_reference_is_refused(
+    wan: Backbone, preferences: PreferenceSet, tmp_path: Path
+) -> None:
+    arguments: dict[str, Any] = {
+        "preferences": preferences, "settings": SETTINGS, "path": tmp_path / "r.safetensors"
+    }  # fmt: skip
+    first = load_or_measure(wan, seed=4, **arguments)
+    again = load_or_measure(wan, seed=4, **arguments)
+    assert torch.equal(first.winner_PS, again.winner_PS) and first.reference_hash == wan.hash()
+    with pytest.raises(StageError, match="another seed than"):
+        load_or_measure(wan, seed=5, **arguments)
+    with torch.no_grad():
+        next(wan.module.parameters()).view(-1)[0] += 1e-3
+    with pytest.raises(StageError, match=r"another reference_hash.*start of the round"):
+        load_or_measure(wan, seed=4, **arguments)
