@@ -200,7 +200,8 @@ def _restore(progress: _Progress, folder: Path) -> None:
         return
     here, there = _trained(progress.model), _part(found.tensors, "model")
     ema = _part(found.tensors, "ema")
-    if found.state["seed"] != progress.seed or here.keys() != there.keys():
+    is_ours = here.keys() == there.keys() and (progress.ema or {}).keys() == ema.keys()
+    if found.state["seed"] != progress.seed or not is_ours:
         raise CheckpointError(
             f"{folder}: its checkpoint is of another run (seed {found.state['seed']}, "
             f"{len(there)} tensors; here {progress.seed}, {len(here)}). Train in another folder."
