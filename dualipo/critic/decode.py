@@ -73,7 +73,7 @@ def decode(
     num_tokens_N = torch.zeros_like(ended_N, dtype=torch.long)
     tokens, log_probs, tracked = [], [], []
     for step in range(max_new_tokens):
-        log_probs_NV = logits_NV.float().log_softmax(-1)
+        log_probs_NV = log_softmax(logits_NV)
         token_N = _draw(log_probs_NV, temperature, uniforms_NT[:, step])
         log_prob_N = log_probs_NV.gather(1, token_N[:, None])[:, 0]
         tokens.append(token_N)
@@ -109,6 +109,11 @@ def prefill(llm: PreTrainedModel, prompts: Prompts, cache: DynamicCache) -> Tens
         use_cache=True,
         logits_to_keep=1,
     ).logits[:, -1]
+
+
+def log_softmax(logits_V: Tensor) -> Tensor:
+    """Over the last axis, in at least float32."""
+    return logits_V.log_softmax(-1, dtype=torch.promote_types(logits_V.dtype, torch.float32))
 
 
 def _draw(log_probs_NV: Tensor, temperature: float, uniform_N: Tensor) -> Tensor:

@@ -1,34 +1,134 @@
-"""The grammar of a reasoning path, the questions that ask for it, and the caption's fence.
+"""The grammar of a reasoning path: its questions, renderer and strict parser; the caption's fence.
 
-A pairwise answer is `A: <evidence> Grade: good|normal|bad`, the same for B, then one verdict tag;
-a pointwise answer is its evidence, then one grade tag: the label comes last, so that it follows
-from the reasons (METHOD.md 3.1, 3.3).
+Pairwise `A: <evidence> Grade: good|normal|bad`, the same for B on the next line, then
+`<verdict>A|B|tie</verdict>`; pointwise one line of evidence, then `<grade>good</grade>`. The label
+comes last, so that it follows from the reasons (METHOD.md 3.1, 3.3). Grades may be missing.
+What is not exactly one such answer abstains (faults 27, 28, 38).
 """
 
 import re
 import unicodedata
+from dataclasses import dataclass
+from typing import Literal
 
-from dualipo.critic.vlm import Kind
-from dualipo.records import Dimension, Verdict
+from dualipo.critic.vlm import Choice, Kind
+from dualipo.records import GRADES, Dimension, Grade, Verdict
 
-_ASPECT: dict[Dimension, str] = {
+Why = Literal["truncated", "no label", "several labels", "malformed", "contradiction"]
+
+GRADE_CHOICE = Choice("<grade>", GRADES)
+VERDICT_TAG = "<verdict>"
+
+ASPECT: dict[Dimension, str] = {
     "consistency": "match with the caption",
     "faithfulness": "intact shapes",
     "motion": "smooth motion",
 }
+_LABELS: dict[str, Verdict] = {"A": "a", "B": "b", "tie": "tie"}
+_GRADES: dict[str | None, Grade] = {grade: grade for grade in GRADES}
+_NAMES: dict[Verdict, str] = {verdict: label for label, verdict in _LABELS.items()}
+_SWAPPED: dict[Verdict | Grade, Verdict] = {"a": "b", "b": "a", "tie": "tie", "abstain": "abstain"}
+_TALKS = re.compile(
+    r"[<>]|\b(verdict|grade:|video [ab]\b|(user|assistant|system)\s*:)"
+    r"|\b(answer|choose|prefer|say|output)\W+(a|b|tie|good|bad)\b",
+    re.IGNORECASE,
+)
+
+_EVIDENCE = r"(?: (?P<reason_{0}>[^<>\n]+?))??(?: Grade: (?P<grade_{0}>good|normal|bad))?"
+_PAIR = re.compile(
+    f"A:{_EVIDENCE.format('a')}\nB:{_EVIDENCE.format('b')}\n<verdict>(?P<label>A|B|tie)</verdict>"
+)
+_POINT = re.compile(r"(?:(?P<reason>[^<>\n]+)\n)?<grade>(?P<label>good|normal|bad)</grade>")
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a path says, in terms of the clips as they were shown; `why` it abstains."""
+
+    outcome: Verdict | Grade
+    why: Why | None = None
+    grade_a: Grade | None = None
+    grade_b: Grade | None = None
 
 
 def question(kind: Kind, dimension: Dimension) -> str:
     """The standard question: one dimension a query (METHOD.md section 2)."""
     if kind == "pair":
-        return f"Which video is better: {_ASPECT[dimension]}? Reason, then verdict A, B or tie."
-    return f"How good: {_ASPECT[dimension]}? Reason, then grade good, normal or bad."
+        return f"Which video is better: {ASPECT[dimension]}? Reason, then verdict A, B or tie."
+    return f"How good: {ASPECT[dimension]}? Reason, then grade good, normal or bad."
 
 
 def hint(verdict: Verdict) -> str:
     """Ask for a given verdict (SRPO's losers on unanimous items)."""
-    assert verdict != "abstain"
-    return f"Hint: the verdict is {verdict if verdict == 'tie' else verdict.upper()}."
+    return f"Hint: the verdict is {_NAMES[verdict]}."
+
+
+def render_pair(
+    reason_a: str,
+    grade_a: Grade | None,
+    reason_b: str,
+    grade_b: Grade | None,
+    verdict: Verdict,
+) -> str:
+    """Write a pairwise answer; a missing grade is left out."""
+    lines = [_line("A:", reason_a, grade_a), _line("B:", reason_b, grade_b)]
+    return "\n".join([*lines, f"<verdict>{_NAMES[verdict]}</verdict>"])
+
+
+def render_point(reason: str, grade: Grade) -> str:
+    """Write a pointwise answer."""
+    line = _plain(reason)
+    return f"{line}\n<grade>{grade}</grade>" if line else f"<grade>{grade}</grade>"
+
+
+def parse(text: str, kind: Kind, *, truncated: bool) -> Parsed:
+    """Read what a model generated, and nothing else, strictly."""
+    if truncated:
+        return Parsed("abstain", "truncated")
+    num_labels = text.count("<verdict>" if kind == "pair" else "<grade>")
+    if num_labels != 1:
+        return Parsed("abstain", "several labels" if num_labels else "no label")
+    found = (_PAIR if kind == "pair" else _POINT).fullmatch(text)
+    if found is None:
+        return Parsed("abstain", "malformed")
+    if kind == "point":
+        return Parsed(_GRADES[found["label"]])
+    verdict = _LABELS[found["label"]]
+    grade_a, grade_b = _GRADES.get(found["grade_a"]), _GRADES.get(found["grade_b"])
+    if contradicts(verdict, grade_a, grade_b):
+        return Parsed("abstain", "contradiction", grade_a, grade_b)
+    return Parsed(verdict, None, grade_a, grade_b)
+
+
+def contradicts(verdict: Verdict, grade_a: Grade | None, grade_b: Grade | None) -> bool:
+    """Does a verdict prefer the clip with the worse grade?"""
+    if grade_a is None or grade_b is None:
+        return False
+    lead = GRADES.index(grade_b) - GRADES.index(grade_a)  # positive: A has the better grade
+    return (verdict == "a" and lead < 0) or (verdict == "b" and lead > 0)
+
+
+def swap(text: str) -> str:
+    """Exchange A and B in a rendered pairwise answer, also where evidence says "video A"."""
+    found = _PAIR.fullmatch(text)
+    assert found is not None, text
+    reason_a, reason_b = (
+        re.sub(r"\b([Vv]ideo) ([AB])\b", lambda m: f"{m[1]} {'BA'['AB'.index(m[2])]}", reason or "")
+        for reason in (found["reason_a"], found["reason_b"])
+    )
+    verdict = _SWAPPED[_LABELS[found["label"]]]
+    grade_a, grade_b = _GRADES.get(found["grade_a"]), _GRADES.get(found["grade_b"])
+    return render_pair(reason_b, grade_b, reason_a, grade_a, verdict)
+
+
+def swap_verdict(verdict: Verdict | Grade) -> Verdict:
+    """The same preference with the clips exchanged."""
+    return _SWAPPED[verdict]
+
+
+def suspicious(caption: str) -> bool:
+    """Does a caption seem to talk to the critic rather than describe a video (fault 38)?"""
+    return _TALKS.search(unicodedata.normalize("NFKC", caption)) is not None
 
 
 def fence(caption: str) -> str:
@@ -41,3 +141,12 @@ def fence(caption: str) -> str:
     plain = " ".join(spaced.split()).replace("<", "&lt;").replace(">", "&gt;")
     turnless = re.sub(r"\b(user|assistant|system)\s*:", r"\1,", plain, flags=re.IGNORECASE)
     return f"<caption>{turnless}</caption>"
+
+
+def _line(name: str, reason: str, grade: Grade | None) -> str:
+    return " ".join(part for part in (name, _plain(reason), grade and f"Grade: {grade}") if part)
+
+
+def _plain(reason: str) -> str:
+    """Evidence as one line without tags: it must not be able to speak the grammar."""
+    return " ".join(re.sub(r"[<>]", " ", reason).split())

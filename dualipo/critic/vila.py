@@ -9,16 +9,13 @@ Legend: B queries, L tokens, H language-model width, F frames, M visual tokens a
 of the longest response, C choices.
 """
 
-import functools
 import hashlib
 import itertools
 import json
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import (
@@ -30,8 +27,9 @@ from transformers import (
 )
 
 from dualipo.config import Critic
-from dualipo.critic import decode, frames, templates
+from dualipo.critic import decode, templates, vision
 from dualipo.critic.projector import MmProjector
+from dualipo.critic.tokens import Tokens
 from dualipo.critic.vlm import Choice, Path, Query, Response
 from dualipo.errors import ModelError
 
@@ -67,11 +65,10 @@ class Vila:
             known = ", ".join(templates.TEMPLATES)
             raise ModelError(f"chat template {chat_template!r} is unknown. Use one of: {known}.")
         self.module = module.eval()
-        self.tokenizer = tokenizer
+        self.tokens = Tokens(tokenizer)
         self.settings = settings
         self.chat_template = chat_template
         self.model_max_length = model_max_length
-        self._encode = functools.lru_cache(maxsize=8192)(self._encode_text)
 
     @classmethod
     def load(
@@ -88,7 +85,7 @@ class Vila:
             llm = AutoModelForCausalLM.from_pretrained(folder / "llm", **weights)
             vision_tower = SiglipVisionModel.from_pretrained(folder / "vision_tower", **weights)
         except (OSError, ValueError, KeyError) as broken:
-            raise ModelError(f"{folder}: not a VILA folder that can be read ({broken}).") from broken
+            raise ModelError(f"{folder}: cannot be read as VILA ({broken}).") from broken
         projector = MmProjector.load(folder / "mm_projector", dtype=dtype)
         top = json.loads((folder / "config.json").read_text())
         length = top.get("model_max_length") or getattr(llm.config, "model_max_length", None)
@@ -105,7 +102,7 @@ class Vila:
         folder = FilePath(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.module.llm.save_pretrained(folder / "llm")
-        self.tokenizer.save_pretrained(folder / "llm")
+        self.tokens.tokenizer.save_pretrained(folder / "llm")
         self.module.vision_tower.save_pretrained(folder / "vision_tower")
         self.module.mm_projector.save(folder / "mm_projector")
         top = {
@@ -129,19 +126,16 @@ class Vila:
         """Where the weights are."""
         return next(self.module.parameters()).device
 
-    @property
-    def tokens_per_frame(self) -> int:
-        """M: 196 for SigLIP-384."""
-        vision = self.module.vision_tower.config
-        return math.ceil(vision.image_size // vision.patch_size / 2) ** 2
-
     def embed_clips(self, queries: Sequence[Query]) -> dict[str, Tensor]:
         """Visual tokens [F, M, H] of every clip in the queries, each clip id once."""
+        tower = self.module.vision_tower
+        size = tower.config.image_size
+        assert isinstance(size, int)
         shown = {
-            clip_id: self._pixels(clip, clip_id)
-            for clip_id, clip in _unique_clips(queries).items()
+            clip_id: vision.pixels(clip, clip_id=clip_id, size=size, settings=self.settings)
+            for clip_id, clip in vision.unique_clips(queries).items()
         }
-        pixels_FCHW = torch.cat(list(shown.values()))
+        pixels_FCHW = torch.cat(list(shown.values())).to(self.device, tower.dtype)
         width = len(pixels_FCHW) if torch.is_grad_enabled() else FRAMES_A_PASS
         tokens = [self._visual_tokens(part) for part in pixels_FCHW.split(width)]
         split = torch.cat(tokens).split([len(pixels) for pixels in shown.values()])
@@ -154,7 +148,7 @@ class Vila:
 
         A text is scored with its end of sequence; a path's token ids are scored as they are.
         """
-        ids = [self._response_ids(response) for response in responses]
+        ids = [self.tokens.response(response) for response in responses]
         lengths_B = torch.tensor([len(row) for row in ids], device=self.device)
         return self._tail_log_probs(queries, ids, lengths_B), lengths_B
 
@@ -171,8 +165,8 @@ class Vila:
     ) -> list[list[Path]]:
         """Draw `num_paths` reasoning paths a query; see `vlm.Vlm`."""
         assert len(seeds) == len(queries) and all(len(row) == num_paths for row in seeds)
-        first_ids = self._first_tokens(choice) if choice else []
-        end_ids = torch.tensor([self.tokenizer.eos_token_id], device=self.device)
+        first_ids = self.tokens.first_tokens(choice) if choice else []
+        end_ids = torch.tensor([self.tokens.end], device=self.device)
         drawn = decode.uniforms(list(itertools.chain(*seeds)), max_new_tokens=max_new_tokens)
         with self._autocast():
             decoded = decode.decode(
@@ -195,18 +189,13 @@ class Vila:
 
         Prefix and choice are tokenized together; what all choices share counts as prefix.
         """
-        tails: list[list[list[int]]] = []
-        heads: list[list[int]] = []
-        for prefix in prefixes:
-            rows = [list(self._encode(prefix + choice)) for choice in choices]
-            shared = _num_shared(rows)
-            heads.append(rows[0][:shared])
-            tails.append([row[shared:] for row in rows])
+        split = [self.tokens.continuations(prefix, choices) for prefix in prefixes]
+        heads, tails = [head for head, _ in split], [tail for _, tail in split]
         with self._autocast():
             if all(len(tail) == 1 for row in tails for tail in row):
-                next_BV = self._logits(queries, heads, keep=1)[:, -1].float().log_softmax(-1)
+                next_BV = self._logits(queries, heads, keep=1)[:, -1]
                 chosen_BC = torch.tensor(tails, device=self.device)[:, :, 0]
-                return next_BV.gather(1, chosen_BC)
+                return decode.log_softmax(next_BV).gather(1, chosen_BC)
             columns = []
             for index in range(len(choices)):
                 ids = [head + tail[index] for head, tail in zip(heads, tails, strict=True)]
@@ -222,7 +211,7 @@ class Vila:
         logits_BRV = self._logits(queries, ids, keep=width + 1)[:, :-1]
         rows = [[0] * (width - len(row)) + row[-width:] for row in ids]
         targets_BR = torch.tensor(rows, device=self.device)
-        log_probs_BR = logits_BRV.float().log_softmax(-1).gather(2, targets_BR[..., None])[..., 0]
+        log_probs_BR = decode.log_softmax(logits_BRV).gather(2, targets_BR[..., None])[..., 0]
         places_R = torch.arange(width, 0, -1, device=self.device)
         return log_probs_BR.where(places_R <= lengths_B[:, None], 0.0).sum(1)
 
@@ -263,13 +252,12 @@ class Vila:
     def _prompt_ids(self, query: Query, visual: dict[str, Tensor]) -> list[int]:
         num_frames = [len(visual[clip_id]) for clip_id in query.clip_ids]
         parts = templates.prompt(query, num_frames=num_frames, template=self.chat_template)
-        start = self.tokenizer.bos_token_id
-        ids = [] if start is None else [start]
+        ids = list(self.tokens.start)
         for part in parts:
             if isinstance(part, str):
-                ids += self._encode(part)
+                ids += self.tokens.encode(part)
             else:
-                ids += [-1] * self.tokens_per_frame
+                ids += [-1] * vision.tokens_per_frame(self.module.vision_tower.config)
         return ids
 
     def _require_room(
@@ -279,30 +267,15 @@ class Vila:
             return
         num_frames = max(sum(len(visual[i]) for i in query.clip_ids) for query in queries)
         num_clips = max(len(query.clip_ids) for query in queries)
-        text = num_tokens - num_frames * self.tokens_per_frame
-        fits = (self.model_max_length - text) // (num_clips * self.tokens_per_frame)
+        per_frame = vision.tokens_per_frame(self.module.vision_tower.config)
+        text = num_tokens - num_frames * per_frame
+        fits = (self.model_max_length - text) // (num_clips * per_frame)
         remedy = f"Set critic.max_frames = {fits}" if fits > 0 else "Lower critic.max_new_tokens"
         raise ModelError(
-            f"critic: {num_frames} frames of {self.tokens_per_frame} tokens and {text} of text "
+            f"critic: {num_frames} frames of {per_frame} tokens and {text} of text "
             f"are {num_tokens}, its context holds {self.model_max_length}. {remedy}, or use a "
             "critic with a longer context."
         )
-
-    def _pixels(self, clip_FHWC: np.ndarray, clip_id: str) -> Tensor:
-        """SigLIP's input: chosen frames, resized, mean and standard deviation 0.5."""
-        chosen = frames.choose(
-            clip_FHWC,
-            max_frames=self.settings.max_frames,
-            short_video=self.settings.short_video,
-            clip_id=clip_id,
-        )
-        pixels_FCHW = torch.from_numpy(chosen).to(self.device).permute(0, 3, 1, 2).float() / 255
-        size = self.module.vision_tower.config.image_size
-        if pixels_FCHW.shape[2:] != (size, size):
-            pixels_FCHW = nn.functional.interpolate(
-                pixels_FCHW, (size, size), mode="bicubic", antialias=True
-            ).clamp(0, 1)
-        return ((pixels_FCHW - 0.5) / 0.5).to(self.module.vision_tower.dtype)
 
     def _visual_tokens(self, pixels_FCHW: Tensor) -> Tensor:
         seen = self.module.vision_tower(pixels_FCHW, output_hidden_states=True)
@@ -320,74 +293,17 @@ class Vila:
             )
         ):
             ids = ids[:count]
-            place = self._place_after(ids, choice.after) if choice else None
+            place = self.tokens.place_after(ids, choice.after) if choice else None
             chosen = {}
             if choice and tracked_NTC and place is not None:
                 chosen = dict(zip(choice.options, tracked_NTC[row][place], strict=True))
             log_prob = float(decoded.log_probs_NT[row].double().sum())
-            paths.append(Path(self._text(ids), tuple(ids), log_prob, not ended, chosen))
+            paths.append(Path(self.tokens.text(ids), tuple(ids), log_prob, not ended, chosen))
         return paths
-
-    def _place_after(self, ids: list[int], marker: str) -> int | None:
-        """Index of the token that follows the last `marker`, if one begins right behind it."""
-        text = self._text(ids)
-        if marker not in text:
-            return None
-        wanted = len(text[: text.rindex(marker)]) + len(marker)
-        low, high = 0, len(ids)
-        while low < high:
-            middle = (low + high) // 2
-            if len(self._text(ids[:middle])) < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        return low if low < len(ids) and self._text(ids[:low]).endswith(marker) else None
-
-    def _first_tokens(self, choice: Choice) -> list[int]:
-        rows = [self._encode(choice.after + option) for option in choice.options]
-        shared = _num_shared(rows)
-        first = [row[shared] for row in rows]
-        if len(set(first)) < len(first):
-            raise ModelError(
-                f"critic tokenizer: {', '.join(choice.options)} share their first token after "
-                f"{choice.after!r}. Use a tokenizer that tells them apart."
-            )
-        return first
-
-    def _response_ids(self, response: Response) -> list[int]:
-        if isinstance(response, tuple):
-            return list(response)
-        return [*self._encode(response), self.tokenizer.eos_token_id]
-
-    def _encode_text(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def _text(self, ids: Iterable[int]) -> str:
-        return self.tokenizer.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        ).strip()
 
     def _autocast(self) -> torch.autocast:
         enabled = self.settings.mixed_precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled)
-
-
-def _unique_clips(queries: Sequence[Query]) -> dict[str, np.ndarray]:
-    return {
-        clip_id: clip
-        for query in queries
-        for clip_id, clip in zip(query.clip_ids, query.clips, strict=True)
-    }
-
-
-def _num_shared(rows: Sequence[Sequence[int]]) -> int:
-    """Length of the longest prefix that all rows share, short of any row's last token."""
-    shared = 0
-    for column in zip(*(row[:-1] for row in rows), strict=False):
-        if len(set(column)) > 1:
-            break
-        shared += 1
-    return shared
 
 
 def _require_parts(folder: FilePath) -> None:

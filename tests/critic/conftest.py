@@ -1,5 +1,7 @@
 """A random critic of a few thousand weights in VILA's layout, and clips to show it."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -12,10 +14,11 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from dualipo import seeds
 from dualipo.config import Critic
 from dualipo.critic.projector import MmProjector
 from dualipo.critic.vila import Vila, VilaModule
-from dualipo.critic.vlm import Query
+from dualipo.critic.vlm import Path, Query
 
 CORPUS = ["A: good normal bad tie", "<verdict>A</verdict>", "<grade>good</grade>", "B: Grade:"] * 9
 
@@ -94,3 +97,47 @@ def make_query(kind: str = "pair", seed: int = 0, **changes) -> Query:
 @pytest.fixture
 def vila() -> Vila:
     return make_vila()
+
+
+class Scripted:
+    """A critic that answers by a rule: `answer(query, seed)` is a text, None where it runs on."""
+
+    def __init__(self, answer: Callable[[Query, int], str | None]) -> None:
+        self.answer = answer
+        self.num_asked = 0
+
+    def sample(self, queries, *, num_paths, temperature, seeds, max_new_tokens, choice=None):
+        self.num_asked += len(queries) * num_paths
+        return [
+            [self._path(query, seed) for seed in row]
+            for query, row in zip(queries, seeds, strict=True)
+        ]
+
+    def choice_log_probs(self, queries, prefixes, choices):
+        rows = []
+        for query in queries:
+            text = self.answer(query, 0) or ""
+            label = text.rpartition("</")[0].rpartition(">")[2]
+            rows.append([0.0 if choice == label else -9.0 for choice in choices])
+        return torch.tensor(rows)
+
+    def _path(self, query: Query, seed: int) -> Path:
+        text = self.answer(query, seed)
+        return Path("A: runs on" if text is None else text, (seed % 7, 2), -1.0, text is None)
+
+
+def brightest(query: Query, seed: int) -> str:
+    """An honest critic: the brighter clip is better, and grades follow brightness."""
+    means = [clip.mean() for clip in query.clips]
+    if query.kind == "point":
+        return f"light\n<grade>{'good' if means[0] > 127 else 'bad'}</grade>"
+    return f"A: light\nB: light\n<verdict>{'A' if means[0] > means[1] else 'B'}</verdict>"
+
+
+def shade(clip_id: str) -> np.ndarray:
+    """A clip as bright as the number in its id."""
+    return np.full((4, 32, 32, 3), int(clip_id.removeprefix("shade")), dtype=np.uint8)
+
+
+def seed_of(*place) -> int:
+    return seeds.derive(0, *place)

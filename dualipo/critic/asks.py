@@ -1,0 +1,70 @@
+"""What is to be judged, and the single questions that this makes.
+
+An item names clips by their ids, an ask is one question about it; pixels are loaded only when a
+batch is made.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dualipo.critic.vlm import Kind, Query
+from dualipo.records import DIMENSIONS, Dimension, Order, Verdict
+
+Clips = Callable[[str], np.ndarray]  # clip id -> uint8 [F, H, W, 3]
+SeedOf = Callable[[str, Dimension, Order, int, int], int]  # item, dimension, order, draw, ask
+
+
+@dataclass(frozen=True)
+class Item:
+    """One clip (pointwise) or two, A then B (pairwise), of one caption."""
+
+    item: str
+    caption: str
+    clip_ids: tuple[str, ...]
+    dimensions: tuple[Dimension, ...] = DIMENSIONS
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question; `clip_ids` stand in the order in which they are shown."""
+
+    item: str
+    kind: Kind
+    caption: str
+    dimension: Dimension
+    clip_ids: tuple[str, ...]
+    order: Order = "ab"
+    hint: Verdict | None = None
+
+    def query(self, clips: Clips) -> Query:
+        """The question with its pixels."""
+        shown = tuple(clips(clip_id) for clip_id in self.clip_ids)
+        return Query(self.kind, self.caption, self.dimension, shown, self.clip_ids, hint=self.hint)
+
+    def swapped(self) -> "Ask":
+        """The same pair shown in the other order."""
+        assert self.kind == "pair"
+        order: Order = "ba" if self.order == "ab" else "ab"
+        return replace(self, clip_ids=self.clip_ids[::-1], order=order)
+
+
+def asks(items: Sequence[Item], *, both_orders: bool = True) -> list[Ask]:
+    """Item by item, dimension by dimension; a pair in both orders."""
+    made = []
+    for item in items:
+        for dimension in item.dimensions:
+            kind: Kind = "pair" if len(item.clip_ids) == 2 else "point"
+            ask = Ask(item.item, kind, item.caption, dimension, item.clip_ids)
+            made.append(ask)
+            if kind == "pair" and both_orders:
+                made.append(ask.swapped())
+    return made
+
+
+def queries(some: Sequence[Ask], clips: Clips) -> list[Query]:
+    """Load a batch: every clip once."""
+    once = functools.cache(clips)
+    return [ask.query(once) for ask in some]

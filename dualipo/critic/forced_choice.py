@@ -1,0 +1,59 @@
+"""Accuracy by forced choice: how far the critic leans to A on a labelled pair (METHOD.md 3.4).
+
+The critic reasons greedily, then A and B are compared in the verdict's place; the mean over both
+orders cancels a preference for a position. Leaves out ties: thresholds on the margin belong to
+the evaluation.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from dualipo.config import Critic
+from dualipo.critic import asks as asking
+from dualipo.critic import reasoning
+from dualipo.critic.asks import Clips, Item
+from dualipo.critic.vlm import Vlm
+from dualipo.records import Dimension, Verdict
+
+Place = tuple[str, Dimension]
+
+
+def margins(
+    vlm: Vlm, items: Sequence[Item], *, clips: Clips, settings: Critic
+) -> dict[Place, float]:
+    """log p(A) - log p(B) of every item and dimension, averaged over both orders."""
+    asks = asking.asks(items)
+    sums: dict[Place, float] = {}
+    for start in range(0, len(asks), settings.judge_batch_size):
+        batch = asks[start : start + settings.judge_batch_size]
+        queries = asking.queries(batch, clips)
+        drawn = vlm.sample(
+            queries,
+            num_paths=1,
+            temperature=0.0,
+            seeds=[[0]] * len(batch),
+            max_new_tokens=settings.max_new_tokens,
+        )
+        prefixes = [_up_to_verdict(path.text) for [path] in drawn]
+        log_probs_BC = vlm.choice_log_probs(queries, prefixes, ("A", "B"))
+        leans = (log_probs_BC[:, 0] - log_probs_BC[:, 1]).tolist()
+        for ask, lean in zip(batch, leans, strict=True):
+            sign = 0.5 if ask.order == "ab" else -0.5
+            sums[ask.item, ask.dimension] = sums.get((ask.item, ask.dimension), 0.0) + sign * lean
+    return sums
+
+
+def accuracy(margin: Mapping[Place, float], verdicts: Mapping[Place, Verdict]) -> float | None:
+    """Part of the decided verdicts that the margins' signs meet; no lean counts half."""
+    decided = {place: verdict for place, verdict in verdicts.items() if verdict in ("a", "b")}
+    if not decided:
+        return None
+    hits = 0.0
+    for place, verdict in decided.items():
+        lean = margin[place] if verdict == "a" else -margin[place]
+        hits += 1.0 if lean > 0 else 0.5 if lean == 0 else 0.0
+    return hits / len(decided)
+
+
+def _up_to_verdict(text: str) -> str:
+    """The evidence and the opening tag; a path without one is led to it."""
+    return text.partition(reasoning.VERDICT_TAG)[0].rstrip("\n") + "\n" + reasoning.VERDICT_TAG

@@ -1,0 +1,86 @@
+"""From the votes of several paths to one judgement (METHOD.md 3.1; faults 29, 30).
+
+Outcomes are in terms of the item's own A and B: votes in the order "ba" are already swapped back.
+Abstentions are counted and stay in the denominator: they lower the share, and never become labels.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dualipo.records import Dimension, Verdict, Vote
+
+_VERDICTS: tuple[Verdict, ...] = ("a", "b", "tie")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The pairwise votes of one item and dimension.
+
+    `share` is the majority's part of all planned votes; `entropy` is of the readable ones, in
+    nats. `order_agreement` is what the verdicts under "ab" and under "ba" have in common: 1 for
+    the same distribution, 0 for a critic whose verdict flips with the order or has one order only.
+    """
+
+    a: int
+    b: int
+    tie: int
+    abstain: int
+    majority: Verdict
+    share: float
+    entropy: float
+    order_agreement: float
+
+    @property
+    def certainty(self) -> float:
+        """Low for a split vote and for one that follows the order."""
+        return self.share * self.order_agreement
+
+
+def tally(votes: Sequence[Vote]) -> Tally:
+    """Count the votes of one item and dimension; equal highest counts make a tie."""
+    counts = Counter(vote.outcome for vote in votes)
+    a, b, tie = (counts[verdict] for verdict in _VERDICTS)
+    best = max(a, b, tie)
+    leading = [verdict for verdict in _VERDICTS if counts[verdict] == best]
+    majority: Verdict = "abstain" if best == 0 else leading[0] if len(leading) == 1 else "tie"
+    return Tally(
+        a=a,
+        b=b,
+        tie=tie,
+        abstain=counts["abstain"],
+        majority=majority,
+        share=best / len(votes) if votes else 0.0,
+        entropy=entropy((a, b, tie)),
+        order_agreement=_order_agreement(votes),
+    )
+
+
+def tallies(votes: Iterable[Vote]) -> dict[tuple[str, Dimension], Tally]:
+    """Tally by item and dimension, in the order of first appearance."""
+    return {key: tally(group) for key, group in grouped(votes).items()}
+
+
+def grouped(votes: Iterable[Vote]) -> dict[tuple[str, Dimension], list[Vote]]:
+    """The votes of each item and dimension, in the order of first appearance."""
+    groups: dict[tuple[str, Dimension], list[Vote]] = {}
+    for vote in votes:
+        groups.setdefault((vote.item, vote.dimension), []).append(vote)
+    return groups
+
+
+def entropy(counts: Iterable[int]) -> float:
+    """Shannon entropy in nats of what was counted; 0 for nothing."""
+    counts = [count for count in counts if count]
+    total = sum(counts)
+    return sum(-count / total * math.log(count / total) for count in counts)
+
+
+def _order_agreement(votes: Sequence[Vote]) -> float:
+    readable = [vote for vote in votes if vote.outcome != "abstain"]
+    ab = [vote.outcome for vote in readable if vote.order == "ab"]
+    ba = [vote.outcome for vote in readable if vote.order == "ba"]
+    if not ab or not ba:
+        return 0.0
+    return sum(min(ab.count(v) / len(ab), ba.count(v) / len(ba)) for v in _VERDICTS)

@@ -1,0 +1,49 @@
+import math
+
+import pytest
+
+from dualipo.critic import vote
+from dualipo.records import Vote
+
+
+def votes(ab: str, ba: str = ""):
+    names = {"a": "a", "b": "b", "t": "tie", "-": "abstain"}
+    return [
+        Vote("x", "motion", order, draw, names[letter], -1.0, "")
+        for order, letters in (("ab", ab), ("ba", ba))
+        for draw, letter in enumerate(letters)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ab", "ba", "majority", "share", "agreement"),
+    [
+        ("aaaa", "aaaa", "a", 1.0, 1.0),
+        ("aaab", "aaaa", "a", 7 / 8, 0.75),
+        ("a---", "aa--", "a", 3 / 8, 1.0),  # abstentions stay in the denominator
+        ("----", "----", "abstain", 0.0, 0.0),
+        ("aaaa", "----", "a", 0.5, 0.0),
+        ("ttta", "ttab", "tie", 5 / 8, 0.75),
+    ],
+)
+def test_majority_share_and_agreement(ab, ba, majority, share, agreement):
+    tally = vote.tally(votes(ab, ba))
+    assert (tally.majority, tally.share, tally.order_agreement) == (majority, share, agreement)
+
+
+def test_fault_29_equal_votes_are_a_tie():
+    tally = vote.tally(votes("aaa", "bbb"))
+    assert (tally.majority, tally.share) == ("tie", 0.5)
+    assert tally.entropy == pytest.approx(math.log(2))
+
+
+def test_fault_30_a_verdict_that_follows_the_order_has_no_certainty():
+    assert vote.tally(votes("aaaa", "bbbb")).certainty == 0.0
+    assert vote.tally(votes("aaaa", "aaaa")).certainty == 1.0
+
+
+def test_swapping_the_clips_mirrors_the_tally():
+    tally, mirror = vote.tally(votes("aabt", "aaa-")), vote.tally(votes("bbat", "bbb-"))
+    assert (tally.a, tally.b) == (mirror.b, mirror.a)
+    assert (tally.majority, mirror.majority) == ("a", "b")
+    assert (tally.certainty, tally.entropy) == (mirror.certainty, mirror.entropy)
