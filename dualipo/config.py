@@ -103,6 +103,7 @@ class Critic(Group):
     keep_vote_share: float = Field(0.75, gt=0.5, le=1.0)
     max_reasks: int = Field(2, ge=0)
     max_abstain_rate: float = Field(0.3, gt=0, le=1, description="above it the stage stops")
+    min_entropy: float = Field(0.05, ge=0, description="of answers, in nats: below it, collapsed")
     dimension_slack: float = Field(0.1, ge=0)
     margin_percentile: float = Field(20.0, ge=0, lt=100)
 
