@@ -92,7 +92,7 @@ class Path:
     straight_2: np.ndarray
     bounce_2: np.ndarray
     residual: float  # root mean square distance from the fitted path
-    step_S: np.ndarray  # distances between neighbouring frames in which it is seen
+    step_S: np.ndarray  # pixels a frame between one sight and the next
 
 
 @dataclass(frozen=True)
@@ -292,14 +292,15 @@ def _is_thing(track: ThingSeen) -> bool:
 def _fit_path(centre_F2: np.ndarray, seen_F: np.ndarray) -> Path:
     """Least squares on start + t * straight + tent(t) * bounce, t from 0 to 1 over the clip.
 
-    A thing seen for less than 60 % of the clip shows no turn: its path is fitted straight.
+    A thing that is not seen on both sides of the turn is fitted a straight path.
     """
     time_F = np.linspace(0.0, 1.0, len(seen_F))
     basis_F3 = np.stack([np.ones_like(time_F), time_F, 1 - np.abs(1 - 2 * time_F)], axis=1)
-    basis_F = basis_F3 if seen_F.mean() >= 0.6 else basis_F3[:, :2]
+    turns = seen_F.sum() >= 4 and seen_F[time_F < 0.4].any() and seen_F[time_F > 0.6].any()
+    basis_F = basis_F3 if turns else basis_F3[:, :2]
     fitted = np.linalg.lstsq(basis_F[seen_F], centre_F2[seen_F], rcond=None)[0]
     left_F2 = centre_F2[seen_F] - basis_F[seen_F] @ fitted
     bounce_2 = fitted[2] if len(fitted) == 3 else np.zeros(2)
-    both_S = seen_F[1:] & seen_F[:-1]
-    step_S = np.linalg.norm(np.diff(centre_F2, axis=0), axis=1)[both_S]
+    apart_S = np.linalg.norm(np.diff(centre_F2[seen_F], axis=0), axis=1)
+    step_S = apart_S / np.diff(np.flatnonzero(seen_F))
     return Path(fitted[1], bounce_2, float(np.sqrt(np.square(left_F2).sum(axis=1).mean())), step_S)

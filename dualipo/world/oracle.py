@@ -11,6 +11,7 @@ from itertools import permutations
 import numpy as np
 
 from dualipo.errors import DataError
+from dualipo.records import DIMENSIONS, Dimension
 from dualipo.world.captions import read
 from dualipo.world.measurement import Measurement, ThingSeen, measure
 from dualipo.world.scenes import (
@@ -22,6 +23,7 @@ from dualipo.world.scenes import (
     SHAPES,
     SIZES,
     TRAVEL,
+    Background,
     Motion,
     Scene,
     Thing,
@@ -63,11 +65,35 @@ def asked_scene(caption: str) -> Scene:
 
 def score_measurement(measurement: Measurement, scene: Scene) -> OracleScore:
     """Score what was seen against what was asked."""
-    return OracleScore(
-        consistency=_consistency(measurement, scene),
-        faithfulness=_faithfulness(measurement),
-        motion=_motion(measurement, scene.motion),
-    )
+    return OracleScore(*(combine(parts(measurement, scene, d), dimension=d) for d in DIMENSIONS))
+
+
+def parts(measurement: Measurement, scene: Scene, dimension: Dimension) -> dict[str, float]:
+    """The soft parts of one dimension, each in [0, 1], by name; none where nothing was seen.
+
+    The names of faithfulness are the defects', a part of several things is the worst thing's.
+    """
+    if dimension == "consistency":
+        return _consistency(measurement, scene)
+    if dimension == "faithfulness":
+        of_things = [keeps(thing) for thing in measurement.things]
+        stray = {"stray": _ramp(measurement.stray, 0.4, 0.1)} if of_things else {}
+        return stray | _worst(of_things)
+    moving = [thing for thing in measurement.things if len(thing.path.step_S)]
+    return _worst([_moves(thing, scene.motion) for thing in moving])
+
+
+def combine(parts: dict[str, float], *, dimension: Dimension) -> float:
+    """One score from the parts: a product in which each part keeps a floor."""
+    floor = WRONG_ATTRIBUTE if dimension == "consistency" else FAULT
+    if not parts:
+        return 0.0
+    return float(np.prod([floor + (1 - floor) * part for part in parts.values()]))
+
+
+def _worst(of_things: list[dict[str, float]]) -> dict[str, float]:
+    names = of_things[0] if of_things else ()
+    return {name: min(each[name] for each in of_things) for name in names}
 
 
 def _ramp(value: float | np.floating, bad: float, good: float) -> float:
@@ -75,28 +101,36 @@ def _ramp(value: float | np.floating, bad: float, good: float) -> float:
     return float(np.clip((value - bad) / (good - bad), 0.0, 1.0))
 
 
-def _product(parts: list[float], *, floor: float) -> float:
-    return float(np.prod([floor + (1 - floor) * part for part in parts]))
-
-
 # Consistency: does the clip show the caption's things?
 
 
-def _consistency(measurement: Measurement, scene: Scene) -> float:
-    apart = float(np.linalg.norm(measurement.background_3 - BACKGROUNDS[scene.background]))
+def _consistency(measurement: Measurement, scene: Scene) -> dict[str, float]:
     number = 1.0 - min(1.0, abs(len(measurement.things) - len(scene.things)))
-    matched = _match(measurement.things, scene.things)
-    parts = [_ramp(apart, 85.0, 25.0), number]
-    parts += [_colour(seen, asked) for seen, asked in zip(matched, scene.things, strict=True)]
-    parts += [_shape(seen, asked) for seen, asked in zip(matched, scene.things, strict=True)]
+    matched = match(measurement.things, scene.things)
+    background = _background(measurement.background_3, scene.background)
+    found = {"background": background, "number": number}
+    for index, (seen, asked) in enumerate(zip(matched, scene.things, strict=True)):
+        found[f"colour {index}"] = _colour(seen, asked)
+        found[f"shape {index}"] = _shape(seen, asked)
     if scene.relation is None:
-        parts.append(_size(matched[0], scene.things[0]))
+        found["size"] = _size(matched[0], scene.things[0])
     else:
-        parts.append(_relation(matched, RELATIONS[scene.relation]))
-    return _product(parts, floor=WRONG_ATTRIBUTE)
+        found["relation"] = _relation(matched, RELATIONS[scene.relation])
+    return found
 
 
-def _match(things: tuple[ThingSeen, ...], asked: tuple[Thing, ...]) -> tuple[ThingSeen | None, ...]:
+def _background(seen_3: np.ndarray, asked: Background) -> float:
+    """Near the asked background, and nearer to it than to any other."""
+    apart = {name: float(np.linalg.norm(seen_3 - colour)) for name, colour in BACKGROUNDS.items()}
+    other = min(distance for name, distance in apart.items() if name != asked)
+    return min(
+        _ramp(other / (other + apart[asked]), 0.35, 0.65), _ramp(apart[asked], 100.0, 40.0)
+    )
+
+
+def match(
+    things: tuple[ThingSeen, ...], asked: tuple[Thing, ...]
+) -> tuple[ThingSeen | None, ...]:
     """Choose which thing seen stands for which thing asked, None where there are too few."""
     options = [*things[:4], *[None] * len(asked)]
 
@@ -138,15 +172,6 @@ def _relation(matched: tuple[ThingSeen | None, ...], axis: tuple[int, int]) -> f
 # Faithfulness: is each thing solid, sharp, and the same thing in every frame?
 
 
-def _faithfulness(measurement: Measurement) -> float:
-    if not measurement.things:
-        return 0.0
-    whole = _ramp(measurement.stray, 0.4, 0.1)
-    return min(
-        _product([whole, *keeps(thing).values()], floor=FAULT) for thing in measurement.things
-    )
-
-
 def keeps(thing: ThingSeen) -> dict[str, float]:
     """What a thing keeps over the frames, by the defect that would break it: each in [0, 1]."""
     seen_F = thing.seen_F
@@ -181,31 +206,26 @@ def _largest_change(share_FK: np.ndarray) -> float:
 # Motion: smooth, never frozen, at the asked speed in the asked direction?
 
 
-def _motion(measurement: Measurement, asked: Motion) -> float:
-    moving = [thing for thing in measurement.things if len(thing.path.step_S)]
-    return min(
-        (_product(_motion_parts(thing, asked), floor=FAULT) for thing in moving), default=0.0
-    )
-
-
-def _motion_parts(thing: ThingSeen, asked: Motion) -> list[float]:
+def _moves(thing: ThingSeen, asked: Motion) -> dict[str, float]:
     path = thing.path
-    straight, bounce = float(np.linalg.norm(path.straight_2)), float(np.linalg.norm(path.bounce_2))
-    smooth = _ramp(path.residual, 1.2, 0.35)
+    straight = float(np.linalg.norm(path.straight_2))
+    bounce = float(np.linalg.norm(path.bounce_2))
+    smooth = {"jitter": _ramp(path.residual, 1.2, 0.35)}
     if asked.kind == "rest" or asked.direction is None:
-        return [smooth, _ramp(max(straight, bounce), 4.0, 1.2)]
+        return smooth | {"rest": _ramp(max(straight, bounce), 4.0, 1.2)}
     along_2 = np.asarray(DIRECTIONS[asked.direction], float)
     if asked.kind == "bounce":
         towards = abs(float(path.bounce_2 @ along_2)) / max(bounce, 1e-6)
-        moves = [_within(bounce, BOUNCE_TRAVEL), _ramp(straight, 6.0, 2.0)]
-        slowest = 2 * BOUNCE_TRAVEL[0]
+        travel, slowest = _within(bounce, BOUNCE_TRAVEL), 2 * BOUNCE_TRAVEL[0]
+        kind = _ramp(straight, 6.0, 2.0)
     else:
         assert asked.speed is not None
         towards = float(path.straight_2 @ along_2) / max(straight, 1e-6)
-        moves = [_within(straight, TRAVEL[asked.speed]), _ramp(bounce, 6.0, 2.0)]
-        slowest = TRAVEL[asked.speed][0]
-    moving = _ramp((path.step_S < 0.35 * slowest / (len(thing.seen_F) - 1)).mean(), 0.5, 0.15)
-    return [smooth, _ramp(towards, 0.5, 0.9), *moves, moving]
+        travel, slowest = _within(straight, TRAVEL[asked.speed]), TRAVEL[asked.speed][0]
+        kind = _ramp(bounce, 6.0, 2.0)
+    still = (path.step_S < 0.35 * slowest / (len(thing.seen_F) - 1)).mean()
+    way = _ramp(towards, 0.5, 0.9)
+    return smooth | {"way": way, "travel": travel, "kind": kind, "freeze": _ramp(still, 0.5, 0.15)}
 
 
 def _within(travelled: float, asked: tuple[float, float]) -> float:

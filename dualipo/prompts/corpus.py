@@ -1,0 +1,119 @@
+"""Captions to make clips for: read, normalised, screened, folded and drawn (METHOD.md section 2).
+
+Two spellings of one caption (case, whitespace, compatibility characters) are one prompt whose
+multiplicity counts them (fault 36); what no model should be fed is refused with its reason
+(fault 37). A draw depends on the seed and the set of captions, not on their order.
+
+Left out: composing and expanding captions by a language model.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dualipo.errors import DataError
+from dualipo.records import Prompt
+from dualipo.seeds import derive
+
+MAX_CHARACTERS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A caption that was screened out, and why."""
+
+    caption: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Captions as prompts, in order of first appearance, and those refused."""
+
+    prompts: tuple[Prompt, ...]
+    refused: tuple[Refusal, ...]
+
+
+def tidy(caption: str) -> str:
+    """The caption as it is stored: NFKC, single spaces, none at the ends."""
+    return " ".join(unicodedata.normalize("NFKC", caption).split())
+
+
+def normalise(caption: str) -> str:
+    """What captions have in common that count as one: `tidy` without case. Idempotent."""
+    # Folding may leave a character that NFKC composes, and the reverse: to the fixed point.
+    folded = tidy(tidy(caption).casefold())
+    while (again := tidy(folded.casefold())) != folded:
+        folded = again
+    return folded
+
+
+def prompt_id(caption: str) -> str:
+    """The name of a caption in all its spellings: 16 hexadecimal digits."""
+    return hashlib.sha256(normalise(caption).encode()).hexdigest()[:16]
+
+
+def screen(caption: str) -> str | None:
+    """Why a caption cannot be used, or None."""
+    if len(caption) > MAX_CHARACTERS:
+        return f"{len(caption)} characters, at most {MAX_CHARACTERS} are read"
+    for character in "" if caption.isascii() and caption.isprintable() else caption:
+        if reason := _reason(character):
+            return f"{reason} (U+{ord(character):04X})"
+    return None if tidy(caption) else "empty"
+
+
+def _reason(character: str) -> str | None:
+    category = unicodedata.category(character)
+    if category == "Cf":
+        return "a zero-width or direction character"
+    if category == "Cs" or (category == "Cc" and character not in "\t\r\n"):
+        return "a control character"
+    if unicodedata.bidirectional(character) in ("R", "AL"):
+        return "right-to-left text, which changes the order of the words around it"
+    return None
+
+
+def fold(captions: Iterable[str], *, exclude: Iterable[str] = ()) -> Folded:
+    """Screen captions and fold duplicates into one prompt; leave out the captions in `exclude`."""
+    excluded = {normalise(caption) for caption in exclude}
+    first: dict[str, str] = {}
+    multiplicity: dict[str, int] = {}
+    refused = []
+    for caption in captions:
+        if reason := screen(caption):
+            refused.append(Refusal(caption, reason))
+        elif (key := normalise(caption)) not in excluded:
+            first.setdefault(key, tidy(caption))
+            multiplicity[key] = multiplicity.get(key, 0) + 1
+    prompts = (Prompt(prompt_id(key), text, multiplicity[key]) for key, text in first.items())
+    return Folded(tuple(prompts), tuple(refused))
+
+
+def choose(
+    captions: Iterable[str], *, num: int, seed: int, exclude: Iterable[str] = ()
+) -> list[Prompt]:
+    """Draw `num` distinct prompts. `exclude` holds evaluation captions and those of past rounds."""
+    folded = fold(captions, exclude=exclude)
+    if len(folded.prompts) < num:
+        raise DataError(
+            f"prompts: {len(folded.prompts)} distinct captions can be used "
+            f"({len(folded.refused)} were refused), {num} are asked for. "
+            "Add captions or lower the number of prompts."
+        )
+    drawn = sorted(folded.prompts, key=lambda prompt: derive("prompt", seed, prompt.prompt_id))
+    return drawn[:num]
+
+
+def read_captions(path: Path) -> list[str]:
+    """Read a UTF-8 text file with one caption a line, as they stand; blank lines are skipped."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as missing:
+        fact = (missing.strerror or "unreadable").lower()
+        raise DataError(f"{path}: {fact}. Set prompts.path to a list of captions.") from missing
+    except UnicodeDecodeError as broken:
+        raise DataError(f"{path}: not UTF-8 (byte {broken.start}). Save it as UTF-8.") from broken
+    return [line for line in text.split("\n") if line.strip()]

@@ -1,0 +1,96 @@
+"""Prompts: folding, screening and drawing, as properties over random spellings."""
+
+import random
+import unicodedata
+
+import pytest
+
+from dualipo.errors import DataError
+from dualipo.prompts.corpus import choose, fold, normalise, prompt_id, read_captions, screen
+
+WORDS = ("a", "Circle", "über", "weißen", "\ufb01ne", "café", "ǅungla", "İstanbul", "ΣΊΣΥΦΟΣ")
+
+
+def _captions(seed: int, num: int) -> list[str]:
+    rng = random.Random(seed)
+    return [f"{' '.join(rng.choices(WORDS, k=rng.randint(1, 6)))} {n}" for n in range(num)]
+
+
+def _respell(caption: str, rng: random.Random) -> str:
+    """Another spelling of the same caption: case, whitespace, compatibility characters."""
+    spell = rng.choice((str.upper, str.lower, str.casefold, str.swapcase, str))
+    form = rng.choice(("NFC", "NFD", "NFKC", "NFKD"))
+    words = unicodedata.normalize(form, spell(caption)).split()
+    return rng.choice(("", " ", "\t")) + rng.choice((" ", "  ", "\u00a0", "\u3000")).join(words)
+
+
+def test_normalise_is_idempotent_on_every_character():
+    for code in range(0x110000):
+        if not 0xD800 <= code < 0xE000:
+            once = normalise(chr(code))
+            assert normalise(once) == once
+
+
+def test_fault_36_spellings_fold_into_one_prompt():
+    rng = random.Random(0)
+    captions = _captions(1, 40)
+    plain = [caption for caption in captions if "İ" not in caption]  # upper and lower of İ differ
+    copies = [_respell(caption, rng) for caption in plain for _ in range(rng.randint(0, 4))]
+    folded = fold(plain + rng.sample(copies, len(copies)))
+    assert [prompt.prompt_id for prompt in folded.prompts] == [prompt_id(c) for c in plain]
+    assert sum(prompt.multiplicity for prompt in folded.prompts) == len(plain) + len(copies)
+    assert not folded.refused
+
+
+def test_fault_36_disjoint_from_evaluation_prompts_in_any_spelling():
+    captions = _captions(2, 60)
+    evaluation = [_respell(c, random.Random(n)) for n, c in enumerate(captions[:20])]
+    drawn = choose(captions, num=40, seed=0, exclude=evaluation)
+    held_out = {normalise(caption) for caption in evaluation}
+    assert not held_out & {normalise(prompt.caption) for prompt in drawn}
+
+
+def test_a_draw_depends_on_the_set_and_the_seed_alone():
+    captions = _captions(3, 50)
+    shuffled = random.Random(0).sample(captions * 2, 100)
+    ids = [prompt.prompt_id for prompt in choose(captions, num=20, seed=7)]
+    assert ids == [prompt.prompt_id for prompt in choose(shuffled, num=20, seed=7)]
+    assert ids != [prompt.prompt_id for prompt in choose(captions, num=20, seed=8)]
+    assert len(set(ids)) == 20
+
+
+@pytest.mark.parametrize(
+    ("caption", "reason"),
+    [
+        ("", "empty"),
+        (" \t\u3000 ", "empty"),
+        ("x" * 10_001, "10001 characters"),
+        ("a red\u200bcircle", "U+200B"),
+        ("a \ufeffcircle", "U+FEFF"),
+        ("a circle \u202egnp.exe", "U+202E"),
+        ("a circle\x00", "U+0000"),
+        ("a \x1b[31mcircle", "U+001B"),
+        ("a \ud800circle", "U+D800"),
+        ("دائرة حمراء", "right-to-left"),
+    ],
+)
+def test_fault_37_screened_with_the_reason(caption, reason):
+    assert reason in (screen(caption) or "")
+    assert [refusal.caption for refusal in fold([caption]).refused] == [caption]
+
+
+def test_fault_37_ordinary_captions_pass():
+    for caption in ("a red circle", "ein weißer Kreis", "赤い円が動く", "x" * 10_000, "¿un café?"):
+        assert screen(caption) is None
+
+
+def test_too_few_captions_and_unreadable_files_say_what_to_do(tmp_path):
+    with pytest.raises(DataError, match=r"1 distinct captions .* \(1 were refused\), 2 are"):
+        choose(["a circle", "A  CIRCLE", ""], num=2, seed=0)
+    with pytest.raises(DataError, match="no such file"):
+        read_captions(tmp_path / "none.txt")
+    (tmp_path / "latin.txt").write_bytes("un círculo".encode("latin-1"))
+    with pytest.raises(DataError, match="not UTF-8"):
+        read_captions(tmp_path / "latin.txt")
+    (tmp_path / "good.txt").write_bytes("\ufeffa circle\r\n\r\na square\x0b\n".encode())
+    assert [normalise(c) for c in read_captions(tmp_path / "good.txt")] == ["a circle", "a square"]
