@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -63,12 +64,12 @@ class MmProjector(nn.Module):
         if kind != TYPE:
             raise ModelError(f"{folder}: projector {kind!r}; only {TYPE!r} is supported.")
         weights: dict[str, Tensor] = {}
-        for file in sorted(folder.glob("*.safetensors")):
-            weights |= load_file(file)
         try:
+            for file in sorted(folder.glob("*.safetensors")):
+                weights |= load_file(file)
             llm_width, folded = weights["layers.2.weight"].shape
             projector = cls(folded // 4, llm_width)
             projector.load_state_dict(weights)
-        except (KeyError, ValueError, RuntimeError) as broken:
+        except (KeyError, ValueError, RuntimeError, SafetensorError) as broken:
             raise ModelError(f"{folder}: not a {TYPE} projector ({broken}).") from broken
         return projector.to(dtype)

@@ -17,6 +17,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -82,9 +83,9 @@ class Vila:
         weights = {**local, "use_safetensors": True, "dtype": dtype}
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder / "llm", **local)
-            llm = AutoModelForCausalLM.from_pretrained(folder / "llm", **weights)
-            vision_tower = SiglipVisionModel.from_pretrained(folder / "vision_tower", **weights)
-        except (OSError, ValueError, KeyError) as broken:
+            llm = _read(AutoModelForCausalLM, folder / "llm", weights)
+            vision_tower = _read(SiglipVisionModel, folder / "vision_tower", weights)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as broken:
             raise ModelError(f"{folder}: cannot be read as VILA ({broken}).") from broken
         projector = MmProjector.load(folder / "mm_projector", dtype=dtype)
         top = json.loads((folder / "config.json").read_text())
@@ -304,6 +305,17 @@ class Vila:
     def _autocast(self) -> torch.autocast:
         enabled = self.settings.mixed_precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled)
+
+
+def _read(kind: Any, folder: FilePath, options: dict[str, Any]) -> Any:
+    """Load a model whose every weight is in the file: what is missing would be random."""
+    model, report = kind.from_pretrained(folder, output_loading_info=True, **options)
+    if report["missing_keys"]:
+        raise ModelError(
+            f"{folder}: {len(report['missing_keys'])} weights are missing, the first "
+            f"{min(report['missing_keys'])}. Fetch the folder again, whole."
+        )
+    return model
 
 
 def _require_parts(folder: FilePath) -> None:

@@ -39,7 +39,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Choice:
-    """Labels that may follow `after` in a path: their log-probabilities are read at that place."""
+    """Labels that may follow `after` in a path; read at that place, each by its first token."""
 
     after: str
     options: tuple[str, ...]

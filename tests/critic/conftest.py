@@ -15,12 +15,20 @@ from transformers import (
 )
 
 from dualipo import seeds
-from dualipo.config import Critic
+from dualipo.config import Critic, CriticTraining
+from dualipo.critic import warm_start
 from dualipo.critic.projector import MmProjector
 from dualipo.critic.vila import Vila, VilaModule
 from dualipo.critic.vlm import Path, Query
+from dualipo.records import Pair, Point
 
-CORPUS = ["A: good normal bad tie", "<verdict>A</verdict>", "<grade>good</grade>", "B: Grade:"] * 9
+CORPUS = [
+    "A: good normal bad tie",
+    "light dark",
+    "<verdict>A</verdict>",
+    "<grade>good</grade>",
+    "B: Grade:",
+] * 9
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -39,7 +47,9 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_vila(seed: int = 0, *, settings: Critic | None = None, max_length: int = 1024) -> Vila:
+def make_vila(
+    seed: int = 0, *, settings: Critic | None = None, max_length: int = 1024, scale: float = 8
+) -> Vila:
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
     llm = LlamaForCausalLM(
@@ -68,7 +78,7 @@ def make_vila(seed: int = 0, *, settings: Critic | None = None, max_length: int 
     # Random weights of the usual size make nearly uniform outputs; larger ones make opinions.
     for weight in llm.parameters():
         if weight.ndim > 1:
-            weight.data.mul_(8)
+            weight.data.mul_(scale)
     return Vila(
         VilaModule(llm, vision, MmProjector(32, 32)),
         tokenizer=tokenizer,
@@ -141,3 +151,48 @@ def shade(clip_id: str) -> np.ndarray:
 
 def seed_of(*place) -> int:
     return seeds.derive(0, *place)
+
+
+SETTINGS = Critic(max_frames=1, max_new_tokens=40)
+
+
+def pair(number, verdict="a", dimension="motion", **changes):
+    fields = {"reason_a": "light", "reason_b": "dark", "grade_a": "good", "grade_b": "bad"}
+    clip_a, clip_b = ("shade230", "shade20") if verdict == "a" else ("shade20", "shade230")
+    return Pair(
+        f"pair{number}", "p", "a lamp", clip_a, clip_b, dimension, verdict, "simulated", "me",
+        **(fields | changes),
+    )  # fmt: skip
+
+
+def point(number, grade="good", dimension="motion"):
+    shades = {"good": "shade230", "normal": "shade120", "bad": "shade20"}
+    return Point(
+        f"point{number}", "p", "a lamp", shades[grade], dimension, grade, "simulated", "me", "x"
+    )
+
+
+BOTH = [pair(0), pair(1, "b", grade_a="bad", grade_b="good", reason_a="dark", reason_b="light")]
+
+
+@pytest.fixture(scope="session")
+def taught_folder(tmp_path_factory):
+    """A critic that has learned which clip is brighter, and to say so in the grammar."""
+    vila = make_vila(settings=SETTINGS, scale=1)
+    result = warm_start.supervise(
+        vila,
+        warm_start.traces(BOTH, [point(0), point(1, "bad"), point(2, "normal")]),
+        clips=shade,
+        settings=CriticTraining(learning_rate=1e-2, max_train_steps=150, train_batch_size=7),
+        checkpoint_folder=tmp_path_factory.mktemp("sft"),
+        seed=0,
+    )
+    assert result.metrics["loss"] < 0.05
+    folder = tmp_path_factory.mktemp("taught")
+    vila.save(folder)
+    return folder
+
+
+@pytest.fixture
+def taught(taught_folder) -> Vila:
+    return Vila.load(taught_folder, settings=SETTINGS)

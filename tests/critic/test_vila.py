@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_clip, make_query, make_vila
+from safetensors.torch import load_file, save_file
 
 from dualipo.config import Critic
 from dualipo.critic.projector import SpaceToChannel
@@ -52,6 +53,19 @@ def test_fault_49_pickled_weights_are_refused(vila, tmp_path):
     (tmp_path / "llm" / "model.safetensors").unlink()
     (tmp_path / "llm" / "pytorch_model.bin").write_bytes(pickle.dumps({}))
     with pytest.raises(ModelError, match="refused"):
+        Vila.load(tmp_path, settings=vila.settings)
+
+
+@pytest.mark.parametrize("part", ["llm", "vision_tower", "mm_projector"])
+def test_fault_13_missing_or_torn_weights_are_refused_not_drawn_anew(vila, tmp_path, part):
+    vila.save(tmp_path)
+    file = tmp_path / part / "model.safetensors"
+    whole = load_file(file)
+    save_file({k: v for k, v in whole.items() if k != max(whole)}, file, {"format": "pt"})
+    with pytest.raises(ModelError, match=part):
+        Vila.load(tmp_path, settings=vila.settings)
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ModelError):
         Vila.load(tmp_path, settings=vila.settings)
 
 
