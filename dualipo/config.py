@@ -117,6 +117,7 @@ class SeedLabels(Group):
     num_points: int = Field(240, ge=0)
     holdout_share: float = Field(0.2, gt=0, lt=1)
     num_prompts: int = Field(60, ge=1)
+    clips_per_prompt: int = Field(4, ge=2)
     min_per_verdict: int = Field(4, ge=1, description="below it the warm start is refused")
 
 
@@ -172,6 +173,8 @@ class Monitor(Group):
 
     num_audit_labels: int = Field(48, ge=0)
     num_gallery_prompts: int = Field(6, ge=0)
+    num_accuracy_pairs: int = Field(240, ge=0, description="held-out pairs that people read of")
+    min_oracle_gap: float = Field(0.1, ge=0, description="between the clips of such a pair")
 
 
 class Config(Group):
@@ -180,7 +183,6 @@ class Config(Group):
     output_dir: str = "runs/dualipo"
     seed: int = 0
     rounds: int = Field(3, ge=0)
-    static: bool = Field(False, description="ablation: one round's data for all steps")
     verdicts: Literal["critic", "coin_flip"] = Field("critic", description="coin_flip: a control")
     prompts: Prompts = Prompts()
     generator: Generator = Generator()

@@ -79,8 +79,8 @@ class RunDir:
         return self.path / "clips"
 
     def round_path(self, round: int) -> Path:
-        """What all attempts of a round share: its prompts and candidates."""
-        return self.path / "rounds" / f"{round:03d}"
+        """What all attempts of a round share; round -1 is what stands before the first."""
+        return self.path / "rounds" / (f"{round:03d}" if round >= 0 else "base")
 
     def attempt_path(self, round: int, attempt: int) -> Path:
         """What one attempt of a round made: preferences, weights, signals."""

@@ -19,6 +19,7 @@ from dualipo.world.scenes import (
     RELATIONS,
     SIZES,
     TRAVEL,
+    Background,
     Defect,
     Scene,
     Thing,
@@ -44,14 +45,26 @@ def render(
     scene: Scene, rng: np.random.Generator, *, num_frames: int = 9, defect: Defect | None = None
 ) -> np.ndarray:
     """Draw the scene at a random place. Returns uint8 [F, 32, 32, 3]."""
-    tracks = [
-        _track(thing, centre_F2) for thing, centre_F2 in zip(scene.things, paths(scene, rng, num_frames), strict=True)
-    ]
+    return paint(scene.background, tracks(scene, rng, num_frames=num_frames, defect=defect))
+
+
+def tracks(
+    scene: Scene, rng: np.random.Generator, *, num_frames: int = 9, defect: Defect | None = None
+) -> list[Track]:
+    """Place the scene: where and how each thing is in each frame, the defect included."""
+    moving = zip(scene.things, paths(scene, rng, num_frames), strict=True)
+    placed = [_track(thing, centre_F2) for thing, centre_F2 in moving]
     if defect:
-        tracks[defect.thing] = _spoil(tracks[defect.thing], defect, rng)
+        placed[defect.thing] = _spoil(placed[defect.thing], defect, rng)
+    return placed
+
+
+def paint(background: Background, placed: list[Track]) -> np.ndarray:
+    """Paint the tracks over a background. Returns uint8 [F, 32, 32, 3]."""
+    num_frames = len(placed[0].radius_F)
     canvas_FHW3 = np.empty((num_frames, FRAME_SIZE, FRAME_SIZE, 3), np.float32)
-    canvas_FHW3[:] = np.asarray(BACKGROUNDS[scene.background], np.float32)
-    for track in tracks:
+    canvas_FHW3[:] = np.asarray(BACKGROUNDS[background], np.float32)
+    for track in placed:
         for frame in range(num_frames):
             _paint(canvas_FHW3[frame], track, frame)
     return np.rint(canvas_FHW3).astype(np.uint8)

@@ -16,7 +16,7 @@ import numpy as np
 Colour = Literal["red", "green", "blue", "yellow", "cyan", "magenta"]
 Shape = Literal["circle", "square", "triangle"]
 Size = Literal["small", "big"]
-Background = Literal["black", "gray", "white"]
+Background = Literal["black", "gray", "brown"]
 MotionKind = Literal["move", "rest", "bounce"]
 Direction = Literal["left", "right", "up", "down"]
 Speed = Literal["slow", "fast"]
@@ -32,9 +32,9 @@ COLOURS: dict[Colour, tuple[int, int, int]] = {
     "magenta": (215, 60, 210),
 }
 BACKGROUNDS: dict[Background, tuple[int, int, int]] = {
-    "black": (12, 12, 12),
-    "gray": (120, 120, 120),
-    "white": (245, 245, 245),
+    "black": (14, 14, 14),
+    "gray": (80, 80, 80),
+    "brown": (88, 52, 18),
 }
 SHAPES: tuple[Shape, ...] = ("circle", "square", "triangle")
 SIZES: dict[Size, float] = {"small": 4.2, "big": 6.6}  # radius in pixels of a 32-pixel frame

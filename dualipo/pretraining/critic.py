@@ -1,0 +1,215 @@
+"""Makes the embedded critic: a VILA folder that describes one clip or two in words.
+
+First the vision tower learns to see frames (`sight`), then the whole model learns to describe
+clips of the world, defects included, against a caption that may be wrong. The descriptions come
+from the world's ground truth. It is never shown a preference, a grade or a verdict: that is what
+the warm start's seed labels teach (METHOD.md 3.3).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+
+from dualipo.config import Critic
+from dualipo.critic import reasoning
+from dualipo.critic.projector import MmProjector
+from dualipo.critic.vila import Vila, VilaModule
+from dualipo.critic.vlm import Query
+from dualipo.pretraining import settings, sight
+from dualipo.records import DIMENSIONS, Dimension
+from dualipo.seeds import derive
+from dualipo.training.attention import quick_attention
+from dualipo.training.loop import Metrics, train
+from dualipo.world.captions import speak
+from dualipo.world.clips import render
+from dualipo.world.describe import describe
+from dualipo.world.scenes import DEFECTS, Scene, alter, draw_defect, draw_scene
+from dualipo.world.views import view_of_truth
+
+DEFECT_SHARE = 0.6
+TRUE_CAPTION_SHARE = 0.55
+ALTERED_CAPTION_SHARE = 0.3
+PAIR_EVERY = 2  # every second step describes two clips, in half as many items
+
+Example = tuple[Query, str]
+
+
+class Describing:
+    """Mean negative log-likelihood of the description's tokens."""
+
+    def __init__(self, vila: Vila) -> None:
+        self.vila = vila
+
+    def prepare(self, global_batch: Any) -> None:
+        """Nothing is shared by the batch."""
+
+    def loss(self, micro_batch: list[Example], prepared: None) -> tuple[Tensor, Metrics]:
+        """Return the loss per response token."""
+        queries, responses = zip(*micro_batch, strict=True)
+        with quick_attention(self.vila.device):
+            log_probs_B, lengths_B = self.vila.log_probs(queries, responses)
+        return -(log_probs_B.sum() / lengths_B.sum()), {}
+
+    def state(self) -> dict[str, Any]:
+        """Nothing to keep."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Nothing to put back."""
+
+
+def batch(step: int) -> list[Example]:
+    """The examples of a step: one clip each, or two."""
+    size = settings.STAGES.critic.train_batch_size
+    if step % PAIR_EVERY == 0:
+        return [example(derive(settings.SEED, "pair", step, n), num_clips=2) for n in range(size // 2)]
+    return [example(derive(settings.SEED, "point", step, n), num_clips=1) for n in range(size)]
+
+
+def example(seed: int, *, num_clips: int) -> Example:
+    """One question about one clip or two, and the description that answers it."""
+    rng = np.random.default_rng(seed)
+    dimension = DIMENSIONS[int(rng.integers(len(DIMENSIONS)))]
+    asked = draw_scene(rng)
+    shown = [_clip(rng, asked, dimension) for _ in range(num_clips)]
+    frames, words = zip(*shown, strict=True)
+    query = Query(
+        kind="pair" if num_clips == 2 else "point",
+        caption=speak(asked, rng),
+        dimension=dimension,
+        clips=frames,
+        clip_ids=tuple(f"{seed}-{n}" for n in range(num_clips)),
+        question=question(dimension),
+    )
+    return query, f"A: {words[0]}\nB: {words[1]}" if num_clips == 2 else words[0]
+
+
+def question(dimension: Dimension) -> str:
+    """Ask for a description, in other words than the critic's own questions."""
+    return f"Describe: {reasoning.ASPECT[dimension]}."
+
+
+def _clip(rng: np.random.Generator, asked: Scene, dimension: Dimension) -> tuple[np.ndarray, str]:
+    """A clip that shows what was asked, or nearly, or something else; and its description."""
+    which = rng.random()
+    shown = asked
+    if which > TRUE_CAPTION_SHARE:
+        near = which < TRUE_CAPTION_SHARE + ALTERED_CAPTION_SHARE
+        shown = alter(rng, asked) if near else draw_scene(rng)
+    defect = draw_defect(rng, shown, kinds=DEFECTS) if rng.random() < DEFECT_SHARE else None
+    frames_FHW3 = render(shown, rng, num_frames=settings.NUM_FRAMES, defect=defect)
+    noise_FHW3 = rng.normal(0.0, rng.uniform(0.0, 6.0), frames_FHW3.shape)
+    frames_FHW3 = np.clip(frames_FHW3 + noise_FHW3, 0, 255).astype(np.uint8)
+    view = view_of_truth(shown, defect, num_frames=settings.NUM_FRAMES)
+    return frames_FHW3, describe(view, dimension, asked=asked, rng=rng)
+
+
+def build() -> Vila:
+    """Return the untrained critic."""
+    tokenizer = build_tokenizer()
+    llm = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=settings.CRITIC_WIDTH,
+            intermediate_size=settings.CRITIC_FFN,
+            num_hidden_layers=settings.CRITIC_LAYERS,
+            num_attention_heads=settings.CRITIC_HEADS,
+            max_position_embeddings=settings.CRITIC_CONTEXT,
+            tie_word_embeddings=True,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+    tower = SiglipVisionModel(
+        SiglipVisionConfig(
+            hidden_size=settings.TOWER_WIDTH,
+            intermediate_size=3 * settings.TOWER_WIDTH,
+            num_hidden_layers=settings.TOWER_LAYERS,
+            num_attention_heads=4,
+            image_size=settings.FRAME_SIZE,
+            patch_size=8,
+            vision_use_head=False,
+        )
+    )
+    projector = MmProjector(settings.TOWER_WIDTH, settings.CRITIC_WIDTH)
+    return Vila(
+        VilaModule(llm, tower, projector),
+        tokenizer=tokenizer,
+        settings=Critic(),
+        chat_template="plain",
+        model_max_length=settings.CRITIC_CONTEXT,
+    )
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level pieces learnt from the questions, captions and descriptions of the world."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.CRITIC_VOCABULARY,
+        special_tokens=["<pad>", "<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_texts(), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+    )
+
+
+def _texts() -> list[str]:
+    texts = []
+    for n in range(1500):
+        query, description = example(derive(settings.SEED, "tokens", n), num_clips=1 + n % 2)
+        texts += [reasoning.fence(query.caption), description, query.question or ""]
+        texts += [reasoning.question(kind, query.dimension) for kind in ("pair", "point")]
+    labels = ["A: it. Grade: good", "B: it. Grade: normal", "A: it. Grade: bad", "USER: ASSISTANT:"]
+    tags = ["<verdict>A</verdict>", "<verdict>B</verdict>", "<verdict>tie</verdict>"]
+    grades = ["<grade>good</grade>", "<grade>normal</grade>", "<grade>bad</grade>"]
+    return texts + (labels + tags + grades + ["Video A:\n", "Video B:\n", "Video:\n"]) * 300
+
+
+def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = None) -> None:
+    """Train sight, then description, and save the critic's folder in half precision."""
+    torch.manual_seed(derive(settings.SEED, "critic weights") % 2**32)
+    vila = build()
+    seeing = sight.Sight(vila.module)
+    train(
+        seeing,
+        sight.FrameReading(seeing),
+        batches=sight.batch,
+        settings=settings.STAGES.tower,
+        checkpoint_folder=work / "tower",
+        seed=settings.SEED,
+        on_step=on_step,
+    )
+    vila.module.to(device)
+    train(
+        vila.module,
+        Describing(vila),
+        batches=batch,
+        settings=settings.STAGES.critic,
+        checkpoint_folder=work / "critic",
+        seed=settings.SEED,
+        on_step=on_step,
+        split=_split,
+    )
+    vila.module.to("cpu", torch.float16)
+    vila.save(folder)
+
+
+def _split(examples: list[Example], num_micro_batches: int) -> list[list[Example]]:
+    return [examples[n::num_micro_batches] for n in range(num_micro_batches)]

@@ -1,0 +1,86 @@
+"""How the embedded models are made: every number in one place, nothing read from a recipe.
+
+Pretraining runs once for the weights that ship; its settings are the record of how. They use the
+same optimizer table as every other training (`config.Optimizer`).
+"""
+
+from dataclasses import dataclass
+
+from dualipo.config import Optimizer
+
+SEED = 20261123
+NUM_FRAMES = 9
+FRAME_SIZE = 32
+
+# The autoencoder: 8x8 pixels of one frame a latent position; the transformer's patches take three
+# frames together, so that a clip is 48 large tokens.
+VAE_CHANNELS = 24
+VAE_BASE = 56
+VAE_LATENT_NOISE = 0.05
+TRANSFORMER_PATCH = (3, 1, 1)
+
+TEXT_LENGTH = 32
+TEXT_WIDTH = 96
+GENERATOR_WIDTH = 192
+GENERATOR_HEADS = 6
+GENERATOR_LAYERS = 6
+GENERATOR_FFN = 512
+CAPTION_DROPOUT = 0.1
+NUM_LATENT_SHARDS = 16
+CLIPS_PER_SHARD = 2500
+EMA_DECAY = 0.999
+
+# The critic: SigLIP on 4x4 patches of 8x8 pixels, hence 4 visual tokens a frame.
+TOWER_WIDTH = 96
+TOWER_LAYERS = 4
+CRITIC_WIDTH = 160
+CRITIC_LAYERS = 5
+CRITIC_HEADS = 5
+CRITIC_FFN = 432
+CRITIC_CONTEXT = 512
+CRITIC_VOCABULARY = 640
+FRAMES_PER_CLIP_SEEN = 3  # by the tower's own stage
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The optimizer settings of each pretraining stage."""
+
+    vae: Optimizer = Optimizer(
+        learning_rate=4e-4,
+        max_train_steps=2000,
+        train_batch_size=8,
+        lr_scheduler="cosine",
+        lr_warmup_steps=100,
+        checkpointing_steps=250,
+    )
+    tower: Optimizer = Optimizer(
+        learning_rate=1e-3,
+        max_train_steps=1500,
+        train_batch_size=64,
+        lr_scheduler="cosine",
+        lr_warmup_steps=100,
+        mixed_precision="bf16",
+        checkpointing_steps=250,
+    )
+    critic: Optimizer = Optimizer(
+        learning_rate=1e-3,
+        max_train_steps=5000,
+        train_batch_size=32,
+        lr_scheduler="cosine",
+        lr_warmup_steps=200,
+        mixed_precision="bf16",
+        checkpointing_steps=250,
+    )
+    generator: Optimizer = Optimizer(
+        learning_rate=8e-4,
+        max_train_steps=9000,
+        train_batch_size=64,
+        lr_scheduler="cosine",
+        lr_warmup_steps=200,
+        mixed_precision="bf16",
+        checkpointing_steps=250,
+    )
+
+
+STAGES = Stages()
