@@ -74,8 +74,8 @@ class Stages:
     )
     generator: Optimizer = Optimizer(
         learning_rate=8e-4,
-        max_train_steps=9000,
-        train_batch_size=64,
+        max_train_steps=6500,
+        train_batch_size=48,
         lr_scheduler="cosine",
         lr_warmup_steps=200,
         mixed_precision="bf16",
