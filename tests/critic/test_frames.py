@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from conftest import make_clip
 
 from dualipo.critic import frames
 from dualipo.errors import MediaError
+from tests.critic.conftest import make_clip
 
 
 def pick(num_frames, short_video):

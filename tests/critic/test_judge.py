@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from conftest import Scripted, brightest, make_clip, make_vila, seed_of, shade
 
 from dualipo.config import Critic
 from dualipo.critic import forced_choice, judge, vote
 from dualipo.critic.asks import Item
 from dualipo.errors import StageError
 from dualipo.records import DIMENSIONS
+from tests.critic.conftest import Scripted, brightest, make_clip, make_vila, seed_of, shade
 
 SETTINGS = Critic(num_votes=8, max_frames=3)
 PAIRS = [Item(f"p{i}", "a lamp", ("shade200", f"shade{20 * i}")) for i in range(6)]

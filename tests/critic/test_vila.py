@@ -4,7 +4,6 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from conftest import make_clip, make_query, make_vila
 from safetensors.torch import load_file, save_file
 
 from dualipo.config import Critic
@@ -12,6 +11,7 @@ from dualipo.critic.projector import SpaceToChannel
 from dualipo.critic.vila import Vila
 from dualipo.critic.vlm import Choice
 from dualipo.errors import ModelError
+from tests.critic.conftest import make_clip, make_query, make_vila
 
 SEEDS = [[1, 2, 3], [4, 5, 6]]
 QUERIES = [make_query(), make_query("point", 3, caption="a longer caption, to force padding")]
