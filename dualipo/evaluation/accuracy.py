@@ -1,0 +1,113 @@
+"""How often a critic agrees with labelled pairs (FORMATS.md, evaluation interchange).
+
+`videoalign` follows VideoAlign's calculation, so that its numbers can stand beside published ones:
+with ties, every |margin| is tried as the width within which the critic is said to call a tie, and
+the best is reported (the smallest |margin| is always such a tie); without ties, labelled ties are
+left out and a margin of exactly zero is wrong. Where several pairs share one |margin|, VideoAlign
+also tries to call only some of them ties, by row order; here a width is a width.
+
+`summarise` is this project's own: forced choice and free-form answers over decided labels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dualipo.errors import DataError
+from dualipo.records import DIMENSIONS, Dimension, Verdict
+
+_SIGNS: dict[str, int] = {"a": 1, "b": -1, "tie": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One labelled pair as the critic saw it.
+
+    `margin` is log p(A) - log p(B) in the verdict's place (forced choice, both orders averaged),
+    `verdict` what the critic answered in its own words.
+    """
+
+    dimension: Dimension
+    label: Verdict
+    margin: float
+    verdict: Verdict
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return what the events `warm_start` and `monitor` hold; labelled ties are left out.
+
+    No default stands in for a judgement: a margin of zero, an abstention and a tie are all wrong.
+    """
+    decided = [row for row in rows if row.label in ("a", "b")]
+    if not decided:
+        raise DataError(
+            f"{len(rows)} labels, none of them for A or B: no accuracy follows. Collect more "
+            "labels (seed_labels.num_pairs), or loosen what counts as a tie."
+        )
+    by_dimension = {
+        dimension: _share([_is_right(row) for row in decided if row.dimension == dimension])
+        for dimension in DIMENSIONS
+        if any(row.dimension == dimension for row in decided)
+    }
+    return {
+        "forced_choice": _share([_is_right(row) for row in decided]),
+        "free_form": _share([row.verdict == row.label for row in decided]),
+        "num": len(decided),
+        "num_correct_forced": sum(_is_right(row) for row in decided),
+        "abstain_rate": _share([row.verdict == "abstain" for row in decided]),
+        "by_dimension": by_dimension,
+    }
+
+
+def videoalign(
+    labels: Mapping[str, Sequence[Verdict]], margins: Mapping[str, Sequence[float]]
+) -> dict[str, dict[str, float]]:
+    """VideoAlign's result file: `{"motion Accuracy": {"with_ties": ..., "without_ties": ...}}`."""
+    return {
+        f"{dimension} Accuracy": {
+            "with_ties": accuracy_with_ties(labels[dimension], margins[dimension]),
+            "without_ties": accuracy_without_ties(labels[dimension], margins[dimension]),
+        }
+        for dimension in labels
+    }
+
+
+def accuracy_with_ties(labels: Sequence[Verdict], margins: Sequence[float]) -> float:
+    """The best share of right answers over all tie widths: within the width, "tie" is answered."""
+    signs_P, margins_P = _arrays(labels, margins)
+    order_P = np.argsort(np.abs(margins_P), kind="stable")
+    widths_P = np.abs(margins_P)[order_P]
+    right_if_tied_P = np.cumsum(signs_P[order_P] == 0)
+    right_if_not_P = np.cumsum((signs_P * margins_P)[order_P] > 0)
+    num_right_P = right_if_tied_P + right_if_not_P[-1] - right_if_not_P
+    is_width_P = np.append(widths_P[1:] > widths_P[:-1], True)
+    return float(num_right_P[is_width_P].max() / len(num_right_P))
+
+
+def accuracy_without_ties(labels: Sequence[Verdict], margins: Sequence[float]) -> float:
+    """The share of pairs not labelled a tie whose margin has the label's sign."""
+    signs_P, margins_P = _arrays(labels, margins)
+    decided_P = signs_P != 0
+    if not decided_P.any():
+        raise DataError("all labels are ties: no accuracy without ties follows. Add other labels.")
+    return float(np.mean((signs_P * margins_P)[decided_P] > 0))
+
+
+def _arrays(labels: Sequence[Verdict], margins: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    if not labels or len(labels) != len(margins):
+        raise DataError(f"{len(labels)} labels for {len(margins)} margins. Give one to each.")
+    if unknown := sorted(set(labels) - _SIGNS.keys()):
+        raise DataError(f"labels {unknown} say nothing about A and B. Drop and count those rows.")
+    if not np.isfinite(margins).all():
+        raise DataError("a margin is not finite. Leave the pair out and count it.")
+    return np.array([_SIGNS[label] for label in labels]), np.asarray(margins, np.float64)
+
+
+def _is_right(row: Row) -> bool:
+    return row.margin * _SIGNS[row.label] > 0
+
+
+def _share(flags: Sequence[bool]) -> float:
+    return sum(flags) / len(flags)
