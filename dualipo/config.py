@@ -109,10 +109,8 @@ class Critic(Group):
 
 
 class SeedLabels(Group):
-    """The human seed: imported, or asked of the world's simulated annotators."""
+    """The human seed, asked of the world's simulated annotators on clips of the base generator."""
 
-    source: Literal["world", "file"] = "world"
-    path: str | None = None
     num_pairs: int = Field(240, ge=0)
     num_points: int = Field(240, ge=0)
     holdout_share: float = Field(0.2, gt=0, lt=1)
@@ -148,6 +146,7 @@ class Srpo(CriticPreference):
     pce_tau: float = Field(1.0, gt=0)
     pce_filter: bool = Field(True, description="ablation: False keeps every path")
     srpo_weight: bool = Field(True, description="ablation: False gives every kept path weight 1")
+    num_extra_pairs: int = Field(48, ge=0, description="judged beside the confirmed ones")
     seed_anchor_share: float = Field(0.25, ge=0, lt=1)
     unanimous: Literal["skip", "hint"] = "hint"
 
@@ -205,7 +204,9 @@ def load(recipe: Path, overrides: list[str] | None = None) -> Config:
         tree = tomllib.loads(recipe.read_text())
     except FileNotFoundError as missing:
         raise ConfigError(f"{recipe}: no such recipe. See `ls recipes/`.") from missing
-    except tomllib.TOMLDecodeError as broken:
+    except (IsADirectoryError, PermissionError) as refusal:
+        raise ConfigError(f"{recipe}: {refusal.strerror}. Name a TOML file.") from refusal
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
         raise ConfigError(f"{recipe}: not TOML ({broken}). Mend that line.") from broken
     tree = _snake(tree)
     for override in overrides or []:
@@ -231,6 +232,18 @@ def leaves(config: Group, prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + name] = list(value) if isinstance(value, tuple) else value
     return flat
+
+
+def from_leaves(flat: dict[str, Any], *, subject: str) -> Config:
+    """The inverse of `leaves`: read back a run's `config.json`."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *groups, leaf = key.split(".")
+        inner = tree
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[leaf] = value
+    return resolve(tree, subject=subject)
 
 
 def _snake(tree: dict[str, Any]) -> dict[str, Any]:

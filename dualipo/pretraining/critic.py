@@ -71,9 +71,11 @@ class Describing:
 
 def batch(step: int) -> list[Example]:
     """The examples of a step: one clip each, or two."""
-    size = settings.STAGES.critic.train_batch_size
+    size = settings.CRITIC_TRAINING.train_batch_size
     if step % PAIR_EVERY == 0:
-        return [example(derive(settings.SEED, "pair", step, n), num_clips=2) for n in range(size // 2)]
+        return [
+            example(derive(settings.SEED, "pair", step, n), num_clips=2) for n in range(size // 2)
+        ]
     return [example(derive(settings.SEED, "point", step, n), num_clips=1) for n in range(size)]
 
 
@@ -191,7 +193,7 @@ def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = No
         seeing,
         sight.FrameReading(seeing),
         batches=sight.batch,
-        settings=settings.STAGES.tower,
+        settings=settings.TOWER_TRAINING,
         checkpoint_folder=work / "tower",
         seed=settings.SEED,
         on_step=on_step,
@@ -201,7 +203,7 @@ def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = No
         vila.module,
         Describing(vila),
         batches=batch,
-        settings=settings.STAGES.critic,
+        settings=settings.CRITIC_TRAINING,
         checkpoint_folder=work / "critic",
         seed=settings.SEED,
         on_step=on_step,

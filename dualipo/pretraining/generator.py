@@ -94,7 +94,7 @@ class LatentCorpus:
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """The clips and tokens of a step; a tenth of the captions is empty."""
-        size = settings.STAGES.generator.train_batch_size
+        size = settings.GENERATOR_TRAINING.train_batch_size
         rng = torch.Generator().manual_seed(derive(settings.SEED, "generator batch", step))
         chosen_B = torch.randint(len(self._captions), (size,), generator=rng)
         dropped_B = torch.rand(size, generator=rng) < settings.CAPTION_DROPOUT
@@ -146,7 +146,7 @@ def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = No
         model,
         FlowMatching(model["transformer"], model["text_encoder"]),  # type: ignore[arg-type]
         batches=LatentCorpus(vae, tokenizer, work, device).batch,
-        settings=settings.STAGES.generator,
+        settings=settings.GENERATOR_TRAINING,
         checkpoint_folder=work / "generator",
         seed=settings.SEED,
         on_step=on_step,

@@ -4,8 +4,6 @@ Pretraining runs once for the weights that ship; its settings are the record of 
 same optimizer table as every other training (`config.Optimizer`).
 """
 
-from dataclasses import dataclass
-
 from dualipo.config import Optimizer
 
 SEED = 20261123
@@ -41,46 +39,38 @@ CRITIC_CONTEXT = 512
 CRITIC_VOCABULARY = 640
 FRAMES_PER_CLIP_SEEN = 3  # by the tower's own stage
 
-
-@dataclass(frozen=True)
-class Stages:
-    """The optimizer settings of each pretraining stage."""
-
-    vae: Optimizer = Optimizer(
-        learning_rate=4e-4,
-        max_train_steps=2000,
-        train_batch_size=8,
-        lr_scheduler="cosine",
-        lr_warmup_steps=100,
-        checkpointing_steps=250,
-    )
-    tower: Optimizer = Optimizer(
-        learning_rate=1e-3,
-        max_train_steps=1500,
-        train_batch_size=64,
-        lr_scheduler="cosine",
-        lr_warmup_steps=100,
-        mixed_precision="bf16",
-        checkpointing_steps=250,
-    )
-    critic: Optimizer = Optimizer(
-        learning_rate=1e-3,
-        max_train_steps=5000,
-        train_batch_size=32,
-        lr_scheduler="cosine",
-        lr_warmup_steps=200,
-        mixed_precision="bf16",
-        checkpointing_steps=250,
-    )
-    generator: Optimizer = Optimizer(
-        learning_rate=8e-4,
-        max_train_steps=6500,
-        train_batch_size=48,
-        lr_scheduler="cosine",
-        lr_warmup_steps=200,
-        mixed_precision="bf16",
-        checkpointing_steps=250,
-    )
-
-
-STAGES = Stages()
+VAE_TRAINING = Optimizer(
+    learning_rate=4e-4,
+    max_train_steps=2000,
+    train_batch_size=8,
+    lr_scheduler="cosine",
+    lr_warmup_steps=100,
+    checkpointing_steps=250,
+)
+TOWER_TRAINING = Optimizer(
+    learning_rate=1e-3,
+    max_train_steps=1500,
+    train_batch_size=64,
+    lr_scheduler="cosine",
+    lr_warmup_steps=100,
+    mixed_precision="bf16",
+    checkpointing_steps=250,
+)
+CRITIC_TRAINING = Optimizer(
+    learning_rate=1e-3,
+    max_train_steps=5000,
+    train_batch_size=32,
+    lr_scheduler="cosine",
+    lr_warmup_steps=200,
+    mixed_precision="bf16",
+    checkpointing_steps=250,
+)
+GENERATOR_TRAINING = Optimizer(
+    learning_rate=8e-4,
+    max_train_steps=4200,
+    train_batch_size=48,
+    lr_scheduler="cosine",
+    lr_warmup_steps=200,
+    mixed_precision="bf16",
+    checkpointing_steps=250,
+)

@@ -81,7 +81,9 @@ class FrameReading:
 def batch(step: int) -> dict[str, Tensor]:
     """Some frames of each of a step's clips, with what they hold."""
     rows = [_frames(derive(settings.SEED, "sight", step, n)) for n in range(_num_clips())]
-    pixels, place, shape, background = (np.concatenate(column) for column in zip(*rows, strict=True))
+    pixels, place, shape, background = (
+        np.concatenate(column) for column in zip(*rows, strict=True)
+    )
     return {
         "pixels": torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1,
         "place": torch.from_numpy(place),
@@ -91,7 +93,7 @@ def batch(step: int) -> dict[str, Tensor]:
 
 
 def _num_clips() -> int:
-    return settings.STAGES.tower.train_batch_size
+    return settings.TOWER_TRAINING.train_batch_size
 
 
 def _frames(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

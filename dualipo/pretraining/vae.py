@@ -118,7 +118,7 @@ def to_tensor(frames: list[np.ndarray]) -> Tensor:
 
 
 def _batch(step: int) -> dict[str, Tensor]:
-    size = settings.STAGES.vae.train_batch_size
+    size = settings.VAE_TRAINING.train_batch_size
     seeds = [derive(settings.SEED, "vae", step, item) for item in range(size)]
     return {"clips": to_tensor([web_clip(seed).frames_FHW3 for seed in seeds])}
 
@@ -133,7 +133,7 @@ def pretrain(folder: Path, work: Path, *, on_step: Any = None) -> None:
         vae,
         Reconstruction(vae),
         batches=_batch,
-        settings=settings.STAGES.vae,
+        settings=settings.VAE_TRAINING,
         checkpoint_folder=work / "vae",
         seed=settings.SEED,
         on_step=on_step,

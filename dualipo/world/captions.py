@@ -74,7 +74,14 @@ def _one(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
 _WORD = re.compile(r"[a-z]+")
 _SIZE_OF = {word: size for size, words in SIZE_WORDS.items() for word in words}
 _SPEED_OF = {word: speed for speed, words in SPEED_WORDS.items() for word in words}
-_WAY_OF = {"left": "left", "right": "right", "up": "up", "upwards": "up", "down": "down", "downwards": "down"}
+_WAY_OF = {
+    "left": "left",
+    "right": "right",
+    "up": "up",
+    "upwards": "up",
+    "down": "down",
+    "downwards": "down",
+}
 
 
 def read(caption: str) -> Scene | None:

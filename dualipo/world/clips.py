@@ -115,8 +115,14 @@ def _spoil(track: Track, defect: Defect, rng: np.random.Generator) -> Track:
     frame_F = np.arange(num_frames)
     first = max(1, round(defect.start * num_frames))
     late_F = frame_F >= first
-    centre_F2, radius_F, opacity_F = (a.copy() for a in (track.centre_F2, track.radius_F, track.opacity_F))
-    softness_F, shapes, colours_F3 = track.softness_F.copy(), list(track.shapes), track.colours_F3.copy()
+    centre_F2, radius_F, opacity_F = (
+        a.copy() for a in (track.centre_F2, track.radius_F, track.opacity_F)
+    )
+    softness_F, shapes, colours_F3 = (
+        track.softness_F.copy(),
+        list(track.shapes),
+        track.colours_F3.copy(),
+    )
     match defect.kind:
         case "morph":
             shapes[first:] = [defect.target or "circle"] * (num_frames - first)
@@ -140,8 +146,12 @@ def _spoil(track: Track, defect: Defect, rng: np.random.Generator) -> Track:
 
 
 def _paint(canvas_HW3: np.ndarray, track: Track, frame: int) -> None:
-    distance_HW = signed_distance(track.shapes[frame], track.centre_F2[frame], track.radius_F[frame])
-    alpha_HW = np.clip(0.5 - distance_HW / track.softness_F[frame], 0.0, 1.0) * track.opacity_F[frame]
+    distance_HW = signed_distance(
+        track.shapes[frame], track.centre_F2[frame], track.radius_F[frame]
+    )
+    alpha_HW = (
+        np.clip(0.5 - distance_HW / track.softness_F[frame], 0.0, 1.0) * track.opacity_F[frame]
+    )
     canvas_HW3 += alpha_HW[..., None] * (track.colours_F3[frame] - canvas_HW3)
 
 

@@ -47,9 +47,7 @@ OPPOSITE: dict[Relation, Relation] = {
 }
 
 
-def describe(
-    view: View, dimension: Dimension, *, asked: Scene, rng: np.random.Generator
-) -> str:
+def describe(view: View, dimension: Dimension, *, asked: Scene, rng: np.random.Generator) -> str:
     """Say in words what is seen of one dimension, against the scene that the caption asks for."""
     if not view.things:
         return _one(rng, NOTHING)

@@ -58,7 +58,7 @@ def asked_scene(caption: str) -> Scene:
     if scene is None:
         raise DataError(
             f"caption {caption[:80]!r}: not in the embedded world's grammar, so the oracle cannot "
-            "measure it. Use prompts.source = \"world\", or another evaluation."
+            'measure it. Use prompts.source = "world", or another evaluation.'
         )
     return scene
 
@@ -123,14 +123,10 @@ def _background(seen_3: np.ndarray, asked: Background) -> float:
     """Near the asked background, and nearer to it than to any other."""
     apart = {name: float(np.linalg.norm(seen_3 - colour)) for name, colour in BACKGROUNDS.items()}
     other = min(distance for name, distance in apart.items() if name != asked)
-    return min(
-        _ramp(other / (other + apart[asked]), 0.35, 0.65), _ramp(apart[asked], 100.0, 40.0)
-    )
+    return min(_ramp(other / (other + apart[asked]), 0.35, 0.65), _ramp(apart[asked], 100.0, 40.0))
 
 
-def match(
-    things: tuple[ThingSeen, ...], asked: tuple[Thing, ...]
-) -> tuple[ThingSeen | None, ...]:
+def match(things: tuple[ThingSeen, ...], asked: tuple[Thing, ...]) -> tuple[ThingSeen | None, ...]:
     """Choose which thing seen stands for which thing asked, None where there are too few."""
     options = [*things[:4], *[None] * len(asked)]
 

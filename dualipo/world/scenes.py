@@ -8,10 +8,13 @@ Left out on purpose: occlusion, perspective, texture. Scenes are drawn by `clips
 `captions`, measured by `oracle`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
+
+Choice = TypeVar("Choice")
 
 Colour = Literal["red", "green", "blue", "yellow", "cyan", "magenta"]
 Shape = Literal["circle", "square", "triangle"]
@@ -102,8 +105,8 @@ class Defect:
     target: str | None = None
 
 
-def _pick(rng: np.random.Generator, choices: object) -> object:
-    options = list(choices)  # type: ignore[call-overload]
+def _pick(rng: np.random.Generator, choices: Iterable[Choice]) -> Choice:
+    options = list(choices)
     return options[int(rng.integers(len(options)))]
 
 
@@ -111,29 +114,31 @@ def draw_scene(rng: np.random.Generator, *, two_share: float = 0.25) -> Scene:
     """Draw a scene; `two_share` of them hold two things."""
     if rng.random() < two_share:
         return _draw_pair_scene(rng)
-    thing = Thing(_pick(rng, COLOURS), _pick(rng, SHAPES), _pick(rng, SIZES))  # type: ignore[arg-type]
-    return Scene((thing,), draw_motion(rng), _pick(rng, BACKGROUNDS))  # type: ignore[arg-type]
+    thing = Thing(_pick(rng, COLOURS), _pick(rng, SHAPES), _pick(rng, SIZES))
+    return Scene((thing,), draw_motion(rng), _pick(rng, BACKGROUNDS))
 
 
 def draw_motion(rng: np.random.Generator) -> Motion:
     """Draw a motion of a single thing: 60 % move, 15 % rest, 25 % bounce."""
     kind = rng.random()
     if kind < 0.6:
-        return Motion("move", _pick(rng, DIRECTIONS), _pick(rng, TRAVEL))  # type: ignore[arg-type]
+        return Motion("move", _pick(rng, DIRECTIONS), _pick(rng, TRAVEL))
     if kind < 0.75:
         return Motion("rest")
-    return Motion("bounce", _pick(rng, ("left", "up")))  # type: ignore[arg-type]
+    return Motion("bounce", _pick(rng, ("left", "up")))
 
 
 def _draw_pair_scene(rng: np.random.Generator) -> Scene:
-    first: Colour = _pick(rng, COLOURS)  # type: ignore[assignment]
-    second: Colour = _pick(rng, [colour for colour in COLOURS if colour != first])  # type: ignore[assignment]
-    things = tuple(Thing(colour, _pick(rng, SHAPES), "small") for colour in (first, second))  # type: ignore[arg-type]
-    relation: Relation = _pick(rng, RELATIONS)  # type: ignore[assignment]
-    across = ("up", "down") if RELATIONS[relation][0] else ("left", "right")
+    first: Colour = _pick(rng, COLOURS)
+    second: Colour = _pick(rng, [colour for colour in COLOURS if colour != first])
+    things = tuple(Thing(colour, _pick(rng, SHAPES), "small") for colour in (first, second))
+    relation: Relation = _pick(rng, RELATIONS)
+    across: tuple[Direction, Direction] = (
+        ("up", "down") if RELATIONS[relation][0] else ("left", "right")
+    )
     still = rng.random() < 0.3
-    motion = Motion("rest") if still else Motion("move", _pick(rng, across), _pick(rng, TRAVEL))  # type: ignore[arg-type]
-    return Scene(things, motion, _pick(rng, BACKGROUNDS), relation)  # type: ignore[arg-type]
+    motion = Motion("rest") if still else Motion("move", _pick(rng, across), _pick(rng, TRAVEL))
+    return Scene(things, motion, _pick(rng, BACKGROUNDS), relation)
 
 
 def draw_defect(
@@ -141,22 +146,28 @@ def draw_defect(
 ) -> Defect:
     """Draw a defect that is visible in this scene (a thing at rest cannot freeze)."""
     visible = [k for k in kinds if not (k == "freeze" and scene.motion.kind == "rest")]
-    kind: DefectKind = _pick(rng, visible)  # type: ignore[assignment]
+    kind: DefectKind = _pick(rng, visible)
     index = int(rng.integers(len(scene.things)))
     thing = scene.things[index]
     target: str | None = None
     if kind == "morph":
-        target = _pick(rng, [s for s in SHAPES if s != thing.shape])  # type: ignore[assignment]
+        target = _pick(rng, [s for s in SHAPES if s != thing.shape])
     if kind == "recolour":
         taken = {each.colour for each in scene.things}
-        target = _pick(rng, [c for c in COLOURS if c not in taken])  # type: ignore[assignment]
+        target = _pick(rng, [c for c in COLOURS if c not in taken])
     return Defect(kind, index, float(rng.uniform(0.25, 0.65)), target)
 
 
 def alter(rng: np.random.Generator, scene: Scene) -> Scene:
     """Return the scene with exactly one attribute changed (what a wrong caption says)."""
     thing = scene.things[0]
-    attributes = ["colour", "shape", "background", "motion", "relation" if scene.relation else "size"]
+    attributes = [
+        "colour",
+        "shape",
+        "background",
+        "motion",
+        "relation" if scene.relation else "size",
+    ]
     attribute = _pick(rng, attributes)
     if attribute == "background":
         return replace(scene, background=_other(rng, BACKGROUNDS, scene.background))
@@ -167,7 +178,7 @@ def alter(rng: np.random.Generator, scene: Scene) -> Scene:
     if attribute == "colour":
         taken = {each.colour for each in scene.things}
         colour = _pick(rng, [c for c in COLOURS if c not in taken])
-        changed = replace(thing, colour=colour)  # type: ignore[arg-type]
+        changed = replace(thing, colour=colour)
     elif attribute == "shape":
         changed = replace(thing, shape=_other(rng, SHAPES, thing.shape))
     else:
@@ -175,8 +186,8 @@ def alter(rng: np.random.Generator, scene: Scene) -> Scene:
     return replace(scene, things=(changed, *scene.things[1:]))
 
 
-def _other(rng: np.random.Generator, choices: object, present: object) -> object:
-    return _pick(rng, [choice for choice in choices if choice != present])  # type: ignore[attr-defined]
+def _other(rng: np.random.Generator, choices: Iterable[Choice], present: Choice | None) -> Choice:
+    return _pick(rng, [choice for choice in choices if choice != present])
 
 
 def _other_motion(rng: np.random.Generator, scene: Scene) -> Motion:

@@ -1,0 +1,134 @@
+"""From scores and votes to the round's preferences: the winner, the loser, or why there is none.
+
+Of a prompt's candidates the best and the worst by expected score meet once, in both orders
+(METHOD.md 3.4). The pair is kept if the votes confirm it, no dimension speaks clearly for the
+loser, and the margin is not among the thinnest. Every prompt that is dropped is counted.
+"""
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dualipo.records import DIMENSIONS, Dimension, Prompt, Verdict
+
+DropReason = Literal[
+    "unreadable", "no contrast", "tie", "not confirmed", "dimension conflict", "thin margin"
+]
+Scores = Mapping[Dimension, float]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A prompt's best (A) and worst (B) candidate by expected score."""
+
+    prompt: Prompt
+    top: str
+    bottom: str
+    top_scores: Scores
+    bottom_scores: Scores
+
+    @property
+    def contest_id(self) -> str:
+        """Names the pair among the judged items."""
+        return f"{self.top}:{self.bottom}"
+
+    @property
+    def margin(self) -> float:
+        """How much better the best is, averaged over dimensions."""
+        return mean_score(self.top_scores) - mean_score(self.bottom_scores)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The pairwise votes on a contest: the majority's verdict and its certainty a dimension."""
+
+    verdicts: Mapping[Dimension, Verdict]
+    certainties: Mapping[Dimension, float]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A preference for the contest's top; `certainty` is the mean over dimensions won."""
+
+    contest: Contest
+    certainty: float
+
+
+@dataclass(frozen=True)
+class Built:
+    """The round's preferences, and how many prompts were dropped for what."""
+
+    kept: tuple[Kept, ...]
+    dropped: dict[DropReason, int]
+
+
+def mean_score(scores: Scores) -> float:
+    """The mean over the dimensions that could be read."""
+    return statistics.fmean(scores.values())
+
+
+def choose(
+    prompt: Prompt, scores: Mapping[str, Scores], *, least_contrast: float = 1e-6
+) -> Contest | DropReason:
+    """Pick the best and the worst candidate; every candidate needs a score in every dimension."""
+    readable = {c: some for c, some in scores.items() if len(some) == len(DIMENSIONS)}
+    if len(readable) < 2:
+        return "unreadable"
+    ordered = sorted(readable, key=lambda candidate: (-mean_score(readable[candidate]), candidate))
+    top, bottom = ordered[0], ordered[-1]
+    contest = Contest(prompt, top, bottom, readable[top], readable[bottom])
+    return contest if contest.margin > least_contrast else "no contrast"
+
+
+def objection(
+    contest: Contest, confirmation: Confirmation, *, dimension_slack: float
+) -> DropReason | None:
+    """Why the votes do not confirm the contest, or None."""
+    verdicts = [v for v in confirmation.verdicts.values() if v != "abstain"]
+    if not verdicts:
+        return "unreadable"
+    won, lost = verdicts.count("a"), verdicts.count("b")
+    if won == lost == 0:
+        return "tie"
+    if won <= lost:
+        return "not confirmed"
+    worse = (contest.top_scores[d] < contest.bottom_scores[d] - dimension_slack for d in DIMENSIONS)
+    return "dimension conflict" if lost or any(worse) else None
+
+
+def build(
+    contests: Sequence[Contest],
+    confirmations: Mapping[str, Confirmation],
+    *,
+    dimension_slack: float,
+    margin_percentile: float,
+) -> Built:
+    """Keep what the votes confirm, without the thinnest margins of what is left."""
+    dropped: Counter[DropReason] = Counter()
+    confirmed = []
+    for contest in contests:
+        confirmation = confirmations[contest.contest_id]
+        reason = objection(contest, confirmation, dimension_slack=dimension_slack)
+        if reason:
+            dropped[reason] += 1
+        else:
+            confirmed.append(Kept(contest, _certainty(confirmation)))
+    least = _percentile([kept.contest.margin for kept in confirmed], margin_percentile)
+    wide = tuple(kept for kept in confirmed if kept.contest.margin >= least)
+    if len(wide) < len(confirmed):
+        dropped["thin margin"] = len(confirmed) - len(wide)
+    return Built(wide, dict(dropped))
+
+
+def _certainty(confirmation: Confirmation) -> float:
+    won = [d for d, verdict in confirmation.verdicts.items() if verdict == "a"]
+    return statistics.fmean(confirmation.certainties[d] for d in won)
+
+
+def _percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest value with at least `percent` of the values under it."""
+    if not values:
+        return 0.0
+    return sorted(values)[min(len(values) - 1, int(len(values) * percent / 100))]

@@ -1,0 +1,111 @@
+"""Train the generator on an attempt's preferences (METHOD.md 4): round's start -> new version.
+
+Latents and text embeddings come from sampling; the real clips' are encoded once a run. Both
+attempts of a round start from the weights that sampled its candidates, which are the reference.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from dualipo.generator import align as alignment
+from dualipo.generator.batches import PreferenceSet, RealClips
+from dualipo.generator.sample import encode_texts
+from dualipo.records import Pair
+from dualipo.rounds import judging, sources
+from dualipo.rounds.clock import Clock
+from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.rounds.sampling import generator_before, load_latents
+from dualipo.store import tensors
+from dualipo.store.ledger import Unit, Version
+from dualipo.store.rundir import remove_checkpoints
+
+_ENCODE = 64  # clips a pass through the autoencoder
+
+
+def align(run: Run, round: int, attempt: int, pairs: Sequence[Pair]) -> str:
+    """Publish the attempt's generator; return its version."""
+    unit = Unit(round, attempt, "align")
+    version_id = f"g{round:03d}.{attempt}"
+    if run.is_done(unit):
+        return version_id
+    parent = generator_before(run, round)
+    folder = run.directory.attempt_path(round, attempt) / "generator"
+    real = _real_clips(run) if run.config.align.real_nll_ratio > 0 else None
+    clock = Clock()
+    with run.training(
+        stage="align", round=round, attempt=attempt, num_steps=run.config.align.max_train_steps
+    ) as on_step:
+        result = alignment.align(
+            run.generator(parent, fresh=True),
+            preferences=_preference_set(run, round, pairs),
+            real=real,
+            settings=run.config.align,
+            folder=folder,
+            seed=run.seed("align", round),
+            on_step=on_step,
+        )
+    (folder / "reference.safetensors").unlink(missing_ok=True)
+    shown = ("implicit_accuracy", "winner_gap", "loser_gap", "z_std")
+    event = {
+        "num_steps": result.num_steps,
+        "generator_version": version_id,
+        "critic_version": judging.critic_of(run, round, attempt),
+        **{name: result.metrics[name] for name in shown if name in result.metrics},
+    }
+    path = run.directory.relative(result.transformer_folder)
+    version = Version("generator", version_id, parent, round, attempt, path, result.generator_hash)
+    run.commit(
+        unit,
+        files=(result.transformer_folder,),
+        clock=clock,
+        versions=[version],
+        heads={"generator": version_id},
+        events={"align": event},
+    )
+    remove_checkpoints(folder / "checkpoints")
+    run.forget_models()
+    return version_id
+
+
+def _preference_set(run: Run, round: int, pairs: Sequence[Pair]) -> PreferenceSet:
+    latents, texts = load_latents(run, round)
+    winners, losers = (
+        zip(*(pair.pair_id.split(":") for pair in pairs), strict=True) if pairs else ((), ())
+    )
+    return PreferenceSet(
+        pair_ids=[pair.pair_id for pair in pairs],
+        caption_keys=[pair.prompt_id for pair in pairs],
+        winners=[latents[winner] for winner in winners],
+        losers=[latents[loser] for loser in losers],
+        texts=texts,
+    )
+
+
+def _real_clips(run: Run) -> RealClips:
+    """The real clips' latents and texts, encoded once by the base model's autoencoder."""
+    unit = Unit(BASE_ROUND, 0, "encode_real")
+    path = real_path(run)
+    if not run.is_done(unit):
+        clock = Clock()
+        frames_NFHW3, captions = sources.real_clips(run.config)
+        generator = run.generator("base")
+        latents = torch.cat(
+            [
+                generator.encode_clips(part).cpu()
+                for part in torch.from_numpy(frames_NFHW3).split(_ENCODE)
+            ]
+        )
+        texts = encode_texts(generator, captions=captions, batch_size=_ENCODE)
+        stacked = torch.stack([texts[caption] for caption in captions])
+        named = {"latents": latents, "texts": stacked}
+        tensors.save(path, named, metadata={"axes": f"N{generator.latent_axes[1:]}"})
+        run.commit(unit, files=(path,), clock=clock)
+    named = tensors.load(path, expected_sha256=run.ledger.files()[run.directory.relative(path)])
+    return RealClips(named["latents"], named["texts"])
+
+
+def real_path(run: Run) -> Path:
+    """Where the real clips' latents are."""
+    return run.directory.path / "latents" / "real.safetensors"

@@ -1,0 +1,264 @@
+"""The critic at work in a round: score every candidate, confirm the best against the worst, and
+turn both into preferences (METHOD.md 3.1, 3.4).
+
+Votes go into the ledger unit by unit, their reasoning into parquet shards beside them. The checks
+that stop a stage (faults 27, 31) read all of its votes at once.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from dualipo.critic import judge, reasoning, vote
+from dualipo.critic.asks import Item, SeedOf
+from dualipo.preferences import build
+from dualipo.preferences.build import Built, Confirmation, Contest
+from dualipo.records import Candidate, Dimension, Order, Pair, Prompt, Vote
+from dualipo.rounds.clock import Clock
+from dualipo.rounds.run import Run
+from dualipo.store import tables
+from dualipo.store.ledger import Unit
+
+Kind = Literal["point", "pair"]
+NUM_WORDS = 4  # pairs of a round whose reasoning the report shows
+
+
+def score(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:
+    """Pointwise votes on every candidate."""
+    items = [Item(c.candidate_id, c.caption, (c.clip,)) for c in candidates]
+    votes = vote_on(
+        run, Unit(round, attempt, "score"), items, critic=critic_of(run, round, attempt)
+    )
+    judge.require_readable(votes, settings=run.config.critic)
+    judge.require_opinion(votes, settings=run.config.critic)
+
+
+def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:
+    """Pairwise votes, in both orders, on each prompt's best and worst."""
+    contests, _ = choose_contests(run, round, attempt, candidates)
+    items = contest_items(contests, candidates)
+    votes = vote_on(
+        run, Unit(round, attempt, "confirm"), items, critic=critic_of(run, round, attempt)
+    )
+    judge.require_readable(votes, settings=run.config.critic)
+    judge.require_opinion(votes, settings=run.config.critic)
+
+
+def critic_of(run: Run, round: int, attempt: int) -> str:
+    """The critic that judges an attempt: what served when the attempt began."""
+    made = [
+        (where.round, value["critic_version"])
+        for where, _, value in run.ledger.events("refresh")
+        if value["outcome"] == "refreshed" and (where.round, where.attempt) < (round, attempt)
+    ]
+    return max(made)[1] if made else "warm"
+
+
+def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> list[Vote]:
+    """Every planned vote on the items exactly once (fault 4); returns all, with their reasoning."""
+    settings = run.config.critic
+    kind: Kind = "point" if items and len(items[0].clip_ids) == 1 else "pair"
+    per_item = settings.num_score_paths if kind == "point" else settings.num_votes
+    per_unit = max(1, settings.judge_batch_size // per_item)
+    run.progress.stage(stage.stage, round=stage.round, attempt=stage.attempt, total=len(items))
+    votes: list[Vote] = []
+    for index, start in enumerate(range(0, len(items), per_unit)):
+        some = items[start : start + per_unit]
+        unit = Unit(stage.round, stage.attempt, stage.stage, index)
+        path = shard_path(run, unit)
+        if not run.is_done(unit):
+            clock = Clock()
+            ask = judge.score if kind == "point" else judge.confirm
+            made = ask(
+                run.critic(critic),
+                some,
+                clips=run.clip,
+                settings=settings,
+                seed_of=seed_of(run, stage.stage, stage.round, stage.attempt),
+            )
+            tables.write_records(path, made, record_type=Vote)
+            rows = [(kind, critic, one) for one in made]
+            run.commit(unit, files=(path,), votes=rows, clock=clock)
+        votes += tables.read_records(path, record_type=Vote)
+        run.progress.advance(len(some))
+    return votes
+
+
+def shard_path(run: Run, unit: Unit) -> Path:
+    """Where a unit's votes are kept with their reasoning."""
+    folder = run.directory.attempt_path(unit.round, unit.attempt) / unit.stage
+    return folder / f"votes-{unit.index:04d}.parquet"
+
+
+def read_votes(run: Run, stage: Unit) -> list[Vote]:
+    """All votes of a finished stage with their reasoning."""
+    folder = shard_path(run, stage).parent
+    paths = sorted(folder.glob("votes-*.parquet"))
+    return [vote for path in paths for vote in tables.read_records(path, record_type=Vote)]
+
+
+def seed_of(run: Run, *where: int | str) -> SeedOf:
+    """Draws named by where they happen; `again` counts re-asks."""
+
+    def derive(item: str, dimension: Dimension, order: Order, draw: int, again: int) -> int:
+        return run.seed("vote", *where, item, dimension, order, draw, again)
+
+    return derive
+
+
+def choose_contests(
+    run: Run, round: int, attempt: int, candidates: Sequence[Candidate]
+) -> tuple[list[Contest], Counter[build.DropReason]]:
+    """Best and worst of each prompt by the expected scores in the ledger; else why not."""
+    found = judge.expected_scores(run.ledger.votes(round, attempt, "point"))
+    scores: dict[str, dict[str, dict[Dimension, float]]] = {}
+    for c in candidates:
+        scores.setdefault(c.prompt_id, {})[c.candidate_id] = {}
+    prompt_of = {c.candidate_id: c.prompt_id for c in candidates}
+    for (item, dimension), value in found.items():
+        if item in prompt_of:
+            scores[prompt_of[item]][item][dimension] = value
+    contests: list[Contest] = []
+    dropped: Counter[build.DropReason] = Counter()
+    captions = {c.prompt_id: c.caption for c in candidates}
+    for prompt_id, of_candidates in scores.items():
+        chosen = build.choose(Prompt(prompt_id, captions[prompt_id]), of_candidates)
+        if isinstance(chosen, Contest):
+            contests.append(chosen)
+        else:
+            dropped[chosen] += 1
+    return contests, dropped
+
+
+def contest_items(contests: Sequence[Contest], candidates: Sequence[Candidate]) -> list[Item]:
+    """What the critic is shown of each contest: the best as A, the worst as B, in both orders."""
+    clip_of = {c.candidate_id: c.clip for c in candidates}
+    return [
+        Item(c.contest_id, c.prompt.caption, (clip_of[c.top], clip_of[c.bottom])) for c in contests
+    ]
+
+
+def prefer(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> list[Pair]:
+    """Publish the attempt's preferences: A won, B lost, `pair_id` names both candidates."""
+    unit = Unit(round, attempt, "prefer")
+    path = run.directory.attempt_path(round, attempt) / "preferences.parquet"
+    if not run.is_done(unit):
+        contests, dropped = choose_contests(run, round, attempt, candidates)
+        votes = read_votes(run, Unit(round, attempt, "confirm"))
+        tallies = vote.tallies(votes)
+        settings = run.config.critic
+        built = build.build(
+            contests,
+            {c.contest_id: _confirmation(c, tallies) for c in contests},
+            dimension_slack=settings.dimension_slack,
+            margin_percentile=settings.margin_percentile,
+        )
+        clip_of = {c.candidate_id: c.clip for c in candidates}
+        pairs = [_pair(run, unit, kept, tallies, clip_of) for kept in built.kept]
+        tables.write_records(path, pairs, record_type=Pair)
+        num_prompts = len({c.prompt_id for c in candidates})
+        events = {
+            "prefer": _prefer_event(built, dropped, num_prompts, tallies),
+            "score": _votes_event(run.ledger.votes(round, attempt, "point")),
+            "confirm": _votes_event(votes) | {"mean_vote_share": _mean_share(tallies)},
+            "words": _words(votes, contests, tallies, clip_of),
+        }
+        run.commit(unit, files=(path,), events=events)
+    return tables.read_records(path, record_type=Pair)
+
+
+def _confirmation(contest: Contest, tallies: dict[Any, vote.Tally]) -> Confirmation:
+    mine = {d: tally for (item, d), tally in tallies.items() if item == contest.contest_id}
+    return Confirmation(
+        verdicts={d: tally.majority for d, tally in mine.items()},
+        certainties={d: tally.certainty for d, tally in mine.items()},
+    )
+
+
+def _pair(
+    run: Run, unit: Unit, kept: build.Kept, tallies: dict[Any, vote.Tally], clip_of: dict[str, str]
+) -> Pair:
+    contest = kept.contest
+    counts = [tally for (item, _), tally in tallies.items() if item == contest.contest_id]
+    winner, loser = contest.top, contest.bottom
+    coin = run.seed("coin", unit.round, contest.prompt.prompt_id) % 2
+    if run.config.verdicts == "coin_flip" and coin:
+        winner, loser = loser, winner
+    return Pair(
+        pair_id=f"{winner}:{loser}",
+        prompt_id=contest.prompt.prompt_id,
+        prompt=contest.prompt.caption,
+        video_a=clip_of[winner],
+        video_b=clip_of[loser],
+        dimension="overall",
+        verdict="a",
+        source="critic",
+        annotator_or_critic_version=critic_of(run, unit.round, unit.attempt),
+        certainty=kept.certainty,
+        votes_a=sum(tally.a for tally in counts),
+        votes_b=sum(tally.b for tally in counts),
+        votes_tie=sum(tally.tie for tally in counts),
+        votes_abstain=sum(tally.abstain for tally in counts),
+        round=unit.round,
+    )
+
+
+def _prefer_event(
+    built: Built,
+    dropped: Counter[build.DropReason],
+    num_prompts: int,
+    tallies: dict[Any, vote.Tally],
+) -> dict[str, Any]:
+    return {
+        "num_prompts": num_prompts,
+        "kept": len(built.kept),
+        "dropped": dict(Counter(built.dropped) + dropped),
+        "certainty": [kept.certainty for kept in built.kept],
+        "mean_vote_share": _mean_share(tallies),
+    }
+
+
+def _mean_share(tallies: dict[Any, vote.Tally]) -> float | None:
+    shares = [tally.share for tally in tallies.values()]
+    return sum(shares) / len(shares) if shares else None
+
+
+def _votes_event(votes: Sequence[Vote]) -> dict[str, Any]:
+    readable = [one for one in votes if one.outcome in ("a", "b")]
+    first = sum((one.outcome == "a") == (one.order == "ab") for one in readable)
+    return {
+        "num_votes": len(votes),
+        "abstain_rate": judge.abstain_rate(votes),
+        "position_bias": first / len(readable) - 0.5 if readable else None,
+    }
+
+
+def _words(
+    votes: Sequence[Vote],
+    contests: Sequence[Contest],
+    tallies: dict[Any, vote.Tally],
+    clip_of: dict[str, str],
+) -> list[dict[str, Any]]:
+    """A few judged pairs with the critic's own reasoning, in the pair's own order."""
+    by_place = vote.grouped(votes)
+    told = []
+    for n, contest in enumerate(contests[:NUM_WORDS]):
+        places = [place for place in by_place if place[0] == contest.contest_id]
+        if not places:
+            continue
+        place = places[n % len(places)]
+        straight = [one.reasoning for one in by_place[place] if one.order == "ab"]
+        told.append(
+            {
+                "caption": contest.prompt.caption,
+                "clip_a": clip_of[contest.top],
+                "clip_b": clip_of[contest.bottom],
+                "dimension": place[1],
+                "question": reasoning.question("pair", place[1]),
+                "verdict": tallies[place].majority,
+                "certainty": tallies[place].certainty,
+                "reasonings": straight[:2],
+            }
+        )
+    return told

@@ -1,0 +1,67 @@
+"""Dual-IPO, as METHOD.md section 1 writes it down. Read this file first.
+
+Each line is a stage: a function from artifacts to artifacts that can be killed at any instant and
+run again. What a stage finished stands in the ledger, so a repeated run goes on where it stopped.
+"""
+
+from pathlib import Path
+
+from dualipo import interrupt
+from dualipo.config import Config, leaves
+from dualipo.evaluation import report
+from dualipo.progress import Progress
+from dualipo.rounds import aligning, judging, measuring, refreshing, sampling, warming
+from dualipo.rounds.planning import plan
+from dualipo.rounds.run import Run
+from dualipo.store import atomic
+from dualipo.store.rundir import RunDir
+
+
+def rounds(run: Run) -> None:
+    """The two models improve in turns."""
+    warming.warm_start_critic(run)
+    measuring.measure_base(run)
+    for round_ in range(run.config.rounds):
+        prompts = sampling.choose_prompts(run, round_)
+        candidates = sampling.sample_candidates(run, round_, prompts)
+        for attempt in (0, 1):  # the second only after the critic was refreshed
+            judging.score(run, round_, attempt, candidates)
+            judging.confirm(run, round_, attempt, candidates)
+            preferences = judging.prefer(run, round_, attempt, candidates)
+            version = aligning.align(run, round_, attempt, preferences)
+            measuring.monitor(run, round_, attempt, version)
+            if attempt == 1 or not refreshing.refresh_critic(run, round_, attempt, candidates):
+                break
+        measuring.report_scores(run, round_, attempt, version)
+        write_report(run)
+        if run.config.refresh.stop_early and measuring.stop_reasons_of(run, round_, attempt):
+            break
+
+
+def run(config: Config, *, progress: Progress, recipe: str) -> Path:
+    """Begin or resume the run that `config.output_dir` names; return its folder."""
+    interrupt.install()
+    directory = RunDir.open(Path(config.output_dir), config)
+    this = Run(directory, config, progress)
+    try:
+        for name in directory.sweep():
+            progress.say(f"swept {name}: no ledger row vouches for it")
+        progress.plan(plan(config))
+        rounds(this)
+        write_report(this)
+        return directory.path
+    finally:
+        progress.close()
+        this.close()
+
+
+def plan_text(config: Config) -> str:
+    """What `--dry-run` prints: the resolved configuration, and the units of every stage."""
+    settings = [f"{key} = {value!r}" for key, value in leaves(config).items()]
+    stages = [f"  {stage}: {num}" for stage, num in plan(config).items()]
+    return "\n".join([*settings, "", "plan (units a stage, no refresh):", *stages])
+
+
+def write_report(run: Run) -> None:
+    """The page that people read, rebuilt from the ledger."""
+    atomic.write_text(run.directory.report_path, report.build(run.directory.path))

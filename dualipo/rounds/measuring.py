@@ -1,0 +1,303 @@
+"""What a round is measured by: signals that triggers may read, and scores that only people read.
+
+Signals: the critic's accuracy on the seed's held-out labels and on a small audit (fresh labels of
+the monitor clips of the current generator, never trained on), its votes on the new generator's
+monitor clips against the round before's, and the alignment's own numbers (METHOD.md 1, 5).
+For people: the oracle's scores of test clips, a gallery, and the critic's accuracy on pairs that
+the oracle orders. No trigger, stop or selection reads these.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from dualipo.critic import forced_choice, judge, vote
+from dualipo.critic.asks import Item
+from dualipo.critic.vila import Vila
+from dualipo.evaluation.signals import Signals, refresh_triggers, stop_reasons, trend
+from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Prompt, Verdict, Vote
+from dualipo.rounds import judging, sources, warming
+from dualipo.rounds.clock import Clock
+from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.rounds.sampling import ClipSet, fixed_prompts, generator_before, sample_set
+from dualipo.store import atomic
+from dualipo.store.ledger import Unit
+from dualipo.tracking import read_metrics
+
+MONITOR_CLIPS = 2  # clips a monitor prompt: one pair to audit, the first against the round before
+ACCURACY_CLIPS = 4  # clips a prompt among which oracle-ordered pairs are found
+
+
+def sample_fixed(run: Run, name: str, round: int, attempt: int, version: str) -> list[Candidate]:
+    """A version's clips of the test or monitor prompts, from the same noise in every round."""
+    per_prompt = MONITOR_CLIPS if name == "monitor" else 1
+    prompts = fixed_prompts(run, name)
+    return sample_set(run, ClipSet(name, round, attempt, version, prompts, per_prompt))
+
+
+def measure_base(run: Run) -> None:
+    """The base generator's monitor clips and test scores."""
+    sample_fixed(run, "monitor", BASE_ROUND, 0, "base")
+    report_scores(run, BASE_ROUND, 0, "base")
+
+
+def report_scores(run: Run, round: int, attempt: int, version: str) -> None:
+    """For people: the oracle's scores of the version's test clips, and the gallery."""
+    unit = Unit(round, attempt, "scores")
+    if run.is_done(unit):
+        return
+    candidates = sample_fixed(run, "test", round, attempt, version)
+    clock = Clock()
+    asked = [(candidate.caption, candidate.clip) for candidate in candidates]
+    scores = sources.oracle_scores(asked, clips=run.clip)
+    shown = candidates[: run.config.monitor.num_gallery_prompts]
+    event = {
+        "prompt_ids": [candidate.prompt_id for candidate in candidates],
+        "captions": [candidate.caption for candidate in candidates],
+        "parts": {d: [score[d] for score in scores] for d in DIMENSIONS},
+        "total": [statistics.fmean(score.values()) for score in scores],
+    }
+    gallery = {"captions": [c.caption for c in shown], "clips": [c.clip for c in shown]}
+    run.commit(unit, clock=clock, events={"scores": event, "gallery": gallery})
+
+
+def monitor(run: Run, round: int, attempt: int, version: str) -> Signals:
+    """Measure the attempt's generator and critic; record signals, triggers and stop reasons."""
+    unit = Unit(round, attempt, "monitor")
+    if not run.is_done(unit):
+        clips = sample_fixed(run, "monitor", round, attempt, version)
+        critic = judging.critic_of(run, round, attempt)
+        clock = Clock()
+        signals = _signals(run, round, attempt, clips, critic)
+        history = [*history_before(run, round), signals]
+        event = asdict(signals) | {
+            "triggers": refresh_triggers(history, run.config.refresh),
+            "stop": stop_reasons(history, run.config.refresh),
+            "winner_gap": _last_metrics(run, round, attempt).get("winner_gap"),
+        }
+        path = run.directory.attempt_path(round, attempt) / "signals.json"
+        atomic.write_json(path, event)
+        run.commit(unit, files=(path,), clock=clock, events={"monitor": event})
+    return _read_signals(run.recorded(unit, "monitor"))
+
+
+def stop_reasons_of(run: Run, round: int, attempt: int) -> list[str]:
+    """Why the monitor would end the run here."""
+    return list(run.recorded(Unit(round, attempt, "monitor"), "monitor")["stop"])
+
+
+def history_before(run: Run, round: int) -> list[Signals]:
+    """The signals of every earlier round's last attempt."""
+    last: dict[int, Any] = {}
+    for where, _, value in run.ledger.events("monitor"):
+        if where.round < round:
+            last[where.round] = value
+    return [_read_signals(last[key]) for key in sorted(last)]
+
+
+def _read_signals(event: Any) -> Signals:
+    return Signals(**{name: event[name] for name in asdict(Signals())})
+
+
+def _signals(
+    run: Run, round: int, attempt: int, clips: Sequence[Candidate], critic: str
+) -> Signals:
+    curve = _curve(run, round, attempt)
+    prefer = run.recorded(Unit(round, attempt, "prefer"), "prefer")
+    return Signals(
+        holdout_accuracy=holdout_accuracy(run, critic),
+        audit_accuracy=_audit_accuracy(run, round, attempt, clips, critic),
+        win_rate=_win_rate(run, round, attempt, clips, critic),
+        mean_vote_share=prefer["mean_vote_share"],
+        implicit_accuracy=_mean([row["implicit_accuracy"] for row in curve[-10:]]),
+        winner_gap_trend=trend([row["winner_gap"] for row in curve]),
+    )
+
+
+def _curve(run: Run, round: int, attempt: int) -> list[dict[str, Any]]:
+    here = {"round": round, "attempt": attempt, "stage": "align"}
+    rows = read_metrics(run.directory.metrics_path)
+    return [row for row in rows if here.items() <= row.items()]
+
+
+def _last_metrics(run: Run, round: int, attempt: int) -> dict[str, Any]:
+    curve = _curve(run, round, attempt)
+    return curve[-1] if curve else {}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
+
+
+def holdout_accuracy(run: Run, critic: str) -> float | None:
+    """Forced choice on the seed's held-out pairs; measured once a critic version."""
+    known = [v for _, _, v in run.ledger.events("holdout") if v["critic_version"] == critic]
+    if known:
+        return known[0]["accuracy"]
+    accuracy = label_accuracy(run, run.critic(critic), held_out_pairs(run))
+    where = run.ledger.version("critic", critic)
+    unit = Unit(where.round, where.attempt, f"holdout.{critic}")
+    run.commit(unit, events={"holdout": {"critic_version": critic, "accuracy": accuracy}})
+    return accuracy
+
+
+def held_out_pairs(run: Run) -> list[Pair]:
+    """The seed's pairs that no critic was trained on."""
+    return warming.seed_labels(run, held_out=True)[0]
+
+
+def label_accuracy(run: Run, vila: Vila, pairs: Sequence[Pair]) -> float | None:
+    """Forced choice against labels; ties are left out."""
+    items = [
+        Item(p.pair_id, p.prompt, (p.video_a, p.video_b), (p.dimension,))  # type: ignore[arg-type]
+        for p in pairs
+    ]
+    verdicts: dict[tuple[str, Dimension], Verdict] = {
+        (p.pair_id, p.dimension): p.verdict  # type: ignore[misc]
+        for p in pairs
+    }
+    margins = forced_choice.margins(vila, items, clips=run.clip, settings=run.config.critic)
+    return forced_choice.accuracy(margins, verdicts)
+
+
+def _audit_accuracy(
+    run: Run, round: int, attempt: int, clips: Sequence[Candidate], critic: str
+) -> float | None:
+    """The critic against fresh labels of the current generator's clips."""
+    num = run.config.monitor.num_audit_labels
+    if num == 0:
+        return None
+    seed = run.seed("audit", round, attempt)
+    asked = warming.pair_questions(clips, num=num, seed=seed)
+    labels = sources.label_pairs(asked, clips=run.clip, seed=seed)
+    return label_accuracy(run, run.critic(critic), labels)
+
+
+def _win_rate(
+    run: Run, round: int, attempt: int, clips: Sequence[Candidate], critic: str
+) -> float | None:
+    """Share of monitor prompts won against the round before, by the critic; a tie is a half."""
+    before = {(c.prompt_id, c.index): c for c in _monitor_clips_before(run, round)}
+    firsts = [c for c in clips if c.index == 0 and (c.prompt_id, 0) in before]
+    items = [
+        Item(c.prompt_id, c.caption, (c.clip, before[c.prompt_id, 0].clip))
+        for c in firsts
+        if c.clip != before[c.prompt_id, 0].clip
+    ]
+    votes = judging.vote_on(run, Unit(round, attempt, "win_rate"), items, critic=critic)
+    shares: dict[str, list[float]] = {}
+    for (item, _), tally in vote.tallies(votes).items():
+        points = {"a": 1.0, "b": 0.0, "tie": 0.5}
+        if tally.majority in points:
+            shares.setdefault(item, []).append(points[tally.majority])
+    return _mean([statistics.fmean(share) for share in shares.values()])
+
+
+def _monitor_clips_before(run: Run, round: int) -> list[Candidate]:
+    version = run.ledger.version("generator", generator_before(run, round))
+    return sample_fixed(run, "monitor", version.round, version.attempt, version.version_id)
+
+
+def measure_warm_start(run: Run) -> None:
+    """For people: shipped, fine-tuned and warm critic on pairs that the oracle orders."""
+    unit = Unit(BASE_ROUND, 0, "warm_accuracy")
+    if run.is_done(unit) or run.config.monitor.num_accuracy_pairs == 0:
+        return
+    asked, verdicts = oracle_ordered_pairs(run)
+    clock = Clock()
+    event: dict[str, Any] = {
+        name: critic_accuracy(run, name, asked, verdicts)
+        for name in (warming.SHIPPED, warming.SFT, warming.WARM)
+    }
+    opinions = sources.annotator_verdicts(asked, clips=run.clip, seed=run.seed("annotators"))
+    event["annotators"] = {
+        name: statistics.fmean(
+            label.verdict == verdict for label, verdict in zip(labels, verdicts, strict=True)
+        )
+        for name, labels in opinions.items()
+    }
+    for name, key in (("warm_start_sft", "num_traces"), ("warm_start_dpo", "num_pairs")):
+        event[key] = run.recorded(Unit(BASE_ROUND, 0, name), name)[key]
+    run.commit(unit, clock=clock, events={"warm_start": event})
+
+
+def oracle_ordered_pairs(
+    run: Run,
+) -> tuple[list[tuple[Prompt, str, str, Dimension]], list[Verdict]]:
+    """Pairs of base clips of test prompts with an oracle gap, balanced over the dimensions."""
+    settings = run.config.monitor
+    prompts = fixed_prompts(run, "test")
+    clips = sample_set(run, ClipSet("accuracy", BASE_ROUND, 0, "base", prompts, ACCURACY_CLIPS))
+    scores = dict(
+        zip(
+            [c.clip for c in clips],
+            sources.oracle_scores([(c.caption, c.clip) for c in clips], clips=run.clip),
+            strict=True,
+        )
+    )
+    every = 3 * len(prompts) * ACCURACY_CLIPS * (ACCURACY_CLIPS - 1) // 2
+    found = warming.pair_questions(clips, num=every, seed=run.seed("accuracy pairs"))
+    per_dimension = settings.num_accuracy_pairs // len(DIMENSIONS)
+    chosen = []
+    for dimension in DIMENSIONS:
+        apart = [
+            question
+            for question in found
+            if question[3] == dimension
+            and abs(scores[question[1]][dimension] - scores[question[2]][dimension])
+            >= settings.min_oracle_gap
+        ]
+        chosen += apart[:per_dimension]
+    verdicts: list[Verdict] = [
+        "a" if scores[clip_a][dimension] > scores[clip_b][dimension] else "b"
+        for _, clip_a, clip_b, dimension in chosen
+    ]
+    return chosen, verdicts
+
+
+def critic_accuracy(
+    run: Run,
+    critic: str,
+    asked: Sequence[tuple[Prompt, str, str, Dimension]],
+    verdicts: Sequence[Verdict],
+) -> dict[str, Any]:
+    """Forced choice, and free form with abstention counted as wrong."""
+    vila = run.critic(critic)
+    items = [
+        Item(str(n), prompt.caption, (clip_a, clip_b), (dimension,))
+        for n, (prompt, clip_a, clip_b, dimension) in enumerate(asked)
+    ]
+    expected = {(i.item, i.dimensions[0]): v for i, v in zip(items, verdicts, strict=True)}
+    settings = run.config.critic
+    margins = forced_choice.margins(vila, items, clips=run.clip, settings=settings)
+    hits = {
+        place: forced_choice.accuracy(margins, {place: verdict}) or 0.0
+        for place, verdict in expected.items()
+    }
+    once = settings.model_copy(update={"num_votes": 2, "max_reasks": 0})
+    votes = judge.confirm(
+        vila,
+        items,
+        clips=run.clip,
+        settings=once,
+        seed_of=judging.seed_of(run, "accuracy", critic),
+    )
+    return {
+        "forced_choice": _mean(list(hits.values())),
+        "free_form": _free_form(votes, expected),
+        "num": len(expected),
+        "num_correct_forced": sum(hits.values()),
+        "abstain_rate": judge.abstain_rate(votes),
+        "by_dimension": {
+            d: _mean([hit for (_, dimension), hit in hits.items() if dimension == d])
+            for d in DIMENSIONS
+        },
+    }
+
+
+def _free_form(
+    votes: Sequence[Vote], expected: Mapping[tuple[str, Dimension], Verdict]
+) -> float | None:
+    """Share of sampled answers that are right; an abstention or a tie is wrong."""
+    return _mean([float(v.outcome == expected[v.item, v.dimension]) for v in votes])

@@ -1,0 +1,152 @@
+"""Refresh a stale critic on the round's own clips (METHOD.md 3.2, 5).
+
+confirmed votes + votes on some further pairs -> pool of certain paths -> SRPO, anchored by the
+seed -> a new critic, unless its held-out accuracy falls: then it is kept as evidence and the old
+one serves on (fault 33). An empty pool is an outcome, never a crash (fault 32).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dualipo.critic import srpo
+from dualipo.critic.asks import Item
+from dualipo.critic.srpo import Pool
+from dualipo.critic.vila import Vila
+from dualipo.records import DIMENSIONS, Candidate, Vote
+from dualipo.rounds import judging, measuring, warming
+from dualipo.rounds.clock import Clock
+from dualipo.rounds.run import Run
+from dualipo.store.ledger import Unit
+
+
+def refresh_critic(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> bool:
+    """Whether a refreshed critic serves now, so that the round must be judged again."""
+    unit = Unit(round, attempt, "refresh")
+    if not run.is_done(unit):
+        why = reasons(run, round, attempt)
+        if not why or not run.config.refresh.update_critic:
+            outcome = "off" if why else "not needed"
+            critic = judging.critic_of(run, round, attempt)
+            event = {"outcome": outcome, "why": why, "critic_version": critic}
+            run.commit(unit, events={"refresh": event})
+        else:
+            _refresh(run, unit, candidates, why)
+    return run.recorded(unit, "refresh")["outcome"] == "refreshed"
+
+
+def reasons(run: Run, round: int, attempt: int) -> list[str]:
+    """Why the critic is stale: what the monitor recorded, or the recipe."""
+    recorded = run.recorded(Unit(round, attempt, "monitor"), "monitor")
+    forced = round in run.config.refresh.force_rounds
+    return list(recorded["triggers"]) + (["the recipe asks for it"] if forced else [])
+
+
+def _refresh(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]) -> None:
+    current = judging.critic_of(run, unit.round, unit.attempt)
+    before = measuring.holdout_accuracy(run, current)
+    items, votes = _judged(run, unit, candidates, current)
+    clock = Clock()
+    vila, refreshed = _train(run, unit, items, votes, current)
+    event: dict[str, Any] = {
+        "why": why,
+        "num_judged": len({(vote.item, vote.dimension) for vote in votes}),
+        "num_kept": len(refreshed.kept),
+        "dropped": refreshed.dropped,
+        "mean_pce": refreshed.mean_pce,
+        "holdout_before": before,
+    }
+    if refreshed.status != "trained":
+        event |= {"outcome": "empty", "holdout_after": None, "critic_version": current}
+        run.commit(unit, clock=clock, events={"refresh": event})
+        run.forget_models()
+        return
+    after = measuring.label_accuracy(run, vila, measuring.held_out_pairs(run))
+    lost = before is not None and after is not None and before - after
+    serves = not lost or lost <= run.config.refresh.max_holdout_drop
+    version_id = f"c{unit.round:03d}.{unit.attempt}"
+    event |= {
+        "outcome": "refreshed" if serves else "reverted",
+        "holdout_after": after,
+        "critic_version": version_id if serves else current,
+    }
+    warming.publish_critic(
+        run,
+        unit,
+        vila,
+        version_id=version_id,
+        parent=current,
+        folder=run.directory.attempt_path(unit.round, unit.attempt) / "critic",
+        clock=clock,
+        events={"refresh": event, "holdout": {"critic_version": version_id, "accuracy": after}},
+        serves=serves,
+    )
+
+
+def _judged(
+    run: Run, unit: Unit, candidates: Sequence[Candidate], critic: str
+) -> tuple[list[Item], list[Vote]]:
+    """The confirmed contests with the votes they have, and further pairs with new votes."""
+    contests, _ = judging.choose_contests(run, unit.round, unit.attempt, candidates)
+    items = judging.contest_items(contests, candidates)
+    votes = judging.read_votes(run, Unit(unit.round, unit.attempt, "confirm"))
+    extra = _extra_items(run, unit, candidates, known={item.item for item in items})
+    stage = Unit(unit.round, unit.attempt, "srpo_votes")
+    return items + extra, votes + judging.vote_on(run, stage, extra, critic=critic)
+
+
+def _extra_items(
+    run: Run, unit: Unit, candidates: Sequence[Candidate], known: set[str]
+) -> list[Item]:
+    """Other pairs of the round's candidates, drawn by the run's seed."""
+    num = run.config.refresh.srpo.num_extra_pairs * len(DIMENSIONS)
+    if num == 0:
+        return []
+    clip_to_id = {(c.prompt_id, c.clip): c.candidate_id for c in candidates}
+    seed = run.seed("extra pairs", unit.round)
+    found: dict[str, Item] = {}
+    for prompt, clip_a, clip_b, _ in warming.pair_questions(candidates, num=num, seed=seed):
+        a, b = (clip_to_id[prompt.prompt_id, clip] for clip in (clip_a, clip_b))
+        if {f"{a}:{b}", f"{b}:{a}"} & known:
+            continue
+        found[f"{a}:{b}"] = Item(f"{a}:{b}", prompt.caption, (clip_a, clip_b))
+    return list(found.values())[: run.config.refresh.srpo.num_extra_pairs]
+
+
+def _train(
+    run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote], current: str
+) -> tuple[Vila, srpo.Refreshed]:
+    settings = run.config.refresh.srpo
+    batch_size = run.config.critic.judge_batch_size
+    vila = run.critic(current, fresh=True)
+    pool = _pool(run, unit, items, votes, vila)
+    anchors = warming.own_traces(run, current, num_paths=settings.num_paths)
+    folder = run.directory.attempt_path(unit.round, unit.attempt) / "critic"
+    with run.training(
+        stage="srpo", round=unit.round, attempt=unit.attempt, num_steps=settings.max_train_steps
+    ) as on_step:
+        refreshed = srpo.refresh(
+            vila,
+            pool,
+            load_sft=lambda: run.load_critic(warming.SFT),
+            anchors=anchors,
+            clips=run.clip,
+            settings=settings,
+            batch_size=batch_size,
+            checkpoint_folder=folder / "checkpoints",
+            seed=run.seed("srpo", unit.round),
+            on_step=on_step,
+        )
+    return vila, refreshed
+
+
+def _pool(run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote], vila: Vila) -> Pool:
+    critic = run.config.critic
+    pool = srpo.build_pool(votes, items, keep_vote_share=critic.keep_vote_share)
+    return srpo.fill_losers(
+        vila,
+        pool,
+        clips=run.clip,
+        settings=critic,
+        unanimous=run.config.refresh.srpo.unanimous,
+        seed_of=judging.seed_of(run, "hint", unit.round),
+    )

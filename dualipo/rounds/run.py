@@ -1,0 +1,163 @@
+"""A run while it is open: its folder, ledger and settings, and the models that it has loaded.
+
+Models are loaded by version. A version's path is a folder inside the run, or empty for what the
+recipe's `pretrained_model_name_or_path` names. Nothing else in `rounds/` opens a model, so at most
+one generator and one critic are in memory.
+"""
+
+import functools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dualipo import interrupt
+from dualipo.config import Config
+from dualipo.critic.vila import Vila
+from dualipo.errors import ModelError
+from dualipo.generator import backbone
+from dualipo.generator.backbone import Backbone
+from dualipo.progress import Progress
+from dualipo.rounds.clock import Clock
+from dualipo.seeds import derive
+from dualipo.store import atomic
+from dualipo.store.clips import ClipStore
+from dualipo.store.ledger import Ledger, ModelKind, Unit
+from dualipo.store.rundir import RunDir
+from dualipo.tracking import Metrics
+
+BASE_ROUND = -1
+EMBEDDED = "embedded"
+BEFORE_THE_RUN = ("base", "shipped")  # versions that the recipe names
+
+
+class Run:
+    """Everything a stage needs; stages are functions of it."""
+
+    def __init__(self, directory: RunDir, config: Config, progress: Progress) -> None:
+        self.directory = directory
+        self.config = config
+        self.progress = progress
+        self.ledger: Ledger = directory.ledger
+        self.clip_store = ClipStore(directory.clips_path)
+        self.metrics = Metrics(directory.metrics_path)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.clip = functools.lru_cache(maxsize=4096)(self._read_clip)
+        self._generator: tuple[str, Backbone] | None = None
+        self._critic: tuple[str, Vila] | None = None
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self.metrics.close()
+        self.directory.close()
+
+    def seed(self, *parts: int | str) -> int:
+        """A seed of this run, named by where it is used."""
+        return derive(self.config.seed, *parts)
+
+    def is_done(self, unit: Unit) -> bool:
+        """Whether a unit was committed; also the place where a signal ends the run."""
+        interrupt.check()
+        return self.ledger.is_done(unit)
+
+    def commit(
+        self,
+        unit: Unit,
+        *,
+        files: tuple[Path, ...] = (),
+        clips: tuple[str, ...] = (),
+        clock: Clock | None = None,
+        events: Mapping[str, Any] | None = None,
+        **rows: Any,
+    ) -> None:
+        """Commit a unit with its published files; a folder stands for all files below it."""
+        inside = [path for name in files for path in _files_below(name)]
+        named = {self.directory.relative(path): atomic.sha256_file(path) for path in inside}
+        named |= {self.directory.relative(self.clip_store.path(clip)): clip for clip in clips}
+        timed = {f"clock.{unit.stage}": clock.read()} if clock else {}
+        self.ledger.commit_unit(unit, files=named, events={**(events or {}), **timed}, **rows)
+
+    def recorded(self, unit: Unit, name: str) -> Any:
+        """What a finished unit recorded under `name`."""
+        value = self.ledger.event(unit, name)
+        assert value is not None, f"{unit} recorded no {name}"
+        return value
+
+    def generator(self, version_id: str, *, fresh: bool = False) -> Backbone:
+        """The generator of a version; `fresh` where its weights may have been trained on."""
+        if fresh or self._generator is None or self._generator[0] != version_id:
+            self._generator = None
+            settings = self.config.generator
+            folder = self._version_folder("generator", version_id)
+            self._generator = (
+                version_id,
+                backbone.load(
+                    model_folder(settings.pretrained_model_name_or_path, "generator"),
+                    max_sequence_length=settings.max_sequence_length,
+                    dtype=getattr(torch, settings.torch_dtype),
+                    device=self.device,
+                    transformer_folder=folder,
+                ),
+            )
+        return self._generator[1]
+
+    def critic(self, version_id: str, *, fresh: bool = False) -> Vila:
+        """The critic of a version; `fresh` where its weights may have been trained on."""
+        if fresh or self._critic is None or self._critic[0] != version_id:
+            self._critic = None
+            self._critic = version_id, self.load_critic(version_id)
+        return self._critic[1]
+
+    def load_critic(self, version_id: str) -> Vila:
+        """A critic of its own, for a moment (SRPO compares two)."""
+        settings = self.config.critic
+        folder = self._version_folder("critic", version_id)
+        shipped = settings.pretrained_model_name_or_path
+        return Vila.load(
+            folder or model_folder(shipped, "critic"), settings=settings, device=self.device
+        )
+
+    def _version_folder(self, kind: ModelKind, version_id: str) -> Path | None:
+        """A version's own folder; none for the models that the recipe names."""
+        if version_id in BEFORE_THE_RUN:
+            return None
+        return self.directory.path / self.ledger.version(kind, version_id).path
+
+    def forget_models(self) -> None:
+        """Free the memory of both models."""
+        self._generator = self._critic = None
+
+    @contextmanager
+    def training(self, *, stage: str, round: int, attempt: int, num_steps: int) -> Iterator[Any]:
+        """Yield an `on_step` that logs metrics and shows progress."""
+        self.progress.stage(stage, round=round, attempt=attempt, total=num_steps)
+
+        def on_step(step: int, metrics: Mapping[str, float]) -> None:
+            self.metrics.log(step, round=round, attempt=attempt, stage=stage, **metrics)
+            self.progress.advance(1, loss=metrics["loss"])
+
+        yield on_step
+
+    def _read_clip(self, clip: str) -> np.ndarray:
+        return self.clip_store.read(clip)
+
+
+def model_folder(name_or_path: str, part: str) -> Path:
+    """The folder that a recipe's model name means; `embedded` is what the package ships."""
+    if name_or_path == EMBEDDED:
+        return Path(str(package_files("dualipo.world") / "weights" / part))
+    folder = Path(name_or_path).expanduser()
+    if not folder.is_dir():
+        raise ModelError(
+            f"{name_or_path}: no such folder. Give {part}.pretrained_model_name_or_path a "
+            f"downloaded model's folder, or {EMBEDDED!r}."
+        )
+    return folder
+
+
+def _files_below(path: Path) -> list[Path]:
+    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]

@@ -1,0 +1,277 @@
+"""Prompts and clips: which captions a run uses for what, and what a generator makes of them.
+
+Test, monitor and seed prompts are drawn once and never used to train; a round's prompts are fresh.
+Clips are sampled in fixed units: prompts x candidates, one seed each, named by (set, prompt, k,
+draw), so the test clips of every version start from the same noise. A clip that cannot be used is
+sampled once more with the next draw, then left out; a prompt with fewer than two is dropped
+(faults 19, 23).
+
+Artifacts: `prompts-<set>.parquet` and `<set>.parquet` in, clips, latents and candidate rows out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from dualipo.config import Generator
+from dualipo.generator.backbone import Backbone
+from dualipo.generator.sample import sample
+from dualipo.prompts.corpus import choose
+from dualipo.records import Candidate, Prompt
+from dualipo.rounds import sources
+from dualipo.rounds.clock import Clock
+from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.store import tables, tensors
+from dualipo.store.ledger import Unit
+
+ROUND = "candidates"  # the set that a round trains on; its latents and texts are kept
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """A set of clips to sample: who makes it, of which prompts, how many each, and where."""
+
+    name: str
+    round: int
+    attempt: int
+    version: str
+    prompts: Sequence[Prompt]
+    clips_per_prompt: int
+    keep_latents: bool = False
+
+    def unit(self, index: int) -> Unit:
+        """The set's unit of work number `index`."""
+        return Unit(self.round, self.attempt, f"sample.{self.name}", index)
+
+    def candidate_id(self, prompt: Prompt, index: int) -> str:
+        """Unique in the run, and without a hint of the version (fault 58)."""
+        return f"{self.name}-{self.round}-{self.attempt}-{prompt.prompt_id}-{index}"
+
+
+def choose_fixed_prompts(run: Run) -> None:
+    """Draw the prompts of tests, of the monitor and of the seed, apart from one another."""
+    unit = Unit(BASE_ROUND, 0, "prompts")
+    if run.is_done(unit):
+        return
+    settings = run.config.prompts
+    wanted = {
+        "test": settings.num_test_prompts,
+        "monitor": settings.num_monitor_prompts,
+        "seed": run.config.seed_labels.num_prompts,
+    }
+    taken: list[str] = []
+    files = []
+    for name, num in wanted.items():
+        path = _prompts_path(run, name)
+        chosen = _draw(run, num=num, purpose=name, exclude=taken)
+        tables.write_records(path, chosen, record_type=Prompt)
+        taken += [prompt.caption for prompt in chosen]
+        files.append(path)
+    run.commit(unit, files=tuple(files))
+
+
+def fixed_prompts(run: Run, name: str) -> list[Prompt]:
+    """The prompts of `test`, `monitor` or `seed`."""
+    return tables.read_records(_prompts_path(run, name), record_type=Prompt)
+
+
+def choose_prompts(run: Run, round: int) -> list[Prompt]:
+    """A fresh draw for the round, apart from the fixed prompts and all earlier rounds'."""
+    unit = Unit(round, 0, "prompts")
+    path = run.directory.round_path(round) / "prompts.parquet"
+    if not run.is_done(unit):
+        taken = [p for name in ("test", "monitor", "seed") for p in fixed_prompts(run, name)]
+        for earlier in range(round):
+            earlier_path = run.directory.round_path(earlier) / "prompts.parquet"
+            taken += tables.read_records(earlier_path, record_type=Prompt)
+        exclude = [prompt.caption for prompt in taken]
+        num = run.config.prompts.num_prompts
+        prompts = _draw(run, num=num, purpose=f"round {round}", exclude=exclude)
+        tables.write_records(path, prompts, record_type=Prompt)
+        num_folded = sum(prompt.multiplicity - 1 for prompt in prompts)
+        event = {"num": len(prompts), "num_folded": num_folded, "screened": {}}
+        run.commit(unit, files=(path,), events={"prompts": event})
+    return tables.read_records(path, record_type=Prompt)
+
+
+def _draw(run: Run, *, num: int, purpose: str, exclude: Sequence[str]) -> list[Prompt]:
+    if num == 0:
+        return []
+    found = sources.captions(run.config, num=num, purpose=purpose)
+    return choose(found, num=num, seed=run.seed("prompts", purpose), exclude=exclude)
+
+
+def _prompts_path(run: Run, name: str) -> Path:
+    return run.directory.round_path(BASE_ROUND) / f"prompts-{name}.parquet"
+
+
+def sample_candidates(run: Run, round: int, prompts: Sequence[Prompt]) -> list[Candidate]:
+    """The round's candidates by the newest generator, their latents and texts kept."""
+    clips = ClipSet(
+        name=ROUND,
+        round=round,
+        attempt=0,
+        version=generator_before(run, round),
+        prompts=prompts,
+        clips_per_prompt=run.config.generator.num_candidates,
+        keep_latents=True,
+    )
+    return sample_set(run, clips)
+
+
+def generator_before(run: Run, round: int) -> str:
+    """The generator a round starts from: what the last attempt of the round before made."""
+    made = [
+        value["generator_version"]
+        for where, _, value in run.ledger.events("align")
+        if where.round == round - 1
+    ]
+    return made[-1] if made else "base"
+
+
+def sample_set(run: Run, clips: ClipSet) -> list[Candidate]:
+    """Sample every unit that is not there yet; return the usable candidates of the whole set."""
+    closing = clips.unit(-1)
+    per_unit = max(1, run.config.generator.sample_batch_size // clips.clips_per_prompt)
+    if not run.is_done(closing):
+        num_clips = len(clips.prompts) * clips.clips_per_prompt
+        stage = f"sample {clips.name}"
+        run.progress.stage(stage, round=clips.round, attempt=clips.attempt, total=num_clips)
+        clock = Clock()
+        for index, start in enumerate(range(0, len(clips.prompts), per_unit)):
+            some = clips.prompts[start : start + per_unit]
+            if not run.is_done(clips.unit(index)):
+                _sample_unit(run, clips, index, some)
+            run.progress.advance(len(some) * clips.clips_per_prompt)
+        _close_set(run, clips, closing, clock)
+    return tables.read_records(_set_path(run, clips), record_type=Candidate)
+
+
+def _sample_unit(run: Run, clips: ClipSet, index: int, prompts: Sequence[Prompt]) -> None:
+    generator = run.generator(clips.version)
+    wanted = [
+        _candidate(run, clips, prompt, k)
+        for prompt in prompts
+        for k in range(clips.clips_per_prompt)
+    ]
+    made, latents, texts = _sample_usable(run, generator, wanted)
+    settings = run.config.generator
+    stored = [
+        replace(candidate, clip=run.clip_store.put(frames_FHW3.numpy(), settings.fps))
+        for candidate, frames_FHW3 in made
+    ]
+    files: tuple[Path, ...] = ()
+    if clips.keep_latents:
+        path = latents_path(run, clips.round, index)
+        captions = list(dict.fromkeys(prompt.caption for prompt in prompts))
+        named = {f"latent.{c.candidate_id}": z for c, z in zip(stored, latents, strict=True)}
+        ids = {prompt.caption: prompt.prompt_id for prompt in prompts}
+        named |= {f"text.{ids[caption]}": texts[caption] for caption in captions}
+        tensors.save(path, named, metadata={"axes": generator.latent_axes[1:]})
+        files = (path,)
+    run.commit(
+        clips.unit(index),
+        files=files,
+        clips=tuple(dict.fromkeys(candidate.clip for candidate in stored)),
+        candidates=stored,
+        events={"sample_unit": {"wanted": len(wanted), "made": len(stored)}},
+    )
+
+
+def _candidate(run: Run, clips: ClipSet, prompt: Prompt, index: int, draw: int = 0) -> Candidate:
+    """A candidate to be: the seed is named by the set, and by the round where it is trained on."""
+    where = (clips.round,) if clips.keep_latents else ()
+    return Candidate(
+        candidate_id=clips.candidate_id(prompt, index),
+        prompt_id=prompt.prompt_id,
+        caption=prompt.caption,
+        index=index,
+        draw=draw,
+        seed=run.seed("sample", clips.name, *where, prompt.prompt_id, index, draw),
+        clip="",
+        generator_version=clips.version,
+        round=clips.round,
+    )
+
+
+def _sample_usable(
+    run: Run, generator: Backbone, wanted: list[Candidate]
+) -> tuple[list[tuple[Candidate, Tensor]], list[Tensor], dict[str, Tensor]]:
+    """Sample the batch; what is rejected once more with the next draw."""
+    settings: Generator = run.config.generator
+    made: list[tuple[Candidate, Tensor]] = []
+    latents: list[Tensor] = []
+    texts: dict[str, Tensor] = {}
+    for last in (False, True):
+        samples = sample(
+            generator,
+            captions=[candidate.caption for candidate in wanted],
+            seeds=[candidate.seed for candidate in wanted],
+            settings=settings,
+        )
+        texts |= samples.texts
+        rejected = []
+        for n, (candidate, fault) in enumerate(zip(wanted, samples.faults, strict=True)):
+            if fault is None:
+                made.append((candidate, samples.frames_NFHW3[n]))
+                latents.append(samples.latents[n])
+            else:
+                rejected.append(candidate)
+        if last or not rejected:
+            break
+        wanted = [_next_draw(run, candidate) for candidate in rejected]
+    return made, latents, texts
+
+
+def _next_draw(run: Run, candidate: Candidate) -> Candidate:
+    draw = candidate.draw + 1
+    return replace(candidate, draw=draw, seed=run.seed("resample", candidate.seed, draw))
+
+
+def _close_set(run: Run, clips: ClipSet, closing: Unit, clock: Clock) -> None:
+    """Publish the set's table, without prompts that have fewer than two clips to compare."""
+    mine = {clips.candidate_id(p, k) for p in clips.prompts for k in range(clips.clips_per_prompt)}
+    found = [c for c in run.ledger.candidates(clips.round) if c.candidate_id in mine]
+    needed = min(2, clips.clips_per_prompt)
+    counts = {p.prompt_id: sum(c.prompt_id == p.prompt_id for c in found) for p in clips.prompts}
+    order = {prompt.prompt_id: n for n, prompt in enumerate(clips.prompts)}
+    usable = [c for c in found if counts[c.prompt_id] >= needed]
+    usable.sort(key=lambda candidate: (order[candidate.prompt_id], candidate.index))
+    path = _set_path(run, clips)
+    tables.write_records(path, usable, record_type=Candidate)
+    event = {
+        "num_clips": len(found),
+        "num_rejected": len(mine) - len(found),
+        "num_resampled": sum(candidate.draw > 0 for candidate in found),
+        "num_prompts_dropped": sum(count < needed for count in counts.values()),
+    }
+    run.commit(
+        closing, files=(path,), clock=clock, events={"sample": event} if clips.keep_latents else {}
+    )
+
+
+def _set_path(run: Run, clips: ClipSet) -> Path:
+    if clips.keep_latents:
+        return run.directory.round_path(clips.round) / f"{clips.name}.parquet"
+    return run.directory.attempt_path(clips.round, clips.attempt) / f"{clips.name}.parquet"
+
+
+def latents_path(run: Run, round: int, index: int) -> Path:
+    """Where a unit's latents and texts are."""
+    return run.directory.path / "latents" / f"{round:03d}" / f"unit-{index:04d}.safetensors"
+
+
+def load_latents(run: Run, round: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The round's latents by candidate and texts by prompt; each file's hash is verified."""
+    latents: dict[str, Tensor] = {}
+    texts: dict[str, Tensor] = {}
+    hashes = run.ledger.files()
+    folder = latents_path(run, round, 0).parent
+    for path in sorted(folder.glob("unit-*.safetensors")):
+        named = tensors.load(path, expected_sha256=hashes[run.directory.relative(path)])
+        for name, tensor in named.items():
+            kind, _, key = name.partition(".")
+            (latents if kind == "latent" else texts)[key] = tensor
+    return latents, texts

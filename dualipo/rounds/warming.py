@@ -1,0 +1,257 @@
+"""Before the first round: the base models are registered, the seed is labelled, the critic warmed.
+
+seed clips (base generator) -> annotators' pairs and points -> supervised traces -> DPO on the
+critic's own traces (METHOD.md 3.3). A part of the seed, split by prompt, is held out: triggers and
+the revert rule read it. A second, larger set of pairs ordered by the oracle measures the critic
+for people only (`accuracy`).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dualipo.critic import preference, warm_start
+from dualipo.critic.preference import PathPair
+from dualipo.critic.vila import Vila
+from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Point, Prompt
+from dualipo.rounds import judging, measuring, sources
+from dualipo.rounds.clock import Clock
+from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.rounds.sampling import ClipSet, choose_fixed_prompts, fixed_prompts, sample_set
+from dualipo.store import atomic, tables
+from dualipo.store.ledger import Unit, Version
+from dualipo.store.rundir import remove_checkpoints
+
+SHIPPED, SFT, WARM = "shipped", "sft", "warm"
+
+
+def register_base(run: Run) -> None:
+    """Record the models that the recipe names, by the hash of their weights."""
+    unit = Unit(BASE_ROUND, 0, "register")
+    if run.is_done(unit):
+        return
+    versions = [
+        Version("generator", "base", None, BASE_ROUND, 0, "", run.generator("base").hash()),
+        Version("critic", SHIPPED, None, BASE_ROUND, 0, "", run.critic(SHIPPED).hash()),
+    ]
+    run.commit(unit, versions=versions, heads={"generator": "base", "critic": SHIPPED})
+
+
+def warm_start_critic(run: Run) -> None:
+    """Everything before round 0."""
+    register_base(run)
+    choose_fixed_prompts(run)
+    label_seed(run)
+    fine_tune(run)
+    prefer_traces(run)
+    measuring.measure_warm_start(run)
+
+
+def seed_candidates(run: Run) -> list[Candidate]:
+    """Clips of the base generator that the annotators see."""
+    clips = ClipSet(
+        name="seed",
+        round=BASE_ROUND,
+        attempt=0,
+        version="base",
+        prompts=fixed_prompts(run, "seed"),
+        clips_per_prompt=run.config.seed_labels.clips_per_prompt,
+    )
+    return sample_set(run, clips)
+
+
+def label_seed(run: Run) -> None:
+    """Ask the annotators for the seed's pairs and points, and publish them."""
+    unit = Unit(BASE_ROUND, 0, "label")
+    if run.is_done(unit):
+        return
+    candidates = seed_candidates(run)
+    clock = Clock()
+    settings, seed = run.config.seed_labels, run.seed("annotators")
+    asked_pairs = pair_questions(candidates, num=settings.num_pairs, seed=run.seed("seed pairs"))
+    asked_points = _point_questions(candidates, num=settings.num_points, seed=run.seed("points"))
+    pairs = sources.label_pairs(asked_pairs, clips=run.clip, seed=seed)
+    points = sources.label_points(asked_points, clips=run.clip, seed=seed)
+    pairs_path, points_path = _label_paths(run)
+    tables.write_records(pairs_path, pairs, record_type=Pair)
+    tables.write_records(points_path, points, record_type=Point)
+    run.commit(unit, files=(pairs_path, points_path), clock=clock)
+
+
+def pair_questions(
+    candidates: Sequence[Candidate], *, num: int, seed: int
+) -> list[tuple[Prompt, str, str, Dimension]]:
+    """`num` different (prompt, clip A, clip B, dimension), spread evenly over the dimensions."""
+    by_prompt: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_prompt.setdefault(candidate.prompt_id, []).append(candidate)
+    found = [
+        (Prompt(a.prompt_id, a.caption), a.clip, b.clip)
+        for group in by_prompt.values()
+        for n, a in enumerate(group)
+        for b in group[n + 1 :]
+        if a.clip != b.clip
+    ]
+    places = [(pair, dimension) for dimension in DIMENSIONS for pair in found]
+    chosen = _spread(len(found), num=num, seed=seed)
+    return [(*places[place][0], places[place][1]) for place in chosen]
+
+
+def _point_questions(
+    candidates: Sequence[Candidate], *, num: int, seed: int
+) -> list[tuple[Prompt, str, Dimension]]:
+    clips = {c.clip: Prompt(c.prompt_id, c.caption) for c in candidates}
+    found = [(prompt, clip) for clip, prompt in clips.items()]
+    places = [(point, dimension) for dimension in DIMENSIONS for point in found]
+    return [(*places[n][0], places[n][1]) for n in _spread(len(found), num=num, seed=seed)]
+
+
+def _spread(num_items: int, *, num: int, seed: int) -> list[int]:
+    """`num` places of a [dimension, item] table, equally many a dimension, dimensions in turn."""
+    generator = torch.Generator().manual_seed(seed)
+    orders = [torch.randperm(num_items, generator=generator).tolist() for _ in DIMENSIONS]
+    places = [d * num_items + orders[d][n] for n in range(num_items) for d in range(len(orders))]
+    return places[:num]
+
+
+def seed_labels(run: Run, *, held_out: bool) -> tuple[list[Pair], list[Point]]:
+    """The seed's training part, or what is held out: whole prompts, chosen by their id."""
+    pairs_path, points_path = _label_paths(run)
+    pairs = tables.read_records(pairs_path, record_type=Pair)
+    points = tables.read_records(points_path, record_type=Point)
+    share = run.config.seed_labels.holdout_share
+
+    def is_out(prompt_id: str) -> bool:
+        return run.seed("holdout", prompt_id) % 1000 < 1000 * share
+
+    return (
+        [pair for pair in pairs if is_out(pair.prompt_id) == held_out],
+        [point for point in points if is_out(point.prompt_id) == held_out],
+    )
+
+
+def fine_tune(run: Run) -> None:
+    """Supervised traces of the seed: shipped critic -> `sft`."""
+    unit = Unit(BASE_ROUND, 0, "warm_start_sft")
+    if run.is_done(unit):
+        return
+    pairs, points = seed_labels(run, held_out=False)
+    warm_start.require_enough(pairs, points, settings=run.config.seed_labels)
+    traces = warm_start.traces(pairs, points)
+    vila = run.critic(SHIPPED, fresh=True)
+    settings = run.config.warm_start_sft
+    clock = Clock()
+    with run.training(
+        stage=unit.stage, round=BASE_ROUND, attempt=0, num_steps=settings.max_train_steps
+    ) as on_step:
+        warm_start.supervise(
+            vila,
+            traces,
+            clips=run.clip,
+            settings=settings,
+            checkpoint_folder=_folder(run, unit.stage) / "checkpoints",
+            seed=run.seed(unit.stage),
+            on_step=on_step,
+        )
+    _publish(run, unit, vila, SFT, SHIPPED, clock, {"num_traces": len(traces)})
+
+
+def prefer_traces(run: Run) -> None:
+    """DPO on the critic's own traces of the seed: `sft` -> `warm`."""
+    unit = Unit(BASE_ROUND, 0, "warm_start_dpo")
+    if run.is_done(unit):
+        return
+    settings = run.config.warm_start_dpo
+    vila = run.critic(SFT, fresh=True)
+    clock = Clock()
+    path_pairs = own_traces(run, SFT, num_paths=settings.num_paths)
+    if path_pairs and settings.max_train_steps:
+        with run.training(
+            stage=unit.stage, round=BASE_ROUND, attempt=0, num_steps=settings.max_train_steps
+        ) as on_step:
+            preference.train(
+                vila,
+                path_pairs,
+                clips=run.clip,
+                settings=settings,
+                reference_batch_size=run.config.critic.judge_batch_size,
+                checkpoint_folder=_folder(run, unit.stage) / "checkpoints",
+                seed=run.seed(unit.stage),
+                on_step=on_step,
+            )
+    _publish(run, unit, vila, WARM, SFT, clock, {"num_pairs": len(path_pairs)})
+
+
+def own_traces(run: Run, critic: str, *, num_paths: int) -> list[PathPair]:
+    """The critic's own paths on the seed's training pairs, right against wrong."""
+    pairs, _ = seed_labels(run, held_out=False)
+    return warm_start.self_sampled(
+        run.critic(critic),
+        warm_start.traces(pairs, []),
+        clips=run.clip,
+        num_paths=num_paths,
+        settings=run.config.critic,
+        seed_of=judging.seed_of(run, "own traces", critic),
+    )
+
+
+def publish_critic(
+    run: Run,
+    unit: Unit,
+    vila: Vila,
+    *,
+    version_id: str,
+    parent: str,
+    folder: Path,
+    clock: Clock,
+    events: Mapping[str, Any],
+    serves: bool = True,
+) -> None:
+    """Save a critic as a version and, if it `serves`, swap it in: one transaction (fault 7)."""
+    with atomic.publish_folder(folder / "model", name="critic") as temporary:
+        vila.save(temporary)
+    version = Version(
+        kind="critic",
+        version_id=version_id,
+        parent=parent,
+        round=unit.round,
+        attempt=unit.attempt,
+        path=run.directory.relative(folder / "model"),
+        sha256=vila.hash(),
+    )
+    run.commit(
+        unit,
+        files=(folder / "model",),
+        clock=clock,
+        versions=[version],
+        heads={"critic": version_id} if serves else None,
+        events=events,
+    )
+    remove_checkpoints(folder / "checkpoints")
+    run.forget_models()
+
+
+def _publish(
+    run: Run, unit: Unit, vila: Vila, version_id: str, parent: str, clock: Clock, counts: Any
+) -> None:
+    publish_critic(
+        run,
+        unit,
+        vila,
+        version_id=version_id,
+        parent=parent,
+        folder=_folder(run, unit.stage),
+        clock=clock,
+        events={unit.stage: counts},
+    )
+
+
+def _folder(run: Run, stage: str) -> Path:
+    return run.directory.attempt_path(BASE_ROUND, 0) / stage
+
+
+def _label_paths(run: Run) -> tuple[Path, Path]:
+    folder = run.directory.round_path(BASE_ROUND)
+    return folder / "seed-pairs.parquet", folder / "seed-points.parquet"
