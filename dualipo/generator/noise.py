@@ -8,15 +8,22 @@ Shapes: B items, then a latent's own axes, which are the backbone's affair (lege
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from dualipo import seeds
 
-if TYPE_CHECKING:
-    from dualipo.generator.backbone import Backbone
+
+class DrawsLevels(Protocol):
+    """What is asked of a backbone here; the whole of one would be an import cycle."""
+
+    def draw_noise_levels(
+        self, num_levels: int, *, generator: torch.Generator, shift: float
+    ) -> Tensor:
+        """Return levels_B."""
+        ...
 
 
 def shift_levels(levels_B: Tensor, *, shift: float) -> Tensor:
@@ -30,7 +37,7 @@ def gaussian(shape: Sequence[int], *, draws: Sequence[int]) -> Tensor:
 
 
 def draw(
-    backbone: "Backbone", *, shape: Sequence[int], draws: Sequence[int], shift: float
+    backbone: DrawsLevels, *, shape: Sequence[int], draws: Sequence[int], shift: float
 ) -> tuple[Tensor, Tensor]:
     """Return levels_B and noise_B..., item by item from its own seed."""
     levels, noises = [], []

@@ -1,0 +1,173 @@
+"""`dualipo doctor [FOLDER]`: what would stop a run, found before it starts, each with a remedy.
+
+Versions, the torchvision trap, embedded weights, threads, disk and write permission. FAIL means
+that a run cannot work and exits 1; WARN that it may be slow or short of space.
+"""
+
+import argparse
+import importlib
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from dualipo.cli import weights
+
+# As in pyproject.toml; a test compares the two.
+LOWEST = {"torch": "2.6", "diffusers": "0.42", "transformers": "5.17"}
+LOWEST_PYTHON = (3, 11)
+INSTALL = "pip install -c constraints.txt ."
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination."""
+
+    level: Literal["OK", "WARN", "FAIL"]
+    fact: str
+    remedy: str = ""
+
+
+def add(verbs: Any) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser("doctor", help="check this installation and say what to do")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path("runs"), help="where runs will be written"
+    )
+    parser.set_defaults(act=act)
+
+
+def act(arguments: argparse.Namespace) -> int:
+    """Print every finding; 1 if one is a FAIL."""
+    failed = False
+    for finding in examine(arguments.folder):
+        print(f"{finding.level:<5} {finding.fact}", flush=True)
+        if finding.remedy:
+            print(f"      {finding.remedy}", flush=True)
+        failed = failed or finding.level == "FAIL"
+    return int(failed)
+
+
+def examine(folder: Path) -> Iterator[Finding]:
+    """Yield the findings, quick ones first."""
+    yield _python()
+    yield from (_package(name) for name in LOWEST)
+    yield _threads()
+    yield _disk(folder)
+    yield _writable(folder)
+    yield _weights()
+    torchvision = _torchvision()
+    yield torchvision
+    if torchvision.level != "FAIL":
+        yield _models()
+        yield _device()
+
+
+def _python() -> Finding:
+    found = f"Python {platform.python_version()}"
+    if sys.version_info >= LOWEST_PYTHON:
+        return Finding("OK", found)
+    return Finding("FAIL", f"{found} is too old", "Make the environment with Python 3.11 or newer.")
+
+
+def _package(name: str) -> Finding:
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return Finding("FAIL", f"{name} is not installed", f"Run `{INSTALL}`.")
+    if _numbers(found) >= _numbers(LOWEST[name]):
+        return Finding("OK", f"{name} {found}")
+    return Finding("FAIL", f"{name} {found} is older than {LOWEST[name]}", f"Run `{INSTALL}`.")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+
+
+def _threads() -> Finding:
+    chosen, num_cores = os.environ.get("OMP_NUM_THREADS", ""), len(os.sched_getaffinity(0))
+    fact = f"{chosen or 'all'} threads a process on {num_cores} cores"
+    if chosen.isdigit() and 1 <= int(chosen) <= num_cores:
+        return Finding("OK", fact)
+    return Finding("WARN", fact, "Set OMP_NUM_THREADS=1: the small models are fastest so.")
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(_existing(folder)).free / GIGABYTE
+    fact = f"{free:.1f} GB free for {folder}"
+    if free >= 2:
+        return Finding("OK", fact)
+    remedy = "A quick run takes a few hundred MB: free some space, or choose another output_dir."
+    return Finding("WARN" if free >= 0.5 else "FAIL", fact, remedy)
+
+
+def _writable(folder: Path) -> Finding:
+    try:
+        with tempfile.TemporaryFile(dir=_existing(folder)):
+            return Finding("OK", f"{folder} is writable")
+    except OSError as refusal:
+        fact = f"{folder} is not writable ({refusal.strerror})"
+        return Finding("FAIL", fact, "Grant write permission, or choose another output_dir.")
+
+
+def _weights() -> Finding:
+    if not weights.FOLDER.is_dir():
+        return Finding("FAIL", "embedded weights are missing", f"Install anew: `{INSTALL}`.")
+    if damage := weights.damage(weights.FOLDER):
+        fact = f"embedded weights: {'; '.join(damage[:3])}"
+        return Finding("FAIL", fact, f"Install anew: `{INSTALL}`.")
+    return Finding("OK", "embedded weights are whole")
+
+
+def _torchvision() -> Finding:
+    """A torchvision built for another torch makes every model import fail, unreadably."""
+    if find_spec("torchvision") is None:
+        return Finding("OK", "torchvision is absent, as it should be")
+    if trouble := _trouble(lambda: importlib.import_module("torchvision")):
+        return Finding(
+            "FAIL",
+            f"torchvision is present but broken ({trouble})",
+            "Model imports fail with it, and dualipo needs none: `pip uninstall torchvision`.",
+        )
+    return Finding("OK", "torchvision is present and fits torch")
+
+
+def _models() -> Finding:
+    def load() -> None:
+        importlib.import_module("diffusers").WanPipeline  # noqa: B018 - imported when named
+        importlib.import_module("transformers").LlamaForCausalLM  # noqa: B018
+
+    if trouble := _trouble(load):
+        fact = f"the model libraries do not import ({trouble})"
+        return Finding("FAIL", fact, f"Make a fresh environment, then `{INSTALL}`.")
+    return Finding("OK", "diffusers and transformers load their models")
+
+
+def _device() -> Finding:
+    import torch
+
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU, runs on the CPU"
+    return Finding("OK", f"device: {name}")
+
+
+def _trouble(load: Callable[[], object]) -> str:
+    """What a broken library raises, in one line; empty where it loads."""
+    try:
+        load()
+    except Exception as broken:  # a half-installed library may raise anything at import
+        return " ".join(f"{type(broken).__name__}: {broken}".split())[:200]
+    return ""
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    return path if path.exists() else _existing(path.parent)

@@ -1,0 +1,62 @@
+"""`dualipo VERB ...`: the command line.
+
+Repeating a command resumes its run. An error meant for users is printed without a traceback and
+ends with its exit code; a signal ends at a safe place with 128 + its number and the command that
+goes on (fault 10). torch is imported by the verbs that need it, when they run.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dualipo.cli import convert, doctor, pretrain, quiet, run, show, stage
+from dualipo.errors import DualipoError
+from dualipo.interrupt import Interrupted
+
+VERBS = (run, show, stage, doctor, convert, pretrain)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = build_parser().parse_args(given)
+    quiet.prepare()
+    try:
+        code: int = arguments.act(arguments)
+        sys.stdout.flush()
+        return code
+    except DualipoError as error:
+        print(f"dualipo: {error}", file=sys.stderr)
+        return error.exit_code
+    except Interrupted as stop:
+        program = Path(sys.argv[0])
+        again = shlex.join([str(program) if program.name == "dualipo" else "dualipo", *given])
+        print(f"dualipo: {stop}. Nothing is lost; go on with:\n  {again}", file=sys.stderr)
+        return stop.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The verbs and their arguments."""
+    parser = argparse.ArgumentParser(
+        prog="dualipo",
+        description="Dual-IPO: post-train a text-to-video model and its critic in turns.",
+        epilog="Begin with `dualipo doctor`, then `dualipo run recipes/quick.toml`.",
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for module in VERBS:
+        module.add(verbs)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Pickled state dicts: converted without running their code, or refused (fault 49)."""
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dualipo.cli.convert import read_state_dict
+from dualipo.errors import ModelError
+from tests.cli.conftest import Ended
+
+
+class Malicious:
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.canary}",)
+
+
+def test_a_state_dict_becomes_safetensors(dualipo: Callable[..., Ended], tmp_path: Path) -> None:
+    weight = torch.arange(6.0).reshape(2, 3)
+    torch.save({"state_dict": {"a.weight": weight, "tied.weight": weight}}, tmp_path / "model.pt")
+    ended = dualipo("convert", "model.pt")
+    assert (ended.returncode, ended.stdout) == (0, "model.safetensors: 2 tensors\n")
+    found = load_file(tmp_path / "model.safetensors")
+    assert torch.equal(found["a.weight"], weight) and torch.equal(found["tied.weight"], weight)
+    again = dualipo("convert", "model.pt")
+    assert again.returncode == 2 and "exists already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    "save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, protocol=2))]
+)
+def test_fault_49_convert_runs_no_code(
+    tmp_path: Path, save: Callable[[object, Path], object]
+) -> None:
+    canary, path = tmp_path / "canary", tmp_path / "model.bin"
+    save({"weight": torch.ones(2), "trap": Malicious(canary)}, path)
+    with pytest.raises(ModelError, match="could run code"):
+        read_state_dict(path)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04torn", b"\x80\x02}q\x00"])
+def test_fault_49_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.bin"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.bin"):
+        read_state_dict(path)
+
+
+def test_what_is_no_state_dict_is_refused(tmp_path: Path) -> None:
+    torch.save([torch.ones(2)], tmp_path / "model.pt")
+    with pytest.raises(ModelError, match="not a state dict"):
+        read_state_dict(tmp_path / "model.pt")
