@@ -22,7 +22,7 @@ from typing import Any, Literal
 from dualipo.cli import weights
 
 # As in pyproject.toml; a test compares the two.
-LOWEST = {"torch": "2.6", "diffusers": "0.42", "transformers": "5.17"}
+LOWEST = {"torch": "2.6", "diffusers": "0.42", "transformers": "5.17", "accelerate": "1.0"}
 LOWEST_PYTHON = (3, 11)
 INSTALL = "pip install -c constraints.txt ."
 GIGABYTE = 1e9
