@@ -38,7 +38,7 @@ def act(arguments: argparse.Namespace) -> int:
         print(loop.plan_text(settings))
         return 0
     with watching() as progress:
-        path = loop.run(settings, progress=progress, recipe=str(arguments.recipe))
+        path = loop.run(settings, progress=progress)
     from dualipo.evaluation import summary
 
     print(summary.table(path))

@@ -33,8 +33,8 @@ def add(verbs: Any) -> None:
 def act(name: str, arguments: argparse.Namespace) -> int:
     """Run one stage."""
     require_run(arguments.run)
-    from dualipo.rounds import loop  # imports torch
+    from dualipo.rounds import stages  # imports torch
 
     with watching() as progress:
-        loop.run_stage(arguments.run, name, arguments.round, progress)
+        stages.run_stage(arguments.run, name, arguments.round, progress)
     return 0
