@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cli.conftest import Ended
-
 from dualipo.cli import stage
 from dualipo.rounds import stages
+from tests.cli.conftest import Ended
 
 
 def test_a_dry_run_shows_settings_and_plan_and_touches_nothing(
