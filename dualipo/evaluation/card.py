@@ -1,0 +1,120 @@
+"""A generator version's model card: how it was made, what it scored, whose labels it learnt from.
+
+Simulated labels are called simulated. Text from a run is quoted as code, so that it cannot become
+markup on a model page. Left out: clips; the report has them.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from dualipo.errors import DataError
+from dualipo.evaluation import history as histories
+from dualipo.evaluation import recipe
+from dualipo.evaluation.charts import percent, three_decimals
+from dualipo.evaluation.headline import signed
+from dualipo.evaluation.history import RoundHistory, RunHistory
+from dualipo.records import DIMENSIONS
+from dualipo.store.ledger import Ledger, Version
+
+_SIMULATED = (
+    "**The labels behind this model are simulated.** They come from programs that stand in for "
+    "annotators in the embedded world, and the scores below from a program that measures pixels. "
+    "No human judged any clip."
+)
+_IMPORTED = "The labels behind this model were imported; see the recipe for their file."
+
+
+def card(run_path: Path, version_id: str) -> str:
+    """The card of generator `version_id` as markdown with the Hub's header."""
+    run = histories.read(run_path)
+    version = _version(run_path, version_id)
+    one = next((found for found in run.rounds if found.round == version.round), run.base)
+    # A version that another attempt replaced keeps its origin, but its round's numbers are not its.
+    is_last = one.round == version.round and one.attempt == version.attempt
+    sections = [
+        _header(run),
+        f"# {_code(version_id)} of {_code(run.name)}",
+        _origin(run, version, one if is_last else None),
+        _SIMULATED if run.labels_are_simulated else _IMPORTED,
+        "\n".join(f"- {note}" for note in recipe.notes(run.config)),
+        _scores(run, one) if is_last else "This version was replaced by another attempt.",
+        f"## Recipe\n\nEvery setting that differs from the defaults:\n\n"
+        f"{_fenced(recipe.minimal(run.config), 'toml')}",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _version(run_path: Path, version_id: str) -> Version:
+    if not (run_path / "ledger.sqlite").is_file():
+        raise DataError(f"{run_path}: no ledger yet, so no generator. Run a round first.")
+    ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
+    try:
+        return ledger.version("generator", version_id)
+    finally:
+        ledger.close()
+
+
+def _header(run: RunHistory) -> str:
+    tags = ["text-to-video", "dual-ipo", *(["simulated-labels"] * run.labels_are_simulated)]
+    lines = ["library_name: diffusers", "pipeline_tag: text-to-video", "tags:"]
+    return "\n".join(["---", *lines, *(f"- {tag}" for tag in tags), "---"])
+
+
+def _origin(run: RunHistory, version: Version, one: RoundHistory | None) -> str:
+    align: dict[str, Any] = one.events.get("align", {}) if one else {}
+    base = str(run.config.get("generator.pretrained_model_name_or_path"))
+    facts = {
+        "Base model": _code(base),
+        "Made in": f"round {version.round}, attempt {version.attempt}" if version.round >= 0
+        else "the start of the run",
+        "From": _code(version.parent) if version.parent else "nothing before it",
+        "Judged by critic": _code(align["critic_version"]) if align else "not recorded",
+        "Alignment steps": str(align["num_steps"]) if align else "not recorded",
+        "Seed": str(run.config.get("seed")),
+        "sha256 of the weights": _code(version.sha256),
+    }  # fmt: skip
+    method = "Trained by Dual-IPO: a critic judges the generator's clips, both improve in turns."
+    return "\n".join([method, "", *(f"- {name}: {fact}" for name, fact in facts.items())])
+
+
+def _scores(run: RunHistory, one: RoundHistory) -> str:
+    """Means with 95 % intervals over test prompts; paired difference against the base model."""
+    compared = [run.base] if one is run.base else [run.base, one]
+    measured = [found for found in compared if found.score("total")]
+    if not measured:
+        return "## Scores\n\nNot measured."
+    names = ("total", *DIMENSIONS)
+    lines = [_table_row(["generator", *names]), _table_row(["---"] * (1 + len(names)))]
+    for found in measured:
+        lines.append(_table_row([found.label, *(_score(found, name) for name in names)]))
+    change = histories.difference(run.base, one) if one is not run.base else None
+    tail = [f"Paired difference of the total: {signed(change)}."] if change else []
+    if (share := one.holdout()) is not None:
+        tail.append(f"The critic agrees with held-out labels in {percent(share)}.")
+    intro = "Mean over test prompts with 95 % intervals."
+    return "\n".join(["## Scores", "", intro, "", *lines, "", *tail])
+
+
+def _score(one: RoundHistory, name: str) -> str:
+    interval = one.score(name)
+    if interval is None:
+        return "not measured"
+    ends = (interval.mean, interval.low, interval.high)
+    return "{} ({} to {})".format(*map(three_decimals, ends))
+
+
+def _table_row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _code(text: str) -> str:
+    """Inline code that the text cannot leave."""
+    return "`" + " ".join(text.replace("`", "'").split()) + "`"
+
+
+def _fenced(text: str, language: str) -> str:
+    """A code block; its fence is longer than any run of backticks inside."""
+    longest = max((len(ticks) for ticks in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}{fence}"

@@ -1,0 +1,99 @@
+"""The table that the command line prints: one line a round, and the same numbers for JSON.
+
+Scores of test prompts and the critic on oracle-ordered pairs are for people; nothing in a run reads
+them. Left out: intervals, clips and curves. They are in the report.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from dualipo.evaluation import history as histories
+from dualipo.evaluation.charts import Format, percent, three_decimals
+from dualipo.evaluation.headline import DASH, accuracies
+from dualipo.evaluation.history import RoundHistory, RunHistory
+from dualipo.records import DIMENSIONS
+
+_SCORES = ("total", *DIMENSIONS)
+_FORMATS: dict[str, Format] = {
+    **{name: three_decimals for name in _SCORES},
+    "held-out": percent,
+    "kept": lambda kept: f"{kept:.0f}",
+    "vote share": percent,
+}
+
+
+def table(run_path: Path) -> str:
+    """What `dualipo run` and `dualipo status` print."""
+    return _text(as_dict(run_path))
+
+
+def as_dict(run_path: Path) -> dict[str, Any]:
+    """The table as plain values; None for what is not measured yet."""
+    run = histories.read(run_path)
+    scored = run.scored()
+    change = histories.difference(scored[0], scored[-1]) if len(scored) > 1 else None
+    return {
+        "run": run.name,
+        "finished": run.is_finished,
+        "rounds_done": len(run.finished_rounds),
+        "rounds_asked": run.config.get("rounds"),
+        "simulated_labels": run.labels_are_simulated,
+        "rounds": [_row(run, one) for one in (run.base, *run.rounds)],
+        "critic_on_oracle_pairs": dict(accuracies(run)),
+        "total_gain": {"mean": change.mean, "low": change.low, "high": change.high}
+        if change
+        else None,
+    }
+
+
+def _row(run: RunHistory, one: RoundHistory) -> dict[str, Any]:
+    """Numbers of an attempt that was superseded or is not measured yet are left out."""
+    done = one is run.base or one.is_finished
+    scores = {name: one.score(name) if done else None for name in _SCORES}
+    prefer, refresh = one.events.get("prefer", {}), one.events.get("refresh", {})
+    return {
+        "round": one.label,
+        **{name: interval.mean if interval else None for name, interval in scores.items()},
+        "held-out": one.holdout() if done else None,
+        "kept": prefer.get("kept"),
+        "of": prefer.get("num_prompts"),
+        "vote share": prefer.get("mean_vote_share"),
+        "refresh": refresh.get("outcome"),
+        "why": refresh.get("why", []),
+    }
+
+
+def _text(found: dict[str, Any]) -> str:
+    labels = ", simulated labels" if found["simulated_labels"] else ""
+    title = f"{found['run']}: {found['rounds_done']} of {found['rounds_asked']} rounds{labels}"
+    rows = [["", *_FORMATS, "critic"], *(_cells(row) for row in found["rounds"])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column in (0, len(widths) - 1) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([title, "", *lines, *_tail(found)])
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    shown = {
+        name: DASH if row[name] is None else write(row[name]) for name, write in _FORMATS.items()
+    }
+    if row["of"] is not None:
+        shown["kept"] += f" of {row['of']}"
+    why = f": {'; '.join(row['why'])}" if row["why"] else ""
+    return [row["round"], *shown.values(), f"{row['refresh'] or ''}{why}"]
+
+
+def _tail(found: dict[str, Any]) -> list[str]:
+    lines = []
+    if gain := found["total_gain"]:
+        ends = f"{gain['low']:+.3f} to {gain['high']:+.3f}"
+        lines.append(f"total, base to last round: {gain['mean']:+.3f} (95 % interval {ends})")
+    if shares := found["critic_on_oracle_pairs"]:
+        steps = ", ".join(f"{percent(share)} {stage}" for stage, share in shares.items())
+        lines.append(f"critic on pairs that the oracle orders: {steps}")
+    return ["", *lines] if lines else []

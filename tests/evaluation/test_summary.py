@@ -1,0 +1,71 @@
+"""The printed table and the model card hold the run's numbers and say whose labels they are."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dualipo import config
+from dualipo.errors import DataError
+from dualipo.evaluation import card, recipe, summary
+
+RunMaker = Callable[..., Path]
+
+
+def test_the_table_has_a_line_for_base_and_every_round(make_run: RunMaker) -> None:
+    lines = summary.table(make_run()).splitlines()
+    assert lines[0] == "demo: 3 of 3 rounds, simulated labels"
+    assert lines[3].split() == ["base", "0.495", "0.485", "0.481", "0.518", "72.9", "%", "—", "—"]
+    assert "0.584" in lines[5] and "28 of 48" in lines[5] and "76.0 %" in lines[5]
+    assert "refreshed: audit accuracy fell" in lines[5]
+    assert lines[-2].startswith("total, base to last round: +0.146 (95 % interval ")
+    assert lines[-1].endswith("56.2 % shipped, 79.2 % warm start, 83.3 % round 2")
+
+
+def test_an_unfinished_run_has_a_table_and_plain_values(make_run: RunMaker) -> None:
+    found = summary.as_dict(make_run(num_rounds=1))
+    assert json.loads(json.dumps(found)) == found
+    assert (found["finished"], found["rounds_done"], found["rounds_asked"]) == (False, 1, 3)
+    assert [row["round"] for row in found["rounds"]] == ["base", "round 0"]
+    assert found["rounds"][1]["held-out"] == 0.75
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a dualipo run"):
+        summary.table(tmp_path)
+
+
+def test_the_card_names_origin_scores_and_simulated_labels(make_run: RunMaker) -> None:
+    text = card.card(make_run(), "g1")
+    assert "labels behind this model are simulated" in text and "- simulated-labels" in text
+    assert "round 1, attempt 1" in text and "critic-1" in text and "- Seed: 7" in text
+    assert "| round 1 | 0.584 (" in text and "[align]\nmax_train_steps = 40" in text
+
+
+def test_the_card_of_an_unknown_version_is_refused(make_run: RunMaker) -> None:
+    with pytest.raises(DataError, match="Known: g0, g1, g2"):
+        card.card(make_run(), "g9")
+
+
+def test_the_recipe_shown_resolves_to_the_same_configuration(tmp_path: Path) -> None:
+    tree = {
+        "seed": 3,
+        "output_dir": 'runs/a "quoted" name',
+        "prompts": {"source": "file", "path": "prompts.txt"},
+        "refresh": {"force_rounds": [0, 2], "srpo": {"pce_filter": False}},
+        "align": {"learning_rate": 1e-05},
+    }
+    settings = config.resolve(tree, subject="test")
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe.minimal(config.leaves(settings)), encoding="utf-8")
+    assert config.load(path) == settings
+
+
+def test_a_control_is_called_a_control() -> None:
+    settings = config.resolve(
+        {"verdicts": "coin_flip", "align": {"preference_weight": 0}}, subject="test"
+    )
+    notes = recipe.notes(config.leaves(settings))
+    assert len(notes) == 2 and notes[0].startswith("Control: verdicts are coin flips")
+    assert recipe.notes(config.leaves(config.Config())) == []
