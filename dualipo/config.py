@@ -116,7 +116,7 @@ class SeedLabels(Group):
     holdout_share: float = Field(0.2, gt=0, lt=1)
     num_prompts: int = Field(60, ge=1)
     clips_per_prompt: int = Field(4, ge=2)
-    min_per_verdict: int = Field(4, ge=1, description="below it the warm start is refused")
+    min_per_verdict: int = Field(4, ge=0, description="below it the warm start is refused")
 
 
 class CriticTraining(Optimizer):
@@ -136,6 +136,7 @@ class CriticPreference(CriticTraining):
     max_train_steps: int = Field(30, ge=0)
     beta_critic: float = Field(0.1, gt=0)
     num_paths: int = Field(8, ge=2)
+    max_questions: int = Field(96, ge=1, description="of the seed, asked of the critic itself")
 
 
 class Srpo(CriticPreference):
@@ -219,7 +220,9 @@ def resolve(tree: dict[str, Any], *, subject: str) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as invalid:
-        raise ConfigError("\n".join(_explain(error, subject) for error in invalid.errors())) from None
+        raise ConfigError(
+            "\n".join(_explain(error, subject) for error in invalid.errors())
+        ) from None
 
 
 def leaves(config: Group, prefix: str = "") -> dict[str, Any]:
@@ -261,7 +264,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     for group in groups:
         tree = tree.setdefault(group, {})
         if not isinstance(tree, dict):
-            raise ConfigError(f"{override}: `{group}` is a value, not a group. Drop what follows it.")
+            raise ConfigError(
+                f"{override}: `{group}` is a value, not a group. Drop what follows it."
+            )
     try:
         tree[leaf] = json.loads(text)
     except json.JSONDecodeError:

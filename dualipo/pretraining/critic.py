@@ -29,7 +29,6 @@ from dualipo.critic.vlm import Query
 from dualipo.pretraining import settings, sight
 from dualipo.records import DIMENSIONS, Dimension
 from dualipo.seeds import derive
-from dualipo.training.attention import quick_attention
 from dualipo.training.loop import Metrics, train
 from dualipo.world.captions import speak
 from dualipo.world.clips import render
@@ -41,6 +40,8 @@ DEFECT_SHARE = 0.6
 TRUE_CAPTION_SHARE = 0.55
 ALTERED_CAPTION_SHARE = 0.3
 PAIR_EVERY = 2  # every second step describes two clips, in half as many items
+
+TAGS = ("<verdict>", "</verdict>", "<grade>", "</grade>")
 
 Example = tuple[Query, str]
 
@@ -57,8 +58,7 @@ class Describing:
     def loss(self, micro_batch: list[Example], prepared: None) -> tuple[Tensor, Metrics]:
         """Return the loss per response token."""
         queries, responses = zip(*micro_batch, strict=True)
-        with quick_attention(self.vila.device):
-            log_probs_B, lengths_B = self.vila.log_probs(queries, responses)
+        log_probs_B, lengths_B = self.vila.log_probs(queries, responses)
         return -(log_probs_B.sum() / lengths_B.sum()), {}
 
     def state(self) -> dict[str, Any]:
@@ -209,6 +209,17 @@ def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = No
         on_step=on_step,
         split=_split,
     )
+    save(folder, vila)
+
+
+def save(folder: Path, vila: Vila) -> None:
+    """Give the answer's tags pieces of their own, untrained, and save in half precision.
+
+    The embedded tokenizer is small; without this a tag is four pieces that the warm start would
+    have to learn to spell. No answer is shown here.
+    """
+    vila.tokens.tokenizer.add_tokens(list(TAGS))
+    vila.module.llm.resize_token_embeddings(len(vila.tokens.tokenizer), mean_resizing=False)
     vila.module.to("cpu", torch.float16)
     vila.save(folder)
 

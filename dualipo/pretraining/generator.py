@@ -21,7 +21,6 @@ from dualipo.pretraining.text import build_text_encoder, build_tokenizer
 from dualipo.pretraining.vae import to_tensor
 from dualipo.seeds import derive
 from dualipo.store import tensors
-from dualipo.training.attention import quick_attention
 from dualipo.training.loop import Metrics, train
 from dualipo.world.corpus import web_clip
 
@@ -57,18 +56,17 @@ class FlowMatching:
         """Return the mean squared error of the velocity over the batch."""
         clean_BCFHW = micro_batch["latents"]
         mask_BL = micro_batch["attention_mask"]
-        with quick_attention(clean_BCFHW.device):
-            text_BLD = self.text_encoder(micro_batch["input_ids"], mask_BL).last_hidden_state
-            text_BLD = text_BLD * mask_BL[..., None]
-            levels_B = torch.rand(len(clean_BCFHW), device=clean_BCFHW.device)
-            noise_BCFHW = torch.randn_like(clean_BCFHW)
-            mixed_BCFHW = torch.lerp(clean_BCFHW, noise_BCFHW, levels_B.view(-1, 1, 1, 1, 1))
-            velocity_BCFHW = self.transformer(
-                hidden_states=mixed_BCFHW,
-                timestep=1000 * levels_B,
-                encoder_hidden_states=text_BLD,
-                return_dict=False,
-            )[0]
+        text_BLD = self.text_encoder(micro_batch["input_ids"], mask_BL).last_hidden_state
+        text_BLD = text_BLD * mask_BL[..., None]
+        levels_B = torch.rand(len(clean_BCFHW), device=clean_BCFHW.device)
+        noise_BCFHW = torch.randn_like(clean_BCFHW)
+        mixed_BCFHW = torch.lerp(clean_BCFHW, noise_BCFHW, levels_B.view(-1, 1, 1, 1, 1))
+        velocity_BCFHW = self.transformer(
+            hidden_states=mixed_BCFHW,
+            timestep=1000 * levels_B,
+            encoder_hidden_states=text_BLD,
+            return_dict=False,
+        )[0]
         return (velocity_BCFHW.float() - (noise_BCFHW - clean_BCFHW)).square().mean(), {}
 
     def state(self) -> dict[str, Any]:
@@ -161,6 +159,8 @@ def save_pipeline(
     folder: Path, *, model: nn.ModuleDict, vae: AutoencoderKLWan, tokenizer: Any
 ) -> None:
     """Save the pipeline in half precision, in the layout of diffusers' `WanPipeline`."""
+    for part in (model, vae):
+        part.to("cpu", torch.float16)
     scheduler = UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0
     )
@@ -171,4 +171,4 @@ def save_pipeline(
         scheduler=scheduler,
         transformer=model["transformer"],
     )
-    pipeline.to("cpu", torch.float16).save_pretrained(folder, safe_serialization=True)
+    pipeline.save_pretrained(folder, safe_serialization=True)

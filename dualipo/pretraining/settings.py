@@ -58,7 +58,7 @@ TOWER_TRAINING = Optimizer(
 )
 CRITIC_TRAINING = Optimizer(
     learning_rate=1e-3,
-    max_train_steps=5000,
+    max_train_steps=3000,
     train_batch_size=32,
     lr_scheduler="cosine",
     lr_warmup_steps=200,

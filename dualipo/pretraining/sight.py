@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from dualipo.critic.vila import VilaModule
 from dualipo.pretraining import settings
 from dualipo.seeds import derive
-from dualipo.training.attention import quick_attention
 from dualipo.training.loop import Metrics
 from dualipo.world.clips import FRAME_SIZE, Track, paint, tracks
 from dualipo.world.scenes import BACKGROUNDS, COLOURS, DEFECTS, SHAPES, draw_defect, draw_scene
@@ -54,8 +53,7 @@ class FrameReading:
 
     def loss(self, micro_batch: dict[str, Tensor], prepared: None) -> tuple[Tensor, Metrics]:
         """Return the mean loss; place and shape count only where a thing is visible."""
-        with quick_attention(micro_batch["pixels"].device):
-            colours_BK7, backgrounds_B3 = self.sight(micro_batch["pixels"])
+        colours_BK7, backgrounds_B3 = self.sight(micro_batch["pixels"])
         place_BK4, visible_BK = micro_batch["place"], micro_batch["place"][..., 0]
         opacity = (colours_BK7[..., 0] - visible_BK).square().mean()
         far_BK = (colours_BK7[..., 1:_PLACE] - place_BK4[..., 1:]).square().sum(-1)

@@ -27,7 +27,7 @@ _ENCODE = 64  # clips a pass through the autoencoder
 def align(run: Run, round: int, attempt: int, pairs: Sequence[Pair]) -> str:
     """Publish the attempt's generator; return its version."""
     unit = Unit(round, attempt, "align")
-    version_id = f"g{round:03d}.{attempt}"
+    version_id = version_of(round, attempt)
     if run.is_done(unit):
         return version_id
     parent = generator_before(run, round)
@@ -67,6 +67,11 @@ def align(run: Run, round: int, attempt: int, pairs: Sequence[Pair]) -> str:
     remove_checkpoints(folder / "checkpoints")
     run.forget_models()
     return version_id
+
+
+def version_of(round: int, attempt: int) -> str:
+    """The id of the generator that an attempt makes."""
+    return f"g{round:03d}.{attempt}"
 
 
 def _preference_set(run: Run, round: int, pairs: Sequence[Pair]) -> PreferenceSet:

@@ -36,6 +36,9 @@ def score(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -
 
 def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:
     """Pairwise votes, in both orders, on each prompt's best and worst."""
+    judged = Unit(round, attempt, "judged")
+    if run.is_done(judged):
+        return
     contests, _ = choose_contests(run, round, attempt, candidates)
     items = contest_items(contests, candidates)
     votes = vote_on(
@@ -43,6 +46,7 @@ def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate])
     )
     judge.require_readable(votes, settings=run.config.critic)
     judge.require_opinion(votes, settings=run.config.critic)
+    run.commit(judged)
 
 
 def critic_of(run: Run, round: int, attempt: int) -> str:

@@ -4,6 +4,8 @@ Each line is a stage: a function from artifacts to artifacts that can be killed 
 run again. What a stage finished stands in the ledger, so a repeated run goes on where it stopped.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dualipo import interrupt
@@ -38,18 +40,25 @@ def rounds(run: Run) -> None:
             break
 
 
-def run(config: Config, *, progress: Progress, recipe: str) -> Path:
+def run(config: Config, *, progress: Progress) -> Path:
     """Begin or resume the run that `config.output_dir` names; return its folder."""
+    progress.plan(plan(config))
+    with opened(config, progress) as this:
+        rounds(this)
+        write_report(this)
+        return this.directory.path
+
+
+@contextmanager
+def opened(config: Config, progress: Progress) -> Iterator[Run]:
+    """A run whose folder is held, swept, and let go at the end."""
     interrupt.install()
     directory = RunDir.open(Path(config.output_dir), config)
     this = Run(directory, config, progress)
     try:
         for name in directory.sweep():
             progress.say(f"swept {name}: no ledger row vouches for it")
-        progress.plan(plan(config))
-        rounds(this)
-        write_report(this)
-        return directory.path
+        yield this
     finally:
         progress.close()
         this.close()

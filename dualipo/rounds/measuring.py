@@ -37,7 +37,8 @@ def sample_fixed(run: Run, name: str, round: int, attempt: int, version: str) ->
 
 
 def measure_base(run: Run) -> None:
-    """The base generator's monitor clips and test scores."""
+    """The base generator's monitor clips and test scores, and the warm start's accuracy."""
+    measure_warm_start(run)
     sample_fixed(run, "monitor", BASE_ROUND, 0, "base")
     report_scores(run, BASE_ROUND, 0, "base")
 
@@ -212,9 +213,7 @@ def measure_warm_start(run: Run) -> None:
     }
     opinions = sources.annotator_verdicts(asked, clips=run.clip, seed=run.seed("annotators"))
     event["annotators"] = {
-        name: statistics.fmean(
-            label.verdict == verdict for label, verdict in zip(labels, verdicts, strict=True)
-        )
+        name: _mean([float(one.verdict == v) for one, v in zip(labels, verdicts, strict=True)])
         for name, labels in opinions.items()
     }
     for name, key in (("warm_start_sft", "num_traces"), ("warm_start_dpo", "num_pairs")):

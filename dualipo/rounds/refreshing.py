@@ -119,7 +119,7 @@ def _train(
     batch_size = run.config.critic.judge_batch_size
     vila = run.critic(current, fresh=True)
     pool = _pool(run, unit, items, votes, vila)
-    anchors = warming.own_traces(run, current, num_paths=settings.num_paths)
+    anchors = warming.own_traces(run, current, settings)
     folder = run.directory.attempt_path(unit.round, unit.attempt) / "critic"
     with run.training(
         stage="srpo", round=unit.round, attempt=unit.attempt, num_steps=settings.max_train_steps

@@ -45,7 +45,7 @@ class Run:
         self.ledger: Ledger = directory.ledger
         self.clip_store = ClipStore(directory.clips_path)
         self.metrics = Metrics(directory.metrics_path)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.clip = functools.lru_cache(maxsize=4096)(self._read_clip)
         self._generator: tuple[str, Backbone] | None = None
         self._critic: tuple[str, Vila] | None = None

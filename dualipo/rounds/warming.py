@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 
+from dualipo.config import CriticPreference
 from dualipo.critic import preference, warm_start
 from dualipo.critic.preference import PathPair
 from dualipo.critic.vila import Vila
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Point, Prompt
-from dualipo.rounds import judging, measuring, sources
+from dualipo.rounds import judging, sources
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.sampling import ClipSet, choose_fixed_prompts, fixed_prompts, sample_set
@@ -46,7 +47,6 @@ def warm_start_critic(run: Run) -> None:
     label_seed(run)
     fine_tune(run)
     prefer_traces(run)
-    measuring.measure_warm_start(run)
 
 
 def seed_candidates(run: Run) -> list[Candidate]:
@@ -166,7 +166,7 @@ def prefer_traces(run: Run) -> None:
     settings = run.config.warm_start_dpo
     vila = run.critic(SFT, fresh=True)
     clock = Clock()
-    path_pairs = own_traces(run, SFT, num_paths=settings.num_paths)
+    path_pairs = own_traces(run, SFT, settings)
     if path_pairs and settings.max_train_steps:
         with run.training(
             stage=unit.stage, round=BASE_ROUND, attempt=0, num_steps=settings.max_train_steps
@@ -184,14 +184,15 @@ def prefer_traces(run: Run) -> None:
     _publish(run, unit, vila, WARM, SFT, clock, {"num_pairs": len(path_pairs)})
 
 
-def own_traces(run: Run, critic: str, *, num_paths: int) -> list[PathPair]:
-    """The critic's own paths on the seed's training pairs, right against wrong."""
+def own_traces(run: Run, critic: str, settings: CriticPreference) -> list[PathPair]:
+    """The critic's own paths on some of the seed's training pairs, right against wrong."""
     pairs, _ = seed_labels(run, held_out=False)
+    questions = warm_start.traces(pairs, [])[: settings.max_questions]
     return warm_start.self_sampled(
         run.critic(critic),
-        warm_start.traces(pairs, []),
+        questions,
         clips=run.clip,
-        num_paths=num_paths,
+        num_paths=settings.num_paths,
         settings=run.config.critic,
         seed_of=judging.seed_of(run, "own traces", critic),
     )

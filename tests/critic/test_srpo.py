@@ -3,13 +3,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import SETTINGS, Scripted, brightest, seed_of, shade
 
 from dualipo.config import Srpo
 from dualipo.critic import judge, preference, reasoning, srpo
 from dualipo.critic.asks import Item, asks
 from dualipo.critic.vila import Vila
 from dualipo.records import Vote
+from tests.critic.conftest import SETTINGS, Scripted, brightest, seed_of, shade
 
 ITEMS = [
     Item(f"x{n}", "a lamp", (f"shade{200 + n}", f"shade{20 + n}"), ("motion",)) for n in range(4)

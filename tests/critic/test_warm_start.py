@@ -1,5 +1,4 @@
 import pytest
-from conftest import BOTH, SETTINGS, Scripted, brightest, pair, point, seed_of, shade
 
 from dualipo.config import CriticPreference, SeedLabels
 from dualipo.critic import forced_choice, judge, preference, reasoning, warm_start
@@ -7,6 +6,7 @@ from dualipo.critic.asks import Ask, Item, queries
 from dualipo.critic.batches import mixed, shuffled
 from dualipo.errors import DataError
 from dualipo.records import DIMENSIONS
+from tests.critic.conftest import BOTH, SETTINGS, Scripted, brightest, pair, point, seed_of, shade
 
 
 def test_traces_end_in_the_humans_label_and_stand_in_both_orders():

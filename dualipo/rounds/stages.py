@@ -1,0 +1,112 @@
+"""One stage of a run, alone: what `dualipo sample`, `judge`, `prefer`, ... do.
+
+A stage reads what the stages before it published. It is refused, with the command that is missing,
+where they have not finished; a stage that is done already does nothing.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dualipo.config import from_leaves
+from dualipo.errors import DataError
+from dualipo.progress import Progress
+from dualipo.records import Candidate
+from dualipo.rounds import aligning, judging, measuring, refreshing, sampling, warming
+from dualipo.rounds.loop import opened, write_report
+from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.store import atomic
+from dualipo.store.ledger import Unit
+
+Stage = Callable[[Run, int, int], None]
+
+
+def run_stage(run_path: Path, stage: str, round: int | None, progress: Progress) -> None:
+    """Run `stage` in `round`, by default the one that is under way."""
+    flat = atomic.read_json(run_path / "config.json")
+    config = from_leaves(flat, subject=str(run_path / "config.json"))
+    config = config.model_copy(update={"output_dir": str(run_path)})
+    with opened(config, progress) as run:
+        here = _round_under_way(run) if round is None else round
+        needs, act = STAGES[stage]
+        attempt = _attempt(run, here)
+        _require(run, stage, needs, here, attempt)
+        act(run, here, attempt)
+
+
+def _sample(run: Run, round: int, attempt: int) -> None:
+    warming.warm_start_critic(run)
+    measuring.measure_base(run)
+    sampling.sample_candidates(run, round, sampling.choose_prompts(run, round))
+
+
+def _judge(run: Run, round: int, attempt: int) -> None:
+    candidates = _candidates(run, round)
+    judging.score(run, round, attempt, candidates)
+    judging.confirm(run, round, attempt, candidates)
+
+
+def _prefer(run: Run, round: int, attempt: int) -> None:
+    judging.prefer(run, round, attempt, _candidates(run, round))
+
+
+def _align(run: Run, round: int, attempt: int) -> None:
+    aligning.align(run, round, attempt, judging.prefer(run, round, attempt, []))
+
+
+def _evaluate(run: Run, round: int, attempt: int) -> None:
+    version = aligning.version_of(round, attempt)
+    measuring.monitor(run, round, attempt, version)
+    measuring.report_scores(run, round, attempt, version)
+    write_report(run)
+
+
+def _refresh(run: Run, round: int, attempt: int) -> None:
+    if attempt == 0:  # at most once a round
+        refreshing.refresh_critic(run, round, attempt, _candidates(run, round))
+
+
+# Stage -> the command whose units it needs, and what it does.
+STAGES: dict[str, tuple[tuple[str, ...], Stage]] = {
+    "sample": ((), _sample),
+    "judge": (("sample",), _judge),
+    "prefer": (("sample", "judge"), _prefer),
+    "align": (("prefer",), _align),
+    "evaluate": (("align",), _evaluate),
+    "refresh": (("evaluate",), _refresh),
+}
+
+
+def _candidates(run: Run, round: int) -> list[Candidate]:
+    return sampling.sample_candidates(run, round, sampling.choose_prompts(run, round))
+
+
+def _require(run: Run, stage: str, needs: tuple[str, ...], round: int, attempt: int) -> None:
+    closing = {
+        "sample": Unit(round, 0, f"sample.{sampling.ROUND}", -1),
+        "judge": Unit(round, attempt, "judged"),
+        "prefer": Unit(round, attempt, "prefer"),
+        "align": Unit(round, attempt, "align"),
+        "evaluate": Unit(round, attempt, "monitor"),
+    }
+    missing = [need for need in needs if not run.is_done(closing[need])]
+    if missing:
+        raise DataError(
+            f"{run.directory.path}: round {round} has not finished `{missing[0]}`, which {stage} "
+            f"reads. Run `dualipo {missing[0]} {run.directory.path} --round {round}` first."
+        )
+
+
+def _round_under_way(run: Run) -> int:
+    """The last round with anything in the ledger, or the one after if it is finished."""
+    units = run.ledger.units()
+    last = max((unit.round for unit in units), default=BASE_ROUND)
+    if last == BASE_ROUND:
+        return 0
+    finished = Unit(last, _attempt(run, last), "scores") in units
+    return last + 1 if finished and last + 1 < run.config.rounds else last
+
+
+def _attempt(run: Run, round: int) -> int:
+    """1 once the round's critic was refreshed, else 0."""
+    events = run.ledger.events("refresh")
+    return int(any(u.round == round and v["outcome"] == "refreshed" for u, _, v in events))
