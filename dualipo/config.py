@@ -57,8 +57,8 @@ class Generator(Group):
     pretrained_model_name_or_path: str = "embedded"
     torch_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     num_candidates: int = Field(8, ge=2)
-    num_inference_steps: int = Field(12, ge=1)
-    guidance_scale: float = 3.0
+    num_inference_steps: int = Field(10, ge=1)
+    guidance_scale: float = 2.5
     num_frames: int = 9
     height: int = 32
     width: int = 32

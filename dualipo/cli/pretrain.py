@@ -14,16 +14,17 @@ from dualipo.cli import weights
 from dualipo.cli.terminal import watching
 from dualipo.errors import ConfigError
 from dualipo.progress import Progress
+from dualipo.store import atomic
 
 # Each part's folder below the weights, and its stages in pretraining/settings.py.
 FOLDERS = {"vae": "generator/vae", "generator": "generator", "critic": "critic"}
-STAGES = {"vae": ["vae"], "generator": ["generator"], "critic": ["tower", "critic"]}
+STAGES = {"vae": ["vae", "decoder"], "generator": ["generator"], "critic": ["tower", "critic"]}
 
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser("pretrain", help="make the embedded models again (hours)")
-    parser.add_argument("part", choices=FOLDERS)
+    parser.add_argument("part", choices=[*FOLDERS, "gates"])
     parser.add_argument(
         "--output", type=Path, default=weights.FOLDER, help="default: the package's own weights"
     )
@@ -36,6 +37,8 @@ def add(verbs: Any) -> None:
 def act(arguments: argparse.Namespace) -> int:
     """Pretrain one part and write the manifest."""
     part, output = arguments.part, arguments.output
+    if part == "gates":
+        return _gates(output)
     if part == "generator" and not (output / FOLDERS["vae"]).is_dir():
         raise ConfigError(f"{output / FOLDERS['vae']}: no autoencoder. Pretrain `vae` first.")
     module = import_module(f"dualipo.pretraining.{part}")
@@ -45,6 +48,19 @@ def act(arguments: argparse.Namespace) -> int:
     weights.write_manifest(output)
     print(output / FOLDERS[part])
     return 0
+
+
+def _gates(output: Path) -> int:
+    """Measure the weights, write their card and manifest; 1 if a gate is missed."""
+    from dualipo.config import Generator
+    from dualipo.pretraining import card, gates
+
+    measured = gates.measure(output, sampling=Generator())
+    atomic.write_json(output / "gates.json", measured)
+    atomic.write_text(output / "README.md", card.card(measured))
+    weights.write_manifest(output)
+    print(card.card(measured))
+    return 0 if all(measured["passed"].values()) else 1
 
 
 def _steps(progress: Progress, part: str, *, work: Path) -> Callable[[int, dict[str, float]], None]:

@@ -47,6 +47,14 @@ VAE_TRAINING = Optimizer(
     lr_warmup_steps=100,
     checkpointing_steps=250,
 )
+DECODER_TRAINING = Optimizer(
+    learning_rate=4e-4,
+    max_train_steps=900,
+    train_batch_size=8,
+    lr_scheduler="cosine",
+    lr_warmup_steps=50,
+    checkpointing_steps=300,
+)
 TOWER_TRAINING = Optimizer(
     learning_rate=1e-3,
     max_train_steps=1500,

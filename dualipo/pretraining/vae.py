@@ -18,6 +18,7 @@ from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import patchify
 from torch import Tensor
 
+from dualipo.config import Optimizer
 from dualipo.pretraining import settings
 from dualipo.seeds import derive
 from dualipo.training.loop import Metrics, train
@@ -117,29 +118,38 @@ def to_tensor(frames: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(frames)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 
-def _batch(step: int) -> dict[str, Tensor]:
-    size = settings.VAE_TRAINING.train_batch_size
-    seeds = [derive(settings.SEED, "vae", step, item) for item in range(size)]
+def _batch(step: int, stage: str, size: int) -> dict[str, Tensor]:
+    seeds = [derive(settings.SEED, stage, step, item) for item in range(size)]
     return {"clips": to_tensor([web_clip(seed).frames_FHW3 for seed in seeds])}
 
 
 def pretrain(folder: Path, work: Path, *, on_step: Any = None) -> None:
-    """Train the autoencoder and save it to `folder`; `work` holds the checkpoints."""
+    """Train the autoencoder, then its decoder alone, and save it to `folder`.
+
+    The second stage makes pictures crisper without moving the latents. `work` holds checkpoints.
+    """
     torch.manual_seed(derive(settings.SEED, "vae weights") % 2**32)
     vae = build()
     start = [web_clip(derive(settings.SEED, "start", item)).frames_FHW3 for item in range(512)]
     start_from_principal_components(vae, to_tensor(start))
+    _train(vae, settings.VAE_TRAINING, work / "vae", on_step)
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+    _train(vae, settings.DECODER_TRAINING, work / "decoder", on_step)
+    _set_scale(vae)
+    vae.to(torch.float16).save_pretrained(folder)
+
+
+def _train(vae: AutoencoderKLWan, optimizer: Optimizer, folder: Path, on_step: Any) -> None:
     train(
         vae,
         Reconstruction(vae),
-        batches=_batch,
-        settings=settings.VAE_TRAINING,
-        checkpoint_folder=work / "vae",
+        batches=lambda step: _batch(step, folder.name, optimizer.train_batch_size),
+        settings=optimizer,
+        checkpoint_folder=folder,
         seed=settings.SEED,
         on_step=on_step,
     )
-    _set_scale(vae)
-    vae.save_pretrained(folder)
 
 
 @torch.no_grad()

@@ -59,8 +59,11 @@ def report_scores(run: Run, round: int, attempt: int, version: str) -> None:
         "parts": {d: [score[d] for score in scores] for d in DIMENSIONS},
         "total": [statistics.fmean(score.values()) for score in scores],
     }
+    events: dict[str, Any] = {"scores": event}
+    if run.config.monitor.num_accuracy_pairs:
+        events["critic_accuracy"] = _accuracy_once(run, round, attempt)
     gallery = {"captions": [c.caption for c in shown], "clips": [c.clip for c in shown]}
-    run.commit(unit, clock=clock, events={"scores": event, "gallery": gallery})
+    run.commit(unit, clock=clock, events=events | {"gallery": gallery})
 
 
 def monitor(run: Run, round: int, attempt: int, version: str) -> Signals:
@@ -219,6 +222,16 @@ def measure_warm_start(run: Run) -> None:
     for name, key in (("warm_start_sft", "num_traces"), ("warm_start_dpo", "num_pairs")):
         event[key] = run.recorded(Unit(BASE_ROUND, 0, name), name)[key]
     run.commit(unit, clock=clock, events={"warm_start": event})
+
+
+def _accuracy_once(run: Run, round: int, attempt: int) -> dict[str, Any]:
+    """The serving critic on the oracle-ordered pairs; a version is measured once."""
+    critic = judging.critic_of(run, round, attempt)
+    known = {warming.WARM: value["warm"] for _, _, value in run.ledger.events("warm_start")}
+    known |= {v["critic_version"]: v for _, _, v in run.ledger.events("critic_accuracy")}
+    if critic not in known:
+        known[critic] = critic_accuracy(run, critic, *oracle_ordered_pairs(run))
+    return known[critic] | {"critic_version": critic}
 
 
 def oracle_ordered_pairs(

@@ -1,0 +1,59 @@
+"""The card that ships beside the embedded weights: how they were made, and what they meet.
+
+Every figure in it comes from `gates.measure` and from `settings`.
+"""
+
+from typing import Any
+
+from dualipo.pretraining import settings
+
+_STAGES = {
+    "autoencoder": settings.VAE_TRAINING,
+    "its decoder alone": settings.DECODER_TRAINING,
+    "generator": settings.GENERATOR_TRAINING,
+    "critic's vision tower": settings.TOWER_TRAINING,
+    "critic": settings.CRITIC_TRAINING,
+}
+
+
+def card(measured: dict[str, Any], *, steps: str = "dualipo pretrain") -> str:
+    """Return the card in markdown."""
+    stages = "\n".join(
+        f"| {name} | {optimizer.max_train_steps} | {optimizer.train_batch_size} "
+        f"| {optimizer.learning_rate:g} |"
+        for name, optimizer in _STAGES.items()
+    )
+    passed = measured["passed"]
+    return f"""# The embedded models
+
+Two small models of the embedded world, made by `{steps} vae|generator|critic` from seed
+{settings.SEED} and nothing else. They show the method; they are of no use outside the world.
+
+- `generator/`: diffusers' `WanPipeline` layout, pretrained on the world's web corpus, in which half
+  of the clips have a defect and a quarter of the captions are wrong in one attribute.
+- `critic/`: VILA's layout, pretrained to describe one clip or two. **The descriptions came from the
+  world's ground truth.** It was never shown a preference, a grade or a verdict.
+
+| stage | steps | batch | learning rate |
+|---|---|---|---|
+{stages}
+
+## Gates (measured by `dualipo pretrain gates`)
+
+| gate | {" | ".join(measured["base"])} | passed |
+|---|---|---|---|---|
+| clean clips through the autoencoder, at least 0.9 | {_row(measured["reconstruction"])} \
+| {_said(passed["reconstruction"])} |
+| base generator's mean, 0.3 to 0.8 | {_row(measured["base"])} | {_said(passed["base"])} |
+
+The best of eight candidates beats the worst by {measured["best_minus_worst_of_eight"]:.3f} on
+average (0.2 or more: {_said(passed["spread"])}).
+"""
+
+
+def _row(parts: dict[str, float]) -> str:
+    return " | ".join(f"{value:.3f}" for value in parts.values())
+
+
+def _said(passed: bool) -> str:
+    return "yes" if passed else "**no**"
