@@ -227,8 +227,10 @@ def measure_warm_start(run: Run) -> None:
 def _accuracy_once(run: Run, round: int, attempt: int) -> dict[str, Any]:
     """The serving critic on the oracle-ordered pairs; a version is measured once."""
     critic = judging.critic_of(run, round, attempt)
-    known = {warming.WARM: value["warm"] for _, _, value in run.ledger.events("warm_start")}
-    known |= {v["critic_version"]: v for _, _, v in run.ledger.events("critic_accuracy")}
+    known = {v["critic_version"]: v for _, _, v in run.ledger.events("critic_accuracy")}
+    known |= {
+        warming.WARM: run.recorded(Unit(BASE_ROUND, 0, "warm_accuracy"), "warm_start")["warm"]
+    }
     if critic not in known:
         known[critic] = critic_accuracy(run, critic, *oracle_ordered_pairs(run))
     return known[critic] | {"critic_version": critic}
