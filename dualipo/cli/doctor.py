@@ -96,9 +96,9 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _threads() -> Finding:
     chosen, num_cores = os.environ.get("OMP_NUM_THREADS", ""), len(os.sched_getaffinity(0))
     fact = f"{chosen or 'all'} threads a process on {num_cores} cores"
-    if chosen.isdigit() and 1 <= int(chosen) <= num_cores:
+    if not chosen or (chosen.isdigit() and 1 <= int(chosen) <= num_cores):
         return Finding("OK", fact)
-    return Finding("WARN", fact, "Set OMP_NUM_THREADS=1: the small models are fastest so.")
+    return Finding("WARN", fact, f"Set OMP_NUM_THREADS to 1 to {num_cores}, or unset it.")
 
 
 def _disk(folder: Path) -> Finding:

@@ -1,4 +1,4 @@
-"""Keeps the libraries' chatter off the screen and one thread a process.
+"""Keeps the libraries' chatter off the screen and their threads from spinning.
 
 All of it is environment, set before the libraries are imported and left alone where the user has
 set it: `DIFFUSERS_VERBOSITY=info dualipo run ...` brings the chatter back.
@@ -13,8 +13,8 @@ DEFAULTS = {
     "DIFFUSERS_VERBOSITY": "error",
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
-    # As torchrun does: small models on shared cores are many times slower with more.
-    "OMP_NUM_THREADS": "1",
+    # Where cores are shared, threads that spin while they wait make two many times slower than one.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 
