@@ -152,6 +152,8 @@ class Wan:
         return hash_parameters(self.module.state_dict())
 
     def save(self, folder: Path) -> None:
+        # Where the weights were read from would make equal versions differ.
+        self.module.register_to_config(_name_or_path="")
         with atomic.publish_folder(folder, name="transformer") as temporary:
             self.module.save_pretrained(temporary, safe_serialization=True)
 

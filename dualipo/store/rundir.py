@@ -3,8 +3,9 @@
     run.json config.json LOCK ledger.sqlite metrics.jsonl report.html clips/ latents/
     rounds/000/attempt-0/  logs/attempt-N.log
 
-A folder named `checkpoints` below `rounds/` belongs to a training stage that is under way: its
-files have no rows, and the sweep leaves them. Everything else there without a row is garbage.
+A folder named `checkpoints` below `rounds/` belongs to a training stage: its files have no rows,
+and the sweep leaves them until what stands beside it was committed. Everything else there without
+a row is garbage.
 """
 
 import shutil
@@ -111,9 +112,8 @@ class RunDir:
         inner = (path for folder in folders for path in sorted(folder.rglob("*"), reverse=True))
         for path in [*inner, *self.path.glob(f"{atomic.TEMPORARY_PREFIX}*")]:
             name = self.relative(path)
-            parts = name.split("/")
-            temporary = any(part.startswith(atomic.TEMPORARY_PREFIX) for part in parts)
-            if name in known or (CHECKPOINTS in parts and not temporary):
+            temporary = any(part.startswith(atomic.TEMPORARY_PREFIX) for part in name.split("/"))
+            if name in known or (not temporary and _is_needed(name, known)):
                 continue
             if not path.is_dir() or path.is_symlink():
                 path.unlink()
@@ -131,6 +131,12 @@ def remove_checkpoints(folder: Path) -> None:
     assert folder.name == CHECKPOINTS, folder
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def _is_needed(name: str, known: dict[str, str]) -> bool:
+    """Whether a path is in the `checkpoints` of a stage that has published nothing yet."""
+    stage, found, _ = f"{name}/".partition(f"/{CHECKPOINTS}/")
+    return bool(found) and not any(other.startswith(f"{stage}/") for other in known)
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -10,7 +10,7 @@ optimizer step (fault 25). Leaves out several ranks and fault 26 (halving after 
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,6 +66,7 @@ class _Progress:
     ema: dict[str, Tensor] | None
     seed: int
     step: int = 0
+    metrics: Metrics = field(default_factory=dict)  # of the last step
 
 
 def train(
@@ -84,19 +85,19 @@ def train(
     ema = None if ema_decay is None else _copies(optim.trainable(model))
     progress = _Progress(model, optim.build(model, settings), objective, ema, seed)
     _restore(progress, checkpoint_folder)
-    was_training, metrics = model.training, Metrics()
+    was_training = model.training
     model.train()
     while progress.step < settings.max_train_steps:
         torch.manual_seed(seeds.derive(seed, "step", progress.step))
-        metrics = _step(progress, batches(progress.step), settings, split or split_batch)
+        progress.metrics = _step(progress, batches(progress.step), settings, split or split_batch)
         if ema is not None and ema_decay is not None:
             _average(ema, optim.trainable(model), ema_decay)
         progress.step += 1
         if on_step is not None:
-            on_step(progress.step - 1, metrics)
+            on_step(progress.step - 1, progress.metrics)
         _save_if_due(progress, checkpoint_folder, settings)
     model.train(was_training)
-    return TrainResult(progress.step, metrics, ema)
+    return TrainResult(progress.step, progress.metrics, ema)
 
 
 def split_batch(batch: dict[str, Any], num_micro_batches: int) -> list[dict[str, Any]]:
@@ -197,7 +198,11 @@ def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
         folder,
         step=progress.step,
         tensors={f"{part}.{name}": t for part, some in named.items() for name, t in some.items()},
-        state={"seed": progress.seed, "objective": progress.objective.state()},
+        state={
+            "seed": progress.seed,
+            "objective": progress.objective.state(),
+            "metrics": progress.metrics,
+        },
         total_limit=settings.checkpoints_total_limit,
     )
 
@@ -223,6 +228,7 @@ def _restore(progress: _Progress, folder: Path) -> None:
         average.copy_(ema[name])
     progress.objective.load_state(found.state["objective"])
     progress.step = found.step
+    progress.metrics = found.state.get("metrics", {})
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:

@@ -88,7 +88,8 @@ def test_fault_6_killed_and_resumed_run_gives_bit_equal_weights(
     assert equal(result.ema, expected.ema) and not equal(result.ema, weights(clean))
     assert resumed.num_prepared == clean.num_prepared == 9
     again = Regression()
-    assert run(again, tmp_path / "killed").num_steps == 9
+    finished = run(again, tmp_path / "killed")
+    assert finished.num_steps == 9 and finished.metrics == expected.metrics
     assert equal(weights(again), weights(clean))
 
 
