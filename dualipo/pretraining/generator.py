@@ -159,10 +159,11 @@ def save_pipeline(
     folder: Path, *, model: nn.ModuleDict, vae: AutoencoderKLWan, tokenizer: Any
 ) -> None:
     """Save the pipeline in half precision, in the layout of diffusers' `WanPipeline`."""
+    vae.register_to_config(_name_or_path="")
     for part in (model, vae):
         part.to("cpu", torch.float16)
     scheduler = UniPCMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
     )
     pipeline = WanPipeline(
         tokenizer=tokenizer,

@@ -128,7 +128,7 @@ def perceive(
     careless = rng.random() < annotator.careless
     found = parts(measurement, asked, dimension)
     noticed = {n: 1.0 if careless or n in missed else value for n, value in found.items()}
-    score = combine(noticed, dimension=dimension) + rng.normal(0.0, annotator.noise)
+    score = combine(noticed) + rng.normal(0.0, annotator.noise)
     score = float(np.clip(score, 0.0, 1.0))
     view = view_of_measurement(measurement)
     view = _as_asked(asked) if careless and view.things else _without(view, missed, asked)

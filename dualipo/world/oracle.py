@@ -29,9 +29,6 @@ from dualipo.world.scenes import (
     Thing,
 )
 
-WRONG_ATTRIBUTE = 0.35  # what one wholly wrong attribute of the caption leaves of consistency
-FAULT = 0.15  # what one grave fault leaves of faithfulness or motion
-
 
 @dataclass(frozen=True, slots=True)
 class OracleScore:
@@ -65,7 +62,7 @@ def asked_scene(caption: str) -> Scene:
 
 def score_measurement(measurement: Measurement, scene: Scene) -> OracleScore:
     """Score what was seen against what was asked."""
-    return OracleScore(*(combine(parts(measurement, scene, d), dimension=d) for d in DIMENSIONS))
+    return OracleScore(*(combine(parts(measurement, scene, d)) for d in DIMENSIONS))
 
 
 def parts(measurement: Measurement, scene: Scene, dimension: Dimension) -> dict[str, float]:
@@ -83,12 +80,15 @@ def parts(measurement: Measurement, scene: Scene, dimension: Dimension) -> dict[
     return _worst([_moves(thing, scene.motion) for thing in moving])
 
 
-def combine(parts: dict[str, float], *, dimension: Dimension) -> float:
-    """One score from the parts: a product in which each part keeps a floor."""
-    floor = WRONG_ATTRIBUTE if dimension == "consistency" else FAULT
+def combine(parts: dict[str, float]) -> float:
+    """One score from the parts: half their mean, half the worst of them.
+
+    A single grave fault costs more than half, and a clip with several still tells more from less.
+    """
     if not parts:
         return 0.0
-    return float(np.prod([floor + (1 - floor) * part for part in parts.values()]))
+    values = list(parts.values())
+    return float(0.5 * np.mean(values) + 0.5 * min(values))
 
 
 def _worst(of_things: list[dict[str, float]]) -> dict[str, float]:

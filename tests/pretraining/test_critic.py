@@ -1,0 +1,55 @@
+"""The critic is pretrained to describe: never a preference, a grade or a verdict."""
+
+import re
+
+import numpy as np
+import pytest
+
+from dualipo.critic import reasoning
+from dualipo.pretraining import critic, settings, sight
+from dualipo.records import DIMENSIONS
+
+
+@pytest.fixture(scope="module")
+def examples() -> list[critic.Example]:
+    return [critic.example(seed, num_clips=1 + seed % 2) for seed in range(200)]
+
+
+def test_descriptions_hold_no_preference_grade_or_verdict(examples):
+    judging = re.compile(r"grade|verdict|better|worse|prefer|good|bad|normal|[<>]", re.IGNORECASE)
+    assert not [text for _, text in examples if judging.search(text)]
+
+
+def test_its_questions_are_not_the_ones_it_is_asked_as_a_critic(examples):
+    asked = {query.question for query, _ in examples}
+    judged = {reasoning.question(kind, d) for kind in ("pair", "point") for d in DIMENSIONS}
+    assert len(asked) == len(DIMENSIONS) and not asked & judged
+
+
+def test_a_step_is_a_pure_function_of_its_number():
+    first, again = critic.batch(3), critic.batch(3)
+    assert [text for _, text in first] == [text for _, text in again]
+    np.testing.assert_array_equal(first[0][0].clips[0], again[0][0].clips[0])
+    assert (
+        len(critic.batch(0)) * 2
+        == len(critic.batch(1))
+        == settings.CRITIC_TRAINING.train_batch_size
+    )
+
+
+def test_every_label_of_the_grammar_begins_with_a_token_of_its_own(tmp_path):
+    vila = critic.build()
+    critic.save(tmp_path, vila)
+    for choice in (
+        reasoning.GRADE_CHOICE,
+        reasoning.Choice(reasoning.VERDICT_TAG, ("A", "B", "tie")),
+    ):
+        assert len(set(vila.tokens.first_tokens(choice))) == 3
+    assert len(vila.tokens.encode("<verdict>")) == 1
+
+
+def test_sight_reads_each_colour_where_it_is():
+    batch = sight.batch(0)
+    visible_BK = batch["place"][..., 0]
+    assert (visible_BK.sum(1) <= 2 + 1e-6).all() and visible_BK.max() <= 1
+    assert batch["pixels"].shape[0] == visible_BK.shape[0]
