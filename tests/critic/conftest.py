@@ -31,27 +31,32 @@ CORPUS = [
 ] * 9
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
+def make_tokenizer(corpus: list[str] = CORPUS, *, vocab_size: int = 320) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=320,
+        vocab_size=vocab_size,
         special_tokens=["<pad>", "<s>", "</s>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.train_from_iterator(corpus, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
     )
 
 
 def make_vila(
-    seed: int = 0, *, settings: Critic | None = None, max_length: int = 1024, scale: float = 8
+    seed: int = 0,
+    *,
+    settings: Critic | None = None,
+    max_length: int = 1024,
+    scale: float = 8,
+    tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> Vila:
     torch.manual_seed(seed)
-    tokenizer = make_tokenizer()
+    tokenizer = tokenizer or make_tokenizer()
     llm = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),

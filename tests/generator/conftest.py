@@ -21,6 +21,12 @@ WORDS = ["▁a", "▁red", "▁blue", "▁ball", "▁cube", "▁rolls", "▁jump
 
 @pytest.fixture(scope="session")
 def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "wan"
+    make_pipeline().save_pretrained(folder)
+    return folder
+
+
+def make_pipeline() -> WanPipeline:
     torch.manual_seed(0)
     pieces = ["<pad>", "</s>", "<unk>", "▁", *WORDS, *string.ascii_lowercase]
     tokenizer = T5Tokenizer(vocab=[(p, -float(k)) for k, p in enumerate(pieces)], extra_ids=0)
@@ -59,15 +65,13 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scheduler = UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
     )
-    folder = tmp_path_factory.mktemp("models") / "wan"
-    WanPipeline(
+    return WanPipeline(
         tokenizer=tokenizer,
         text_encoder=text_encoder,
         vae=vae,
         scheduler=scheduler,
         transformer=transformer,
-    ).save_pretrained(folder)
-    return folder
+    )
 
 
 @pytest.fixture

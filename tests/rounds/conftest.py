@@ -1,0 +1,40 @@
+"""Tiny models and clean runs, made once a session."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.rounds import harness as harnesses
+from tests.rounds.harness import Harness
+
+
+@pytest.fixture(scope="session")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory where there is one: fsync is free, and SIGKILL is no test of disks."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path_factory.mktemp("runs")
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="dualipo-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def models_folder(memory: Path) -> Path:
+    return harnesses.make_models(memory / "models")
+
+
+@pytest.fixture(scope="session")
+def harness(memory: Path, models_folder: Path) -> Harness:
+    """Two rounds, the first with a refresh."""
+    return harnesses.prepare(models_folder, memory / "refreshed", wanted="refreshed")
+
+
+@pytest.fixture(scope="session")
+def reverting(memory: Path, models_folder: Path) -> Harness:
+    """One round, whose refresh is undone."""
+    return harnesses.prepare(
+        models_folder, memory / "reverted", *harnesses.REVERTED, wanted="reverted"
+    )

@@ -1,0 +1,175 @@
+"""Runs of a few seconds in forked processes, killed where one likes (FAULTS.md, the harness).
+
+The parent has imported torch and read the models once, so a fork starts at once; it never trains,
+and a child ends by `os._exit`. What a run made is compared as its ledger's digest and the hash of
+every file, each of which the ledger must name.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dualipo import config, failpoints
+from dualipo.config import Config
+from dualipo.critic.vila import Vila
+from dualipo.generator import backbone
+from dualipo.generator.sample import sample
+from dualipo.progress import PlainProgress
+from dualipo.rounds import loop
+from dualipo.store import atomic
+from dualipo.store.ledger import Ledger
+from dualipo.store.rundir import SWEPT_FOLDERS
+from tests.rounds import models
+
+RECIPE = Path(__file__).with_name("harness.toml")
+MAX_SEEDS = 12
+# One round whose refresh is a step so long that the critic forgets all it knew.
+REVERTED = (
+    "rounds=1",
+    "refresh.max_holdout_drop=0",
+    "refresh.srpo.learning_rate=1e30",
+    "refresh.srpo.max_train_steps=1",
+    "monitor.num_accuracy_pairs=3",
+    "monitor.min_oracle_gap=0",
+)
+
+State = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Harness:
+    """A recipe, its uninterrupted run at `path`, and the failpoints that this passed."""
+
+    models_folder: Path
+    path: Path
+    overrides: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def clean(self) -> State:
+        """What the uninterrupted run made."""
+        return state(self.path)
+
+    def recipe(self, path: Path, *overrides: str) -> Config:
+        """The same run elsewhere, with further overrides."""
+        return recipe(self.models_folder, path, *self.overrides, *overrides)
+
+    def point(self, name: str, occurrence: int = 0) -> int:
+        """The number of the hit of this name."""
+        return [hit for hit, one in enumerate(self.names, start=1) if one == name][occurrence]
+
+    def killed_at(self, *hits: int) -> State:
+        """What a run makes that is killed at these hits, one process after the other."""
+        with elsewhere(self) as path:
+            for hit in hits:
+                assert ended(self.recipe(path), fail=f"kill@{hit}") == -signal.SIGKILL
+            assert ended(self.recipe(path)) == 0, log(path)
+            return state(path)
+
+
+@contextmanager
+def elsewhere(harness: Harness) -> Iterator[Path]:
+    """A place for another run; what fails stays there to be looked at."""
+    path = Path(tempfile.mkdtemp(dir=harness.path.parent)) / "run"
+    yield path
+    shutil.rmtree(path.parent)
+
+
+def prepare(models_folder: Path, folder: Path, *overrides: str, wanted: str) -> Harness:
+    """Run to the end without a fault, with the first seed by which the refresh ends as `wanted`.
+
+    The critic flips coins: with some seeds it prefers nothing, and such a run rightly stops.
+    """
+    for seed in range(MAX_SEEDS):
+        chosen = (*overrides, f"seed={seed}")
+        path, names = folder / f"clean-{seed}", folder / f"names-{seed}"
+        code = ended(recipe(models_folder, path, *chosen), fail=f"count@{names}")
+        if code == 0 and outcome(path) == wanted:
+            return Harness(models_folder, path, chosen, tuple(names.read_text().split()))
+    raise AssertionError(f"no seed under {MAX_SEEDS} gives {wanted}: {log(path)}")
+
+
+def recipe(models_folder: Path, path: Path, *overrides: str) -> Config:
+    """The harness' recipe on the tiny models."""
+    own = [
+        f"{part}.pretrained_model_name_or_path={models_folder / part}"
+        for part in ("generator", "critic")
+    ]
+    return config.load(RECIPE, [*own, f"output_dir={path}", *overrides])
+
+
+def ended(settings: Config, *, fail: str = "") -> int:
+    """Run or resume in a child; its exit code, or minus the signal that ended it."""
+    path = Path(settings.output_dir)
+    return in_child(lambda: loop.run(settings, progress=PlainProgress()), path=path, fail=fail)
+
+
+def in_child(body: Callable[[], object], *, path: Path, fail: str = "") -> int:
+    """Do `body` in a fork; what it prints goes to the log beside `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            sys.stdout = sys.stderr = open(f"{path}.log", "w", buffering=1)  # noqa: SIM115
+            os.dup2(sys.stderr.fileno(), 2)
+            failpoints.arm(fail)
+            body()
+            code = 0
+        except BaseException:  # the child ends here: nothing may reach the frames of pytest
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def log(path: Path) -> str:
+    """What the last child said."""
+    return Path(f"{path}.log").read_text()
+
+
+@contextmanager
+def ledger_of(path: Path) -> Iterator[Ledger]:
+    """A run's ledger, to be read."""
+    ledger = Ledger(path / "ledger.sqlite", read_only=True)
+    yield ledger
+    ledger.close()
+
+
+def events(path: Path, name: str) -> list[Any]:
+    """What a run recorded under a name."""
+    with ledger_of(path) as ledger:
+        return [value for _, _, value in ledger.events(name)]
+
+
+def outcome(path: Path) -> str:
+    """How the first refresh ended."""
+    return events(path, "refresh")[0]["outcome"]
+
+
+def state(path: Path) -> State:
+    """The ledger's digest and the hash of every file; a file without a row is an orphan."""
+    with ledger_of(path) as ledger:
+        digest, known = ledger.digest(), ledger.files()
+    inner = [file for name in SWEPT_FOLDERS for file in (path / name).rglob("*") if file.is_file()]
+    found = {file.relative_to(path).as_posix(): atomic.sha256_file(file) for file in inner}
+    assert found == known, sorted(found.items() ^ known.items())
+    return {"ledger": digest, **found}
+
+
+def make_models(folder: Path) -> Path:
+    """Make the models in a child, and read them here, so that forks inherit what that imports."""
+    assert in_child(lambda: models.make(folder), path=folder) == 0, log(folder)
+    settings = recipe(folder, folder)
+    Vila.load(folder / "critic", settings=settings.critic)
+    wan = backbone.load(folder / "generator", max_sequence_length=16)
+    sample(wan, captions=["a ball"], seeds=[0], settings=settings.generator)
+    return folder

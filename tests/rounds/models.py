@@ -1,0 +1,72 @@
+"""A generator and a critic that fit a test: stock classes, random weights.
+
+The critic was taught the grammar, and to say anything in it: its votes are coin flips, so that
+every outcome of a vote occurs in a run of a few seconds.
+"""
+
+import random
+from pathlib import Path
+
+import numpy as np
+
+from dualipo.config import Critic, CriticTraining
+from dualipo.critic import reasoning, warm_start
+from dualipo.critic.asks import Ask
+from dualipo.critic.warm_start import Trace
+from dualipo.records import DIMENSIONS, GRADES
+from dualipo.world import corpus
+from tests.critic.conftest import make_tokenizer, make_vila
+from tests.generator.conftest import make_pipeline
+
+NUM_QUESTIONS = 64
+TRAINING = CriticTraining(learning_rate=1e-2, max_train_steps=60, train_batch_size=16)
+
+
+def make(folder: Path) -> None:
+    """Write `generator/` and `critic/` into `folder`."""
+    make_pipeline().save_pretrained(folder / "generator")
+    traces = random_traces(random.Random(0))
+    vila = make_vila(
+        settings=Critic(max_frames=1),
+        scale=1,
+        tokenizer=make_tokenizer(spoken(traces), vocab_size=512),
+    )
+    result = warm_start.supervise(
+        vila,
+        traces,
+        clips=noise_clip,
+        settings=TRAINING,
+        checkpoint_folder=folder / "taught",
+        seed=0,
+    )
+    # All but the label itself can be known: the entropy of a label over the answer's length.
+    assert result.metrics["loss"] < 0.3, result.metrics
+    vila.save(folder / "critic")
+
+
+def random_traces(rng: random.Random) -> list[Trace]:
+    """Questions about noise. A grade has a reason, so that no two paths need score a clip alike."""
+    made = []
+    for number in range(NUM_QUESTIONS):
+        caption, dimension = corpus.caption(number), rng.choice(DIMENSIONS)
+        clips = (f"{number}", f"{number + 1}")
+        pair = Ask(f"pair{number}", "pair", caption, dimension, clips)
+        verdict = reasoning.render_pair("", None, "", None, rng.choice(("a", "b", "tie")))
+        point = Ask(f"point{number}", "point", caption, dimension, clips[:1])
+        grade = reasoning.render_point(rng.choice(("light", "dark")), rng.choice(GRADES))
+        made += [Trace(pair, verdict), Trace(point, grade)]
+    return made
+
+
+def spoken(traces: list[Trace]) -> list[str]:
+    """All that the critic reads and says, so that its tokens are few."""
+    questions = [reasoning.question(trace.ask.kind, trace.ask.dimension) for trace in traces]
+    captions = [reasoning.fence(trace.ask.caption) for trace in traces]
+    answers = [trace.response for trace in traces]
+    recurring = ["USER: Video A:\n Video B:\n ASSISTANT:", *map(reasoning.hint, ("a", "b"))]
+    return questions + captions + answers + recurring * NUM_QUESTIONS
+
+
+def noise_clip(clip_id: str) -> np.ndarray:
+    rng = np.random.default_rng(int(clip_id))
+    return rng.integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
