@@ -22,6 +22,7 @@ from dualipo.store.ledger import Unit
 
 Kind = Literal["point", "pair"]
 NUM_WORDS = 4  # pairs of a round whose reasoning the report shows
+MAX_ALIKE = 0.2  # part of the prompts without contrast above which people are told (fault 24)
 
 
 def score(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:
@@ -126,12 +127,15 @@ def choose_contests(
     contests: list[Contest] = []
     dropped: Counter[build.DropReason] = Counter()
     captions = {c.prompt_id: c.caption for c in candidates}
+    clip_of = {c.candidate_id: c.clip for c in candidates}
     for prompt_id, of_candidates in scores.items():
         chosen = build.choose(Prompt(prompt_id, captions[prompt_id]), of_candidates)
-        if isinstance(chosen, Contest):
-            contests.append(chosen)
-        else:
+        if not isinstance(chosen, Contest):
             dropped[chosen] += 1
+        elif clip_of[chosen.top] == clip_of[chosen.bottom]:
+            dropped["no contrast"] += 1  # two paths about one clip may score it differently
+        else:
+            contests.append(chosen)
     return contests, dropped
 
 
@@ -169,7 +173,17 @@ def prefer(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) 
             "words": _words(votes, contests, tallies, clip_of),
         }
         run.commit(unit, files=(path,), events=events)
+        _warn_if_alike(run, dropped["no contrast"], num_prompts)
     return tables.read_records(path, record_type=Pair)
+
+
+def _warn_if_alike(run: Run, num_alike: int, num_prompts: int) -> None:
+    if num_alike > MAX_ALIKE * num_prompts:
+        run.progress.say(
+            f"{num_alike} of {num_prompts} prompts have no contrast: their clips are the same, or "
+            "the critic scores them alike. Look at the clips; raise generator.num_candidates or "
+            "critic.num_score_paths."
+        )
 
 
 def _confirmation(contest: Contest, tallies: dict[Any, vote.Tally]) -> Confirmation:
@@ -186,9 +200,10 @@ def _pair(
     contest = kept.contest
     counts = [tally for (item, _), tally in tallies.items() if item == contest.contest_id]
     winner, loser = contest.top, contest.bottom
+    votes_a, votes_b = sum(tally.a for tally in counts), sum(tally.b for tally in counts)
     coin = run.seed("coin", unit.round, contest.prompt.prompt_id) % 2
     if run.config.verdicts == "coin_flip" and coin:
-        winner, loser = loser, winner
+        winner, loser, votes_a, votes_b = loser, winner, votes_b, votes_a
     return Pair(
         pair_id=f"{winner}:{loser}",
         prompt_id=contest.prompt.prompt_id,
@@ -200,8 +215,8 @@ def _pair(
         source="critic",
         annotator_or_critic_version=critic_of(run, unit.round, unit.attempt),
         certainty=kept.certainty,
-        votes_a=sum(tally.a for tally in counts),
-        votes_b=sum(tally.b for tally in counts),
+        votes_a=votes_a,
+        votes_b=votes_b,
         votes_tie=sum(tally.tie for tally in counts),
         votes_abstain=sum(tally.abstain for tally in counts),
         round=unit.round,

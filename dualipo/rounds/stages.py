@@ -54,15 +54,25 @@ def _align(run: Run, round: int, attempt: int) -> None:
 
 
 def _evaluate(run: Run, round: int, attempt: int) -> None:
-    version = aligning.version_of(round, attempt)
-    measuring.monitor(run, round, attempt, version)
-    measuring.report_scores(run, round, attempt, version)
+    measuring.monitor(run, round, attempt, aligning.version_of(round, attempt))
+    if attempt == 1:
+        _close(run, round, attempt)
     write_report(run)
 
 
 def _refresh(run: Run, round: int, attempt: int) -> None:
-    if attempt == 0:  # at most once a round
-        refreshing.refresh_critic(run, round, attempt, _candidates(run, round))
+    """At most once a round; without a new critic the round is over."""
+    refreshed = attempt == 1 or refreshing.refresh_critic(
+        run, round, attempt, _candidates(run, round)
+    )
+    if not refreshed:
+        _close(run, round, attempt)
+        write_report(run)
+
+
+def _close(run: Run, round: int, attempt: int) -> None:
+    """What is measured of a round's last attempt only, as in the loop."""
+    measuring.report_scores(run, round, attempt, aligning.version_of(round, attempt))
 
 
 # Stage -> the command whose units it needs, and what it does.
@@ -89,6 +99,8 @@ def _require(run: Run, stage: str, needs: tuple[str, ...], round: int, attempt: 
         "evaluate": Unit(round, attempt, "monitor"),
     }
     missing = [need for need in needs if not run.is_done(closing[need])]
+    if stage == "sample" and round > 0 and not _is_over(run, round - 1):
+        missing, round = ["refresh"], round - 1
     if missing:
         raise DataError(
             f"{run.directory.path}: round {round} has not finished `{missing[0]}`, which {stage} "
@@ -102,8 +114,11 @@ def _round_under_way(run: Run) -> int:
     last = max((unit.round for unit in units), default=BASE_ROUND)
     if last == BASE_ROUND:
         return 0
-    finished = Unit(last, _attempt(run, last), "scores") in units
-    return last + 1 if finished and last + 1 < run.config.rounds else last
+    return last + 1 if _is_over(run, last) and last + 1 < run.config.rounds else last
+
+
+def _is_over(run: Run, round: int) -> bool:
+    return run.is_done(Unit(round, _attempt(run, round), "scores"))
 
 
 def _attempt(run: Run, round: int) -> int:

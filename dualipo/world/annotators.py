@@ -41,9 +41,9 @@ class Annotator:
 
 
 ANNOTATORS = (
-    Annotator("ada", 0.05, 0.04, (("flicker", 0.6), ("pulse", 0.6)), 0.0, 0.75, 0.25, 0.08),
-    Annotator("ben", 0.04, 0.05, (("size", 0.6), ("background", 0.5)), 0.0, 0.65, 0.2, 0.1),
-    Annotator("eve", 0.06, 0.08, (("freeze", 0.3),), 0.2, 0.8, 0.3, 0.06),
+    Annotator("ada", 0.05, 0.04, (("flicker", 0.6), ("pulse", 0.6)), 0.0, 0.75, 0.45, 0.08),
+    Annotator("ben", 0.04, 0.05, (("size", 0.6), ("background", 0.5)), 0.0, 0.65, 0.4, 0.1),
+    Annotator("eve", 0.06, 0.08, (("freeze", 0.3),), 0.2, 0.8, 0.5, 0.06),
 )
 
 
