@@ -99,11 +99,14 @@ def prepare(models_folder: Path, folder: Path, *overrides: str, wanted: str) -> 
 
 def recipe(models_folder: Path, path: Path, *overrides: str) -> Config:
     """The harness' recipe on the tiny models."""
-    own = [
-        f"{part}.pretrained_model_name_or_path={models_folder / part}"
-        for part in ("generator", "critic")
-    ]
+    own = model_overrides(models_folder)
     return config.load(RECIPE, [*own, f"output_dir={path}", *overrides])
+
+
+def model_overrides(models_folder: Path) -> list[str]:
+    """Name the tiny models."""
+    parts = ("generator", "critic")
+    return [f"{part}.pretrained_model_name_or_path={models_folder / part}" for part in parts]
 
 
 def ended(settings: Config, *, fail: str = "") -> int:

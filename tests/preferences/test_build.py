@@ -1,0 +1,118 @@
+"""Which pairs become preferences: each rule keeps and drops what METHOD.md 3.4 says, and counts."""
+
+import itertools
+
+import pytest
+
+from dualipo.preferences import build
+from dualipo.preferences.build import Confirmation, Contest, Scores
+from dualipo.records import DIMENSIONS, Prompt, Verdict
+
+PROMPT = Prompt("p", "a red ball")
+
+
+def even(score: float) -> Scores:
+    return dict.fromkeys(DIMENSIONS, score)
+
+
+def contest(
+    number: int = 0, *, top: float = 0.9, bottom: float = 0.2, **top_scores: float
+) -> Contest:
+    scores = {**even(top), **top_scores}
+    return Contest(Prompt(f"p{number}", "a ball"), f"w{number}", f"l{number}", scores, even(bottom))
+
+
+def votes(*verdicts: Verdict, certainty: float = 1.0) -> Confirmation:
+    certainties = dict.fromkeys(DIMENSIONS, certainty)
+    return Confirmation(dict(zip(DIMENSIONS, verdicts, strict=True)), certainties)
+
+
+def test_the_best_meets_the_worst() -> None:
+    scores = {"x": even(0.5), "best": even(0.9), "worst": even(0.1), "y": even(0.4)}
+    chosen = build.choose(PROMPT, scores)
+    assert isinstance(chosen, Contest)
+    assert (chosen.contest_id, chosen.margin) == ("best:worst", pytest.approx(0.8))
+
+
+def test_the_choice_does_not_depend_on_the_candidates_order() -> None:
+    scores = {"a": even(0.9), "b": even(0.9), "c": even(0.1), "d": even(0.1)}
+    orders = [dict(order) for order in itertools.permutations(scores.items())]
+    assert len({build.choose(PROMPT, order).contest_id for order in orders}) == 1  # type: ignore[union-attr]
+
+
+def test_a_candidate_that_could_not_be_read_takes_no_part() -> None:
+    scores: dict[str, Scores] = {"a": even(0.5), "b": even(0.4), "unread": {"motion": 0.99}}
+    chosen = build.choose(PROMPT, scores)
+    assert isinstance(chosen, Contest) and chosen.contest_id == "a:b"
+    del scores["b"]
+    assert build.choose(PROMPT, scores) == "unreadable"
+
+
+def test_fault_24_equal_scores_are_no_contrast() -> None:
+    assert build.choose(PROMPT, {str(n): even(0.5) for n in range(8)}) == "no contrast"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "reason"),
+    [
+        (("a", "a", "a"), None),
+        (("a", "tie", "abstain"), None),
+        (("a", "a", "b"), "dimension conflict"),
+        (("a", "b", "tie"), "not confirmed"),
+        (("b", "b", "b"), "not confirmed"),
+        (("tie", "tie", "tie"), "tie"),
+        (("tie", "tie", "abstain"), "tie"),
+        (("abstain", "abstain", "abstain"), "unreadable"),
+    ],
+)
+def test_fault_29_votes_confirm_or_the_prompt_is_dropped(
+    verdicts: tuple[Verdict, ...], reason: str | None
+) -> None:
+    assert build.objection(contest(), votes(*verdicts), dimension_slack=0.1) == reason
+
+
+def test_a_winner_may_be_worse_in_a_dimension_by_the_slack_only() -> None:
+    confirmed = votes("a", "a", "tie")
+    for motion, reason in ((0.15, None), (0.05, "dimension conflict")):
+        chosen = contest(bottom=0.2, motion=motion)
+        assert build.objection(chosen, confirmed, dimension_slack=0.1) == reason
+
+
+def test_the_thinnest_margins_of_what_is_confirmed_go() -> None:
+    contests = [contest(n, top=0.3 + 0.05 * n) for n in range(10)]
+    refused = contest(99, top=0.21)  # it does not count among those of which a part goes
+    confirmations = {c.contest_id: votes("a", "a", "a") for c in contests}
+    confirmations[refused.contest_id] = votes("b", "b", "b")
+    built = build.build(
+        [refused, *contests], confirmations, dimension_slack=0.1, margin_percentile=20
+    )
+    assert [kept.contest for kept in built.kept] == contests[2:]
+    assert built.dropped == {"thin margin": 2, "not confirmed": 1}
+
+
+def test_every_prompt_is_kept_or_counted_whatever_the_percentile() -> None:
+    verdicts = itertools.product(("a", "b", "tie", "abstain"), repeat=3)
+    confirmations = {f"w{n}:l{n}": votes(*some) for n, some in enumerate(verdicts)}
+    contests = [contest(n, top=0.3 + n / 100) for n in range(len(confirmations))]
+    for percentile in (0, 20, 50, 99):
+        built = build.build(
+            contests, confirmations, dimension_slack=0.1, margin_percentile=percentile
+        )
+        assert len(built.kept) + sum(built.dropped.values()) == len(contests)
+        assert built.kept
+
+
+def test_certainty_is_that_of_the_dimensions_won() -> None:
+    confirmation = Confirmation(
+        dict(zip(DIMENSIONS, ("a", "tie", "a"), strict=True)),
+        dict(zip(DIMENSIONS, (1.0, 0.0, 0.5), strict=True)),
+    )
+    built = build.build(
+        [contest()], {"w0:l0": confirmation}, dimension_slack=0.1, margin_percentile=20
+    )
+    assert [kept.certainty for kept in built.kept] == [0.75]
+
+
+def test_nothing_confirmed_makes_nothing() -> None:
+    built = build.build([], {}, dimension_slack=0.1, margin_percentile=20)
+    assert built == build.Built((), {})

@@ -1,0 +1,62 @@
+"""Every failpoint of the tiny runs, killed and resumed, and killed again while resuming.
+
+`python -m tests.rounds.kill_all` takes about an hour on one core; `--every 10` a tenth of that.
+"""
+
+import tests.conftest  # noqa: F401 - one thread, and said before torch is imported
+
+# isort: split
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.rounds import harness as harnesses
+from tests.rounds.harness import Harness
+
+
+def main() -> int:
+    """Print what differs; the number of such points is the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth point only")
+    every = parser.parse_args().every
+    with tempfile.TemporaryDirectory(prefix="dualipo-kills-") as folder:
+        models_folder = harnesses.make_models(Path(folder) / "models")
+        wanted = {"refreshed": (), "reverted": harnesses.REVERTED}
+        num_bad = sum(
+            try_all(
+                harnesses.prepare(models_folder, Path(folder) / name, *overrides, wanted=name),
+                every=every,
+            )
+            for name, overrides in wanted.items()
+        )
+    print(f"{num_bad} points differ")
+    return min(num_bad, 100)
+
+
+def try_all(harness: Harness, *, every: int) -> int:
+    """Kill at each point, and there and once more while resuming; count what differs."""
+    num_bad = 0
+    for hit in range(1, len(harness.names) + 1, every):
+        for hits in ((hit,), (hit, 1 + hit % 5)):
+            differs = fault(harness, hits)
+            num_bad += differs is not None
+            name = harness.names[hit - 1]
+            print(f"{hits} of {len(harness.names)}  {name}  {differs or 'equal'}", flush=True)
+    return num_bad
+
+
+def fault(harness: Harness, hits: tuple[int, ...]) -> str | None:
+    """What is wrong after these kills, or None."""
+    try:
+        made, clean = harness.killed_at(*hits), harness.clean
+    except AssertionError as broken:
+        return f"FAILED: {broken}"
+    different = sorted(
+        name for name in made.keys() | clean.keys() if made.get(name) != clean.get(name)
+    )
+    return f"DIFFERS: {', '.join(different)}" if different else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""What a whole run leaves in its ledger, and how it stops and goes on."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dualipo.critic import vote
+from dualipo.rounds.run import BASE_ROUND
+from dualipo.store.ledger import VoteKind
+from tests.rounds import harness as harnesses
+from tests.rounds.harness import Harness
+
+ROOT = Path(__file__).parents[2]
+ATTEMPTS = [(0, 0), (0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("kind", ["point", "pair"])
+@pytest.mark.parametrize(("round_", "attempt"), ATTEMPTS)
+def test_fault_04_every_planned_vote_is_there_once(
+    harness: Harness, round_: int, attempt: int, kind: VoteKind
+) -> None:
+    orders = {"point": ["ab"], "pair": ["ab", "ba"]}[kind]
+    draws = {"point": range(1), "pair": range(2)}[kind]
+    with harnesses.ledger_of(harness.path) as ledger:
+        groups = vote.grouped(ledger.votes(round_, attempt, kind))
+        candidates = [c.candidate_id for c in ledger.candidates(round_)]
+    for votes in groups.values():
+        cast = sorted((one.order, one.draw) for one in votes)
+        assert cast == sorted(itertools.product(orders, draws))
+    if kind == "point":
+        judged = {item for item, _ in groups}
+        assert judged == {one for one in candidates if one.startswith("candidates-")}
+        assert len(groups) == 3 * len(judged)
+
+
+def test_fault_07_one_critic_judges_an_attempt_and_the_refreshed_one_the_next(
+    harness: Harness,
+) -> None:
+    with harnesses.ledger_of(harness.path) as ledger:
+        critics = [ledger.vote_critics(*attempt) for attempt in ATTEMPTS]
+        head = ledger.head("critic")
+    assert critics == [["warm"], ["c000.0"], ["c000.0"]]
+    assert head is not None and (head.version_id, head.parent) == ("c000.0", "warm")
+
+
+def test_both_attempts_start_from_the_round_s_generator(harness: Harness) -> None:
+    with harnesses.ledger_of(harness.path) as ledger:
+        parents = [ledger.version("generator", f"g{r:03d}.{a}").parent for r, a in ATTEMPTS]
+        base = ledger.version("generator", "base")
+    assert parents == ["base", "base", "g000.1"]
+    assert base.round == BASE_ROUND
+
+
+def test_more_rounds_may_be_asked_of_a_finished_run(harness: Harness) -> None:
+    with harnesses.elsewhere(harness) as path:
+        assert harnesses.ended(harness.recipe(path, "rounds=1")) == 0
+        assert harnesses.ended(harness.recipe(path)) == 0
+        assert harnesses.state(path) == harness.clean
+
+
+def test_fault_47_another_configuration_is_refused(harness: Harness) -> None:
+    settings = harness.recipe(harness.path, "align.beta_dpo=7")
+    before = harness.clean
+    assert harnesses.ended(settings) == 1
+    assert "align.beta_dpo: 500.0 -> 7.0" in harnesses.log(harness.path)
+    assert harness.clean == before
+
+
+def test_fault_10_a_signal_ends_the_command_and_the_same_command_goes_on(
+    harness: Harness,
+) -> None:
+    with harnesses.elsewhere(harness) as path:
+        first = command(harness, path)
+        until_begun(first, path / "rounds" / "000")
+        first.send_signal(signal.SIGTERM)
+        _, said = first.communicate(timeout=120)
+        assert first.returncode == 128 + signal.SIGTERM, said
+        assert f"dualipo run {harnesses.RECIPE}" in said
+        second = command(harness, path)
+        _, said = second.communicate(timeout=300)
+        assert second.returncode == 0, said
+        assert harnesses.state(path) == harness.clean
+
+
+def command(harness: Harness, path: Path) -> subprocess.Popen[str]:
+    """`dualipo run` as a user starts it."""
+    own = harnesses.model_overrides(harness.models_folder)
+    arguments = [str(harnesses.RECIPE), *own, f"output_dir={path}", *harness.overrides]
+    return subprocess.Popen(
+        [sys.executable, "-m", "dualipo.cli.main", "run", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until_begun(process: subprocess.Popen[str], path: Path) -> None:
+    deadline = time.monotonic() + 300
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.02)

@@ -1,0 +1,39 @@
+"""A refresh that changes nothing, and one that would make the critic worse."""
+
+from pathlib import Path
+
+from tests.rounds import harness as harnesses
+from tests.rounds.harness import Harness
+
+
+def heads(path: Path) -> tuple[str, str]:
+    with harnesses.ledger_of(path) as ledger:
+        generator, critic = ledger.head("generator"), ledger.head("critic")
+    assert generator is not None and critic is not None
+    return generator.version_id, critic.version_id
+
+
+def test_fault_32_an_empty_keep_set_is_an_outcome(harness: Harness) -> None:
+    with harnesses.elsewhere(harness) as path:
+        settings = harness.recipe(path, "rounds=1", "refresh.srpo.pce_threshold=1.0")
+        assert harnesses.ended(settings) == 0, harnesses.log(path)
+        [refresh] = harnesses.events(path, "refresh")
+        assert refresh["outcome"] == "empty" and refresh["num_kept"] == 0
+        assert refresh["dropped"]["not certain"] > 0
+        # The critic stays, and with it the judgements: there is no second attempt.
+        assert heads(path) == ("g000.0", "warm")
+        assert (path / "report.html").exists()
+
+
+def test_fault_33_a_worse_critic_is_kept_as_evidence_and_does_not_serve(
+    reverting: Harness,
+) -> None:
+    [refresh] = harnesses.events(reverting.path, "refresh")
+    assert refresh["outcome"] == "reverted"
+    assert refresh["holdout_after"] < refresh["holdout_before"]
+    assert refresh["critic_version"] == "warm"
+    with harnesses.ledger_of(reverting.path) as ledger:
+        evidence = ledger.version("critic", "c000.0")
+        assert ledger.vote_critics(0, 1) == []
+    assert (reverting.path / evidence.path / "llm" / "model.safetensors").is_file()
+    assert heads(reverting.path) == ("g000.0", "warm")

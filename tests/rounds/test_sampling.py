@@ -1,0 +1,91 @@
+"""Generators that make clips nobody can use."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from diffusers import WanPipeline
+
+from dualipo.progress import PlainProgress
+from dualipo.records import Candidate
+from dualipo.rounds import sampling, warming
+from dualipo.rounds.loop import opened
+from dualipo.store import tables
+from tests.generator.conftest import make_pipeline
+from tests.rounds import harness as harnesses
+from tests.rounds.harness import Harness
+
+LARGEST_FLOAT = 3.4e38
+
+
+@pytest.fixture
+def spoilt(memory: Path, request: pytest.FixtureRequest) -> Callable[..., Path]:
+    def make(spoil: Callable[[WanPipeline], None]) -> Path:
+        pipeline = make_pipeline()
+        spoil(pipeline)
+        folder = memory / request.node.name
+        pipeline.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+def overflow(pipeline: WanPipeline) -> None:
+    """A latent beyond 1.8 overflows on its way to the decoder; others come there as before."""
+    vae = pipeline.vae
+    first, *others = vae.config.latents_std
+    std = LARGEST_FLOAT / 1.8
+    vae.register_to_config(latents_std=[std, *others])
+    vae.post_quant_conv.weight.data[:, 0] *= first / std
+
+
+def look_away(pipeline: WanPipeline) -> None:
+    """The decoder never sees the latent: it draws one picture."""
+    pipeline.vae.post_quant_conv.weight.data.zero_()
+
+
+def test_fault_23_what_overflows_is_sampled_once_more_then_left_out(
+    harness: Harness, spoilt: Callable[..., Path]
+) -> None:
+    folder = spoilt(overflow)
+    with harnesses.elsewhere(harness) as path:
+        name = f"generator.pretrained_model_name_or_path={folder}"
+        settings = harness.recipe(path, name)
+
+        def sample() -> None:
+            with opened(settings, PlainProgress()) as run:
+                warming.register_base(run)
+                sampling.choose_fixed_prompts(run)
+                sampling.sample_candidates(run, 0, sampling.choose_prompts(run, 0))
+
+        assert harnesses.in_child(sample, path=path) == 0, harnesses.log(path)
+        [event] = harnesses.events(path, "sample")
+        with harnesses.ledger_of(path) as ledger:
+            made = ledger.candidates(0)
+        published = path / "rounds" / "000" / "candidates.parquet"
+        table = tables.read_records(published, record_type=Candidate)
+    assert event["num_clips"] == len(made) == 16 - event["num_rejected"] < 16
+    again = [one for one in made if one.draw == 1]
+    assert event["num_resampled"] == len(again) > 0
+    assert {one.draw for one in made} == {0, 1}
+    whole = {one.prompt_id for one in table}
+    assert event["num_prompts_dropped"] == 8 - len(whole) > 0
+    assert len(table) == 2 * len(whole)
+
+
+def test_fault_24_clips_without_contrast_make_no_pair(
+    harness: Harness, spoilt: Callable[..., Path]
+) -> None:
+    folder = spoilt(look_away)
+    with harnesses.elsewhere(harness) as path:
+        name = f"generator.pretrained_model_name_or_path={folder}"
+        settings = harness.recipe(path, name, "seed_labels.holdout_share=0.01")
+        assert harnesses.ended(settings) == 1
+        said = harnesses.log(path)
+        [event] = harnesses.events(path, "prefer")
+        with harnesses.ledger_of(path) as ledger:
+            assert len({one.clip for one in ledger.candidates(0)}) == 1
+    num_alike = event["dropped"].pop("no contrast")
+    assert event["kept"] == 0 and event["dropped"].keys() <= {"unreadable"}
+    assert f"{num_alike} of 8 prompts have no contrast" in said
+    assert "no preference pair was kept" in said
