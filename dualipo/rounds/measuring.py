@@ -7,11 +7,13 @@ For people: the oracle's scores of test clips, a gallery, and the critic's accur
 the oracle orders. No trigger, stop or selection reads these.
 """
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from dualipo.config import Config
 from dualipo.critic import forced_choice, judge, vote
 from dualipo.critic.asks import Item
 from dualipo.critic.vila import Vila
@@ -236,12 +238,17 @@ def _accuracy_once(run: Run, round: int, attempt: int) -> dict[str, Any]:
     return known[critic] | {"critic_version": critic}
 
 
+def accuracy_prompts(config: Config) -> int:
+    """Prompts enough to find the pairs: of a prompt's 18 questions about half are apart."""
+    return min(config.prompts.num_test_prompts, math.ceil(config.monitor.num_accuracy_pairs / 4))
+
+
 def oracle_ordered_pairs(
     run: Run,
 ) -> tuple[list[tuple[Prompt, str, str, Dimension]], list[Verdict]]:
     """Pairs of base clips of test prompts with an oracle gap, balanced over the dimensions."""
     settings = run.config.monitor
-    prompts = fixed_prompts(run, "test")
+    prompts = fixed_prompts(run, "test")[: accuracy_prompts(run.config)]
     clips = sample_set(run, ClipSet("accuracy", BASE_ROUND, 0, "base", prompts, ACCURACY_CLIPS))
     scores = dict(
         zip(

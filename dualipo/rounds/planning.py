@@ -3,7 +3,7 @@
 from collections import Counter
 
 from dualipo.config import Config
-from dualipo.rounds.measuring import ACCURACY_CLIPS, MONITOR_CLIPS
+from dualipo.rounds.measuring import ACCURACY_CLIPS, MONITOR_CLIPS, accuracy_prompts
 
 
 def plan(config: Config) -> dict[str, int]:
@@ -25,5 +25,5 @@ def plan(config: Config) -> dict[str, int]:
         }
     )
     if config.monitor.num_accuracy_pairs:
-        units["sample accuracy"] = prompts.num_test_prompts * ACCURACY_CLIPS
+        units["sample accuracy"] = accuracy_prompts(config) * ACCURACY_CLIPS
     return {stage: num for stage, num in units.items() if num}
