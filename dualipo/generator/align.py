@@ -24,6 +24,7 @@ from dualipo.generator.denoise import pair_errors, single_errors
 from dualipo.generator.steps import Steps, split
 from dualipo.training import loop, optim
 from dualipo.training.loop import Metrics
+from dualipo.training.precision import forward_pass
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,14 @@ def align(
     _require_full_precision(backbone)
     if real is None and settings.real_nll_ratio > 0:
         raise DataError("alignment: no real clips. Provide some, or set align.real_nll_ratio=0.")
-    errors = reference.load_or_measure(
-        backbone,
-        preferences=preferences,
-        settings=settings,
-        seed=seed,
-        path=folder / "reference.safetensors",
-    )
+    with forward_pass(backbone.device, settings):
+        errors = reference.load_or_measure(
+            backbone,
+            preferences=preferences,
+            settings=settings,
+            seed=seed,
+            path=folder / "reference.safetensors",
+        )
     steps = Steps(backbone, preferences, real, errors, settings, seed)
     trained = loop.train(
         backbone.module,

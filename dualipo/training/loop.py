@@ -7,9 +7,8 @@ the weights of an uninterrupted one bit for bit (FAULTS.md 6). The finite check 
 optimizer step (fault 25). Leaves out several ranks and fault 26 (halving after out-of-memory).
 """
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +21,7 @@ from dualipo.config import Optimizer
 from dualipo.errors import CheckpointError, StageError
 from dualipo.store import checkpoint
 from dualipo.training import optim
-from dualipo.training.attention import quick_attention
+from dualipo.training.precision import forward_pass
 
 Metrics = dict[str, float]
 
@@ -143,25 +142,18 @@ def _accumulate(
 ) -> Metrics:
     """Sum the micro batches' gradients, weighted by size: the gradient of the batch's mean."""
     device = next(iter(optim.trainable(progress.model).values())).device.type
-    with _forward_pass(device, settings):
+    with forward_pass(device, settings):
         prepared = progress.objective.prepare(batch)
     progress.optimizer.zero_grad(set_to_none=True)
     metrics = Metrics()
     for micro_batch in split(batch, settings.gradient_accumulation_steps):
         share = batch_size(micro_batch) / batch_size(batch)
-        with _forward_pass(device, settings):
+        with forward_pass(device, settings):
             loss, logged = progress.objective.loss(micro_batch, prepared)
         (loss * share).backward()
         for name, value in {"loss": float(loss.detach()), **logged}.items():
             metrics[name] = metrics.get(name, 0.0) + share * value
     return metrics
-
-
-@contextlib.contextmanager
-def _forward_pass(device: str, settings: Optimizer) -> Iterator[None]:
-    autocast = torch.autocast(device, torch.bfloat16, settings.mixed_precision == "bf16")
-    with autocast, quick_attention(device):
-        yield
 
 
 def _require_finite(metrics: Metrics, step: int, batch: Any) -> None:

@@ -77,6 +77,14 @@ def test_alignment_starts_at_ln_2_and_learns_the_preference(run: Run) -> None:
     assert result.reference_hash != result.generator_hash
 
 
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_the_reference_is_measured_as_the_policy_is(run: Run, precision: str) -> None:
+    """A beta of a full-size run makes any difference of rounding between the two visible."""
+    logged: list[Metrics] = []
+    run("a", lambda _, m: logged.append(m), mixed_precision=precision, beta_dpo=5000.0)
+    assert logged[0]["dpo"] == pytest.approx(math.log(2), abs=2e-2)
+
+
 def test_aligned_transformer_loads_as_a_version(run: Run, pipeline_folder: Path) -> None:
     result = run("a")
     version = backbone.load(

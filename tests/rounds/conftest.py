@@ -1,7 +1,5 @@
 """Tiny models and clean runs, made once a session."""
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +10,9 @@ from tests.rounds.harness import Harness
 
 
 @pytest.fixture(scope="session")
-def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in memory where there is one: fsync is free, and SIGKILL is no test of disks."""
-    if not os.access("/dev/shm", os.W_OK):
-        yield tmp_path_factory.mktemp("runs")
-        return
-    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="dualipo-") as folder:
-        yield Path(folder)
+def memory() -> Iterator[Path]:
+    with harnesses.memory_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,6 @@ import tests.conftest  # noqa: F401 - one thread, and said before torch is impor
 # isort: split
 import argparse
 import sys
-import tempfile
-from pathlib import Path
 
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
@@ -20,12 +18,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth point only")
     every = parser.parse_args().every
-    with tempfile.TemporaryDirectory(prefix="dualipo-kills-") as folder:
-        models_folder = harnesses.make_models(Path(folder) / "models")
+    with harnesses.memory_folder() as folder:
+        models_folder = harnesses.make_models(folder / "models")
         wanted = {"refreshed": (), "reverted": harnesses.REVERTED}
         num_bad = sum(
             try_all(
-                harnesses.prepare(models_folder, Path(folder) / name, *overrides, wanted=name),
+                harnesses.prepare(models_folder, folder / name, *overrides, wanted=name),
                 every=every,
             )
             for name, overrides in wanted.items()

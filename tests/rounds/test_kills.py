@@ -6,6 +6,7 @@ tests.rounds.kill_all` takes every point, and kills during recovery too.
 
 import pytest
 
+from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
 NUM_SPREAD = 13
@@ -91,3 +92,24 @@ def test_fault_09_killed_while_recovering(harness: Harness, share: float, again:
 def test_fault_33_killed_while_reverting(reverting: Harness, steps_behind: int) -> None:
     hit = reverting.point("critic.after_rename", -1) + steps_behind
     assert reverting.killed_at(hit) == reverting.clean
+
+
+@pytest.mark.parametrize(
+    "name", ["clip.before_rename", "checkpoint.before_rename", "ledger.before_commit"]
+)
+def test_fault_15_a_full_disk_stops_the_run_and_room_lets_it_go_on(
+    harness: Harness, name: str
+) -> None:
+    with harnesses.elsewhere(harness) as path:
+        hit = harness.point(name, -1)
+        assert harnesses.ended(harness.recipe(path), fail=f"enospc@{hit}") == 1
+        assert "StorageError" in harnesses.log(path) and "Free that much" in harnesses.log(path)
+        assert harnesses.ended(harness.recipe(path)) == 0
+        assert harnesses.state(path) == harness.clean
+
+
+def test_fault_16_one_error_of_the_disk_is_retried(harness: Harness) -> None:
+    with harnesses.elsewhere(harness) as path:
+        hit = harness.point("preferences.parquet.before_rename")
+        assert harnesses.ended(harness.recipe(path), fail=f"eio@{hit}") == 0
+        assert harnesses.state(path) == harness.clean
