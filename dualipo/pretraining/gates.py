@@ -5,6 +5,7 @@ generator is imperfect on purpose: each part's mean lies between 0.3 and 0.8, an
 candidates beats the worst by 0.2 or more on average.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,10 @@ def _reconstruction(model: Backbone) -> dict[str, float]:
     decoded = [model.decode(model.encode_clips(part)) for part in frames_BFHWC.split(32)]
     shown = torch.cat(decoded).numpy()
     scores = [oracle.score(frames, clip.caption) for frames, clip in zip(shown, clips, strict=True)]
+    return _means(scores)
+
+
+def _means(scores: Sequence[oracle.OracleScore]) -> dict[str, float]:
     return {d: float(np.mean([getattr(score, d) for score in scores])) for d in DIMENSIONS}
 
 
@@ -70,5 +75,4 @@ def _base(model: Backbone, sampling: Generator, num_prompts: int) -> tuple[dict[
         for frames, caption in zip(made.frames_NFHW3.numpy(), captions, strict=True)
     ]
     totals_PK = np.reshape([score.total for score in scores], (num_prompts, 8))
-    parts = {d: float(np.mean([getattr(score, d) for score in scores])) for d in DIMENSIONS}
-    return parts, float((totals_PK.max(axis=1) - totals_PK.min(axis=1)).mean())
+    return _means(scores), float((totals_PK.max(axis=1) - totals_PK.min(axis=1)).mean())

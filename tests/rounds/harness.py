@@ -77,7 +77,7 @@ class Harness:
 
 @contextmanager
 def memory_folder() -> Iterator[Path]:
-    """A folder in memory where there is one: fsync is free there, and SIGKILL is no test of disks."""
+    """A folder in memory where there is one: fsync is free there; SIGKILL is no test of disks."""
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=shared, prefix="dualipo-") as folder:
         yield Path(folder)
