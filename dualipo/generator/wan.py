@@ -82,15 +82,17 @@ class Wan:
         """[C, F, H, W] of one clip; a size that the model cannot make is refused."""
         in_time = int(self._vae_settings.get("scale_factor_temporal", 4))
         in_space = int(self._vae_settings.get("scale_factor_spatial", 8))
-        _, patch_height, patch_width = self.module.config.patch_size
+        patch_frames, patch_height, patch_width = self.module.config.patch_size
         step_height, step_width = in_space * patch_height, in_space * patch_width
-        if (num_frames - 1) % in_time or height % step_height or width % step_width:
+        num_latent_frames = (num_frames - 1) // in_time + 1
+        fits = (num_frames - 1) % in_time == 0 == num_latent_frames % patch_frames
+        if not fits or height % step_height or width % step_width:
             raise ConfigError(
                 f"generator: {num_frames} frames of {height}x{width} do not fit {self._folder}. "
-                f"Set num_frames to a multiple of {in_time} plus 1, height to a multiple of "
-                f"{step_height}, width of {step_width}."
+                f"Set num_frames to a multiple of {in_time} plus 1 whose latent frames are a "
+                f"multiple of {patch_frames}, height to a multiple of {step_height}, width of "
+                f"{step_width}."
             )
-        num_latent_frames = (num_frames - 1) // in_time + 1
         return (
             self.module.config.in_channels,
             num_latent_frames,
