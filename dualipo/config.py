@@ -23,8 +23,9 @@ class Group(BaseModel):
 
 
 class Optimizer(Group):
-    """AdamW with warm-up and clipping (METHOD.md 4.5)."""
+    """AdamW with warm-up and clipping (METHOD.md 4.5); Muon is for training from nothing."""
 
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = Field(gt=0)
     max_train_steps: int = Field(ge=0)
     train_batch_size: int = Field(8, ge=1)

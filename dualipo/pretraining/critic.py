@@ -1,11 +1,13 @@
 """Makes the embedded critic: a VILA folder that describes one clip or two in words.
 
-First the vision tower learns to see frames (`sight`), then the whole model learns to describe
-clips of the world, defects included, against a caption that may be wrong. The descriptions come
-from the world's ground truth. It is never shown a preference, a grade or a verdict: that is what
-the warm start's seed labels teach (METHOD.md 3.3).
+First the vision tower learns to see frames (`sight`), then projector and language model learn to
+describe clips of the world, defects included, against a caption that may be wrong. Most questions
+ask for all three dimensions at once, so that one look at a clip teaches three things. The
+descriptions come from the world's ground truth. It is never shown a preference, a grade or a
+verdict: that is what the warm start's seed labels teach (METHOD.md 3.3).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from dualipo.critic.projector import MmProjector
 from dualipo.critic.vila import Vila, VilaModule
 from dualipo.critic.vlm import Query
 from dualipo.pretraining import settings, sight
+from dualipo.pretraining.wear import wear
 from dualipo.records import DIMENSIONS, Dimension
 from dualipo.seeds import derive
 from dualipo.training.loop import Metrics, train
@@ -37,8 +40,9 @@ from dualipo.world.scenes import DEFECTS, Scene, alter, draw_defect, draw_scene
 from dualipo.world.views import view_of_truth
 
 DEFECT_SHARE = 0.6
-TRUE_CAPTION_SHARE = 0.55
-ALTERED_CAPTION_SHARE = 0.3
+TRUE_CAPTION_SHARE = 0.45
+ALTERED_CAPTION_SHARE = 0.35
+ALL_DIMENSIONS_SHARE = 0.6  # of the questions; the others ask for one
 PAIR_EVERY = 2  # every second step describes two clips, in half as many items
 
 TAGS = ("<verdict>", "</verdict>", "<grade>", "</grade>")
@@ -82,27 +86,30 @@ def batch(step: int) -> list[Example]:
 def example(seed: int, *, num_clips: int) -> Example:
     """One question about one clip or two, and the description that answers it."""
     rng = np.random.default_rng(seed)
-    dimension = DIMENSIONS[int(rng.integers(len(DIMENSIONS)))]
+    one = DIMENSIONS[int(rng.integers(len(DIMENSIONS)))]
+    dimensions = DIMENSIONS if rng.random() < ALL_DIMENSIONS_SHARE else (one,)
     asked = draw_scene(rng)
-    shown = [_clip(rng, asked, dimension) for _ in range(num_clips)]
+    shown = [_clip(rng, asked, dimensions) for _ in range(num_clips)]
     frames, words = zip(*shown, strict=True)
     query = Query(
         kind="pair" if num_clips == 2 else "point",
         caption=speak(asked, rng),
-        dimension=dimension,
+        dimension=one,
         clips=frames,
         clip_ids=tuple(f"{seed}-{n}" for n in range(num_clips)),
-        question=question(dimension),
+        question=question(*dimensions),
     )
     return query, f"A: {words[0]}\nB: {words[1]}" if num_clips == 2 else words[0]
 
 
-def question(dimension: Dimension) -> str:
+def question(*dimensions: Dimension) -> str:
     """Ask for a description, in other words than the critic's own questions."""
-    return f"Describe: {reasoning.ASPECT[dimension]}."
+    return f"Describe: {', '.join(reasoning.ASPECT[each] for each in dimensions)}."
 
 
-def _clip(rng: np.random.Generator, asked: Scene, dimension: Dimension) -> tuple[np.ndarray, str]:
+def _clip(
+    rng: np.random.Generator, asked: Scene, dimensions: Sequence[Dimension]
+) -> tuple[np.ndarray, str]:
     """A clip that shows what was asked, or nearly, or something else; and its description."""
     which = rng.random()
     shown = asked
@@ -110,11 +117,10 @@ def _clip(rng: np.random.Generator, asked: Scene, dimension: Dimension) -> tuple
         near = which < TRUE_CAPTION_SHARE + ALTERED_CAPTION_SHARE
         shown = alter(rng, asked) if near else draw_scene(rng)
     defect = draw_defect(rng, shown, kinds=DEFECTS) if rng.random() < DEFECT_SHARE else None
-    frames_FHW3 = render(shown, rng, num_frames=settings.NUM_FRAMES, defect=defect)
-    noise_FHW3 = rng.normal(0.0, rng.uniform(0.0, 6.0), frames_FHW3.shape)
-    frames_FHW3 = np.clip(frames_FHW3 + noise_FHW3, 0, 255).astype(np.uint8)
+    frames_FHW3 = wear(render(shown, rng, num_frames=settings.NUM_FRAMES, defect=defect), rng)
     view = view_of_truth(shown, defect, num_frames=settings.NUM_FRAMES)
-    return frames_FHW3, describe(view, dimension, asked=asked, rng=rng)
+    words = [describe(view, each, asked=asked, rng=rng) for each in dimensions]
+    return frames_FHW3, " ".join(words)
 
 
 def build() -> Vila:
@@ -185,7 +191,7 @@ def _texts() -> list[str]:
 
 
 def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = None) -> None:
-    """Train sight, then description, and save the critic's folder in half precision."""
+    """Train sight, then description upon it, and save the critic's folder in half precision."""
     torch.manual_seed(derive(settings.SEED, "critic weights") % 2**32)
     vila = build()
     seeing = sight.Sight(vila.module)
@@ -198,6 +204,7 @@ def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = No
         seed=settings.SEED,
         on_step=on_step,
     )
+    vila.module.vision_tower.requires_grad_(False)
     vila.module.to(device)
     train(
         vila.module,

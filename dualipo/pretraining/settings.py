@@ -56,7 +56,8 @@ DECODER_TRAINING = Optimizer(
     checkpointing_steps=300,
 )
 TOWER_TRAINING = Optimizer(
-    learning_rate=1e-3,
+    optimizer="muon",
+    learning_rate=3e-3,
     max_train_steps=1500,
     train_batch_size=64,
     lr_scheduler="cosine",
@@ -65,8 +66,9 @@ TOWER_TRAINING = Optimizer(
     checkpointing_steps=250,
 )
 CRITIC_TRAINING = Optimizer(
-    learning_rate=1e-3,
-    max_train_steps=3000,
+    optimizer="muon",
+    learning_rate=3e-3,
+    max_train_steps=7000,
     train_batch_size=32,
     lr_scheduler="cosine",
     lr_warmup_steps=200,
@@ -74,8 +76,9 @@ CRITIC_TRAINING = Optimizer(
     checkpointing_steps=250,
 )
 GENERATOR_TRAINING = Optimizer(
-    learning_rate=8e-4,
-    max_train_steps=4200,
+    optimizer="muon",
+    learning_rate=4e-3,
+    max_train_steps=6000,
     train_batch_size=48,
     lr_scheduler="cosine",
     lr_warmup_steps=200,

@@ -1,7 +1,9 @@
 """Gives the critic's vision tower its sight, as SigLIP's own pretraining does for VILA.
 
-From one frame's visual tokens a linear readout tells, for each colour of the world, whether such a
-thing is there, where, how big and of which shape, and the background. The readout is thrown away.
+From the mean of one frame's visual tokens a linear readout tells, for each colour of the world,
+whether such a thing is there, where, how big and of which shape, and the background. Read from the
+mean, every token learns to speak of the whole frame, and a language model finds it wherever it
+looks. The readout is thrown away.
 
 Legend: B frames, M visual tokens a frame, H their width, K = 6 colours.
 """
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from dualipo.critic.vila import VilaModule
 from dualipo.pretraining import settings
+from dualipo.pretraining.wear import wear
 from dualipo.seeds import derive
 from dualipo.training.loop import Metrics
 from dualipo.world.clips import FRAME_SIZE, Track, paint, tracks
@@ -30,14 +33,13 @@ class Sight(nn.Module):
         super().__init__()
         self.vision_tower = critic.vision_tower
         self.mm_projector = critic.mm_projector
-        num_tokens = (FRAME_SIZE // 8 // 2) ** 2
         outputs = len(COLOURS) * _PER_COLOUR + len(BACKGROUNDS)
-        self.readout = nn.Linear(num_tokens * settings.CRITIC_WIDTH, outputs)
+        self.readout = nn.Linear(settings.CRITIC_WIDTH, outputs)
 
     def forward(self, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Return the colours' readout [B, K, 7] and the backgrounds' logits [B, 3]."""
         features = self.vision_tower(pixels_BCHW, output_hidden_states=True).hidden_states[-2]
-        read = self.readout(self.mm_projector(features).flatten(1)).float()
+        read = self.readout(self.mm_projector(features).mean(1)).float()
         colours, backgrounds = read.split([len(COLOURS) * _PER_COLOUR, len(BACKGROUNDS)], dim=1)
         return colours.unflatten(1, (len(COLOURS), _PER_COLOUR)), backgrounds
 
@@ -110,7 +112,8 @@ def _frames(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
             place[row, colour] = track.opacity_F[frame], x, y, track.radius_F[frame] / 8
             shape[row, colour] = SHAPES.index(track.shapes[frame])  # type: ignore[arg-type]
     background = np.full(len(chosen), list(BACKGROUNDS).index(scene.background))
-    return paint(scene.background, placed)[chosen], place, shape, background
+    frames_FHW3 = wear(paint(scene.background, placed)[chosen], rng)
+    return frames_FHW3, place, shape, background
 
 
 def _colour_of(track: Track, frame: int) -> int:

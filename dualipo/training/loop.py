@@ -60,7 +60,7 @@ class _Progress:
     """All that changes while training, hence all that a checkpoint holds."""
 
     model: nn.Module
-    optimizer: torch.optim.AdamW
+    optimizer: optim.Optimizer
     objective: Objective
     ema: dict[str, Tensor] | None
     seed: int
@@ -82,7 +82,7 @@ def train(
 ) -> TrainResult:
     """Train what requires a gradient for `max_train_steps`, going on from the last checkpoint."""
     ema = None if ema_decay is None else _copies(optim.trainable(model))
-    progress = _Progress(model, optim.build(model, settings), objective, ema, seed)
+    progress = _Progress(model, optim.Optimizer(model, settings), objective, ema, seed)
     _restore(progress, checkpoint_folder)
     was_training = model.training
     model.train()
@@ -127,10 +127,8 @@ def _step(
     norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
     metrics |= {"grad_norm": float(norm), "learning_rate": rate}
     _require_finite(metrics, progress.step, batch)
-    for group in progress.optimizer.param_groups:
-        group["lr"] = rate
-    progress.optimizer.step()
-    progress.optimizer.zero_grad(set_to_none=True)
+    progress.optimizer.step(rate)
+    progress.optimizer.zero_grad()
     return metrics
 
 
@@ -144,7 +142,7 @@ def _accumulate(
     device = next(iter(optim.trainable(progress.model).values())).device.type
     with forward_pass(device, settings):
         prepared = progress.objective.prepare(batch)
-    progress.optimizer.zero_grad(set_to_none=True)
+    progress.optimizer.zero_grad()
     metrics = Metrics()
     for micro_batch in split(batch, settings.gradient_accumulation_steps):
         share = batch_size(micro_batch) / batch_size(batch)
@@ -183,7 +181,7 @@ def _save_if_due(progress: _Progress, folder: Path, settings: Optimizer) -> None
 def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
     named = {
         "model": _trained(progress.model),
-        "optimizer": optim.state_tensors(progress.optimizer, progress.model),
+        "optimizer": progress.optimizer.state_tensors(),
         "ema": progress.ema or {},
     }
     checkpoint.save(
@@ -213,9 +211,7 @@ def _restore(progress: _Progress, folder: Path) -> None:
         )
     for name, tensor in here.items():
         tensor.data.copy_(there[name])
-    optim.load_state_tensors(
-        progress.optimizer, model=progress.model, tensors=_part(found.tensors, "optimizer")
-    )
+    progress.optimizer.load_state_tensors(_part(found.tensors, "optimizer"))
     for name, average in (progress.ema or {}).items():
         average.copy_(ema[name])
     progress.objective.load_state(found.state["objective"])

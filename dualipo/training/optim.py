@@ -1,8 +1,10 @@
-"""AdamW, its learning rate as a pure function of the step, and its state as named tensors.
+"""The optimizer, its learning rate as a pure function of the step, its state as named tensors.
 
-METHOD.md 4.5: AdamW (0.9, 0.95), warm-up, clipping (which stands in the loop). The schedule keeps
-no state of its own, so that resuming needs the step number and nothing else. Leaves out parameter
-groups: one rate and one weight decay serve all that is trained.
+METHOD.md 4.5: AdamW (0.9, 0.95), warm-up, clipping (which stands in the loop). Where a model is
+trained from nothing, Muon may take the matrices of its layers (K. Jordan, 2024; scaled to AdamW's
+step as in Moonshot AI, arXiv 2502.16982) and AdamW the rest. The schedule keeps no state of its
+own, so that resuming needs the step number and nothing else. Leaves out parameter groups: one rate
+and one weight decay serve all that is trained.
 """
 
 import math
@@ -10,9 +12,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from dualipo.config import Optimizer
+from dualipo import config
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -20,10 +22,59 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def build(model: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters, in the order of `trainable`."""
+class Optimizer:
+    """One or two of torch's optimizers that share the trainable parameters among them."""
+
+    def __init__(self, model: nn.Module, settings: config.Optimizer) -> None:
+        self._named = trainable(model)
+        matrices = _matrices_of_layers(model) if settings.optimizer == "muon" else set()
+        by_muon = [weight for name, weight in self._named.items() if name in matrices]
+        others = [weight for name, weight in self._named.items() if name not in matrices]
+        self._parts: list[torch.optim.Optimizer] = []
+        if by_muon:
+            self._parts.append(_muon(by_muon, settings))
+        if others:
+            self._parts.append(_adamw(others, settings))
+
+    def step(self, rate: float) -> None:
+        """Change the weights by their gradients at this learning rate."""
+        for part in self._parts:
+            for group in part.param_groups:
+                group["lr"] = rate
+            part.step()
+
+    def zero_grad(self) -> None:
+        """Drop all gradients."""
+        for part in self._parts:
+            part.zero_grad(set_to_none=True)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """The state as `{"exp_avg.layer.weight": ...}`; empty before the first step."""
+        return {
+            f"{moment}.{name}": value
+            for name, weight in self._named.items()
+            for part in self._parts
+            if weight in part.state
+            for moment, value in part.state[weight].items()
+        }
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `state_tensors` returned, exactly."""
+        for part in self._parts:
+            mine = {id(weight) for group in part.param_groups for weight in group["params"]}
+            for name, weight in self._named.items():
+                kept = {
+                    moment: tensors[f"{moment}.{name}"].to(weight.device, copy=True)
+                    for moment in _MOMENTS
+                    if f"{moment}.{name}" in tensors and id(weight) in mine
+                }
+                if kept:
+                    part.state[weight] = kept
+
+
+def _adamw(weights: list[nn.Parameter], settings: config.Optimizer) -> torch.optim.Optimizer:
     return torch.optim.AdamW(
-        list(trainable(model).values()),
+        weights,
         lr=settings.learning_rate,
         betas=(settings.adam_beta1, settings.adam_beta2),
         eps=settings.adam_epsilon,
@@ -32,7 +83,25 @@ def build(model: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
     )
 
 
-def learning_rate(step: int, settings: Optimizer) -> float:
+def _muon(weights: list[nn.Parameter], settings: config.Optimizer) -> torch.optim.Optimizer:
+    return torch.optim.Muon(
+        weights,
+        lr=settings.learning_rate,
+        weight_decay=settings.adam_weight_decay,
+        adjust_lr_fn="match_rms_adamw",
+    )
+
+
+def _matrices_of_layers(model: nn.Module) -> set[str]:
+    """The names of linear weights inside numbered layers: no embedding, no head, no bias."""
+    return {
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and any(part.isdigit() for part in name.split("."))
+    }
+
+
+def learning_rate(step: int, settings: config.Optimizer) -> float:
     """The rate of step `step` (from 0): linear warm-up, then constant, linear or cosine decay."""
     if step < settings.lr_warmup_steps:
         return settings.learning_rate * (step + 1) / settings.lr_warmup_steps
@@ -44,25 +113,3 @@ def learning_rate(step: int, settings: Optimizer) -> float:
         "cosine": 0.5 * (1.0 + math.cos(math.pi * progress)),
     }[settings.lr_scheduler]
     return settings.learning_rate * factor
-
-
-def state_tensors(optimizer: torch.optim.AdamW, model: nn.Module) -> dict[str, Tensor]:
-    """The optimizer's state as `{"exp_avg.layer.weight": ...}`; empty before the first step."""
-    return {
-        f"{moment}.{name}": optimizer.state[weight][moment]
-        for name, weight in trainable(model).items()
-        if weight in optimizer.state
-        for moment in _MOMENTS
-    }
-
-
-def load_state_tensors(
-    optimizer: torch.optim.AdamW, *, model: nn.Module, tensors: dict[str, Tensor]
-) -> None:
-    """Put back what `state_tensors` returned, exactly."""
-    for name, weight in trainable(model).items():
-        if f"step.{name}" in tensors:
-            optimizer.state[weight] = {
-                moment: tensors[f"{moment}.{name}"].to(weight.device, copy=True)
-                for moment in _MOMENTS
-            }

@@ -7,6 +7,7 @@ import pytest
 
 from dualipo.critic import reasoning
 from dualipo.pretraining import critic, settings, sight
+from dualipo.pretraining.wear import wear
 from dualipo.records import DIMENSIONS
 
 
@@ -23,7 +24,7 @@ def test_descriptions_hold_no_preference_grade_or_verdict(examples):
 def test_its_questions_are_not_the_ones_it_is_asked_as_a_critic(examples):
     asked = {query.question for query, _ in examples}
     judged = {reasoning.question(kind, d) for kind in ("pair", "point") for d in DIMENSIONS}
-    assert len(asked) == len(DIMENSIONS) and not asked & judged
+    assert len(asked) == len(DIMENSIONS) + 1 and not asked & judged
 
 
 def test_a_step_is_a_pure_function_of_its_number():
@@ -46,6 +47,19 @@ def test_every_label_of_the_grammar_begins_with_a_token_of_its_own(tmp_path):
     ):
         assert len(set(vila.tokens.first_tokens(choice))) == 3
     assert len(vila.tokens.encode("<verdict>")) == 1
+
+
+def test_wear_keeps_what_is_shown_and_how_it_moves():
+    rng = np.random.default_rng(0)
+    clean = np.zeros((9, 32, 32, 3), np.uint8)
+    for frame in range(9):
+        clean[frame, 10:16, frame * 2 : frame * 2 + 6] = 255, 0, 0
+    worn = [wear(clean, rng) for _ in range(8)]
+    for frames in worn:
+        assert frames.shape == clean.shape and frames.dtype == np.uint8
+        across = np.arange(32) @ frames[..., 0].astype(float).sum(1).T
+        assert (np.diff(across) > 0).all(), "the red square moves to the right"
+    assert not np.array_equal(worn[0], worn[1])
 
 
 def test_sight_reads_each_colour_where_it_is():

@@ -69,26 +69,27 @@ def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("killed_at", [1, 3, 7])
 def test_fault_6_killed_and_resumed_run_gives_bit_equal_weights(
-    tmp_path: Path, killed_at: int
+    tmp_path: Path, killed_at: int, optimizer: str
 ) -> None:
     clean = Regression()
-    expected = run(clean, tmp_path / "clean")
+    expected = run(clean, tmp_path / "clean", optimizer=optimizer)
 
     def kill(step: int, metrics: Metrics) -> None:
         if step == killed_at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(Regression(), tmp_path / "killed", on_step=kill)
+        run(Regression(), tmp_path / "killed", on_step=kill, optimizer=optimizer)
     resumed = Regression()
-    result = run(resumed, tmp_path / "killed")
+    result = run(resumed, tmp_path / "killed", optimizer=optimizer)
     assert equal(weights(resumed), weights(clean))
     assert equal(result.ema, expected.ema) and not equal(result.ema, weights(clean))
     assert resumed.num_prepared == clean.num_prepared == 9
     again = Regression()
-    finished = run(again, tmp_path / "killed")
+    finished = run(again, tmp_path / "killed", optimizer=optimizer)
     assert finished.num_steps == 9 and finished.metrics == expected.metrics
     assert equal(weights(again), weights(clean))
 
