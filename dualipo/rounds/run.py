@@ -109,7 +109,10 @@ class Run:
         """The critic of a version; `fresh` where its weights may have been trained on."""
         if fresh or self._critic is None or self._critic[0] != version_id:
             self._critic = None
-            self._critic = version_id, self.load_critic(version_id)
+            critic = self.load_critic(version_id)
+            if not fresh:
+                critic.freeze()
+            self._critic = version_id, critic
         return self._critic[1]
 
     def load_critic(self, version_id: str) -> Vila:
