@@ -91,11 +91,12 @@ class Critic(Group):
     """The judge: a VILA folder; votes and what is kept (METHOD.md 3.1, 3.4)."""
 
     pretrained_model_name_or_path: str = "embedded"
-    backend: Literal["vila"] = "vila"
+    backend: Literal["vila", "transformers_vlm"] = "vila"
     torch_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     mixed_precision: Literal["no", "bf16"] = "no"
     max_frames: int = Field(16, ge=1)
     short_video: Literal["use_all", "repeat", "error"] = "use_all"
+    max_pixels: int = Field(100352, ge=784, description="of a frame, where its size is free")
     num_votes: int = Field(8, ge=2, description="pairwise paths a dimension, half of them swapped")
     num_score_paths: int = Field(2, ge=1, description="pointwise paths a dimension")
     temperature: float = Field(0.8, gt=0)

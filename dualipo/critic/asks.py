@@ -52,7 +52,7 @@ class Ask:
 
 
 def asks(items: Sequence[Item], *, both_orders: bool = True) -> list[Ask]:
-    """Item by item, a pair in both orders, dimension by dimension: what begins alike is together."""
+    """Item by item, a pair in both orders, dimension by dimension: shared beginnings together."""
     made = []
     for item in items:
         kind: Kind = "pair" if len(item.clip_ids) == 2 else "point"

@@ -2,8 +2,8 @@
 tokens go in, answers are sampled and scored (METHOD.md 3).
 
 A clip's visual tokens are a function of clip and weights alone, remembered once the weights are
-frozen; prompts that begin alike share one prefill (`prefixes`, `decode`). The family's own parts
-are three: how a clip is seen, how a prompt is written, and where its tokens stand.
+frozen; prompts that begin alike share one prefill (`prefixes`, `decode`). A family's own parts are
+how a clip is seen, and where its tokens stand if not one behind the other.
 
 Legend: B queries, L tokens, H language-model width, F frames, M visual tokens a frame, R tokens
 of the longest response, C choices, U prefixes, Q questions, S their tokens, J slots, T new tokens.
@@ -13,6 +13,7 @@ import hashlib
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path as FilePath
 
 import numpy as np
 import torch
@@ -20,9 +21,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dualipo.config import Critic
-from dualipo.critic import decode
+from dualipo.critic import decode, templates
 from dualipo.critic.memory import ClipMemory
 from dualipo.critic.prefixes import Division, divide
+from dualipo.critic.templates import Style
 from dualipo.critic.tokens import Tokens
 from dualipo.critic.vlm import Choice, Path, Query, Response
 from dualipo.errors import ModelError
@@ -41,10 +43,12 @@ class ChatCritic(ABC):
         tokenizer: PreTrainedTokenizerBase,
         settings: Critic,
         model_max_length: int,
+        style: Style,
     ) -> None:
         self.module = module.eval()
         self.llm = llm
-        self.tokens = Tokens(tokenizer)
+        self.tokens = Tokens(tokenizer, end=style.end)
+        self.style = style
         self.settings = settings
         self.model_max_length = model_max_length
         self.memory = ClipMemory(max_bytes=settings.clip_memory_mb << 20)
@@ -54,12 +58,23 @@ class ChatCritic(ABC):
         """Visual tokens [F, M, H] of clips by id, in one pass of the vision tower."""
 
     @abstractmethod
-    def write(self, query: Query, num_tokens: dict[str, tuple[int, int]]) -> list[int]:
-        """The prompt's token ids, `VISUAL` in visual places; a clip has (F, M) of them."""
+    def save(self, folder: FilePath | str) -> None:
+        """Write a folder that can be loaded again."""
 
     def positions(self, queries: Sequence[Query], ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """Where the tokens of (the beginnings of) prompts stand: [B, L] or [axes, B, L]."""
         return decode.counted(mask_BL)
+
+    def write(self, query: Query, num_tokens: dict[str, tuple[int, int]]) -> list[int]:
+        """The prompt's token ids, `VISUAL` in visual places; a clip has (F, M) of them."""
+        frames = [num_tokens[clip_id][0] for clip_id in query.clip_ids]
+        ids = list(self.tokens.start) if self.style.begins else []
+        for part in templates.prompt(query, num_frames=frames, style=self.style):
+            if isinstance(part, str):
+                ids += self.tokens.encode(part)
+            else:
+                ids += [VISUAL] * num_tokens[query.clip_ids[part.clip]][1]
+        return ids
 
     def freeze(self) -> None:
         """Train no more: from now on a clip is looked at once."""
@@ -244,13 +259,13 @@ class ChatCritic(ABC):
     def _no_room(
         self, query: Query, num_tokens: dict[str, tuple[int, int]], needed: int
     ) -> ModelError:
-        shown = [num_tokens[clip_id] for clip_id in query.clip_ids]
-        num_frames, per_frame = sum(frames for frames, _ in shown), shown[0][1]
-        text = needed - sum(frames * each for frames, each in shown)
-        fits = (self.model_max_length - text) // (len(shown) * per_frame)
+        visual = sum(rows * each for rows, each in (num_tokens[i] for i in query.clip_ids))
+        shown = [min(len(clip), self.settings.max_frames) for clip in query.clips]
+        text = needed - visual
+        fits = (self.model_max_length - text) * max(shown) // visual
         remedy = f"Set critic.max_frames = {fits}" if fits > 0 else "Lower critic.max_new_tokens"
         return ModelError(
-            f"critic: {num_frames} frames of {per_frame} tokens and {text} of text "
+            f"critic: {sum(shown)} frames of {visual // sum(shown)} tokens and {text} of text "
             f"are {needed}, its context holds {self.model_max_length}. {remedy}, or use a "
             "critic with a longer context."
         )

@@ -39,7 +39,7 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Questions:
-    """What follows each prefix: left-padded token ids. A place without a question is all padding."""
+    """What follows each prefix: token ids, padded on the left; an empty place is all padding."""
 
     ids_UQS: Tensor
     mask_UQS: Tensor

@@ -200,9 +200,7 @@ class _Bench:
         return self.seed_of(ask.item, ask.dimension, ask.order, place.draw, again)
 
 
-def _batches(
-    rows: Sequence[Sequence[_Draw]], max_paths: int
-) -> Iterator[list[Sequence[_Draw]]]:
+def _batches(rows: Sequence[Sequence[_Draw]], max_paths: int) -> Iterator[list[Sequence[_Draw]]]:
     """At most `max_paths` at once; what is asked about one pair in one order stays together."""
     batch: list[Sequence[_Draw]] = []
     for _, group in itertools.groupby(rows, key=lambda row: (row[0].ask.item, row[0].ask.order)):

@@ -16,11 +16,13 @@ from dualipo.errors import ModelError
 class Tokens:
     """A tokenizer as the critic uses it."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, end: str | None = None) -> None:
+        """`end` ends an answer if the tokenizer knows it; else its end of sequence does."""
         if tokenizer.eos_token_id is None:
             raise ModelError("critic tokenizer: no end of sequence. Set its eos_token.")
         self.tokenizer = tokenizer
-        self.end: int = tokenizer.eos_token_id
+        known = tokenizer.get_vocab()
+        self.end: int = known.get(end or "", tokenizer.eos_token_id)
         self.start: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         self.encode = functools.lru_cache(maxsize=8192)(self._encode)
 

@@ -17,7 +17,8 @@ import torch
 
 from dualipo import interrupt
 from dualipo.config import Config
-from dualipo.critic.vila import Vila
+from dualipo.critic import backends
+from dualipo.critic.chat import ChatCritic
 from dualipo.errors import ModelError
 from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone
@@ -48,7 +49,7 @@ class Run:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.clip = functools.lru_cache(maxsize=4096)(self._read_clip)
         self._generator: tuple[str, Backbone] | None = None
-        self._critic: tuple[str, Vila] | None = None
+        self._critic: tuple[str, ChatCritic] | None = None
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -105,7 +106,7 @@ class Run:
             )
         return self._generator[1]
 
-    def critic(self, version_id: str, *, fresh: bool = False) -> Vila:
+    def critic(self, version_id: str, *, fresh: bool = False) -> ChatCritic:
         """The critic of a version; `fresh` where its weights may have been trained on."""
         if fresh or self._critic is None or self._critic[0] != version_id:
             self._critic = None
@@ -115,12 +116,12 @@ class Run:
             self._critic = version_id, critic
         return self._critic[1]
 
-    def load_critic(self, version_id: str) -> Vila:
+    def load_critic(self, version_id: str) -> ChatCritic:
         """A critic of its own, for a moment (SRPO compares two)."""
         settings = self.config.critic
         folder = self._version_folder("critic", version_id)
         shipped = settings.pretrained_model_name_or_path
-        return Vila.load(
+        return backends.load(
             folder or model_folder(shipped, "critic"), settings=settings, device=self.device
         )
 

@@ -14,8 +14,8 @@ import torch
 
 from dualipo.config import CriticPreference
 from dualipo.critic import preference, warm_start
+from dualipo.critic.chat import ChatCritic
 from dualipo.critic.preference import PathPair
-from dualipo.critic.vila import Vila
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Point, Prompt
 from dualipo.rounds import judging, sources
 from dualipo.rounds.clock import Clock
@@ -201,7 +201,7 @@ def own_traces(run: Run, critic: str, settings: CriticPreference) -> list[PathPa
 def publish_critic(
     run: Run,
     unit: Unit,
-    vila: Vila,
+    vila: ChatCritic,
     *,
     version_id: str,
     parent: str,
@@ -235,7 +235,7 @@ def publish_critic(
 
 
 def _publish(
-    run: Run, unit: Unit, vila: Vila, version_id: str, parent: str, clock: Clock, counts: Any
+    run: Run, unit: Unit, vila: ChatCritic, version_id: str, parent: str, clock: Clock, counts: Any
 ) -> None:
     publish_critic(
         run,
