@@ -117,7 +117,7 @@ def _train(
 ) -> tuple[ChatCritic, srpo.Refreshed]:
     settings = run.config.refresh.srpo
     batch_size = run.config.critic.judge_batch_size
-    vila = run.critic(current, fresh=True)
+    vila = run.learner(current)
     pool = _pool(run, unit, items, votes, vila)
     anchors = warming.own_traces(run, current, settings)
     folder = run.directory.attempt_path(unit.round, unit.attempt) / "critic"

@@ -18,7 +18,9 @@ import torch
 from dualipo import interrupt
 from dualipo.config import Config
 from dualipo.critic import backends
+from dualipo.critic.backends import Judge
 from dualipo.critic.chat import ChatCritic
+from dualipo.critic.server import Server
 from dualipo.errors import ModelError
 from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone
@@ -49,7 +51,7 @@ class Run:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.clip = functools.lru_cache(maxsize=4096)(self._read_clip)
         self._generator: tuple[str, Backbone] | None = None
-        self._critic: tuple[str, ChatCritic] | None = None
+        self._critic: tuple[str, Judge] | None = None
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -106,15 +108,19 @@ class Run:
             )
         return self._generator[1]
 
-    def critic(self, version_id: str, *, fresh: bool = False) -> ChatCritic:
-        """The critic of a version; `fresh` where its weights may have been trained on."""
-        if fresh or self._critic is None or self._critic[0] != version_id:
+    def critic(self, version_id: str) -> Judge:
+        """The critic of a version, to be asked."""
+        if self._critic is None or self._critic[0] != version_id:
             self._critic = None
-            critic = self.load_critic(version_id)
-            if not fresh:
-                critic.freeze()
-            self._critic = version_id, critic
+            self._critic = version_id, self._judge(version_id)
         return self._critic[1]
+
+    def learner(self, version_id: str) -> ChatCritic:
+        """The critic of a version, read anew to be trained in place."""
+        self._critic = None
+        learner = self.load_critic(version_id)
+        self._critic = version_id, learner
+        return learner
 
     def load_critic(self, version_id: str) -> ChatCritic:
         """A critic of its own, for a moment (SRPO compares two)."""
@@ -124,6 +130,14 @@ class Run:
         return backends.load(
             folder or model_folder(shipped, "critic"), settings=settings, device=self.device
         )
+
+    def _judge(self, version_id: str) -> Judge:
+        settings = self.config.critic
+        if settings.backend == "server":
+            return Server(settings.pretrained_model_name_or_path, settings=settings)
+        critic = self.load_critic(version_id)
+        critic.freeze()
+        return critic
 
     def _version_folder(self, kind: ModelKind, version_id: str) -> Path | None:
         """A version's own folder; none for the models that the recipe names."""
