@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,8 +31,9 @@ class Handler(BaseHTTPRequestHandler):
         said = server.say(body, count)
         if callable(said):
             said(self)
-        else:
-            self.answer(200, json.dumps(completion(said, body)).encode())
+            return
+        whole = completion(said, body) if isinstance(said, str) else said
+        self.answer(200, json.dumps(whole).encode())
 
     def answer(self, status: int, text: bytes, *, length: int | None = None) -> None:
         self.send_response(status)
@@ -75,8 +77,8 @@ def completion(text: str, body: dict[str, Any]) -> dict[str, Any]:
     return {"choices": [one] * body["n"]}
 
 
-def brighter(body: dict[str, Any], count: int) -> str:
-    """An honest critic: the brighter clip is better."""
+def brightness(body: dict[str, Any]) -> list[float]:
+    """Of each clip in a request."""
     means: list[list[float]] = []
     for part in body["messages"][1]["content"]:
         if part["type"] == "text" and part["text"].startswith("Video"):
@@ -85,10 +87,29 @@ def brighter(body: dict[str, Any], count: int) -> str:
             encoded = part["image_url"]["url"].partition("base64,")[2]
             picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
             means[-1].append(float(np.asarray(picture).mean()))
-    light = [float(np.mean(some)) for some in means]
+    return [float(np.mean(some)) for some in means]
+
+
+def brighter(body: dict[str, Any], count: int) -> str:
+    """An honest critic: the brighter clip is better."""
+    light = brightness(body)
     if len(light) == 1:
         return f"light\n<grade>{'good' if light[0] > 127 else 'bad'}</grade>"
     return f"A: light\nB: light\n<verdict>{'A' if light[0] > light[1] else 'B'}</verdict>"
+
+
+def sure(body: dict[str, Any], count: int) -> dict[str, Any]:
+    """As `brighter`, and the surer of a grade the brighter a clip is."""
+    text, light = brighter(body, count), brightness(body)
+    made = completion(text, body)
+    if len(light) == 1:
+        good = -1e-3 - (1 - light[0] / 256)
+        for token in made["choices"][0]["logprobs"]["content"]:
+            token["top_logprobs"] = [
+                {"token": "good", "logprob": good},
+                {"token": "bad", "logprob": math.log(1 - math.exp(good))},
+            ]
+    return made
 
 
 def failing(status: int, text: bytes = b"{}") -> Callable[[Handler], None]:
