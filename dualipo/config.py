@@ -110,8 +110,12 @@ class Critic(Group):
 
 
 class SeedLabels(Group):
-    """The human seed, asked of the world's simulated annotators on clips of the base generator."""
+    """The human seed: a label set, or what the world's simulated annotators say of base clips.
 
+    With a `path` the numbers that follow say nothing, except `holdout_share` and the minimum.
+    """
+
+    path: str | None = Field(None, description="a label set's folder, made by `dualipo import`")
     num_pairs: int = Field(240, ge=0)
     num_points: int = Field(240, ge=0)
     holdout_share: float = Field(0.2, gt=0, lt=1)

@@ -46,6 +46,11 @@ class LabelSet:
     points: tuple[Point, ...] = ()
 
     @property
+    def every(self) -> list[Pair | Point]:
+        """Pairs, then points."""
+        return [*self.pairs, *self.points]
+
+    @property
     def clips(self) -> list[str]:
         """Every clip that a label names, by its sha256."""
         named = {clip for pair in self.pairs for clip in (pair.video_a, pair.video_b)}

@@ -12,7 +12,7 @@ def plan(config: Config) -> dict[str, int]:
     seed = config.seed_labels
     units = Counter(
         {
-            "sample seed": seed.num_prompts * seed.clips_per_prompt,
+            "sample seed": 0 if seed.path else seed.num_prompts * seed.clips_per_prompt,
             "warm_start_sft": config.warm_start_sft.max_train_steps,
             "warm_start_dpo": config.warm_start_dpo.max_train_steps,
             "sample monitor": (rounds + 1) * prompts.num_monitor_prompts * MONITOR_CLIPS,

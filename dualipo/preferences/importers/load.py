@@ -107,8 +107,7 @@ class _Collected:
         self.settings = settings
         self.intake = intake
         self.report = report
-        labels: tuple[Label, ...] = (*before.pairs, *before.points)
-        self.found = {_id(label): label for label in labels}
+        self.found = {_id(label): label for label in before.every}
         self.known_columns = {*form.required, *form.optional, *form.not_kept, *COMMON}
 
     def labels(self) -> LabelSet:
