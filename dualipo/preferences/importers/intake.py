@@ -73,8 +73,10 @@ class Intake:
         name = name.removeprefix(self.strip_prefix) if self.strip_prefix else name
         try:
             found = (self.root / name).resolve()
+            found.is_file()  # asked here, as it may be too long a name to ask about
         except (OSError, ValueError, RuntimeError) as broken:
-            raise Unfit(f"{name[:60]!r} is no path ({broken})") from None
+            fact = getattr(broken, "strerror", None) or broken
+            raise Unfit(f"{name[:60]!r} is no path ({fact})") from None
         if not found.is_relative_to(self.root):
             raise Unfit(f"{name!r} leads out of {self.root}")
         return found
