@@ -28,8 +28,8 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def test_the_parser_knows_every_format() -> None:
-    assert importing.FORMATS == tuple(formats.FORMATS)
-    assert exporting.FORMATS == tuple(export.FORMATS)
+    assert tuple(formats.FORMATS) == importing.FORMATS
+    assert tuple(export.FORMATS) == exporting.FORMATS
 
 
 def test_labels_go_in_and_out(dualipo: Dualipo, dataset: Path) -> None:
