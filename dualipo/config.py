@@ -66,6 +66,7 @@ class Generator(Group):
     fps: int = 8
     max_sequence_length: int = 32
     sample_batch_size: int = Field(32, ge=1, description="clips a forward pass")
+    mixed_precision: Literal["no", "bf16"] = Field("no", description="while sampling")
 
 
 class Align(Optimizer):
