@@ -95,6 +95,7 @@ class Critic(Group):
     backend: Literal["vila"] = "vila"
     torch_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     mixed_precision: Literal["no", "bf16"] = "no"
+    tune_vision_tower: bool = Field(False, description="else projector and language model only")
     max_frames: int = Field(16, ge=1)
     short_video: Literal["use_all", "repeat", "error"] = "use_all"
     num_votes: int = Field(8, ge=2, description="pairwise paths a dimension, half of them swapped")
