@@ -8,6 +8,7 @@ written to `config.json` in the run directory, and its leaves decide what may ch
 import difflib
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -240,8 +241,8 @@ def leaves(config: Group, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def from_leaves(flat: dict[str, Any], *, subject: str) -> Config:
-    """The inverse of `leaves`: read back a run's `config.json`."""
+def from_leaves(flat: dict[str, Any], *, subject: str, overrides: Sequence[str] = ()) -> Config:
+    """The inverse of `leaves`: read back a run's `config.json`, and apply dotted overrides."""
     tree: dict[str, Any] = {}
     for key, value in flat.items():
         *groups, leaf = key.split(".")
@@ -249,6 +250,8 @@ def from_leaves(flat: dict[str, Any], *, subject: str) -> Config:
         for group in groups:
             inner = inner.setdefault(group, {})
         inner[leaf] = value
+    for override in overrides:
+        _apply(tree, override)
     return resolve(tree, subject=subject)
 
 
