@@ -2,10 +2,11 @@
 
     python benchmarks/claims.py recipes/world.toml --seeds 0 1 2 --output benchmarks/results
 
-A seed's runs share the warm start (`dualipo fork`); each resumes where it stopped. For every seed the last round's oracle total on test prompts is
-compared, prompt by prompt, with (a) the base generator, (b) the same run with coin-flip verdicts,
-(c) the same run with the NLL terms alone; the intervals are 95 % paired bootstraps clustered by
-prompt. What comes out is written as data, whether it holds or not.
+A seed's runs share the warm start (`dualipo fork`), and each resumes where it stopped. For every
+seed the last round's oracle total on test prompts is compared, prompt by prompt, with (a) the base
+generator, (b) the same run with coin-flip verdicts, (c) the same run with the NLL terms alone; the
+intervals are 95 % paired bootstraps clustered by prompt. What comes out is written as data, whether
+it holds or not.
 """
 
 import argparse

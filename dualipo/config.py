@@ -176,6 +176,7 @@ class Monitor(Group):
     """What a round is measured by: fresh audit labels, win rate, and people's test scores."""
 
     num_audit_labels: int = Field(48, ge=0)
+    num_test_clips: int = Field(1, ge=1, description="clips a test prompt")
     num_gallery_prompts: int = Field(6, ge=0)
     num_accuracy_pairs: int = Field(240, ge=0, description="held-out pairs that people read of")
     min_oracle_gap: float = Field(0.1, ge=0, description="between the clips of such a pair")

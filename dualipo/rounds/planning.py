@@ -17,7 +17,7 @@ def plan(config: Config, *, rounds_done: Collection[int] = ()) -> dict[str, int]
     prompts, seed = config.prompts, config.seed_labels
     per_round = {
         "sample monitor": prompts.num_monitor_prompts * MONITOR_CLIPS,
-        "sample test": prompts.num_test_prompts,
+        "sample test": prompts.num_test_prompts * config.monitor.num_test_clips,
     }
     before = per_round | {
         "sample seed": seed.num_prompts * seed.clips_per_prompt,
