@@ -8,6 +8,7 @@ written to `config.json` in the run directory, and its leaves decide what may ch
 import difflib
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +67,7 @@ class Generator(Group):
     fps: int = 8
     max_sequence_length: int = 32
     sample_batch_size: int = Field(32, ge=1, description="clips a forward pass")
+    mixed_precision: Literal["no", "bf16"] = Field("no", description="while sampling")
 
 
 class Align(Optimizer):
@@ -94,6 +96,7 @@ class Critic(Group):
     backend: Literal["vila"] = "vila"
     torch_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     mixed_precision: Literal["no", "bf16"] = "no"
+    tune_vision_tower: bool = Field(False, description="else projector and language model only")
     max_frames: int = Field(16, ge=1)
     short_video: Literal["use_all", "repeat", "error"] = "use_all"
     num_votes: int = Field(8, ge=2, description="pairwise paths a dimension, half of them swapped")
@@ -177,6 +180,7 @@ class Monitor(Group):
     """What a round is measured by: fresh audit labels, win rate, and people's test scores."""
 
     num_audit_labels: int = Field(48, ge=0)
+    num_test_clips: int = Field(1, ge=1, description="clips a test prompt")
     num_gallery_prompts: int = Field(6, ge=0)
     num_accuracy_pairs: int = Field(240, ge=0, description="held-out pairs that people read of")
     min_oracle_gap: float = Field(0.1, ge=0, description="between the clips of such a pair")
@@ -242,8 +246,8 @@ def leaves(config: Group, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def from_leaves(flat: dict[str, Any], *, subject: str) -> Config:
-    """The inverse of `leaves`: read back a run's `config.json`."""
+def from_leaves(flat: dict[str, Any], *, subject: str, overrides: Sequence[str] = ()) -> Config:
+    """The inverse of `leaves`: read back a run's `config.json`, and apply dotted overrides."""
     tree: dict[str, Any] = {}
     for key, value in flat.items():
         *groups, leaf = key.split(".")
@@ -251,6 +255,8 @@ def from_leaves(flat: dict[str, Any], *, subject: str) -> Config:
         for group in groups:
             inner = inner.setdefault(group, {})
         inner[leaf] = value
+    for override in overrides:
+        _apply(tree, override)
     return resolve(tree, subject=subject)
 
 

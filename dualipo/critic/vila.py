@@ -87,6 +87,7 @@ class Vila:
             vision_tower = _read(SiglipVisionModel, folder / "vision_tower", weights)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as broken:
             raise ModelError(f"{folder}: cannot be read as VILA ({broken}).") from broken
+        vision_tower.requires_grad_(settings.tune_vision_tower)
         projector = MmProjector.load(folder / "mm_projector", dtype=dtype)
         top = json.loads((folder / "config.json").read_text())
         length = top.get("model_max_length") or getattr(llm.config, "model_max_length", None)
