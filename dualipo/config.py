@@ -89,27 +89,40 @@ class Align(Optimizer):
     flow_shift: float = Field(3.0, gt=0)
 
 
+class Server(Group):
+    """An OpenAI-compatible endpoint, for `backend = "server"`. Its key is never a setting."""
+
+    base_url: str = "http://127.0.0.1:8000/v1"
+    api_key_env: str = Field("OPENAI_API_KEY", description="the variable that holds the key")
+    timeout: float = Field(120.0, gt=0, description="seconds for one whole answer")
+    max_retries: int = Field(4, ge=0)
+    max_concurrency: int = Field(8, ge=1, description="requests at once")
+
+
 class Critic(Group):
-    """The judge: a VILA folder; votes and what is kept (METHOD.md 3.1, 3.4)."""
+    """The judge: a local folder or a served model; votes and what is kept (METHOD.md 3.1, 3.4)."""
 
     pretrained_model_name_or_path: str = "embedded"
-    backend: Literal["vila"] = "vila"
+    backend: Literal["vila", "transformers_vlm", "server"] = "vila"
     torch_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     mixed_precision: Literal["no", "bf16"] = "no"
     tune_vision_tower: bool = Field(False, description="else projector and language model only")
     max_frames: int = Field(16, ge=1)
     short_video: Literal["use_all", "repeat", "error"] = "use_all"
+    max_pixels: int = Field(100352, ge=784, description="of a frame, where its size is free")
     num_votes: int = Field(8, ge=2, description="pairwise paths a dimension, half of them swapped")
     num_score_paths: int = Field(2, ge=1, description="pointwise paths a dimension")
     temperature: float = Field(0.8, gt=0)
     max_new_tokens: int = Field(96, ge=8)
-    judge_batch_size: int = Field(64, ge=1, description="paths decoded at once")
+    judge_batch_size: int = Field(192, ge=1, description="paths decoded at once")
+    clip_memory_mb: int = Field(1024, ge=0, description="visual tokens kept a critic version")
     keep_vote_share: float = Field(0.75, gt=0.5, le=1.0)
     max_reasks: int = Field(2, ge=0)
     max_abstain_rate: float = Field(0.3, gt=0, le=1, description="above it the stage stops")
     min_entropy: float = Field(0.05, ge=0, description="of answers, in nats: below it, collapsed")
     dimension_slack: float = Field(0.1, ge=0)
     margin_percentile: float = Field(20.0, ge=0, lt=100)
+    server: Server = Server()
 
 
 class SeedLabels(Group):
@@ -227,11 +240,17 @@ def load(recipe: Path, overrides: list[str] | None = None) -> Config:
 def resolve(tree: dict[str, Any], *, subject: str) -> Config:
     """Check a tree of plain values; `subject` is named in the errors."""
     try:
-        return Config.model_validate(tree)
+        config = Config.model_validate(tree)
     except ValidationError as invalid:
         raise ConfigError(
             "\n".join(_explain(error, subject) for error in invalid.errors())
         ) from None
+    if config.critic.backend == "server" and config.refresh.update_critic:
+        raise ConfigError(
+            f'{subject}: critic.backend = "server" judges and cannot learn. Set '
+            "refresh.update_critic = false, or open the critic from a folder."
+        )
+    return config
 
 
 def leaves(config: Group, prefix: str = "") -> dict[str, Any]:

@@ -52,15 +52,14 @@ class Ask:
 
 
 def asks(items: Sequence[Item], *, both_orders: bool = True) -> list[Ask]:
-    """Item by item, dimension by dimension; a pair in both orders."""
+    """Item by item, a pair in both orders, dimension by dimension: shared beginnings together."""
     made = []
     for item in items:
-        for dimension in item.dimensions:
-            kind: Kind = "pair" if len(item.clip_ids) == 2 else "point"
-            ask = Ask(item.item, kind, item.caption, dimension, item.clip_ids)
-            made.append(ask)
-            if kind == "pair" and both_orders:
-                made.append(ask.swapped())
+        kind: Kind = "pair" if len(item.clip_ids) == 2 else "point"
+        shown = [Ask(item.item, kind, item.caption, d, item.clip_ids) for d in item.dimensions]
+        made += shown
+        if kind == "pair" and both_orders:
+            made += [ask.swapped() for ask in shown]
     return made
 
 

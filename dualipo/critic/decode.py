@@ -1,42 +1,64 @@
-"""Sampling many paths of a batch of prompts with one prefill each (METHOD.md 3.1).
+"""Sampling many paths of many questions with one prefill a prefix (METHOD.md 3.1).
 
-The prompts are run once; their key-value cache is then repeated for the paths. A path's token is
-drawn by inverting the cumulative distribution at its own uniform number, and all its numbers come
-from its own seed: what else is in the batch cannot move it, up to rounding.
+Prompts that begin alike (the same clips and caption) are one row. Its prefix is run once; the
+questions, and the paths that answer them, branch from its key-value cache as slots of that row,
+and the attention mask keeps the branches apart. So no prefix is run or stored twice, whatever the
+number of questions and votes, and a step reads it once for all of them.
 
-Legend: B prompts, N = B * num_paths paths, L prompt tokens, T new tokens, V vocabulary, C tracked.
+A path's token is drawn by inverting the cumulative distribution at its own uniform number, and all
+its numbers come from its own seed: what else is in the batch cannot move it, up to rounding.
+
+Legend: B prompts, U prefixes, L prefix tokens, Q questions a prefix, S question tokens, P paths a
+question, J = Q * P slots, T new tokens, K all tokens of a row, V vocabulary, C tracked.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from torch import Tensor, nn
+from transformers import DynamicCache
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Left-padded embeddings of B prompts."""
+    """Left-padded embeddings of B prompts, or of U prefixes.
+
+    `positions` are [B, L], or [axes, B, L] for models that place visual tokens on several axes.
+    """
 
     embeds_BLH: Tensor
     mask_BL: Tensor
+    positions: Tensor
 
     @property
-    def positions_BL(self) -> Tensor:
-        """Counted from each row's first real token."""
-        return (self.mask_BL.long().cumsum(1) - 1).clamp(min=0)
+    def next_B(self) -> Tensor:
+        """The position behind each row."""
+        return self.positions.reshape(-1, *self.mask_BL.shape).amax((0, 2)) + 1
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What follows each prefix: token ids, padded on the left; an empty place is all padding."""
+
+    ids_UQS: Tensor
+    mask_UQS: Tensor
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What N paths drew. Behind a path's end stand padding and log-probability 0."""
+    """What the slots drew. Behind a path's end stand padding and log-probability 0."""
 
-    tokens_NT: Tensor
-    log_probs_NT: Tensor
-    num_tokens_N: Tensor
-    ended_N: Tensor
-    tracked_NTC: Tensor
+    tokens_UJT: Tensor
+    log_probs_UJT: Tensor
+    num_tokens_UJ: Tensor
+    ended_UJ: Tensor
+    tracked_UJTC: Tensor
+
+
+def counted(mask_BL: Tensor) -> Tensor:
+    """Positions counted from each row's first real token."""
+    return (mask_BL.long().cumsum(-1) - 1).clamp(min=0)
 
 
 def uniforms(seeds: Sequence[int], *, max_new_tokens: int) -> Tensor:
@@ -52,59 +74,44 @@ def uniforms(seeds: Sequence[int], *, max_new_tokens: int) -> Tensor:
 
 @torch.no_grad()
 def decode(
-    llm: PreTrainedModel,
-    prompts: Prompts,
+    llm: nn.Module,
+    prefixes: Prompts,
+    questions: Questions,
     *,
     num_paths: int,
     temperature: float,
-    uniforms_NT: Tensor,
+    uniforms_UJT: Tensor,
     end_ids: Tensor,
     tracked_C: Tensor,
 ) -> Decoded:
-    """Draw `num_paths` paths a prompt until all ended or T tokens; temperature 0 is greedy."""
+    """Draw `num_paths` paths a question until all ended or T tokens; temperature 0 is greedy."""
     cache = DynamicCache(config=llm.config)
-    logits_NV = prefill(llm, prompts, cache).repeat_interleave(num_paths, 0)
-    cache.batch_repeat_interleave(num_paths)
-    num_rows, max_new_tokens = uniforms_NT.shape
-    prompt_mask_NL = prompts.mask_BL.repeat_interleave(num_paths, 0)
-    mask_NL = torch.cat([prompt_mask_NL, prompt_mask_NL.new_ones(num_rows, max_new_tokens)], 1)
-    position_N1 = prompt_mask_NL.long().sum(1, keepdim=True)
-    ended_N = torch.zeros(num_rows, dtype=torch.bool, device=logits_NV.device)
-    num_tokens_N = torch.zeros_like(ended_N, dtype=torch.long)
-    tokens, log_probs, tracked = [], [], []
-    for step in range(max_new_tokens):
-        log_probs_NV = log_softmax(logits_NV)
-        token_N = _draw(log_probs_NV, temperature, uniforms_NT[:, step])
-        log_prob_N = log_probs_NV.gather(1, token_N[:, None])[:, 0]
-        tokens.append(token_N)
-        log_probs.append(log_prob_N.masked_fill(ended_N, 0.0))
-        tracked.append(log_probs_NV[:, tracked_C])
-        num_tokens_N += ~ended_N
-        ended_N = ended_N | torch.isin(token_N, end_ids)
-        if step + 1 == max_new_tokens or bool(ended_N.all()):
+    prefill(llm, prefixes, cache)
+    logits_UJV = _ask(llm, prefixes, questions, cache).repeat_interleave(num_paths, 1)
+    slots = _Slots(prefixes, questions, uniforms_UJT, tracked_C, temperature=temperature)
+    for step in range(uniforms_UJT.shape[2]):
+        token_UJ = slots.draw(step, logits_UJV, end_ids)
+        kept_U, kept_UJ = slots.let_go()
+        if not len(kept_U) or step + 1 == uniforms_UJT.shape[2]:
             break
-        logits_NV = llm(
-            input_ids=token_N[:, None],
-            attention_mask=mask_NL[:, : prompt_mask_NL.shape[1] + step + 1],
-            position_ids=position_N1 + step,
+        if len(kept_U) < len(token_UJ):
+            cache.batch_select_indices(kept_U)
+        logits_UJV = llm(
+            input_ids=token_UJ[kept_U].gather(1, kept_UJ),
+            attention_mask=slots.look(),
+            position_ids=slots.positions_UJ + step,
             past_key_values=cache,
             use_cache=True,
-        ).logits[:, -1]
-    return Decoded(
-        torch.stack(tokens, 1),
-        torch.stack(log_probs, 1),
-        num_tokens_N,
-        ended_N,
-        torch.stack(tracked, 1),
-    )
+        ).logits
+    return slots.decoded
 
 
-def prefill(llm: PreTrainedModel, prompts: Prompts, cache: DynamicCache) -> Tensor:
+def prefill(llm: nn.Module, prompts: Prompts, cache: DynamicCache) -> Tensor:
     """Run the prompts into `cache`; return the logits [B, V] of what follows."""
     return llm(
         inputs_embeds=prompts.embeds_BLH,
         attention_mask=prompts.mask_BL,
-        position_ids=prompts.positions_BL,
+        position_ids=prompts.positions,
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
@@ -116,12 +123,117 @@ def log_softmax(logits_V: Tensor) -> Tensor:
     return logits_V.log_softmax(-1, dtype=torch.promote_types(logits_V.dtype, torch.float32))
 
 
-def _draw(log_probs_NV: Tensor, temperature: float, uniform_N: Tensor) -> Tensor:
+class _Slots:
+    """The paths while they draw. Rows and slots without an open path are let go.
+
+    `slots_UJ` names the slots that still draw, and `owner_UK` the slot that drew each column of
+    the cache behind the questions: a slot sees its prefix, its question, and what it drew.
+    """
+
+    def __init__(
+        self,
+        prefixes: Prompts,
+        questions: Questions,
+        uniforms_UJT: Tensor,
+        tracked_C: Tensor,
+        *,
+        temperature: float,
+    ) -> None:
+        num_rows, num_slots, num_steps = uniforms_UJT.shape
+        num_paths = num_slots // questions.mask_UQS.shape[1]
+        self.uniforms_UJT, self.tracked_C, self.temperature = uniforms_UJT, tracked_C, temperature
+        shape, device = (num_rows, num_slots), uniforms_UJT.device
+        lengths_UQ = prefixes.next_B[:, None] + questions.mask_UQS.sum(2)
+        self.positions_UJ = lengths_UQ.repeat_interleave(num_paths, 1)
+        self.before_UJK = _before(prefixes, questions, num_paths=num_paths)
+        self.closed_UJ = ~questions.mask_UQS.any(2).repeat_interleave(num_paths, 1)
+        self.rows_U = torch.arange(num_rows, device=device)
+        self.slots_UJ = torch.arange(num_slots, device=device).expand(shape)
+        self.owner_UK = torch.empty(num_rows, 0, dtype=torch.long, device=device)
+        self.decoded = Decoded(
+            torch.zeros(*shape, num_steps, dtype=torch.long, device=device),
+            torch.zeros(*shape, num_steps, dtype=torch.float64, device=device),
+            torch.zeros(shape, dtype=torch.long, device=device),
+            torch.zeros(shape, dtype=torch.bool, device=device),
+            torch.zeros(*shape, num_steps, len(tracked_C), dtype=torch.float64, device=device),
+        )
+
+    def draw(self, step: int, logits_UJV: Tensor, end_ids: Tensor) -> Tensor:
+        """A token for each slot; what a closed one draws does not count."""
+        here, made = (self.rows_U[:, None], self.slots_UJ), self.decoded
+        log_probs_UJV = log_softmax(logits_UJV)
+        token_UJ = _draw(log_probs_UJV, self.temperature, self.uniforms_UJT[*here, step])
+        chosen_UJ = log_probs_UJV.gather(2, token_UJ[..., None])[..., 0].double()
+        open_UJ = ~self.closed_UJ
+        made.tokens_UJT[*here, step] = token_UJ
+        made.log_probs_UJT[*here, step] = chosen_UJ.where(open_UJ, 0.0)
+        made.tracked_UJTC[*here, step] = log_probs_UJV[..., self.tracked_C].double()
+        made.num_tokens_UJ[here] += open_UJ
+        ends_UJ = open_UJ & torch.isin(token_UJ, end_ids)
+        made.ended_UJ[here] |= ends_UJ
+        self.closed_UJ = self.closed_UJ | ends_UJ
+        return token_UJ
+
+    def let_go(self) -> tuple[Tensor, Tensor]:
+        """Keep the rows with an open slot, and of each row as many slots as any has open ones.
+
+        Returns the indices of what is kept, rows [U] and slots in them [U, J].
+        """
+        num_open_U = (~self.closed_UJ).sum(1)
+        kept_U = num_open_U.nonzero()[:, 0]
+        width = int(num_open_U.amax())
+        kept_UJ = self.closed_UJ[kept_U].long().argsort(dim=1, stable=True)[:, :width]
+        self.rows_U, self.owner_UK = self.rows_U[kept_U], self.owner_UK[kept_U]
+        self.slots_UJ, self.closed_UJ, self.positions_UJ = (
+            some[kept_U].gather(1, kept_UJ)
+            for some in (self.slots_UJ, self.closed_UJ, self.positions_UJ)
+        )
+        return kept_U, kept_UJ
+
+    def look(self) -> Tensor:
+        """The mask [U, 1, J, K] of a step in which each kept slot adds a column."""
+        self.owner_UK = torch.cat([self.owner_UK, self.slots_UJ], 1)
+        own_UJK = self.owner_UK[:, None] == self.slots_UJ[..., None]
+        before_UJK = self.before_UJK[self.rows_U[:, None], self.slots_UJ]
+        return torch.cat([before_UJK, own_UJK], 2)[:, None]
+
+
+def _ask(llm: nn.Module, prefixes: Prompts, questions: Questions, cache: DynamicCache) -> Tensor:
+    """Run all questions behind their prefixes at once; the logits [U, Q, V] after each."""
+    num_rows, num_questions, width = questions.ids_UQS.shape
+    mask_UQS = questions.mask_UQS.bool()
+    order_SS = torch.ones(width, width, dtype=torch.bool, device=mask_UQS.device).tril()
+    same_QQ = torch.eye(num_questions, dtype=torch.bool, device=mask_UQS.device)
+    own_UQSQS = (
+        same_QQ[:, None, :, None] & order_SS[None, :, None, :] & mask_UQS[:, None, None, :, :]
+    )
+    own = own_UQSQS.reshape(num_rows, num_questions * width, num_questions * width)
+    before = prefixes.mask_BL.bool()[:, None].expand(-1, num_questions * width, -1)
+    return llm(
+        input_ids=questions.ids_UQS.flatten(1),
+        attention_mask=torch.cat([before, own], 2)[:, None],
+        position_ids=(prefixes.next_B[:, None, None] + counted(mask_UQS)).flatten(1),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=torch.arange(width - 1, num_questions * width, width, device=own.device),
+    ).logits
+
+
+def _before(prefixes: Prompts, questions: Questions, *, num_paths: int) -> Tensor:
+    """What slots may see before they draw, [U, J, K]: their prefix and their question."""
+    mask_UQS = questions.mask_UQS.bool()
+    same_QQ = torch.eye(mask_UQS.shape[1], dtype=torch.bool, device=mask_UQS.device)
+    asked_UQK = (same_QQ[None, :, :, None] & mask_UQS[:, None]).flatten(2)
+    begun_UQK = prefixes.mask_BL.bool()[:, None].expand(-1, asked_UQK.shape[1], -1)
+    return torch.cat([begun_UQK, asked_UQK], 2).repeat_interleave(num_paths, 1)
+
+
+def _draw(log_probs_UJV: Tensor, temperature: float, uniform_UJ: Tensor) -> Tensor:
     if temperature == 0:
-        return log_probs_NV.argmax(-1)
-    cumulative_NV = (log_probs_NV.double() / temperature).softmax(-1).cumsum(-1)
+        return log_probs_UJV.argmax(-1)
+    cumulative_UJV = (log_probs_UJV.double() / temperature).softmax(-1).cumsum(-1)
     # The last sum is 1 up to rounding; a number beyond it belongs to the last token that counts.
-    point_N1 = uniform_N[:, None] * cumulative_NV[:, -1:]
-    return torch.searchsorted(cumulative_NV, point_N1, right=True)[:, 0].clamp(
-        max=log_probs_NV.shape[1] - 1
+    point_UJ1 = uniform_UJ[..., None] * cumulative_UJV[..., -1:]
+    return torch.searchsorted(cumulative_UJV, point_UJ1, right=True)[..., 0].clamp(
+        max=log_probs_UJV.shape[-1] - 1
     )

@@ -11,10 +11,11 @@ from dualipo.config import Critic
 from dualipo.critic import asks as asking
 from dualipo.critic import reasoning
 from dualipo.critic.asks import Clips, Item
-from dualipo.critic.vlm import Vlm
+from dualipo.critic.vlm import Choice, Path, Query, Vlm
 from dualipo.records import Dimension, Verdict
 
 Place = tuple[str, Dimension]
+VERDICT = Choice(reasoning.VERDICT_TAG, ("A", "B"))
 
 
 def margins(
@@ -32,10 +33,9 @@ def margins(
             temperature=0.0,
             seeds=[[0]] * len(batch),
             max_new_tokens=settings.max_new_tokens,
+            choice=VERDICT,
         )
-        prefixes = [_up_to_verdict(path.text) for [path] in drawn]
-        log_probs_BC = vlm.choice_log_probs(queries, prefixes, ("A", "B"))
-        leans = (log_probs_BC[:, 0] - log_probs_BC[:, 1]).tolist()
+        leans = _leans(vlm, queries, [path for [path] in drawn])
         for ask, lean in zip(batch, leans, strict=True):
             sign = 0.5 if ask.order == "ab" else -0.5
             sums[ask.item, ask.dimension] = sums.get((ask.item, ask.dimension), 0.0) + sign * lean
@@ -52,6 +52,21 @@ def accuracy(margin: Mapping[Place, float], verdicts: Mapping[Place, Verdict]) -
         lean = margin[place] if verdict == "a" else -margin[place]
         hits += 1.0 if lean > 0 else 0.5 if lean == 0 else 0.0
     return hits / len(decided)
+
+
+def _leans(vlm: Vlm, queries: Sequence[Query], paths: Sequence[Path]) -> list[float]:
+    """As the path was drawn, where it reached its verdict; else the critic is led to it."""
+    found = [
+        path.choice_log_probs if path.text.count(reasoning.VERDICT_TAG) == 1 else {}
+        for path in paths
+    ]
+    unmet = [n for n, log_probs in enumerate(found) if not log_probs]
+    if unmet:
+        prefixes = [_up_to_verdict(paths[n].text) for n in unmet]
+        rows = vlm.choice_log_probs([queries[n] for n in unmet], prefixes, VERDICT.options)
+        for n, row_C in zip(unmet, rows.tolist(), strict=True):
+            found[n] = dict(zip(VERDICT.options, row_C, strict=True))
+    return [log_probs["A"] - log_probs["B"] for log_probs in found]
 
 
 def _up_to_verdict(text: str) -> str:

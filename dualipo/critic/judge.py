@@ -7,9 +7,10 @@ asked again with new draws, at most `max_reasks` times, and then abstains (fault
 checks that stop a stage are over all its votes: `require_readable`, `require_opinion`.
 """
 
+import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dualipo.config import Critic
@@ -174,9 +175,8 @@ class _Bench:
     def votes(self, rows: Sequence[Sequence[_Draw]], *, again: int) -> dict[_Draw, Vote]:
         """Read the paths `rows[i][j]`: of one ask in a row, all rows equally long."""
         votes: dict[_Draw, Vote] = {}
-        width = max(1, self.settings.judge_batch_size // len(rows[0])) if rows else 1
-        for start in range(0, len(rows), width):
-            votes |= self._batch(rows[start : start + width], again)
+        for batch in _batches(rows, self.settings.judge_batch_size):
+            votes |= self._batch(batch, again)
         return votes
 
     def _batch(self, rows: Sequence[Sequence[_Draw]], again: int) -> dict[_Draw, Vote]:
@@ -198,6 +198,19 @@ class _Bench:
     def _seed(self, place: _Draw, again: int) -> int:
         ask = place.ask
         return self.seed_of(ask.item, ask.dimension, ask.order, place.draw, again)
+
+
+def _batches(rows: Sequence[Sequence[_Draw]], max_paths: int) -> Iterator[list[Sequence[_Draw]]]:
+    """At most `max_paths` at once; what is asked about one pair in one order stays together."""
+    batch: list[Sequence[_Draw]] = []
+    for _, group in itertools.groupby(rows, key=lambda row: (row[0].ask.item, row[0].ask.order)):
+        together = list(group)
+        if batch and sum(map(len, batch + together)) > max_paths:
+            yield batch
+            batch = []
+        batch += together
+    if batch:
+        yield batch
 
 
 def _vote(vlm: Vlm, place: _Draw, query: Query, path: Path) -> Vote:

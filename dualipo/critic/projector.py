@@ -1,7 +1,11 @@
-"""VILA's `mlp_downsample` projector from vision features to the language model (METHOD.md 3.5).
+"""VILA's projectors from vision features to the language model (METHOD.md 3.5).
+
+A projector folds k x k neighbours of the patch grid into channels, an odd grid filled with zeros,
+and maps the result through an MLP. `mlp_downsample` is VILA1.5's, the `_fix` ones are NVILA's:
+the first gives tokens column by column, as its weights expect, the others row by row.
 
 Legend: B images, L vision tokens of a square grid, C vision channels, H language-model width,
-M = ceil(grid / 2)^2 visual tokens. Leaves out the other projector types of VILA and NVILA.
+M = ceil(grid / k)^2 visual tokens. Leaves out NVILA's image tiling (S2).
 """
 
 import json
@@ -14,36 +18,53 @@ from torch import Tensor, nn
 
 from dualipo.errors import ModelError
 
-TYPE = "mlp_downsample"
+# Name on disk -> neighbours folded along a side, and whether tokens come column by column.
+FOLDS = {
+    "mlp_downsample": (2, True),
+    "mlp_downsample_2x2_fix": (2, False),
+    "mlp_downsample_3x3_fix": (3, False),
+}
 
 
 class SpaceToChannel(nn.Module):
-    """Fold 2x2 neighbours into channels; an odd grid gets a zero row and column."""
+    """Fold k x k neighbours into channels; what is missing to a multiple of k is zero."""
+
+    def __init__(self, fold: int = 2, *, by_column: bool = True) -> None:
+        super().__init__()
+        self.fold = fold
+        self.by_column = by_column
 
     def forward(self, features_BLC: Tensor) -> Tensor:
-        """[B, L, C] to [B, M, 4C]: tokens column by column, as VILA's weights expect."""
+        """[B, L, C] to [B, M, k * k * C]."""
         num_images, num_tokens, channels = features_BLC.shape
         grid = round(num_tokens**0.5)
         grid_BRSC = features_BLC.reshape(num_images, grid, grid, channels)
-        odd = grid % 2
-        grid_BRSC = nn.functional.pad(grid_BRSC, (0, 0, 0, odd, 0, odd))
-        half = (grid + odd) // 2
-        blocks = grid_BRSC.reshape(num_images, half, 2, half, 2, channels)
-        return blocks.permute(0, 3, 1, 2, 4, 5).reshape(num_images, half * half, 4 * channels)
+        rest = -grid % self.fold
+        grid_BRSC = nn.functional.pad(grid_BRSC, (0, 0, 0, rest, 0, rest))
+        side = (grid + rest) // self.fold
+        blocks = grid_BRSC.reshape(num_images, side, self.fold, side, self.fold, channels)
+        order = (0, 3, 1, 2, 4, 5) if self.by_column else (0, 1, 3, 2, 4, 5)
+        return blocks.permute(*order).reshape(num_images, side * side, -1)
 
 
 class MmProjector(nn.Module):
-    """SpaceToChannel, LayerNorm(4C), Linear(4C, H), GELU, Linear(H, H), named as on disk."""
+    """SpaceToChannel and an MLP with its norms, numbered as on disk."""
 
-    def __init__(self, vision_width: int, llm_width: int) -> None:
+    def __init__(self, vision_width: int, llm_width: int, *, kind: str = "mlp_downsample") -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            SpaceToChannel(),
-            nn.LayerNorm(4 * vision_width),
-            nn.Linear(4 * vision_width, llm_width),
-            nn.GELU(),
-            nn.Linear(llm_width, llm_width),
-        )
+        fold, by_column = FOLDS[kind]
+        self.kind = kind
+        folded = fold * fold * vision_width
+        layers: list[nn.Module] = [
+            SpaceToChannel(fold, by_column=by_column),
+            nn.LayerNorm(folded),
+        ]
+        if fold == 3:
+            middle = 3 * vision_width
+            layers += [nn.Linear(folded, middle), nn.GELU(), nn.LayerNorm(middle)]
+            folded = middle
+        layers += [nn.Linear(folded, llm_width), nn.GELU(), nn.Linear(llm_width, llm_width)]
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, features_BLC: Tensor) -> Tensor:
         """[B, L, C] to [B, M, H]."""
@@ -52,7 +73,7 @@ class MmProjector(nn.Module):
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors."""
         folder.mkdir(parents=True, exist_ok=True)
-        config = {"model_type": "v2l_projector", "mm_projector_type": TYPE}
+        config = {"model_type": "v2l_projector", "mm_projector_type": self.kind}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         weights = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -61,15 +82,16 @@ class MmProjector(nn.Module):
     def load(cls, folder: Path, *, dtype: torch.dtype) -> "MmProjector":
         """Read a folder; the widths are those of its weights."""
         kind = json.loads((folder / "config.json").read_text()).get("mm_projector_type")
-        if kind != TYPE:
-            raise ModelError(f"{folder}: projector {kind!r}; only {TYPE!r} is supported.")
+        if kind not in FOLDS:
+            raise ModelError(f"{folder}: projector {kind!r}. Use one of: {', '.join(FOLDS)}.")
         weights: dict[str, Tensor] = {}
         try:
             for file in sorted(folder.glob("*.safetensors")):
                 weights |= load_file(file)
-            llm_width, folded = weights["layers.2.weight"].shape
-            projector = cls(folded // 4, llm_width)
+            vision_width = len(weights["layers.1.weight"]) // FOLDS[kind][0] ** 2
+            last = max(int(name.split(".")[1]) for name in weights)
+            projector = cls(vision_width, len(weights[f"layers.{last}.weight"]), kind=kind)
             projector.load_state_dict(weights)
         except (KeyError, ValueError, RuntimeError, SafetensorError) as broken:
-            raise ModelError(f"{folder}: not a {TYPE} projector ({broken}).") from broken
+            raise ModelError(f"{folder}: not a {kind} projector ({broken}).") from broken
         return projector.to(dtype)

@@ -9,14 +9,52 @@ from dataclasses import dataclass
 from dualipo.critic import reasoning
 from dualipo.critic.vlm import Query
 
-# Name in config.json -> text before and after the user's turn.
-TEMPLATES: dict[str, tuple[str, str]] = {
-    "vicuna_v1": (
+
+@dataclass(frozen=True)
+class Style:
+    """The text around the user's turn, around each clip, and around each of its frames.
+
+    `end` is the token that ends an answer where it is not the tokenizer's end of sequence;
+    `begins` says whether the tokenizer's beginning of sequence stands first.
+    """
+
+    before: str
+    after: str
+    clip: tuple[str, str] = ("", "")
+    frame: tuple[str, str] = ("", "\n")
+    end: str | None = None
+    begins: bool = True
+
+
+CHATML = Style(
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n",
+    "<|im_end|>\n<|im_start|>assistant\n",
+    end="<|im_end|>",
+    begins=False,
+)
+
+# VILA's, by their names in config.json.
+TEMPLATES: dict[str, Style] = {
+    "vicuna_v1": Style(
         "A chat between a curious user and an artificial intelligence assistant. The assistant "
         "gives helpful, detailed, and polite answers to the user's questions. USER: ",
         " ASSISTANT:",
     ),
-    "plain": ("USER: ", " ASSISTANT:"),
+    "plain": Style("USER: ", " ASSISTANT:"),
+    "llama_3": Style(
+        "<|start_header_id|>system<|end_header_id|>\n\nYou are a helpful language and vision "
+        "assistant. You are able to understand the visual content that the user provides, and "
+        "assist the user with a variety of tasks using natural language.<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\n",
+        "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+    ),
+    "hermes-2": Style(
+        "<|im_start|>system\nAnswer the questions.<|im_end|><|im_start|>user\n",
+        "<|im_end|><|im_start|>assistant\n",
+        end="<|im_end|>",
+        begins=False,
+    ),
+    "chatml": CHATML,
 }
 
 
@@ -28,19 +66,29 @@ class Frame:
     frame: int
 
 
-def prompt(query: Query, *, num_frames: list[int], template: str) -> list[str | Frame]:
+def prompt(query: Query, *, num_frames: list[int], style: Style) -> list[str | Frame]:
     """Write a query; `num_frames[i]` frames are shown of its clip i."""
-    before, after = TEMPLATES[template]
     question = query.question or reasoning.question(query.kind, query.dimension)
     if query.hint is not None:
         question += "\n" + reasoning.hint(query.hint)
-    parts: list[str | Frame] = [before]
+    parts: list[str | Frame] = [style.before]
     for clip, count in enumerate(num_frames):
         parts.append(f"Video {'AB'[clip]}:\n" if query.kind == "pair" else "Video:\n")
+        parts.append(style.clip[0])
         for frame in range(count):
-            parts += [Frame(clip, frame), "\n"]
-    parts.append(f"{reasoning.fence(query.caption)}\n{question}{after}")
+            parts += [style.frame[0], Frame(clip, frame), style.frame[1]]
+        parts.append(style.clip[1])
+    parts.append(f"{reasoning.fence(query.caption)}\n{question}{style.after}")
     return _join(parts)
+
+
+def guess(tokens: set[str]) -> str:
+    """The template of a VILA folder that names none, by its tokenizer's vocabulary."""
+    if "<|start_header_id|>" in tokens:
+        return "llama_3"
+    if "<|im_start|>" in tokens:
+        return "hermes-2" if "<|startoftext|>" in tokens else "chatml"
+    return "vicuna_v1"
 
 
 def _join(parts: list[str | Frame]) -> list[str | Frame]:
@@ -49,6 +97,6 @@ def _join(parts: list[str | Frame]) -> list[str | Frame]:
     for part in parts:
         if isinstance(part, str) and joined and isinstance(joined[-1], str):
             joined[-1] += part
-        else:
+        elif part != "":
             joined.append(part)
     return joined

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from dualipo.critic.prefixes import num_shared
 from dualipo.critic.vlm import Choice, Response
 from dualipo.errors import ModelError
 
@@ -15,11 +16,13 @@ from dualipo.errors import ModelError
 class Tokens:
     """A tokenizer as the critic uses it."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, end: str | None = None) -> None:
+        """`end` ends an answer if the tokenizer knows it; else its end of sequence does."""
         if tokenizer.eos_token_id is None:
             raise ModelError("critic tokenizer: no end of sequence. Set its eos_token.")
         self.tokenizer = tokenizer
-        self.end: int = tokenizer.eos_token_id
+        known = tokenizer.get_vocab()
+        self.end: int = known.get(end or "", tokenizer.eos_token_id)
         self.start: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         self.encode = functools.lru_cache(maxsize=8192)(self._encode)
 
@@ -43,7 +46,7 @@ class Tokens:
     ) -> tuple[list[int], list[list[int]]]:
         """Split prefix + choice into the ids that all choices share and the rest of each."""
         rows = [list(self.encode(prefix + choice)) for choice in choices]
-        shared = _num_shared(rows)
+        shared = num_shared(rows)
         return rows[0][:shared], [row[shared:] for row in rows]
 
     def first_tokens(self, choice: Choice) -> list[int]:
@@ -70,13 +73,3 @@ class Tokens:
             else:
                 high = middle
         return low if low < len(ids) and self.text(ids[:low]).endswith(marker) else None
-
-
-def _num_shared(rows: Sequence[Sequence[int]]) -> int:
-    """Length of the longest prefix that all rows share, short of any row's last token."""
-    shared = 0
-    for column in zip(*(row[:-1] for row in rows), strict=False):
-        if len(set(column)) > 1:
-            break
-        shared += 1
-    return shared

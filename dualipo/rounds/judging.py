@@ -14,7 +14,7 @@ from dualipo.critic import judge, reasoning, vote
 from dualipo.critic.asks import Item, SeedOf
 from dualipo.preferences import build
 from dualipo.preferences.build import Built, Confirmation, Contest
-from dualipo.records import Candidate, Dimension, Order, Pair, Prompt, Vote
+from dualipo.records import DIMENSIONS, Candidate, Dimension, Order, Pair, Prompt, Vote
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import Run
 from dualipo.store import tables
@@ -65,7 +65,7 @@ def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> lis
     settings = run.config.critic
     kind: Kind = "point" if items and len(items[0].clip_ids) == 1 else "pair"
     per_item = settings.num_score_paths if kind == "point" else settings.num_votes
-    per_unit = max(1, settings.judge_batch_size // per_item)
+    per_unit = max(1, settings.judge_batch_size // (per_item * len(DIMENSIONS)))
     run.progress.stage(stage.stage, round=stage.round, attempt=stage.attempt, total=len(items))
     votes: list[Vote] = []
     for index, start in enumerate(range(0, len(items), per_unit)):

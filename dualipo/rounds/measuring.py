@@ -16,7 +16,7 @@ from typing import Any
 from dualipo.config import Config
 from dualipo.critic import forced_choice, judge, vote
 from dualipo.critic.asks import Item
-from dualipo.critic.vila import Vila
+from dualipo.critic.vlm import Vlm
 from dualipo.evaluation.signals import Signals, refresh_triggers, stop_reasons, trend
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Prompt, Verdict, Vote
 from dualipo.rounds import judging, sources, warming
@@ -154,7 +154,7 @@ def held_out_pairs(run: Run) -> list[Pair]:
     return warming.seed_labels(run, held_out=True)[0]
 
 
-def label_accuracy(run: Run, vila: Vila, pairs: Sequence[Pair]) -> float | None:
+def label_accuracy(run: Run, vila: Vlm, pairs: Sequence[Pair]) -> float | None:
     """Forced choice against labels; ties are left out."""
     items = [
         Item(p.pair_id, p.prompt, (p.video_a, p.video_b), (p.dimension,))  # type: ignore[arg-type]

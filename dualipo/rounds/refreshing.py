@@ -10,8 +10,8 @@ from typing import Any
 
 from dualipo.critic import srpo
 from dualipo.critic.asks import Item
+from dualipo.critic.chat import ChatCritic
 from dualipo.critic.srpo import Pool
-from dualipo.critic.vila import Vila
 from dualipo.records import DIMENSIONS, Candidate, Vote
 from dualipo.rounds import judging, measuring, warming
 from dualipo.rounds.clock import Clock
@@ -114,10 +114,10 @@ def _extra_items(
 
 def _train(
     run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote], current: str
-) -> tuple[Vila, srpo.Refreshed]:
+) -> tuple[ChatCritic, srpo.Refreshed]:
     settings = run.config.refresh.srpo
     batch_size = run.config.critic.judge_batch_size
-    vila = run.critic(current, fresh=True)
+    vila = run.learner(current)
     pool = _pool(run, unit, items, votes, vila)
     anchors = warming.own_traces(run, current, settings)
     folder = run.directory.attempt_path(unit.round, unit.attempt) / "critic"
@@ -139,7 +139,9 @@ def _train(
     return vila, refreshed
 
 
-def _pool(run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote], vila: Vila) -> Pool:
+def _pool(
+    run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote], vila: ChatCritic
+) -> Pool:
     critic = run.config.critic
     pool = srpo.build_pool(votes, items, keep_vote_share=critic.keep_vote_share)
     return srpo.fill_losers(

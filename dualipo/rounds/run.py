@@ -17,7 +17,10 @@ import torch
 
 from dualipo import interrupt
 from dualipo.config import Config
-from dualipo.critic.vila import Vila
+from dualipo.critic import backends
+from dualipo.critic.backends import Judge
+from dualipo.critic.chat import ChatCritic
+from dualipo.critic.server import Server
 from dualipo.errors import ModelError
 from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone
@@ -48,7 +51,7 @@ class Run:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.clip = functools.lru_cache(maxsize=4096)(self._read_clip)
         self._generator: tuple[str, Backbone] | None = None
-        self._critic: tuple[str, Vila] | None = None
+        self._critic: tuple[str, Judge] | None = None
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -105,21 +108,36 @@ class Run:
             )
         return self._generator[1]
 
-    def critic(self, version_id: str, *, fresh: bool = False) -> Vila:
-        """The critic of a version; `fresh` where its weights may have been trained on."""
-        if fresh or self._critic is None or self._critic[0] != version_id:
+    def critic(self, version_id: str) -> Judge:
+        """The critic of a version, to be asked."""
+        if self._critic is None or self._critic[0] != version_id:
             self._critic = None
-            self._critic = version_id, self.load_critic(version_id)
+            self._critic = version_id, self._judge(version_id)
         return self._critic[1]
 
-    def load_critic(self, version_id: str) -> Vila:
+    def learner(self, version_id: str) -> ChatCritic:
+        """The critic of a version, read anew to be trained in place."""
+        self._critic = None
+        learner = self.load_critic(version_id)
+        self._critic = version_id, learner
+        return learner
+
+    def load_critic(self, version_id: str) -> ChatCritic:
         """A critic of its own, for a moment (SRPO compares two)."""
         settings = self.config.critic
         folder = self._version_folder("critic", version_id)
         shipped = settings.pretrained_model_name_or_path
-        return Vila.load(
+        return backends.load(
             folder or model_folder(shipped, "critic"), settings=settings, device=self.device
         )
+
+    def _judge(self, version_id: str) -> Judge:
+        settings = self.config.critic
+        if settings.backend == "server":
+            return Server(settings.pretrained_model_name_or_path, settings=settings)
+        critic = self.load_critic(version_id)
+        critic.freeze()
+        return critic
 
     def _version_folder(self, kind: ModelKind, version_id: str) -> Path | None:
         """A version's own folder; none for the models that the recipe names."""

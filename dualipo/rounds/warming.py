@@ -15,8 +15,8 @@ import torch
 
 from dualipo.config import CriticPreference
 from dualipo.critic import preference, warm_start
+from dualipo.critic.chat import ChatCritic
 from dualipo.critic.preference import PathPair
-from dualipo.critic.vila import Vila
 from dualipo.preferences import label_set
 from dualipo.preferences.contradictions import Usable
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Point, Prompt
@@ -50,8 +50,26 @@ def warm_start_critic(run: Run) -> None:
     register_base(run)
     choose_fixed_prompts(run)
     label_seed(run)
+    if run.config.critic.backend == "server":
+        adopt_served(run)
+        return
     fine_tune(run)
     prefer_traces(run)
+
+
+def adopt_served(run: Run) -> None:
+    """A served critic was trained elsewhere, or not at all: it is `sft` and `warm` as it is."""
+    steps = (
+        ("warm_start_sft", SFT, SHIPPED, {"num_traces": 0}),
+        ("warm_start_dpo", WARM, SFT, {"num_pairs": 0}),
+    )
+    for stage, version_id, parent, counts in steps:
+        unit = Unit(BASE_ROUND, 0, stage)
+        if not run.is_done(unit):
+            sha256 = run.critic(SHIPPED).hash()
+            version = Version("critic", version_id, parent, BASE_ROUND, 0, "", sha256)
+            heads = {"critic": version_id}
+            run.commit(unit, versions=[version], heads=heads, events={stage: counts})
 
 
 def seed_candidates(run: Run) -> list[Candidate]:
@@ -183,7 +201,7 @@ def fine_tune(run: Run) -> None:
     pairs, points = seed_labels(run, held_out=False)
     warm_start.require_enough(pairs, points, settings=run.config.seed_labels)
     traces = warm_start.traces(pairs, points)
-    vila = run.critic(SHIPPED, fresh=True)
+    vila = run.learner(SHIPPED)
     settings = run.config.warm_start_sft
     clock = Clock()
     with run.training(
@@ -207,7 +225,7 @@ def prefer_traces(run: Run) -> None:
     if run.is_done(unit):
         return
     settings = run.config.warm_start_dpo
-    vila = run.critic(SFT, fresh=True)
+    vila = run.learner(SFT)
     clock = Clock()
     path_pairs = own_traces(run, SFT, settings)
     if path_pairs and settings.max_train_steps:
@@ -244,7 +262,7 @@ def own_traces(run: Run, critic: str, settings: CriticPreference) -> list[PathPa
 def publish_critic(
     run: Run,
     unit: Unit,
-    vila: Vila,
+    vila: ChatCritic,
     *,
     version_id: str,
     parent: str,
@@ -278,7 +296,7 @@ def publish_critic(
 
 
 def _publish(
-    run: Run, unit: Unit, vila: Vila, version_id: str, parent: str, clock: Clock, counts: Any
+    run: Run, unit: Unit, vila: ChatCritic, version_id: str, parent: str, clock: Clock, counts: Any
 ) -> None:
     publish_critic(
         run,

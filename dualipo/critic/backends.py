@@ -1,0 +1,30 @@
+"""Which class a recipe's `critic.backend` means: a literal dict."""
+
+from pathlib import Path
+
+import torch
+
+from dualipo.config import Critic
+from dualipo.critic.chat import ChatCritic
+from dualipo.critic.server import Server
+from dualipo.critic.transformers_vlm import TransformersVlm
+from dualipo.critic.vila import Vila
+from dualipo.errors import ConfigError
+
+LOCAL: dict[str, type[Vila] | type[TransformersVlm]] = {
+    "vila": Vila,
+    "transformers_vlm": TransformersVlm,
+}
+
+
+Judge = ChatCritic | Server
+
+
+def load(folder: Path, *, settings: Critic, device: torch.device | str = "cpu") -> ChatCritic:
+    """A critic whose weights are here, so that it can be trained."""
+    if settings.backend not in LOCAL:
+        raise ConfigError(
+            f"critic.backend = {settings.backend!r}: its weights are elsewhere, it cannot learn. "
+            f"Use one of: {', '.join(LOCAL)}."
+        )
+    return LOCAL[settings.backend].load(folder, settings=settings, device=device)

@@ -1,0 +1,107 @@
+"""The VLM families of transformers that can be a critic: one literal row each.
+
+A row says how a clip's frames become visual tokens, how large frames are, and what text stands
+around them. Leaves out Qwen3-VL, whose vision tower also writes into deeper layers of the language
+model, and image tiling: a video's frames are shown whole.
+
+Legend: F frames, C colours, H and W pixels, M visual tokens a frame, D their width.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from dualipo.critic.templates import CHATML, Style
+from dualipo.critic.vision import CLIP, IMAGENET, SIGLIP, Scaling, patches
+
+Model = Any  # a transformers ...ForConditionalGeneration
+
+
+@dataclass(frozen=True)
+class Family:
+    """`see` gives visual tokens [F, M, D] of one clip's pixels; `multiple` what sizes must be.
+
+    `multiple` is None for towers of one fixed size. `grid_positions`: visual tokens stand on three
+    axes (time, height, width) in the language model.
+    """
+
+    see: Callable[[Model, Tensor], Tensor]
+    style: Style
+    scaling: Scaling
+    multiple: Callable[[Model], int] | None = None
+    grid_positions: bool = False
+
+
+def _see_qwen(model: Model, pixels_FCHW: Tensor) -> Tensor:
+    """One clip: a visual token stands for 2x2 patches of two frames."""
+    config = model.config.vision_config
+    shown_LP, grid = patches(
+        pixels_FCHW,
+        patch=config.patch_size,
+        merge=config.spatial_merge_size,
+        pair=config.temporal_patch_size,
+    )
+    grid_thw = pixels_FCHW.new_tensor([grid]).long()
+    [seen] = model.model.get_video_features(shown_LP, grid_thw).pooler_output
+    return seen.unflatten(0, (grid[0], -1))
+
+
+def _qwen_multiple(model: Model) -> int:
+    config = model.config.vision_config
+    return config.patch_size * config.spatial_merge_size
+
+
+def _see_smolvlm(model: Model, pixels_FCHW: Tensor) -> Tensor:
+    """Every frame is an image of its own."""
+    [seen] = model.model.get_image_features(pixels_FCHW[None]).pooler_output
+    return seen.unflatten(0, (len(pixels_FCHW), -1))
+
+
+def _see_llava_onevision(model: Model, pixels_FCHW: Tensor) -> Tensor:
+    """All frames and one line end, as a single run of tokens."""
+    return model.model.get_video_features(
+        pixels_FCHW[None],
+        vision_feature_layer=model.config.vision_feature_layer,
+        vision_feature_select_strategy=model.config.vision_feature_select_strategy,
+    ).pooler_output
+
+
+def _see_internvl(model: Model, pixels_FCHW: Tensor) -> Tensor:
+    """Every frame is an image of its own."""
+    return model.model.get_image_features(
+        pixels_FCHW,
+        vision_feature_layer=model.config.vision_feature_layer,
+        vision_feature_select_strategy=model.config.vision_feature_select_strategy,
+    ).pooler_output
+
+
+_QWEN = Family(
+    _see_qwen,
+    replace(CHATML, clip=("<|vision_start|>", "<|vision_end|>\n"), frame=("", "")),
+    CLIP,
+    multiple=_qwen_multiple,
+    grid_positions=True,
+)
+
+FAMILIES: dict[str, Family] = {
+    "qwen2_vl": _QWEN,
+    "qwen2_5_vl": _QWEN,
+    "smolvlm": Family(
+        _see_smolvlm,
+        Style(
+            "<|im_start|>User: ",
+            "<end_of_utterance>\nAssistant:",
+            frame=(
+                "<fake_token_around_image><global-img>",
+                "<fake_token_around_image>\n",
+            ),
+            end="<end_of_utterance>",
+            begins=False,
+        ),
+        SIGLIP,
+    ),
+    "llava_onevision": Family(_see_llava_onevision, CHATML, SIGLIP),
+    "internvl": Family(_see_internvl, replace(CHATML, frame=("<img>", "</img>\n")), IMAGENET),
+}

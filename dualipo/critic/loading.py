@@ -1,0 +1,48 @@
+"""Reading models from local folders: safetensors only, every weight there, no foreign code
+(faults 13, 49, 53)."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from dualipo.config import Critic
+from dualipo.errors import ModelError
+
+LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+BROKEN = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+
+
+def read(kind: Any, folder: Path, *, settings: Critic) -> Any:
+    """Load a model whose every weight is in the file: what is missing would be random."""
+    model, report = kind.from_pretrained(
+        folder,
+        **LOCAL,
+        use_safetensors=True,
+        dtype=getattr(torch, settings.torch_dtype),
+        attn_implementation="sdpa",  # takes the masks that keep branches apart
+        output_loading_info=True,
+    )
+    require_all(folder, report["missing_keys"])
+    return model
+
+
+def require_all(folder: Path, missing: Any) -> None:
+    """Refuse a model with weights that no file holds."""
+    if missing:
+        raise ModelError(
+            f"{folder}: {len(missing)} weights are missing, the first {min(missing)}. "
+            "Fetch the folder again, whole."
+        )
+
+
+def require_safetensors(folder: Path) -> None:
+    """Refuse a folder without safetensors: pickled weights run code."""
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"{folder}: no *.safetensors. Pickled weights run code and are refused: convert "
+            "them with `dualipo convert`."
+        )
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: no config.json. Copy the one the model was published with.")

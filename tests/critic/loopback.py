@@ -1,0 +1,117 @@
+"""An OpenAI-compatible server on the loopback that answers by a script, or misbehaves by one."""
+
+import base64
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+Say = Callable[[dict[str, Any], int], Any]  # body, how often asked -> text, or a way to misbehave
+
+
+class Handler(BaseHTTPRequestHandler):
+    """`server.say` decides what is answered."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server: Any = self.server
+        with server.lock:
+            server.requests.append((self.path, dict(self.headers), body))
+            count = len(server.requests)
+        said = server.say(body, count)
+        if callable(said):
+            said(self)
+        else:
+            self.answer(200, json.dumps(completion(said, body)).encode())
+
+    def answer(self, status: int, text: bytes, *, length: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text) if length is None else length))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(say: Say) -> Iterator[Any]:
+    """A server with `url`, and the `requests` it got."""
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.say, server.requests, server.lock = say, [], threading.Lock()
+    server.url = f"http://127.0.0.1:{server.server_port}/v1"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def completion(text: str, body: dict[str, Any]) -> dict[str, Any]:
+    """`n` equal answers; tokens are words and tags, each as likely as the next."""
+    if body.get("continue_final_message"):
+        before = body["messages"][-1]["content"]
+        text = text.removeprefix(before)[: body["max_tokens"]]
+    tokens = [part for part in text.replace("<", "\0<").replace(">", ">\0").split("\0") if part]
+    top = [{"token": "A", "logprob": -0.5}, {"token": "good", "logprob": -0.6}]
+    content = [
+        {"token": t, "logprob": -0.1, "top_logprobs": [{"token": t, "logprob": -0.1}, *top]}
+        for t in tokens
+    ]
+    one = {
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": "stop",
+        "logprobs": {"content": content},
+    }
+    return {"choices": [one] * body["n"]}
+
+
+def brighter(body: dict[str, Any], count: int) -> str:
+    """An honest critic: the brighter clip is better."""
+    means: list[list[float]] = []
+    for part in body["messages"][1]["content"]:
+        if part["type"] == "text" and part["text"].startswith("Video"):
+            means.append([])
+        elif part["type"] == "image_url":
+            encoded = part["image_url"]["url"].partition("base64,")[2]
+            picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
+            means[-1].append(float(np.asarray(picture).mean()))
+    light = [float(np.mean(some)) for some in means]
+    if len(light) == 1:
+        return f"light\n<grade>{'good' if light[0] > 127 else 'bad'}</grade>"
+    return f"A: light\nB: light\n<verdict>{'A' if light[0] > light[1] else 'B'}</verdict>"
+
+
+def failing(status: int, text: bytes = b"{}") -> Callable[[Handler], None]:
+    """An answer that is not one."""
+    return lambda handler: handler.answer(status, text)
+
+
+def torn(handler: Handler) -> None:
+    """Closes in the middle of the answer."""
+    handler.answer(200, b'{"choices": [', length=500)
+    handler.close_connection = True
+
+
+def dripping(handler: Handler) -> None:
+    """A byte now and then, for ever."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "100000")
+    handler.end_headers()
+    try:
+        for _ in range(1000):
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+            time.sleep(0.05)
+    except OSError:
+        pass
+    handler.close_connection = True

@@ -1,0 +1,154 @@
+"""Tiny checkpoints in the official folder layouts of VILA1.5 and NVILA load, and round-trip."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import InternVLVisionConfig, InternVLVisionModel, PreTrainedTokenizerFast
+
+from dualipo.config import Critic
+from dualipo.critic import templates, towers
+from dualipo.critic.projector import MmProjector
+from dualipo.critic.templates import TEMPLATES
+from dualipo.critic.vila import Vila
+from tests.critic.conftest import make_query, make_tokenizer, make_vila
+
+SETTINGS = Critic(max_frames=3)
+QUERIES = [make_query(), make_query("point", 3, caption="another")]
+
+
+def marked_tokenizer(*marks: str) -> PreTrainedTokenizerFast:
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": list(marks)})
+    return tokenizer
+
+
+def answers(critic: Vila) -> torch.Tensor:
+    with torch.no_grad():
+        return critic.log_probs(QUERIES, ["A: good", "B: bad"])[0]
+
+
+def publish_intern_vit(tower: InternVLVisionModel, folder: Path) -> None:
+    """Write a tower as OpenGVLab published InternViT-6B: other names, one matrix for q, k, v."""
+    ours = tower.state_dict()
+    theirs = {
+        "embeddings.class_embedding": ours["embeddings.cls_token"],
+        "embeddings.position_embedding": ours["embeddings.position_embeddings"],
+        "embeddings.patch_embedding.weight": ours["embeddings.patch_embeddings.projection.weight"],
+        "embeddings.patch_embedding.bias": ours["embeddings.patch_embeddings.projection.bias"],
+    }
+    for n in range(tower.config.num_hidden_layers):
+        here, there = f"encoder.layer.{n}", f"encoder.layers.{n}"
+        qkv = [ours[f"{here}.attention.{side}_proj.weight"] for side in "qkv"]
+        theirs[f"{there}.attn.qkv.weight"] = torch.cat(qkv)
+        for part in ("weight", "bias"):
+            theirs[f"{there}.attn.proj.{part}"] = ours[f"{here}.attention.projection_layer.{part}"]
+            theirs[f"{there}.mlp.fc1.{part}"] = ours[f"{here}.mlp.fc1.{part}"]
+            theirs[f"{there}.mlp.fc2.{part}"] = ours[f"{here}.mlp.fc2.{part}"]
+        for side in "qk":
+            theirs[f"{there}.attn.{side}_norm.weight"] = ours[
+                f"{here}.attention.{side}_norm.weight"
+            ]
+        for number, place in ((1, "before"), (2, "after")):
+            theirs[f"{there}.norm{number}.weight"] = ours[f"{here}.layernorm_{place}.weight"]
+            theirs[f"{there}.ls{number}"] = ours[f"{here}.lambda_{number}"]
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous().clone() for k, v in theirs.items()}, folder / "model.safetensors")
+    config = {
+        "model_type": "intern_vit_6b",
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "image_size": 40,
+        "patch_size": 8,
+        "qkv_bias": False,
+        "qk_normalization": True,
+        "layer_norm_eps": 1e-6,
+        "hidden_act": "gelu",
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.fixture
+def vila_40b(tmp_path) -> tuple[Path, InternVLVisionModel]:
+    """VILA1.5-40b in small: InternViT on an odd grid, Hermes-2 in a tokenizer with its marks."""
+    torch.manual_seed(1)
+    tower = InternVLVisionModel(
+        InternVLVisionConfig(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=2,
+            image_size=40, patch_size=8, use_qk_norm=True, norm_type="rms_norm",
+        )
+    ).eval()  # fmt: skip
+    for weight in tower.parameters():
+        weight.data.normal_(std=0.3)
+    folder = tmp_path / "VILA1.5-40b"
+    tokenizer = marked_tokenizer("<|startoftext|>", "<|im_start|>", "<|im_end|>")
+    make_vila(settings=SETTINGS, tokenizer=tokenizer).save(folder)
+    (folder / "vision_tower" / "model.safetensors").unlink()
+    publish_intern_vit(tower, folder / "vision_tower")
+    said = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+    (folder / "vision_tower" / "preprocessor_config.json").write_text(json.dumps(said))
+    (folder / "config.json").write_text(json.dumps({"model_type": "llava_llama"}))
+    return folder, tower
+
+
+def test_a_published_intern_vit_sees_what_transformers_sees(vila_40b):
+    folder, tower = vila_40b
+    loaded = towers.load(folder / "vision_tower", settings=SETTINGS)
+    pixels = torch.randn(2, 3, 40, 40)
+    with torch.no_grad():
+        seen = tower(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
+        assert torch.allclose(towers.features(loaded, pixels), seen, atol=1e-5)
+    assert seen.shape == (2, 25, 32)
+
+
+def test_vila_40b_in_small_loads_and_round_trips(vila_40b, tmp_path):
+    folder, _ = vila_40b
+    critic = Vila.load(folder, settings=SETTINGS)
+    assert critic.chat_template == "hermes-2" and critic.scaling.mean == (0.485, 0.456, 0.406)
+    assert critic.tokens.end == critic.tokens.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    with torch.no_grad():
+        assert critic.embed_clips(QUERIES)["clip0"].shape == (3, 9, 32)  # 5 x 5, filled to 6 x 6
+    critic.save(tmp_path / "again")
+    again = Vila.load(tmp_path / "again", settings=SETTINGS)
+    assert again.hash() == critic.hash() and torch.equal(answers(again), answers(critic))
+
+
+def test_nvila_in_small_loads_and_round_trips(tmp_path):
+    tokenizer = marked_tokenizer("<|im_start|>", "<|im_end|>")
+    make_vila(settings=SETTINGS, tokenizer=tokenizer).save(tmp_path / "nvila")
+    MmProjector(32, 32, kind="mlp_downsample_3x3_fix").save(tmp_path / "nvila" / "mm_projector")
+    (tmp_path / "nvila" / "config.json").write_text(json.dumps({"model_type": "llava_llama"}))
+    critic = Vila.load(tmp_path / "nvila", settings=SETTINGS)
+    assert critic.chat_template == "chatml" and critic.module.mm_projector.kind.endswith("3x3_fix")
+    with torch.no_grad():
+        assert critic.embed_clips(QUERIES)["clip0"].shape == (3, 4, 32)  # 4 x 4, filled to 6 x 6
+    critic.save(tmp_path / "again")
+    assert torch.equal(answers(Vila.load(tmp_path / "again", settings=SETTINGS)), answers(critic))
+
+
+def test_a_torn_intern_vit_is_refused(vila_40b):
+    folder, _ = vila_40b
+    file = folder / "vision_tower" / "model.safetensors"
+    whole = load_file(file)
+    save_file({k: v for k, v in whole.items() if not k.endswith("ls2")}, file)
+    with pytest.raises(Exception, match=r"weights are missing, the first encoder.layer.0.lambda_2"):
+        Vila.load(folder, settings=SETTINGS)
+
+
+@pytest.mark.parametrize("name", list(TEMPLATES))
+def test_a_template_opens_one_turn_and_the_answers(name):
+    parts = templates.prompt(make_query(), num_frames=[1, 1], style=TEMPLATES[name])
+    texts = [part for part in parts if isinstance(part, str)]
+    assert texts[0].startswith(TEMPLATES[name].before)
+    assert texts[-1].endswith(TEMPLATES[name].after)
+    assert len(parts) - len(texts) == 2
+
+
+def test_what_a_tokenizer_knows_names_the_template():
+    assert templates.guess({"a"}) == "vicuna_v1"
+    assert templates.guess({"<|start_header_id|>"}) == "llama_3"
+    assert templates.guess({"<|im_start|>"}) == "chatml"

@@ -1,0 +1,135 @@
+"""VLMs of transformers as critics: tiny random models, against transformers' own way."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import Qwen2VLImageProcessor
+
+from dualipo.config import Critic, CriticTraining
+from dualipo.critic import vision, warm_start
+from dualipo.critic.chat import VISUAL
+from dualipo.critic.families import FAMILIES
+from dualipo.critic.transformers_vlm import TransformersVlm
+from dualipo.errors import ModelError
+from tests.critic import vlms
+from tests.critic.conftest import BOTH, make_clip, make_query, make_tokenizer, shade
+
+SETTINGS = Critic(max_frames=3, max_pixels=1024)
+QUERIES = [
+    make_query(),
+    make_query(dimension="faithfulness"),
+    make_query("point", 3, caption="a longer caption, to force padding"),
+]
+
+
+def make_critic(kind: str, *, settings: Critic = SETTINGS, scale: float = 6) -> TransformersVlm:
+    model = vlms.make(kind, scale=scale)
+    return TransformersVlm(model, tokenizer=make_tokenizer(), settings=settings)
+
+
+@pytest.fixture(params=list(FAMILIES))
+def critic(request) -> TransformersVlm:
+    return make_critic(request.param)
+
+
+def test_every_family_has_a_tiny_model():
+    assert vlms.MAKERS.keys() == FAMILIES.keys()
+
+
+def test_greedy_paths_are_uncached_argmax(critic):
+    drawn = critic.sample(
+        QUERIES, num_paths=2, temperature=0.0, seeds=[[0, 0]] * 3, max_new_tokens=10
+    )
+    for query, [path, again] in zip(QUERIES, drawn, strict=True):
+        ids: list[int] = []
+        while len(ids) < 10 and ids[-1:] != [critic.tokens.end]:
+            ids.append(int(critic._logits([query], [ids], keep=1).argmax()))
+        assert path.token_ids == again.token_ids == tuple(ids)
+
+
+def test_clips_matter(critic):
+    [query] = QUERIES[:1]
+    other = make_query(clips=(make_clip(7), make_clip(8)), clip_ids=("x", "y"))
+    with torch.no_grad():
+        here, there = critic.log_probs([query, other], ["A: good"] * 2)[0].tolist()
+    assert abs(here - there) > 1e-3
+
+
+def test_a_saved_critic_answers_the_same(critic, tmp_path):
+    (tmp_path / "p.json").write_text(json.dumps({"image_mean": [0, 0, 0], "image_std": [1, 1, 1]}))
+    critic.preprocessor = tmp_path / "p.json"
+    critic.scaling = vision.scaling_of(critic.preprocessor, vision.CLIP)
+    critic.save(tmp_path / "saved")
+    again = TransformersVlm.load(tmp_path / "saved", settings=SETTINGS)
+    assert again.hash() == critic.hash() and again.scaling == critic.scaling
+    with torch.no_grad():
+        before, after = (c.log_probs(QUERIES, ["A: good"] * 3)[0] for c in (critic, again))
+    assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen2_vl"])
+def test_qwen_sees_and_places_a_video_as_transformers_does(kind):
+    critic = make_critic(kind)
+    model, config = critic.llm, critic.llm.config
+    clip = make_clip(0, num_frames=3, size=48)[:, :, :32]  # not square, an odd number of frames
+    query = make_query("point", clips=(clip,))
+    frames = vision.pixels(
+        clip, clip_id="x", size=critic._size(clip), scaling=critic.scaling, settings=SETTINGS
+    )
+    shown, grid = vision.patches(frames, patch=4, merge=2, pair=2)
+    [row] = critic._prompts([query], critic.embed_clips([query]), room=0)
+    assert row.count(VISUAL) == grid[0] * grid[1] * grid[2] // 4
+    ids = torch.tensor([[config.video_token_id if i == VISUAL else i for i in row]])
+    with torch.no_grad():
+        theirs = model(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            pixel_values_videos=shown,
+            video_grid_thw=torch.tensor([grid]),
+            mm_token_type_ids=torch.tensor([[2 if i == VISUAL else 0 for i in row]]),
+        ).logits
+        ours = critic._logits([query], [[]], keep=len(row))
+    assert torch.allclose(ours, theirs, atol=2e-4)
+
+
+def test_patches_are_those_of_transformers_image_processor():
+    picture = make_clip(0, num_frames=1, size=56)
+    processor = Qwen2VLImageProcessor(do_resize=False, patch_size=14, merge_size=2)
+    theirs = processor(Image.fromarray(picture[0]), return_tensors="pt")
+    frames = vision.pixels(
+        picture, clip_id="x", size=(56, 56), scaling=vision.CLIP, settings=Critic()
+    )
+    ours, grid = vision.patches(frames, patch=14, merge=2, pair=2)
+    assert grid == tuple(theirs["image_grid_thw"][0].tolist())
+    assert torch.allclose(ours, torch.as_tensor(theirs["pixel_values"]), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((480, 832), (224, 392)), ((64, 64), (56, 56)), ((56, 84), (56, 84))]
+)
+def test_frames_keep_their_shape_within_the_pixels(shape, size):
+    assert vision.fitting_size(*shape, multiple=28, max_pixels=128 * 28 * 28) == size
+
+
+def test_it_learns_the_grammar(tmp_path):
+    critic = make_critic("qwen2_5_vl", scale=1)
+    result = warm_start.supervise(
+        critic,
+        warm_start.traces(BOTH, []),
+        clips=shade,
+        settings=CriticTraining(learning_rate=1e-2, max_train_steps=12, train_batch_size=4),
+        checkpoint_folder=tmp_path,
+        seed=0,
+    )
+    assert result.metrics["loss"] < 4.0 < np.log(vlms.VOCABULARY)
+
+
+def test_an_unknown_family_is_named_with_what_is_known(tmp_path):
+    critic = make_critic("smolvlm")
+    critic.save(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
+    with pytest.raises(ModelError, match=r"'whisper' is unknown. Use one of: qwen2_vl"):
+        TransformersVlm.load(tmp_path, settings=SETTINGS)
