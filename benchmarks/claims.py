@@ -2,10 +2,11 @@
 
     python benchmarks/claims.py recipes/world.toml --seeds 0 1 2 --output benchmarks/results
 
-Each run resumes where it stopped. For every seed the last round's oracle total on test prompts is
-compared, prompt by prompt, with (a) the base generator, (b) the same run with coin-flip verdicts,
-(c) the same run with the NLL terms alone; the intervals are 95 % paired bootstraps clustered by
-prompt. What comes out is written as data, whether it holds or not.
+A seed's runs share the warm start (`dualipo fork`), and each resumes where it stopped. For every
+seed the last round's oracle total on test prompts is compared, prompt by prompt, with (a) the base
+generator, (b) the same run with coin-flip verdicts, (c) the same run with the NLL terms alone; the
+intervals are 95 % paired bootstraps clustered by prompt. What comes out is written as data, whether
+it holds or not.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from dualipo import config
 from dualipo.evaluation.bootstrap import by_prompt, paired_difference
 from dualipo.progress import PlainProgress
 from dualipo.store import atomic
+from dualipo.store.fork import fork
 from dualipo.store.ledger import Ledger
 
 # Controls take as many optimizer steps on as many pairs; neither ever refreshes its critic.
@@ -63,9 +65,15 @@ def main() -> None:
 
     results = {}
     for seed in arguments.seeds:
+        before = arguments.runs / f"before-{seed}"
+        whole = [f"seed={seed}"]
+        begun = config.load(arguments.recipe, [*whole, "rounds=0", f"output_dir={before}"])
+        loop.run(begun, progress=PlainProgress())
         for arm, overrides in ARMS.items():
-            output = f"output_dir={arguments.runs}/{arm}-{seed}"
-            loaded = config.load(arguments.recipe, [*overrides, f"seed={seed}", output])
+            path = arguments.runs / f"{arm}-{seed}"
+            loaded = config.load(arguments.recipe, [*overrides, *whole, f"output_dir={path}"])
+            if not path.exists():
+                fork(before, path, loaded)
             loop.run(loaded, progress=PlainProgress())
         results[f"seed {seed}"] = compare(arguments.runs, seed)
         print(json.dumps({f"seed {seed}": results[f"seed {seed}"]}, indent=2))

@@ -8,6 +8,7 @@ written to `config.json` in the run directory, and its leaves decide what may ch
 import difflib
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +67,7 @@ class Generator(Group):
     fps: int = 8
     max_sequence_length: int = 32
     sample_batch_size: int = Field(32, ge=1, description="clips a forward pass")
+    mixed_precision: Literal["no", "bf16"] = Field("no", description="while sampling")
 
 
 class Align(Optimizer):
@@ -88,7 +90,7 @@ class Align(Optimizer):
 
 
 class Server(Group):
-    """An OpenAI-compatible endpoint, for `critic.backend = "server"`. Its key is never a setting."""
+    """An OpenAI-compatible endpoint, for `backend = "server"`. Its key is never a setting."""
 
     base_url: str = "http://127.0.0.1:8000/v1"
     api_key_env: str = Field("OPENAI_API_KEY", description="the variable that holds the key")
@@ -104,6 +106,7 @@ class Critic(Group):
     backend: Literal["vila", "transformers_vlm", "server"] = "vila"
     torch_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     mixed_precision: Literal["no", "bf16"] = "no"
+    tune_vision_tower: bool = Field(False, description="else projector and language model only")
     max_frames: int = Field(16, ge=1)
     short_video: Literal["use_all", "repeat", "error"] = "use_all"
     max_pixels: int = Field(100352, ge=784, description="of a frame, where its size is free")
@@ -123,8 +126,12 @@ class Critic(Group):
 
 
 class SeedLabels(Group):
-    """The human seed, asked of the world's simulated annotators on clips of the base generator."""
+    """The human seed: a label set, or what the world's simulated annotators say of base clips.
 
+    With a `path` the numbers that follow say nothing, except `holdout_share` and the minimum.
+    """
+
+    path: str | None = Field(None, description="a label set's folder, made by `dualipo import`")
     num_pairs: int = Field(240, ge=0)
     num_points: int = Field(240, ge=0)
     holdout_share: float = Field(0.2, gt=0, lt=1)
@@ -186,6 +193,7 @@ class Monitor(Group):
     """What a round is measured by: fresh audit labels, win rate, and people's test scores."""
 
     num_audit_labels: int = Field(48, ge=0)
+    num_test_clips: int = Field(1, ge=1, description="clips a test prompt")
     num_gallery_prompts: int = Field(6, ge=0)
     num_accuracy_pairs: int = Field(240, ge=0, description="held-out pairs that people read of")
     min_oracle_gap: float = Field(0.1, ge=0, description="between the clips of such a pair")
@@ -257,8 +265,8 @@ def leaves(config: Group, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def from_leaves(flat: dict[str, Any], *, subject: str) -> Config:
-    """The inverse of `leaves`: read back a run's `config.json`."""
+def from_leaves(flat: dict[str, Any], *, subject: str, overrides: Sequence[str] = ()) -> Config:
+    """The inverse of `leaves`: read back a run's `config.json`, and apply dotted overrides."""
     tree: dict[str, Any] = {}
     for key, value in flat.items():
         *groups, leaf = key.split(".")
@@ -266,6 +274,8 @@ def from_leaves(flat: dict[str, Any], *, subject: str) -> Config:
         for group in groups:
             inner = inner.setdefault(group, {})
         inner[leaf] = value
+    for override in overrides:
+        _apply(tree, override)
     return resolve(tree, subject=subject)
 
 

@@ -1,11 +1,17 @@
-"""`dualipo run RECIPE [key=value ...]`: the whole method; the same command again resumes."""
+"""`dualipo run RECIPE [key=value ...]`: the whole method; the same command again resumes.
+
+`dualipo resume RUN` does so by the run's own configuration, without the recipe.
+"""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 from dualipo import config
+from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
+from dualipo.store import atomic
 
 
 def add(verbs: Any) -> None:
@@ -27,16 +33,35 @@ def add(verbs: Any) -> None:
         "--dry-run", action="store_true", help="print the resolved settings and the plan, no more"
     )
     parser.set_defaults(act=act)
+    again = verbs.add_parser("resume", help="go on with a run, by its own configuration")
+    again.add_argument("run", type=Path, help="a run directory, e.g. runs/quick")
+    again.set_defaults(act=resume)
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """Go on with a run; an override stands in its configuration already."""
+    require_run(arguments.run)
+    config_path = arguments.run / "config.json"
+    here = [f"output_dir={json.dumps(str(arguments.run))}"]
+    flat = atomic.read_json(config_path)
+    return _run(config.from_leaves(flat, subject=str(config_path), overrides=here))
 
 
 def act(arguments: argparse.Namespace) -> int:
     """Run, then print the results and where the report is."""
     settings = config.load(arguments.recipe, arguments.overrides)
-    from dualipo.rounds import loop  # imports torch: only after the recipe is known to be good
-
     if arguments.dry_run:
+        from dualipo.rounds import loop
+
         print(loop.plan_text(settings))
         return 0
+    return _run(settings)
+
+
+def _run(settings: config.Config) -> int:
+    """Run; print the table and where the report is."""
+    from dualipo.rounds import loop  # imports torch: only after the recipe is known to be good
+
     with watching() as progress:
         path = loop.run(settings, progress=progress)
     from dualipo.evaluation import summary

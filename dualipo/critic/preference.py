@@ -19,6 +19,7 @@ from dualipo.critic.asks import Ask, Clips
 from dualipo.critic.batches import mixed
 from dualipo.critic.vlm import Response, TrainableVlm
 from dualipo.training import loop
+from dualipo.training.precision import forward_pass
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def train(
     `vlm` must hold the weights that are its reference, also when training resumes.
     """
     everything = [*pairs, *anchors]
-    gaps = _reference_gaps(vlm, everything, clips=clips, batch_size=reference_batch_size)
+    with forward_pass(next(vlm.module.parameters()).device, settings):
+        gaps = _reference_gaps(vlm, everything, clips=clips, batch_size=reference_batch_size)
     indices = mixed(
         len(pairs),
         len(anchors),

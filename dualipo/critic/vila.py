@@ -88,6 +88,7 @@ class Vila(ChatCritic):
             vision_tower = towers.load(folder / "vision_tower", settings=settings)
         except loading.BROKEN as broken:
             raise ModelError(f"{folder}: cannot be read as VILA ({broken}).") from broken
+        vision_tower.requires_grad_(settings.tune_vision_tower)
         dtype = getattr(torch, settings.torch_dtype)
         projector = MmProjector.load(folder / "mm_projector", dtype=dtype)
         top = json.loads((folder / "config.json").read_text())

@@ -22,7 +22,10 @@ _SIMULATED = (
     "annotators in the embedded world, and the scores below from a program that measures pixels. "
     "No human judged any clip."
 )
-_IMPORTED = "The labels behind this model were imported; see the recipe for their file."
+_IMPORTED = (
+    "People made the seed labels behind this model; the recipe names their label set. The audit's "
+    "labels are simulated, and the scores below come from a program that measures pixels."
+)
 
 
 def card(run_path: Path, version_id: str) -> str:

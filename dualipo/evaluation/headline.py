@@ -115,7 +115,10 @@ def _labels(history: RunHistory) -> str:
             "by a program that only reports: nothing in the run is trained, triggered, stopped or "
             "selected by it."
         )
-    return "Labels come from the imported seed file."
+    return (
+        "People made the seed's labels, which were imported. The audit's labels are simulated, and "
+        "the score is measured by a program that only reports."
+    )
 
 
 def _score_tile(history: RunHistory) -> Tile:

@@ -104,8 +104,8 @@ class RunHistory:
 
     @property
     def labels_are_simulated(self) -> bool:
-        """Whether a program, not people, made the seed labels."""
-        return self.config.get("seed_labels.source", "world") == "world"
+        """Whether a program, not people, made seed labels; an imported seed says whose they are."""
+        return set(self.base.events.get("seed", {}).get("sources", ())) != {"human"}
 
     def scored(self) -> list[RoundHistory]:
         """Base and every finished round whose generator has test scores."""

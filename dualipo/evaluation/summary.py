@@ -40,9 +40,21 @@ def as_dict(run_path: Path) -> dict[str, Any]:
         "simulated_labels": run.labels_are_simulated,
         "rounds": [_row(run, one) for one in (run.base, *run.rounds)],
         "critic_on_oracle_pairs": dict(accuracies(run)),
+        "warm_start": _warm_start(run),
         "total_gain": {"mean": change.mean, "low": change.low, "high": change.high}
         if change
         else None,
+    }
+
+
+def _warm_start(run: RunHistory) -> dict[str, Any] | None:
+    """The warm critic beside those who taught it, on the same oracle-ordered pairs."""
+    event = run.base.events.get("warm_start")
+    if event is None:
+        return None
+    warm = event["warm"]
+    return {name: warm[name] for name in ("num", "forced_choice", "free_form")} | {
+        "annotators": event["annotators"]
     }
 
 
@@ -96,4 +108,10 @@ def _tail(found: dict[str, Any]) -> list[str]:
     if shares := found["critic_on_oracle_pairs"]:
         steps = ", ".join(f"{percent(share)} {stage}" for stage, share in shares.items())
         lines.append(f"critic on pairs that the oracle orders: {steps}")
+    if warm := found["warm_start"]:
+        people = ", ".join(f"{name} {percent(x)}" for name, x in warm["annotators"].items())
+        lines.append(
+            f"of {warm['num']} such pairs: warm start {percent(warm['forced_choice'])} by forced "
+            f"choice, {percent(warm['free_form'])} in free form; annotators {people}"
+        )
     return ["", *lines] if lines else []

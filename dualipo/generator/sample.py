@@ -35,17 +35,20 @@ def sample(
     assert len(captions) == len(seeds) > 0, "one seed a caption"
     texts = encode_texts(backbone, captions=captions, batch_size=settings.sample_batch_size)
     frames, latents = [], []
+    is_mixed = settings.mixed_precision == "bf16"
     for start in range(0, len(seeds), settings.sample_batch_size):
         some = slice(start, start + settings.sample_batch_size)
-        latents_B = backbone.sample(
-            torch.stack([texts[caption] for caption in captions[some]]),
-            seeds=seeds[some],
-            num_frames=settings.num_frames,
-            height=settings.height,
-            width=settings.width,
-            num_inference_steps=settings.num_inference_steps,
-            guidance_scale=settings.guidance_scale,
-        )
+        texts_BLD = torch.stack([texts[caption] for caption in captions[some]])
+        with torch.autocast(backbone.device.type, torch.bfloat16, is_mixed):
+            latents_B = backbone.sample(
+                texts_BLD,
+                seeds=seeds[some],
+                num_frames=settings.num_frames,
+                height=settings.height,
+                width=settings.width,
+                num_inference_steps=settings.num_inference_steps,
+                guidance_scale=settings.guidance_scale,
+            )
         frames.append(backbone.decode(latents_B))
         latents.append(latents_B.cpu())
     frames_NFHW3, all_latents = torch.cat(frames), torch.cat(latents)

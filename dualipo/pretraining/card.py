@@ -14,13 +14,14 @@ _STAGES = {
     "critic's vision tower": settings.TOWER_TRAINING,
     "critic": settings.CRITIC_TRAINING,
 }
+_OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 
 
 def card(measured: dict[str, Any], *, steps: str = "dualipo pretrain") -> str:
     """Return the card in markdown."""
     stages = "\n".join(
         f"| {name} | {optimizer.max_train_steps} | {optimizer.train_batch_size} "
-        f"| {optimizer.learning_rate:g} |"
+        f"| {_OPTIMIZERS[optimizer.optimizer]} | {optimizer.learning_rate:g} |"
         for name, optimizer in _STAGES.items()
     )
     passed = measured["passed"]
@@ -34,8 +35,8 @@ Two small models of the embedded world, made by `{steps} vae|generator|critic` f
 - `critic/`: VILA's layout, pretrained to describe one clip or two. **The descriptions came from the
   world's ground truth.** It was never shown a preference, a grade or a verdict.
 
-| stage | steps | batch | learning rate |
-|---|---|---|---|
+| stage | steps | batch | optimizer | learning rate |
+|---|---|---|---|---|
 {stages}
 
 ## Gates (measured by `dualipo pretrain gates`)

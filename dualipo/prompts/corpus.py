@@ -4,20 +4,18 @@ Two spellings of one caption (case, whitespace, compatibility characters) are on
 multiplicity counts them (fault 36); what no model should be fed is refused with its reason
 (fault 37). A draw depends on the seed and the set of captions, not on their order.
 
-Left out: composing and expanding captions by a language model.
+Left out: composing and expanding captions by a language model. How captions are spelled and
+screened is in `dualipo/captions.py`.
 """
 
-import hashlib
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dualipo.captions import normalise, prompt_id, screen, tidy
 from dualipo.errors import DataError
 from dualipo.records import Prompt
 from dualipo.seeds import derive
-
-MAX_CHARACTERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,46 +32,6 @@ class Folded:
 
     prompts: tuple[Prompt, ...]
     refused: tuple[Refusal, ...]
-
-
-def tidy(caption: str) -> str:
-    """The caption as it is stored: NFKC, single spaces, none at the ends."""
-    return " ".join(unicodedata.normalize("NFKC", caption).split())
-
-
-def normalise(caption: str) -> str:
-    """What captions have in common that count as one: `tidy` without case. Idempotent."""
-    # Folding may leave a character that NFKC composes, and the reverse: to the fixed point.
-    folded = tidy(tidy(caption).casefold())
-    while (again := tidy(folded.casefold())) != folded:
-        folded = again
-    return folded
-
-
-def prompt_id(caption: str) -> str:
-    """The name of a caption in all its spellings: 16 hexadecimal digits."""
-    return hashlib.sha256(normalise(caption).encode()).hexdigest()[:16]
-
-
-def screen(caption: str) -> str | None:
-    """Why a caption cannot be used, or None."""
-    if len(caption) > MAX_CHARACTERS:
-        return f"{len(caption)} characters, at most {MAX_CHARACTERS} are read"
-    for character in "" if caption.isascii() and caption.isprintable() else caption:
-        if reason := _reason(character):
-            return f"{reason} (U+{ord(character):04X})"
-    return None if tidy(caption) else "empty"
-
-
-def _reason(character: str) -> str | None:
-    category = unicodedata.category(character)
-    if category == "Cf":
-        return "a zero-width or direction character"
-    if category == "Cs" or (category == "Cc" and character not in "\t\r\n"):
-        return "a control character"
-    if unicodedata.bidirectional(character) in ("R", "AL"):
-        return "right-to-left text, which changes the order of the words around it"
-    return None
 
 
 def fold(captions: Iterable[str], *, exclude: Iterable[str] = ()) -> Folded:

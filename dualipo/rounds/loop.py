@@ -13,7 +13,7 @@ from dualipo.config import Config, leaves
 from dualipo.evaluation import report
 from dualipo.progress import Progress
 from dualipo.rounds import aligning, judging, measuring, refreshing, sampling, warming
-from dualipo.rounds.planning import plan
+from dualipo.rounds.planning import plan, remaining
 from dualipo.rounds.run import Run
 from dualipo.store import atomic
 from dualipo.store.rundir import RunDir
@@ -42,8 +42,8 @@ def rounds(run: Run) -> None:
 
 def run(config: Config, *, progress: Progress) -> Path:
     """Begin or resume the run that `config.output_dir` names; return its folder."""
-    progress.plan(plan(config))
     with opened(config, progress) as this:
+        progress.plan(remaining(this))
         rounds(this)
         write_report(this)
         return this.directory.path

@@ -33,7 +33,7 @@ ACCURACY_CLIPS = 4  # clips a prompt among which oracle-ordered pairs are found
 
 def sample_fixed(run: Run, name: str, round: int, attempt: int, version: str) -> list[Candidate]:
     """A version's clips of the test or monitor prompts, from the same noise in every round."""
-    per_prompt = MONITOR_CLIPS if name == "monitor" else 1
+    per_prompt = MONITOR_CLIPS if name == "monitor" else run.config.monitor.num_test_clips
     prompts = fixed_prompts(run, name)
     return sample_set(run, ClipSet(name, round, attempt, version, prompts, per_prompt))
 
@@ -54,7 +54,8 @@ def report_scores(run: Run, round: int, attempt: int, version: str) -> None:
     clock = Clock()
     asked = [(candidate.caption, candidate.clip) for candidate in candidates]
     scores = sources.oracle_scores(asked, clips=run.clip)
-    shown = candidates[: run.config.monitor.num_gallery_prompts]
+    firsts = [candidate for candidate in candidates if candidate.index == 0]
+    shown = firsts[: run.config.monitor.num_gallery_prompts]
     event = {
         "prompt_ids": [candidate.prompt_id for candidate in candidates],
         "captions": [candidate.caption for candidate in candidates],

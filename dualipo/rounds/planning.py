@@ -1,29 +1,46 @@
 """How much work a recipe asks for: units by stage, for the plan and for the time left."""
 
 from collections import Counter
+from collections.abc import Collection
 
 from dualipo.config import Config
 from dualipo.rounds.measuring import ACCURACY_CLIPS, MONITOR_CLIPS, accuracy_prompts
+from dualipo.rounds.run import BASE_ROUND, Run
 
 
-def plan(config: Config) -> dict[str, int]:
-    """Units of every stage of the whole run, if no round refreshes its critic."""
-    rounds, prompts = config.rounds, config.prompts
-    seed = config.seed_labels
-    units = Counter(
-        {
-            "sample seed": seed.num_prompts * seed.clips_per_prompt,
-            "warm_start_sft": config.warm_start_sft.max_train_steps,
-            "warm_start_dpo": config.warm_start_dpo.max_train_steps,
-            "sample monitor": (rounds + 1) * prompts.num_monitor_prompts * MONITOR_CLIPS,
-            "sample test": (rounds + 1) * prompts.num_test_prompts,
-            "sample candidates": rounds * prompts.num_prompts * config.generator.num_candidates,
-            "score": rounds * prompts.num_prompts * config.generator.num_candidates,
-            "confirm": rounds * prompts.num_prompts,
-            "align": rounds * config.align.max_train_steps,
-            "win_rate": rounds * prompts.num_monitor_prompts,
-        }
-    )
+def plan(config: Config, *, rounds_done: Collection[int] = ()) -> dict[str, int]:
+    """Units of every stage of the rest of a run, if no round refreshes its critic.
+
+    A round that was scored is done, and so is what precedes round 0 (BASE_ROUND); of the round in
+    which a run was killed all is counted, though some of it need not be done again.
+    """
+    prompts, seed = config.prompts, config.seed_labels
+    per_round = {
+        "sample monitor": prompts.num_monitor_prompts * MONITOR_CLIPS,
+        "sample test": prompts.num_test_prompts * config.monitor.num_test_clips,
+    }
+    before = per_round | {
+        "sample seed": 0 if seed.path else seed.num_prompts * seed.clips_per_prompt,
+        "warm_start_sft": config.warm_start_sft.max_train_steps,
+        "warm_start_dpo": config.warm_start_dpo.max_train_steps,
+    }
     if config.monitor.num_accuracy_pairs:
-        units["sample accuracy"] = accuracy_prompts(config) * ACCURACY_CLIPS
+        before["sample accuracy"] = accuracy_prompts(config) * ACCURACY_CLIPS
+    per_round |= {
+        "sample candidates": prompts.num_prompts * config.generator.num_candidates,
+        "score": prompts.num_prompts * config.generator.num_candidates,
+        "confirm": prompts.num_prompts,
+        "align": config.align.max_train_steps,
+        "win_rate": prompts.num_monitor_prompts,
+    }
+    units: Counter[str] = Counter()
+    for round_ in {BASE_ROUND, *range(config.rounds)}.difference(rounds_done):
+        units.update(before if round_ == BASE_ROUND else per_round)
     return {stage: num for stage, num in units.items() if num}
+
+
+def remaining(run: Run) -> dict[str, int]:
+    """The plan of what a resumed run has still to do."""
+    return plan(
+        run.config, rounds_done={where.round for where, _, _ in run.ledger.events("scores")}
+    )

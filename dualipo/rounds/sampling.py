@@ -61,15 +61,27 @@ def choose_fixed_prompts(run: Run) -> None:
         "monitor": settings.num_monitor_prompts,
         "seed": run.config.seed_labels.num_prompts,
     }
-    taken: list[str] = []
+    imported = _imported_prompts(run)
+    taken = [prompt.caption for prompt in imported]
     files = []
     for name, num in wanted.items():
         path = _prompts_path(run, name)
-        chosen = _draw(run, num=num, purpose=name, exclude=taken)
+        if name == "seed" and imported:
+            chosen = imported
+        else:
+            chosen = _draw(run, num=num, purpose=name, exclude=taken)
         tables.write_records(path, chosen, record_type=Prompt)
         taken += [prompt.caption for prompt in chosen]
         files.append(path)
     run.commit(unit, files=tuple(files))
+
+
+def _imported_prompts(run: Run) -> list[Prompt]:
+    """The captions of the seed's label set, each once; none where annotators are asked."""
+    seed = sources.imported_seed(run.config)
+    labels = [] if seed is None else seed.labels.every
+    found = {label.prompt_id: Prompt(label.prompt_id, label.prompt) for label in labels}
+    return list(found.values())
 
 
 def fixed_prompts(run: Run, name: str) -> list[Prompt]:

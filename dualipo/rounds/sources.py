@@ -1,17 +1,20 @@
 """Which prompts, seed labels, audit labels and real clips a recipe means.
 
-The embedded world answers all of it today; a file of captions may stand in for its prompts. The
-oracle has two doors here and no other: `label_*` (the simulated annotators) and `oracle_scores`,
-which stages use for what people read (ARCHITECTURE.md, "the world is honest").
+The embedded world answers all of it; a file of captions may stand in for its prompts, and a label
+set for its annotators' seed. The oracle has two doors here and no other: `label_*` (the simulated
+annotators) and `oracle_scores`, which stages use for what people read (ARCHITECTURE.md, "the world
+is honest").
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dualipo.config import Config
 from dualipo.errors import ConfigError
+from dualipo.preferences import contradictions, label_set
 from dualipo.prompts import corpus as prompt_lists
 from dualipo.records import DIMENSIONS, Dimension, Pair, Point, Prompt
 from dualipo.seeds import derive
@@ -37,6 +40,21 @@ def real_clips(config: Config) -> tuple[np.ndarray, list[str]]:
     seeds = (derive(config.seed, "real clips", n) for n in range(num_clips))
     clips = [corpus.real_clip(seed, num_frames=num_frames) for seed in seeds]
     return np.stack([clip.frames_FHW3 for clip in clips]), [clip.caption for clip in clips]
+
+
+def imported_seed(config: Config) -> contradictions.Usable | None:
+    """The label set that the recipe names, less what contradicts itself; None where it names none.
+
+    Its dimension "overall" is left out: the critic is asked about one dimension at a time.
+    """
+    if config.seed_labels.path is None:
+        return None
+    found = contradictions.usable(label_set.read(Path(config.seed_labels.path)))
+    pairs = tuple(pair for pair in found.labels.pairs if pair.dimension != "overall")
+    points = tuple(point for point in found.labels.points if point.dimension != "overall")
+    num_overall = len(found.labels.pairs) + len(found.labels.points) - len(pairs) - len(points)
+    excluded = found.excluded | ({"overall": num_overall} if num_overall else {})
+    return replace(found, labels=label_set.LabelSet(pairs, points), excluded=excluded)
 
 
 def label_pairs(

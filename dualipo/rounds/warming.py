@@ -1,14 +1,15 @@
 """Before the first round: the base models are registered, the seed is labelled, the critic warmed.
 
 seed clips (base generator) -> annotators' pairs and points -> supervised traces -> DPO on the
-critic's own traces (METHOD.md 3.3). A part of the seed, split by prompt, is held out: triggers and
-the revert rule read it. A second, larger set of pairs ordered by the oracle measures the critic
-for people only (`accuracy`).
+critic's own traces (METHOD.md 3.3). A label set that the recipe names stands for the first two.
+A part of the seed, split by prompt, is held out: triggers and the revert rule read it. A second,
+larger set of pairs ordered by the oracle measures the critic for people only (`accuracy`).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,6 +17,8 @@ from dualipo.config import CriticPreference
 from dualipo.critic import preference, warm_start
 from dualipo.critic.chat import ChatCritic
 from dualipo.critic.preference import PathPair
+from dualipo.preferences import label_set
+from dualipo.preferences.contradictions import Usable
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Point, Prompt
 from dualipo.rounds import judging, sources
 from dualipo.rounds.clock import Clock
@@ -26,6 +29,8 @@ from dualipo.store.ledger import Unit, Version
 from dualipo.store.rundir import remove_checkpoints
 
 SHIPPED, SFT, WARM = "shipped", "sft", "warm"
+
+Label = TypeVar("Label", Pair, Point)
 
 
 def register_base(run: Run) -> None:
@@ -81,9 +86,15 @@ def seed_candidates(run: Run) -> list[Candidate]:
 
 
 def label_seed(run: Run) -> None:
-    """Ask the annotators for the seed's pairs and points, and publish them."""
+    """Ask the annotators for the seed's pairs and points, and publish them.
+
+    Where the recipe names a label set, people were asked already: that is published.
+    """
     unit = Unit(BASE_ROUND, 0, "label")
     if run.is_done(unit):
+        return
+    if (imported := sources.imported_seed(run.config)) is not None:
+        publish_imported_seed(run, unit, imported)
         return
     candidates = seed_candidates(run)
     clock = Clock()
@@ -96,6 +107,37 @@ def label_seed(run: Run) -> None:
     tables.write_records(pairs_path, pairs, record_type=Pair)
     tables.write_records(points_path, points, record_type=Point)
     run.commit(unit, files=(pairs_path, points_path), clock=clock)
+
+
+def publish_imported_seed(run: Run, unit: Unit, seed: Usable) -> None:
+    """Take a label set's usable labels and their clips into the run, once there are enough."""
+    clock = Clock()
+    labels = seed.labels
+    pairs, points = (
+        _part(run, labels.pairs, held_out=False),
+        _part(run, labels.points, held_out=False),
+    )
+    warm_start.require_enough(pairs, points, settings=run.config.seed_labels)
+    store = label_set.clip_store(Path(str(run.config.seed_labels.path)))
+    for clip in labels.clips:
+        run.clip_store.add(store.path(clip), sha256=clip)
+    pairs_path, points_path = _label_paths(run)
+    tables.write_records(pairs_path, labels.pairs, record_type=Pair)
+    tables.write_records(points_path, labels.points, record_type=Point)
+    event = {
+        "num_pairs": len(labels.pairs),
+        "num_points": len(labels.points),
+        "sources": dict(Counter(label.source for label in labels.every)),
+        "excluded": seed.excluded,
+        "agreement": seed.agreement,
+    }
+    run.commit(
+        unit,
+        files=(pairs_path, points_path),
+        clips=tuple(labels.clips),
+        clock=clock,
+        events={"seed": event},
+    )
 
 
 def pair_questions(
@@ -139,15 +181,16 @@ def seed_labels(run: Run, *, held_out: bool) -> tuple[list[Pair], list[Point]]:
     pairs_path, points_path = _label_paths(run)
     pairs = tables.read_records(pairs_path, record_type=Pair)
     points = tables.read_records(points_path, record_type=Point)
+    return _part(run, pairs, held_out=held_out), _part(run, points, held_out=held_out)
+
+
+def _part(run: Run, labels: Sequence[Label], *, held_out: bool) -> list[Label]:
     share = run.config.seed_labels.holdout_share
 
     def is_out(prompt_id: str) -> bool:
         return run.seed("holdout", prompt_id) % 1000 < 1000 * share
 
-    return (
-        [pair for pair in pairs if is_out(pair.prompt_id) == held_out],
-        [point for point in points if is_out(point.prompt_id) == held_out],
-    )
+    return [label for label in labels if is_out(label.prompt_id) == held_out]
 
 
 def fine_tune(run: Run) -> None:

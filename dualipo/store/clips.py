@@ -11,6 +11,7 @@ Left out: sound, rotation flags, and resampling in time. frames_FHWC: frames, he
 
 import hashlib
 import io
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +69,15 @@ class ClipStore:
         if not self.path(sha256).exists():
             atomic.write_bytes(self.path(sha256), content, name="clip")
         return sha256
+
+    def add(self, source: Path, *, sha256: str) -> None:
+        """Copy a clip that another store has; what does not hash to its name is a MediaError."""
+        if self.path(sha256).exists():
+            return
+        with atomic.publish(self.path(sha256), name="clip") as temporary:
+            shutil.copyfile(source, temporary)
+            if atomic.sha256_file(temporary) != sha256:
+                _refuse(source, "its content is not what its name says")
 
     def path(self, sha256: str) -> Path:
         """Where the clip of that hash stands."""

@@ -24,7 +24,8 @@ def recipe(tmp_path: Path) -> Path:
 def test_help_names_every_verb(dualipo: Dualipo) -> None:
     ended = dualipo("--help")
     assert ended.returncode == 0
-    verbs = "run status report sample judge prefer align evaluate refresh doctor convert pretrain"
+    stages = "sample judge prefer align evaluate refresh"
+    verbs = f"run status report {stages} doctor import export convert pretrain"
     assert all(f"\n    {verb} " in ended.stdout for verb in verbs.split())
 
 
@@ -41,6 +42,9 @@ def test_help_names_every_verb(dualipo: Dualipo) -> None:
         (["report", "."], ".: no run here"),
         (["align", "runs/none", "--round", "1"], "runs/none: no run here"),
         (["convert", "none.pt"], "none.pt: no such file."),
+        (["import", "trl", "x.csv", "--output", "."], "do not say who judged. Give --source"),
+        (["import", "lift", "x.csv", "--output", "o"], "x.csv: No such file or directory."),
+        (["export", "trl", ".", "out"], ".: no label set (it has no labels.json)."),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
         (["run"], "required: recipe"),
     ],

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from dualipo import config
 from dualipo.cli import stage
 from dualipo.rounds import stages
+from dualipo.store import atomic
+from dualipo.store.rundir import RunDir
 from tests.cli.conftest import Ended
 
 
@@ -23,3 +26,17 @@ def test_a_dry_run_shows_settings_and_plan_and_touches_nothing(
 
 def test_every_stage_has_its_verb() -> None:
     assert stage.STAGES.keys() == stages.STAGES.keys()
+
+
+def test_a_fork_says_how_to_go_on_and_a_folder_without_a_run_is_refused(
+    dualipo: Callable[..., Ended], tmp_path: Path
+) -> None:
+    settings = config.Config(output_dir=str(tmp_path / "a"), rounds=0)
+    RunDir.open(tmp_path / "a", settings).close()
+    ended = dualipo("fork", tmp_path / "a", tmp_path / "b", "rounds=2", "align.beta-dpo=300")
+    assert ended.returncode == 0 and f"dualipo resume {tmp_path / 'b'}" in ended.stdout
+    changed = atomic.read_json(tmp_path / "b" / "config.json")
+    assert (changed["rounds"], changed["align.beta_dpo"]) == (2, 300.0)
+    assert changed["output_dir"] == str(tmp_path / "b")
+    ended = dualipo("resume", tmp_path / "c")
+    assert ended.returncode == 2 and "no run here" in ended.stderr

@@ -155,6 +155,16 @@ def test_gradient_reaches_every_part_and_is_finite(vila):
         assert any(bool(g.abs().sum() > 0) for g in gradients)
 
 
+@pytest.mark.parametrize("tuned", [False, True])
+def test_the_vision_tower_is_trained_only_where_asked(vila, tmp_path, tuned):
+    vila.save(tmp_path)
+    loaded = Vila.load(tmp_path, settings=Critic(tune_vision_tower=tuned))
+    module = loaded.module
+    assert {w.requires_grad for w in module.vision_tower.parameters()} == {tuned}
+    rest = [*module.llm.parameters(), *module.mm_projector.parameters()]
+    assert all(weight.requires_grad for weight in rest)
+
+
 def test_choice_log_probs_agree_with_scoring_and_with_sampling(vila):
     prefixes, options = ["x <verdict>", "good <verdict>"], ["A", "B"]
     fast = vila.choice_log_probs(QUERIES, prefixes, options)

@@ -19,8 +19,10 @@ def test_the_table_has_a_line_for_base_and_every_round(make_run: RunMaker) -> No
     assert lines[3].split() == ["base", "0.495", "0.485", "0.481", "0.518", "72.9", "%", "—", "—"]
     assert "0.584" in lines[5] and "28 of 48" in lines[5] and "76.0 %" in lines[5]
     assert "refreshed: audit accuracy fell" in lines[5]
-    assert lines[-2].startswith("total, base to last round: +0.146 (95 % interval ")
-    assert lines[-1].endswith("56.2 % shipped, 79.2 % warm start, 83.3 % round 2")
+    assert lines[-3].startswith("total, base to last round: +0.146 (95 % interval ")
+    assert lines[-2].endswith("56.2 % shipped, 79.2 % warm start, 83.3 % round 2")
+    assert lines[-1].startswith("of 48 such pairs: warm start 79.2 % by forced choice, ")
+    assert lines[-1].endswith("hasty 77.0 %")
 
 
 def test_an_unfinished_run_has_a_table_and_plain_values(make_run: RunMaker) -> None:

@@ -5,8 +5,9 @@ import unicodedata
 
 import pytest
 
+from dualipo.captions import normalise, prompt_id, screen
 from dualipo.errors import DataError
-from dualipo.prompts.corpus import choose, fold, normalise, prompt_id, read_captions, screen
+from dualipo.prompts.corpus import choose, fold, read_captions
 
 WORDS = ("a", "Circle", "über", "weißen", "\ufb01ne", "café", "ǅungla", "İstanbul", "ΣΊΣΥΦΟΣ")
 

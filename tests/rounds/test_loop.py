@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from dualipo.critic import vote
+from dualipo.errors import ConfigError
 from dualipo.rounds.run import BASE_ROUND
+from dualipo.store.fork import fork
 from dualipo.store.ledger import VoteKind
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
@@ -62,6 +64,27 @@ def test_more_rounds_may_be_asked_of_a_finished_run(harness: Harness) -> None:
         assert harnesses.ended(harness.recipe(path, "rounds=1")) == 0
         assert harnesses.ended(harness.recipe(path)) == 0
         assert harnesses.state(path) == harness.clean
+
+
+def test_a_fork_goes_on_as_the_run_itself_would_have(harness: Harness) -> None:
+    with harnesses.elsewhere(harness) as path:
+        before = path.with_name("before")
+        assert harnesses.ended(harness.recipe(before, "rounds=0")) == 0
+        fork(before, path, harness.recipe(path))
+        assert harnesses.ended(harness.recipe(path)) == 0
+        assert harnesses.state(path) == harness.clean
+
+
+def test_a_fork_keeps_what_its_past_depends_on(harness: Harness, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"depends on generator\.num_inference_steps"):
+        fork(
+            harness.path,
+            tmp_path / "a",
+            harness.recipe(tmp_path, "generator.num_inference_steps=9"),
+        )
+    with pytest.raises(ConfigError, match="round 0 was begun"):
+        fork(harness.path, tmp_path / "a", harness.recipe(tmp_path, "align.beta_dpo=7"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_fault_47_another_configuration_is_refused(harness: Harness) -> None:

@@ -1,0 +1,50 @@
+"""One caption in all its spellings: tidied, named by what they share, and screened.
+
+Two spellings (case, whitespace, compatibility characters) are one prompt (fault 36); what no model
+should be fed is refused with its reason (fault 37).
+"""
+
+import hashlib
+import unicodedata
+
+MAX_CHARACTERS = 10_000
+
+
+def tidy(caption: str) -> str:
+    """The caption as it is stored: NFKC, single spaces, none at the ends."""
+    return " ".join(unicodedata.normalize("NFKC", caption).split())
+
+
+def normalise(caption: str) -> str:
+    """What captions have in common that count as one: `tidy` without case. Idempotent."""
+    # Folding may leave a character that NFKC composes, and the reverse: to the fixed point.
+    folded = tidy(tidy(caption).casefold())
+    while (again := tidy(folded.casefold())) != folded:
+        folded = again
+    return folded
+
+
+def prompt_id(caption: str) -> str:
+    """The name of a caption in all its spellings: 16 hexadecimal digits."""
+    return hashlib.sha256(normalise(caption).encode()).hexdigest()[:16]
+
+
+def screen(caption: str) -> str | None:
+    """Why a caption cannot be used, or None."""
+    if len(caption) > MAX_CHARACTERS:
+        return f"{len(caption)} characters, at most {MAX_CHARACTERS} are read"
+    for character in "" if caption.isascii() and caption.isprintable() else caption:
+        if reason := _reason(character):
+            return f"{reason} (U+{ord(character):04X})"
+    return None if tidy(caption) else "empty"
+
+
+def _reason(character: str) -> str | None:
+    category = unicodedata.category(character)
+    if category == "Cf":
+        return "a zero-width or direction character"
+    if category == "Cs" or (category == "Cc" and character not in "\t\r\n"):
+        return "a control character"
+    if unicodedata.bidirectional(character) in ("R", "AL"):
+        return "right-to-left text, which changes the order of the words around it"
+    return None

@@ -1,0 +1,76 @@
+"""Export: a label set, a run's seed or a round's preferences, as another program reads them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dualipo.errors import ConfigError, DataError
+from dualipo.preferences import contradictions, label_set
+from dualipo.preferences.exporters import annotation, training
+from dualipo.preferences.exporters.outlet import Outlet
+from dualipo.preferences.label_set import LabelSet
+from dualipo.records import Pair, Point
+from dualipo.store import atomic, tables
+from dualipo.store.clips import ClipStore
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format; with `usable` only labels that no other label contradicts are written."""
+
+    what: str
+    write: Callable[[LabelSet, Outlet], None]
+    usable: bool = False
+
+
+FORMATS: dict[str, Format] = {
+    "native": Format("our own record, as JSON Lines", annotation.native),
+    "trl": Format("TRL preference, a file a dimension", training.trl, usable=True),
+    "trl-kto": Format("TRL unpaired preference, a file a dimension", training.trl_kto, usable=True),
+    "videoalign": Format("VideoAlign's CSV", annotation.videoalign),
+    "videofolder": Format("a Hugging Face videofolder", training.videofolder, usable=True),
+    "label-studio": Format("Label Studio tasks and their config", annotation.label_studio),
+}
+
+
+def export(
+    format_name: str, labels: LabelSet, store: ClipStore, *, output: Path, link: bool = False
+) -> Outlet:
+    """Write `output`, all of it or nothing; a folder that is there already is refused."""
+    if output.exists():
+        raise ConfigError(f"{output}: exists already. Delete it, or give another name.")
+    form = FORMATS[format_name]
+    excluded: dict[str, int] = {}
+    if form.usable:
+        found = contradictions.usable(labels)
+        labels, excluded = found.labels, found.excluded
+    with atomic.publish_folder(output, name="export") as temporary:
+        outlet = Outlet(temporary, store, link=link)
+        outlet.dropped.update(excluded)
+        form.write(labels, outlet)
+    return outlet
+
+
+def read_source(path: Path, *, round: int | None = None) -> tuple[LabelSet, ClipStore]:
+    """The labels of a label set, or of a run: its seed, or the preferences of one of its rounds."""
+    if (path / "run.json").is_file():
+        labels = _seed(path) if round is None else _preferences(path, round)
+        return labels, ClipStore(path / "clips")
+    if round is not None:
+        raise ConfigError(f"{path}: no run, so it has no rounds. Leave out --round.")
+    return label_set.read(path), label_set.clip_store(path)
+
+
+def _seed(run: Path) -> LabelSet:
+    folder = run / "rounds" / "base"
+    pairs = tables.read_records(folder / "seed-pairs.parquet", record_type=Pair)
+    points = tables.read_records(folder / "seed-points.parquet", record_type=Point)
+    return LabelSet(tuple(pairs), tuple(points))
+
+
+def _preferences(run: Path, round: int) -> LabelSet:
+    """Those of the round's last attempt, which is the one that counts."""
+    found = sorted((run / "rounds" / f"{round:03d}").glob("attempt-*/preferences.parquet"))
+    if not found:
+        raise DataError(f"{run}: round {round} has no preferences yet. See `dualipo status {run}`.")
+    return LabelSet(tuple(tables.read_records(found[-1], record_type=Pair)))

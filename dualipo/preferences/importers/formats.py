@@ -1,0 +1,105 @@
+"""Every format that can be imported, in one literal dict (FORMATS.md, the table)."""
+
+from dualipo.preferences.importers import label_studio, native, pairs, points
+from dualipo.preferences.importers.row import Format
+
+FORMATS: dict[str, Format] = {
+    "native": Format(
+        "our own record: labels.parquet of a label set, a run's seed tables, or JSON Lines",
+        native.judge,
+        required=native.REQUIRED,
+        optional=native.OPTIONAL,
+        one_judgement=False,
+    ),
+    "trl": Format(
+        "TRL preference: prompt, chosen, rejected",
+        pairs.trl,
+        required=("prompt", "chosen", "rejected"),
+        source=None,
+    ),
+    "trl-kto": Format(
+        "TRL unpaired preference: prompt, completion, label",
+        points.trl_kto,
+        required=("prompt", "completion", "label"),
+        source=None,
+    ),
+    "videoalign": Format(
+        "VideoAlign's CSV, and VideoGen-RewardBench's",
+        pairs.videoalign,
+        required=("path_A", "path_B", "prompt", "VQ", "MQ", "TA"),
+        optional=("Overall",),
+        not_kept=(
+            *("fps_A", "num_frames_A", "fps_B", "num_frames_B", "A_model", "B_model"),
+            *(f"MOS_{side}_{name}" for side in "AB" for name in (*pairs.VIDEOALIGN, "avg")),
+        ),
+        one_judgement=False,
+    ),
+    "visionreward": Format(
+        "VisionRewardDB-Video",
+        points.visionreward,
+        required=("video_path", "prompt", "annotation"),
+        not_kept=("internal_id", "url", "meta_result", "meta_mask"),
+        one_judgement=False,
+    ),
+    "videofeedback": Format(
+        "VideoFeedback (VideoScore)",
+        points.videofeedback,
+        required=("id", "text prompt", *points.VIDEOFEEDBACK),
+        optional=("images",),
+        not_kept=("video link", "dynamic degree", "factual consistency", "conversations"),
+        one_judgement=False,
+    ),
+    "videodpo": Format(
+        "VideoDPO: pair.json, with metadata.json beside it",
+        pairs.videodpo,
+        required=("video1", "video2", "frame_caption"),
+        optional=("score", "label"),
+        not_kept=("diff_score",),
+        source="critic",
+        rows=pairs.videodpo_rows,
+    ),
+    "hpdv3": Format(
+        "HPDv3 (images)",
+        pairs.hpdv3,
+        required=("prompt", "path1", "path2"),
+        optional=("confidence", "choice_dist"),
+        not_kept=("model1", "model2"),
+        images=True,
+    ),
+    "pickapic": Format(
+        "Pick-a-Pic (images)",
+        pairs.pick_a_pic,
+        required=("caption", "jpg_0", "jpg_1", "label_0"),
+        optional=("has_label", "user_id"),
+        not_kept=(
+            *("label_1", "are_different", "best_image_uid", "created_at", "ranking_id"),
+            *("image_0_uid", "image_0_url", "model_0", "image_1_uid", "image_1_url", "model_1"),
+            *("num_example_per_prompt", "__index_level_0__"),
+        ),
+        images=True,
+    ),
+    "diffusion-kto": Format(
+        "diffusion-kto's CSV",
+        points.diffusion_kto,
+        required=("file_path", "caption", "label"),
+    ),
+    "lift": Format(
+        "LiFT-HRA, or what LiFT-Critic writes",
+        points.lift,
+        required=("video",),
+        optional=("conversations", "caption", *points.LIFT_KEYS),
+        not_kept=("id", "video_id"),
+        one_judgement=False,
+    ),
+    "label-studio": Format(
+        "Label Studio's JSON export of a Pairwise project",
+        label_studio.judge,
+        required=("data", "annotations"),
+        not_kept=(
+            *("id", "created_at", "updated_at", "project", "predictions", "drafts", "meta"),
+            *("inner_id", "total_annotations", "cancelled_annotations", "total_predictions"),
+            *("comment_count", "unresolved_comment_count", "last_comment_updated_at"),
+            *("updated_by", "comment_authors", "file_upload", "allow_skip"),
+        ),
+    ),
+}

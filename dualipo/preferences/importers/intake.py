@@ -1,0 +1,154 @@
+"""Clips on their way into a label set: found inside the root, checked, hashed, put aside.
+
+Nothing in a data set is trusted: a path is resolved and must stay inside the root, links included
+(fault 50); an address is refused and never fetched (fault 51); a clip's header is checked against
+the limits of `store/clips.py` before anything is copied (fault 22). An image becomes a clip of one
+frame, images in order a clip of so many. Left out: decoding clips, which the critic does.
+"""
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import uuid
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dualipo.errors import MediaError
+from dualipo.preferences.importers.row import Footage, Unfit
+from dualipo.store import atomic
+from dualipo.store.clips import LIMITS, ClipStore, Frames, encode_clip, probe
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+FRAMES_PER_SECOND = 8.0  # VideoFeedback's frames; of one image it says nothing
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|(?:data|file|concat|subfile|crypto|pipe):|//", re.I)
+
+
+class Intake:
+    """Finds footage and names it by its sha256; with `staging` it also puts a copy aside there."""
+
+    def __init__(
+        self,
+        root: Path,
+        store: ClipStore,
+        *,
+        staging: Path | None,
+        link: bool = False,
+        strip_prefix: str = "",
+    ) -> None:
+        self.root = root.resolve()
+        self.store = store
+        self.staging = staging
+        self.link = link
+        self.strip_prefix = strip_prefix
+        self.new: set[str] = set()
+        self._seen: dict[Footage, str] = {}
+
+    def take(self, footage: Footage) -> str:
+        """The clip's sha256; Unfit or MediaError where it cannot be had."""
+        if footage not in self._seen:
+            sha256 = self._take(footage)
+            if footage.sha256 not in ("", sha256):
+                raise Unfit(f"{footage.paths[0]}: its content is not what its label names")
+            if footage.image:
+                return sha256  # bytes are not kept as a key
+            self._seen[footage] = sha256
+        return self._seen[footage]
+
+    def publish(self) -> None:
+        """Move what was put aside into the store, each clip whole or not at all."""
+        assert self.staging is not None
+        for sha256 in sorted(self.new):
+            with atomic.publish(self.store.path(sha256), name="clip") as temporary:
+                os.replace(self._aside(sha256), temporary)
+
+    def resolve(self, name: str) -> Path:
+        """A path of the data set; one that leaves the root, or is an address, is unfit."""
+        if _ADDRESS.match(name):
+            raise Unfit(f"{name!r} is an address, and nothing is ever fetched: give a local file")
+        name = name.removeprefix(self.strip_prefix) if self.strip_prefix else name
+        try:
+            found = (self.root / name).resolve()
+            found.is_file()  # asked here, as it may be too long a name to ask about
+        except (OSError, ValueError, RuntimeError) as broken:
+            fact = getattr(broken, "strerror", None) or broken
+            raise Unfit(f"{name[:60]!r} is no path ({fact})") from None
+        if not found.is_relative_to(self.root):
+            raise Unfit(f"{name!r} leads out of {self.root}")
+        return found
+
+    def _take(self, footage: Footage) -> str:
+        if footage.image:
+            return self._encoded([self._image(io.BytesIO(footage.image), "an image")])
+        paths = [self.resolve(name) for name in footage.paths]
+        found = next((path for path in paths if path.is_file()), None)
+        if found is not None and found.suffix.lower() in IMAGE_SUFFIXES:
+            return self._encoded([self._image(found, footage.paths[0])])
+        if found is not None:
+            return self._copied(found)
+        if not footage.frames:
+            raise Unfit(f"no such clip: {footage.paths[0] if footage.paths else 'none is named'!r}")
+        if len(footage.frames) > LIMITS.max_frames:
+            raise Unfit(f"{len(footage.frames)} frames, the limit is {LIMITS.max_frames}")
+        return self._encoded([self._image(self.resolve(name), name) for name in footage.frames])
+
+    def _image(self, source: Path | io.BytesIO, name: str) -> Frames:
+        try:
+            with Image.open(source, formats=("JPEG", "PNG", "WEBP")) as image:
+                if image.width * image.height > LIMITS.max_pixels:
+                    raise Unfit(f"{name}: {image.width}x{image.height}, too many pixels")
+                return np.asarray(image.convert("RGB"))
+        except Unfit:
+            raise
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as broken:
+            raise Unfit(f"{name}: not a readable image ({broken})") from None
+
+    def _encoded(self, frames: list[Frames]) -> str:
+        if len({frame.shape for frame in frames}) > 1:
+            raise Unfit("frames of different sizes in one clip")
+        content = encode_clip(np.stack(frames), FRAMES_PER_SECOND)
+        sha256 = hashlib.sha256(content).hexdigest()
+        if self._is_wanted(sha256):
+            with atomic.storage_errors(self._aside(sha256), num_bytes=len(content)):
+                self._aside(sha256).write_bytes(content)
+            self.new.add(sha256)
+        return sha256
+
+    def _copied(self, path: Path) -> str:
+        probe(path)
+        if self.staging is None:
+            return atomic.sha256_file(path)
+        copy = self.staging / f"{uuid.uuid4().hex}.part"
+        with atomic.storage_errors(copy, num_bytes=path.stat().st_size):
+            self._duplicate(path, copy)
+        sha256 = atomic.sha256_file(copy)
+        if self._is_wanted(sha256):
+            probe(copy)  # what was copied, should the file have changed meanwhile
+            os.replace(copy, self._aside(sha256))
+            self.new.add(sha256)
+        else:
+            copy.unlink()
+        return sha256
+
+    def _duplicate(self, path: Path, copy: Path) -> None:
+        if self.link:
+            try:
+                os.link(path, copy)
+                return
+            except OSError as refusal:
+                raise MediaError(
+                    f"{path}: cannot be linked ({refusal.strerror}). Leave out --link."
+                ) from None
+        shutil.copyfile(path, copy)
+
+    def _is_wanted(self, sha256: str) -> bool:
+        stored = self.store.path(sha256).exists()
+        return self.staging is not None and sha256 not in self.new and not stored
+
+    def _aside(self, sha256: str) -> Path:
+        assert self.staging is not None
+        return self.staging / f"{sha256}.mp4"

@@ -1,0 +1,303 @@
+"""Import: rows of a data set become a label set, all of them or none (fault 39).
+
+Rows are read one by one; their clips are put aside as they come, and only when the last row was
+read do clips, table and manifest appear, in that order. Killed before that, an import leaves what
+the next one sweeps. A label is named by what it says, so importing a file again adds nothing.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dualipo import captions
+from dualipo.errors import ConfigError, DataError, MediaError
+from dualipo.preferences import contradictions, label_set
+from dualipo.preferences.importers import reading
+from dualipo.preferences.importers.formats import FORMATS
+from dualipo.preferences.importers.intake import Intake
+from dualipo.preferences.importers.report import Report
+from dualipo.preferences.importers.row import (
+    COMMON,
+    Dropped,
+    Format,
+    Judged,
+    Row,
+    Settings,
+    Unfit,
+)
+from dualipo.preferences.label_set import LabelSet
+from dualipo.records import Pair, Point, Verdict
+from dualipo.store import atomic
+from dualipo.store.lock import Lock
+
+Label = Pair | Point
+STAGING = f"{atomic.TEMPORARY_PREFIX}import"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to import; `lenient` takes the rows that fit where others do not."""
+
+    settings: Settings = field(default_factory=Settings)
+    lenient: bool = False
+    dry_run: bool = False
+    link: bool = False
+    strip_prefix: str = ""
+
+
+def load(
+    format_name: str,
+    files: Sequence[Path],
+    *,
+    root: Path,
+    output: Path,
+    options: Options | None = None,
+    on_row: Callable[[], None] = lambda: None,
+) -> Report:
+    """Import `files` into the label set `output`, with clips from under `root`.
+
+    A row that does not fit raises a DataError that lists it, and nothing is changed; a dry run
+    reports and changes nothing in any case.
+    """
+    form, options = FORMATS[format_name], options or Options()
+    settings = _settled(format_name, form, options.settings)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder. Name the one that the clips' paths start from.")
+    _refuse_foreign(output)
+    with _opened(output, dry_run=options.dry_run) as (before, history, staging):
+        store = label_set.clip_store(output)
+        intake = Intake(
+            root, store, staging=staging, link=options.link, strip_prefix=options.strip_prefix
+        )
+        report = Report(format_name, options.dry_run)
+        collected = _Collected(form, settings, intake, report, before)
+        for file in files:
+            for line, row in (form.rows or reading.rows)(file):
+                collected.take(file, line, row)
+                on_row()
+        after = collected.labels()
+        _account(report, after, num_clips=collected.num_new_clips(before))
+        if options.dry_run:
+            return report
+        if report.refused.num and not options.lenient:
+            raise DataError(
+                f"{report.text()}\nNothing was imported: {report.refused.num} rows do not fit. "
+                "Mend them, or take the others with --lenient."
+            )
+        if not (output / label_set.MANIFEST).is_file():
+            label_set.write(output, before, history=())  # from now on the folder is known as ours
+        intake.publish()
+        entry = _entry(format_name, files, settings, report)
+        label_set.write(output, after, history=_with(entry, history))
+        return report
+
+
+class _Collected:
+    """The labels so far: those that were there, and those of the rows read."""
+
+    def __init__(
+        self, form: Format, settings: Settings, intake: Intake, report: Report, before: LabelSet
+    ) -> None:
+        self.form = form
+        self.settings = settings
+        self.intake = intake
+        self.report = report
+        self.found = {_id(label): label for label in before.every}
+        self.known_columns = {*form.required, *form.optional, *form.not_kept, *COMMON}
+
+    def labels(self) -> LabelSet:
+        """Pairs and points, in the order of their coming."""
+        every = self.found.values()
+        return LabelSet(
+            tuple(label for label in every if isinstance(label, Pair)),
+            tuple(label for label in every if isinstance(label, Point)),
+        )
+
+    def num_new_clips(self, before: LabelSet) -> int:
+        """Clips that no earlier label names."""
+        return len({*self.labels().clips} - {*before.clips})
+
+    def take(self, file: Path, line: int, row: Row | Unfit) -> None:
+        """Add a row's labels, all or none of them."""
+        self.report.num_rows += 1
+        try:
+            if isinstance(row, Unfit):
+                raise row
+            self._check_columns(row)
+            judged = list(self.form.judge(row, self.settings))
+            made = [self._label(one) for one in judged if isinstance(one, Judged)]
+        except (Unfit, MediaError) as unfit:
+            self.report.refused.add(file, line, str(unfit))
+            return
+        for one in [*judged, *made]:
+            if isinstance(one, Dropped):
+                self.report.dropped.add(file, line, one.reason)
+        self.report.not_kept.update(
+            name for name in self.form.not_kept if row.get(name) not in (None, "", [], {})
+        )
+        self._add(file, line, [one for one in made if not isinstance(one, Dropped)])
+
+    def _check_columns(self, row: Row) -> None:
+        missing = [name for name in self.form.required if row.get(name) is None]
+        if missing:
+            raise Unfit(f"no column {', '.join(f'`{name}`' for name in missing)}")
+        if unknown := sorted(map(str, row.keys() - self.known_columns)):
+            named = ", ".join(f"`{name}`" for name in unknown)
+            raise Unfit(f"unknown column {named}: cut it, or is this another format?")
+
+    def _label(self, judged: Judged) -> Label | Dropped:
+        """The label with its prompt and its clips."""
+        record = judged.record
+        if reason := captions.screen(record.prompt):
+            return Dropped(f"caption: {reason}")
+        record = replace(record, prompt=captions.tidy(record.prompt))
+        if not record.prompt_id:
+            record = replace(record, prompt_id=captions.prompt_id(record.prompt))
+        clip_a = self.intake.take(judged.clip_a)
+        if isinstance(record, Point):
+            return _named(replace(record, video=clip_a))
+        assert judged.clip_b is not None
+        clip_b = self.intake.take(judged.clip_b)
+        if clip_a == clip_b:
+            return Dropped("both clips are the same")
+        record = replace(record, video_a=clip_a, video_b=clip_b)
+        # By hash, so that neither side is always the winner's (fault 67), and always alike.
+        is_turned = not judged.sides_known and clip_a > clip_b
+        return _named(turned(record) if is_turned else record)
+
+    def _add(self, file: Path, line: int, labels: list[Label]) -> None:
+        for label in labels:
+            if self.found.get(_id(label), label) != label:
+                reason = f"the label {_id(label)} is there already and says something else"
+                self.report.refused.add(file, line, reason)
+                return
+        for label in labels:
+            if _id(label) in self.found:
+                self.report.num_known += 1
+                continue
+            self.found[_id(label)] = label
+            self.report.num_pairs += isinstance(label, Pair)
+            self.report.num_points += isinstance(label, Point)
+
+
+def turned(pair: Pair) -> Pair:
+    """The same label with A and B exchanged."""
+    verdicts: dict[Verdict, Verdict] = {"a": "b", "b": "a"}
+    return replace(
+        pair,
+        video_a=pair.video_b,
+        video_b=pair.video_a,
+        verdict=verdicts.get(pair.verdict, pair.verdict),
+        reason_a=pair.reason_b,
+        reason_b=pair.reason_a,
+        grade_a=pair.grade_b,
+        grade_b=pair.grade_a,
+        votes_a=pair.votes_b,
+        votes_b=pair.votes_a,
+    )
+
+
+def _id(label: Label) -> str:
+    return label.pair_id if isinstance(label, Pair) else label.point_id
+
+
+def _named(label: Label) -> Label:
+    """A label without an id is named by what it says."""
+    if _id(label):
+        return label
+    said = json.dumps(asdict(label), sort_keys=True)
+    name = hashlib.sha256(said.encode()).hexdigest()[:16]
+    if isinstance(label, Pair):
+        return replace(label, pair_id=name)
+    return replace(label, point_id=name)
+
+
+def _settled(name: str, form: Format, settings: Settings) -> Settings:
+    """Whose labels these are; what a program made is never marked human."""
+    if form.source is None and settings.source is None:
+        raise ConfigError(
+            f"{name}: its files do not say who judged. Give --source human, simulated or critic."
+        )
+    if form.source not in (None, "human") and settings.source == "human":
+        raise ConfigError(f"{name}: a program made these labels. Leave out --source human.")
+    if not form.one_judgement and settings.dimension != "overall":
+        raise ConfigError(f"{name}: its rows name their dimensions. Leave out --dimension.")
+    if form.images and settings.dimension == "motion":
+        raise ConfigError(f"{name}: images do not move. Give --dimension another value.")
+    source = settings.source or form.source
+    return replace(settings, source=source, annotator=settings.annotator or name)
+
+
+def _refuse_foreign(output: Path) -> None:
+    own = ("LOCK", atomic.TEMPORARY_PREFIX, label_set.TABLE)
+    if not output.exists() or (output / label_set.MANIFEST).is_file():
+        return
+    if not output.is_dir() or any(not inner.name.startswith(own) for inner in output.iterdir()):
+        raise ConfigError(f"{output}: in use, and no label set. Name another folder.")
+
+
+@contextmanager
+def _opened(output: Path, *, dry_run: bool) -> Iterator[tuple[LabelSet, list[Any], Path | None]]:
+    """What is in the set, its history, and a place for new clips; nothing else may write now."""
+    if dry_run:
+        yield (*_read(output), None)
+        return
+    atomic.make_folder(output)
+    lock = Lock.acquire(output / "LOCK")
+    staging = output / STAGING
+    try:
+        before, history = _read(output)
+        _sweep(output, before)
+        with atomic.storage_errors(staging):
+            staging.mkdir()
+        yield before, history, staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        lock.release()
+        with suppress(OSError):
+            output.rmdir()  # where nothing was imported and nothing was before
+
+
+def _read(output: Path) -> tuple[LabelSet, list[Any]]:
+    if not (output / label_set.MANIFEST).is_file():
+        return LabelSet(), []
+    return label_set.read(output), list(label_set.read_manifest(output)["imports"])
+
+
+def _sweep(output: Path, before: LabelSet) -> None:
+    """Remove what an import left that was killed: temporaries, and clips that no label names."""
+    named = {label_set.clip_store(output).path(clip) for clip in before.clips}
+    with atomic.storage_errors(output):
+        for path in output.glob(f"{atomic.TEMPORARY_PREFIX}*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in (output / label_set.CLIPS).glob("??/*.mp4"):
+            if path not in named:
+                path.unlink()
+
+
+def _account(report: Report, after: LabelSet, *, num_clips: int) -> None:
+    found = contradictions.usable(after)
+    report.num_clips = num_clips
+    report.excluded, report.agreement = found.excluded, found.agreement
+    report.num_repeated = found.num_repeated
+
+
+def _entry(name: str, files: Sequence[Path], settings: Settings, report: Report) -> Row:
+    return {
+        "format": name,
+        "files": {file.name: atomic.sha256_file(file) for file in files},
+        **asdict(settings),
+        "num_rows": report.num_rows,
+        "dropped": dict(report.dropped.reasons),
+        "refused": report.refused.num,
+        "not_kept": dict(report.not_kept),
+    }
+
+
+def _with(entry: Row, history: list[Any]) -> list[Any]:
+    return history if entry in history else [*history, entry]

@@ -1,0 +1,194 @@
+"""Data sets that compare two clips: TRL, VideoAlign, VideoDPO, HPDv3, Pick-a-Pic.
+
+Columns as in FORMATS.md. Where a file names a winner and a loser only, the sides are settled at
+import (`load.py`), as a set in which A always wins is one-sided.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dualipo.errors import DataError
+from dualipo.preferences.importers import reading
+from dualipo.preferences.importers.row import (
+    AnyDimension,
+    Dropped,
+    Footage,
+    Judged,
+    Row,
+    Settings,
+    Unfit,
+    choice,
+    number,
+    pair,
+    text,
+    voice,
+)
+from dualipo.records import Verdict
+from dualipo.store import atomic
+
+# Visual quality judges single frames, so it is our faithfulness; motion and text are as named.
+VIDEOALIGN: dict[str, AnyDimension] = {
+    "VQ": "faithfulness",
+    "MQ": "motion",
+    "TA": "consistency",
+    "Overall": "overall",
+}
+VIDEOALIGN_WORDS: dict[str, Verdict | None] = {"A": "a", "B": "b", "same": "tie", "invalid": None}
+
+
+def trl(row: Row, settings: Settings) -> Iterator[Judged]:
+    """`chosen` over `rejected`: paths of clips, or conversations that end in one."""
+    yield pair(
+        caption_of(row["prompt"]),
+        Footage((answer_of(row, "chosen"),)),
+        Footage((answer_of(row, "rejected"),)),
+        dimension=settings.dimension,
+        verdict="a",
+        voice=voice(row, settings),
+        sides_known=False,
+    )
+
+
+def caption_of(prompt: Any) -> str:
+    """A prompt as TRL has it: a text, or a conversation whose last turn is the user's."""
+    return text({"prompt": _last_turn(prompt)}, "prompt")
+
+
+def answer_of(row: Row, name: str) -> str:
+    """A completion as TRL has it: here, the path of a clip."""
+    return text({name: _last_turn(row[name])}, name)
+
+
+def _last_turn(value: Any) -> Any:
+    if isinstance(value, list) and value and isinstance(value[-1], dict):
+        return value[-1].get("content")
+    return value
+
+
+def videoalign(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
+    """A pair a column of `VQ`, `MQ`, `TA`, and of the bench's `Overall`."""
+    for column, dimension in VIDEOALIGN.items():
+        if column == "Overall" and row.get(column) in (None, ""):
+            continue
+        verdict = choice(row, column, VIDEOALIGN_WORDS)
+        if verdict is None:
+            yield Dropped(f"{column} is `invalid`")
+            continue
+        yield pair(
+            text(row, "prompt"),
+            Footage((text(row, "path_A"),)),
+            Footage((text(row, "path_B"),)),
+            dimension=dimension,
+            verdict=verdict,
+            voice=voice(row, settings),
+        )
+
+
+def videodpo_rows(path: Path) -> reading.Lines:
+    """The rows of `pair.json`, each index replaced by its `basic.clip_path` in `metadata.json`."""
+    metadata_path = path.with_name("metadata.json")
+    if not metadata_path.is_file():
+        raise DataError(f"{metadata_path}: no such file. VideoDPO's pairs need it beside them.")
+    clips = atomic.read_json(metadata_path)
+    for line, row in reading.rows(path):
+        yield line, row if isinstance(row, Unfit) else _joined(row, clips)
+
+
+def _joined(row: Row, clips: Any) -> Row | Unfit:
+    joined = dict(row)
+    for name in ("video1", "video2"):
+        index = row.get(name)
+        if isinstance(index, bool) or not isinstance(index, int):
+            return Unfit(f"`{name}` is {index!r}, not an index into metadata.json")
+        try:
+            if index < 0:
+                raise IndexError
+            joined[name] = clips[index]["basic"]["clip_path"]
+        except (IndexError, KeyError, TypeError):
+            return Unfit(f"`{name}`: metadata.json has no basic.clip_path at {index}")
+    return joined
+
+
+def videodpo(row: Row, settings: Settings) -> Iterator[Judged]:
+    """`video1` won, unless a `label` of 1 says that `video2` did; `score` weighs the pair."""
+    winner, loser = text(row, "video1"), text(row, "video2")
+    if choice(row, "label", {"0": False, "1": True}, default=False):
+        winner, loser = loser, winner
+    captions = row["frame_caption"]
+    yield pair(
+        text({"frame_caption": captions[0]}, "frame_caption")
+        if isinstance(captions, list) and captions
+        else text(row, "frame_caption"),
+        Footage((winner,)),
+        Footage((loser,)),
+        dimension=settings.dimension,
+        verdict="a",
+        voice=voice(row, settings),
+        sides_known=False,
+        certainty=_share(row, "score"),
+    )
+
+
+def hpdv3(row: Row, settings: Settings) -> Iterator[Judged]:
+    """`path1` was preferred, by `choice_dist` votes to votes, with `confidence`."""
+    votes = row.get("choice_dist") or [0, 0]
+    if not (isinstance(votes, list) and len(votes) == 2 and all(_is_count(v) for v in votes)):
+        raise Unfit(f"`choice_dist` is {votes!r}, not two counts")
+    yield pair(
+        text(row, "prompt"),
+        Footage((text(row, "path1"),)),
+        Footage((text(row, "path2"),)),
+        dimension=settings.dimension,
+        verdict="a",
+        voice=voice(row, settings),
+        sides_known=False,
+        certainty=_share(row, "confidence"),
+        votes_a=int(votes[0]),
+        votes_b=int(votes[1]),
+    )
+
+
+def pick_a_pic(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
+    """`label_0` is 1 where image 0 won, 0 where image 1 did, and 0.5 for a tie."""
+    if row.get("has_label") is False:
+        yield Dropped("has_label is false")
+        return
+    meaning: dict[float, Verdict] = {1.0: "a", 0.0: "b", 0.5: "tie"}
+    label = number(row, "label_0")
+    if label not in meaning:
+        raise Unfit(f"`label_0` is {label}, none of 1, 0, 0.5")
+    user = {"annotator": row.get("annotator") or row.get("user_id")}
+    yield pair(
+        text(row, "caption"),
+        _picture(row, "jpg_0"),
+        _picture(row, "jpg_1"),
+        dimension=settings.dimension,
+        verdict=meaning[label],
+        voice=voice(row | user, settings),
+    )
+
+
+def _picture(row: Row, name: str) -> Footage:
+    """An image as its bytes, as `datasets` wraps them, or as a path."""
+    value = row[name]
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, bytes) and value:
+        return Footage(image=value)
+    return Footage((text({name: value}, name),))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _share(row: Row, name: str) -> float:
+    """A weight between 0 and 1; one where the file gives none."""
+    if row.get(name) in (None, ""):
+        return 1.0
+    value = number(row, name)
+    if not 0.0 <= value <= 1.0 and not math.isclose(value, 1.0):
+        raise Unfit(f"`{name}` is {value}, not between 0 and 1")
+    return min(value, 1.0)

@@ -1,0 +1,160 @@
+"""Rows of a CSV, JSON, JSON Lines or parquet file, one at a time, each with its line.
+
+Nothing is read whole: a JSON array is decoded element by element. A line that cannot be read is
+yielded as `Unfit`, so that the lines after it are still reported; where no next row can be found
+the file is a DataError. Of a parquet file the "line" is the row's number. Archives are not opened.
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dualipo.errors import DataError
+from dualipo.preferences.importers.row import Row, Unfit
+
+Lines = Iterator[tuple[int, Row | Unfit]]
+
+MAX_CHARACTERS = 1 << 26  # of one JSON row
+_CHUNK = 1 << 18
+_BLANK = " \t\r\n"
+
+
+def rows(path: Path) -> Lines:
+    """The rows of a file, by its suffix."""
+    readers = {".csv": _csv, ".jsonl": _json_lines, ".json": _json, ".parquet": _parquet}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        known = ", ".join(readers)
+        raise DataError(f"{path}: labels are read from {known}. Unpack or convert it first.")
+    try:
+        yield from reader(path)
+    except OSError as missing:
+        raise DataError(f"{path}: {missing.strerror}. Name a file of labels.") from None
+    except UnicodeDecodeError as broken:
+        raise DataError(f"{path}: not UTF-8 (byte {broken.start}). Save it as UTF-8.") from None
+
+
+def _csv(path: Path) -> Lines:
+    with _opened(path) as stream:
+        reader = csv.reader(stream, strict=True)
+        header = next(reader, [])
+        if len(set(header)) < len(header):
+            raise DataError(f"{path}: two columns of one name in {header}. Rename one.")
+        while True:
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as broken:
+                yield reader.line_num, Unfit(f"not CSV ({broken})")
+                continue
+            if len(values) == len(header):
+                yield reader.line_num, dict(zip(header, values, strict=True))
+            elif values:
+                fact = f"{len(values)} fields, the header names {len(header)}"
+                yield reader.line_num, Unfit(fact)
+
+
+def _json_lines(path: Path) -> Lines:
+    with _opened(path) as stream:
+        number = 0
+        while line := stream.readline(MAX_CHARACTERS):
+            number += 1
+            if not line.strip():
+                continue
+            try:
+                yield number, _row(json.loads(line))
+            except ValueError as broken:
+                yield number, Unfit(f"not JSON ({broken})")
+
+
+def _json(path: Path) -> Lines:
+    """An array of objects; a file of one object a line is taken for JSON Lines."""
+    with _opened(path) as stream:
+        start = stream.read(_CHUNK).lstrip(_BLANK)[:1]
+    if start == "{":
+        yield from _json_lines(path)
+        return
+    with _opened(path) as stream:
+        yield from _Array(path, stream)
+
+
+class _Array:
+    """The elements of a JSON array, decoded from a buffer that is filled as they need it."""
+
+    def __init__(self, path: Path, stream: TextIO) -> None:
+        self.path = path
+        self.stream = stream
+        self.line = 1
+        self.buffer = ""
+        self.at = 0
+
+    def __iter__(self) -> Lines:
+        if self._next() != "[":
+            raise self._error("a JSON file of labels is an array of objects")
+        self.at += 1
+        while (found := self._next()) != "]":
+            if found == ",":
+                self.at += 1
+                self._next()
+            line = self.line
+            yield line, _row(self._value())
+
+    def _next(self) -> str:
+        """Skip blanks; the character that follows."""
+        while True:
+            while self.at < len(self.buffer) and self.buffer[self.at] in _BLANK:
+                self.line += self.buffer[self.at] == "\n"
+                self.at += 1
+            if self.at < len(self.buffer):
+                return self.buffer[self.at]
+            if not self._fill():
+                raise self._error("it ends in the midst")
+
+    def _value(self) -> Any:
+        decoder = json.JSONDecoder()
+        while True:
+            try:
+                value, end = decoder.raw_decode(self.buffer, self.at)
+            except json.JSONDecodeError as broken:
+                if len(self.buffer) - self.at > MAX_CHARACTERS or not self._fill():
+                    raise self._error(broken.msg) from None
+                continue
+            self.line += self.buffer.count("\n", self.at, end)
+            self.at = end
+            return value
+
+    def _fill(self) -> bool:
+        # As much as there is already, so that a long element is not decoded too often.
+        kept = self.buffer[self.at :]
+        more = self.stream.read(max(_CHUNK, len(kept)))
+        self.buffer, self.at = kept + more, 0
+        return bool(more)
+
+    def _error(self, fact: str) -> DataError:
+        return DataError(f"{self.path}:{self.line}: not JSON ({fact}). Mend or cut the file.")
+
+
+def _parquet(path: Path) -> Lines:
+    number = 0
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as opened:
+            for batch in opened.iter_batches(batch_size=64, use_threads=False):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pa.ArrowException, ValueError) as broken:
+        raise DataError(f"{path}: torn or not parquet ({broken}). Download it again.") from None
+
+
+def _row(value: Any) -> Row | Unfit:
+    return value if isinstance(value, dict) else Unfit("not an object of named values")
+
+
+def _opened(path: Path) -> TextIO:
+    return open(path, encoding="utf-8-sig", newline="")

@@ -1,0 +1,75 @@
+"""What an import took, left out and refused, by line, as text for people."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MAX_LINES = 20  # of each kind; the rest is counted
+
+
+@dataclass
+class Lines:
+    """Things said of lines: the first few in full, all of them counted by reason."""
+
+    first: list[str] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def num(self) -> int:
+        """How many there are."""
+        return self.reasons.total()
+
+    def add(self, file: Path, line: int, reason: str) -> None:
+        """Note what happened at a line."""
+        self.reasons[reason] += 1
+        if len(self.first) < MAX_LINES:
+            self.first.append(f"{file.name}:{line}: {reason}")
+
+    def text(self, what: str) -> list[str]:
+        """The lines, and how many more there are."""
+        more = self.num - len(self.first)
+        shown = [f"  {what:<9}{line}" for line in self.first]
+        return shown + ([f"  {what:<9}and {more} more"] if more else [])
+
+
+@dataclass
+class Report:
+    """The account of one import; `num_known` labels were there before, `num_clips` are new."""
+
+    format: str
+    is_dry_run: bool = False
+    num_rows: int = 0
+    num_pairs: int = 0
+    num_points: int = 0
+    num_known: int = 0
+    num_clips: int = 0
+    dropped: Lines = field(default_factory=Lines)
+    refused: Lines = field(default_factory=Lines)
+    not_kept: Counter[str] = field(default_factory=Counter)
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    agreement: float | None = None
+    num_repeated: int = 0
+
+    def text(self) -> str:
+        """A few lines that say it all."""
+        verb = "would take" if self.is_dry_run else "taken"
+        lines = [
+            f"{self.format}: {self.num_rows} rows",
+            f"  {verb}: {self.num_pairs} pairs and {self.num_points} points, {self.num_clips} new "
+            f"clips; {self.num_known} labels are there already",
+            *self.dropped.text("dropped"),
+            *self.refused.text("refused"),
+        ]
+        if self.not_kept:
+            columns = ", ".join(f"{name} ({num})" for name, num in sorted(self.not_kept.items()))
+            lines.append(f"  not kept (rows): {columns}")
+        if self.excluded:
+            counted = ", ".join(f"{num} {reason}" for reason, num in self.excluded.items())
+            lines.append(f"  kept, but not used in training: {counted}")
+        if self.agreement is not None:
+            lines.append(
+                f"  agreement with the majority: {self.agreement:.1%} over {self.num_repeated} "
+                "questions asked more than once"
+            )
+        return "\n".join(lines)

@@ -1,0 +1,192 @@
+"""A label set: imported or exported labels with their clips, in one folder that a recipe can name.
+
+    labels.parquet    the native record of FORMATS.md, one row a label
+    clips/ab/<sha256>.mp4
+    labels.json       the kind, the schema version, and what was imported from where
+
+A row without `video_b` is a point, and `grade_a` its grade. Labels stand as they were given:
+`contradictions.py` says which of them are usable. An older set is migrated when it is read, and on
+disk, beside a backup, when it is next written (fault 40); a newer one is refused.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from dualipo.errors import DataError
+from dualipo.records import DIMENSIONS, GRADES, SCHEMA_VERSION, Order, Pair, Point, Source, Verdict
+from dualipo.store import atomic, tables
+from dualipo.store.clips import ClipStore
+
+KIND = "dualipo labels"
+TABLE, MANIFEST, CLIPS = "labels.parquet", "labels.json", "clips"
+TABLE_KIND = "Label"
+COLUMNS = tables.columns_of(Pair)
+
+_ALLOWED: dict[str, set[Any]] = {
+    "dimension": {*DIMENSIONS, "overall"},
+    "verdict": {*get_args(Verdict), None},
+    "grade_a": {*GRADES, None},
+    "grade_b": {*GRADES, None},
+    "source": set(get_args(Source)),
+    "order": set(get_args(Order)),
+}
+_TEXTS = ("pair_id", "prompt_id", "prompt", "video_a", "annotator_or_critic_version")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Pairs and points, as they were given."""
+
+    pairs: tuple[Pair, ...] = ()
+    points: tuple[Point, ...] = ()
+
+    @property
+    def every(self) -> list[Pair | Point]:
+        """Pairs, then points."""
+        return [*self.pairs, *self.points]
+
+    @property
+    def clips(self) -> list[str]:
+        """Every clip that a label names, by its sha256."""
+        named = {clip for pair in self.pairs for clip in (pair.video_a, pair.video_b)}
+        return sorted(named | {point.video for point in self.points})
+
+
+def clip_store(folder: Path) -> ClipStore:
+    """The clips of a label set."""
+    return ClipStore(folder / CLIPS)
+
+
+def read(folder: Path) -> LabelSet:
+    """Read a label set, its newest or an older schema; a clip that is missing is a DataError."""
+    read_manifest(folder)
+    path = folder / TABLE
+    rows = tables.read_rows(path, kind=TABLE_KIND)
+    labels = from_rows(rows, subject=str(path))
+    for clip in labels.clips:
+        clip_path = clip_store(folder).path(clip)
+        if not clip_path.is_file():
+            raise DataError(f"{clip_path}: no such clip, and {path} names it. Import it again.")
+    return labels
+
+
+def read_manifest(folder: Path) -> Row:
+    """Read `labels.json`; a folder that is no label set, or a newer one, is a DataError."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(
+            f"{folder}: no label set (it has no {MANIFEST}). Make one with `dualipo import`."
+        )
+    manifest: Row = atomic.read_json(path)
+    if manifest.get("kind") != KIND:
+        raise DataError(f"{path}: holds {manifest.get('kind')!r}, not {KIND!r}. Name another one.")
+    _refuse_newer(path, manifest["schema_version"])
+    return manifest
+
+
+def write(folder: Path, labels: LabelSet, *, history: Sequence[Mapping[str, Any]]) -> None:
+    """Publish the table, then the manifest; an older table is kept as a backup first."""
+    _back_up(folder)
+    tables.write_rows(folder / TABLE, to_rows(labels), kind=TABLE_KIND, columns=COLUMNS)
+    manifest = {
+        "kind": KIND,
+        "schema_version": SCHEMA_VERSION,
+        "num_pairs": len(labels.pairs),
+        "num_points": len(labels.points),
+        "imports": list(history),
+    }
+    atomic.write_json(folder / MANIFEST, manifest)
+
+
+def _back_up(folder: Path) -> None:
+    if not (folder / MANIFEST).is_file():
+        return
+    version = read_manifest(folder)["schema_version"]
+    if version == SCHEMA_VERSION:
+        return
+    for name in (TABLE, MANIFEST):
+        path = folder / name
+        backup = path.with_name(f"{name}.v{version}.bak")
+        if not backup.exists():
+            with atomic.publish(backup) as temporary:
+                shutil.copyfile(path, temporary)
+
+
+def to_rows(labels: LabelSet) -> list[Row]:
+    """The labels as native rows, pairs first."""
+    return [asdict(pair) for pair in labels.pairs] + [_point_row(p) for p in labels.points]
+
+
+def from_rows(rows: Sequence[Row], *, subject: str) -> LabelSet:
+    """The inverse of `to_rows`, for every schema version up to this one."""
+    pairs, points = [], []
+    for number, row in enumerate(rows, start=1):
+        record = from_row(row, subject=f"{subject}: row {number}")
+        if isinstance(record, Pair):
+            pairs.append(record)
+        else:
+            points.append(record)
+    return LabelSet(tuple(pairs), tuple(points))
+
+
+def from_row(row: Row, *, subject: str) -> Pair | Point:
+    """One native row, migrated and checked; `subject` is named in the error."""
+    row = _migrated(dict(row), subject)
+    if strange := row.keys() ^ COLUMNS.keys():
+        raise DataError(f"{subject}: missing or unknown columns {sorted(strange)}. Mend the row.")
+    for name, allowed in _ALLOWED.items():
+        if row[name] not in allowed:
+            known = ", ".join(sorted(str(value) for value in allowed if value))
+            raise DataError(f"{subject}: {name} is {row[name]!r}, not one of {known}. Mend it.")
+    for name in _TEXTS:
+        if not isinstance(row[name], str) or (not row[name] and name != _TEXTS[-1]):
+            raise DataError(f"{subject}: {name} is {row[name]!r}, not a text. Mend the row.")
+    if row["video_b"] is None:
+        return _point(row, subject)
+    if row["verdict"] is None:
+        raise DataError(f"{subject}: two clips and no verdict. Mend the row.")
+    return Pair(**row)
+
+
+def _point(row: Row, subject: str) -> Point:
+    if row["grade_a"] is None or row["verdict"] is not None:
+        raise DataError(f"{subject}: one clip needs grade_a and no verdict. Mend the row.")
+    row = row | {"point_id": row["pair_id"], "video": row["video_a"], "grade": row["grade_a"]}
+    return Point(**{name: row[name] for name in tables.columns_of(Point)})
+
+
+def _point_row(point: Point) -> Row:
+    blank: Row = dict.fromkeys(COLUMNS) | {"reason_a": "", "reason_b": "", "order": "ab"}
+    blank |= dict.fromkeys(("votes_a", "votes_b", "votes_tie", "votes_abstain"), 0)
+    row = blank | {name: value for name, value in asdict(point).items() if name in COLUMNS}
+    return row | {"pair_id": point.point_id, "video_a": point.video, "grade_a": point.grade}
+
+
+def _with_reasons(row: Row) -> Row:
+    """Version 0, the first list of FORMATS.md, had neither reasons and grades a clip nor points."""
+    return {"reason_a": "", "reason_b": "", "grade_a": None, "grade_b": None} | row
+
+
+# From version N to N + 1, row by row.
+MIGRATIONS: dict[int, Callable[[Row], Row]] = {0: _with_reasons}
+
+
+def _migrated(row: Row, subject: str) -> Row:
+    version = row.get("schema_version", 0)
+    _refuse_newer(subject, version)
+    for step in range(version, SCHEMA_VERSION):
+        row = MIGRATIONS[step](row)
+    return row | {"schema_version": SCHEMA_VERSION}
+
+
+def _refuse_newer(subject: Path | str, version: Any) -> None:
+    if not isinstance(version, int) or not 0 <= version <= SCHEMA_VERSION:
+        raise DataError(
+            f"{subject}: schema version {version}, this program knows {SCHEMA_VERSION}. "
+            "Use the newer dualipo that wrote it."
+        )

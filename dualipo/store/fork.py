@@ -1,0 +1,56 @@
+"""Branches a run before its first round, so that ablations share what precedes it.
+
+Seed clips, labels, warm start and base measurements depend on neither the alignment nor the
+refresh: a run that ended before round 0 (`rounds=0`) is copied, and the copy goes on with other
+settings of those. What was computed with a setting keeps it: changing one is refused.
+"""
+
+import shutil
+from pathlib import Path
+
+from dualipo import tracking
+from dualipo.config import Config, leaves
+from dualipo.errors import ConfigError
+from dualipo.store import atomic
+from dualipo.store.ledger import Ledger
+from dualipo.store.lock import Lock
+
+# Nothing before round 0 reads these.
+LATER = ("align.", "refresh.", "rounds", "verdicts", "prompts.num_prompts", "output_dir")
+_OWN = ("LOCK*", "logs", "report.html", f"{atomic.TEMPORARY_PREFIX}*")
+
+
+def fork(source: Path, target: Path, config: Config) -> None:
+    """Copy the run at `source`, which has begun no round, to `target`, to go on with `config`."""
+    if target.exists():
+        raise ConfigError(f"{target}: exists already. Name a new folder for the copy.")
+    now = tracking.redact(leaves(config))
+    before = atomic.read_json(source / "config.json")
+    fixed = [k for k in now if now[k] != before.get(k) and not k.startswith(LATER)]
+    if fixed:
+        raise ConfigError(
+            f"{source}: its work so far depends on {', '.join(fixed)}. A fork may change only "
+            f"{', '.join(LATER)}; for other changes begin a run of its own."
+        )
+    lock = Lock.acquire(source / "LOCK")
+    try:
+        _require_no_round(source)
+        with atomic.publish_folder(target, name="fork") as temporary:
+            ignored = shutil.ignore_patterns(*_OWN)
+            shutil.copytree(source, temporary, ignore=ignored, dirs_exist_ok=True)
+            atomic.write_json(temporary / "config.json", now)
+    finally:
+        lock.release()
+
+
+def _require_no_round(source: Path) -> None:
+    ledger = Ledger(source / "ledger.sqlite")  # not read-only: it folds what a kill left over
+    try:
+        begun = [where.round for where, _, _ in ledger.events() if where.round >= 0]
+    finally:
+        ledger.close()
+    if begun:
+        raise ConfigError(
+            f"{source}: round {min(begun)} was begun, and its work depends on the settings. Fork "
+            "a run that was made with rounds=0."
+        )

@@ -1,0 +1,60 @@
+"""`dualipo import` and `dualipo export` as a user types them."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dualipo.cli import exporting, importing
+from dualipo.preferences.exporters import export
+from dualipo.preferences.importers import formats
+from dualipo.store.clips import write_clip
+from tests.cli.conftest import Ended
+
+FIXTURES = Path(__file__).parents[1] / "preferences" / "fixtures"
+Dualipo = Callable[..., Ended]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """VideoAlign's CSV and its four clips."""
+    shutil.copy(FIXTURES / "videoalign.csv", tmp_path)
+    for shade, name in enumerate(("1_A", "1_B", "2_A", "2_B")):
+        frames = np.full((4, 16, 16, 3), 40 * shade, np.uint8)
+        write_clip(tmp_path / "videos" / f"{name}.mp4", frames, 8)
+    return tmp_path
+
+
+def test_the_parser_knows_every_format() -> None:
+    assert tuple(formats.FORMATS) == importing.FORMATS
+    assert tuple(export.FORMATS) == exporting.FORMATS
+
+
+def test_labels_go_in_and_out(dualipo: Dualipo, dataset: Path) -> None:
+    command = ["import", "videoalign", "videoalign.csv", "--output", "labels"]
+    dry = dualipo(*command, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "would take: 6 pairs and 0 points, 4 new clips" in dry.stdout
+    assert "videoalign.csv:4: MQ is `invalid`" in dry.stdout
+    assert "not kept (rows): A_model (2), B_model (2), MOS_A_VQ (1), fps_A (2)" in dry.stdout
+    assert not (dataset / "labels").exists()
+    taken = dualipo(*command)
+    assert taken.returncode == 0, taken.stderr
+    assert 'seed_labels.path = "..."' in taken.stdout
+    out = dualipo("export", "videofolder", "labels", "out", "--link")
+    assert out.returncode == 0, out.stderr
+    assert "written: 4 labels\n  dropped (labels): a tie (2)" in out.stdout
+    assert (dataset / "out/pairs/metadata.jsonl").is_file()
+
+
+def test_a_row_that_does_not_fit_ends_the_command(dualipo: Dualipo, dataset: Path) -> None:
+    (dataset / "videos/2_B.mp4").unlink()
+    ended = dualipo("import", "videoalign", "videoalign.csv", "--output", "labels")
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr
+    assert "videoalign.csv:4: no such clip: './videos/2_B.mp4'" in ended.stderr
+    assert "Nothing was imported: 1 rows do not fit." in ended.stderr
+    assert not (dataset / "labels").exists()
+    again = dualipo("export", "trl", "labels", "out")
+    assert again.returncode == 2 and "labels: no label set" in again.stderr

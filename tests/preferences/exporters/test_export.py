@@ -1,0 +1,177 @@
+"""What is exported comes back, but for what the export says that it lost."""
+
+import json
+import random
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from dualipo import captions
+from dualipo.errors import ConfigError
+from dualipo.preferences import label_set
+from dualipo.preferences.exporters.export import export, read_source
+from dualipo.preferences.exporters.outlet import DERIVED, Outlet
+from dualipo.preferences.importers.load import Options, load
+from dualipo.preferences.importers.row import Settings
+from dualipo.preferences.label_set import LabelSet
+from dualipo.records import DIMENSIONS, GRADES, Pair, Point, Source, Verdict
+from dualipo.store.clips import ClipStore
+from tests.preferences.conftest import tree
+
+WORDS = ('a "cat"', "a dog, running", "Käse = 3", "=1+1")
+ALL = (*DIMENSIONS, "overall")
+# Names that are made anew where a file has none.
+IDS = {"pair_id", "point_id", *DERIVED}
+FILES = {"videoalign": "labels.csv", "native": "labels.jsonl", "label-studio": "tasks.json"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ClipStore:
+    found = ClipStore(tmp_path / "made")
+    for shade in range(4):
+        found.put(np.full((3, 16, 16, 3), 60 * shade, np.uint8), 8)
+    return found
+
+
+@pytest.fixture
+def labels(store: ClipStore) -> LabelSet:
+    """Random labels, each of a caption of its own; A is the smaller hash, as TRL's has to be."""
+    rng = random.Random(0)
+    clips = sorted(path.stem for path in store.folder.rglob("*.mp4"))
+    pairs, points = [], []
+    for n in range(40):
+        caption = f"{rng.choice(WORDS)} {n}"
+        a, b = sorted(rng.sample(clips, 2))
+        common: dict[str, Any] = {
+            "prompt_id": captions.prompt_id(caption),
+            "prompt": caption,
+            "dimension": ALL[n % 4],
+            "source": rng.choice(get_args(Source)),
+            "annotator_or_critic_version": rng.choice(["ann1", "ben"]),
+            "rationale": rng.choice(["", "A is sharp, B is not."]),
+        }
+        verdict = rng.choice(get_args(Verdict))
+        votes = {"votes_a": n % 3, "certainty": rng.choice([1.0, 0.5]), "round": n % 2}
+        pair = Pair(pair_id=f"pair{n}", video_a=a, video_b=b, verdict=verdict, **common, **votes)
+        pairs.append(pair)
+        grade = rng.choice(GRADES)
+        points.append(Point(point_id=f"point{n}", video=a, grade=grade, **common))
+    return LabelSet(tuple(pairs), tuple(points))
+
+
+def back(format_name: str, folder: Path, output: Path, names: dict[str, Settings]) -> LabelSet:
+    """Import each file of an export."""
+    for name, settings in names.items():
+        load(
+            format_name,
+            [folder / name],
+            root=folder,
+            output=output,
+            options=Options(settings=settings),
+        )
+    return label_set.read(output)
+
+
+def said(label: Pair | Point, lost: set[str]) -> str:
+    """All but what was lost, as a text that sorts."""
+    return json.dumps({k: v for k, v in asdict(label).items() if k not in lost}, sort_keys=True)
+
+
+def same(kept: list[Any], found: Any, outlet: Outlet) -> bool:
+    lost = IDS | outlet.not_kept.keys()
+    return sorted(said(one, lost) for one in kept) == sorted(said(one, lost) for one in found)
+
+
+def test_the_native_record_comes_back_whole(
+    labels: LabelSet, store: ClipStore, tmp_path: Path
+) -> None:
+    outlet = export("native", labels, store, output=tmp_path / "out")
+    assert not outlet.not_kept and not outlet.dropped and outlet.num_rows == 80
+    found = back("native", tmp_path / "out", tmp_path / "set", {"labels.jsonl": Settings()})
+    assert found == labels
+    once = export("native", found, label_set.clip_store(tmp_path / "set"), output=tmp_path / "b")
+    assert once.text() == outlet.text() and tree(tmp_path / "b") == tree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("format_name", ["videoalign", "label-studio"])
+def test_annotation_formats_lose_what_they_say(
+    labels: LabelSet, store: ClipStore, tmp_path: Path, format_name: str
+) -> None:
+    outlet = export(format_name, labels, store, output=tmp_path / "out")
+    file = {FILES[format_name]: Settings()}
+    found = back(format_name, tmp_path / "out", tmp_path / "set", file)
+    kept = [p for p in labels.pairs if p.verdict != "abstain"]
+    if format_name == "label-studio":
+        kept = [p for p in kept if p.source == "human"]
+    assert found.pairs and same(kept, found.pairs, outlet)
+    assert outlet.dropped["a point"] == 40 and not found.points
+    assert {"certainty", "votes_a", "round"} <= outlet.not_kept.keys()
+    assert ("rationale" in outlet.not_kept) == (format_name == "videoalign")
+
+
+def test_trl_has_a_file_a_dimension_and_its_own_columns(
+    labels: LabelSet, store: ClipStore, tmp_path: Path
+) -> None:
+    outlet = export("trl", labels, store, output=tmp_path / "out")
+    names = {f"{d}.jsonl": Settings("human", dimension=d) for d in ALL}  # type: ignore[arg-type]
+    rows = [json.loads(line) for line in (tmp_path / "out/motion.jsonl").open()]
+    assert rows[0].keys() == {"prompt", "chosen", "rejected", "source", "annotator"}
+    found = back("trl", tmp_path / "out", tmp_path / "set", names)
+    kept = [p for p in labels.pairs if p.verdict in ("a", "b")]
+    assert same(kept, found.pairs, outlet) and len(kept) > 10
+    ties = sum(p.verdict == "tie" for p in labels.pairs)
+    assert outlet.dropped["a tie"] == ties and outlet.dropped["abstained"] == 40 - len(kept) - ties
+
+
+def test_trl_kto_keeps_good_and_bad(labels: LabelSet, store: ClipStore, tmp_path: Path) -> None:
+    outlet = export("trl-kto", labels, store, output=tmp_path / "out")
+    names = {f"{d}.jsonl": Settings("human", dimension=d) for d in ALL}  # type: ignore[arg-type]
+    found = back("trl-kto", tmp_path / "out", tmp_path / "set", names)
+    kept = [p for p in labels.points if p.grade != "normal"]
+    assert same(kept, found.points, outlet)
+    assert outlet.dropped["graded Normal"] == 40 - len(kept)
+    assert outlet.not_kept["rationale"] > 0
+
+
+def test_a_videofolder_names_its_columns_as_datasets_reads_them(
+    labels: LabelSet, store: ClipStore, tmp_path: Path
+) -> None:
+    outlet = export("videofolder", labels, store, output=tmp_path / "out")
+    for name, columns in (("pairs", ["chosen", "rejected"]), ("points", [""])):
+        folder = tmp_path / "out" / name
+        rows = [json.loads(line) for line in (folder / "metadata.jsonl").open()]
+        for row in rows:
+            for column in columns:
+                path = folder / row[f"{column}_file_name".lstrip("_")]
+                assert path.is_file() and path.resolve().is_relative_to(folder)
+    by_id = {p.point_id: p for p in labels.points}
+    assert all(by_id[row["id"]].grade == row["grade"] for row in rows) and len(rows) == 40
+    assert outlet.not_kept.keys() == {"votes_a"}
+
+
+def test_contradictions_stay_out_of_what_trainers_read_only(
+    labels: LabelSet, store: ClipStore, tmp_path: Path
+) -> None:
+    one = next(p for p in labels.pairs if p.verdict == "a" and p.dimension == "overall")
+    split = LabelSet((one, replace(one, pair_id="other", verdict="b")))
+    trl = export("trl", split, store, output=tmp_path / "trl")
+    assert (trl.num_rows, trl.dropped) == (0, {"contradictory": 2})
+    assert export("videoalign", split, store, output=tmp_path / "align").num_rows == 2
+    header, *rows = (tmp_path / "align/labels.csv").read_text().splitlines()
+    assert len(rows) == 2 and header.split(",")[6] == "Overall"
+
+
+def test_a_folder_in_use_is_refused_and_a_failure_leaves_none(
+    labels: LabelSet, store: ClipStore, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"exists already\. Delete it"):
+        export("trl", labels, store, output=tmp_path)
+    before = tree(tmp_path)
+    with pytest.raises(Exception, match=r"no such clip\. Restore it"):
+        export("native", labels, ClipStore(tmp_path / "none"), output=tmp_path / "out")
+    assert tree(tmp_path) == before
+    with pytest.raises(ConfigError, match="no run, so it has no rounds"):
+        read_source(tmp_path, round=0)

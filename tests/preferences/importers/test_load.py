@@ -1,0 +1,183 @@
+"""An import is whole or is nothing, whatever is wrong with the rows, and a second adds nothing."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from dualipo.errors import ConfigError, DataError, RunLocked
+from dualipo.preferences import label_set
+from dualipo.preferences.importers.formats import FORMATS
+from dualipo.preferences.importers.load import load, turned
+from dualipo.preferences.importers.row import Settings
+from dualipo.store import atomic
+from dualipo.store.lock import Lock
+from tests.preferences.conftest import Importer, pair, tree
+
+FILES = {
+    "trl": "trl.jsonl",
+    "trl-kto": "trl-kto.jsonl",
+    "videoalign": "videoalign.csv",
+    "visionreward": "visionreward.jsonl",
+    "videofeedback": "videofeedback.json",
+    "hpdv3": "hpdv3.json",
+    "diffusion-kto": "diffusion-kto.csv",
+    "lift": "lift.json",
+    "label-studio": "label-studio.json",
+}
+GOOD = '{"prompt": "A cat.", "completion": "videos/1_A.mp4", "label": true}\n'
+
+
+def spoil(root: Path, **changes: object) -> None:
+    """A second row of trl-kto.jsonl, changed."""
+    row = {"prompt": "A cat.", "completion": "videos/1_B.mp4", "label": False} | changes
+    row = {name: value for name, value in row.items() if value is not ...}
+    (root / "trl-kto.jsonl").write_text(GOOD + json.dumps(row) + "\n")
+
+
+HUMAN = Settings("human")
+
+
+@pytest.mark.parametrize("format_name", FILES)
+def test_a_second_import_adds_nothing(importing: Importer, format_name: str) -> None:
+    settings = HUMAN if FORMATS[format_name].source is None else None
+    first = importing(format_name, FILES[format_name], settings=settings)
+    before = tree(first.output)
+    again = importing(format_name, FILES[format_name], settings=settings)
+    assert again.report.num_pairs == again.report.num_points == again.report.num_clips == 0
+    assert again.report.num_known == len(first.labels.every) > 0
+    assert tree(first.output) == before
+
+
+def test_another_format_adds_to_the_same_set(importing: Importer) -> None:
+    align = importing("videoalign", "videoalign.csv")
+    both = importing("lift", "lift.json")
+    assert both.labels.pairs == align.labels.pairs and len(both.labels.points) == 3
+    assert both.report.num_clips == 0
+    history = label_set.read_manifest(both.output)["imports"]
+    assert [entry["format"] for entry in history] == ["videoalign", "lift"]
+    assert history[0]["dropped"] == {"MQ is `invalid`": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"label": ...}, "no column `label`"),
+        ({"label": "maybe"}, "`label` is 'maybe', none of True, true, False, false"),
+        ({"label": 1}, "`label` is 1, none of"),
+        ({"extra": 1}, "unknown column `extra`"),
+        ({"prompt": 7}, "`prompt` is 7, not a text"),
+        ({"completion": "videos/none.mp4"}, "no such clip: 'videos/none.mp4'"),
+        ({"completion": "trl.jsonl"}, "not readable"),
+        ({"source": "oracle"}, "none of human, simulated, critic"),
+    ],
+    ids=str,
+)
+def test_fault_39_a_row_that_does_not_fit_stops_the_import(
+    importing: Importer, root: Path, tmp_path: Path, changes: dict[str, object], reason: str
+) -> None:
+    spoil(root, **changes)
+    before = tree(tmp_path)
+    with pytest.raises(DataError, match=r"1 rows do not fit\. Mend them") as refusal:
+        importing("trl-kto", "trl-kto.jsonl", settings=HUMAN)
+    assert reason in str(refusal.value) and "refused  trl-kto.jsonl:2: " in str(refusal.value)
+    assert tree(tmp_path) == before and not (tmp_path / "labels").exists()
+    dry = importing("trl-kto", "trl-kto.jsonl", settings=HUMAN, dry_run=True).report
+    assert dry.refused.num == 1 and "would take: 0 pairs and 1 points" in dry.text()
+    assert tree(tmp_path) == before
+    lenient = importing("trl-kto", "trl-kto.jsonl", settings=HUMAN, lenient=True)
+    assert [p.grade for p in lenient.labels.points] == ["good"]
+
+
+def test_fault_39_no_half_of_a_row_is_taken(importing: Importer, root: Path) -> None:
+    path = root / "videoalign.csv"
+    path.write_text(path.read_text().replace("A,same,B,", "A,same,better,"))
+    found = importing("videoalign", "videoalign.csv", lenient=True)
+    assert found.report.refused.first == [
+        "videoalign.csv:2: `TA` is 'better', none of A, B, same, invalid"
+    ]
+    assert {p.prompt for p in found.labels.pairs} == {"A dog runs over two lines."}
+
+
+def test_fault_39_a_refused_import_leaves_an_older_set_as_it_was(
+    importing: Importer, root: Path
+) -> None:
+    output = importing("videoalign", "videoalign.csv").output
+    before = tree(output)
+    spoil(root, label="maybe")
+    with pytest.raises(DataError):
+        importing("trl-kto", "trl-kto.jsonl", settings=HUMAN)
+    assert tree(output) == before
+
+
+def test_fault_39_a_killed_import_is_swept_and_repeated(
+    importing: Importer, root: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "killed"
+    clean = tree(importing("videoalign", "videoalign.csv").output)
+    for hit in range(1, 60):
+        child = os.fork()
+        if child == 0:
+            killed_at(hit, root, output)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if output.is_dir() and (output / label_set.MANIFEST).is_file():
+            label_set.read(output)  # whole, whatever it holds
+        importing("videoalign", "videoalign.csv", output=output)
+        assert tree(output) == clean
+        if status == 0:
+            assert hit > 8
+            return
+        for path in sorted(output.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+    raise AssertionError("it never came to its end")
+
+
+def killed_at(hit: int, root: Path, output: Path) -> None:
+    """In a child: import, and die at a failpoint."""
+    from dualipo import failpoints
+
+    failpoints.arm(f"kill@{hit}")
+    try:
+        load("videoalign", [root / "videoalign.csv"], root=root, output=output)
+    finally:
+        os._exit(0)
+
+
+def test_a_caption_that_no_model_should_be_fed_is_dropped(importing: Importer, root: Path) -> None:
+    spoil(root, prompt="a cat \u202e tac")
+    found = importing("trl-kto", "trl-kto.jsonl", settings=HUMAN)
+    assert len(found.labels.points) == 1
+    (reason,) = found.report.dropped.reasons
+    assert reason == "caption: a zero-width or direction character (U+202E)"
+
+
+def test_one_import_at_a_time(importing: Importer, tmp_path: Path) -> None:
+    output = tmp_path / "labels"
+    output.mkdir()
+    lock = Lock.acquire(output / "LOCK")
+    with pytest.raises(RunLocked):
+        importing("videoalign", "videoalign.csv")
+    lock.release()
+    importing("videoalign", "videoalign.csv")
+
+
+def test_a_folder_in_use_is_left_alone(importing: Importer, tmp_path: Path) -> None:
+    output = tmp_path / "labels"
+    atomic.write_text(output / "clips/ab/own.mp4", "mine")
+    with pytest.raises(ConfigError, match=r"in use, and no label set\. Name another"):
+        importing("videoalign", "videoalign.csv")
+    assert tree(output).keys() == {"clips/ab/own.mp4"}
+
+
+def test_a_linked_clip_shares_the_file(importing: Importer, root: Path) -> None:
+    found = importing("videoalign", "videoalign.csv", link=True)
+    linked = label_set.clip_store(found.output).path(found.labels.pairs[0].video_a)
+    assert linked.stat().st_ino == (root / "videos" / "1_A.mp4").stat().st_ino
+
+
+def test_turning_a_pair_twice_changes_nothing() -> None:
+    told = pair(0, votes_a=3, votes_b=1, grade_a="good", reason_b="dark")
+    assert turned(turned(told)) == told
+    assert (turned(told).verdict, turned(told).votes_b) == ("b", 3)
+    assert turned(told).reason_a == "dark"
