@@ -99,6 +99,18 @@ class Server(Group):
     max_concurrency: int = Field(8, ge=1, description="requests at once")
 
 
+class CriticCheck(Group):
+    """What a critic must show before it is trusted, on held-out pairs (`dualipo critic check`)."""
+
+    num_pairs: int = Field(24, ge=0, description="0 checks nothing")
+    min_accuracy: float = Field(0.5, ge=0, le=1, description="forced choice against labels")
+    min_caption_sensitivity: float = Field(0.5, ge=0, le=1)
+    max_caption_obedience: float = Field(0.1, ge=0, le=1)
+    max_position_bias: float = Field(0.2, ge=0, le=0.5)
+    max_calibration_error: float = Field(0.2, ge=0, le=1)
+    calibration: Literal["isotonic", "platt"] = "isotonic"
+
+
 class Critic(Group):
     """The judge: a local folder or a served model; votes and what is kept (METHOD.md 3.1, 3.4)."""
 
@@ -117,12 +129,14 @@ class Critic(Group):
     judge_batch_size: int = Field(192, ge=1, description="paths decoded at once")
     clip_memory_mb: int = Field(1024, ge=0, description="visual tokens kept a critic version")
     keep_vote_share: float = Field(0.75, gt=0.5, le=1.0)
+    early_stop: bool = Field(False, description="leave out votes that can change nothing")
     max_reasks: int = Field(2, ge=0)
     max_abstain_rate: float = Field(0.3, gt=0, le=1, description="above it the stage stops")
     min_entropy: float = Field(0.05, ge=0, description="of answers, in nats: below it, collapsed")
     dimension_slack: float = Field(0.1, ge=0)
     margin_percentile: float = Field(20.0, ge=0, lt=100)
     server: Server = Server()
+    check: CriticCheck = CriticCheck()
 
 
 class SeedLabels(Group):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dualipo.cli import (
     convert,
+    critic,
     doctor,
     exporting,
     fork,
@@ -27,7 +28,7 @@ from dualipo.cli import (
 from dualipo.errors import DualipoError
 from dualipo.interrupt import Interrupted
 
-VERBS = (run, fork, show, stage, doctor, importing, exporting, convert, pretrain)
+VERBS = (run, fork, show, stage, critic, doctor, importing, exporting, convert, pretrain)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -50,15 +50,23 @@ def score(
 def confirm(
     vlm: Vlm, items: Sequence[Item], *, clips: Clips, settings: Critic, seed_of: SeedOf
 ) -> list[Vote]:
-    """`num_votes` pairwise votes an item and dimension, half of them with A and B swapped."""
-    return vote_on(
-        vlm,
-        asking.asks(items),
-        clips=clips,
-        num_paths=settings.num_votes // 2,
-        settings=settings,
-        seed_of=seed_of,
-    )
+    """`num_votes` pairwise votes an item and dimension, half of them with A and B swapped.
+
+    With `early_stop`, first as many as a kept verdict needs, then the rest where they can matter.
+    """
+    asks, each = asking.asks(items), settings.num_votes // 2
+    bench = _Bench(vlm, clips, settings, seed_of)
+    if not settings.early_stop:
+        return _votes(bench, asks, range(each))
+    first = math.ceil(settings.keep_vote_share * each)
+    votes = _votes(bench, asks, range(first))
+    open_places = {
+        place
+        for place, group in vote.grouped(votes).items()
+        if not vote.settled(group, num_planned=2 * each, keep_vote_share=settings.keep_vote_share)
+    }
+    unsettled = [ask for ask in asks if (ask.item, ask.dimension) in open_places]
+    return votes + _votes(bench, unsettled, range(first, each))
 
 
 def vote_on(
@@ -71,13 +79,7 @@ def vote_on(
     seed_of: SeedOf,
 ) -> list[Vote]:
     """Every planned vote exactly once, ask by ask and draw by draw."""
-    bench = _Bench(vlm, clips, settings, seed_of)
-    planned = [[_Draw(ask, draw) for draw in range(num_paths)] for ask in asks]
-    votes = bench.votes(planned, again=0)
-    for again in range(1, settings.max_reasks + 1):
-        unread = [[place] for place, one in votes.items() if one.outcome == "abstain"]
-        votes |= bench.votes(unread, again=again)
-    return list(votes.values())
+    return _votes(_Bench(vlm, clips, settings, seed_of), asks, range(num_paths))
 
 
 def caption_flips(
@@ -138,7 +140,7 @@ def require_opinion(votes: Sequence[Vote], *, settings: Critic) -> None:
     """Stop a stage whose critic says one thing whatever it sees (fault 31)."""
     kinds = {
         "grade": [_with_score(one) for one in votes if one.outcome in GRADES],
-        "answer": [_as_shown(one) for one in votes if one.outcome in ("a", "b", "tie")],
+        "answer": [as_shown(one) for one in votes if one.outcome in ("a", "b", "tie")],
     }
     for name, outcomes in kinds.items():
         counts = Counter(outcomes)
@@ -152,12 +154,22 @@ def require_opinion(votes: Sequence[Vote], *, settings: Critic) -> None:
         )
 
 
+def _votes(bench: "_Bench", asks: Sequence[Ask], draws: range) -> list[Vote]:
+    """These draws of every ask; what cannot be read is asked again."""
+    planned = [[_Draw(ask, draw) for draw in draws] for ask in asks] if draws else []
+    votes = bench.votes(planned, again=0)
+    for again in range(1, bench.settings.max_reasks + 1):
+        unread = [[place] for place, one in votes.items() if one.outcome == "abstain"]
+        votes |= bench.votes(unread, again=again)
+    return list(votes.values())
+
+
 def _with_score(one: Vote) -> str:
     """A grade, told apart by its expected score: a critic of one grade may still rank."""
     return f"{one.outcome} ({one.score or 0:.1f})"
 
 
-def _as_shown(one: Vote) -> str:
+def as_shown(one: Vote) -> str:
     """The position that was preferred, before swapping back."""
     shown_first = "a" if one.order == "ab" else "b"
     return "tie" if one.outcome == "tie" else "first" if one.outcome == shown_first else "second"

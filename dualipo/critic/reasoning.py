@@ -28,9 +28,13 @@ _LABELS: dict[str, Verdict] = {"A": "a", "B": "b", "tie": "tie"}
 _GRADES: dict[str | None, Grade] = {grade: grade for grade in GRADES}
 _NAMES: dict[Verdict, str] = {verdict: label for label, verdict in _LABELS.items()}
 _SWAPPED: dict[Verdict | Grade, Verdict] = {"a": "b", "b": "a", "tie": "tie", "abstain": "abstain"}
+# What a caption that describes has no use for. Too much costs a second look, too little a verdict.
 _TALKS = re.compile(
-    r"[<>]|\b(verdict|grade:|video [ab]\b|(user|assistant|system)\s*:)"
-    r"|\b(answer|choose|prefer|say|output)\W+(a|b|tie|good|bad)\b",
+    r"[<>{}|`\u2039\u203a]|&[lg]t;|###"
+    r"|\b(verdicts?|grade:|video [ab]\b|(user|assistant|system)\s*:)"
+    r"|\b(answer|choose|prefer|say|output|select|vote|pick)\W+(for\W+)?(video\W+)?"
+    r"(a|b|tie|good|bad)\b|\b(ignor\w*|disregard|override|instructions?|judge|disqualified)\b"
+    r"|\b(antworte|réponds|responde|responda|ответь)\b|回答|答え|대답|أجب|उत्तर",
     re.IGNORECASE,
 )
 
@@ -145,7 +149,9 @@ def swap_verdict(verdict: Verdict | Grade) -> Verdict:
 
 def suspicious(caption: str) -> bool:
     """Does a caption seem to talk to the critic rather than describe a video (fault 38)?"""
-    return _TALKS.search(unicodedata.normalize("NFKC", caption)) is not None
+    plain = unicodedata.normalize("NFKC", caption)
+    hidden = any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") for c in plain)
+    return hidden or _TALKS.search(plain) is not None
 
 
 def fence(caption: str) -> str:

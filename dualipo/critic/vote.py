@@ -43,8 +43,7 @@ def tally(votes: Sequence[Vote]) -> Tally:
     counts = Counter(vote.outcome for vote in votes)
     a, b, tie = (counts[verdict] for verdict in _VERDICTS)
     best = max(a, b, tie)
-    leading = [verdict for verdict in _VERDICTS if counts[verdict] == best]
-    majority: Verdict = "abstain" if best == 0 else leading[0] if len(leading) == 1 else "tie"
+    majority, _ = _decision((a, b, tie), len(votes), 1.0)
     return Tally(
         a=a,
         b=b,
@@ -55,6 +54,20 @@ def tally(votes: Sequence[Vote]) -> Tally:
         entropy=entropy((a, b, tie)),
         order_agreement=_order_agreement(votes),
     )
+
+
+def settled(votes: Sequence[Vote], *, num_planned: int, keep_vote_share: float) -> bool:
+    """Can no outcome of the votes still to come change the verdict, or whether it is kept?"""
+    counts = Counter(vote.outcome for vote in votes)
+    now = tuple(counts[verdict] for verdict in _VERDICTS)
+    left = num_planned - len(votes)
+    ends = {
+        _decision((now[0] + a, now[1] + b, now[2] + tie), num_planned, keep_vote_share)
+        for a in range(left + 1)
+        for b in range(left + 1 - a)
+        for tie in range(left + 1 - a - b)  # what is left after these abstains
+    }
+    return len(ends) == 1
 
 
 def tallies(votes: Iterable[Vote]) -> dict[tuple[str, Dimension], Tally]:
@@ -75,6 +88,16 @@ def entropy(counts: Iterable[int]) -> float:
     counts = [count for count in counts if count]
     total = sum(counts)
     return sum(-count / total * math.log(count / total) for count in counts)
+
+
+def _decision(
+    counts: tuple[int, int, int], num_votes: int, keep_vote_share: float
+) -> tuple[Verdict, bool]:
+    """The majority's verdict, and whether its share is enough to be kept."""
+    best = max(counts)
+    leading = [verdict for verdict, count in zip(_VERDICTS, counts, strict=True) if count == best]
+    majority: Verdict = "abstain" if best == 0 else leading[0] if len(leading) == 1 else "tie"
+    return majority, best >= keep_vote_share * num_votes
 
 
 def _order_agreement(votes: Sequence[Vote]) -> float:

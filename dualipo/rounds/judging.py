@@ -47,7 +47,30 @@ def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate])
     )
     judge.require_readable(votes, settings=run.config.critic)
     judge.require_opinion(votes, settings=run.config.critic)
-    run.commit(judged)
+    run.commit(judged, events=_caption_events(run, judged, items, votes))
+
+
+def _caption_events(
+    run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote]
+) -> dict[str, Any]:
+    """Contests whose caption talks to the critic, and of them those that it turned (fault 38)."""
+    talking = [item for item in items if reasoning.suspicious(item.caption)]
+    if not talking:
+        return {}
+    flips = judge.caption_flips(
+        run.critic(critic_of(run, unit.round, unit.attempt)),
+        talking,
+        votes,
+        clips=run.clip,
+        settings=run.config.critic,
+        seed_of=seed_of(run, "neutral caption", unit.round, unit.attempt),
+    )
+    if flips:
+        run.progress.say(
+            f"{len(flips)} of {len(talking)} captions that talk to the critic turned its verdict: "
+            f"{', '.join(flips[:3])}. Look at these captions."
+        )
+    return {"captions": {"talking": [item.item for item in talking], "flipped": flips}}
 
 
 def critic_of(run: Run, round: int, attempt: int) -> str:

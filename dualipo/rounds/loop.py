@@ -12,7 +12,7 @@ from dualipo import interrupt
 from dualipo.config import Config, leaves
 from dualipo.evaluation import report
 from dualipo.progress import Progress
-from dualipo.rounds import aligning, judging, measuring, refreshing, sampling, warming
+from dualipo.rounds import aligning, checking, judging, measuring, refreshing, sampling, warming
 from dualipo.rounds.planning import plan, remaining
 from dualipo.rounds.run import Run
 from dualipo.store import atomic
@@ -27,6 +27,7 @@ def rounds(run: Run) -> None:
         prompts = sampling.choose_prompts(run, round_)
         candidates = sampling.sample_candidates(run, round_, prompts)
         for attempt in (0, 1):  # the second only after the critic was refreshed
+            checking.check_critic(run, round_, attempt)
             judging.score(run, round_, attempt, candidates)
             judging.confirm(run, round_, attempt, candidates)
             preferences = judging.prefer(run, round_, attempt, candidates)

@@ -7,11 +7,12 @@ where they have not finished; a stage that is done already does nothing.
 from collections.abc import Callable
 from pathlib import Path
 
-from dualipo.config import from_leaves
+from dualipo.config import Config, from_leaves
+from dualipo.critic.checks import Checked
 from dualipo.errors import DataError
 from dualipo.progress import Progress
 from dualipo.records import Candidate
-from dualipo.rounds import aligning, judging, measuring, refreshing, sampling, warming
+from dualipo.rounds import aligning, checking, judging, measuring, refreshing, sampling, warming
 from dualipo.rounds.loop import opened, write_report
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.store import atomic
@@ -22,15 +23,31 @@ Stage = Callable[[Run, int, int], None]
 
 def run_stage(run_path: Path, stage: str, round: int | None, progress: Progress) -> None:
     """Run `stage` in `round`, by default the one that is under way."""
-    flat = atomic.read_json(run_path / "config.json")
-    config = from_leaves(flat, subject=str(run_path / "config.json"))
-    config = config.model_copy(update={"output_dir": str(run_path)})
-    with opened(config, progress) as run:
+    with opened(_config_of(run_path), progress) as run:
         here = _round_under_way(run) if round is None else round
         needs, act = STAGES[stage]
         attempt = _attempt(run, here)
         _require(run, stage, needs, here, attempt)
         act(run, here, attempt)
+
+
+def check_critic(run_path: Path, critic: str | None, progress: Progress) -> tuple[str, Checked]:
+    """Check a version of the run's critic, by default the one that serves now."""
+    with opened(_config_of(run_path), progress) as run:
+        head = run.ledger.head("critic")
+        if head is None or not run.is_done(Unit(BASE_ROUND, 0, "label")):
+            raise DataError(
+                f"{run_path}: no labels yet to check a critic with. Run `dualipo sample "
+                f"{run_path}` first."
+            )
+        version = run.ledger.version("critic", critic or head.version_id)
+        return version.version_id, checking.check(run, version.version_id)
+
+
+def _config_of(run_path: Path) -> Config:
+    flat = atomic.read_json(run_path / "config.json")
+    config = from_leaves(flat, subject=str(run_path / "config.json"))
+    return config.model_copy(update={"output_dir": str(run_path)})
 
 
 def _sample(run: Run, round: int, attempt: int) -> None:
@@ -41,6 +58,7 @@ def _sample(run: Run, round: int, attempt: int) -> None:
 
 def _judge(run: Run, round: int, attempt: int) -> None:
     candidates = _candidates(run, round)
+    checking.check_critic(run, round, attempt)
     judging.score(run, round, attempt, candidates)
     judging.confirm(run, round, attempt, candidates)
 

@@ -133,3 +133,19 @@ def test_a_real_critic_is_judged_the_same_twice_and_abstains_untrained():
     votes = run()
     assert votes == run()
     assert np.mean([v.outcome == "abstain" for v in votes]) > 0.9
+
+
+def test_early_stopping_leaves_out_only_votes_that_change_no_decision():
+    def moody(query, seed):
+        honest = brightest(query, seed)
+        unsure = 100 < query.clips[0].mean() + query.clips[1].mean() < 300
+        return honest if seed % 3 or not unsure else "A: x\nB: x\n<verdict>tie</verdict>"
+
+    full_critic, early_critic = Scripted(moody), Scripted(moody)
+    full = confirm(full_critic)
+    early = confirm(early_critic, settings=SETTINGS.model_copy(update={"early_stop": True}))
+    assert set(early) < set(full) and early_critic.num_asked < full_critic.num_asked
+    for place, tally in vote.tallies(full).items():
+        sooner = vote.tallies(early)[place]
+        kept = [one.share >= SETTINGS.keep_vote_share for one in (tally, sooner)]
+        assert (tally.majority, kept[0]) == (sooner.majority, kept[1])

@@ -134,13 +134,15 @@ def test_fault_64_what_passes_is_retried_with_growing_waits_and_what_fails_is_as
 def test_fault_64_a_server_that_is_gone_or_refuses_ends_the_stage_and_loses_nothing():
     with loopback.serving(loopback.brighter) as server:
         url = server.url
-    with pytest.raises(StageError, match="cannot be reached .*repeat the command"):
+    with pytest.raises(StageError, match=r"cannot be reached .*repeat the command"):
         confirm(url)
     for status, remedy in ((401, "Set OPENAI_API_KEY"), (404, "serves this model")):
         said = loopback.failing(status)
-        with loopback.serving(lambda body, count, said=said: said) as server:
-            with pytest.raises(StageError, match=remedy):
-                confirm(server.url, PAIRS[:1], server={"max_retries": 3})
+        with (
+            loopback.serving(lambda body, count, said=said: said) as server,
+            pytest.raises(StageError, match=remedy),
+        ):
+            confirm(server.url, PAIRS[:1], server={"max_retries": 3})
         assert len(server.requests) == 6  # a refusal is not asked again
 
 

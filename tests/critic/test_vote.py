@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -47,3 +48,20 @@ def test_swapping_the_clips_mirrors_the_tally():
     assert (tally.a, tally.b) == (mirror.b, mirror.a)
     assert (tally.majority, mirror.majority) == ("a", "b")
     assert (tally.certainty, tally.entropy) == (mirror.certainty, mirror.entropy)
+
+
+@pytest.mark.parametrize("keep", [0.6, 0.75, 1.0])
+def test_votes_are_settled_exactly_when_no_ending_changes_the_decision(keep):
+    num_planned = 5
+    endings = ["".join(letters) for letters in itertools.product("abt-", repeat=num_planned)]
+
+    def decision(letters):
+        tally = vote.tally(votes(letters))
+        return tally.majority, tally.share >= keep
+
+    for length in range(num_planned + 1):
+        for letters in itertools.product("abt-", repeat=length):
+            begun = "".join(letters)
+            ends = {decision(whole) for whole in endings if whole.startswith(begun)}
+            found = vote.settled(votes(begun), num_planned=num_planned, keep_vote_share=keep)
+            assert found == (len(ends) == 1), begun
