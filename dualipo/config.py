@@ -84,7 +84,12 @@ class Align(Optimizer):
     num_real_clips: int = Field(512, ge=1)
     ratio_every: int = Field(10, ge=1, description="steps between two gradient-norm measurements")
     num_slots: int = Field(8, ge=1, description="fixed (noise level, noise) draws a pair")
-    flow_shift: float = Field(3.0, gt=0)
+    flow_shift: float = Field(3.0, gt=0, description="of flow matching: Wan's, not CogVideoX's")
+    weighting_scheme: Literal["none", "logit_normal"] = Field(
+        "none", description="how noise levels are drawn: none is uniform"
+    )
+    logit_mean: float = 0.0
+    logit_std: float = Field(1.0, gt=0)
 
 
 class Critic(Group):

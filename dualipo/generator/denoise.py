@@ -27,9 +27,9 @@ def pair_noise(
 ) -> tuple[Tensor, Tensor]:
     """The fixed levels_B and noise of (pair, slot) places: winner and loser share them."""
     ids = preferences.pair_ids
-    draws = [noise_draws.slot_seed(seed, pair_id=ids[pair], slot=slot) for pair, slot in places]
+    draws = [noise_draws.slot_seed(seed, item_id=ids[pair], slot=slot) for pair, slot in places]
     shape = preferences.winners[0].shape
-    return noise_draws.draw(backbone, shape=shape, draws=draws, shift=settings.flow_shift)
+    return noise_draws.draw(backbone, shape=shape, draws=draws, settings=settings)
 
 
 def pair_errors(

@@ -78,7 +78,7 @@ class Steps:
             self.backbone,
             shape=self.real.latents[0].shape,
             draws=[seeds.derive(seed, item, epoch) for item, epoch in stream],
-            shift=self.settings.flow_shift,
+            settings=self.settings,
         )
         return {
             "latents": torch.stack([self.real.latents[item] for item, _ in stream]),

@@ -29,7 +29,7 @@ def preferences(text_BLD: Tensor) -> PreferenceSet:
 def test_errors_are_those_of_named_slots(wan: Backbone, preferences: PreferenceSet) -> None:
     measured = measure(wan, preferences=preferences, settings=SETTINGS, seed=4)
     levels_B, noise = draw(
-        wan, shape=(4, 3, 4, 4), draws=[slot_seed(4, pair_id="p1", slot=2)], shift=3.0
+        wan, shape=(4, 3, 4, 4), draws=[slot_seed(4, item_id="p1", slot=2)], settings=SETTINGS
     )
     with torch.no_grad():
         expected = single_errors(
