@@ -69,21 +69,27 @@ class Generator(Group):
 
 
 class Align(Optimizer):
-    """Diffusion-DPO on the round's preferences (METHOD.md 4.2, 4.4)."""
+    """Diffusion-DPO or Diffusion-KTO on the round's preferences (METHOD.md 4.2 to 4.4)."""
 
     learning_rate: float = Field(3e-5, gt=0)
     max_train_steps: int = Field(80, ge=0)
-    train_batch_size: int = Field(16, ge=1, description="pairs a step")
+    train_batch_size: int = Field(16, ge=1, description="pairs or labelled clips a step")
     lr_warmup_steps: int = 8
-    loss_type: Literal["dpo"] = "dpo"
+    loss_type: Literal["dpo", "kto"] = Field("dpo", description="kto needs no pairwise votes")
     beta_dpo: float = Field(500.0, gt=0, description="the 0.5 convention")
+    beta_kto: float = Field(1000.0, gt=0)
+    desirable_weight: float = Field(1.0, gt=0, description="beside the balance of the classes")
+    undesirable_weight: float = Field(1.0, gt=0)
+    kto_labels: Literal["grades", "extremes"] = Field(
+        "grades", description="extremes: a prompt's best and worst by expected score"
+    )
     preference_weight: float = Field(1.0, ge=0, description="0: the NLL terms alone (a control)")
     winner_nll_ratio: float = Field(0.05, ge=0, description="gradient norm against the DPO term")
     real_nll_ratio: float = Field(0.1, ge=0)
     real_batch_size: int = Field(16, ge=1)
     num_real_clips: int = Field(512, ge=1)
     ratio_every: int = Field(10, ge=1, description="steps between two gradient-norm measurements")
-    num_slots: int = Field(8, ge=1, description="fixed (noise level, noise) draws a pair")
+    num_slots: int = Field(8, ge=1, description="fixed (noise level, noise) draws an item")
     flow_shift: float = Field(3.0, gt=0, description="of flow matching: Wan's, not CogVideoX's")
     weighting_scheme: Literal["none", "logit_normal"] = Field(
         "none", description="how noise levels are drawn: none is uniform"

@@ -1,10 +1,11 @@
-"""CogVideoX: v-prediction under zero terminal SNR, text and video in one attention (METHOD.md 4.1).
+"""CogVideoX: v-prediction under zero terminal SNR, one attention for text and video (METHOD.md 4).
 
-x_t = sqrt(a) x0 + sqrt(1 - a) eps, target v = sqrt(a) eps - sqrt(1 - a) x0, a = a cumulative product
-of the folder's own scheduler, SNR shift and zero terminal SNR included. A noise level is t / 1000,
-t in 0..999, so that levels lie in [0, 1) as Wan's do. CogVideoX-2B adds sin-cos positions itself;
-5B turns by rotary embeddings that must be handed to every forward pass: without them it runs, and
-is wrong. Leaves out CogVideoX-1.5, image-to-video and dynamic guidance; such folders are refused.
+x_t = sqrt(a) x0 + sqrt(1 - a) eps, target v = sqrt(a) eps - sqrt(1 - a) x0; a is the cumulative
+product of the folder's own scheduler, SNR shift and zero terminal SNR included. A noise level is
+t / 1000, t in 0..999, so that levels lie in [0, 1) as Wan's do. CogVideoX-2B adds sin-cos positions
+itself; 5B turns by rotary embeddings that must be handed to every forward pass: without them it
+runs, and is wrong. Leaves out CogVideoX-1.5 and image-to-video, whose folders are refused, and
+dynamic guidance.
 
 Shapes: B batch, F frames, C channels, H and W pixels or latent cells, L tokens, D features.
 """
@@ -39,7 +40,14 @@ class CogVideoX:
     """A CogVideoX pipeline; see `backbone.Backbone` for what each method means."""
 
     latent_axes = "BFCHW"
-    lora_targets = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
+    lora_targets: tuple[str, ...] = (
+        "to_q",
+        "to_k",
+        "to_v",
+        "to_out.0",
+        "ff.net.0.proj",
+        "ff.net.2",
+    )
 
     def __init__(
         self,

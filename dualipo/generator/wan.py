@@ -31,7 +31,14 @@ class Wan:
     """A Wan pipeline; see `backbone.Backbone` for what each method means."""
 
     latent_axes = "BCFHW"
-    lora_targets = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
+    lora_targets: tuple[str, ...] = (
+        "to_q",
+        "to_k",
+        "to_v",
+        "to_out.0",
+        "ffn.net.0.proj",
+        "ffn.net.2",
+    )
 
     def __init__(
         self,
