@@ -99,13 +99,16 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A pointwise label: one clip, one dimension, Good / Normal / Bad, with its written reason."""
+    """A pointwise label: one clip, one dimension, Good / Normal / Bad, with its written reason.
+
+    In the dimension "overall" a KTO label is Good where the clip is desirable, else Bad.
+    """
 
     point_id: str
     prompt_id: str
     prompt: str
     video: str
-    dimension: Dimension
+    dimension: Dimension | Literal["overall"]
     grade: Grade
     source: Source
     annotator_or_critic_version: str

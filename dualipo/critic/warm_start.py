@@ -61,6 +61,8 @@ def traces(pairs: Sequence[Pair], points: Sequence[Point]) -> list[Trace]:
         response = _pair_response(pair)
         made += [Trace(ask, response), Trace(ask.swapped(), reasoning.swap(response))]
     for point in points:
+        if point.dimension == "overall":
+            continue
         ask = Ask(point.point_id, "point", point.prompt, point.dimension, (point.video,))
         made.append(Trace(ask, reasoning.render_point(point.rationale, point.grade)))
     return made

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
+from dualipo.errors import DataError
 from dualipo.generator import align as alignment
-from dualipo.generator.batches import PreferenceSet, RealClips
+from dualipo.generator.batches import PointSet, PreferenceSet, RealClips
 from dualipo.generator.sample import encode_texts
-from dualipo.records import Pair
+from dualipo.records import Pair, Point
 from dualipo.rounds import judging, sources
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
@@ -24,7 +25,7 @@ from dualipo.store.rundir import remove_checkpoints
 _ENCODE = 64  # clips a pass through the autoencoder
 
 
-def align(run: Run, round: int, attempt: int, pairs: Sequence[Pair]) -> str:
+def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Point]) -> str:
     """Publish the attempt's generator; return its version."""
     unit = Unit(round, attempt, "align")
     version_id = version_of(round, attempt)
@@ -39,7 +40,7 @@ def align(run: Run, round: int, attempt: int, pairs: Sequence[Pair]) -> str:
     ) as on_step:
         result = alignment.align(
             run.generator(parent, fresh=True),
-            preferences=_preference_set(run, round, pairs),
+            preferences=_preferences(run, round, kept),
             real=real,
             settings=run.config.align,
             folder=folder,
@@ -74,16 +75,37 @@ def version_of(round: int, attempt: int) -> str:
     return f"g{round:03d}.{attempt}"
 
 
-def _preference_set(run: Run, round: int, pairs: Sequence[Pair]) -> PreferenceSet:
+def _preferences(
+    run: Run, round: int, kept: Sequence[Pair] | Sequence[Point]
+) -> PreferenceSet | PointSet:
+    """What the alignment trains on, with the latents that sampling kept."""
     latents, texts = load_latents(run, round)
-    winners, losers = (
-        zip(*(pair.pair_id.split(":") for pair in pairs), strict=True) if pairs else ((), ())
-    )
+
+    def latent(candidate: str) -> torch.Tensor:
+        if candidate not in latents:
+            raise DataError(
+                f"round {round}: a preference names {candidate}, of which no latent was kept. "
+                "Delete preferences.parquet's unit, or sample the round anew."
+            )
+        return latents[candidate]
+
+    keys = [one.prompt_id for one in kept]
+    if run.config.align.loss_type == "kto":
+        points = [one for one in kept if isinstance(one, Point)]
+        return PointSet(
+            point_ids=[point.point_id for point in points],
+            caption_keys=keys,
+            clips=[latent(point.point_id) for point in points],
+            desirable=[point.grade == "good" for point in points],
+            texts=texts,
+        )
+    pairs = [one for one in kept if isinstance(one, Pair)]
+    sides = [pair.pair_id.split(":") for pair in pairs]
     return PreferenceSet(
         pair_ids=[pair.pair_id for pair in pairs],
-        caption_keys=[pair.prompt_id for pair in pairs],
-        winners=[latents[winner] for winner in winners],
-        losers=[latents[loser] for loser in losers],
+        caption_keys=keys,
+        winners=[latent(winner) for winner, _ in sides],
+        losers=[latent(loser) for _, loser in sides],
         texts=texts,
     )
 

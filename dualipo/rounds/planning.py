@@ -10,6 +10,7 @@ def plan(config: Config) -> dict[str, int]:
     """Units of every stage of the whole run, if no round refreshes its critic."""
     rounds, prompts = config.rounds, config.prompts
     seed = config.seed_labels
+    num_confirmed = 0 if config.align.loss_type == "kto" else rounds * prompts.num_prompts
     units = Counter(
         {
             "sample seed": seed.num_prompts * seed.clips_per_prompt,
@@ -19,7 +20,7 @@ def plan(config: Config) -> dict[str, int]:
             "sample test": (rounds + 1) * prompts.num_test_prompts,
             "sample candidates": rounds * prompts.num_prompts * config.generator.num_candidates,
             "score": rounds * prompts.num_prompts * config.generator.num_candidates,
-            "confirm": rounds * prompts.num_prompts,
+            "confirm": num_confirmed,
             "align": rounds * config.align.max_train_steps,
             "win_rate": rounds * prompts.num_monitor_prompts,
         }
