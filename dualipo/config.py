@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dualipo.errors import ConfigError
 
@@ -96,6 +96,19 @@ class Align(Optimizer):
     )
     logit_mean: float = 0.0
     logit_std: float = Field(1.0, gt=0)
+    rank: int = Field(0, ge=0, description="of a LoRA; 0 trains every weight")
+    lora_alpha: int | None = Field(None, gt=0, description="scale is lora_alpha / rank; or 1")
+    lora_dropout: float = Field(0.0, description="0: cached reference errors need it")
+    gradient_checkpointing: bool = Field(False, description="less memory for a second forward")
+
+    @field_validator("lora_dropout")
+    @classmethod
+    def _no_dropout(cls, value: float) -> float:
+        if value != 0:
+            raise ValueError(
+                "must be 0: the reference's errors are measured once, on the same network"
+            )
+        return value
 
 
 class Critic(Group):

@@ -1,8 +1,8 @@
 """One alignment: Diffusion-DPO or Diffusion-KTO, with NLL terms (METHOD.md 4.2 to 4.5).
 
 L = w L_preference + lambda_1 E_winners[error] + lambda_2 E_real[error], the reference being the
-weights at the start. Trains every weight of the backbone's module that requires a gradient. Leaves
-out LoRA.
+weights at the start. Trains an adapter where `align.rank` asks for one, else every weight of the
+backbone's module that requires a gradient.
 
 Shapes: B batch; a latent's own axes are written `...`.
 """
@@ -23,16 +23,21 @@ from dualipo.generator.batches import Preferences, RealClips
 from dualipo.generator.denoise import single_errors
 from dualipo.generator.objectives import Objective
 from dualipo.generator.steps import Steps, split
-from dualipo.training import loop, optim
+from dualipo.training import loop, lora, optim
 from dualipo.training.loop import Metrics
 from dualipo.training.precision import forward_pass
+from dualipo.training.recompute import recomputed
 
 
 @dataclass(frozen=True)
 class AlignResult:
-    """The new version: a transformer folder, its weights' hash, and those it started from."""
+    """The new version: a transformer folder, its weights' hash, and those it started from.
+
+    With LoRA the transformer holds the merged weights, and `adapter_path` what was added to them.
+    """
 
     transformer_folder: Path
+    adapter_path: Path | None
     generator_hash: str
     reference_hash: str
     num_steps: int
@@ -53,7 +58,6 @@ def align(
 
     Resumes from `folder`: hand in the weights at the start of the round then too.
     """
-    _require_full_precision(backbone)
     if real is None and settings.real_nll_ratio > 0:
         raise DataError("alignment: no real clips. Provide some, or set align.real_nll_ratio=0.")
     with forward_pass(backbone.device, settings):
@@ -64,20 +68,30 @@ def align(
             seed=seed,
             path=folder / "reference.safetensors",
         )
+    if settings.rank:
+        lora.attach(backbone.module, targets=backbone.lora_targets, settings=settings, seed=seed)
+    _require_full_precision(backbone)
     steps = Steps(backbone, preferences, real, errors, settings, seed)
-    trained = loop.train(
-        backbone.module,
-        Alignment(backbone, objectives.choose(backbone, preferences, settings), settings=settings),
-        batches=steps.batch,
-        settings=settings,
-        checkpoint_folder=folder / "checkpoints",
-        seed=seed,
-        on_step=on_step,
-        split=split,
-    )
+    objective = objectives.choose(backbone, preferences, settings)
+    with recomputed(backbone.module, device=backbone.device, settings=settings):
+        trained = loop.train(
+            backbone.module,
+            Alignment(backbone, objective, settings=settings),
+            batches=steps.batch,
+            settings=settings,
+            checkpoint_folder=folder / "checkpoints",
+            seed=seed,
+            on_step=on_step,
+            split=split,
+        )
+    adapter_path = folder / lora.ADAPTER_FILE if settings.rank else None
+    if adapter_path:
+        lora.save(backbone.module, adapter_path)
+        lora.merge(backbone.module)
     backbone.save(folder / "transformer")
     return AlignResult(
         transformer_folder=folder / "transformer",
+        adapter_path=adapter_path,
         generator_hash=backbone.hash(),
         reference_hash=errors.reference_hash,
         num_steps=trained.num_steps,

@@ -59,7 +59,7 @@ def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Po
     version = Version("generator", version_id, parent, round, attempt, path, result.generator_hash)
     run.commit(
         unit,
-        files=(result.transformer_folder,),
+        files=tuple(filter(None, (result.transformer_folder, result.adapter_path))),
         clock=clock,
         versions=[version],
         heads={"generator": version_id},

@@ -12,12 +12,17 @@ from dualipo.store import tables
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
-KTO = ("align.loss_type=kto", "align.gradient_accumulation_steps=2", "refresh.force_rounds=[0]")
+KTO = (
+    "align.loss_type=kto",
+    "align.gradient_accumulation_steps=2",
+    "align.rank=2",
+    "refresh.force_rounds=[0]",
+)
 
 
 @pytest.fixture(scope="module")
 def kto(models_folder: Path, memory: Path) -> Iterator[Harness]:
-    """Two rounds; a random critic says Good too rarely, so a prompt's best and worst are labelled."""
+    """Two rounds of a prompt's best and worst clip, for a random critic rarely says Good."""
     yield harnesses.prepare(
         models_folder, memory / "kto", *KTO, "align.kto_labels=extremes", wanted="refreshed"
     )
@@ -30,9 +35,10 @@ def points(path: Path, round_: int, attempt: int) -> list[Point]:
 
 def test_labels_need_no_pairwise_vote_and_reach_the_next_round(kto: Harness) -> None:
     with harnesses.ledger_of(kto.path) as ledger:
-        head = ledger.head("generator")
+        head, files = ledger.head("generator"), ledger.files()
     assert not list((kto.path / "rounds").rglob("confirm"))
     assert head is not None and head.version_id == "g001.0"
+    assert "rounds/001/attempt-0/generator/pytorch_lora_weights.safetensors" in files
     found = points(kto.path, 1, 0)
     assert {point.grade for point in found} == {"good", "bad"}
     assert all(point.dimension == "overall" and point.source == "critic" for point in found)
@@ -51,7 +57,14 @@ def test_the_alignment_is_logged_and_shown(kto: Harness) -> None:
     assert "Clips that were labelled" in (kto.path / "report.html").read_text()
 
 
-@pytest.mark.parametrize("name", ["preferences.parquet.after_rename", "checkpoint.after_rename"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "preferences.parquet.after_rename",
+        "checkpoint.after_rename",
+        "pytorch_lora_weights.safetensors.after_rename",
+    ],
+)
 def test_fault_06_a_killed_kto_run_is_equal(kto: Harness, name: str) -> None:
     assert kto.killed_at(kto.point(name, -1)) == kto.clean
 
