@@ -88,6 +88,9 @@ class Align(Optimizer):
     real_nll_ratio: float = Field(0.1, ge=0)
     real_batch_size: int = Field(16, ge=1)
     num_real_clips: int = Field(512, ge=1)
+    dataset_name: str | None = Field(None, description="real clips' folder or table; the world's")
+    video_column: str = "file_name"
+    caption_column: str = "caption"
     ratio_every: int = Field(10, ge=1, description="steps between two gradient-norm measurements")
     num_slots: int = Field(8, ge=1, description="fixed (noise level, noise) draws an item")
     flow_shift: float = Field(3.0, gt=0, description="of flow matching: Wan's, not CogVideoX's")

@@ -6,11 +6,14 @@ attempts of a round start from the weights that sampled its candidates, which ar
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from dualipo import interrupt
 from dualipo.errors import DataError
 from dualipo.generator import align as alignment
+from dualipo.generator.backbone import Backbone
 from dualipo.generator.batches import PointSet, PreferenceSet, RealClips
 from dualipo.generator.sample import encode_texts
 from dualipo.records import Pair, Point
@@ -116,21 +119,36 @@ def _real_clips(run: Run) -> RealClips:
     path = real_path(run)
     if not run.is_done(unit):
         clock = Clock()
-        frames_NFHW3, captions = sources.real_clips(run.config)
         generator = run.generator("base")
-        latents = torch.cat(
-            [
-                generator.encode_clips(part).cpu()
-                for part in torch.from_numpy(frames_NFHW3).split(_ENCODE)
-            ]
-        )
+        latents, captions, event = _encoded(run, generator)
         texts = encode_texts(generator, captions=captions, batch_size=_ENCODE)
         stacked = torch.stack([texts[caption] for caption in captions])
         named = {"latents": latents, "texts": stacked}
         tensors.save(path, named, metadata={"axes": f"N{generator.latent_axes[1:]}"})
-        run.commit(unit, files=(path,), clock=clock)
+        run.commit(unit, files=(path,), clock=clock, events=event)
     named = tensors.load(path, expected_sha256=run.ledger.files()[run.directory.relative(path)])
     return RealClips(named["latents"], named["texts"])
+
+
+def _encoded(run: Run, generator: Backbone) -> tuple[torch.Tensor, list[str], dict[str, Any]]:
+    """Latents and captions of the world's clips, or of the recipe's, and what was skipped."""
+    if run.config.align.dataset_name is None:
+        frames_NFHW3, captions = sources.real_clips(run.config)
+        parts = torch.from_numpy(frames_NFHW3).split(_ENCODE)
+        return torch.cat([generator.encode_clips(part).cpu() for part in parts]), captions, {}
+    footage = sources.footage(run.config)
+    latents: list[torch.Tensor] = []
+    captions = []
+    run.progress.stage("encode_real", round=BASE_ROUND, attempt=0, total=footage.num_wanted)
+    for frames_FHWC, caption in footage.read():
+        latents.append(generator.encode_clips(frames_FHWC[None]).cpu())
+        captions.append(caption)
+        run.progress.advance(1)
+        interrupt.check()
+    if footage.bad:
+        run.progress.say(f"{len(footage.bad)} real clips were skipped: {footage.bad[0]}")
+    event = {"num": len(captions), "num_skipped": len(footage.bad)}
+    return torch.cat(latents), captions, {"encode_real": event}
 
 
 def real_path(run: Run) -> Path:

@@ -1,6 +1,7 @@
 """Which prompts, seed labels, audit labels and real clips a recipe means.
 
-The embedded world answers all of it today; a file of captions may stand in for its prompts. The
+The embedded world answers all of it today; a file of captions may stand in for its prompts, clips
+on disk for its real ones. The
 oracle has two doors here and no other: `label_*` (the simulated annotators) and `oracle_scores`,
 which stages use for what people read (ARCHITECTURE.md, "the world is honest").
 """
@@ -12,6 +13,7 @@ import numpy as np
 
 from dualipo.config import Config
 from dualipo.errors import ConfigError
+from dualipo.generator.footage import Footage, listing
 from dualipo.prompts import corpus as prompt_lists
 from dualipo.records import DIMENSIONS, Dimension, Pair, Point, Prompt
 from dualipo.seeds import derive
@@ -37,6 +39,19 @@ def real_clips(config: Config) -> tuple[np.ndarray, list[str]]:
     seeds = (derive(config.seed, "real clips", n) for n in range(num_clips))
     clips = [corpus.real_clip(seed, num_frames=num_frames) for seed in seeds]
     return np.stack([clip.frames_FHW3 for clip in clips]), [clip.caption for clip in clips]
+
+
+def footage(config: Config) -> Footage:
+    """The clips of `align.dataset_name`, to be read one by one."""
+    align = config.align
+    assert align.dataset_name is not None
+    rows = listing(
+        align.dataset_name,
+        video_column=align.video_column,
+        caption_column=align.caption_column,
+    )
+    seed = derive(config.seed, "real clips")
+    return Footage(rows, align.num_real_clips, config.generator, seed)
 
 
 def label_pairs(
