@@ -1,11 +1,11 @@
 """Real clips from a disk: listed by a table, probed, decoded, cut to the generator's size.
 
-A folder in Hugging Face's videofolder layout (`metadata.jsonl` or
-`metadata.parquet`; not `.csv`), or a parquet, JSON or JSON-lines table beside its clips, VidGen-1M's
-`[{"vid": ..., "caption": ...}]` included: a name without a suffix means `.mp4`. Nothing is fetched,
-and no clip outside the table's folder is read (FAULTS.md 50, 51). A clip that cannot be read, or is
-too short at the wanted rate, is skipped and counted, the next one takes its place, and too many of
-them stop the stage (FAULTS.md 66).
+A folder in Hugging Face's videofolder layout (`metadata.jsonl` or `metadata.parquet`), or a
+parquet, JSON or JSON-lines table beside its clips, VidGen-1M's `[{"vid": ..., "caption": ...}]`
+included: a name without a suffix means `.mp4`. Nothing is fetched, and no clip outside the table's
+folder is read (FAULTS.md 50, 51). A clip that cannot be read, or is too short at the wanted rate,
+is skipped and counted, the next one takes its place, and too many of them stop the stage (FAULTS.md
+66). Leaves out `.csv` tables and zipped clips.
 
 Shapes: F frames, C channels, H and W pixels.
 """
