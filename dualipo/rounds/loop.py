@@ -12,7 +12,15 @@ from dualipo import interrupt
 from dualipo.config import Config, leaves
 from dualipo.evaluation import report
 from dualipo.progress import Progress
-from dualipo.rounds import aligning, judging, measuring, refreshing, sampling, warming
+from dualipo.rounds import (
+    aligning,
+    judging,
+    labelling,
+    measuring,
+    refreshing,
+    sampling,
+    warming,
+)
 from dualipo.rounds.planning import plan, remaining
 from dualipo.rounds.run import Run
 from dualipo.store import atomic
@@ -29,7 +37,7 @@ def rounds(run: Run) -> None:
         for attempt in (0, 1):  # the second only after the critic was refreshed
             judging.score(run, round_, attempt, candidates)
             judging.confirm(run, round_, attempt, candidates)
-            preferences = judging.prefer(run, round_, attempt, candidates)
+            preferences = labelling.prefer(run, round_, attempt, candidates)
             version = aligning.align(run, round_, attempt, preferences)
             measuring.monitor(run, round_, attempt, version)
             if attempt == 1 or not refreshing.refresh_critic(run, round_, attempt, candidates):

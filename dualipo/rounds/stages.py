@@ -11,7 +11,15 @@ from dualipo.config import from_leaves
 from dualipo.errors import DataError
 from dualipo.progress import Progress
 from dualipo.records import Candidate
-from dualipo.rounds import aligning, judging, measuring, refreshing, sampling, warming
+from dualipo.rounds import (
+    aligning,
+    judging,
+    labelling,
+    measuring,
+    refreshing,
+    sampling,
+    warming,
+)
 from dualipo.rounds.loop import opened, write_report
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.store import atomic
@@ -46,11 +54,11 @@ def _judge(run: Run, round: int, attempt: int) -> None:
 
 
 def _prefer(run: Run, round: int, attempt: int) -> None:
-    judging.prefer(run, round, attempt, _candidates(run, round))
+    labelling.prefer(run, round, attempt, _candidates(run, round))
 
 
 def _align(run: Run, round: int, attempt: int) -> None:
-    aligning.align(run, round, attempt, judging.prefer(run, round, attempt, []))
+    aligning.align(run, round, attempt, labelling.prefer(run, round, attempt, []))
 
 
 def _evaluate(run: Run, round: int, attempt: int) -> None:
