@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dualipo.errors import ConfigError
 
@@ -71,22 +71,49 @@ class Generator(Group):
 
 
 class Align(Optimizer):
-    """Diffusion-DPO on the round's preferences (METHOD.md 4.2, 4.4)."""
+    """Diffusion-DPO or Diffusion-KTO on the round's preferences (METHOD.md 4.2 to 4.4)."""
 
     learning_rate: float = Field(3e-5, gt=0)
     max_train_steps: int = Field(80, ge=0)
-    train_batch_size: int = Field(16, ge=1, description="pairs a step")
+    train_batch_size: int = Field(16, ge=1, description="pairs or labelled clips a step")
     lr_warmup_steps: int = 8
-    loss_type: Literal["dpo"] = "dpo"
+    loss_type: Literal["dpo", "kto"] = Field("dpo", description="kto needs no pairwise votes")
     beta_dpo: float = Field(500.0, gt=0, description="the 0.5 convention")
+    beta_kto: float = Field(1000.0, gt=0)
+    desirable_weight: float = Field(1.0, gt=0, description="beside the balance of the classes")
+    undesirable_weight: float = Field(1.0, gt=0)
+    kto_labels: Literal["grades", "extremes"] = Field(
+        "grades", description="extremes: a prompt's best and worst by expected score"
+    )
     preference_weight: float = Field(1.0, ge=0, description="0: the NLL terms alone (a control)")
     winner_nll_ratio: float = Field(0.05, ge=0, description="gradient norm against the DPO term")
     real_nll_ratio: float = Field(0.1, ge=0)
     real_batch_size: int = Field(16, ge=1)
     num_real_clips: int = Field(512, ge=1)
+    dataset_name: str | None = Field(None, description="real clips' folder or table; the world's")
+    video_column: str = "file_name"
+    caption_column: str = "caption"
     ratio_every: int = Field(10, ge=1, description="steps between two gradient-norm measurements")
-    num_slots: int = Field(8, ge=1, description="fixed (noise level, noise) draws a pair")
-    flow_shift: float = Field(3.0, gt=0)
+    num_slots: int = Field(8, ge=1, description="fixed (noise level, noise) draws an item")
+    flow_shift: float = Field(3.0, gt=0, description="of flow matching: Wan's, not CogVideoX's")
+    weighting_scheme: Literal["none", "logit_normal"] = Field(
+        "none", description="how noise levels are drawn: none is uniform"
+    )
+    logit_mean: float = 0.0
+    logit_std: float = Field(1.0, gt=0)
+    rank: int = Field(0, ge=0, description="of a LoRA; 0 trains every weight")
+    lora_alpha: int | None = Field(None, gt=0, description="scale is lora_alpha / rank; or 1")
+    lora_dropout: float = Field(0.0, description="0: cached reference errors need it")
+    gradient_checkpointing: bool = Field(False, description="less memory for a second forward")
+
+    @field_validator("lora_dropout")
+    @classmethod
+    def _no_dropout(cls, value: float) -> float:
+        if value != 0:
+            raise ValueError(
+                "must be 0: the reference's errors are measured once, on the same network"
+            )
+        return value
 
 
 class Server(Group):

@@ -101,7 +101,8 @@ class Pair:
 class Point:
     """A pointwise label: one clip, one dimension, Good / Normal / Bad, with its written reason.
 
-    "overall" is what data sets say that grade a clip as a whole; the critic is not asked it.
+    "overall" is what data sets say that grade a clip as a whole, and a label of KTO's: Good where
+    the clip is desirable, else Bad. The critic is not asked it.
     """
 
     point_id: str

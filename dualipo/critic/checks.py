@@ -73,43 +73,14 @@ def run(
 ) -> Checked:
     """Check a critic on labelled pairs; `fps` is what the file of each clip says."""
     margins = forced_choice.margins(vlm, items, clips=clips, settings=settings)
-    error, bins = _calibration(margins, verdicts, settings)
-    want = settings.check
-    return Checked(
-        (
-            *_contract(items, clips, fps, expected_fps, settings),
-            *_answers(vlm, items, clips, settings, seed_of),
-            Check(
-                "accuracy",
-                forced_choice.accuracy(margins, verdicts),
-                want.min_accuracy,
-                True,
-                "forced choice against held-out labels",
-            ),
-            Check(
-                "calibration error",
-                error,
-                want.max_calibration_error,
-                False,
-                "between how certain it is and how often it is right",
-            ),
-            Check(
-                "caption sensitivity",
-                _sensitivity(vlm, items, clips, settings, seed_of),
-                want.min_caption_sensitivity,
-                True,
-                "clips that match their own caption better than another's",
-            ),
-            Check(
-                "caption obedience",
-                _obedience(vlm, items, clips, settings),
-                want.max_caption_obedience,
-                False,
-                "leans turned by captions that give orders, beyond those that any caption turns",
-            ),
-        ),
-        tuple(bins),
+    against_labels, bins = _against_labels(margins, verdicts, settings)
+    found = (
+        *_contract(items, clips, fps, expected_fps, settings),
+        *_answers(vlm, items, clips, settings, seed_of),
+        *against_labels,
+        *_captions(vlm, items, clips, settings, seed_of),
     )
+    return Checked(found, tuple(bins))
 
 
 def table(checked: Checked) -> str:
@@ -159,6 +130,19 @@ def _answers(
     ]
 
 
+def _against_labels(
+    margins: Mapping[Place, float], verdicts: Mapping[Place, Verdict], settings: Critic
+) -> tuple[list[Check], list[calibration.Bin]]:
+    """Accuracy, and how far certainty is from it."""
+    want, error, bins = settings.check, *_calibration(margins, verdicts, settings)
+    right = forced_choice.accuracy(margins, verdicts)
+    what = "between how certain it is and how often it is right"
+    return [
+        Check("accuracy", right, want.min_accuracy, True, "forced choice, held-out labels"),
+        Check("calibration error", error, want.max_calibration_error, False, what),
+    ], bins
+
+
 def _calibration(
     margins: Mapping[Place, float], verdicts: Mapping[Place, Verdict], settings: Critic
 ) -> tuple[float | None, list[calibration.Bin]]:
@@ -177,6 +161,21 @@ def _calibration(
         certainties = calibration.cross_fitted(certainties, hits, method=method)
     bins = calibration.reliability(certainties, hits)
     return calibration.expected_calibration_error(certainties, hits), bins
+
+
+def _captions(
+    vlm: Vlm, items: Sequence[Item], clips: Clips, settings: Critic, seed_of: SeedOf
+) -> list[Check]:
+    """A critic has to read the caption, and not to obey it."""
+    want = settings.check
+    sensitivity = _sensitivity(vlm, items, clips, settings, seed_of)
+    obedience = _obedience(vlm, items, clips, settings)
+    match = "clips that match their own caption better than another's"
+    turned = "leans turned by captions that give orders, beyond those that any turns"
+    return [
+        Check("caption sensitivity", sensitivity, want.min_caption_sensitivity, True, match),
+        Check("caption obedience", obedience, want.max_caption_obedience, False, turned),
+    ]
 
 
 def _sensitivity(

@@ -143,6 +143,8 @@ def _critic_tile(history: RunHistory) -> Tile:
 def _kept_tile(history: RunHistory) -> Tile:
     built = [one.events["prefer"] for one in history.rounds if "prefer" in one.events]
     name = "Prompts that gave a preference"
+    if built and built[0].get("of") == "clips":
+        name = "Clips that were labelled"
     if not built:
         return Tile(name, DASH, "none built yet")
     kept, asked = (sum(one[key] for one in built) for key in ("kept", "num_prompts"))

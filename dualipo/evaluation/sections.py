@@ -122,9 +122,10 @@ def kept(history: RunHistory) -> Section:
         prefer = one.events["prefer"]
         dropped = [(why, prefer["dropped"].get(why, 0), tones[why]) for why in reasons]
         bars.append((one.label, [("kept", prefer["kept"], _KEPT_TONE), *dropped]))
-    chart = charts.stacked_bars(bars, title="prompts kept and dropped per round")
+    units = built[0].events["prefer"].get("of", "prompts")
+    chart = charts.stacked_bars(bars, title=f"{units} kept and dropped per round")
     legend = [("kept", _KEPT_TONE), *tones.items()]
-    caption = "Prompts per round; every dropped prompt has its reason."
+    caption = f"{units.capitalize()} per round; every dropped one has its reason."
     return Section([("", chart, caption)], legend, [report_tables.filters(history)], [])
 
 
@@ -162,7 +163,8 @@ def certainty(history: RunHistory) -> Section:
     drawn = []
     for one in built:
         own = one.events["prefer"]["certainty"]
-        title = f"{one.label.capitalize()}: {len(own)} pairs"
+        units = one.events["prefer"].get("of", "pairs")
+        title = f"{one.label.capitalize()}: {len(own)} {units}"
         tone = _round_tone(one)
         chart = charts.histogram(own, title=title, bounds=bounds, most=most, tone=tone)
         drawn.append((title, chart, f"mean {three_decimals(sum(own) / len(own))}"))

@@ -1,8 +1,8 @@
-"""One alignment: Diffusion-DPO on the round's pairs, with NLL terms (METHOD.md 4.2 to 4.5).
+"""One alignment: Diffusion-DPO or Diffusion-KTO, with NLL terms (METHOD.md 4.2 to 4.5).
 
-L = w L_dpo + lambda_1 E_winners[error] + lambda_2 E_real[error], the reference being the weights
-at the start. Trains every weight of the backbone's module that requires a gradient. Leaves out
-LoRA and Diffusion-KTO.
+L = w L_preference + lambda_1 E_winners[error] + lambda_2 E_real[error], the reference being the
+weights at the start. Trains an adapter where `align.rank` asks for one, else every weight of the
+backbone's module that requires a gradient.
 
 Shapes: B batch; a latent's own axes are written `...`.
 """
@@ -17,21 +17,27 @@ from torch import Tensor
 
 from dualipo.config import Align
 from dualipo.errors import ConfigError, DataError
-from dualipo.generator import losses, ratio, reference
+from dualipo.generator import objectives, ratio, reference
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.batches import PreferenceSet, RealClips
-from dualipo.generator.denoise import pair_errors, single_errors
+from dualipo.generator.batches import Preferences, RealClips
+from dualipo.generator.denoise import single_errors
+from dualipo.generator.objectives import Objective
 from dualipo.generator.steps import Steps, split
-from dualipo.training import loop, optim
+from dualipo.training import loop, lora, optim
 from dualipo.training.loop import Metrics
 from dualipo.training.precision import forward_pass
+from dualipo.training.recompute import recomputed
 
 
 @dataclass(frozen=True)
 class AlignResult:
-    """The new version: a transformer folder, its weights' hash, and those it started from."""
+    """The new version: a transformer folder, its weights' hash, and those it started from.
+
+    With LoRA the transformer holds the merged weights, and `adapter_path` what was added to them.
+    """
 
     transformer_folder: Path
+    adapter_path: Path | None
     generator_hash: str
     reference_hash: str
     num_steps: int
@@ -41,7 +47,7 @@ class AlignResult:
 def align(
     backbone: Backbone,
     *,
-    preferences: PreferenceSet,
+    preferences: Preferences,
     real: RealClips | None,
     settings: Align,
     folder: Path,
@@ -52,7 +58,6 @@ def align(
 
     Resumes from `folder`: hand in the weights at the start of the round then too.
     """
-    _require_full_precision(backbone)
     if real is None and settings.real_nll_ratio > 0:
         raise DataError("alignment: no real clips. Provide some, or set align.real_nll_ratio=0.")
     with forward_pass(backbone.device, settings):
@@ -63,20 +68,30 @@ def align(
             seed=seed,
             path=folder / "reference.safetensors",
         )
+    if settings.rank:
+        lora.attach(backbone.module, targets=backbone.lora_targets, settings=settings, seed=seed)
+    _require_full_precision(backbone)
     steps = Steps(backbone, preferences, real, errors, settings, seed)
-    trained = loop.train(
-        backbone.module,
-        Alignment(backbone, settings=settings),
-        batches=steps.batch,
-        settings=settings,
-        checkpoint_folder=folder / "checkpoints",
-        seed=seed,
-        on_step=on_step,
-        split=split,
-    )
+    objective = objectives.choose(backbone, preferences, settings)
+    with recomputed(backbone.module, device=backbone.device, settings=settings):
+        trained = loop.train(
+            backbone.module,
+            Alignment(backbone, objective, settings=settings),
+            batches=steps.batch,
+            settings=settings,
+            checkpoint_folder=folder / "checkpoints",
+            seed=seed,
+            on_step=on_step,
+            split=split,
+        )
+    adapter_path = folder / lora.ADAPTER_FILE if settings.rank else None
+    if adapter_path:
+        lora.save(backbone.module, adapter_path)
+        lora.merge(backbone.module)
     backbone.save(folder / "transformer")
     return AlignResult(
         transformer_folder=folder / "transformer",
+        adapter_path=adapter_path,
         generator_hash=backbone.hash(),
         reference_hash=errors.reference_hash,
         num_steps=trained.num_steps,
@@ -84,22 +99,33 @@ def align(
     )
 
 
-class Alignment:
-    """The objective; its state is the NLL terms' weights, measured every `ratio_every` steps."""
+@dataclass(frozen=True)
+class Prepared:
+    """What the micro batches of a step share: KTO's reference point, and the real clips' share."""
 
-    def __init__(self, backbone: Backbone, *, settings: Align) -> None:
+    preference: Any
+    real_per_item: float
+
+
+class Alignment:
+    """The whole loss; its state is the NLL terms' weights, measured every `ratio_every` steps."""
+
+    def __init__(self, backbone: Backbone, objective: Objective, *, settings: Align) -> None:
         self._backbone = backbone
+        self._objective = objective
         self._settings = settings
         self.lambda_1 = 0.0
         self.lambda_2 = 0.0
 
-    def prepare(self, global_batch: dict[str, Any]) -> float:
-        """Measure the weights if it is time; return how many real clips stand beside a pair."""
+    def prepare(self, global_batch: dict[str, Any]) -> Prepared:
+        """Decide what the batch decides as a whole, and measure the weights if it is time."""
         num_real = len(global_batch["real"].get("levels_B", ()))
-        real_per_pair = num_real / len(global_batch["ids"])
+        prepared = Prepared(
+            self._objective.prepare(global_batch), num_real / len(global_batch["ids"])
+        )
         if global_batch["step"] % self._settings.ratio_every == 0:
             parts = split(global_batch, self._settings.gradient_accumulation_steps)
-            preference, winner_nll, real_nll, _ = self._terms(parts[0], real_per_pair)
+            preference, winner_nll, real_nll, _ = self._terms(parts[0], prepared)
             self.lambda_1, self.lambda_2 = ratio.nll_weights(
                 self._backbone.module,
                 preference=preference,
@@ -108,9 +134,9 @@ class Alignment:
                 winner_ratio=self._settings.winner_nll_ratio,
                 real_ratio=self._settings.real_nll_ratio,
             )
-        return real_per_pair
+        return prepared
 
-    def loss(self, micro_batch: dict[str, Any], prepared: float) -> tuple[Tensor, Metrics]:
+    def loss(self, micro_batch: dict[str, Any], prepared: Prepared) -> tuple[Tensor, Metrics]:
         """The three terms' weighted sum."""
         preference, winner_nll, real_nll, metrics = self._terms(micro_batch, prepared)
         loss = preference + self.lambda_1 * winner_nll + self.lambda_2 * real_nll
@@ -123,41 +149,22 @@ class Alignment:
         self.lambda_1, self.lambda_2 = state["lambda_1"], state["lambda_2"]
 
     def _terms(
-        self, batch: dict[str, Any], real_per_pair: float
+        self, batch: dict[str, Any], prepared: Prepared
     ) -> tuple[Tensor, Tensor, Tensor, Metrics]:
         """Weighted preference loss, winners' NLL and real clips' NLL, and what to log."""
-        pairs = dict(batch["pairs"])
-        reference_w, reference_l = (
-            pairs.pop(name).to(self._backbone.device) for name in ("reference_w", "reference_l")
-        )
-        policy_w, policy_l = pair_errors(self._backbone, **pairs)
-        dpo_B, z_B = losses.dpo_loss(
-            policy_w,
-            policy_l=policy_l,
-            reference_w=reference_w,
-            reference_l=reference_l,
-            beta=self._settings.beta_dpo,
-        )
-        real_nll = self._real_nll(batch, real_per_pair)
-        metrics = {
-            "dpo": dpo_B.mean(),
-            "implicit_accuracy": (z_B.sign() / 2 + 0.5).mean(),
-            "winner_gap": (policy_w - reference_w).mean(),
-            "loser_gap": (policy_l - reference_l).mean(),
-            "z_std": z_B.std(correction=0),
-            "winner_nll": policy_w.mean(),
-            "real_nll": real_nll,
-        }
+        terms = self._objective.terms(batch, prepared.preference)
+        real_nll = self._real_nll(batch, prepared.real_per_item)
+        metrics = terms.metrics | {"real_nll": real_nll}
         logged = {name: float(value.detach()) for name, value in metrics.items()}
-        preference = self._settings.preference_weight * dpo_B.mean()
-        return preference, policy_w.mean(), real_nll, logged
+        preference = self._settings.preference_weight * terms.preference
+        return preference, terms.winner_nll, real_nll, logged
 
-    def _real_nll(self, batch: dict[str, Any], real_per_pair: float) -> Tensor:
-        """The loop weighs a micro batch by its pairs; this makes that a mean over real clips."""
+    def _real_nll(self, batch: dict[str, Any], real_per_item: float) -> Tensor:
+        """The loop weighs a micro batch by its items; this makes that a mean over real clips."""
         num_real = len(batch["real"].get("levels_B", ()))
         if not num_real:
             return torch.zeros((), device=self._backbone.device)
-        share = num_real / len(batch["ids"]) / real_per_pair
+        share = num_real / len(batch["ids"]) / real_per_item
         return share * single_errors(self._backbone, **batch["real"]).mean()
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dualipo.errors import DataError, ModelError
-from dualipo.generator import wan
+from dualipo.generator import cogvideox, wan
 from dualipo.store import atomic
 
 
@@ -24,6 +24,7 @@ class Backbone(Protocol):
     """A text-to-video diffusion model; `module` is its only trained part."""
 
     latent_axes: str
+    lora_targets: tuple[str, ...]  # the linear modules that an adapter stands on
 
     @property
     def module(self) -> nn.Module:
@@ -51,10 +52,8 @@ class Backbone(Protocol):
         """The shape of one clip's latent, without the batch axis."""
         ...
 
-    def draw_noise_levels(
-        self, num_levels: int, *, generator: torch.Generator, shift: float
-    ) -> Tensor:
-        """Draw levels_B as training sees them."""
+    def noise_levels(self, fractions_B: Tensor, *, shift: float) -> Tensor:
+        """Turn fractions in [0, 1) of the way to noise into levels_B in [0, 1], as trained on."""
         ...
 
     def noised(self, latents: Tensor, *, noise: Tensor, levels_B: Tensor) -> Tensor:
@@ -92,7 +91,10 @@ class Backbone(Protocol):
         ...
 
 
-BACKBONES: dict[str, Callable[..., Backbone]] = {"WanPipeline": wan.load}
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "WanPipeline": wan.load,
+    "CogVideoXPipeline": cogvideox.load,
+}
 
 
 def load(
@@ -114,8 +116,8 @@ def load(
     found = parts.get("_class_name")
     if found not in BACKBONES:
         raise ModelError(
-            f"{folder}: its pipeline is {found}; supported: {', '.join(BACKBONES)}. Choose another "
-            "generator.pretrained_model_name_or_path."
+            f"{folder}: its pipeline is {found}; supported: {', '.join(BACKBONES)}, text to video. "
+            "Choose another generator.pretrained_model_name_or_path."
         )
     for part in (transformer_folder, folder / "vae", folder / "text_encoder"):
         _require_safetensors(part)

@@ -1,5 +1,7 @@
 """What an alignment trains on, and which of it a step uses: a pure function of the step.
 
+Pairs (Diffusion-DPO) have two sides under one caption, points (Diffusion-KTO) one side and a label.
+
 Latents are any sequence that is indexed by item, a tensor or a view on files, because a real
 round's 100,000 pairs do not fit in memory. Real clips are a stream of their own, with its own
 period and noise.
@@ -9,7 +11,7 @@ Shapes: B batch, L tokens, D features; a latent's own axes are written `...`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -18,9 +20,34 @@ from dualipo import seeds
 from dualipo.errors import DataError
 
 
+class Preferences(Protocol):
+    """What both kinds offer: items by id, whose sides share a caption and a slot's noise."""
+
+    sides: ClassVar[tuple[str, ...]]
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """One for each item."""
+        ...
+
+    def stack(self, side: str, items: Sequence[int]) -> Tensor:
+        """Latents of one side, [B, ...]."""
+        ...
+
+    def stack_texts(self, items: Sequence[int]) -> Tensor:
+        """text_BLD of the items' captions."""
+        ...
+
+    def signs(self, items: Sequence[int]) -> Tensor | None:
+        """+1 for a desirable item, -1 for an undesirable one; none where sides say it."""
+        ...
+
+
 @dataclass(frozen=True)
 class PreferenceSet:
     """The round's pairs: `winners[k]` and `losers[k]` are latents of caption `caption_keys[k]`."""
+
+    sides: ClassVar[tuple[str, ...]] = ("winners", "losers")
 
     pair_ids: Sequence[str]
     caption_keys: Sequence[str]
@@ -39,14 +66,59 @@ class PreferenceSet:
         if len(set(self.pair_ids)) < len(self.pair_ids):
             raise DataError("alignment: a pair id occurs twice. Remove the duplicates.")
 
-    def stack(self, side: Literal["winners", "losers"], pairs: Sequence[int]) -> Tensor:
-        """Latents of one side, [B, ...]."""
-        latents = getattr(self, side)
-        return torch.stack([latents[pair] for pair in pairs])
+    @property
+    def ids(self) -> Sequence[str]:
+        return self.pair_ids
 
-    def stack_texts(self, pairs: Sequence[int]) -> Tensor:
-        """text_BLD of the pairs' captions."""
-        return torch.stack([self.texts[self.caption_keys[pair]] for pair in pairs])
+    def stack(self, side: str, items: Sequence[int]) -> Tensor:
+        latents = {"winners": self.winners, "losers": self.losers}[side]
+        return torch.stack([latents[item] for item in items])
+
+    def stack_texts(self, items: Sequence[int]) -> Tensor:
+        return torch.stack([self.texts[self.caption_keys[item]] for item in items])
+
+    def signs(self, items: Sequence[int]) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class PointSet:
+    """The round's labelled clips: `desirable[k]` says which `clips[k]` is."""
+
+    sides: ClassVar[tuple[str, ...]] = ("clips",)
+
+    point_ids: Sequence[str]
+    caption_keys: Sequence[str]
+    clips: Sequence[Tensor] | Tensor
+    desirable: Sequence[bool]
+    texts: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.caption_keys), len(self.clips), len(self.desirable)}
+        assert lengths == {len(self.point_ids)}, "one caption, clip and label a point"
+        num_desirable = sum(self.desirable)
+        if num_desirable in (0, len(self.desirable)):
+            raise DataError(
+                f"alignment: {num_desirable} desirable and {len(self.desirable) - num_desirable} "
+                "undesirable clips, where KTO needs both. Sample more prompts, or set "
+                'align.kto_labels = "extremes", which labels the best and the worst of a prompt.'
+            )
+        if len(set(self.point_ids)) < len(self.point_ids):
+            raise DataError("alignment: a point id occurs twice. Remove the duplicates.")
+
+    @property
+    def ids(self) -> Sequence[str]:
+        return self.point_ids
+
+    def stack(self, side: str, items: Sequence[int]) -> Tensor:
+        assert side == "clips", side
+        return torch.stack([self.clips[item] for item in items])
+
+    def stack_texts(self, items: Sequence[int]) -> Tensor:
+        return torch.stack([self.texts[self.caption_keys[item]] for item in items])
+
+    def signs(self, items: Sequence[int]) -> Tensor:
+        return torch.tensor([1.0 if self.desirable[item] else -1.0 for item in items])
 
 
 @dataclass(frozen=True)
@@ -68,12 +140,12 @@ def cycle(step: int, *, num_items: int, batch_size: int, seed: int) -> list[tupl
     return [(orders[p // num_items][p % num_items], p // num_items) for p in places]
 
 
-def pair_places(
-    step: int, *, num_pairs: int, num_slots: int, batch_size: int, seed: int
+def slot_places(
+    step: int, *, num_items: int, num_slots: int, batch_size: int, seed: int
 ) -> list[tuple[int, int]]:
-    """The step's (pair, slot) places: a pair uses its slots in turn, epoch after epoch."""
-    stream = cycle(step, num_items=num_pairs, batch_size=batch_size, seed=seed)
-    return [(pair, (pair + epoch) % num_slots) for pair, epoch in stream]
+    """The step's (item, slot) places: an item uses its slots in turn, epoch after epoch."""
+    stream = cycle(step, num_items=num_items, batch_size=batch_size, seed=seed)
+    return [(item, (item + epoch) % num_slots) for item, epoch in stream]
 
 
 def _order(num_items: int, seed: int, epoch: int) -> list[int]:

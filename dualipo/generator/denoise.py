@@ -5,7 +5,7 @@ Both call the same code, so that at theta = reference the loss is ln 2 (METHOD.m
 Shapes: B batch, L tokens, D features; a latent's own axes are written `...`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,43 +14,42 @@ from dualipo.config import Align
 from dualipo.generator import losses
 from dualipo.generator import noise as noise_draws
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.batches import PreferenceSet
+from dualipo.generator.batches import Preferences
 
 
-def pair_noise(
+def slot_noise(
     backbone: Backbone,
     *,
-    preferences: PreferenceSet,
+    preferences: Preferences,
     places: Sequence[tuple[int, int]],
     settings: Align,
     seed: int,
 ) -> tuple[Tensor, Tensor]:
-    """The fixed levels_B and noise of (pair, slot) places: winner and loser share them."""
-    ids = preferences.pair_ids
-    draws = [noise_draws.slot_seed(seed, pair_id=ids[pair], slot=slot) for pair, slot in places]
-    shape = preferences.winners[0].shape
-    return noise_draws.draw(backbone, shape=shape, draws=draws, shift=settings.flow_shift)
+    """The fixed levels_B and noise of (item, slot) places: winner and loser share them."""
+    ids = preferences.ids
+    draws = [noise_draws.slot_seed(seed, item_id=ids[item], slot=slot) for item, slot in places]
+    shape = preferences.stack(preferences.sides[0], [0]).shape[1:]
+    return noise_draws.draw(backbone, shape=shape, draws=draws, settings=settings)
 
 
-def pair_errors(
+def shared_errors(
     backbone: Backbone,
     *,
-    winners: Tensor,
-    losers: Tensor,
+    sides: Mapping[str, Tensor],
     text_BLD: Tensor,
     levels_B: Tensor,
     noise: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Errors of winners and losers, in one forward pass, under the same noise and level."""
-    errors_2B = single_errors(
+) -> dict[str, Tensor]:
+    """Each side's errors_B, in one forward pass, under the same noise and level."""
+    num = len(sides)
+    errors = single_errors(
         backbone,
-        latents=torch.cat([winners, losers]),
-        text_BLD=torch.cat([text_BLD, text_BLD]),
-        levels_B=torch.cat([levels_B, levels_B]),
-        noise=torch.cat([noise, noise]),
+        latents=torch.cat(list(sides.values())),
+        text_BLD=torch.cat([text_BLD] * num),
+        levels_B=torch.cat([levels_B] * num),
+        noise=torch.cat([noise] * num),
     )
-    winner_B, loser_B = errors_2B.chunk(2)
-    return winner_B, loser_B
+    return dict(zip(sides, errors.chunk(num), strict=True))
 
 
 def single_errors(

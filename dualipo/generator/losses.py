@@ -1,9 +1,10 @@
-"""The denoising error and the Diffusion-DPO loss (METHOD.md 4.1 and 4.2).
+"""The denoising error and the losses of Diffusion-DPO and Diffusion-KTO (METHOD.md 4.1 to 4.3).
 
-B is the batch. Leaves out Diffusion-KTO (METHOD.md 4.3).
+B is the batch.
 """
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,3 +28,28 @@ def dpo_loss(
     """
     z_B = -0.5 * beta * ((policy_w - policy_l) - (reference_w - reference_l))
     return -F.logsigmoid(z_B), z_B
+
+
+def reference_point(gains_B: Tensor) -> Tensor:
+    """z0: the mean gain over the global batch, at least 0, detached, the same on every rank.
+
+    `gains_B` are those of this rank's whole part of the batch: a mean over a micro batch would
+    make the loss depend on its size.
+    """
+    total = torch.stack(
+        [gains_B.detach().double().sum(), gains_B.new_tensor(len(gains_B)).double()]
+    )
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(total)
+    return (total[0] / total[1]).clamp(min=0.0).to(gains_B.dtype)
+
+
+def kto_loss(
+    gains_B: Tensor, *, signs_B: Tensor, z0: Tensor, weights_B: Tensor, beta: float
+) -> tuple[Tensor, Tensor]:
+    """Return loss_B and z_B from the gains g = -(L - Lref), each clip under noise of its own.
+
+    z = s beta (g - z0), loss = w (1 - sigmoid(z)); s is 1 for a desirable clip, else -1.
+    """
+    z_B = signs_B * beta * (gains_B - z0)
+    return weights_B * (1.0 - torch.sigmoid(z_B)), z_B

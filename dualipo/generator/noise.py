@@ -1,8 +1,8 @@
 """Noise levels and noise, each draw named by where it happens (METHOD.md 4.1).
 
-A *slot* is one fixed draw (level, noise) of a pair: its winner, its loser and its reference error
-all see that draw, in whatever step it is used. Draws are made on the CPU, so that they are the
-same on every device.
+A *slot* is one fixed draw (level, noise) of an item: a pair's winner, its loser and its reference
+errors all see that draw, in whatever step it is used. Draws are made on the CPU, so that they are
+the same on every device.
 
 Shapes: B items, then a latent's own axes, which are the backbone's affair (legend `...`).
 """
@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 
 from dualipo import seeds
+from dualipo.config import Align
 
 
-class DrawsLevels(Protocol):
+class HasLevels(Protocol):
     """What is asked of a backbone here; the whole of one would be an import cycle."""
 
-    def draw_noise_levels(
-        self, num_levels: int, *, generator: torch.Generator, shift: float
-    ) -> Tensor:
+    def noise_levels(self, fractions_B: Tensor, *, shift: float) -> Tensor:
         """Return levels_B."""
         ...
 
@@ -36,21 +35,31 @@ def gaussian(shape: Sequence[int], *, draws: Sequence[int]) -> Tensor:
     return torch.stack([torch.randn(*shape, generator=_generator(seed)) for seed in draws])
 
 
+def fractions(num: int, *, generator: torch.Generator, settings: Align) -> Tensor:
+    """How far towards noise, in [0, 1): uniform, or logit-normal around `logit_mean`."""
+    if settings.weighting_scheme == "none":
+        return torch.rand(num, generator=generator)
+    normal = torch.randn(num, generator=generator)
+    # A logistic function may round to 1, which is no timestep.
+    return torch.sigmoid(settings.logit_mean + settings.logit_std * normal).clamp(max=1 - 1e-6)
+
+
 def draw(
-    backbone: DrawsLevels, *, shape: Sequence[int], draws: Sequence[int], shift: float
+    backbone: HasLevels, *, shape: Sequence[int], draws: Sequence[int], settings: Align
 ) -> tuple[Tensor, Tensor]:
     """Return levels_B and noise_B..., item by item from its own seed."""
     levels, noises = [], []
     for seed in draws:
         generator = _generator(seed)
-        levels.append(backbone.draw_noise_levels(1, generator=generator, shift=shift))
+        fraction_1 = fractions(1, generator=generator, settings=settings)
+        levels.append(backbone.noise_levels(fraction_1, shift=settings.flow_shift))
         noises.append(torch.randn(*shape, generator=generator))
     return torch.cat(levels), torch.stack(noises)
 
 
-def slot_seed(seed: int, *, pair_id: str, slot: int) -> int:
-    """The seed of a pair's slot; the winner and the loser share it."""
-    return seeds.derive(seed, "slot", pair_id, slot)
+def slot_seed(seed: int, *, item_id: str, slot: int) -> int:
+    """The seed of an item's slot; a pair's winner and loser share it."""
+    return seeds.derive(seed, "slot", item_id, slot)
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -1,11 +1,11 @@
-"""The reference's denoising errors, measured once over fixed slots (METHOD.md 4.2, 4.5).
+"""The reference's denoising errors, measured once over fixed slots (METHOD.md 4.2, 4.3, 4.5).
 
-At the start of an alignment the policy *is* the reference, so its errors on every (pair, slot) are
+At the start of an alignment the policy *is* the reference, so its errors on every (item, slot) are
 all that the loss ever needs of it: no second copy of the model is held. They are kept in a file
 with the hash of the parameters that made them; a file of another model, seed or setting is refused
 (FAULTS.md 34).
 
-Shapes: P pairs, S slots, B batch; a latent's own axes are written `...`.
+Shapes: P items (pairs or points), S slots, B batch; a latent's own axes are written `...`.
 """
 
 from dataclasses import dataclass
@@ -18,29 +18,27 @@ from dualipo import interrupt, seeds
 from dualipo.config import Align
 from dualipo.errors import DataError, StageError
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.batches import PreferenceSet
-from dualipo.generator.denoise import autocast, pair_errors, pair_noise
+from dualipo.generator.batches import Preferences
+from dualipo.generator.denoise import autocast, shared_errors, slot_noise
 from dualipo.store import tensors as tensor_files
 
 
 @dataclass(frozen=True)
 class ReferenceErrors:
-    """Denoising errors of the reference on each pair's winner and loser, slot by slot."""
+    """Denoising errors_PS of the reference on each side of every item, slot by slot."""
 
-    winner_PS: Tensor
-    loser_PS: Tensor
+    sides: dict[str, Tensor]
     reference_hash: str
 
 
 def load_or_measure(
-    backbone: Backbone, *, preferences: PreferenceSet, settings: Align, seed: int, path: Path
+    backbone: Backbone, *, preferences: Preferences, settings: Align, seed: int, path: Path
 ) -> ReferenceErrors:
     """Read `path`, or measure and publish it. Call it before the first step, resumed or not."""
     expected = _identity(backbone, preferences, settings, seed)
     if not path.exists():
         measured = measure(backbone, preferences=preferences, settings=settings, seed=seed)
-        errors = {"winner": measured.winner_PS, "loser": measured.loser_PS}
-        tensor_files.save(path, errors, metadata=expected)
+        tensor_files.save(path, measured.sides, metadata=expected)
     found = tensor_files.read_metadata(path)
     if different := [key for key, value in expected.items() if found.get(key) != value]:
         raise StageError(
@@ -48,55 +46,60 @@ def load_or_measure(
             "reference must be the weights at the start of the round: restore them, or delete "
             "this attempt's folder to align anew."
         )
-    errors = tensor_files.load(path)
-    return ReferenceErrors(errors["winner"], errors["loser"], expected["reference_hash"])
+    return ReferenceErrors(tensor_files.load(path), expected["reference_hash"])
 
 
 @torch.no_grad()
 def measure(
-    backbone: Backbone, *, preferences: PreferenceSet, settings: Align, seed: int
+    backbone: Backbone, *, preferences: Preferences, settings: Align, seed: int
 ) -> ReferenceErrors:
     """The backbone's errors as it stands, in batches of the training step's size."""
-    shape = (len(preferences.pair_ids), settings.num_slots)
-    winner_PS, loser_PS = torch.empty(shape), torch.empty(shape)
-    places = [(pair, slot) for slot in range(shape[1]) for pair in range(shape[0])]
+    shape = (len(preferences.ids), settings.num_slots)
+    measured = {side: torch.empty(shape) for side in preferences.sides}
+    places = [(item, slot) for slot in range(shape[1]) for item in range(shape[0])]
     for start in range(0, len(places), settings.train_batch_size):
         some = places[start : start + settings.train_batch_size]
-        pairs, slots = zip(*some, strict=True)
-        levels_B, noise_B = pair_noise(
+        items, slots = (list(indices) for indices in zip(*some, strict=True))
+        levels_B, noise_B = slot_noise(
             backbone, preferences=preferences, places=some, settings=settings, seed=seed
         )
         with autocast(backbone, settings):
-            winner_B, loser_B = pair_errors(
+            errors = shared_errors(
                 backbone,
-                winners=preferences.stack("winners", pairs),
-                losers=preferences.stack("losers", pairs),
-                text_BLD=preferences.stack_texts(pairs),
+                sides={side: preferences.stack(side, items) for side in preferences.sides},
+                text_BLD=preferences.stack_texts(items),
                 levels_B=levels_B,
                 noise=noise_B,
             )
-        winner_PS[list(pairs), list(slots)] = winner_B.cpu()
-        loser_PS[list(pairs), list(slots)] = loser_B.cpu()
+        for side, errors_B in errors.items():
+            measured[side][items, slots] = errors_B.cpu()
         interrupt.check()
-    if not (winner_PS.isfinite().all() and loser_PS.isfinite().all()):
-        broken = ~(winner_PS.isfinite() & loser_PS.isfinite()).all(1)
-        ids = [preferences.pair_ids[k] for k in broken.nonzero().flatten().tolist()]
-        raise DataError(
-            f"pairs {', '.join(ids[:8])}: the reference's error is not finite on them. Leave them "
-            "out, or choose generator.torch_dtype float32."
-        )
-    return ReferenceErrors(winner_PS, loser_PS, backbone.hash())
+    _require_finite(measured, preferences)
+    return ReferenceErrors(measured, backbone.hash())
+
+
+def _require_finite(measured: dict[str, Tensor], preferences: Preferences) -> None:
+    finite_P = torch.stack([errors_PS.isfinite().all(1) for errors_PS in measured.values()]).all(0)
+    if finite_P.all():
+        return
+    ids = [preferences.ids[k] for k in (~finite_P).nonzero().flatten().tolist()]
+    raise DataError(
+        f"pairs or clips {', '.join(ids[:8])}: the reference's error is not finite on them. Leave "
+        "them out, or choose generator.torch_dtype float32."
+    )
 
 
 def _identity(
-    backbone: Backbone, preferences: PreferenceSet, settings: Align, seed: int
+    backbone: Backbone, preferences: Preferences, settings: Align, seed: int
 ) -> dict[str, str]:
     dtype = next(backbone.module.parameters()).dtype
+    levels = (settings.weighting_scheme, settings.logit_mean, settings.logit_std)
     return {
         "reference_hash": backbone.hash(),
-        "pair_ids": str(seeds.derive(*preferences.pair_ids)),
+        "items": str(seeds.derive(*preferences.ids)),
+        "sides": ", ".join(preferences.sides),
         "seed": str(seed),
         "num_slots": str(settings.num_slots),
-        "flow_shift": str(settings.flow_shift),
+        "noise_levels": f"{', '.join(map(str, levels))}, shift {settings.flow_shift}",
         "precision": f"{dtype}, {settings.mixed_precision}",
     }

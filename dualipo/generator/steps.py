@@ -1,9 +1,9 @@
 """Assembles what an alignment's step trains on, and splits it into micro batches.
 
-Pairs come with their slot's noise and the reference's errors under it; real clips are a second
-stream with a seed of its own and fresh noise every epoch.
+Pairs or points come with their slot's noise and the reference's errors under it; real clips are a
+second stream with a seed of its own and fresh noise every epoch.
 
-Shapes: B batch, P pairs, S slots, L tokens, D features; a latent's own axes are written `...`.
+Shapes: B batch, P items, S slots, L tokens, D features; a latent's own axes are written `...`.
 """
 
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from dualipo import seeds
 from dualipo.config import Align
 from dualipo.generator import noise
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.batches import PreferenceSet, RealClips, cycle, pair_places
-from dualipo.generator.denoise import pair_noise
+from dualipo.generator.batches import Preferences, RealClips, cycle, slot_places
+from dualipo.generator.denoise import slot_noise
 from dualipo.generator.reference import ReferenceErrors
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Builds a step's batch: `ids`, `step`, and tensors of its `pairs` and `real` clips."""
+    """Builds a step's batch: `ids`, `step`, what is compared side by side, and `real` clips."""
 
     backbone: Backbone
-    preferences: PreferenceSet
+    preferences: Preferences
     real: RealClips | None
     errors: ReferenceErrors
     settings: Align
@@ -34,35 +34,38 @@ class Steps:
 
     def batch(self, step: int) -> dict[str, Any]:
         """All that step `step` trains on, on the CPU."""
-        places = pair_places(
+        preferences = self.preferences
+        places = slot_places(
             step,
-            num_pairs=len(self.preferences.pair_ids),
+            num_items=len(preferences.ids),
             num_slots=self.settings.num_slots,
             batch_size=self.settings.train_batch_size,
             seed=seeds.derive(self.seed, "pairs"),
         )
-        pairs, slots = (list(indices) for indices in zip(*places, strict=True))
-        levels_B, noise_B = pair_noise(
+        items, slots = (list(indices) for indices in zip(*places, strict=True))
+        levels_B, noise_B = slot_noise(
             self.backbone,
-            preferences=self.preferences,
+            preferences=preferences,
             places=places,
             settings=self.settings,
             seed=self.seed,
         )
-        return {
-            "ids": [self.preferences.pair_ids[pair] for pair in pairs],
+        batch = {
+            "ids": [preferences.ids[item] for item in items],
             "step": step,
-            "pairs": {
-                "winners": self.preferences.stack("winners", pairs),
-                "losers": self.preferences.stack("losers", pairs),
-                "text_BLD": self.preferences.stack_texts(pairs),
+            "latents": {side: preferences.stack(side, items) for side in preferences.sides},
+            "draw": {
+                "text_BLD": preferences.stack_texts(items),
                 "levels_B": levels_B,
                 "noise": noise_B,
-                "reference_w": self.errors.winner_PS[pairs, slots],
-                "reference_l": self.errors.loser_PS[pairs, slots],
+            },
+            "reference": {
+                side: errors_PS[items, slots] for side, errors_PS in self.errors.sides.items()
             },
             "real": self._real(step),
         }
+        signs_B = preferences.signs(items)
+        return batch if signs_B is None else {**batch, "signs_B": signs_B}
 
     def _real(self, step: int) -> dict[str, Tensor]:
         if self.real is None or self.settings.real_nll_ratio == 0:
@@ -78,7 +81,7 @@ class Steps:
             self.backbone,
             shape=self.real.latents[0].shape,
             draws=[seeds.derive(seed, item, epoch) for item, epoch in stream],
-            shift=self.settings.flow_shift,
+            settings=self.settings,
         )
         return {
             "latents": torch.stack([self.real.latents[item] for item, _ in stream]),
@@ -89,7 +92,7 @@ class Steps:
 
 
 def split(batch: dict[str, Any], num_micro_batches: int) -> list[dict[str, Any]]:
-    """Split pairs and real clips alike, each into parts as equal as can be."""
+    """Split items and real clips alike, each into parts as equal as can be."""
     num_parts = min(num_micro_batches, len(batch["ids"]))
     return [_part(batch, part, num_parts) for part in range(num_parts)]
 

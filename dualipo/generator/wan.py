@@ -3,7 +3,7 @@
 x_s = (1 - s) x0 + s eps, target eps - x0, timestep 1000 s. Loads any folder of diffusers'
 `WanPipeline`, from Wan2.1-T2V-1.3B to one that fits a test. Text encoder and VAE are loaded when
 they are first used, as training needs neither. Leaves out Wan2.2's pair of transformers and its
-per-token timesteps; a folder that asks for them is refused.
+per-token timesteps, and image-to-video; a folder that asks for them is refused.
 
 Shapes: B batch, C channels, F frames, H and W pixels or latent cells, L tokens, D features.
 """
@@ -18,17 +18,27 @@ from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
 from torch import Tensor
 
 from dualipo.errors import ConfigError, ModelError
+from dualipo.generator import frames
 from dualipo.generator import noise as noise_draws
 from dualipo.store import atomic
 from dualipo.store.tensors import hash_parameters
 
 NUM_TRAIN_TIMESTEPS = 1000
+SUPPORTED = "Supported are Wan2.1-T2V-1.3B and Wan2.1-T2V-14B, text to video."
 
 
 class Wan:
     """A Wan pipeline; see `backbone.Backbone` for what each method means."""
 
     latent_axes = "BCFHW"
+    lora_targets: tuple[str, ...] = (
+        "to_q",
+        "to_k",
+        "to_v",
+        "to_out.0",
+        "ffn.net.0.proj",
+        "ffn.net.2",
+    )
 
     def __init__(
         self,
@@ -62,7 +72,7 @@ class Wan:
     @torch.no_grad()
     def encode_clips(self, frames_BFHWC: Tensor) -> Tensor:
         """The posterior's mode, (z - mean) / std per channel, in float32."""
-        video_BCFHW = frames_BFHWC.to(self.device).permute(0, 4, 1, 2, 3).float() / 127.5 - 1.0
+        video_BCFHW = frames.to_video(frames_BFHWC, device=self.device)
         latents_BCFHW = self._vae.encode(video_BCFHW).latent_dist.mode()
         mean_C, std_C = self._latent_moments
         return (latents_BCFHW - mean_C) / std_C
@@ -72,11 +82,7 @@ class Wan:
         """Frames rounded to uint8 on the CPU; black for a clip that is not finite (fault 23)."""
         mean_C, std_C = self._latent_moments
         latents_BCFHW = latents_BCFHW.to(self.device, torch.float32) * std_C + mean_C
-        video_BCFHW = self._vae.decode(latents_BCFHW).sample
-        levels_BCFHW = ((video_BCFHW / 2 + 0.5).clamp(0, 1) * 255).round()
-        is_finite_B = video_BCFHW.isfinite().flatten(1).all(1)
-        levels_BCFHW[~is_finite_B] = 0.0
-        return levels_BCFHW.permute(0, 2, 3, 4, 1).to("cpu", torch.uint8).contiguous()
+        return frames.to_frames(self._vae.decode(latents_BCFHW).sample)
 
     def latent_shape(self, *, num_frames: int, height: int, width: int) -> tuple[int, ...]:
         """[C, F, H, W] of one clip; a size that the model cannot make is refused."""
@@ -100,12 +106,9 @@ class Wan:
             width // in_space,
         )
 
-    def draw_noise_levels(
-        self, num_levels: int, *, generator: torch.Generator, shift: float
-    ) -> Tensor:
-        """Uniform in [0, 1), then shifted towards noise."""
-        levels_B = torch.rand(num_levels, generator=generator)
-        return noise_draws.shift_levels(levels_B, shift=shift)
+    def noise_levels(self, fractions_B: Tensor, *, shift: float) -> Tensor:
+        """The fractions themselves, shifted towards noise."""
+        return noise_draws.shift_levels(fractions_B, shift=shift)
 
     def noised(self, latents: Tensor, *, noise: Tensor, levels_B: Tensor) -> Tensor:
         """x_s = (1 - s) x0 + s eps."""
@@ -205,12 +208,8 @@ def load(
     device: str,
 ) -> Wan:
     """Open a WanPipeline folder; only the transformer is read at once."""
-    parts = WanPipeline.load_config(folder)
-    if parts.get("boundary_ratio") is not None or parts.get("expand_timesteps"):
-        raise ModelError(
-            f"{folder}: a Wan2.2 pipeline (two transformers, or a timestep per token), which is "
-            "not supported. Use a Wan2.1 text-to-video folder."
-        )
+    settings = WanTransformer3DModel.load_config(transformer_folder)
+    require_supported(folder, WanPipeline.load_config(folder), settings)
     module = WanTransformer3DModel.from_pretrained(
         transformer_folder, dtype=dtype, use_safetensors=True
     )
@@ -220,6 +219,24 @@ def load(
         max_sequence_length=max_sequence_length,
         dtype=dtype,
     )
+
+
+def require_supported(folder: Path, parts: dict[str, Any], transformer: dict[str, Any]) -> None:
+    """Refuse the relatives that share the pipeline's or the transformer's class."""
+    in_channels, out_channels = (transformer.get(k, 16) for k in ("in_channels", "out_channels"))
+    found = {
+        "Wan2.2 (two transformers)": parts.get("boundary_ratio") is not None,
+        "Wan2.2 (a timestep per token)": parts.get("expand_timesteps"),
+        "an image-to-video model (it takes an image's features)": (
+            transformer.get("image_dim") is not None
+        ),
+        f"an image-to-video model ({in_channels} channels in, {out_channels} out)": (
+            in_channels != out_channels
+        ),
+    }
+    for what, is_so in found.items():
+        if is_so:
+            raise ModelError(f"{folder}: {what}, which is not supported. {SUPPORTED}")
 
 
 def _stock(folder: Path, **parts: Any) -> WanPipeline:

@@ -115,7 +115,7 @@ def build(
             dropped[reason] += 1
         else:
             confirmed.append(Kept(contest, _certainty(confirmation)))
-    least = _percentile([kept.contest.margin for kept in confirmed], margin_percentile)
+    least = percentile([kept.contest.margin for kept in confirmed], margin_percentile)
     wide = tuple(kept for kept in confirmed if kept.contest.margin >= least)
     if len(wide) < len(confirmed):
         dropped["thin margin"] = len(confirmed) - len(wide)
@@ -127,7 +127,7 @@ def _certainty(confirmation: Confirmation) -> float:
     return statistics.fmean(confirmation.certainties[d] for d in won)
 
 
-def _percentile(values: Sequence[float], percent: float) -> float:
+def percentile(values: Sequence[float], percent: float) -> float:
     """The smallest value with at least `percent` of the values under it."""
     if not values:
         return 0.0

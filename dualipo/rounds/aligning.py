@@ -6,13 +6,17 @@ attempts of a round start from the weights that sampled its candidates, which ar
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from dualipo import interrupt
+from dualipo.errors import DataError
 from dualipo.generator import align as alignment
-from dualipo.generator.batches import PreferenceSet, RealClips
+from dualipo.generator.backbone import Backbone
+from dualipo.generator.batches import PointSet, PreferenceSet, RealClips
 from dualipo.generator.sample import encode_texts
-from dualipo.records import Pair
+from dualipo.records import Pair, Point
 from dualipo.rounds import judging, sources
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
@@ -24,7 +28,7 @@ from dualipo.store.rundir import remove_checkpoints
 _ENCODE = 64  # clips a pass through the autoencoder
 
 
-def align(run: Run, round: int, attempt: int, pairs: Sequence[Pair]) -> str:
+def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Point]) -> str:
     """Publish the attempt's generator; return its version."""
     unit = Unit(round, attempt, "align")
     version_id = version_of(round, attempt)
@@ -39,7 +43,7 @@ def align(run: Run, round: int, attempt: int, pairs: Sequence[Pair]) -> str:
     ) as on_step:
         result = alignment.align(
             run.generator(parent, fresh=True),
-            preferences=_preference_set(run, round, pairs),
+            preferences=_preferences(run, round, kept),
             real=real,
             settings=run.config.align,
             folder=folder,
@@ -58,7 +62,7 @@ def align(run: Run, round: int, attempt: int, pairs: Sequence[Pair]) -> str:
     version = Version("generator", version_id, parent, round, attempt, path, result.generator_hash)
     run.commit(
         unit,
-        files=(result.transformer_folder,),
+        files=tuple(filter(None, (result.transformer_folder, result.adapter_path))),
         clock=clock,
         versions=[version],
         heads={"generator": version_id},
@@ -74,16 +78,37 @@ def version_of(round: int, attempt: int) -> str:
     return f"g{round:03d}.{attempt}"
 
 
-def _preference_set(run: Run, round: int, pairs: Sequence[Pair]) -> PreferenceSet:
+def _preferences(
+    run: Run, round: int, kept: Sequence[Pair] | Sequence[Point]
+) -> PreferenceSet | PointSet:
+    """What the alignment trains on, with the latents that sampling kept."""
     latents, texts = load_latents(run, round)
-    winners, losers = (
-        zip(*(pair.pair_id.split(":") for pair in pairs), strict=True) if pairs else ((), ())
-    )
+
+    def latent(candidate: str) -> torch.Tensor:
+        if candidate not in latents:
+            raise DataError(
+                f"round {round}: a preference names {candidate}, of which no latent was kept. "
+                "Delete preferences.parquet's unit, or sample the round anew."
+            )
+        return latents[candidate]
+
+    keys = [one.prompt_id for one in kept]
+    if run.config.align.loss_type == "kto":
+        points = [one for one in kept if isinstance(one, Point)]
+        return PointSet(
+            point_ids=[point.point_id for point in points],
+            caption_keys=keys,
+            clips=[latent(point.point_id) for point in points],
+            desirable=[point.grade == "good" for point in points],
+            texts=texts,
+        )
+    pairs = [one for one in kept if isinstance(one, Pair)]
+    sides = [pair.pair_id.split(":") for pair in pairs]
     return PreferenceSet(
         pair_ids=[pair.pair_id for pair in pairs],
-        caption_keys=[pair.prompt_id for pair in pairs],
-        winners=[latents[winner] for winner in winners],
-        losers=[latents[loser] for loser in losers],
+        caption_keys=keys,
+        winners=[latent(winner) for winner, _ in sides],
+        losers=[latent(loser) for _, loser in sides],
         texts=texts,
     )
 
@@ -94,21 +119,36 @@ def _real_clips(run: Run) -> RealClips:
     path = real_path(run)
     if not run.is_done(unit):
         clock = Clock()
-        frames_NFHW3, captions = sources.real_clips(run.config)
         generator = run.generator("base")
-        latents = torch.cat(
-            [
-                generator.encode_clips(part).cpu()
-                for part in torch.from_numpy(frames_NFHW3).split(_ENCODE)
-            ]
-        )
+        latents, captions, event = _encoded(run, generator)
         texts = encode_texts(generator, captions=captions, batch_size=_ENCODE)
         stacked = torch.stack([texts[caption] for caption in captions])
         named = {"latents": latents, "texts": stacked}
         tensors.save(path, named, metadata={"axes": f"N{generator.latent_axes[1:]}"})
-        run.commit(unit, files=(path,), clock=clock)
+        run.commit(unit, files=(path,), clock=clock, events=event)
     named = tensors.load(path, expected_sha256=run.ledger.files()[run.directory.relative(path)])
     return RealClips(named["latents"], named["texts"])
+
+
+def _encoded(run: Run, generator: Backbone) -> tuple[torch.Tensor, list[str], dict[str, Any]]:
+    """Latents and captions of the world's clips, or of the recipe's, and what was skipped."""
+    if run.config.align.dataset_name is None:
+        frames_NFHW3, captions = sources.real_clips(run.config)
+        parts = torch.from_numpy(frames_NFHW3).split(_ENCODE)
+        return torch.cat([generator.encode_clips(part).cpu() for part in parts]), captions, {}
+    footage = sources.footage(run.config)
+    latents: list[torch.Tensor] = []
+    captions = []
+    run.progress.stage("encode_real", round=BASE_ROUND, attempt=0, total=footage.num_wanted)
+    for frames_FHWC, caption in footage.read():
+        latents.append(generator.encode_clips(frames_FHWC[None]).cpu())
+        captions.append(caption)
+        run.progress.advance(1)
+        interrupt.check()
+    if footage.bad:
+        run.progress.say(f"{len(footage.bad)} real clips were skipped: {footage.bad[0]}")
+    event = {"num": len(captions), "num_skipped": len(footage.bad)}
+    return torch.cat(latents), captions, {"encode_real": event}
 
 
 def real_path(run: Run) -> Path:

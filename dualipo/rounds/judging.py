@@ -36,9 +36,12 @@ def score(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -
 
 
 def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:
-    """Pairwise votes, in both orders, on each prompt's best and worst."""
+    """Pairwise votes, in both orders, on each prompt's best and worst; KTO asks for none."""
     judged = Unit(round, attempt, "judged")
     if run.is_done(judged):
+        return
+    if run.config.align.loss_type == "kto":
+        run.commit(judged)
         return
     contests, _ = choose_contests(run, round, attempt, candidates)
     items = contest_items(contests, candidates)
@@ -191,8 +194,8 @@ def prefer(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) 
         num_prompts = len({c.prompt_id for c in candidates})
         events = {
             "prefer": _prefer_event(built, dropped, num_prompts, tallies),
-            "score": _votes_event(run.ledger.votes(round, attempt, "point")),
-            "confirm": _votes_event(votes) | {"mean_vote_share": _mean_share(tallies)},
+            "score": votes_event(run.ledger.votes(round, attempt, "point")),
+            "confirm": votes_event(votes) | {"mean_vote_share": _mean_share(tallies)},
             "words": _words(votes, contests, tallies, clip_of),
         }
         run.commit(unit, files=(path,), events=events)
@@ -266,7 +269,8 @@ def _mean_share(tallies: dict[Any, vote.Tally]) -> float | None:
     return sum(shares) / len(shares) if shares else None
 
 
-def _votes_event(votes: Sequence[Vote]) -> dict[str, Any]:
+def votes_event(votes: Sequence[Vote]) -> dict[str, Any]:
+    """How many votes there were, how many could not be read, and whether position decided."""
     readable = [one for one in votes if one.outcome in ("a", "b")]
     first = sum((one.outcome == "a") == (one.order == "ab") for one in readable)
     return {

@@ -12,7 +12,16 @@ from dualipo import interrupt
 from dualipo.config import Config, leaves
 from dualipo.evaluation import report
 from dualipo.progress import Progress
-from dualipo.rounds import aligning, checking, judging, measuring, refreshing, sampling, warming
+from dualipo.rounds import (
+    aligning,
+    checking,
+    judging,
+    labelling,
+    measuring,
+    refreshing,
+    sampling,
+    warming,
+)
 from dualipo.rounds.planning import plan, remaining
 from dualipo.rounds.run import Run
 from dualipo.store import atomic
@@ -30,7 +39,7 @@ def rounds(run: Run) -> None:
             checking.check_critic(run, round_, attempt)
             judging.score(run, round_, attempt, candidates)
             judging.confirm(run, round_, attempt, candidates)
-            preferences = judging.prefer(run, round_, attempt, candidates)
+            preferences = labelling.prefer(run, round_, attempt, candidates)
             version = aligning.align(run, round_, attempt, preferences)
             measuring.monitor(run, round_, attempt, version)
             if attempt == 1 or not refreshing.refresh_critic(run, round_, attempt, candidates):

@@ -118,7 +118,8 @@ def _signals(
         win_rate=_win_rate(run, round, attempt, clips, critic),
         mean_vote_share=prefer["mean_vote_share"],
         implicit_accuracy=_mean([row["implicit_accuracy"] for row in curve[-10:]]),
-        winner_gap_trend=trend([row["winner_gap"] for row in curve]),
+        # A KTO step without a desirable clip has no winner.
+        winner_gap_trend=trend([row["winner_gap"] for row in curve if "winner_gap" in row]),
     )
 
 

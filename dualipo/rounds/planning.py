@@ -29,7 +29,7 @@ def plan(config: Config, *, rounds_done: Collection[int] = ()) -> dict[str, int]
     per_round |= {
         "sample candidates": prompts.num_prompts * config.generator.num_candidates,
         "score": prompts.num_prompts * config.generator.num_candidates,
-        "confirm": prompts.num_prompts,
+        "confirm": 0 if config.align.loss_type == "kto" else prompts.num_prompts,
         "align": config.align.max_train_steps,
         "win_rate": prompts.num_monitor_prompts,
     }

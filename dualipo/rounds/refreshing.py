@@ -86,9 +86,9 @@ def _judged(
     run: Run, unit: Unit, candidates: Sequence[Candidate], critic: str
 ) -> tuple[list[Item], list[Vote]]:
     """The confirmed contests with the votes they have, and further pairs with new votes."""
-    contests, _ = judging.choose_contests(run, unit.round, unit.attempt, candidates)
-    items = judging.contest_items(contests, candidates)
     votes = judging.read_votes(run, Unit(unit.round, unit.attempt, "confirm"))
+    contests, _ = judging.choose_contests(run, unit.round, unit.attempt, candidates)
+    items = judging.contest_items(contests, candidates) if votes else []  # KTO confirms none
     extra = _extra_items(run, unit, candidates, known={item.item for item in items})
     stage = Unit(unit.round, unit.attempt, "srpo_votes")
     return items + extra, votes + judging.vote_on(run, stage, extra, critic=critic)

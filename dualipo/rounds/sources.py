@@ -1,9 +1,9 @@
 """Which prompts, seed labels, audit labels and real clips a recipe means.
 
-The embedded world answers all of it; a file of captions may stand in for its prompts, and a label
-set for its annotators' seed. The oracle has two doors here and no other: `label_*` (the simulated
-annotators) and `oracle_scores`, which stages use for what people read (ARCHITECTURE.md, "the world
-is honest").
+The embedded world answers all of it; a file of captions may stand in for its prompts, a label set
+for its annotators' seed, clips on disk for its real ones. The oracle has two doors here and no
+other: `label_*` (the simulated annotators) and `oracle_scores`, which stages use for what people
+read (ARCHITECTURE.md, "the world is honest").
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ import numpy as np
 
 from dualipo.config import Config
 from dualipo.errors import ConfigError
+from dualipo.generator.footage import Footage, listing
 from dualipo.preferences import contradictions, label_set
 from dualipo.prompts import corpus as prompt_lists
 from dualipo.records import DIMENSIONS, Dimension, Pair, Point, Prompt
@@ -55,6 +56,19 @@ def imported_seed(config: Config) -> contradictions.Usable | None:
     num_overall = len(found.labels.pairs) + len(found.labels.points) - len(pairs) - len(points)
     excluded = found.excluded | ({"overall": num_overall} if num_overall else {})
     return replace(found, labels=label_set.LabelSet(pairs, points), excluded=excluded)
+
+
+def footage(config: Config) -> Footage:
+    """The clips of `align.dataset_name`, to be read one by one."""
+    align = config.align
+    assert align.dataset_name is not None
+    rows = listing(
+        align.dataset_name,
+        video_column=align.video_column,
+        caption_column=align.caption_column,
+    )
+    seed = derive(config.seed, "real clips")
+    return Footage(rows, align.num_real_clips, config.generator, seed)
 
 
 def label_pairs(

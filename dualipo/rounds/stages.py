@@ -12,7 +12,16 @@ from dualipo.critic.checks import Checked
 from dualipo.errors import DataError
 from dualipo.progress import Progress
 from dualipo.records import Candidate
-from dualipo.rounds import aligning, checking, judging, measuring, refreshing, sampling, warming
+from dualipo.rounds import (
+    aligning,
+    checking,
+    judging,
+    labelling,
+    measuring,
+    refreshing,
+    sampling,
+    warming,
+)
 from dualipo.rounds.loop import opened, write_report
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.store import atomic
@@ -64,11 +73,11 @@ def _judge(run: Run, round: int, attempt: int) -> None:
 
 
 def _prefer(run: Run, round: int, attempt: int) -> None:
-    judging.prefer(run, round, attempt, _candidates(run, round))
+    labelling.prefer(run, round, attempt, _candidates(run, round))
 
 
 def _align(run: Run, round: int, attempt: int) -> None:
-    aligning.align(run, round, attempt, judging.prefer(run, round, attempt, []))
+    aligning.align(run, round, attempt, labelling.prefer(run, round, attempt, []))
 
 
 def _evaluate(run: Run, round: int, attempt: int) -> None:

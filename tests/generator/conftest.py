@@ -1,4 +1,4 @@
-"""A tiny random Wan pipeline: every class is the stock one, only the sizes are small."""
+"""Tiny random pipelines: every class is the stock one, only the sizes are small."""
 
 import string
 from pathlib import Path
@@ -6,16 +6,31 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import (
+    AutoencoderKLCogVideoX,
     AutoencoderKLWan,
+    CogVideoXDDIMScheduler,
+    CogVideoXPipeline,
+    CogVideoXTransformer3DModel,
     UniPCMultistepScheduler,
     WanPipeline,
     WanTransformer3DModel,
 )
-from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
+from transformers import T5Config, T5EncoderModel, T5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone
 
+# What both published CogVideoX share; 2B shifts the SNR by 3, 5B by 1.
+PUBLISHED_SCHEDULER = {
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "clip_sample": False,
+    "prediction_type": "v_prediction",
+    "rescale_betas_zero_snr": True,
+    "set_alpha_to_one": True,
+    "timestep_spacing": "trailing",
+}
 WORDS = ["▁a", "▁red", "▁blue", "▁ball", "▁cube", "▁rolls", "▁jumps"]
 
 
@@ -26,10 +41,63 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def cog_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As CogVideoX-5B: rotary embeddings."""
+    folder = tmp_path_factory.mktemp("models") / "cogvideox"
+    make_cogvideox(rotary=True).save_pretrained(folder)
+    return folder
+
+
+def make_tokenizer() -> T5Tokenizer:
+    pieces = ["<pad>", "</s>", "<unk>", "▁", *WORDS, *string.ascii_lowercase]
+    return T5Tokenizer(vocab=[(p, -float(k)) for k, p in enumerate(pieces)], extra_ids=0)
+
+
+def make_cogvideox(*, rotary: bool) -> CogVideoXPipeline:
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer()
+    text_encoder = T5EncoderModel(
+        T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    )
+    vae = AutoencoderKLCogVideoX(
+        block_out_channels=(8, 8, 8, 8),
+        latent_channels=4,
+        layers_per_block=1,
+        norm_num_groups=2,
+        sample_height=32,
+        sample_width=32,
+        scaling_factor=0.7,
+    )
+    transformer = CogVideoXTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=16,
+        in_channels=4,
+        out_channels=4,
+        time_embed_dim=16,
+        text_embed_dim=32,
+        num_layers=2,
+        sample_width=4,
+        sample_height=4,
+        sample_frames=9,
+        max_text_seq_length=8,
+        use_rotary_positional_embeddings=rotary,
+    )
+    scheduler = CogVideoXDDIMScheduler(
+        snr_shift_scale=1.0 if rotary else 3.0, **PUBLISHED_SCHEDULER
+    )
+    return CogVideoXPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=vae,
+        scheduler=scheduler,
+        transformer=transformer,
+    )
+
+
 def make_pipeline() -> WanPipeline:
     torch.manual_seed(0)
-    pieces = ["<pad>", "</s>", "<unk>", "▁", *WORDS, *string.ascii_lowercase]
-    tokenizer = T5Tokenizer(vocab=[(p, -float(k)) for k, p in enumerate(pieces)], extra_ids=0)
+    tokenizer = make_tokenizer()
     text_encoder = UMT5EncoderModel(
         UMT5Config(
             vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2
@@ -77,6 +145,11 @@ def make_pipeline() -> WanPipeline:
 @pytest.fixture
 def wan(pipeline_folder: Path) -> Backbone:
     return backbone.load(pipeline_folder, max_sequence_length=8)
+
+
+@pytest.fixture
+def cog(cog_folder: Path) -> Backbone:
+    return backbone.load(cog_folder, max_sequence_length=8)
 
 
 @pytest.fixture

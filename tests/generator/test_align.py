@@ -15,6 +15,7 @@ from dualipo.generator import backbone
 from dualipo.generator.align import Alignment, AlignResult, align
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.batches import PreferenceSet, RealClips
+from dualipo.generator.objectives import Dpo
 from dualipo.generator.ratio import gradient_norm
 from dualipo.generator.reference import load_or_measure
 from dualipo.generator.steps import Steps, split
@@ -133,15 +134,15 @@ def test_nll_terms_have_their_share_of_the_gradient(
         wan, preferences=preferences, settings=settings, seed=1, path=tmp_path / "r.safetensors"
     )
     batch = Steps(wan, preferences, real, errors, settings, 1).batch(0)
-    objective = Alignment(wan, settings=settings)
-    objective.prepare(batch)
-    preference, winner_nll, real_nll, _ = objective._terms(batch, 3 / 4)
+    objective = Alignment(wan, Dpo(wan, settings), settings=settings)
+    prepared = objective.prepare(batch)
+    preference, winner_nll, real_nll, _ = objective._terms(batch, prepared)
     weights = list(trainable(wan.module).values())
     weights = weights[-(len(weights) // 4) :]
     base = gradient_norm(preference if preference_weight else winner_nll, weights)
     assert gradient_norm(objective.lambda_1 * winner_nll, weights) == pytest.approx(0.05 * base)
     assert gradient_norm(objective.lambda_2 * real_nll, weights) == pytest.approx(0.1 * base)
-    restored = Alignment(wan, settings=settings)
+    restored = Alignment(wan, Dpo(wan, settings), settings=settings)
     restored.load_state(objective.state())
     assert restored.state() == objective.state()
 

@@ -1,12 +1,13 @@
 """Facts about the loss that hold for every backbone (METHOD.md 7)."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from dualipo.generator.losses import denoising_error, dpo_loss
+from dualipo.generator.losses import denoising_error, dpo_loss, kto_loss, reference_point
 
 
 @pytest.fixture
@@ -56,3 +57,76 @@ def test_beta_5000_with_the_half_equals_2500_without(errors: dict[str, Tensor]) 
     plain = torch.log1p(torch.exp(2500.0 * gap))  # -log sigmoid(-x) = log(1 + exp(x))
     loss, _ = dpo_loss(**errors, beta=5000.0)
     torch.testing.assert_close(loss, plain, rtol=0, atol=1e-9)
+
+
+@pytest.fixture
+def kto() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    policy_B, reference_B = torch.rand(2, 7, generator=generator, dtype=torch.float64) * 0.01
+    return {
+        "policy": policy_B,
+        "reference": reference_B,
+        "signs": torch.tensor([1.0, -1, 1, 1, -1, 1, -1], dtype=torch.float64),
+        "weights": torch.tensor([0.9, 1.2, 0.9, 0.9, 1.2, 0.9, 1.2], dtype=torch.float64),
+    }
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.02])  # gains below and above 0 on average
+def test_kto_agrees_with_the_formula_item_by_item(kto: dict[str, Tensor], shift: float) -> None:
+    gains_B = kto["reference"] + shift - kto["policy"]
+    z0 = reference_point(gains_B)
+    loss_B, _ = kto_loss(
+        gains_B, signs_B=kto["signs"], z0=z0, weights_B=kto["weights"], beta=1000.0
+    )
+    plain_z0 = max(0.0, sum(gains_B.tolist()) / 7)
+    for n in range(7):
+        g, s, w = (values[n].item() for values in (gains_B, kto["signs"], kto["weights"]))
+        plain = w * (1 - 1 / (1 + math.exp(-s * 1000.0 * (g - plain_z0))))
+        assert loss_B[n].item() == pytest.approx(plain, rel=0, abs=1e-9)
+
+
+def test_kto_gradient_agrees_with_the_formula(kto: dict[str, Tensor]) -> None:
+    policy_B = kto["policy"].clone().requires_grad_()
+    gains_B = kto["reference"] + 0.01 - policy_B
+    z0 = reference_point(gains_B)
+    assert not z0.requires_grad and z0 > 0
+    loss_B, z_B = kto_loss(
+        gains_B, signs_B=kto["signs"], z0=z0, weights_B=kto["weights"], beta=100.0
+    )
+    (gradient_B,) = torch.autograd.grad(loss_B.sum(), policy_B)
+    p_B = torch.sigmoid(z_B)  # d loss / d L = w s beta p (1 - p), the reference point being fixed
+    plain_B = kto["weights"] * kto["signs"] * 100.0 * p_B * (1 - p_B)
+    torch.testing.assert_close(gradient_B, plain_B, rtol=0, atol=1e-9)
+
+
+def test_kto_is_half_the_weight_where_policy_equals_reference(kto: dict[str, Tensor]) -> None:
+    gains_B = torch.zeros(7, dtype=torch.float64)
+    z0 = reference_point(gains_B)
+    loss_B, z_B = kto_loss(
+        gains_B, signs_B=kto["signs"], z0=z0, weights_B=kto["weights"], beta=1000.0
+    )
+    torch.testing.assert_close(loss_B, 0.5 * kto["weights"], rtol=0, atol=0)
+    assert torch.equal(z_B, torch.zeros_like(z_B))
+
+
+def test_the_reference_point_is_never_negative() -> None:
+    assert reference_point(torch.tensor([-3.0, 1.0])).item() == 0.0
+    assert reference_point(torch.tensor([3.0, 1.0])).item() == 2.0
+
+
+def _rank(rank: int, folder: str, gains_B: Tensor) -> None:
+    store = torch.distributed.FileStore(f"{folder}/store", 2)
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    mine = gains_B[:3] if rank == 0 else gains_B[3:]
+    torch.save(reference_point(mine), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_the_reference_point_is_the_same_on_one_rank_and_two(tmp_path: Path) -> None:
+    gains_B = torch.rand(8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    torch.multiprocessing.start_processes(
+        _rank, args=(str(tmp_path), gains_B), nprocs=2, start_method="fork"
+    )
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        torch.testing.assert_close(found, gains_B.mean(), rtol=0, atol=1e-12)

@@ -29,7 +29,7 @@ def preferences(text_BLD: Tensor) -> PreferenceSet:
 def test_errors_are_those_of_named_slots(wan: Backbone, preferences: PreferenceSet) -> None:
     measured = measure(wan, preferences=preferences, settings=SETTINGS, seed=4)
     levels_B, noise = draw(
-        wan, shape=(4, 3, 4, 4), draws=[slot_seed(4, pair_id="p1", slot=2)], shift=3.0
+        wan, shape=(4, 3, 4, 4), draws=[slot_seed(4, item_id="p1", slot=2)], settings=SETTINGS
     )
     with torch.no_grad():
         expected = single_errors(
@@ -39,15 +39,16 @@ def test_errors_are_those_of_named_slots(wan: Backbone, preferences: PreferenceS
             levels_B=levels_B,
             noise=noise,
         )
-    torch.testing.assert_close(measured.loser_PS[1, 2:3], expected)
+    torch.testing.assert_close(measured.sides["losers"][1, 2:3], expected)
 
 
 def test_a_clip_does_not_differ_from_itself(wan: Backbone, preferences: PreferenceSet) -> None:
     # With independent noise within a pair, the two errors would differ by about a tenth.
     measured = measure(wan, preferences=preferences, settings=SETTINGS, seed=4)
-    torch.testing.assert_close(measured.winner_PS[2], measured.loser_PS[2], rtol=1e-5, atol=0)
-    assert (measured.winner_PS[0] - measured.loser_PS[0]).abs().min() > 1e-4
-    assert measured.winner_PS[2].std() > 1e-3
+    winner_PS, loser_PS = measured.sides["winners"], measured.sides["losers"]
+    torch.testing.assert_close(winner_PS[2], loser_PS[2], rtol=1e-5, atol=0)
+    assert (winner_PS[0] - loser_PS[0]).abs().min() > 1e-4
+    assert winner_PS[2].std() > 1e-3
 
 
 def test_fault_34_another_reference_is_refused(
@@ -58,7 +59,8 @@ def test_fault_34_another_reference_is_refused(
     }  # fmt: skip
     first = load_or_measure(wan, seed=4, **arguments)
     again = load_or_measure(wan, seed=4, **arguments)
-    assert torch.equal(first.winner_PS, again.winner_PS) and first.reference_hash == wan.hash()
+    assert torch.equal(first.sides["winners"], again.sides["winners"])
+    assert first.reference_hash == wan.hash()
     with pytest.raises(StageError, match="another seed than"):
         load_or_measure(wan, seed=5, **arguments)
     with torch.no_grad():

@@ -73,7 +73,9 @@ def test_flow_matching_ends_at_clip_and_noise(wan: Backbone) -> None:
     torch.testing.assert_close(
         wan.target(latents, noise=noise, levels_B=levels_B), (nearby - noisy) / 0.5
     )
-    drawn = wan.draw_noise_levels(20000, generator=torch.Generator().manual_seed(0), shift=3.0)
+    drawn = wan.noise_levels(
+        torch.rand(20000, generator=torch.Generator().manual_seed(0)), shift=3.0
+    )
     # The median of uniform s is 1/2, which a shift of 3 takes to 3/4.
     assert drawn.median() == pytest.approx(0.75, abs=0.01) and drawn.max() <= 1
 
@@ -100,7 +102,9 @@ def test_other_pipelines_are_refused(folder_copy: Path) -> None:
     index = json.loads((folder_copy / "model_index.json").read_text())
     for change, message in [
         ({"_class_name": "FluxPipeline"}, "FluxPipeline; supported: WanPipeline"),
-        ({"boundary_ratio": 0.9}, "Wan2.2"),
+        ({"_class_name": "WanImageToVideoPipeline"}, "text to video"),
+        ({"boundary_ratio": 0.9}, "Wan2.2.*Wan2.1-T2V-14B"),
+        ({"expand_timesteps": True}, "Wan2.2"),
     ]:
         (folder_copy / "model_index.json").write_text(json.dumps({**index, **change}))
         with pytest.raises(ModelError, match=message):
@@ -110,6 +114,14 @@ def test_other_pipelines_are_refused(folder_copy: Path) -> None:
         backbone.load(folder_copy, max_sequence_length=8)
     with pytest.raises(ModelError, match="hf download"):
         backbone.load(folder_copy / "missing", max_sequence_length=8)
+
+
+@pytest.mark.parametrize("change", [{"in_channels": 36}, {"image_dim": 1280}])
+def test_image_to_video_is_refused(folder_copy: Path, change: dict[str, int]) -> None:
+    path = folder_copy / "transformer" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ModelError, match=r"image-to-video.*Wan2\.1-T2V"):
+        backbone.load(folder_copy, max_sequence_length=8)
 
 
 def test_fault_49_pickled_weights_are_refused(folder_copy: Path) -> None:

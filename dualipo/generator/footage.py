@@ -1,0 +1,163 @@
+"""Real clips from a disk: listed by a table, probed, decoded, cut to the generator's size.
+
+A folder in Hugging Face's videofolder layout (`metadata.jsonl` or `metadata.parquet`), or a
+parquet, JSON or JSON-lines table beside its clips, VidGen-1M's `[{"vid": ..., "caption": ...}]`
+included: a name without a suffix means `.mp4`. Nothing is fetched, and no clip outside the table's
+folder is read (FAULTS.md 50, 51). A clip that cannot be read, or is too short at the wanted rate,
+is skipped and counted, the next one takes its place, and too many of them stop the stage (FAULTS.md
+66). Leaves out `.csv` tables and zipped clips.
+
+Shapes: F frames, C channels, H and W pixels.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dualipo import seeds
+from dualipo.config import Generator
+from dualipo.errors import DataError, MediaError
+from dualipo.store import clips
+
+MAX_BAD_SHARE = 0.05
+_TABLES = ("metadata.jsonl", "metadata.parquet", "metadata.json")
+_SHOWN = 3  # reasons that an error quotes
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A row of the table: where the clip should be, and its caption."""
+
+    path: Path
+    caption: str
+
+
+@dataclass
+class Footage:
+    """Draws clips from a list until `num_wanted` were read; `bad` says why others were not."""
+
+    listed: Sequence[Listed]
+    num_wanted: int
+    settings: Generator
+    seed: int
+    bad: list[str] = field(default_factory=list)
+
+    def read(self) -> Iterator[tuple[Tensor, str]]:
+        """Yield frames_FHWC and captions, in an order that depends on the seed alone."""
+        draw = torch.Generator().manual_seed(seeds.derive(self.seed, "footage"))
+        num_read = 0
+        for place in torch.randperm(len(self.listed), generator=draw).tolist():
+            if num_read == self.num_wanted:
+                return
+            one = self.listed[place]
+            try:
+                frames_FHWC = read_clip(one.path, settings=self.settings)
+            except MediaError as fault:
+                self.bad.append(str(fault))
+                self._require_few_bad()
+                continue
+            num_read += 1
+            yield frames_FHWC, one.caption
+        if num_read < self.num_wanted:
+            raise DataError(
+                f"real clips: {num_read} of {len(self.listed)} could be used, "
+                f"{self.num_wanted} are wanted. Add clips, or set align.num_real_clips={num_read}."
+            )
+
+    def _require_few_bad(self) -> None:
+        if len(self.bad) > MAX_BAD_SHARE * self.num_wanted:
+            raise DataError(
+                f"real clips: {len(self.bad)} could not be used, more than {MAX_BAD_SHARE:.0%} of "
+                f"the {self.num_wanted} wanted. {' '.join(self.bad[:_SHOWN])}"
+            )
+
+
+def listing(name: str, *, video_column: str, caption_column: str) -> list[Listed]:
+    """The rows of a folder's table, or of the table itself; clips are named relative to it."""
+    table = _table(Path(name).expanduser())
+    rows = _rows(table)
+    if not rows:
+        raise DataError(f"{table}: no rows. Name another align.dataset_name.")
+    for column, key in ((video_column, "video_column"), (caption_column, "caption_column")):
+        if column not in rows[0]:
+            raise DataError(
+                f"{table}: no column {column!r} among {', '.join(map(repr, rows[0]))}. Set "
+                f"align.{key} to one of them."
+            )
+    root = table.parent.resolve()
+    return [_listed(root, table, row, video_column, caption_column) for row in rows]
+
+
+def read_clip(path: Path, *, settings: Generator) -> Tensor:
+    """uint8 frames_FHWC at the generator's frame rate and size: scaled to cover, centre cut out."""
+    header = clips.probe(path)
+    step = header.fps / settings.fps if header.fps else 1.0
+    wanted = [round(n * step) for n in range(settings.num_frames)]
+    if 0 < header.num_frames <= wanted[-1]:
+        _too_short(path, header.num_frames, wanted[-1] + 1)
+    frames_FHWC = clips.read_clip(path)
+    if len(frames_FHWC) <= wanted[-1]:
+        _too_short(path, len(frames_FHWC), wanted[-1] + 1)
+    return covered(frames_FHWC[wanted], height=settings.height, width=settings.width)
+
+
+def covered(frames_FHWC: np.ndarray, *, height: int, width: int) -> Tensor:
+    """Scale so that the frame covers the size, then cut its centre."""
+    video_FCHW = torch.from_numpy(np.ascontiguousarray(frames_FHWC)).permute(0, 3, 1, 2).float()
+    scale = max(height / video_FCHW.shape[2], width / video_FCHW.shape[3])
+    inner = [max(size, math.ceil(edge * scale - 1e-6)) for edge, size in
+             zip(video_FCHW.shape[2:], (height, width), strict=True)]  # fmt: skip
+    scaled_FCHW = F.interpolate(video_FCHW, size=inner, mode="bilinear", antialias=True)
+    top, left = (inner[0] - height) // 2, (inner[1] - width) // 2
+    cut_FCHW = scaled_FCHW[:, :, top : top + height, left : left + width]
+    return cut_FCHW.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _too_short(path: Path, found: int, wanted: int) -> None:
+    raise MediaError(f"{path}: {found} frames, where {wanted} are needed at the wanted rate.")
+
+
+def _table(path: Path) -> Path:
+    found = [path / name for name in _TABLES if (path / name).is_file()] if path.is_dir() else []
+    if path.is_file():
+        found = [path]
+    if not found:
+        raise DataError(
+            f"{path}: no table of clips. Name a parquet, .json or .jsonl file beside the clips in "
+            f"align.dataset_name, or a folder that holds {' or '.join(_TABLES)}."
+        )
+    return found[0]
+
+
+def _rows(table: Path) -> list[dict[str, Any]]:
+    try:
+        if table.suffix == ".parquet":
+            return pyarrow.parquet.read_table(table).to_pylist()
+        text = table.read_text()
+        if table.suffix == ".jsonl":
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return list(json.loads(text))
+    except (ValueError, pyarrow.ArrowException) as broken:
+        raise DataError(f"{table}: not readable ({broken}). Mend or replace it.") from broken
+
+
+def _listed(
+    root: Path, table: Path, row: dict[str, Any], video_column: str, caption_column: str
+) -> Listed:
+    name, caption = row.get(video_column), row.get(caption_column)
+    if not isinstance(name, str) or not isinstance(caption, str):
+        raise DataError(f"{table}: a row names no clip or no caption: {row}. Complete the row.")
+    path = (root / name).resolve()
+    if not path.is_relative_to(root):
+        raise DataError(f"{table}: {name!r} is outside {root}. Move the clip inside.")
+    return Listed(path if path.suffix else path.with_name(f"{path.name}.mp4"), caption)

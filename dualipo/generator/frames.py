@@ -1,0 +1,20 @@
+"""Frames as people see them and as an autoencoder takes them: uint8 against [-1, 1].
+
+Shapes: B batch, C channels, F frames, H and W pixels.
+"""
+
+import torch
+from torch import Tensor
+
+
+def to_video(frames_BFHWC: Tensor, *, device: torch.device) -> Tensor:
+    """uint8 frames as video_BCFHW in [-1, 1], float32."""
+    return frames_BFHWC.to(device).permute(0, 4, 1, 2, 3).float() / 127.5 - 1.0
+
+
+def to_frames(video_BCFHW: Tensor) -> Tensor:
+    """Frames rounded to uint8 on the CPU; black for a clip that is not finite (fault 23)."""
+    levels_BCFHW = ((video_BCFHW / 2 + 0.5).clamp(0, 1) * 255).round()
+    is_finite_B = video_BCFHW.isfinite().flatten(1).all(1)
+    levels_BCFHW[~is_finite_B] = 0.0
+    return levels_BCFHW.permute(0, 2, 3, 4, 1).to("cpu", torch.uint8).contiguous()

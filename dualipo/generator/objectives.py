@@ -1,0 +1,163 @@
+"""The preference terms of an alignment: Diffusion-DPO on pairs, Diffusion-KTO on labelled clips.
+
+Each turns a micro batch into a preference loss, the winners' NLL and what to log. KTO's reference
+point z0 is decided over the global batch before it is split (METHOD.md 4.3). A KTO batch's winners
+are its desirable clips.
+
+Shapes: B batch; a latent's own axes are written `...`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from dualipo.config import Align
+from dualipo.generator import losses
+from dualipo.generator.backbone import Backbone
+from dualipo.generator.batches import PointSet, Preferences, PreferenceSet
+from dualipo.generator.denoise import shared_errors
+from dualipo.generator.steps import split
+
+Batch = dict[str, Any]
+
+
+class Terms(NamedTuple):
+    """Of one micro batch: means over its items, so that the loop's sum is the batch's mean."""
+
+    preference: Tensor
+    winner_nll: Tensor
+    metrics: dict[str, Tensor]
+
+
+class Objective(Protocol):
+    """A preference loss."""
+
+    def prepare(self, batch: Batch) -> Any:
+        """What the global batch decides, without a gradient."""
+        ...
+
+    def terms(self, micro_batch: Batch, prepared: Any) -> Terms:
+        """The loss of a micro batch."""
+        ...
+
+
+def choose(backbone: Backbone, preferences: Preferences, settings: Align) -> Objective:
+    """The objective that `align.loss_type` names, for the preferences that it needs."""
+    needed = {"dpo": PreferenceSet, "kto": PointSet}[settings.loss_type]
+    assert isinstance(preferences, needed), f"{settings.loss_type} trains on a {needed.__name__}"
+    if isinstance(preferences, PointSet):
+        return Kto(backbone, settings, **class_weights(preferences, settings=settings))
+    return Dpo(backbone, settings)
+
+
+def class_weights(points: PointSet, *, settings: Align) -> dict[str, float]:
+    """w_D and w_U, balanced: w_D n_D = w_U n_U where both configured weights are 1."""
+    num, num_desirable = len(points.ids), sum(points.desirable)
+    return {
+        "desirable": settings.desirable_weight * num / (2 * num_desirable),
+        "undesirable": settings.undesirable_weight * num / (2 * (num - num_desirable)),
+    }
+
+
+class Dpo:
+    """-log sigmoid of how much more the policy gained on winners than on losers."""
+
+    def __init__(self, backbone: Backbone, settings: Align) -> None:
+        self._backbone = backbone
+        self._beta = settings.beta_dpo
+
+    def prepare(self, batch: Batch) -> None:
+        """Pairs do not depend on each other."""
+
+    def terms(self, micro_batch: Batch, prepared: None) -> Terms:
+        policy, reference = _errors(self._backbone, micro_batch)
+        dpo_B, z_B = losses.dpo_loss(
+            policy["winners"],
+            policy_l=policy["losers"],
+            reference_w=reference["winners"],
+            reference_l=reference["losers"],
+            beta=self._beta,
+        )
+        winner_nll = policy["winners"].mean()
+        metrics = {
+            "dpo": dpo_B.mean(),
+            "implicit_accuracy": (z_B.sign() / 2 + 0.5).mean(),
+            "winner_gap": (policy["winners"] - reference["winners"]).mean(),
+            "loser_gap": (policy["losers"] - reference["losers"]).mean(),
+            "z_std": z_B.std(correction=0),
+            "winner_nll": winner_nll,
+        }
+        return Terms(dpo_B.mean(), winner_nll, metrics)
+
+
+@dataclass(frozen=True)
+class GlobalBatch:
+    """What KTO's micro batches share; `z0` is None where one micro batch is the whole."""
+
+    num: int
+    num_desirable: int
+    z0: Tensor | None
+
+
+class Kto:
+    """1 - sigmoid of how much more the policy gained on a clip than on the batch's clips."""
+
+    def __init__(
+        self, backbone: Backbone, settings: Align, *, desirable: float, undesirable: float
+    ) -> None:
+        self._backbone = backbone
+        self._settings = settings
+        self._desirable, self._undesirable = desirable, undesirable
+
+    @torch.no_grad()
+    def prepare(self, batch: Batch) -> GlobalBatch:
+        """z0 over the global batch; a batch that is not split gives it in its own forward pass."""
+        parts = split(batch, self._settings.gradient_accumulation_steps)
+        z0 = None
+        if len(parts) > 1:
+            gains = [_gains(*_errors(self._backbone, part)) for part in parts]
+            z0 = losses.reference_point(torch.cat(gains))
+        return GlobalBatch(len(batch["ids"]), int((batch["signs_B"] > 0).sum()), z0)
+
+    def terms(self, micro_batch: Batch, prepared: GlobalBatch) -> Terms:
+        policy, reference = _errors(self._backbone, micro_batch)
+        gains_B, signs_B = _gains(policy, reference), micro_batch["signs_B"].to(reference["clips"])
+        z0 = losses.reference_point(gains_B) if prepared.z0 is None else prepared.z0
+        weights_B = torch.where(signs_B > 0, self._desirable, self._undesirable)
+        beta = self._settings.beta_kto
+        kto_B, z_B = losses.kto_loss(
+            gains_B, signs_B=signs_B, z0=z0, weights_B=weights_B, beta=beta
+        )
+        num = prepared.num, prepared.num_desirable
+        winner_nll = _class_mean(policy["clips"], signs_B > 0, *num)
+        metrics = {
+            "kto": kto_B.mean(),
+            "z0": z0,
+            "implicit_accuracy": ((signs_B * gains_B).sign() / 2 + 0.5).mean(),
+            "z_std": z_B.std(correction=0),
+        }
+        if prepared.num_desirable:
+            metrics["winner_gap"] = _class_mean(-gains_B, signs_B > 0, *num)
+            metrics["winner_nll"] = winner_nll
+        if prepared.num > prepared.num_desirable:
+            num_undesirable = prepared.num - prepared.num_desirable
+            metrics["loser_gap"] = _class_mean(-gains_B, signs_B < 0, num[0], num_undesirable)
+        return Terms(kto_B.mean(), winner_nll, metrics)
+
+
+def _class_mean(values_B: Tensor, chosen_B: Tensor, num: int, num_chosen: int) -> Tensor:
+    """A part whose mean over micro batches, weighted by size, is the chosen values' mean."""
+    share = num / len(values_B) / max(1, num_chosen)
+    return (values_B * chosen_B).sum() * share
+
+
+def _gains(policy: dict[str, Tensor], reference: dict[str, Tensor]) -> Tensor:
+    return reference["clips"] - policy["clips"]
+
+
+def _errors(backbone: Backbone, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The policy's errors of each side, and the reference's."""
+    policy = shared_errors(backbone, sides=batch["latents"], **batch["draw"])
+    return policy, {side: errors.to(backbone.device) for side, errors in batch["reference"].items()}

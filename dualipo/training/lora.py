@@ -1,0 +1,80 @@
+"""Low-rank adapters through diffusers' `add_adapter` and PEFT (METHOD.md 4.5).
+
+An adapter begins as nothing (B = 0), so the model with it is the reference until the first step.
+After training it is written as the ecosystem's `pytorch_lora_weights.safetensors`, which a stock
+pipeline takes with `load_lora_weights` on the weights that training began from, and merged: a next
+round starts, and measures its reference, on merged weights. The rounds' adapters together, each at
+scale 1, are what all of them learnt. Leaves out a dropout: cached reference errors exclude it.
+"""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from torch import nn
+
+from dualipo.errors import ModelError
+from dualipo.seeds import derive
+from dualipo.store import tensors
+from dualipo.training import optim
+
+ADAPTER_FILE = "pytorch_lora_weights.safetensors"
+
+
+class Settings(Protocol):
+    """What is asked of the configuration."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def lora_alpha(self) -> int | None: ...
+
+
+def attach(
+    module: Any, *, targets: tuple[str, ...], settings: Settings, seed: int
+) -> dict[str, nn.Parameter]:
+    """Freeze a diffusers model and stand an adapter in float32 on `targets`; return its weights."""
+    module.requires_grad_(False)
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(seed, "lora"))
+        module.add_adapter(
+            LoraConfig(
+                r=settings.rank,
+                lora_alpha=settings.lora_alpha or settings.rank,
+                target_modules=list(targets),
+            )
+        )
+    trainable = optim.trainable(module)
+    if not trainable:
+        raise ModelError(f"{type(module).__name__}: none of {', '.join(targets)} is in it.")
+    for weight in trainable.values():
+        weight.data = weight.data.float()  # a learning rate of 1e-5 rounds away in bfloat16
+    return trainable
+
+
+def save(module: nn.Module, path: Path) -> None:
+    """Write the adapter for a stock pipeline's transformer.
+
+    Its scale alpha / rank goes into B, so that every loader's default, scale 1, is right.
+    """
+    scale = _scale(module)
+    named = {
+        f"transformer.{name}": weight * scale if ".lora_B." in name else weight
+        for name, weight in get_peft_model_state_dict(module, adapter_name="default").items()
+    }
+    tensors.save(path, named, metadata={"format": "pt"})
+
+
+def merge(module: Any) -> None:
+    """Add the adapter to the weights that it stands on, and take it off."""
+    module.fuse_lora()
+    module.unload_lora()
+    module.requires_grad_(True)
+
+
+def _scale(module: Any) -> float:
+    settings = module.peft_config["default"]
+    return settings.lora_alpha / settings.r

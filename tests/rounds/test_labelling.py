@@ -1,0 +1,88 @@
+"""A run of Diffusion-KTO: pointwise labels alone, from scores to the next round's generator."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dualipo import config
+from dualipo.records import Point
+from dualipo.rounds.planning import plan
+from dualipo.store import tables
+from tests.rounds import harness as harnesses
+from tests.rounds.harness import Harness
+
+KTO = (
+    "align.loss_type=kto",
+    "align.gradient_accumulation_steps=2",
+    "align.rank=2",
+    "refresh.force_rounds=[0]",
+)
+
+
+@pytest.fixture(scope="module")
+def kto(models_folder: Path, memory: Path) -> Iterator[Harness]:
+    """Two rounds of a prompt's best and worst clip, for a random critic rarely says Good."""
+    yield harnesses.prepare(
+        models_folder, memory / "kto", *KTO, "align.kto_labels=extremes", wanted="refreshed"
+    )
+
+
+def points(path: Path, round_: int, attempt: int) -> list[Point]:
+    table = path / "rounds" / f"{round_:03d}" / f"attempt-{attempt}" / "preferences.parquet"
+    return tables.read_records(table, record_type=Point)
+
+
+def test_labels_need_no_pairwise_vote_and_reach_the_next_round(kto: Harness) -> None:
+    with harnesses.ledger_of(kto.path) as ledger:
+        head, files = ledger.head("generator"), ledger.files()
+    assert not list((kto.path / "rounds").rglob("confirm"))
+    assert head is not None and head.version_id == "g001.0"
+    assert "rounds/001/attempt-0/generator/pytorch_lora_weights.safetensors" in files
+    found = points(kto.path, 1, 0)
+    assert {point.grade for point in found} == {"good", "bad"}
+    assert all(point.dimension == "overall" and point.source == "critic" for point in found)
+
+
+def test_every_clip_is_labelled_or_counted(kto: Harness) -> None:
+    for event in harnesses.events(kto.path, "prefer"):
+        assert event["kept"] + sum(event["dropped"].values()) == event["num_prompts"] == 16
+        assert 0 < event["num_desirable"] < event["kept"]
+        assert event["mean_vote_share"] is not None
+
+
+def test_the_alignment_is_logged_and_shown(kto: Harness) -> None:
+    event = harnesses.events(kto.path, "align")[-1]
+    assert {"implicit_accuracy", "loser_gap", "z_std"} <= event.keys()
+    assert "Clips that were labelled" in (kto.path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "preferences.parquet.after_rename",
+        "checkpoint.after_rename",
+        "pytorch_lora_weights.safetensors.after_rename",
+    ],
+)
+def test_fault_06_a_killed_kto_run_is_equal(kto: Harness, name: str) -> None:
+    assert kto.killed_at(kto.point(name, -1)) == kto.clean
+
+
+def test_fault_35_labels_of_one_class_stop_the_run_before_training(
+    models_folder: Path, memory: Path
+) -> None:
+    # No label is Good in every dimension where none of the paths may end.
+    path = memory / "one-class" / "run"
+    overrides = [*KTO, "critic.max_new_tokens=8", "critic.max_abstain_rate=1.0"]
+    settings = harnesses.recipe(models_folder, path, *overrides)
+    assert harnesses.ended(settings) == 1
+    log = harnesses.log(path)
+    assert "DataError" in log and "0 desirable and" in log and "kto_labels" in log
+    assert not list(path.rglob("reference.safetensors"))
+
+
+def test_the_plan_of_a_kto_run_confirms_nothing() -> None:
+    assert "confirm" in plan(config.Config())
+    settings = config.resolve({"align": {"loss_type": "kto"}}, subject="here")
+    assert "confirm" not in plan(settings)
