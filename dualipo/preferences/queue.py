@@ -101,12 +101,6 @@ def gold_items(known: Iterable[Pair | Point]) -> list[Item]:
     return [item for item in found.values() if item.gold]
 
 
-def pair_item(prompt_id: str, caption: str, clips: Mapping[str, str], *, round: int = -1) -> Item:
-    """A pair of {clip: who made it}; A is the smaller hash, so that a pair has one spelling."""
-    (clip_a, origin_a), (clip_b, origin_b) = sorted(clips.items())
-    return Item("pair", prompt_id, caption, clip_a, clip_b, origin_a, origin_b, round)
-
-
 def choose(
     annotator: str, position: int, places: Sequence[Place], *, seed: int, mix: Mix
 ) -> Choice | None:
@@ -162,7 +156,7 @@ def _share_of_a(votes: Sequence[Vote]) -> float | None:
 
 def _pair_item(a: Candidate, b: Candidate) -> Item:
     clips = {a.clip: a.generator_version, b.clip: b.generator_version}
-    return pair_item(a.prompt_id, a.caption, clips, round=a.round)
+    return Item.of_pair(a.prompt_id, a.caption, clips, round=a.round)
 
 
 def _known(record: Pair | Point) -> tuple[Item, str]:
@@ -170,7 +164,7 @@ def _known(record: Pair | Point) -> tuple[Item, str]:
         named = (record.prompt_id, record.prompt, record.video)
         return Item("point", *named, round=record.round), record.grade
     clips = {record.video_a: "", record.video_b: ""}
-    item = pair_item(record.prompt_id, record.prompt, clips, round=record.round)
+    item = Item.of_pair(record.prompt_id, record.prompt, clips, round=record.round)
     return item, as_shown(record.verdict, item.clip_a != record.video_a)
 
 

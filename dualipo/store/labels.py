@@ -53,11 +53,18 @@ class Item:
     num_wanted: int = 1
     gold: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of_pair(
+        cls, prompt_id: str, caption: str, clips: Mapping[str, str], *, round: int = -1
+    ) -> "Item":
+        """A pair of {clip: who made it}; A is the smaller hash, so that a pair has one spelling."""
+        (clip_a, origin_a), (clip_b, origin_b) = sorted(clips.items())
+        return cls("pair", prompt_id, caption, clip_a, clip_b, origin_a, origin_b, round)
+
     @property
     def item_id(self) -> str:
-        """The same for A and B in either order, so that no pair is asked as two."""
-        clips = sorted((self.clip_a, self.clip_b))
-        name = "\0".join((self.kind, self.prompt_id, *clips))
+        """What is asked, whoever asks it."""
+        name = "\0".join((self.kind, self.prompt_id, self.clip_a, self.clip_b))
         return hashlib.sha256(name.encode()).hexdigest()[:20]
 
 

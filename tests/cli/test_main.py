@@ -24,7 +24,9 @@ def recipe(tmp_path: Path) -> Path:
 def test_help_names_every_verb(dualipo: Dualipo) -> None:
     ended = dualipo("--help")
     assert ended.returncode == 0
-    verbs = "run status report label sample judge prefer align evaluate refresh doctor convert pretrain"
+    verbs = (
+        "run status report label sample judge prefer align evaluate refresh doctor convert pretrain"
+    )
     assert all(f"\n    {verb} " in ended.stdout for verb in verbs.split())
 
 

@@ -13,7 +13,7 @@ const percent = (share, num) => {
   if (share === null) return "—";
   return `${Math.round(100 * share)} %${num === undefined ? "" : ` of ${num}`}`;
 };
-const decimals = (value) => (value === null ? "—" : value.toFixed(2));
+const decimals = (value) => (value === null ? "—" : value.toFixed(2).replace("-", "−"));
 
 const fill = (table, head, rows, empty) => {
   if (!rows.length) {
