@@ -44,22 +44,27 @@ def add(verbs: Any) -> None:
         "--double", type=float, default=0.2, help="share asked of two people; default: %(default)s"
     )
     asked.add_argument(
-        "--repeats", type=float, default=0.1, help="share that returns; default: %(default)s"
-    )
-    asked.add_argument(
         "--gold", type=Path, help="labels with known answers (what --export writes), mixed in"
     )
-    people = parser.add_argument_group("people")
-    people.add_argument(
-        "--invite", nargs="+", metavar="NAME", help="print a link for each; default: you"
-    )
-    people.add_argument("--revoke", nargs="+", metavar="NAME", help="make a person's links void")
-    people.add_argument("--break-minutes", type=int, default=25, help="0: no reminder")
+    add_people(parser)
     add_serving(parser)
     parser.add_argument(
         "--export", type=Path, metavar="FILE.jsonl", help="write the labels and end"
     )
     parser.set_defaults(act=act)
+
+
+def add_people(parser: argparse.ArgumentParser) -> None:
+    """Who is asked and how they are checked; also used by `dualipo study`."""
+    people = parser.add_argument_group("people")
+    people.add_argument(
+        "--invite", nargs="+", metavar="NAME", help="print a link for each; default: you"
+    )
+    people.add_argument("--revoke", nargs="+", metavar="NAME", help="make a person's links void")
+    people.add_argument(
+        "--repeats", type=float, default=0.1, help="share asked again; default: %(default)s"
+    )
+    people.add_argument("--break-minutes", type=int, default=25, help="0: no reminder")
 
 
 def add_serving(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +86,7 @@ def act(arguments: argparse.Namespace) -> int:
     require_web()
     from dualipo.store.labels import LabelBook
 
-    _require_shares(arguments)
+    _require_share("double", arguments.double)
     book = LabelBook(arguments.run / BOOK)
     try:
         num_new = book.add_items(questions(arguments, seed=book.seed))
@@ -100,13 +105,14 @@ def require_web() -> None:
         raise ConfigError(f"{missing.name}: not installed. {INSTALL}") from None
 
 
-def open_page(arguments: argparse.Namespace, book: "LabelBook", **settings: Any) -> int:
+def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
     """Print the links of those invited and serve until stopped."""
     from dualipo.preferences.queue import Mix
     from dualipo.store.clips import ClipStore
     from dualipo.web import server
     from dualipo.web.app import Desk, create_app
 
+    _require_share("repeats", arguments.repeats)
     for name in arguments.revoke or []:
         print(f"{name}: {book.revoke(name)} links are void now")
     desk = Desk(
@@ -116,7 +122,6 @@ def open_page(arguments: argparse.Namespace, book: "LabelBook", **settings: Any)
         hosts=frozenset({*server.LOOPBACK, arguments.host, *arguments.allow_host}),
         mix=Mix(repeats=arguments.repeats),
         break_minutes=arguments.break_minutes,
-        **settings,
     )
     listening = None if arguments.no_serve else server.listen(arguments.host, arguments.port)
     host = arguments.allow_host[0] if arguments.allow_host else arguments.host
@@ -219,7 +224,6 @@ def read_records(path: Path) -> list["Pair | Point"]:
     return found
 
 
-def _require_shares(arguments: argparse.Namespace) -> None:
-    for name in ("double", "repeats"):
-        if not 0 <= getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name}: {getattr(arguments, name)} is no share from 0 to 1.")
+def _require_share(name: str, share: float) -> None:
+    if not 0 <= share < 1:
+        raise ConfigError(f"--{name}: {share} is no share from 0 to 1.")

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dualipo.cli import convert, doctor, label, pretrain, quiet, run, show, stage
+from dualipo.cli import convert, doctor, label, pretrain, quiet, run, show, stage, study
 from dualipo.errors import DualipoError
 from dualipo.interrupt import Interrupted
 
-VERBS = (run, show, stage, label, doctor, convert, pretrain)
+VERBS = (run, show, stage, label, study, doctor, convert, pretrain)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

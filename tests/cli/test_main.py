@@ -24,9 +24,8 @@ def recipe(tmp_path: Path) -> Path:
 def test_help_names_every_verb(dualipo: Dualipo) -> None:
     ended = dualipo("--help")
     assert ended.returncode == 0
-    verbs = (
-        "run status report label sample judge prefer align evaluate refresh doctor convert pretrain"
-    )
+    verbs = "run status report label study sample judge prefer align evaluate refresh"
+    verbs += " doctor convert pretrain"
     assert all(f"\n    {verb} " in ended.stdout for verb in verbs.split())
 
 
