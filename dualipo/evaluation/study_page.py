@@ -107,6 +107,7 @@ def page(study: Study, *, title: str) -> str:
         head=HEAD,
         rows=rows(study),
         legend=_legend(study),
+        rated=[(name, 1 + n % charts.NUM_TONES) for n, name in enumerate(study.generators)],
     )
 
 

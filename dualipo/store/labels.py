@@ -306,10 +306,12 @@ class LabelBook:
         return [row[0] for row in self.rows(query, annotator)]
 
     def _task(self, task_id: str) -> Task:
-        row = self.rows(f"{TASKS} WHERE t.task_id = ?", task_id)[0]
+        task_id, position, kind, caption, clip_a, clip_b, is_swapped = self.rows(
+            f"{TASKS} WHERE t.task_id = ?", task_id
+        )[0]
         query = "SELECT dimension, outcome FROM labels WHERE task_id = ? AND is_undone = 0"
-        answered = {name: as_shown(outcome, row[6]) for name, outcome in self.rows(query, task_id)}
-        return Task(*row[:6], bool(row[6]), answered)
+        answered = {name: as_shown(said, is_swapped) for name, said in self.rows(query, task_id)}
+        return Task(task_id, position, kind, caption, clip_a, clip_b, bool(is_swapped), answered)
 
     def _answer(self, counter: int) -> Answer:
         query = (
