@@ -19,16 +19,31 @@ from dualipo.cli import (
     exporting,
     fork,
     importing,
+    label,
     pretrain,
     quiet,
     run,
     show,
     stage,
+    study,
 )
 from dualipo.errors import DualipoError
 from dualipo.interrupt import Interrupted
 
-VERBS = (run, fork, show, stage, critic, doctor, importing, exporting, convert, pretrain)
+VERBS = (
+    run,
+    fork,
+    show,
+    stage,
+    label,
+    study,
+    critic,
+    doctor,
+    importing,
+    exporting,
+    convert,
+    pretrain,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

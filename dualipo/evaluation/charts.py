@@ -115,11 +115,15 @@ def line_chart(
 
 
 def stacked_bars(
-    bars: Sequence[tuple[str, Sequence[tuple[str, int, int]]]], *, title: str, width: int = 980
+    bars: Sequence[tuple[str, Sequence[tuple[str, int, int]]]],
+    *,
+    title: str,
+    width: int = 980,
+    left: int = 76,
 ) -> Markup:
     """Horizontal bars of (name, count, tone) segments; all share one scale."""
     total = max([sum(count for _, count, _ in parts) for _, parts in bars] + [1])
-    frame = Frame(width, 30 * len(bars) + 30, (0, total), (0, 1), left=76, top=0)
+    frame = Frame(width, 30 * len(bars) + 30, (0, total), (0, 1), left=left, top=0)
     drawn = [_x_axis(frame, None)]
     for row, (label, segments) in enumerate(bars):
         y, x = 4 + 30 * row, 0

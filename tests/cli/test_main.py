@@ -25,7 +25,7 @@ def test_help_names_every_verb(dualipo: Dualipo) -> None:
     ended = dualipo("--help")
     assert ended.returncode == 0
     stages = "sample judge prefer align evaluate refresh"
-    verbs = f"run status report {stages} doctor import export convert pretrain"
+    verbs = f"run status report label study {stages} doctor import export convert pretrain"
     assert all(f"\n    {verb} " in ended.stdout for verb in verbs.split())
 
 

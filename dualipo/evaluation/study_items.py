@@ -1,0 +1,121 @@
+"""What a study asks: every two generators' clips of the same prompt and seed.
+
+Clips come from a run (its test set, whose seeds are the same for every version) or from elsewhere
+by a manifest of JSON lines: `{"generator", "prompt", "seed", "video"}`, the video's path inside
+the manifest's folder. Clips from elsewhere are stored anew, all in the one lossless format, so
+that neither a container nor its metadata tells who made them.
+
+Left out: cutting clips to one length or size; show generators as they are used.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from dualipo.errors import DataError
+from dualipo.records import Candidate
+from dualipo.seeds import derive
+from dualipo.store.clips import ClipStore, probe, read_clip
+from dualipo.store.labels import Item
+from dualipo.store.ledger import Ledger
+
+DIMENSIONS = ("consistency", "faithfulness", "motion", "overall")
+FIELDS = {"generator": str, "prompt": str, "seed": int, "video": str}
+_TEST = "test-"  # how the run's test clips are named
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip that takes part."""
+
+    generator: str
+    prompt_id: str
+    caption: str
+    seed: int
+    clip: str
+
+
+def of_run(run: Path, generators: Sequence[str]) -> list[Clip]:
+    """The run's test clips by these generator versions."""
+    ledger = Ledger(run / "ledger.sqlite", read_only=True)
+    try:
+        rounds = sorted({unit.round for unit in ledger.units()})
+        found = [c for number in rounds for c in ledger.candidates(number) if _is_test(c)]
+    finally:
+        ledger.close()
+    versions = sorted({candidate.generator_version for candidate in found})
+    if missing := sorted(set(generators) - set(versions)):
+        raise DataError(
+            f"{run}: no test clips by {', '.join(missing)}. There are {', '.join(versions)}; "
+            "prompts.num_test_prompts says how many are made."
+        )
+    return [
+        Clip(c.generator_version, c.prompt_id, c.caption, c.seed, c.clip)
+        for c in found
+        if c.generator_version in generators
+    ]
+
+
+def of_manifest(manifest: Path, store: ClipStore) -> list[Clip]:
+    """Every line's clip, read and stored; a line that does not fit stops the import (fault 39)."""
+    if not manifest.is_file():
+        raise DataError(f"{manifest}: no such file. Give JSON lines: {', '.join(FIELDS)}.")
+    lines = manifest.read_text(encoding="utf-8").splitlines()
+    rows = [_row(manifest, n, line) for n, line in enumerate(lines, 1) if line.strip()]
+    return [_stored(row, path, store) for row, path in rows]
+
+
+def items(clips: Iterable[Clip], *, num_prompts: int | None, seed: int) -> list[Item]:
+    """Every two generators on each (prompt, seed) that all have; equal clips are no question."""
+    generators: set[str] = set()
+    places: dict[tuple[str, int], dict[str, Clip]] = {}
+    for clip in clips:
+        generators.add(clip.generator)
+        places.setdefault((clip.prompt_id, clip.seed), {})[clip.generator] = clip
+    whole = {place: of for place, of in places.items() if of.keys() == generators}
+    if len(generators) < 2 or not whole:
+        raise DataError(
+            f"{len(generators)} generators, {len(whole)} prompts and seeds that all of them have. "
+            "A study needs two generators and the same prompts and seeds of each."
+        )
+    order = sorted({prompt for prompt, _ in whole}, key=lambda name: derive(seed, "study", name))
+    chosen = set(order[:num_prompts])
+    return list(_pairs(whole, chosen))
+
+
+def _pairs(whole: dict[tuple[str, int], dict[str, Clip]], chosen: set[str]) -> Iterator[Item]:
+    for (prompt_id, _), of in sorted(whole.items()):
+        for one, other in combinations(sorted(of), 2):
+            a, b = of[one], of[other]
+            if prompt_id in chosen and a.clip != b.clip:
+                yield Item.of_pair(prompt_id, a.caption, {a.clip: one, b.clip: other})
+
+
+def _is_test(candidate: Candidate) -> bool:
+    return candidate.candidate_id.startswith(_TEST)
+
+
+def _row(manifest: Path, number: int, line: str) -> tuple[dict[str, Any], Path]:
+    where = f"{manifest}, line {number}"
+    try:
+        row = json.loads(line)
+    except ValueError as broken:
+        raise DataError(f"{where}: not JSON ({broken}). Mend or drop that line.") from None
+    wrong = [name for name, kind in FIELDS.items() if not isinstance(row.get(name), kind)]
+    if wrong:
+        raise DataError(f"{where}: {', '.join(wrong)} missing or of another type. Mend that line.")
+    root = manifest.parent.resolve()
+    path = (root / row["video"]).resolve()
+    if not path.is_relative_to(root):
+        raise DataError(f"{where}: {row['video']} lies outside {root}. Move the clips beside it.")
+    return row, path
+
+
+def _stored(row: dict[str, Any], path: Path, store: ClipStore) -> Clip:
+    clip = store.put(read_clip(path), probe(path).fps)
+    prompt_id = hashlib.sha256(row["prompt"].encode()).hexdigest()[:16]
+    return Clip(row["generator"], prompt_id, row["prompt"], row["seed"], clip)

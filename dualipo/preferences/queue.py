@@ -1,0 +1,179 @@
+"""What people are asked: which pairs and clips of a run, in which order, with checks mixed in.
+
+An annotator's order is random and its own, or goes by how uncertain the critic was (`uncertainty`);
+sides are swapped by a coin; some items return with their sides exchanged (repeats), and some have a
+known answer (gold). All draws are named by (book, annotator, item), so a restart changes nothing.
+
+Left out: asking a single dimension of an item; people judge all of them while they look.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import fmean
+
+from dualipo.errors import DataError
+from dualipo.records import Candidate, Dimension, Pair, Point, Vote
+from dualipo.seeds import derive
+from dualipo.store.labels import Choice, Item, Place, as_shown
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Shares of an annotator's tasks that are checks, and how far back a repeat reaches."""
+
+    repeats: float = 0.1
+    gold: float = 0.1
+    least_distance: int = 8
+
+
+def pair_items(candidates: Sequence[Candidate], *, num: int, seed: int) -> list[Item]:
+    """`num` pairs of clips of one prompt: one of every prompt, then a second, and so on."""
+    layers: list[tuple[int, int, Item]] = []
+    for prompt_id, group in _by_prompt(candidates).items():
+        pairs = [(a, b) for a, b in combinations(group, 2) if a.clip != b.clip]
+        items = [_pair_item(a, b) for a, b in pairs]
+        items.sort(key=lambda item: derive(seed, "pair", item.item_id))
+        draw = derive(seed, "prompt", prompt_id)
+        layers += [(layer, draw, item) for layer, item in enumerate(items)]
+    return [item for _, _, item in sorted(layers, key=lambda each: each[:2])[:num]]
+
+
+def point_items(candidates: Sequence[Candidate], *, num: int, seed: int) -> list[Item]:
+    """`num` single clips, spread over the prompts alike."""
+    layers: list[tuple[int, int, Item]] = []
+    for prompt_id, group in _by_prompt(candidates).items():
+        items = [Item("point", prompt_id, c.caption, c.clip, round=c.round) for c in group]
+        items.sort(key=lambda item: derive(seed, "point", item.item_id))
+        draw = derive(seed, "prompt of points", prompt_id)
+        layers += [(layer, draw, item) for layer, item in enumerate(items)]
+    return [item for _, _, item in sorted(layers, key=lambda each: each[:2])[:num]]
+
+
+def uncertain_items(candidates: Sequence[Candidate], votes: Iterable[Vote]) -> list[Item]:
+    """The pairs that the critic judged, with its uncertainty as their priority."""
+    by_id = {candidate.candidate_id: candidate for candidate in candidates}
+    found = []
+    for item_id, priority in uncertainty(votes).items():
+        first, _, second = item_id.partition(":")
+        if first in by_id and second in by_id and by_id[first].clip != by_id[second].clip:
+            item = _pair_item(by_id[first], by_id[second])
+            found.append(replace(item, priority=priority))
+    return sorted(found, key=lambda item: -item.priority)
+
+
+def uncertainty(votes: Iterable[Vote]) -> dict[str, float]:
+    """How unsure the critic is of each pair: 0 where all paths agree in both orders, at most 2.
+
+    A dimension adds what the majority lacks of all votes (ties and abstentions speak for nobody)
+    and how much the share of A moves when A and B are swapped; a pair's is the dimensions' mean.
+    """
+    grouped: dict[str, dict[Dimension, list[Vote]]] = {}
+    for vote in votes:
+        grouped.setdefault(vote.item, {}).setdefault(vote.dimension, []).append(vote)
+    return {
+        item: fmean(_unsure(of_dimension) for of_dimension in dimensions.values())
+        for item, dimensions in grouped.items()
+    }
+
+
+def with_double(items: Iterable[Item], *, share: float, seed: int) -> list[Item]:
+    """Ask a share of the items of two annotators, so that their agreement can be measured."""
+    return [
+        replace(item, num_wanted=2) if _coin(share, seed, "double", item.item_id) else item
+        for item in items
+    ]
+
+
+def gold_items(known: Iterable[Pair | Point]) -> list[Item]:
+    """Items whose answer is known from these records, one an item, whatever the dimensions."""
+    found: dict[str, Item] = {}
+    for record in known:
+        item, outcome = _known(record)
+        item = found.setdefault(item.item_id, item)
+        if item.gold.get(record.dimension, outcome) != outcome:
+            raise DataError(
+                f"gold: two answers about {record.prompt!r} in {record.dimension}. Keep one."
+            )
+        if outcome != "abstain":
+            gold = {**item.gold, record.dimension: outcome}
+            found[item.item_id] = replace(item, gold=gold)
+    return [item for item in found.values() if item.gold]
+
+
+def choose(
+    annotator: str, position: int, places: Sequence[Place], *, seed: int, mix: Mix
+) -> Choice | None:
+    """What the annotator sees at `position`; None when there is nothing left to ask."""
+    draw = derive(seed, annotator, position, "mix") % 1000
+    if draw < 1000 * mix.repeats and (again := _repeat(places, position, mix)):
+        return Choice(again.item_id, not again.is_swapped, True)
+    is_check = 1000 * mix.repeats <= draw < 1000 * (mix.repeats + mix.gold)
+    gold = [place for place in places if place.is_gold and not place.seen_at]
+    if is_check and gold:
+        return _fresh(gold, annotator, seed)
+    fresh = [place for place in places if not place.is_gold and not place.seen_at]
+    free = [place for place in fresh if place.num_taken < place.num_wanted]
+    # Who left with open tasks must not keep them: then others take them over.
+    left = free or [place for place in fresh if place.num_done < place.num_wanted]
+    return _fresh(left, annotator, seed) if left else None
+
+
+def num_left(places: Sequence[Place]) -> int:
+    """How many items an annotator may still be asked, checks aside."""
+    return sum(
+        not place.is_gold and not place.seen_at and place.num_done < place.num_wanted
+        for place in places
+    )
+
+
+def _fresh(places: Sequence[Place], annotator: str, seed: int) -> Choice:
+    def rank(place: Place) -> tuple[float, int]:
+        return -place.priority, derive(seed, annotator, "order", place.item_id)
+
+    chosen = min(places, key=rank)
+    return Choice(chosen.item_id, _coin(0.5, seed, annotator, "side", chosen.item_id), False)
+
+
+def _repeat(places: Sequence[Place], position: int, mix: Mix) -> Place | None:
+    once = [place for place in places if len(place.seen_at) == 1]
+    old = [place for place in once if place.seen_at[0] <= position - mix.least_distance]
+    return min(old, key=lambda place: place.seen_at) if old else None
+
+
+def _unsure(votes: Sequence[Vote]) -> float:
+    counts = [sum(vote.outcome == side for vote in votes) for side in ("a", "b")]
+    lacking = 1 - max(counts) / len(votes)
+    shares = [_share_of_a([v for v in votes if v.order == order]) for order in ("ab", "ba")]
+    known = [share for share in shares if share is not None]
+    return lacking + (abs(known[0] - known[1]) if len(known) == 2 else 0.0)
+
+
+def _share_of_a(votes: Sequence[Vote]) -> float | None:
+    decided = [vote.outcome == "a" for vote in votes if vote.outcome in ("a", "b")]
+    return sum(decided) / len(decided) if decided else None
+
+
+def _pair_item(a: Candidate, b: Candidate) -> Item:
+    clips = {a.clip: a.generator_version, b.clip: b.generator_version}
+    return Item.of_pair(a.prompt_id, a.caption, clips, round=a.round)
+
+
+def _known(record: Pair | Point) -> tuple[Item, str]:
+    if isinstance(record, Point):
+        named = (record.prompt_id, record.prompt, record.video)
+        return Item("point", *named, round=record.round), record.grade
+    clips = {record.video_a: "", record.video_b: ""}
+    item = Item.of_pair(record.prompt_id, record.prompt, clips, round=record.round)
+    return item, as_shown(record.verdict, item.clip_a != record.video_a)
+
+
+def _by_prompt(candidates: Sequence[Candidate]) -> Mapping[str, list[Candidate]]:
+    grouped: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        grouped.setdefault(candidate.prompt_id, []).append(candidate)
+    return grouped
+
+
+def _coin(share: float, *where: int | str) -> bool:
+    return derive(*where) % 10_000 < 10_000 * share

@@ -1,0 +1,259 @@
+"""The labelling page and its interface: `create_app(...)` gives the ASGI application.
+
+A page asks `/api/state` what to show, fetches the clips by addresses that name a task and a side,
+and sends answers with an idempotency key. Every answer goes through `LabelBook`, which commits it
+before the receipt is sent. Nothing in a response says who made a clip, when, or whether a question
+is a check (fault 58): clips carry no file dates, and repeats and gold look like all others.
+
+Left out: everything about who may ask (`security.py`).
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import BaseModel, ConfigDict, Field
+
+from dualipo.errors import DualipoError, MediaError
+from dualipo.preferences import queue
+from dualipo.preferences.queue import Mix
+from dualipo.store import clips
+from dualipo.store.clips import ClipStore
+from dualipo.store.labels import Answer, LabelBook, Place, Task
+from dualipo.web import overview
+from dualipo.web.questions import question
+from dualipo.web.security import COOKIE, ORGANISER_COOKIE, Door, Guard
+
+_FOLDER = Path(__file__).parent
+_KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+NUM_REASONS = 6
+YEAR = 365 * 24 * 3600
+
+Text = Annotated[str, Field(max_length=2000)]
+Key = Annotated[str, Field(min_length=8, max_length=64)]
+
+
+class Sent(BaseModel):
+    """An answer as the page sends it."""
+
+    model_config = ConfigDict(extra="forbid")
+    key: Key
+    task: str
+    dimension: str
+    outcome: str
+    reason: Text = ""
+    seconds: float = Field(0.0, ge=0, le=86_400, allow_inf_nan=False)
+
+
+class Undo(BaseModel):
+    """Take back the last answer."""
+
+    model_config = ConfigDict(extra="forbid")
+    key: Key
+
+
+class Join(BaseModel):
+    """The token of a personal link, which the browser then keeps as a cookie."""
+
+    model_config = ConfigDict(extra="forbid")
+    token: Annotated[str, Field(max_length=200)]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the pages work on."""
+
+    book: LabelBook
+    clip_store: ClipStore
+    title: str
+    hosts: frozenset[str] = frozenset({"127.0.0.1", "localhost", "::1"})
+    mix: Mix = field(default_factory=Mix)
+    break_minutes: int = 25
+    organiser_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+
+    def choose(self, annotator: str, position: int, places: Any) -> Any:
+        """The queue's choice for this book."""
+        return queue.choose(annotator, position, places, seed=self.book.seed, mix=self.mix)
+
+    def is_organiser(self, token: str) -> bool:
+        """Whether a token is the organiser's."""
+        return secrets.compare_digest(token.encode(), self.organiser_token.encode())
+
+
+def create_app(desk: Desk) -> Guard:
+    """The whole application behind its guard."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    _add_errors(app)
+    _add_pages(app, desk)
+    _add_labelling(app, desk)
+    _add_clips(app, desk)
+    app.get("/api/organiser")(lambda: overview.overview(desk.book))
+    door = Door(desk.hosts, desk.book.annotator_of, desk.is_organiser)
+    return Guard(app, door)
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(DualipoError)
+    def refused(request: Request, error: DualipoError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=503)
+
+    @app.exception_handler(HTTPException)
+    def stopped(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, status_code=error.status_code)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+        where = sorted({".".join(map(str, one["loc"][1:])) for one in error.errors()})
+        return JSONResponse({"error": f"malformed: {', '.join(where)}"}, status_code=422)
+
+
+def _add_pages(app: FastAPI, desk: Desk) -> None:
+    pages = Environment(
+        loader=FileSystemLoader(_FOLDER / "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+    def page(name: str) -> Callable[[Request], HTMLResponse]:
+        def show(request: Request) -> HTMLResponse:
+            person = request.state.annotator or ""
+            template = pages.get_template(f"{name}.html.j2")
+            told = {"title": desk.title, "person": person, "break_minutes": desk.break_minutes}
+            return HTMLResponse(template.render(told))
+
+        return show
+
+    for path, name in (("/", "label"), ("/join", "join"), ("/organiser", "organiser")):
+        app.get(path)(page(name))
+
+    for folder in ("/static", "/organiser/static"):
+        app.get(f"{folder}/{{name}}")(_static)
+
+    @app.post("/api/join")
+    def join(sent: Join) -> Response:
+        if desk.is_organiser(sent.token):
+            return _let_in(ORGANISER_COOKIE, sent.token, "/organiser")
+        if desk.book.annotator_of(sent.token) is None:
+            raise HTTPException(401, "this link is not valid: ask the organiser for another")
+        return _let_in(COOKIE, sent.token, "/")
+
+
+def _static(name: str) -> Response:
+    known = {path.name: path for path in (_FOLDER / "static").iterdir()}
+    if name not in known:
+        raise HTTPException(404, "no such file")
+    return Response(known[name].read_bytes(), media_type=_KINDS[known[name].suffix])
+
+
+def _let_in(cookie: str, token: str, page: str) -> Response:
+    answer = JSONResponse({"page": page})
+    answer.set_cookie(cookie, token, max_age=YEAR, httponly=True, samesite="strict")
+    return answer
+
+
+def _add_labelling(app: FastAPI, desk: Desk) -> None:
+    book = desk.book
+
+    @app.get("/api/state")
+    def state(request: Request) -> dict[str, Any]:
+        return _state(desk, request.state.annotator)
+
+    @app.post("/api/answers")
+    def answer(request: Request, sent: Sent) -> dict[str, Any]:
+        told = Answer(sent.task, sent.dimension, sent.outcome, sent.reason.strip(), sent.seconds)
+        receipt = book.answer(request.state.annotator, told, key=sent.key)
+        if receipt not in ("saved", "replayed"):
+            raise HTTPException(404 if receipt == "no such question" else 409, receipt)
+        return {"receipt": receipt} | _state(desk, request.state.annotator)
+
+    @app.post("/api/undo")
+    def undo(request: Request, sent: Undo) -> dict[str, Any]:
+        undone = book.undo(request.state.annotator, key=sent.key)
+        if undone is None:
+            raise HTTPException(409, "nothing to take back")
+        told = {"outcome": undone.outcome, "reason": undone.reason}
+        return {"undone": told} | _state(desk, request.state.annotator)
+
+
+def _state(desk: Desk, annotator: str) -> dict[str, Any]:
+    """All that the page shows: the question now, the clips to fetch ahead, and how far one is."""
+    book = desk.book
+    tasks = book.open_tasks(annotator, choose=desk.choose)
+    places = book.places(annotator)
+    num_answers = book.num_answers(annotator)
+    step = _step(desk, tasks[0], annotator) if tasks else None
+    return {
+        "person": annotator,
+        "step": step,
+        "ahead": [_clip_urls(task) for task in tasks[1:]],
+        "progress": _progress(places, tasks, num_answers),
+        "can_undo": num_answers > 0,
+    }
+
+
+def _step(desk: Desk, task: Task, annotator: str) -> dict[str, Any]:
+    dimensions = desk.book.dimensions
+    now = next(name for name in dimensions if name not in task.answered)
+    return {
+        "task": task.task_id,
+        "number": task.position + 1,
+        "kind": task.kind,
+        "caption": task.caption,
+        "dimension": now,
+        "question": question(task.kind, now),
+        "dimensions": [{"name": n, "answer": task.answered.get(n)} for n in dimensions],
+        "clips": [
+            {"url": url, **_length(desk.clip_store, task.shown(side))}
+            for side, url in _clip_urls(task).items()
+        ],
+        "reasons": desk.book.reasons(annotator, now, num=NUM_REASONS),
+    }
+
+
+def _progress(places: list[Place], tasks: list[Task], num_answers: int) -> dict[str, int]:
+    num_seen = sum(len(place.seen_at) for place in places)
+    num_left = queue.num_left(places) + len(tasks)
+    return {"done": num_seen - len(tasks), "left": num_left, "answers": num_answers}
+
+
+def _clip_urls(task: Task) -> dict[str, str]:
+    sides: tuple[Literal["a", "b"], ...] = ("a", "b") if task.kind == "pair" else ("a",)
+    return {side: f"/clips/{task.task_id}/{side}" for side in sides}
+
+
+def _length(store: ClipStore, clip: str) -> dict[str, Any]:
+    """What the page needs to step by frames; nothing where the clip cannot be read."""
+    try:
+        header = _header(store.path(clip))
+    except MediaError:
+        return {"frames": 0, "fps": 0.0, "width": 0, "height": 0}
+    size = {"width": header.width, "height": header.height}
+    return {"frames": header.num_frames, "fps": header.fps, **size}
+
+
+@lru_cache(maxsize=4096)
+def _header(path: Path) -> clips.Header:
+    return clips.probe(path)
+
+
+def _add_clips(app: FastAPI, desk: Desk) -> None:
+    @app.get("/clips/{task_id}/{side}")
+    def clip(request: Request, task_id: str, side: str) -> Response:
+        task = desk.book.task(task_id, request.state.annotator)
+        shown = task.shown(side) if task and side in ("a", "b") else ""
+        if not shown:
+            raise HTTPException(404, "no such clip")
+        path = desk.clip_store.path(shown)
+        if not path.is_file():
+            raise HTTPException(404, "the clip's file is gone: answer that it cannot be judged")
+        # Not a file response: that tells the file's date, and with it the round (fault 58).
+        return Response(path.read_bytes(), media_type="video/mp4")

@@ -1,0 +1,43 @@
+"""What the organiser sees: how far everyone is, how far they agree, who may need help."""
+
+from dataclasses import asdict
+from typing import Any
+
+from dualipo.preferences import agreement
+from dualipo.store.label_records import Given, answers
+from dualipo.store.labels import ItemKind, LabelBook
+
+KINDS: tuple[ItemKind, ...] = ("pair", "point")
+
+
+def overview(book: LabelBook) -> dict[str, Any]:
+    """Counts and agreement from the answers that stand now."""
+    given = answers(book)
+    asked = [one for one in given if not one.is_test]
+    return {
+        "num_items": book.num_items(),
+        "num_answers": len(given),
+        "num_items_answered": len({one.item_id for one in asked}),
+        "annotators": [asdict(row) for row in agreement.annotators(given)],
+        "agreement": [
+            _agreement(asked, dimension, kind)
+            for kind in KINDS
+            for dimension in book.dimensions
+            if any(one.kind == kind for one in asked)
+        ],
+    }
+
+
+def _agreement(asked: list[Given], dimension: str, kind: ItemKind) -> dict[str, Any]:
+    units = agreement.units_of(asked, dimension, kind)
+    return {
+        "kind": kind,
+        "dimension": dimension,
+        "num_shared": sum(len(answered) > 1 for answered in units.values()),
+        "alpha": agreement.krippendorff_alpha(units, metric="nominal"),
+        "alpha_ordinal": agreement.krippendorff_alpha(units, metric="ordinal"),
+        "kappas": [
+            {"annotators": list(names), "kappa": kappa, "num": num}
+            for names, (kappa, num) in agreement.kappas(units).items()
+        ],
+    }

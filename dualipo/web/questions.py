@@ -1,0 +1,35 @@
+"""How the three dimensions are asked of people: METHOD.md section 2 in everyday words."""
+
+PAIR = {
+    "consistency": (
+        "Which clip follows the caption better?",
+        "Look for what the caption names: things, colours, number, place, what happens. "
+        "Beauty does not count here.",
+    ),
+    "faithfulness": (
+        "Which clip is better made?",
+        "Look for broken shapes, flicker, blur and things that appear or melt away. "
+        "The caption does not count here.",
+    ),
+    "motion": (
+        "Which clip moves better?",
+        "Look for smooth, plausible movement: no jumps, no freezing, no trembling. "
+        "Standing still where it should move is bad motion.",
+    ),
+    "overall": (
+        "All in all, which clip is better?",
+        "Weigh everything as you would if you had asked for this clip.",
+    ),
+}
+POINT = {
+    "consistency": ("How well does the clip follow the caption?", PAIR["consistency"][1]),
+    "faithfulness": ("How well is the clip made?", PAIR["faithfulness"][1]),
+    "motion": ("How well does it move?", PAIR["motion"][1]),
+    "overall": ("All in all, how good is the clip?", PAIR["overall"][1]),
+}
+
+
+def question(kind: str, dimension: str) -> dict[str, str]:
+    """The question and what to look for."""
+    asked, hint = (PAIR if kind == "pair" else POINT)[dimension]
+    return {"text": asked, "hint": hint}

@@ -1,0 +1,236 @@
+"""Who may ask the server for what: all is refused that is not allowed here (FAULTS.md 54-58).
+
+One guard stands before every route, so that a route added later is closed until it is named:
+
+- the Host header must be a name under which the server was started (DNS rebinding);
+- all but PUBLIC needs a token, as a cookie or as a bearer (fault 56); organisers' pages theirs;
+- what changes something must come from our own page by Sec-Fetch-Site, or by Origin where a
+  browser does not send that; neither of them is refused too (fault 54). SameSite cookies do not
+  replace it: another port of this machine is the same site;
+- bodies are JSON and small; answers carry a policy without inline script (fault 55), are never
+  stored, and say nothing about files' ages.
+
+Left out: TLS. Beyond loopback put the server behind a proxy that has it.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import urlsplit
+
+# Two, for one person may label and organise in one browser.
+COOKIE = "dualipo_token"
+ORGANISER_COOKIE = "dualipo_organiser"
+ORGANISER = "/organiser"
+MAX_BODY = 64 * 1024
+SAFE_METHODS = ("GET", "HEAD")
+
+# What a stranger may load: the door, and what it looks like.
+PUBLIC = frozenset(
+    {
+        ("GET", "/join"),
+        ("GET", "/static/page.css"),
+        ("GET", "/static/join.js"),
+        ("GET", "/static/icon.svg"),
+        ("POST", "/api/join"),
+    }
+)
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "media-src blob:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    )
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request goes no further."""
+
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Door:
+    """Who is who: `annotator_of` looks a token up; the organiser's lives as long as the server."""
+
+    hosts: Collection[str]
+    annotator_of: Callable[[str], str | None]
+    is_organiser: Callable[[str], bool]
+    open_pages: Collection[str] = field(default=())
+
+
+class Guard:
+    """ASGI middleware: refuses, or lets through with `scope["state"]["annotator"]` set."""
+
+    def __init__(self, app: App, door: Door) -> None:
+        self.app = app
+        self.door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Judge one request."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return  # websockets are not served
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        refusal = self.judge(scope, headers)
+        if refusal is None and scope["method"] not in SAFE_METHODS:
+            body = await _read(receive)
+            refusal = Refusal(413, "too long") if body is None else None
+            receive = _replay(body or b"")
+        if refusal is not None:
+            await _refuse(refusal, headers, send)
+            return
+        await self.app(scope, receive, _with_headers(send))
+
+    def judge(self, scope: Scope, headers: Mapping[str, str]) -> Refusal | None:
+        """Why the request is refused, or None; sets who is asking."""
+        method, path = scope["method"], scope["path"]
+        if _host(headers.get("host", "")) not in self.door.hosts:
+            return Refusal(421, "unknown host name: restart with --allow-host NAME to serve it")
+        if method not in SAFE_METHODS:
+            if not is_own_page(headers):
+                return Refusal(403, "not asked by this page")
+            if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+                return Refusal(415, "JSON only")
+        state = scope.setdefault("state", {})
+        state["annotator"], state["is_organiser"] = None, False
+        if (method, path) in PUBLIC or (method in SAFE_METHODS and path in self.door.open_pages):
+            return None
+        if _is_below(path, ORGANISER) or _is_below(path, f"/api{ORGANISER}"):
+            token = token_in(headers, ORGANISER_COOKIE)
+            state["is_organiser"] = bool(token) and self.door.is_organiser(token)
+            return None if state["is_organiser"] else _unknown(token)
+        token = token_in(headers, COOKIE)
+        state["annotator"] = self.door.annotator_of(token) if token else None
+        return None if state["annotator"] is not None else _unknown(token)
+
+
+def is_own_page(headers: Mapping[str, str]) -> bool:
+    """Whether a changing request comes from a page of this very origin (fault 54).
+
+    `none` is what a browser sends for an address typed in; no form or script can cause it.
+    """
+    site = headers.get("sec-fetch-site")
+    origin = headers.get("origin")
+    if site is not None:
+        return site in ("same-origin", "none") and (origin is None or _fits(origin, headers))
+    return origin is not None and _fits(origin, headers)
+
+
+def token_in(headers: Mapping[str, str], cookie_name: str) -> str:
+    """The token that a request carries; "" for none."""
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return bearer.strip()
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(cookie_name)
+    except CookieError:
+        return ""
+    return cookie.value if cookie else ""
+
+
+def _fits(origin: str, headers: Mapping[str, str]) -> bool:
+    parts = urlsplit(origin)
+    return parts.scheme in ("http", "https") and parts.netloc == headers.get("host")
+
+
+def _host(header: str) -> str:
+    try:
+        return (urlsplit(f"//{header}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _is_below(path: str, root: str) -> bool:
+    return path == root or path.startswith(f"{root}/")
+
+
+def _unknown(token: str) -> Refusal:
+    if token:
+        return Refusal(401, "this link is not valid (any more): ask the organiser for another")
+    return Refusal(401, "open your personal link: the organiser has it")
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """The whole body, or None for one that is too long."""
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            return None
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            return body
+
+
+def _replay(body: bytes) -> Receive:
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    return receive
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = [(n, v) for n, v in message["headers"] if n.decode().lower() not in HEADERS]
+            own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+            message["headers"] = [*given, *own]
+        await send(message)
+
+    return sending
+
+
+async def _refuse(refusal: Refusal, headers: Mapping[str, str], send: Send) -> None:
+    is_page = "text/html" in headers.get("accept", "")
+    if is_page:
+        kind, text = "text/html; charset=utf-8", _PAGE.format(refusal.reason.capitalize())
+    else:
+        kind, text = "application/json", json.dumps({"error": refusal.reason})
+    content = text.encode()
+    length = str(len(content)).encode()
+    start = [(b"content-type", kind.encode()), (b"content-length", length)]
+    sending = _with_headers(send)
+    await sending({"type": "http.response.start", "status": refusal.status, "headers": start})
+    await sending({"type": "http.response.body", "body": content})
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>dualipo</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="/static/page.css">
+<link rel="icon" href="/static/icon.svg"></head>
+<body class="door"><main><h1>dualipo</h1><p>{}.</p></main></body></html>
+"""

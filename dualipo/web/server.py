@@ -1,0 +1,70 @@
+"""Serve an application on one address until it is stopped; uvicorn is imported here alone."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+
+import uvicorn
+
+from dualipo.errors import ConfigError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; one that is taken is refused before anything is printed."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named, or asyncio leaves Nagle on and every answer waits for 40 ms.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as refusal:
+        listening.close()
+        raise ConfigError(
+            f"{host}:{port}: cannot be listened on ({refusal.strerror}). If the page is being "
+            "served already, use it; else choose another --port."
+        ) from None
+    listening.listen(128)
+    return listening
+
+
+def address(listening: socket.socket, host: str) -> str:
+    """How a browser reaches it."""
+    port = listening.getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(app: Any, listening: socket.socket) -> None:
+    """Serve until a signal ends it; requests under way are finished."""
+    _server(app).run(sockets=[listening])
+
+
+@contextmanager
+def serving(app: Any, listening: socket.socket) -> Iterator[None]:
+    """Serve beside the caller, in a thread."""
+    server = _server(app)
+    thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            thread.join(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def _server(app: Any) -> uvicorn.Server:
+    # No access log: it would hold addresses of clips and people's habits. No Server header.
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=3,
+    )
+    return uvicorn.Server(config)

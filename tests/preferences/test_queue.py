@@ -1,0 +1,125 @@
+"""What is asked, in which order, and which checks come in between."""
+
+from dataclasses import replace
+
+import pytest
+
+from dualipo.errors import DataError
+from dualipo.preferences import queue
+from dualipo.preferences.queue import Mix
+from dualipo.records import Candidate, Pair, Vote
+from dualipo.store.labels import Place
+
+NO_CHECKS = Mix(repeats=0, gold=0)
+
+
+@pytest.fixture
+def candidates() -> list[Candidate]:
+    return [
+        Candidate(f"c{p}-{k}", f"p{p}", f"caption {p}", k, 0, k, f"{p}{k}clip", "base", 0)
+        for p in range(5)
+        for k in range(4)
+    ]
+
+
+def votes(item: str, straight: str, swapped: str) -> list[Vote]:
+    sides = {"a": "a", "b": "b", "t": "tie", "x": "abstain"}
+    return [
+        Vote(item, "motion", order, draw, sides[letter], 0.0, "")
+        for order, letters in (("ab", straight), ("ba", swapped))
+        for draw, letter in enumerate(letters)
+    ]
+
+
+def places(num: int, **changes: object) -> list[Place]:
+    blank = Place("", 0.0, 1, False, 0, 0, (), False)
+    return [replace(blank, item_id=f"i{n}", **changes) for n in range(num)]
+
+
+def test_pairs_are_spread_over_prompts(candidates):
+    for num in (5, 12, 30):
+        items = queue.pair_items(candidates, num=num, seed=3)
+        counts = [sum(item.prompt_id == f"p{p}" for item in items) for p in range(5)]
+        assert len(items) == len({item.item_id for item in items}) == num
+        assert max(counts) - min(counts) <= 1
+    assert queue.pair_items(candidates, num=9, seed=4) != queue.pair_items(
+        candidates, num=9, seed=3
+    )
+    assert all(item.clip_a < item.clip_b for item in items)
+
+
+def test_uncertainty_is_zero_for_one_voice_and_grows_with_doubt():
+    found = queue.uncertainty(
+        votes("sure", "aaaa", "aaaa")
+        + votes("leaning", "aaab", "aaab")
+        + votes("split", "aabb", "aabb")
+        + votes("silent", "xxxx", "xxxx")
+        + votes("by side", "aaaa", "bbbb")
+    )
+    assert found["sure"] == 0
+    assert found["leaning"] == pytest.approx(0.25)
+    assert found["split"] == pytest.approx(0.5)
+    assert found["silent"] == 1
+    assert found["by side"] == pytest.approx(1.5), "half the votes lacking, and the order decides"
+
+
+def test_the_most_uncertain_pair_is_asked_first(candidates):
+    asked = queue.uncertain_items(
+        candidates,
+        votes("c0-0:c0-1", "aaaa", "aaaa")
+        + votes("c1-0:c1-1", "aabb", "abab")
+        + votes("c9-0:c9-1", "abab", "baba"),  # of another round: not ours to ask
+    )
+    assert [item.prompt_id for item in asked] == ["p1", "p0"]
+    seats = [
+        replace(place, item_id=i.item_id, priority=i.priority)
+        for place, i in zip(places(2), asked, strict=True)
+    ]
+    chosen = queue.choose("ada", 0, list(reversed(seats)), seed=1, mix=NO_CHECKS)
+    assert chosen is not None and chosen.item_id == asked[0].item_id
+
+
+def test_everyone_has_an_order_of_their_own():
+    def order(annotator: str) -> list[tuple[str, bool]]:
+        left, found = places(12), []
+        while choice := queue.choose(annotator, len(found), left, seed=1, mix=NO_CHECKS):
+            found.append((choice.item_id, choice.is_swapped))
+            left = [place for place in left if place.item_id != choice.item_id]
+        return found
+
+    assert order("ada") == order("ada") != order("ben")
+    assert len(order("ada")) == 12 and {swapped for _, swapped in order("ada")} == {True, False}
+
+
+def test_quotas_are_kept_until_somebody_leaves():
+    taken = places(3, num_taken=1)
+    choice = queue.choose("ada", 0, taken, seed=1, mix=NO_CHECKS)
+    assert choice is not None, "taken, but nobody answered: it is handed on"
+    assert queue.choose("ada", 0, places(3, num_taken=1, num_done=1), seed=1, mix=NO_CHECKS) is None
+    assert queue.num_left(places(3, num_taken=1)) == 3
+    assert queue.num_left(places(3, seen_at=(0,))) == 0
+
+
+def test_checks_come_at_their_share_and_not_too_soon():
+    mix = Mix(repeats=0.2, gold=0.1, least_distance=8)
+    seen = [replace(place, seen_at=(n,)) for n, place in enumerate(places(50))]
+    gold = [replace(place, item_id=f"gold{n}", is_gold=True) for n, place in enumerate(places(99))]
+    fresh = [replace(place, item_id=f"new{n}") for n, place in enumerate(places(9))]
+    drawn = [
+        queue.choose("ada", 50 + n, [*seen, *gold, *fresh], seed=5, mix=mix) for n in range(500)
+    ]
+    assert 70 < sum(one.is_repeat for one in drawn if one) < 130
+    assert 25 < sum(one.item_id.startswith("gold") for one in drawn if one) < 75
+    soon = [queue.choose("ada", n, [*seen[:n], *fresh], seed=5, mix=mix) for n in range(9)]
+    assert not any(one.is_repeat for one in soon[:8] if one)
+
+
+def test_gold_is_spelled_like_the_items_it_checks(candidates):
+    (item, *_) = queue.pair_items(candidates, num=1, seed=1)
+    known = Pair(
+        "g", item.prompt_id, item.caption, item.clip_b, item.clip_a, "motion", "a", "human", "x"
+    )
+    (gold,) = queue.gold_items([known])
+    assert gold.item_id == item.item_id and gold.gold == {"motion": "b"}, "A and B were exchanged"
+    with pytest.raises(DataError, match="two answers about"):
+        queue.gold_items([known, replace(known, verdict="b")])
