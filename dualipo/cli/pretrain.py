@@ -52,10 +52,9 @@ def act(arguments: argparse.Namespace) -> int:
 
 def _gates(output: Path) -> int:
     """Measure the weights, write their card and manifest; 1 if a gate is missed."""
-    from dualipo.config import Generator
-    from dualipo.pretraining import card, gates
+    from dualipo.pretraining import card, gates, settings
 
-    measured = gates.measure(output, sampling=Generator())
+    measured = gates.measure(output, sampling=settings.SAMPLING)
     atomic.write_json(output / "gates.json", measured)
     atomic.write_text(output / "README.md", card.card(measured))
     weights.write_manifest(output)

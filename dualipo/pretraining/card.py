@@ -48,7 +48,8 @@ Two small models of the embedded world, made by `{steps} vae|generator|critic` f
 | base generator's mean, 0.3 to 0.8 | {_row(measured["base"])} | {_said(passed["base"])} |
 
 The best of eight candidates beats the worst by {measured["best_minus_worst_of_eight"]:.3f} on
-average (0.2 or more: {_said(passed["spread"])}).
+average (0.2 or more: {_said(passed["spread"])}). Clips are sampled as the recipes do it: guidance
+{settings.SAMPLING.guidance_scale}, {settings.SAMPLING.num_inference_steps} steps.
 """
 
 

@@ -4,7 +4,7 @@ Pretraining runs once for the weights that ship; its settings are the record of 
 same optimizer table as every other training (`config.Optimizer`).
 """
 
-from dualipo.config import Optimizer
+from dualipo.config import Generator, Optimizer
 
 SEED = 20261123
 NUM_FRAMES = 9
@@ -24,6 +24,8 @@ GENERATOR_HEADS = 6
 GENERATOR_LAYERS = 6
 GENERATOR_FFN = 512
 CAPTION_DROPOUT = 0.1
+# How the gates and the recipes sample: unguided, so that the base has every fault of its corpus.
+SAMPLING = Generator(guidance_scale=1.0)
 NUM_LATENT_SHARDS = 16
 CLIPS_PER_SHARD = 2500
 EMA_DECAY = 0.999
