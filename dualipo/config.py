@@ -172,7 +172,7 @@ class SeedLabels(Group):
     With a `path` the numbers that follow say nothing, except `holdout_share` and the minimum.
     """
 
-    path: str | None = Field(None, description="a label set's folder, made by `dualipo import`")
+    path: str | None = Field(None, description="a label set, or a run that people labelled")
     num_pairs: int = Field(240, ge=0)
     num_points: int = Field(240, ge=0)
     holdout_share: float = Field(0.2, gt=0, lt=1)

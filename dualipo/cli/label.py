@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from dualipo.cli.show import require_run
 from dualipo.errors import ConfigError, DataError
+from dualipo.store.label_tables import BOOK
 
 if TYPE_CHECKING:
     from dualipo.records import Candidate, Pair, Point
     from dualipo.store.labels import Item, LabelBook
 
-BOOK = "labels.sqlite"
 INSTALL = 'The page needs more packages: `pip install -c constraints.txt ".[web]"`.'
 
 
