@@ -4,10 +4,10 @@
     clips/ab/<sha256>.mp4
     labels.json       the kind, the schema version, and what was imported from where
 
-The label book of a run, which people filled on the labelling page, stands for a label set wherever
-one is only read (`read_source`). A row without `video_b` is a point, and `grade_a` its grade. Labels stand as they were given:
-`contradictions.py` says which of them are usable. An older set is migrated when it is read, and on
-disk, beside a backup, when it is next written (fault 40); a newer one is refused.
+The label book of a run, which people filled on the page, stands for a label set where one is only
+read (`read_source`). A row without `video_b` is a point, and `grade_a` its grade. Labels stand as
+they were given: `contradictions.py` says which of them are usable. An older set is migrated when it
+is read, and on disk, beside a backup, when it is next written (fault 40); a newer one is refused.
 """
 
 import shutil
@@ -76,7 +76,7 @@ def read(folder: Path) -> LabelSet:
 
 
 def read_source(path: Path) -> LabelSet:
-    """Read a label set, what people said of a run's clips on the page, or a label book by itself."""
+    """Read a label set, or the label book at `path` or of the run there."""
     book = path if path.is_file() else path / BOOK
     if (path / MANIFEST).is_file() or not book.is_file():
         if (path / RUN_MARKER).is_file():
@@ -103,8 +103,8 @@ def read_manifest(folder: Path) -> Row:
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(
-            f"{folder}: no label set (it has no {MANIFEST}). Make one with `dualipo import`, or name "
-            "a run whose clips people labelled with `dualipo label`."
+            f"{folder}: no label set (it has no {MANIFEST}). Make one with `dualipo import`, or "
+            "name a run whose clips people labelled with `dualipo label`."
         )
     manifest: Row = atomic.read_json(path)
     if manifest.get("kind") != KIND:

@@ -1,9 +1,9 @@
 """Which prompts, seed labels, audit labels and real clips a recipe means.
 
 The embedded world answers all of it; a file of captions may stand in for its prompts, a label set
-or the labels of a run's page for its annotators' seed, clips on disk for its real ones. The oracle has two doors here and no
-other: `label_*` (the simulated annotators) and `oracle_scores`, which stages use for what people
-read (ARCHITECTURE.md, "the world is honest").
+or what people said on a run's page for its annotators' seed, clips on disk for its real ones. The
+oracle has two doors here and no other: `label_*` (the simulated annotators) and `oracle_scores`,
+which stages use for what people read (ARCHITECTURE.md, "the world is honest").
 """
 
 from collections.abc import Callable, Sequence

@@ -52,7 +52,7 @@ def export(
 
 
 def read_source(path: Path, *, round: int | None = None) -> tuple[LabelSet, ClipStore]:
-    """The labels of a label set or a label book, or of a run: its seed, or a round's preferences."""
+    """The labels of a label set or book, or of a run: its seed, or a round's preferences."""
     if (path / "run.json").is_file():
         labels = _seed(path) if round is None else _preferences(path, round)
         return labels, ClipStore(path / "clips")
