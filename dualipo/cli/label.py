@@ -111,6 +111,7 @@ def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
     from dualipo.store.clips import ClipStore
     from dualipo.web import server
     from dualipo.web.app import Desk, create_app
+    from dualipo.web.security import LOOPBACK
 
     _require_share("repeats", arguments.repeats)
     for name in arguments.revoke or []:
@@ -119,7 +120,7 @@ def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
         book=book,
         clip_store=ClipStore(arguments.run / "clips"),
         title=arguments.run.resolve().name,
-        hosts=frozenset({*server.LOOPBACK, arguments.host, *arguments.allow_host}),
+        hosts=frozenset({*LOOPBACK, arguments.host, *arguments.allow_host}),
         mix=Mix(repeats=arguments.repeats),
         break_minutes=arguments.break_minutes,
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from dualipo.cli import (
     convert,
     critic,
+    dashboard,
     doctor,
     exporting,
     fork,
@@ -35,6 +36,7 @@ VERBS = (
     fork,
     show,
     stage,
+    dashboard,
     label,
     study,
     critic,
