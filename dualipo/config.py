@@ -246,6 +246,10 @@ class Config(Group):
     output_dir: str = "runs/dualipo"
     seed: int = 0
     rounds: int = Field(3, ge=0)
+    report_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field(
+        "none", description="a tracker beside metrics.jsonl, which is always written"
+    )
+    logging_dir: str | None = Field(None, description="the tracker's; in the run by default")
     verdicts: Literal["critic", "coin_flip"] = Field("critic", description="coin_flip: a control")
     prompts: Prompts = Prompts()
     generator: Generator = Generator()
@@ -259,7 +263,10 @@ class Config(Group):
 
 
 # A resumed run may change these and nothing else (fault 47).
-MAY_CHANGE = ("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds")
+MAY_CHANGE = (
+    *("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds"),
+    *("report_to", "logging_dir"),
+)
 
 
 def load(recipe: Path, overrides: list[str] | None = None) -> Config:

@@ -27,6 +27,7 @@ from dualipo.cli import (
     show,
     stage,
     study,
+    track,
 )
 from dualipo.errors import DualipoError
 from dualipo.interrupt import Interrupted
@@ -43,6 +44,7 @@ VERBS = (
     doctor,
     importing,
     exporting,
+    track,
     convert,
     pretrain,
 )
