@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dualipo.cli.show import require_run
+from dualipo.errors import DataError
 
 if TYPE_CHECKING:
     from dualipo.evaluation.hub import Files
@@ -53,6 +54,8 @@ def push_dataset(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(dir=beside, prefix=atomic.TEMPORARY_PREFIX) as temporary:
         folder = Path(temporary) / "videofolder"
         outlet = export("videofolder", labels, store, output=folder, link=True)
+        if not outlet.num_rows:
+            raise DataError(f"{arguments.source}: no label to publish.\n{outlet.text()}")
         inside = sorted(path for path in folder.rglob("*") if path.is_file())
         files: dict[str, Path | bytes] = {"README.md": card(labels, outlet).encode()}
         files |= {path.relative_to(folder).as_posix(): path for path in inside}

@@ -151,6 +151,9 @@ def test_labels_go_with_their_clips_and_without_names(
     assert "| pair | motion | a | 2 |" in card and "People made these labels" in card
     assert not [name for name, content in hub.files.items() if b"Lovelace" in content]
     assert set(run.rglob("*")) == before, "nothing is left behind"
+    LabelBook(run.parent / BOOK).close()
+    empty = dualipo("push", "dataset", run.parent / BOOK, "ada/thing", **environment(hub))
+    assert empty.returncode == 2 and "no label to publish" in empty.stderr
 
 
 def test_without_a_token_in_the_environment_nothing_is_sent(
