@@ -62,6 +62,14 @@ def test_it_shows_what_the_run_recorded(watch: Watch, make_run: RunMaker) -> Non
             assert client.get(nowhere).status_code == 404
 
 
+def test_a_run_that_has_only_begun_has_a_page(watch: Watch, make_run: RunMaker) -> None:
+    run = make_run(num_rounds=0)
+    (run / "ledger.sqlite").unlink()
+    with httpx.Client(base_url=watch(run), trust_env=False) as client:
+        page = client.get("/")
+    assert page.status_code == 200 and "before round 0: prompts" in page.text
+
+
 def test_it_follows_a_run_and_leaves_alone_what_did_not_change(
     watch: Watch, make_run: RunMaker, browser: Browser, tmp_path: Path
 ) -> None:

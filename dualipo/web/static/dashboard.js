@@ -74,7 +74,6 @@ setInterval(keepInStep, 250);
 
 const press = () => {
   id("play").textContent = playing ? "Pause" : "Play";
-  id("play").setAttribute("aria-pressed", String(playing));
 };
 id("play").addEventListener("click", () => {
   playing = !playing;
