@@ -5,14 +5,16 @@ which escapes them. `address` turns a clip's sha256 into what a page's video loa
 embeds it, the dashboard names a path; None is a clip that cannot be shown.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dualipo.evaluation.charts import percent
 from dualipo.evaluation.history import RunHistory
-from dualipo.records import Candidate
+from dualipo.records import Candidate, Dimension, Vote
+from dualipo.store import tables
 from dualipo.store.ledger import Ledger
 
 Address = Callable[[str], str | None]
@@ -32,7 +34,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """Two clips of one caption and what the critic said of them."""
+    """Two clips of one caption and what the critic said of them; `certainty` is a phrase."""
 
     round: str
     caption: str
@@ -74,22 +76,59 @@ def judged_pairs(
             dimension=pair["dimension"],
             verdict=pair["verdict"],
             answer=_ANSWERS.get(pair["verdict"], "no verdict"),
-            certainty=percent(pair["certainty"]),
+            certainty=f"certainty {percent(pair['certainty'])}",
             reasonings=pair["reasonings"][:MAX_REASONINGS],
         )
         for pair in newest.events["words"][:most]
     ]
 
 
+def votes_so_far(
+    run_path: Path, round: int, address: Address, *, most: int = MAX_PAIRS
+) -> list[JudgedPair]:
+    """The newest votes of a round whose preferences are not built yet, as they come."""
+    folder = run_path / "rounds" / f"{round:03d}"
+    shards = sorted(folder.glob("attempt-*/confirm/votes-*.parquet"))
+    if not shards:
+        return []
+    asked: dict[tuple[str, Dimension], list[Vote]] = {}
+    for vote in tables.read_records(shards[-1], record_type=Vote):
+        asked.setdefault((vote.item, vote.dimension), []).append(vote)
+    by_id = {candidate.candidate_id: candidate for candidate in _of_round(run_path, round)}
+    found: list[JudgedPair] = []
+    for (item, dimension), votes in asked.items():
+        first, _, second = item.partition(":")
+        if first in by_id and second in by_id and len(found) < most:
+            pair = by_id[first], by_id[second]
+            found.append(_voted(round, pair, dimension, votes, address))
+    return found
+
+
+def _voted(
+    round: int,
+    pair: tuple[Candidate, Candidate],
+    dimension: Dimension,
+    votes: Sequence[Vote],
+    address: Address,
+) -> JudgedPair:
+    answer, num = Counter(str(vote.outcome) for vote in votes).most_common(1)[0]
+    verdict = answer if 2 * num > len(votes) else "split"
+    return JudgedPair(
+        round=f"round {round}, so far",
+        caption=pair[0].caption,
+        clip_a=address(pair[0].clip),
+        clip_b=address(pair[1].clip),
+        dimension=dimension,
+        verdict=verdict,
+        answer=_ANSWERS.get(verdict, "no majority"),
+        certainty=f"{num} of {len(votes)} votes",
+        reasonings=[vote.reasoning for vote in votes if vote.reasoning][:MAX_REASONINGS],
+    )
+
+
 def candidates(run_path: Path, round: int, address: Address, *, num_prompts: int = 3) -> Gallery:
     """The clips of a round that its preferences are chosen from, of its first prompts."""
-    if not (run_path / "ledger.sqlite").is_file():
-        return Gallery([], [])
-    ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
-    try:
-        made = [c for c in ledger.candidates(round) if c.candidate_id.startswith("candidates-")]
-    finally:
-        ledger.close()
+    made = [c for c in _of_round(run_path, round) if c.candidate_id.startswith("candidates-")]
     by_prompt: dict[str, dict[int, Candidate]] = {}
     for candidate in made:
         by_prompt.setdefault(candidate.prompt_id, {})[candidate.index] = candidate
@@ -103,6 +142,16 @@ def candidates(run_path: Path, round: int, address: Address, *, num_prompts: int
         for of_prompt in shown
     ]
     return Gallery([str(n + 1) for n in columns], rows)
+
+
+def _of_round(run_path: Path, round: int) -> list[Candidate]:
+    if not (run_path / "ledger.sqlite").is_file():
+        return []
+    ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
+    try:
+        return ledger.candidates(round)
+    finally:
+        ledger.close()
 
 
 def _clips_by_caption(event: dict[str, Any]) -> list[tuple[str, str]]:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from dualipo.errors import ConfigError, HubError
-from dualipo.evaluation import card, recipe
+from dualipo.evaluation import card, embed, recipe
 from dualipo.evaluation import history as histories
+from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger
 
 TOKEN = "HF_TOKEN"
@@ -73,11 +74,22 @@ def model_files(run_path: Path, version_id: str | None = None) -> Files:
             "this run made. Finish a round, or name a version like g000.0."
         )
     folder = run_path / version.path
+    shown = _clips(run_path, wanted)
+    captions = {path: caption for path, (caption, _) in shown.items()}
     files: dict[str, Path | bytes] = {
-        "README.md": card.card(run_path, wanted).encode(),
+        "README.md": card.card(run_path, wanted, beside=captions).encode(),
         "recipe.toml": recipe.minimal(run.config).encode(),
     }
+    files |= {path: content for path, (_, content) in shown.items()}
     if (folder.parent / LORA).is_file():
         files[LORA] = folder.parent / LORA
     inside = sorted(path for path in folder.rglob("*") if path.is_file())
     return files | {f"transformer/{path.relative_to(folder).as_posix()}": path for path in inside}
+
+
+def _clips(run_path: Path, version_id: str) -> dict[str, tuple[str, bytes]]:
+    """Path -> caption and a clip that every browser plays; one that is damaged is left out."""
+    store = ClipStore(run_path / "clips")
+    found = card.clips(run_path, version_id).items()
+    made = {path: (text, embed.playable(store, clip)) for path, (text, clip) in found}
+    return {path: (text, clip) for path, (text, clip) in made.items() if clip is not None}

@@ -190,8 +190,17 @@ def _told(run_path: Path) -> dict[str, Any]:
         "newest": newest,
         "candidates": exhibits.candidates(run_path, newest, _address),
         "gallery": exhibits.gallery(run, _address),
-        "pairs": exhibits.judged_pairs(run, _address, most=NUM_PAIRS),
+        "pairs": _pairs(run_path, run, newest),
     }
+
+
+def _pairs(run_path: Path, run: history.RunHistory, newest: int) -> list[exhibits.JudgedPair]:
+    """What the critic says in the newest round, else what it said in the one before."""
+    is_told = any(one.events.get("words") for one in run.rounds if one.round == newest)
+    so_far = []
+    if not is_told:
+        so_far = exhibits.votes_so_far(run_path, newest, _address, most=NUM_PAIRS)
+    return so_far or exhibits.judged_pairs(run, _address, most=NUM_PAIRS)
 
 
 def _address(sha256: str) -> str:

@@ -95,9 +95,10 @@ def run(tmp_path: Path) -> Path:
         Version("generator", "g000.0", "base", 0, 0, path, "cd" * 32),
     ]
     heads: Any = {"generator": "g000.0"}
-    opened.ledger.commit_unit(Unit(0, 0, "align"), versions=versions, heads=heads)
     store = ClipStore(opened.clips_path)
     clips = {store.put(np.full((3, 16, 16, 3), 60 * n, np.uint8), 8): "base" for n in range(2)}
+    shown = {"gallery": {"captions": ["a `disc`", "gone"], "clips": [min(clips), "0" * 64]}}
+    opened.ledger.commit_unit(Unit(0, 0, "align"), versions=versions, heads=heads, events=shown)
     opened.close()
     book = LabelBook(tmp_path / "run" / BOOK)
     item = Item.of_pair("p", "a disc", clips)
@@ -126,7 +127,9 @@ def test_a_model_goes_with_its_card_and_recipe_and_is_private(
     ended = dualipo("push", "model", run, "ada/thing", **environment(hub))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip() == f"{hub.base}/ada/thing/commit/0"
-    assert set(hub.files) == {"README.md", "recipe.toml", "transformer/config.json"}
+    own = {"README.md", "recipe.toml", "transformer/config.json", "clips/0.mp4"}
+    assert set(hub.files) == own, "a clip that is gone is left out"
+    assert b"- [clips/0.mp4](clips/0.mp4): `a 'disc'`" in hub.files["README.md"]
     assert hub.files["README.md"].startswith(b"---\nlibrary_name: diffusers")
     assert [is_private(created) for created in hub.created] == [True]
     assert {bearer for _, bearer in hub.asked} == {f"Bearer {TOKEN}"}

@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from dualipo import config, tracking
-from dualipo.records import Candidate
+from dualipo.records import Candidate, Vote
+from dualipo.store import tables
 from dualipo.store.ledger import Unit
 from dualipo.store.rundir import RunDir
 from dualipo.web import server
@@ -100,6 +101,16 @@ def test_it_follows_a_run_and_leaves_alone_what_did_not_change(
     until(lambda: page.evaluate(_PLAYING) == 3)
     assert page.evaluate("document.getElementById('words').kept") is True, "not put in anew"
     assert page.evaluate("document.getElementById('leg-1').open") is True, "as the reader left it"
+    said = [
+        Vote("candidates-1-0-p-0:candidates-1-0-p-2", "motion", "ab", n, outcome, 0.0, f"path {n}")
+        for n, outcome in enumerate("bab")
+    ]  # fmt: skip
+    shard = resumed.attempt_path(1, 0) / "confirm" / "votes-0000.parquet"
+    tables.write_records(shard, said, record_type=Vote)
+    resumed.ledger.commit_unit(Unit(1, 0, "confirm", 0), votes=[("pair", "c", v) for v in said])
+    verdict = page.locator("#words .verdict")
+    expect(verdict).to_have_text("On motion: B is better, 2 of 3 votes")
+    expect(page.locator("#words blockquote")).to_have_text(["path 0", "path 1", "path 2"])
     resumed.close()
     expect(page.locator(".chip").first).to_have_text("stopped")
     for name, size in (("wide", WIDE), ("narrow", NARROW)):
