@@ -5,8 +5,9 @@
 A seed's runs share the warm start (`dualipo fork`), and each resumes where it stopped. For every
 seed the last round's oracle total on test prompts is compared, prompt by prompt, with (a) the base
 generator, (b) the same run with coin-flip verdicts, (c) the same run with the NLL terms alone; the
-intervals are 95 % paired bootstraps clustered by prompt. What comes out is written as data, whether
-it holds or not.
+intervals are 95 % paired bootstraps clustered by prompt. Beside it stands the critic: shipped and
+warm-started, by forced choice on pairs that the oracle orders. What comes out is written as data,
+whether it holds or not.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from dualipo import config
+from dualipo.evaluation import summary
 from dualipo.evaluation.bootstrap import by_prompt, paired_difference
+from dualipo.evaluation.charts import percent, three_decimals
 from dualipo.progress import PlainProgress
 from dualipo.store import atomic
 from dualipo.store.fork import fork
@@ -27,6 +30,12 @@ ARMS = {
     "dual": [],
     "coin_flip": ["verdicts=coin_flip", "refresh.update_critic=false"],
     "nll_alone": ["align.preference_weight=0", "refresh.update_critic=false"],
+}
+AGAINST = ("base", "coin_flip", "nll_alone")
+HEADINGS = {
+    "base": "- base",
+    "coin_flip": "- coin flips",
+    "nll_alone": "- NLL alone",
 }
 
 
@@ -42,15 +51,41 @@ def scores(run_path: Path) -> tuple[dict[str, list[float]], dict[str, list[float
 
 
 def compare(folder: Path, seed: int) -> dict[str, Any]:
-    """The three paired differences of one seed."""
+    """The three paired differences of one seed, each run's rounds, and the critic."""
     base, dual = scores(folder / f"dual-{seed}")
     others = {"base": base}
     others |= {arm: scores(folder / f"{arm}-{seed}")[1] for arm in ("coin_flip", "nll_alone")}
-    found = {name: paired_difference(other, dual) for name, other in others.items()}
+    found = {name: paired_difference(others[name], dual) for name in AGAINST}
+    tables = {arm: summary.as_dict(folder / f"{arm}-{seed}") for arm in ARMS}
     return {
-        name: asdict(difference) | {"excludes_zero": difference.excludes_zero}
-        for name, difference in found.items()
+        "num_test_prompts": len(base),
+        "dual_minus": {
+            name: asdict(difference) | {"excludes_zero": difference.excludes_zero}
+            for name, difference in found.items()
+        },
+        "critic_on_oracle_pairs": tables["dual"]["critic_on_oracle_pairs"],
+        "warm_start": tables["dual"]["warm_start"],
+        "rounds": {arm: table["rounds"] for arm, table in tables.items()},
     }
+
+
+def table(results: dict[str, Any]) -> str:
+    """The seeds' differences and critics in markdown; a bold one's interval excludes 0."""
+    heads = ["seed", "base", "last round", *HEADINGS.values(), "critic shipped", "warm start"]
+    lines = [heads, ["---"] * len(heads)]
+    for seed, found in results.items():
+        rounds = found["rounds"]["dual"]
+        ends = (three_decimals(rounds[0]["total"]), three_decimals(rounds[-1]["total"]))
+        shipped, warm, *_ = found["critic_on_oracle_pairs"].values()
+        differences = [_said(found["dual_minus"][name]) for name in AGAINST]
+        lines.append([seed, *ends, *differences, percent(shipped), percent(warm)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _said(difference: dict[str, Any]) -> str:
+    mean = f"{difference['mean']:+.3f}"
+    mean = f"**{mean}**" if difference["excludes_zero"] else mean
+    return f"{mean} ({difference['low']:+.3f} to {difference['high']:+.3f})"
 
 
 def main() -> None:
@@ -75,10 +110,11 @@ def main() -> None:
             if not path.exists():
                 fork(before, path, loaded)
             loop.run(loaded, progress=PlainProgress())
-        results[f"seed {seed}"] = compare(arguments.runs, seed)
-        print(json.dumps({f"seed {seed}": results[f"seed {seed}"]}, indent=2))
+        results[f"{seed}"] = compare(arguments.runs, seed)
+        print(json.dumps({seed: results[f"{seed}"]["dual_minus"]}, indent=2))
     atomic.make_folder(arguments.output)
     atomic.write_json(arguments.output / f"claims-{arguments.recipe.stem}.json", results)
+    print(table(results))
 
 
 if __name__ == "__main__":

@@ -1,29 +1,36 @@
-"""Writes a finished run's results into README.md and its report's picture into docs/.
+"""Writes results into README.md, and the picture of a report into docs/.
 
     python benchmarks/readme.py runs/quick
 
-Nothing in the README's results is typed by hand: repeat this command after repeating the run. The
-picture needs Chromium on the PATH and is left as it was without one.
+The README holds no figure that was typed by hand: the run's table, and that of the claims where
+`benchmarks/claims.py` left its data. The picture needs Chromium on the PATH and is left as it was
+without one.
 """
 
 import argparse
+import json
 import shutil
 import subprocess
 from pathlib import Path
 
+import claims
+
 from dualipo.evaluation import summary
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- results: benchmarks/readme.py writes from here -->", "<!-- to here -->"
+CLAIMS = ROOT / "benchmarks" / "results" / "claims-world.json"
 
 
-def write_results(readme: Path, run_path: Path) -> None:
-    """Replace what stands between the markers by the run's table."""
-    before, _, rest = readme.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert end, f"{readme}: the markers are missing"
-    table = f"\n```\n{summary.table(run_path)}\n```\n"
-    readme.write_text(before + BEGIN + table + END + after)
+def write(readme: Path, name: str, text: str) -> None:
+    """Replace what stands between the markers of `name`."""
+    begin, end = (
+        f"<!-- {name}: written by benchmarks/readme.py, from here -->",
+        f"<!-- {name}: to here -->",
+    )
+    before, begun, rest = readme.read_text().partition(begin)
+    _, ended, after = rest.partition(end)
+    assert begun and ended, f"{readme}: the markers of {name} are missing"
+    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def take_picture(run_path: Path, picture: Path) -> None:
@@ -43,5 +50,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     run = parser.parse_args().run
-    write_results(ROOT / "README.md", run)
+    write(ROOT / "README.md", "run", f"```\n{summary.table(run)}\n```")
+    if CLAIMS.is_file():
+        write(ROOT / "README.md", "claims", claims.table(json.loads(CLAIMS.read_text())))
     take_picture(run, ROOT / "docs" / "report.png")
