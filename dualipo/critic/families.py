@@ -23,6 +23,7 @@ Model = Any  # a transformers ...ForConditionalGeneration
 class Family:
     """`see` gives visual tokens [F, M, D] of one clip's pixels; `multiple` what sizes must be.
 
+    `tower` begins the names of the vision tower's weights, less those of the `projector` in it.
     `multiple` is None for towers of one fixed size. `grid_positions`: visual tokens stand on three
     axes (time, height, width) in the language model.
     """
@@ -30,8 +31,15 @@ class Family:
     see: Callable[[Model, Tensor], Tensor]
     style: Style
     scaling: Scaling
+    tower: str
+    projector: str | None = None
     multiple: Callable[[Model], int] | None = None
     grid_positions: bool = False
+
+    def is_tower(self, weight: str) -> bool:
+        """Whether a weight's name is the vision tower's, and not the projector's."""
+        inside = self.projector is not None and weight.startswith(self.projector)
+        return weight.startswith(self.tower) and not inside
 
 
 def _see_qwen(model: Model, pixels_FCHW: Tensor) -> Tensor:
@@ -81,6 +89,8 @@ _QWEN = Family(
     _see_qwen,
     replace(CHATML, clip=("<|vision_start|>", "<|vision_end|>\n"), frame=("", "")),
     CLIP,
+    "model.visual.",
+    "model.visual.merger.",
     multiple=_qwen_multiple,
     grid_positions=True,
 )
@@ -101,7 +111,13 @@ FAMILIES: dict[str, Family] = {
             begins=False,
         ),
         SIGLIP,
+        "model.vision_model.",
     ),
-    "llava_onevision": Family(_see_llava_onevision, CHATML, SIGLIP),
-    "internvl": Family(_see_internvl, replace(CHATML, frame=("<img>", "</img>\n")), IMAGENET),
+    "llava_onevision": Family(_see_llava_onevision, CHATML, SIGLIP, "model.vision_tower."),
+    "internvl": Family(
+        _see_internvl,
+        replace(CHATML, frame=("<img>", "</img>\n")),
+        IMAGENET,
+        "model.vision_tower.",
+    ),
 }

@@ -80,6 +80,9 @@ class TransformersVlm(ChatCritic):
             model = loading.read(AutoModelForImageTextToText, folder, settings=settings)
         except loading.BROKEN as broken:
             raise ModelError(f"{folder}: cannot be read as {kind} ({broken}).") from broken
+        for name, weight in model.named_parameters():
+            if FAMILIES[kind].is_tower(name):
+                weight.requires_grad_(settings.tune_vision_tower)
         preprocessor = folder / PREPROCESSOR
         return cls(
             model.to(device),
