@@ -138,11 +138,28 @@ class CriticCheck(Group):
     calibration: Literal["isotonic", "platt"] = "isotonic"
 
 
+class RewardHead(Optimizer):
+    """A Bradley-Terry reward head on the critic's visual tokens, for `backend = "reward_head"`."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    max_train_steps: int = Field(400, ge=0)
+    train_batch_size: int = Field(16, ge=1, description="pairs a step")
+    lr_scheduler: Literal["constant", "linear", "cosine"] = "cosine"
+    lr_warmup_steps: int = 20
+    adam_weight_decay: float = 0.01
+    width: int = Field(64, ge=8, multiple_of=8)
+    num_layers: int = Field(2, ge=1)
+    num_heads: int = Field(4, ge=1)
+
+
 class Critic(Group):
-    """The judge: a local folder or a served model; votes and what is kept (METHOD.md 3.1, 3.4)."""
+    """The judge: its model, its votes, and which of them are kept (METHOD.md 3.1, 3.4).
+
+    For `backend = "scores"` the model's name is a table of scores that another model gave.
+    """
 
     pretrained_model_name_or_path: str = "embedded"
-    backend: Literal["vila", "transformers_vlm", "server"] = "vila"
+    backend: Literal["vila", "transformers_vlm", "server", "reward_head", "scores"] = "vila"
     torch_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     mixed_precision: Literal["no", "bf16"] = "no"
     tune_vision_tower: bool = Field(False, description="else projector and language model only")
@@ -163,6 +180,7 @@ class Critic(Group):
     dimension_slack: float = Field(0.1, ge=0)
     margin_percentile: float = Field(20.0, ge=0, lt=100)
     server: Server = Server()
+    reward_head: RewardHead = RewardHead()
     check: CriticCheck = CriticCheck()
 
 
@@ -258,6 +276,8 @@ class Config(Group):
     monitor: Monitor = Monitor()
 
 
+LEARNING = ("vila", "transformers_vlm")  # the critics that reason in words, with weights here
+
 # A resumed run may change these and nothing else (fault 47).
 MAY_CHANGE = ("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds")
 
@@ -286,10 +306,10 @@ def resolve(tree: dict[str, Any], *, subject: str) -> Config:
         raise ConfigError(
             "\n".join(_explain(error, subject) for error in invalid.errors())
         ) from None
-    if config.critic.backend == "server" and config.refresh.update_critic:
+    if config.critic.backend not in LEARNING and config.refresh.update_critic:
         raise ConfigError(
-            f'{subject}: critic.backend = "server" judges and cannot learn. Set '
-            "refresh.update_critic = false, or open the critic from a folder."
+            f'{subject}: critic.backend = "{config.critic.backend}" cannot refine itself. Set '
+            f"refresh.update_critic = false, or use one of: {', '.join(LEARNING)}."
         )
     return config
 
