@@ -30,7 +30,7 @@ def refresh_critic(run: Run, round: int, attempt: int, candidates: Sequence[Cand
             event = {"outcome": outcome, "why": why, "critic_version": critic}
             run.commit(unit, events={"refresh": event})
         else:
-            _refresh(run, unit, candidates, why)
+            refine(run, unit, candidates, why)
     return run.recorded(unit, "refresh")["outcome"] == "refreshed"
 
 
@@ -41,7 +41,8 @@ def reasons(run: Run, round: int, attempt: int) -> list[str]:
     return list(recorded["triggers"]) + (["the recipe asks for it"] if forced else [])
 
 
-def _refresh(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]) -> None:
+def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]) -> None:
+    """SRPO on the judged candidates; the new critic serves unless it lost on held-out labels."""
     current = judging.critic_of(run, unit.round, unit.attempt)
     before = measuring.holdout_accuracy(run, current)
     items, votes = _judged(run, unit, candidates, current)
