@@ -34,7 +34,7 @@ Stage = Callable[[Run, int, int], None]
 
 def run_stage(run_path: Path, stage: str, round: int | None, progress: Progress) -> None:
     """Run `stage` in `round`, by default the one that is under way."""
-    with opened(_config_of(run_path), progress) as run:
+    with opened(config_of(run_path), progress) as run:
         here = _round_under_way(run) if round is None else round
         needs, act = STAGES[stage]
         attempt = _attempt(run, here)
@@ -67,14 +67,14 @@ def compare_critics(
 
 def list_clips(run_path: Path, path: Path, unscored: Path | None, progress: Progress) -> int:
     """Write the run's clips and captions as CSV, and say how many."""
-    with opened(_config_of(run_path), progress) as run:
+    with opened(config_of(run_path), progress) as run:
         return comparing.list_clips(run, path, unscored=unscored)
 
 
 @contextmanager
 def _labelled(run_path: Path, progress: Progress) -> Iterator[Run]:
     """A run whose seed has its labels."""
-    with opened(_config_of(run_path), progress) as run:
+    with opened(config_of(run_path), progress) as run:
         if not run.is_done(Unit(BASE_ROUND, 0, "label")):
             raise DataError(
                 f"{run_path}: no labels yet to check a critic with. Run `dualipo sample "
@@ -89,7 +89,8 @@ def _serving(run: Run) -> str:
     return head.version_id
 
 
-def _config_of(run_path: Path) -> Config:
+def config_of(run_path: Path) -> Config:
+    """The settings of a run that is there."""
     flat = atomic.read_json(run_path / "config.json")
     config = from_leaves(flat, subject=str(run_path / "config.json"))
     return config.model_copy(update={"output_dir": str(run_path)})
