@@ -49,7 +49,7 @@ VERBS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = sys.argv[1:] if argv is None else list(argv)
-    arguments = build_parser().parse_args(given)
+    arguments = parse(given)
     quiet.prepare()
     try:
         code: int = arguments.act(arguments)
@@ -69,6 +69,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has seen enough; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def parse(given: Sequence[str]) -> argparse.Namespace:
+    """Read a command line; overrides may stand before and behind the options."""
+    parser = build_parser()
+    arguments, rest = parser.parse_known_args(given)
+    if rest:
+        if "overrides" not in arguments or any(each.startswith("-") for each in rest):
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        arguments.overrides += rest
+    return arguments
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -18,7 +18,12 @@ from dualipo.store import atomic
 
 # Each part's folder below the weights, and its stages in pretraining/settings.py.
 FOLDERS = {"vae": "generator/vae", "generator": "generator", "critic": "critic"}
-STAGES = {"vae": ["vae", "decoder"], "generator": ["generator"], "critic": ["tower", "critic"]}
+STAGES = {
+    "vae": ["vae", "decoder"],
+    "generator": ["generator"],
+    "critic": ["tower", "critic", "familiar"],
+}
+NEEDS = {"generator": "vae", "critic": "generator"}
 
 
 def add(verbs: Any) -> None:
@@ -39,8 +44,7 @@ def act(arguments: argparse.Namespace) -> int:
     part, output = arguments.part, arguments.output
     if part == "gates":
         return _gates(output)
-    if part == "generator" and not (output / FOLDERS["vae"]).is_dir():
-        raise ConfigError(f"{output / FOLDERS['vae']}: no autoencoder. Pretrain `vae` first.")
+    _require_earlier(part, output)
     module = import_module(f"dualipo.pretraining.{part}")
     with watching() as progress:
         on_step = _steps(progress, part, work=arguments.work)
@@ -48,6 +52,12 @@ def act(arguments: argparse.Namespace) -> int:
     weights.write_manifest(output)
     print(output / FOLDERS[part])
     return 0
+
+
+def _require_earlier(part: str, output: Path) -> None:
+    needed = NEEDS.get(part)
+    if needed and not (output / FOLDERS[needed]).is_dir():
+        raise ConfigError(f"{output / FOLDERS[needed]}: no {needed}. Pretrain `{needed}` first.")
 
 
 def _gates(output: Path) -> int:

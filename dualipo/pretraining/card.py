@@ -13,6 +13,7 @@ _STAGES = {
     "generator": settings.GENERATOR_TRAINING,
     "critic's vision tower": settings.TOWER_TRAINING,
     "critic": settings.CRITIC_TRAINING,
+    "critic on generated clips": settings.FAMILIAR_TRAINING,
 }
 _OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 
@@ -32,8 +33,9 @@ Two small models of the embedded world, made by `{steps} vae|generator|critic` f
 
 - `generator/`: diffusers' `WanPipeline` layout, pretrained on the world's web corpus, in which half
   of the clips have a defect and a quarter of the captions are wrong in one attribute.
-- `critic/`: VILA's layout, pretrained to describe one clip or two. **The descriptions came from the
-  world's ground truth.** It was never shown a preference, a grade or a verdict.
+- `critic/`: VILA's layout, pretrained to describe one clip or two, drawn or generated. **The
+  descriptions came from the world's ground truth.** It was never shown a preference, a grade or a
+  verdict.
 
 | stage | steps | batch | optimizer | learning rate |
 |---|---|---|---|---|

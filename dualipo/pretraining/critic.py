@@ -2,12 +2,15 @@
 
 First the vision tower learns to see frames (`sight`), then projector and language model learn to
 describe clips of the world, defects included, against a caption that may be wrong. Most questions
-ask for all three dimensions at once, so that one look at a clip teaches three things. The
-descriptions come from the world's ground truth. It is never shown a preference, a grade or a
-verdict: that is what the warm start's seed labels teach (METHOD.md 3.3).
+ask for all three dimensions at once, so that one look at a clip teaches three things. Last, tower
+and all, it describes the base generator's clips among the others (`generated`). The descriptions
+come from the world's ground truth: from what was drawn, or measured in a generator's clip. It is
+never shown a preference, a grade or a verdict: that is what the warm start's seed labels teach
+(METHOD.md 3.3).
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ from dualipo.critic.projector import MmProjector
 from dualipo.critic.vila import Vila, VilaModule
 from dualipo.critic.vlm import Query
 from dualipo.pretraining import settings, sight
+from dualipo.pretraining.generated import GeneratedClips
 from dualipo.pretraining.wear import wear
 from dualipo.records import DIMENSIONS, Dimension
 from dualipo.seeds import derive
@@ -37,12 +41,13 @@ from dualipo.world.captions import speak
 from dualipo.world.clips import render
 from dualipo.world.describe import describe
 from dualipo.world.scenes import DEFECTS, Scene, alter, draw_defect, draw_scene
-from dualipo.world.views import view_of_truth
+from dualipo.world.views import View, view_of_truth
 
 DEFECT_SHARE = 0.6
 TRUE_CAPTION_SHARE = 0.45
 ALTERED_CAPTION_SHARE = 0.35
 ALL_DIMENSIONS_SHARE = 0.6  # of the questions; the others ask for one
+GENERATED_SHARE = 0.7  # of the last stage's examples
 PAIR_EVERY = 2  # every second step describes two clips, in half as many items
 
 TAGS = ("<verdict>", "</verdict>", "<grade>", "</grade>")
@@ -73,23 +78,32 @@ class Describing:
         """Nothing to put back."""
 
 
-def batch(step: int) -> list[Example]:
+def batch(step: int, *, clips: GeneratedClips | None = None) -> list[Example]:
     """The examples of a step: one clip each, or two."""
-    size = settings.CRITIC_TRAINING.train_batch_size
+    size, stage = settings.CRITIC_TRAINING.train_batch_size, "familiar " if clips else ""
     if step % PAIR_EVERY == 0:
-        return [
-            example(derive(settings.SEED, "pair", step, n), num_clips=2) for n in range(size // 2)
-        ]
-    return [example(derive(settings.SEED, "point", step, n), num_clips=1) for n in range(size)]
+        seeds = [derive(settings.SEED, f"{stage}pair", step, n) for n in range(size // 2)]
+        return [example(seed, num_clips=2, clips=clips) for seed in seeds]
+    seeds = [derive(settings.SEED, f"{stage}point", step, n) for n in range(size)]
+    return [example(seed, num_clips=1, clips=clips) for seed in seeds]
 
 
-def example(seed: int, *, num_clips: int) -> Example:
-    """One question about one clip or two, and the description that answers it."""
+def example(seed: int, *, num_clips: int, clips: GeneratedClips | None = None) -> Example:
+    """One question about one clip or two, and the description that answers it.
+
+    With `clips`, most examples show those, against their own prompt or one that was altered.
+    """
     rng = np.random.default_rng(seed)
     one = DIMENSIONS[int(rng.integers(len(DIMENSIONS)))]
     dimensions = DIMENSIONS if rng.random() < ALL_DIMENSIONS_SHARE else (one,)
-    asked = draw_scene(rng)
-    shown = [_clip(rng, asked, dimensions) for _ in range(num_clips)]
+    if clips is not None and rng.random() < GENERATED_SHARE:
+        drawn = clips.draw(rng, num_clips)
+        asked = drawn[0][0]
+        asked = alter(rng, asked) if rng.random() < ALTERED_CAPTION_SHARE else asked
+        shown = [(frames, _words(rng, view, asked, dimensions)) for _, frames, view in drawn]
+    else:
+        asked = draw_scene(rng)
+        shown = [_clip(rng, asked, dimensions) for _ in range(num_clips)]
     frames, words = zip(*shown, strict=True)
     query = Query(
         kind="pair" if num_clips == 2 else "point",
@@ -119,8 +133,13 @@ def _clip(
     defect = draw_defect(rng, shown, kinds=DEFECTS) if rng.random() < DEFECT_SHARE else None
     frames_FHW3 = wear(render(shown, rng, num_frames=settings.NUM_FRAMES, defect=defect), rng)
     view = view_of_truth(shown, defect, num_frames=settings.NUM_FRAMES)
-    words = [describe(view, each, asked=asked, rng=rng) for each in dimensions]
-    return frames_FHW3, " ".join(words)
+    return frames_FHW3, _words(rng, view, asked, dimensions)
+
+
+def _words(
+    rng: np.random.Generator, view: View, asked: Scene, dimensions: Sequence[Dimension]
+) -> str:
+    return " ".join(describe(view, each, asked=asked, rng=rng) for each in dimensions)
 
 
 def build() -> Vila:
@@ -191,7 +210,10 @@ def _texts() -> list[str]:
 
 
 def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = None) -> None:
-    """Train sight, then description upon it, and save the critic's folder in half precision."""
+    """Train sight, then description upon it, then both on clips of the generator beside `folder`.
+
+    Saves the critic's folder in half precision.
+    """
     torch.manual_seed(derive(settings.SEED, "critic weights") % 2**32)
     vila = build()
     seeing = sight.Sight(vila.module)
@@ -212,6 +234,18 @@ def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = No
         batches=batch,
         settings=settings.CRITIC_TRAINING,
         checkpoint_folder=work / "critic",
+        seed=settings.SEED,
+        on_step=on_step,
+        split=_split,
+    )
+    vila.module.vision_tower.requires_grad_(True)
+    clips = GeneratedClips(folder.parent / "generator", work, device=device)
+    train(
+        vila.module,
+        Describing(vila),
+        batches=partial(batch, clips=clips),
+        settings=settings.FAMILIAR_TRAINING,
+        checkpoint_folder=work / "familiar",
         seed=settings.SEED,
         on_step=on_step,
         split=_split,

@@ -25,7 +25,7 @@ GENERATOR_LAYERS = 6
 GENERATOR_FFN = 512
 CAPTION_DROPOUT = 0.1
 # How the gates and the recipes sample: unguided, so that the base has every fault of its corpus.
-SAMPLING = Generator(guidance_scale=1.0)
+SAMPLING = Generator(guidance_scale=1.0, sample_batch_size=64, mixed_precision="bf16")
 NUM_LATENT_SHARDS = 16
 CLIPS_PER_SHARD = 2500
 EMA_DECAY = 0.999
@@ -39,6 +39,8 @@ CRITIC_HEADS = 5
 CRITIC_FFN = 432
 CRITIC_CONTEXT = 512
 CRITIC_VOCABULARY = 640
+NUM_CLIP_SHARDS = 6  # of the base generator's clips, for the critic's last stage
+PROMPTS_PER_CLIP_SHARD = 128
 FRAMES_PER_CLIP_SEEN = 3  # by the tower's own stage
 
 VAE_TRAINING = Optimizer(
@@ -76,6 +78,16 @@ CRITIC_TRAINING = Optimizer(
     lr_warmup_steps=200,
     mixed_precision="bf16",
     checkpointing_steps=250,
+)
+FAMILIAR_TRAINING = Optimizer(  # the critic's last stage: clips as the generator makes them
+    optimizer="muon",
+    learning_rate=1.5e-3,
+    max_train_steps=1400,
+    train_batch_size=32,
+    lr_scheduler="cosine",
+    lr_warmup_steps=50,
+    mixed_precision="bf16",
+    checkpointing_steps=200,
 )
 GENERATOR_TRAINING = Optimizer(
     optimizer="muon",

@@ -45,6 +45,7 @@ def test_help_names_every_verb(dualipo: Dualipo) -> None:
         (["import", "trl", "x.csv", "--output", "."], "do not say who judged. Give --source"),
         (["import", "lift", "x.csv", "--output", "o"], "x.csv: No such file or directory."),
         (["export", "trl", ".", "out"], ".: no label set (it has no labels.json)."),
+        (["run", "recipe.toml", "--dryrun"], "unrecognized arguments: --dryrun"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
         (["run"], "required: recipe"),
     ],

@@ -16,7 +16,7 @@ def test_a_dry_run_shows_settings_and_plan_and_touches_nothing(
 ) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("rounds = 2\n[align]\nmax_train_steps = 30\n")
-    ended = dualipo("run", recipe, "align.beta-dpo=300", "--dry-run")
+    ended = dualipo("run", recipe, "--dry-run", "align.beta-dpo=300")
     assert ended.returncode == 0 and not ended.stderr
     lines = ended.stdout.splitlines()
     assert "align.beta_dpo = 300.0" in lines and "rounds = 2" in lines

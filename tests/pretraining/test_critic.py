@@ -5,10 +5,14 @@ import re
 import numpy as np
 import pytest
 
+from dualipo.cli import weights
 from dualipo.critic import reasoning
 from dualipo.pretraining import critic, settings, sight
+from dualipo.pretraining.generated import GeneratedClips
 from dualipo.pretraining.wear import wear
 from dualipo.records import DIMENSIONS
+from dualipo.world.measurement import measure
+from dualipo.world.views import view_of_measurement
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +40,26 @@ def test_a_step_is_a_pure_function_of_its_number():
         == len(critic.batch(1))
         == settings.CRITIC_TRAINING.train_batch_size
     )
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> GeneratedClips:
+    with pytest.MonkeyPatch.context() as few:
+        few.setattr(settings, "NUM_CLIP_SHARDS", 2)
+        few.setattr(settings, "PROMPTS_PER_CLIP_SHARD", 2)
+        return GeneratedClips(weights.FOLDER / "generator", tmp_path_factory.mktemp("work"))
+
+
+def test_generated_clips_are_described_by_what_is_measured_in_them(generated):
+    rng = np.random.default_rng(0)
+    for asked, frames_FHW3, view in generated.draw(rng, 2):
+        assert frames_FHW3.shape == (9, 32, 32, 3)
+        assert view == view_of_measurement(measure(frames_FHW3))
+        assert asked.things
+    shown = [critic.example(seed, num_clips=2, clips=generated) for seed in range(20)]
+    texts = [text for _, text in shown]
+    assert texts != [critic.example(seed, num_clips=2)[1] for seed in range(20)]
+    assert all(text.startswith("A: ") and "\nB: " in text for text in texts)
 
 
 def test_every_label_of_the_grammar_begins_with_a_token_of_its_own(tmp_path):

@@ -1,0 +1,73 @@
+"""The base generator's own clips with what the world measures in them, for the critic to describe.
+
+A critic that has seen only drawings takes a generator's soft, melting shapes for something else,
+so its last stage is described partly upon clips as it will be shown. A shard is sampled once and
+kept beside the checkpoints: uint8 frames [P K F H W 3], K clips of each of P prompts.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from dualipo.generator import backbone
+from dualipo.generator.sample import sample
+from dualipo.pretraining import settings
+from dualipo.seeds import derive
+from dualipo.store import tensors
+from dualipo.world.corpus import caption
+from dualipo.world.measurement import measure
+from dualipo.world.oracle import asked_scene
+from dualipo.world.scenes import Scene
+from dualipo.world.views import View, view_of_measurement
+
+CLIPS_PER_PROMPT = 4
+
+
+class GeneratedClips:
+    """Clips of the generator in `folder`, sampled into `work` where they are not there yet."""
+
+    def __init__(self, folder: Path, work: Path, *, device: str = "cpu") -> None:
+        self._folder = folder
+        self._device = device
+        paths = [work / f"generated-{n:02d}.safetensors" for n in range(settings.NUM_CLIP_SHARDS)]
+        shards = [self._shard(path, number) for number, path in enumerate(paths)]
+        self._frames_PKFHW3 = np.concatenate(shards)
+        self._views: dict[tuple[int, int], View] = {}
+
+    def draw(self, rng: np.random.Generator, num: int) -> list[tuple[Scene, np.ndarray, View]]:
+        """`num` different clips of one prompt: the scene asked for, its frames, what they show."""
+        prompt = int(rng.integers(len(self._frames_PKFHW3)))
+        chosen = rng.choice(CLIPS_PER_PROMPT, num, replace=False).tolist()
+        asked = asked_scene(_prompt(prompt))
+        return [(asked, self._frames_PKFHW3[prompt, k], self._view(prompt, k)) for k in chosen]
+
+    def _view(self, prompt: int, clip: int) -> View:
+        place = prompt, clip
+        if place not in self._views:
+            self._views[place] = view_of_measurement(measure(self._frames_PKFHW3[place]))
+        return self._views[place]
+
+    @cached_property
+    def _backbone(self) -> backbone.Backbone:
+        length = settings.TEXT_LENGTH
+        return backbone.load(self._folder, max_sequence_length=length, device=self._device)
+
+    def _shard(self, path: Path, number: int) -> np.ndarray:
+        if not path.exists():
+            first = number * settings.PROMPTS_PER_CLIP_SHARD
+            prompts = range(first, first + settings.PROMPTS_PER_CLIP_SHARD)
+            places = [(prompt, clip) for prompt in prompts for clip in range(CLIPS_PER_PROMPT)]
+            made = sample(
+                self._backbone,
+                captions=[_prompt(prompt) for prompt, _ in places],
+                seeds=[derive(settings.SEED, "clip to describe", *place) for place in places],
+                settings=settings.SAMPLING,
+            )
+            frames_PKFHW3 = made.frames_NFHW3.unflatten(0, (len(prompts), CLIPS_PER_PROMPT))
+            tensors.save(path, {"frames": frames_PKFHW3}, metadata={"axes": "PKFHW3"})
+        return tensors.load(path)["frames"].numpy()
+
+
+def _prompt(number: int) -> str:
+    return caption(derive(settings.SEED, "prompt to describe", number))
