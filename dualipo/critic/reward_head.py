@@ -169,15 +169,12 @@ class HeadedCritic:
         return embeds_LH.float()
 
 
-class BradleyTerry:
+class BradleyTerry(loop.Objective):
     """The objective: negative log-probability of the labels, ties included."""
 
     def __init__(self, critic: HeadedCritic, *, clips: Clips) -> None:
         self.critic = critic
         self.clips = clips
-
-    def prepare(self, global_batch: dict[str, Any]) -> None:
-        """Nothing is shared by the whole batch."""
 
     def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:
         """Mean over pairs; `accuracy` counts decided pairs whose margin has the label's sign."""
@@ -193,13 +190,6 @@ class BradleyTerry:
         decided = max(1, int((label_B != 1).sum()))
         loss = nn.functional.nll_loss(log_probs_BV, label_B)
         return loss, {"accuracy": float(right_B.sum()) / decided}
-
-    def state(self) -> dict[str, Any]:
-        """The objective has none."""
-        return {}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """The objective has none."""
 
 
 def train(

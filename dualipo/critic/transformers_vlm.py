@@ -30,8 +30,6 @@ from dualipo.critic.families import FAMILIES
 from dualipo.critic.vlm import Query
 from dualipo.errors import ModelError
 
-PREPROCESSOR = "preprocessor_config.json"
-
 
 class TransformersVlm(ChatCritic):
     """A critic that can be asked, trained and saved; implements `vlm.TrainableVlm`."""
@@ -60,9 +58,7 @@ class TransformersVlm(ChatCritic):
             style=self.family.style,
         )
         self.preprocessor = preprocessor
-        self.scaling = self.family.scaling
-        if preprocessor:
-            self.scaling = vision.scaling_of(preprocessor, self.family.scaling)
+        self.scaling = vision.scaling_of(preprocessor, self.family.scaling)
 
     @classmethod
     def load(
@@ -83,12 +79,11 @@ class TransformersVlm(ChatCritic):
         for name, weight in model.named_parameters():
             if FAMILIES[kind].is_tower(name):
                 weight.requires_grad_(settings.tune_vision_tower)
-        preprocessor = folder / PREPROCESSOR
         return cls(
             model.to(device),
             tokenizer=tokenizer,
             settings=settings,
-            preprocessor=preprocessor if preprocessor.is_file() else None,
+            preprocessor=vision.preprocessor_in(folder),
         )
 
     def save(self, folder: Path | str) -> None:
@@ -98,7 +93,7 @@ class TransformersVlm(ChatCritic):
         self.llm.save_pretrained(folder)
         self.tokens.tokenizer.save_pretrained(folder)
         if self.preprocessor and self.preprocessor.is_file():
-            shutil.copyfile(self.preprocessor, folder / PREPROCESSOR)
+            shutil.copyfile(self.preprocessor, folder / vision.PREPROCESSOR)
 
     def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
         """Clip by clip: their frames may differ in number and size."""

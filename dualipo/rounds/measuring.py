@@ -157,7 +157,7 @@ def held_out_pairs(run: Run) -> list[Pair]:
     return warming.seed_labels(run, held_out=True)[0]
 
 
-def label_accuracy(run: Run, vila: Vlm, pairs: Sequence[Pair]) -> float | None:
+def label_accuracy(run: Run, critic: Vlm, pairs: Sequence[Pair]) -> float | None:
     """Forced choice against labels; ties are left out."""
     items = [
         Item(p.pair_id, p.prompt, (p.video_a, p.video_b), (p.dimension,))  # type: ignore[arg-type]
@@ -167,7 +167,7 @@ def label_accuracy(run: Run, vila: Vlm, pairs: Sequence[Pair]) -> float | None:
         (p.pair_id, p.dimension): p.verdict  # type: ignore[misc]
         for p in pairs
     }
-    margins = forced_choice.margins(vila, items, clips=run.clip, settings=run.config.critic)
+    margins = forced_choice.margins(critic, items, clips=run.clip, settings=run.config.critic)
     return forced_choice.accuracy(margins, verdicts)
 
 
@@ -299,12 +299,12 @@ def critic_accuracy(
     run: Run, critic: str, asked: Sequence[Asked], verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
     """Forced choice, and free form with abstention counted as wrong."""
-    vila, items = run.critic(critic), _items(asked)
+    loaded, items = run.critic(critic), _items(asked)
     expected = {(i.item, i.dimensions[0]): v for i, v in zip(items, verdicts, strict=True)}
-    hits = dict(zip(expected, forced_hits(run, vila, asked, verdicts), strict=True))
+    hits = dict(zip(expected, forced_hits(run, loaded, asked, verdicts), strict=True))
     once = run.config.critic.model_copy(update={"num_votes": 2, "max_reasks": 0})
     votes = judge.confirm(
-        vila,
+        loaded,
         items,
         clips=run.clip,
         settings=once,

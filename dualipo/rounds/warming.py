@@ -202,14 +202,14 @@ def fine_tune(run: Run) -> None:
     pairs, points = seed_labels(run, held_out=False)
     warm_start.require_enough(pairs, points, settings=run.config.seed_labels)
     traces = warm_start.traces(pairs, points)
-    vila = run.learner(SHIPPED)
+    learner = run.learner(SHIPPED)
     settings = run.config.warm_start_sft
     clock = Clock()
     with run.training(
         stage=unit.stage, round=BASE_ROUND, attempt=0, num_steps=settings.max_train_steps
     ) as on_step:
         warm_start.supervise(
-            vila,
+            learner,
             traces,
             clips=run.clip,
             settings=settings,
@@ -217,7 +217,7 @@ def fine_tune(run: Run) -> None:
             seed=run.seed(unit.stage),
             on_step=on_step,
         )
-    _publish(run, unit, vila, SFT, SHIPPED, clock, {"num_traces": len(traces)})
+    _publish(run, unit, learner, SFT, SHIPPED, clock, {"num_traces": len(traces)})
 
 
 def prefer_traces(run: Run) -> None:
@@ -226,7 +226,7 @@ def prefer_traces(run: Run) -> None:
     if run.is_done(unit):
         return
     settings = run.config.warm_start_dpo
-    vila = run.learner(SFT)
+    learner = run.learner(SFT)
     clock = Clock()
     path_pairs = own_traces(run, SFT, settings)
     if path_pairs and settings.max_train_steps:
@@ -234,7 +234,7 @@ def prefer_traces(run: Run) -> None:
             stage=unit.stage, round=BASE_ROUND, attempt=0, num_steps=settings.max_train_steps
         ) as on_step:
             preference.train(
-                vila,
+                learner,
                 path_pairs,
                 clips=run.clip,
                 settings=settings,
@@ -243,7 +243,7 @@ def prefer_traces(run: Run) -> None:
                 seed=run.seed(unit.stage),
                 on_step=on_step,
             )
-    _publish(run, unit, vila, WARM, SFT, clock, {"num_pairs": len(path_pairs)})
+    _publish(run, unit, learner, WARM, SFT, clock, {"num_pairs": len(path_pairs)})
 
 
 def fit_reward_head(run: Run) -> None:
