@@ -162,6 +162,8 @@ class Critic(Group):
     backend: Literal["vila", "transformers_vlm", "server", "reward_head", "scores"] = "vila"
     torch_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     mixed_precision: Literal["no", "bf16"] = "no"
+    rank: int = Field(0, ge=0, description="of a LoRA while it learns; 0 trains every weight")
+    lora_alpha: int | None = Field(None, gt=0, description="scale is lora_alpha / rank; or 1")
     tune_vision_tower: bool = Field(False, description="else projector and language model only")
     max_frames: int = Field(16, ge=1)
     short_video: Literal["use_all", "repeat", "error"] = "use_all"

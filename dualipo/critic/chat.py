@@ -28,6 +28,7 @@ from dualipo.critic.templates import Style
 from dualipo.critic.tokens import Tokens
 from dualipo.critic.vlm import Choice, Path, Query, Response
 from dualipo.errors import ModelError
+from dualipo.training import lora
 
 VISUAL = -1  # the id that holds a visual token's place
 
@@ -58,12 +59,28 @@ class ChatCritic(ABC):
         """Visual tokens [F, M, H] of clips by id, in one pass of the vision tower."""
 
     @abstractmethod
-    def save(self, folder: FilePath | str) -> None:
-        """Write a folder that can be loaded again."""
+    def write_to(self, folder: FilePath) -> None:
+        """Write the whole weights, and all that is read beside them."""
 
     def positions(self, queries: Sequence[Query], ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """Where the tokens of (the beginnings of) prompts stand: [B, L] or [axes, B, L]."""
         return decode.counted(mask_BL)
+
+    def save(self, folder: FilePath | str) -> None:
+        """Write a folder that can be loaded again, here and by servers: an adapter is merged."""
+        lora.absorb(self.llm.get_decoder())
+        folder = FilePath(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write_to(folder)
+
+    def adapt(self, *, seed: int) -> None:
+        """Where the recipe asks for a rank, train a LoRA instead of the language model's weights.
+
+        The projector, and a tower that the recipe tunes, are trained as they are.
+        """
+        if self.settings.rank:
+            lora.inject(self.llm.get_decoder(), settings=self.settings, seed=seed)
+            self.llm.get_output_embeddings().requires_grad_(False)
 
     def write(self, query: Query, num_tokens: dict[str, tuple[int, int]]) -> list[int]:
         """The prompt's token ids, `VISUAL` in visual places; a clip has (F, M) of them."""

@@ -30,6 +30,14 @@ from dualipo.critic.families import FAMILIES
 from dualipo.critic.vlm import Query
 from dualipo.errors import ModelError
 
+# What servers read beside the weights, the tokenizer's files and the preprocessor's.
+FOR_SERVERS = (
+    "video_preprocessor_config.json",
+    "processor_config.json",
+    "chat_template.json",
+    "chat_template.jinja",
+)
+
 
 class TransformersVlm(ChatCritic):
     """A critic that can be asked, trained and saved; implements `vlm.TrainableVlm`."""
@@ -42,6 +50,7 @@ class TransformersVlm(ChatCritic):
         settings: Critic,
         model_max_length: int | None = None,
         preprocessor: Path | None = None,
+        beside: Sequence[Path] = (),
     ) -> None:
         kind = model.config.model_type
         if kind not in FAMILIES:
@@ -58,6 +67,7 @@ class TransformersVlm(ChatCritic):
             style=self.family.style,
         )
         self.preprocessor = preprocessor
+        self.beside = beside
         self.scaling = vision.scaling_of(preprocessor, self.family.scaling)
 
     @classmethod
@@ -84,16 +94,17 @@ class TransformersVlm(ChatCritic):
             tokenizer=tokenizer,
             settings=settings,
             preprocessor=vision.preprocessor_in(folder),
+            beside=[folder / name for name in FOR_SERVERS if (folder / name).is_file()],
         )
 
-    def save(self, folder: Path | str) -> None:
+    def write_to(self, folder: Path) -> None:
         """Write the folder that `load` and servers read."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         self.llm.save_pretrained(folder)
         self.tokens.tokenizer.save_pretrained(folder)
         if self.preprocessor and self.preprocessor.is_file():
             shutil.copyfile(self.preprocessor, folder / vision.PREPROCESSOR)
+        for path in self.beside:
+            shutil.copyfile(path, folder / path.name)
 
     def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
         """Clip by clip: their frames may differ in number and size."""

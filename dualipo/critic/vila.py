@@ -100,10 +100,8 @@ class Vila(ChatCritic):
             preprocessor=vision.preprocessor_in(folder / "vision_tower"),
         )
 
-    def save(self, folder: Path | str) -> None:
+    def write_to(self, folder: Path) -> None:
         """Write the folder that `load` reads."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         self.module.llm.save_pretrained(folder / "llm")
         self.tokens.tokenizer.save_pretrained(folder / "llm")
         self.module.vision_tower.save_pretrained(folder / "vision_tower")

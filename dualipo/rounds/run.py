@@ -122,6 +122,7 @@ class Run:
         """The critic of a version, read anew to be trained in place."""
         self._critic = None
         learner = self.load_critic(version_id)
+        learner.adapt(seed=self.seed("critic", version_id))
         self._critic = version_id, learner
         return learner
 

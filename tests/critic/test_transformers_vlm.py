@@ -64,7 +64,10 @@ def test_a_saved_critic_answers_the_same(critic, tmp_path):
     critic.preprocessor = tmp_path / "p.json"
     critic.scaling = vision.scaling_of(critic.preprocessor, vision.CLIP)
     critic.save(tmp_path / "saved")
+    (tmp_path / "saved" / "processor_config.json").write_text("{}")
     again = TransformersVlm.load(tmp_path / "saved", settings=SETTINGS)
+    again.save(tmp_path / "again")  # with what servers read
+    assert (tmp_path / "again" / "processor_config.json").is_file()
     assert again.hash() == critic.hash() and again.scaling == critic.scaling
     with torch.no_grad():
         before, after = (c.log_probs(QUERIES, ["A: good"] * 3)[0] for c in (critic, again))
