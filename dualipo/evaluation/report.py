@@ -16,7 +16,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dualipo.evaluation import exhibits, headline, history, recipe, report_tables, sections
+from dualipo.evaluation import exhibits, headline, history, recipe, report_tables, sections, trust
 from dualipo.store.clips import ClipStore
 
 _FOLDER = Path(__file__).parent
@@ -38,6 +38,7 @@ def build(run_path: Path) -> str:
         tiles=headline.tiles(run),
         scores=sections.scores(run),
         critic=sections.critic(run),
+        trust=trust.trust(run),
         kept=sections.kept(run),
         curves=sections.curves(run),
         certainty=sections.certainty(run),
