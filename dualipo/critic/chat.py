@@ -56,7 +56,10 @@ class ChatCritic(ABC):
 
     @abstractmethod
     def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        """Visual tokens [F, M, H] of clips by id, in one pass of the vision tower."""
+        """Visual tokens [F, M, H] of clips by id, in one pass of the vision tower.
+
+        H is a multiple of the width where the tower adds to deeper layers (`decode.deepened`).
+        """
 
     @abstractmethod
     def write_to(self, folder: FilePath) -> None:
@@ -216,13 +219,14 @@ class ChatCritic(ABC):
         prompts = self._prompts(queries, visual, room=max(map(len, ids)))
         rows = [prompt + tail for prompt, tail in zip(prompts, ids, strict=True)]
         packed = self._pack(queries, rows, visual)
-        return self.llm(
-            inputs_embeds=packed.embeds_BLH,
-            attention_mask=packed.mask_BL,
-            position_ids=packed.positions,
-            use_cache=False,
-            logits_to_keep=keep,
-        ).logits
+        with decode.deepened(self.llm, packed.deep_NBLH):
+            return self.llm(
+                inputs_embeds=packed.embeds_BLH,
+                attention_mask=packed.mask_BL,
+                position_ids=packed.positions,
+                use_cache=False,
+                logits_to_keep=keep,
+            ).logits
 
     def _prompts(
         self, queries: Sequence[Query], visual: dict[str, Tensor], *, room: int
@@ -245,11 +249,17 @@ class ChatCritic(ABC):
         shown = torch.cat(
             [visual[clip_id].flatten(0, 1) for query in queries for clip_id in query.clip_ids]
         )
+        # A token is as wide as the language model, or holds what is added to deeper layers, too.
+        first, *deep = shown.to(embeds_BLH.dtype).split(embeds_BLH.shape[2], dim=1)
         places_BLH = (ids_BL == VISUAL)[..., None].expand_as(embeds_BLH)
+        nothing_BLH = torch.zeros_like(embeds_BLH)
         return decode.Prompts(
-            embeds_BLH.masked_scatter(places_BLH, shown.to(embeds_BLH.dtype)),
+            embeds_BLH.masked_scatter(places_BLH, first),
             mask_BL,
             self.positions(queries, ids_BL, mask_BL),
+            torch.stack([nothing_BLH.masked_scatter(places_BLH, more) for more in deep])
+            if deep
+            else None,
         )
 
     def _questions(self, division: Division) -> decode.Questions:

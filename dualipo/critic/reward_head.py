@@ -155,7 +155,7 @@ class HeadedCritic:
             visual = self.base.embed_clips(queries)
             captions = [self._caption(query) for query in queries]
         shown = [
-            (visual[clip_id].float(), caption_LH)
+            (visual[clip_id][..., : caption_LH.shape[1]].float(), caption_LH)
             for query, caption_LH in zip(queries, captions, strict=True)
             for clip_id in query.clip_ids
         ]

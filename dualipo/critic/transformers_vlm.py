@@ -8,6 +8,7 @@ Legend: B prompts, L tokens, F frames, M visual tokens a frame, H language-model
 """
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from transformers import (
 )
 
 from dualipo.config import Critic
-from dualipo.critic import loading, vision
+from dualipo.critic import frames, loading, vision
 from dualipo.critic.chat import VISUAL, ChatCritic
 from dualipo.critic.families import FAMILIES
 from dualipo.critic.vlm import Query
@@ -141,20 +142,29 @@ class TransformersVlm(ChatCritic):
         placed_3BL = torch.zeros(3, *ids_BL.shape, dtype=torch.long)
         for row, query in enumerate(queries):
             ids = ids_BL[row, mask_BL[row].bool()].tolist()
-            grids = [self._grid(clip) for clip in query.clips]
+            grids = [grid for clip in query.clips for grid in self._grids(clip)]
             placed_3BL[:, row, ids_BL.shape[1] - len(ids) :] = _on_grids(ids, grids, interval)
         return placed_3BL.to(ids_BL.device)
 
-    def _grid(self, clip_FHWC: np.ndarray) -> tuple[int, int]:
-        """Rows and columns of a clip's visual tokens."""
+    def _grids(self, clip_FHWC: np.ndarray) -> list[tuple[int, int]]:
+        """Rows and columns of each run of a clip's visual tokens."""
         height, width = self._size(clip_FHWC)
         assert self.family.multiple is not None
         multiple = self.family.multiple(self.llm)
-        return height // multiple, width // multiple
+        grid = height // multiple, width // multiple
+        if not self.family.style.is_timed:
+            return [grid]
+        shown = frames.choose(
+            clip_FHWC,
+            max_frames=self.settings.max_frames,
+            short_video=self.settings.short_video,
+            clip_id="",
+        )
+        return [grid] * math.ceil(len(shown) / self.llm.config.vision_config.temporal_patch_size)
 
 
 def _on_grids(ids: list[int], grids: list[tuple[int, int]], interval: int) -> Tensor:
-    """Positions [3, L] of one prompt: text counts on, a clip spans its largest side."""
+    """Positions [3, L] of one prompt: text counts on, a visual run spans its largest side."""
     placed: list[Tensor] = []
     start, at = 0, 0
     left = iter(grids)

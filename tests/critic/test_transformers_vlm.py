@@ -74,7 +74,7 @@ def test_a_saved_critic_answers_the_same(critic, tmp_path):
     assert torch.equal(before, after)
 
 
-@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen2_vl"])
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen2_vl", "qwen3_vl"])
 def test_qwen_sees_and_places_a_video_as_transformers_does(kind):
     critic = make_critic(kind)
     model, config = critic.llm, critic.llm.config
