@@ -186,6 +186,13 @@ class Critic(Group):
     check: CriticCheck = CriticCheck()
 
 
+class Rewriter(Server):
+    """A language model that words the seed's reasons anew (METHOD.md 3.3); without a name none."""
+
+    model: str | None = None
+    max_tokens: int = Field(256, ge=16)
+
+
 class SeedLabels(Group):
     """The human seed: a label set, or what the world's simulated annotators say of base clips.
 
@@ -199,6 +206,7 @@ class SeedLabels(Group):
     num_prompts: int = Field(60, ge=1)
     clips_per_prompt: int = Field(4, ge=2)
     min_per_verdict: int = Field(4, ge=0, description="below it the warm start is refused")
+    rewriter: Rewriter = Rewriter()
 
 
 class CriticTraining(Optimizer):

@@ -69,16 +69,17 @@ def compare(arguments: argparse.Namespace) -> int:
     from dualipo.rounds import comparing, stages  # imports torch
 
     with watching() as progress:
-        compared = stages.compare_critics(
+        num_labels, compared = stages.compare_critics(
             arguments.run,
             arguments.critic,
             arguments.scores,
             progress,
             with_reward_head=arguments.reward_head,
         )
-    print(comparing.table(compared))
+    print(comparing.table(num_labels, compared))
     if arguments.output:
-        arguments.output.write_text(json.dumps(compared, indent=2) + "\n")
+        figures = {"num_labels": num_labels, **compared}
+        arguments.output.write_text(json.dumps(figures, indent=2) + "\n")
     return 0
 
 

@@ -1,9 +1,9 @@
 """The warm start: reasoning traces of the human seed, fine-tuning, then DPO on the critic's own
 paths (METHOD.md 3.3).
 
-A trace's evidence is the human's reason and its verdict the human's label, by construction. Leaves
-out rewriting by a larger language model; labels of the dimension "overall" make no trace, as the
-critic is asked about one dimension at a time.
+A trace's evidence is the human's reason and its verdict the human's label, by construction;
+`rewriting` may word the reason anew. Labels of the dimension "overall" make no trace, as the critic
+is asked about one dimension at a time.
 """
 
 from collections import Counter

@@ -27,8 +27,8 @@ OVERALL = "overall"
 
 def compare(
     run: Run, critics: Sequence[str], score_files: Sequence[Path], *, with_reward_head: bool
-) -> dict[str, Accuracies]:
-    """Accuracy of every judge by its name; the baselines come last."""
+) -> tuple[int, dict[str, Accuracies]]:
+    """On how many labels, and the accuracy of every judge by its name; the baselines come last."""
     pairs = [pair for pair in warming.seed_labels(run, held_out=True)[0] if _is_asked(pair)]
     if not any(pair.verdict in ("a", "b") for pair in pairs):
         raise DataError(
@@ -36,10 +36,10 @@ def compare(
             "seed_labels.holdout_share in a run of its own."
         )
     judges = _judges(run, critics, score_files, with_reward_head)
-    return {name: _accuracies(run, judge, pairs) for name, judge in judges}
+    return len(pairs), {name: _accuracies(run, judge, pairs) for name, judge in judges}
 
 
-def table(compared: Mapping[str, Accuracies]) -> str:
+def table(num_labels: int, compared: Mapping[str, Accuracies]) -> str:
     """One line a judge: with ties / without, by dimension and overall."""
     columns = [*DIMENSIONS, OVERALL]
     lines = [f"{'judge':<24}" + "".join(f"{name:>16}" for name in columns)]
@@ -47,7 +47,7 @@ def table(compared: Mapping[str, Accuracies]) -> str:
         cells = (found.get(f"{column} Accuracy") for column in columns)
         shown = (f"{c['with_ties']:.3f} / {c['without_ties']:.3f}" if c else "-" for c in cells)
         lines.append(f"{name:<24}" + "".join(f"{cell:>16}" for cell in shown))
-    return "\n".join([*lines, "(with ties / without)"])
+    return "\n".join([*lines, f"(with ties / without; {num_labels} held-out labels)"])
 
 
 def list_clips(run: Run, path: Path, *, unscored: Path | None) -> int:

@@ -56,7 +56,7 @@ def compare_critics(
     progress: Progress,
     *,
     with_reward_head: bool,
-) -> dict[str, comparing.Accuracies]:
+) -> tuple[int, dict[str, comparing.Accuracies]]:
     """Critics and baselines on the held-out labels; by default the critic that serves now."""
     with _labelled(run_path, progress) as run:
         known = [run.ledger.version("critic", name).version_id for name in critics]

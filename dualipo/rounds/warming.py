@@ -22,7 +22,7 @@ from dualipo.critic.reward_head import HeadedCritic
 from dualipo.preferences import label_set
 from dualipo.preferences.contradictions import Usable
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Point, Prompt
-from dualipo.rounds import judging, sources
+from dualipo.rounds import judging, rewriting, sources
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.sampling import ClipSet, choose_fixed_prompts, fixed_prompts, sample_set
@@ -201,7 +201,7 @@ def fine_tune(run: Run) -> None:
         return
     pairs, points = seed_labels(run, held_out=False)
     warm_start.require_enough(pairs, points, settings=run.config.seed_labels)
-    traces = warm_start.traces(pairs, points)
+    traces = rewriting.worded(run, warm_start.traces(pairs, points))
     learner = run.learner(SHIPPED)
     settings = run.config.warm_start_sft
     clock = Clock()

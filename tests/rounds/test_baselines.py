@@ -7,7 +7,7 @@ import pytest
 
 from dualipo.errors import DataError
 from dualipo.progress import PlainProgress
-from dualipo.rounds import stages, warming
+from dualipo.rounds import comparing, stages, warming
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
@@ -59,9 +59,10 @@ def test_critics_and_baselines_are_compared_on_the_same_labels(
     with open(listed, newline="") as stream:
         _score(list(csv.DictReader(stream)), scores)
     before = harness.clean
-    found = stages.compare_critics(
+    num_labels, found = stages.compare_critics(
         harness.path, ["shipped", "warm"], [scores], PlainProgress(), with_reward_head=False
     )
+    assert num_labels > 0 and str(num_labels) in comparing.table(num_labels, found)
     assert list(found) == ["shipped", "warm", "scores.csv"] and harness.clean == before
     assert all(0 <= one["overall Accuracy"]["with_ties"] <= 1 for one in found.values())
     with pytest.raises(DataError, match="nothing"):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +16,12 @@ from dualipo.store import tables
 from dualipo.store.clips import write_clip
 from dualipo.store.ledger import Unit
 from dualipo.world import corpus
+from tests.critic import loopback
 from tests.rounds import harness as harnesses
 from tests.rounds import models
 
 SEED = ("rounds=0", "seed=3", "monitor.num_accuracy_pairs=0")
+GRADES = tuple(f"<grade>{grade}</grade>" for grade in ("good", "normal", "bad"))
 TABLES = {"seed-pairs.parquet": Pair, "seed-points.parquet": Point}
 
 
@@ -100,6 +103,30 @@ def test_fault_67_a_label_set_that_is_too_small_is_refused_before_it_is_taken(
     missing = harnesses.recipe(models_folder, memory / "m", *SEED, "seed_labels.path=nowhere")
     assert harnesses.ended(missing) == 1
     assert "nowhere: no label set" in harnesses.log(memory / "m")
+
+
+def test_reasons_worded_anew_are_asked_for_once_and_learnt_after_a_kill(
+    models_folder: Path, memory: Path
+) -> None:
+    def say(body: dict[str, Any], count: int) -> str:
+        told = body["messages"][1]["content"]
+        return next((f"So.\n{tag}" for tag in GRADES if f"{tag}\n" in told), "no idea")
+
+    with loopback.serving(say) as server:
+        own = (f"seed_labels.rewriter.base_url={server.url}", "seed_labels.rewriter.model=writer")
+        clean, killed = (memory / name for name in ("reworded", "reworded-killed"))
+        names = memory / "reworded-names"
+        settings = harnesses.recipe(models_folder, clean, *SEED, *own)
+        assert harnesses.ended(settings, fail=f"count@{names}") == 0, harnesses.log(clean)
+        (fates,) = harnesses.events(clean, "rewrite")
+        assert fates["rewritten"] > 0 and sum(fates.values()) == len(server.requests)
+        hits = names.read_text().split()
+        last = len(hits) - hits[::-1].index("traces-0000.parquet.after_rename")
+        settings = harnesses.recipe(models_folder, killed, *SEED, *own)
+        assert harnesses.ended(settings, fail=f"kill@{last + 3}") == -9
+        server.say = loopback.failing(404)  # nothing is asked again
+        assert harnesses.ended(settings) == 0, harnesses.log(killed)
+        assert harnesses.state(killed) == harnesses.state(clean)
 
 
 def test_lift_s_rationales_warm_a_critic_without_any_pair(
