@@ -199,7 +199,7 @@ class SeedLabels(Group):
     With a `path` the numbers that follow say nothing, except `holdout_share` and the minimum.
     """
 
-    path: str | None = Field(None, description="a label set's folder, made by `dualipo import`")
+    path: str | None = Field(None, description="a label set, or a run that people labelled")
     num_pairs: int = Field(240, ge=0)
     num_points: int = Field(240, ge=0)
     holdout_share: float = Field(0.2, gt=0, lt=1)
@@ -274,6 +274,12 @@ class Config(Group):
     output_dir: str = "runs/dualipo"
     seed: int = 0
     rounds: int = Field(3, ge=0)
+    report_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field(
+        "none", description="a tracker beside metrics.jsonl, which is always written"
+    )
+    logging_dir: str | None = Field(None, description="the tracker's; in the run by default")
+    push_to_hub: bool = Field(False, description="publish the last generator; needs HF_TOKEN")
+    hub_model_id: str | None = Field(None, description="OWNER/NAME; a new one is private")
     verdicts: Literal["critic", "coin_flip"] = Field("critic", description="coin_flip: a control")
     prompts: Prompts = Prompts()
     generator: Generator = Generator()
@@ -289,7 +295,10 @@ class Config(Group):
 LEARNING = ("vila", "transformers_vlm")  # the critics that reason in words, with weights here
 
 # A resumed run may change these and nothing else (fault 47).
-MAY_CHANGE = ("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds")
+MAY_CHANGE = (
+    *("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds"),
+    *("report_to", "logging_dir", "push_to_hub", "hub_model_id"),
+)
 
 
 def load(recipe: Path, overrides: list[str] | None = None) -> Config:
@@ -316,6 +325,8 @@ def resolve(tree: dict[str, Any], *, subject: str) -> Config:
         raise ConfigError(
             "\n".join(_explain(error, subject) for error in invalid.errors())
         ) from None
+    if config.push_to_hub and not config.hub_model_id:
+        raise ConfigError(f"{subject}: push_to_hub needs hub_model_id, as OWNER/NAME.")
     if config.critic.backend not in LEARNING and config.refresh.update_critic:
         raise ConfigError(
             f'{subject}: critic.backend = "{config.critic.backend}" cannot refine itself. Set '

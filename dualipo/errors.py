@@ -32,6 +32,10 @@ class CheckpointError(DualipoError):
     """No checkpoint can be trusted."""
 
 
+class HubError(DualipoError):
+    """The Hub refused, or cannot be reached."""
+
+
 class StorageError(DualipoError):
     """The disk refused: full, read-only or failing."""
 

@@ -4,7 +4,7 @@ A line holds at least `step`; it is flushed at once, so that a killed run keeps 
 resumed run repeats the steps after its last checkpoint: `read_metrics` lets the later line win.
 The environment, where tokens live, is never written anywhere.
 
-Left out: external trackers. They read this file.
+Left out: external trackers. They read this file (`evaluation/trackers.py`).
 """
 
 import json
@@ -72,6 +72,20 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         key = tuple(row.get(name) for name in _KEY)
         rows[key] = rows.get(key, {}) | row
     return list(rows.values())
+
+
+def read_new(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines after `offset` bytes, and where they end: for whoever reads along.
+
+    A line is never changed once it is whole; a file shorter than `offset` is another one.
+    """
+    if not path.exists():
+        return [], 0
+    with open(path, "rb") as stream:
+        stream.seek(offset if offset <= path.stat().st_size else 0)
+        start, content = stream.tell(), stream.read()
+    whole = content[: content.rfind(b"\n") + 1]
+    return [json.loads(line) for line in whole.splitlines()], start + len(whole)
 
 
 def redact(value: Any, *, name: str = "") -> Any:

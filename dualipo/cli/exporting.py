@@ -18,7 +18,9 @@ def add(verbs: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("format", choices=FORMATS, metavar="FORMAT", help=", ".join(FORMATS))
-    parser.add_argument("source", type=Path, help="a label set, or a run directory")
+    parser.add_argument(
+        "source", type=Path, help="a label set, a run directory, or its labels.sqlite"
+    )
     parser.add_argument("output", type=Path, help="a folder to make")
     parser.add_argument(
         "--round", type=int, help="of a run: that round's preferences (default: its seed labels)"

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from dualipo.cli.show import require_run
 from dualipo.errors import ConfigError, DataError
+from dualipo.store.label_tables import BOOK
 
 if TYPE_CHECKING:
     from dualipo.records import Candidate, Pair, Point
     from dualipo.store.labels import Item, LabelBook
 
-BOOK = "labels.sqlite"
 INSTALL = 'The page needs more packages: `pip install -c constraints.txt ".[web]"`.'
 
 
@@ -111,6 +111,7 @@ def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
     from dualipo.store.clips import ClipStore
     from dualipo.web import server
     from dualipo.web.app import Desk, create_app
+    from dualipo.web.security import LOOPBACK
 
     _require_share("repeats", arguments.repeats)
     for name in arguments.revoke or []:
@@ -119,7 +120,7 @@ def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
         book=book,
         clip_store=ClipStore(arguments.run / "clips"),
         title=arguments.run.resolve().name,
-        hosts=frozenset({*server.LOOPBACK, arguments.host, *arguments.allow_host}),
+        hosts=frozenset({*LOOPBACK, arguments.host, *arguments.allow_host}),
         mix=Mix(repeats=arguments.repeats),
         break_minutes=arguments.break_minutes,
     )

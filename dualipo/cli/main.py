@@ -15,17 +15,20 @@ from pathlib import Path
 from dualipo.cli import (
     convert,
     critic,
+    dashboard,
     doctor,
     exporting,
     fork,
     importing,
     label,
     pretrain,
+    push,
     quiet,
     run,
     show,
     stage,
     study,
+    track,
 )
 from dualipo.errors import DualipoError
 from dualipo.interrupt import Interrupted
@@ -35,12 +38,15 @@ VERBS = (
     fork,
     show,
     stage,
+    dashboard,
     label,
     study,
     critic,
     doctor,
     importing,
     exporting,
+    push,
+    track,
     convert,
     pretrain,
 )

@@ -5,12 +5,14 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from dualipo import config
 from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
+from dualipo.errors import DualipoError
 from dualipo.store import atomic
 
 
@@ -60,12 +62,26 @@ def act(arguments: argparse.Namespace) -> int:
 
 def _run(settings: config.Config) -> int:
     """Run; print the table and where the report is."""
+    from dualipo.evaluation import hub, summary
+
+    if settings.push_to_hub:
+        hub.token()  # asked for now: after hours of work is too late
     from dualipo.rounds import loop  # imports torch: only after the recipe is known to be good
 
     with watching() as progress:
         path = loop.run(settings, progress=progress)
-    from dualipo.evaluation import summary
-
     print(summary.table(path))
     print(f"\nThe report with clips and curves: {path / 'report.html'}")
+    if settings.push_to_hub:
+        _push(path, str(settings.hub_model_id))
     return 0
+
+
+def _push(path: Path, repo: str) -> None:
+    """A Hub that is not there takes nothing from a run that is done (fault 61)."""
+    from dualipo.evaluation import hub
+
+    try:
+        print(hub.push(hub.model_files(path), repo, kind="model", is_public=False))
+    except DualipoError as refusal:
+        print(f"dualipo: {refusal} Later: dualipo push model {path} {repo}", file=sys.stderr)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dualipo.cli import label
 from dualipo.errors import ConfigError, DataError
 from dualipo.store import atomic
+from dualipo.store.label_tables import BOOK
 
 if TYPE_CHECKING:
     from dualipo.evaluation.study_items import Clip
@@ -129,4 +130,4 @@ def _clips(arguments: argparse.Namespace) -> list["Clip"]:
 
 
 def _book(run: Path) -> Path:
-    return run / FOLDER / label.BOOK
+    return run / FOLDER / BOOK

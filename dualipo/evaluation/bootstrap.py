@@ -11,6 +11,7 @@ one draw, and only runs with other seeds can show that.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -119,10 +120,20 @@ def _interval(
     counts_P = np.array([len(values) for values in grouped.values()], np.float64)
     if not np.isfinite(sums_P).all():
         raise DataError("a score is not finite, so no mean can be given. Repeat the evaluation.")
+    low, high = _ends(sums_P.tobytes(), counts_P.tobytes(), seed, num_resamples, level)
+    mean = sums_P.sum() / counts_P.sum()
+    return Interval(float(mean), low, high, len(grouped))
+
+
+@lru_cache(maxsize=1024)
+def _ends(
+    sums: bytes, counts: bytes, seed: int, num_resamples: int, level: float
+) -> tuple[float, float]:
+    """Kept, for a page shows one interval in several places, and a dashboard again and again."""
+    sums_P, counts_P = (np.frombuffer(values, np.float64) for values in (sums, counts))
     means_N = _resampled_means(sums_P, counts_P, seed=seed, num_resamples=num_resamples)
     low, high = np.quantile(means_N, [(1 - level) / 2, (1 + level) / 2])
-    mean = sums_P.sum() / counts_P.sum()
-    return Interval(float(mean), float(low), float(high), len(grouped))
+    return float(low), float(high)
 
 
 def _resampled_means(sums_P: Values, counts_P: Values, *, seed: int, num_resamples: int) -> Values:

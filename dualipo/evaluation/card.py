@@ -1,10 +1,11 @@
 """A generator version's model card: how it was made, what it scored, whose labels it learnt from.
 
 Simulated labels are called simulated. Text from a run is quoted as code, so that it cannot become
-markup on a model page. Left out: clips; the report has them.
+markup on a model page. `clips` are what may stand beside the card, which then names them.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from dualipo.evaluation.history import RoundHistory, RunHistory
 from dualipo.records import DIMENSIONS
 from dualipo.store.ledger import Ledger, Version
 
+NUM_CLIPS = 4
+
 _SIMULATED = (
     "**The labels behind this model are simulated.** They come from programs that stand in for "
     "annotators in the embedded world, and the scores below from a program that measures pixels. "
@@ -28,13 +31,24 @@ _IMPORTED = (
 )
 
 
-def card(run_path: Path, version_id: str) -> str:
-    """The card of generator `version_id` as markdown with the Hub's header."""
+def clips(run_path: Path, version_id: str) -> dict[str, tuple[str, str]]:
+    """Some clips of a version for its card: path beside it -> (caption, sha256)."""
     run = histories.read(run_path)
-    version = _version(run_path, version_id)
-    one = next((found for found in run.rounds if found.round == version.round), run.base)
-    # A version that another attempt replaced keeps its origin, but its round's numbers are not its.
-    is_last = one.round == version.round and one.attempt == version.attempt
+    _, one, is_last = _made(run, run_path, version_id)
+    shown = one.events.get("gallery") if is_last else None
+    if not shown:
+        return {}
+    pairs = zip(shown["captions"], shown["clips"], strict=False)
+    return {f"clips/{n}.mp4": pair for n, pair in enumerate(pairs) if n < NUM_CLIPS}
+
+
+def card(run_path: Path, version_id: str, *, beside: Mapping[str, str] | None = None) -> str:
+    """The card of generator `version_id` as markdown with the Hub's header.
+
+    `beside` are clips that stand next to it: path -> caption.
+    """
+    run = histories.read(run_path)
+    version, one, is_last = _made(run, run_path, version_id)
     sections = [
         _header(run),
         f"# {_code(version_id)} of {_code(run.name)}",
@@ -42,10 +56,26 @@ def card(run_path: Path, version_id: str) -> str:
         _SIMULATED if run.labels_are_simulated else _IMPORTED,
         "\n".join(f"- {note}" for note in recipe.notes(run.config)),
         _scores(run, one) if is_last else "This version was replaced by another attempt.",
+        _clip_list(beside or {}),
         f"## Recipe\n\nEvery setting that differs from the defaults:\n\n"
         f"{_fenced(recipe.minimal(run.config), 'toml')}",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _made(run: RunHistory, run_path: Path, version_id: str) -> tuple[Version, RoundHistory, bool]:
+    """A version, its round, and whether that round's numbers are its own: a version that another
+    attempt replaced keeps its origin only."""
+    version = _version(run_path, version_id)
+    one = next((found for found in run.rounds if found.round == version.round), run.base)
+    return version, one, one.round == version.round and one.attempt == version.attempt
+
+
+def _clip_list(beside: Mapping[str, str]) -> str:
+    if not beside:
+        return ""
+    lines = [f"- [{path}]({path}): {_code(caption)}" for path, caption in beside.items()]
+    return "\n".join(["## Clips", "", *lines])
 
 
 def _version(run_path: Path, version_id: str) -> Version:

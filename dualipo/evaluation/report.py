@@ -11,12 +11,14 @@ Left out: writing the file. `rounds/` publishes it.
 
 import base64
 import hashlib
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dualipo.evaluation import exhibits, headline, history, recipe, report_tables, sections, trust
+from dualipo.evaluation.embed import data_uri
 from dualipo.store.clips import ClipStore
 
 _FOLDER = Path(__file__).parent
@@ -26,7 +28,7 @@ _PAGE = "report_page.html.j2"
 def build(run_path: Path) -> str:
     """Return the report of the run at `run_path`, finished or not."""
     run = history.read(run_path)
-    clips = ClipStore(run_path / "clips")
+    address = partial(data_uri, ClipStore(run_path / "clips"))
     css, script = (_read(name) for name in ("report.css", "report.js"))
     page = _environment().get_template(_PAGE)
     return page.render(
@@ -42,8 +44,8 @@ def build(run_path: Path) -> str:
         kept=sections.kept(run),
         curves=sections.curves(run),
         certainty=sections.certainty(run),
-        gallery=exhibits.gallery(run, clips),
-        pairs=exhibits.judged_pairs(run, clips),
+        gallery=exhibits.gallery(run, address),
+        pairs=exhibits.judged_pairs(run, address),
         settings=recipe.rows(run.config),
         recipe=recipe.minimal(run.config),
         clocks=report_tables.clocks(run),

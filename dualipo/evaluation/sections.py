@@ -34,6 +34,12 @@ _CURVES = (
     ("loser_gap", "Loser gap", 0.0, "over 0: losers are fitted worse than before the round"),
 )
 
+_TRAININGS = {
+    "warm_start_sft": "the critic's fine-tuning",
+    "warm_start_dpo": "the critic on its own traces",
+    "srpo": "the critic's refresh",
+}
+
 
 class Section(NamedTuple):
     """Charts with their captions, a legend of (name, tone), and tables."""
@@ -144,6 +150,24 @@ def curves(history: RunHistory) -> Section:
             drawn.append((title, chart, caption))
     legend = [(one.label, _round_tone(one)) for one in aligned]
     return Section(drawn, legend, [report_tables.alignments(history)], [])
+
+
+def losses(history: RunHistory) -> Section:
+    """The loss of every training but the alignments', which have charts of their own."""
+    drawn = []
+    for one in (history.base, *history.rounds):
+        for stage, rows in one.metrics.items():
+            points = [
+                Point(row["step"], row["loss"]) for row in rows if _is_finite(row.get("loss"))
+            ]
+            if stage == "align" or not points:
+                continue
+            series = [Series("each step", points, is_faint=True)]
+            series.append(Series("running mean", _running_mean(points)))
+            title = f"{one.label.capitalize()}: {_TRAININGS.get(stage, stage)}"
+            chart = charts.line_chart(series, title=f"loss, {title}", value_format=short)
+            drawn.append((title, chart, f"loss {short(points[-1].y)} at step {len(points)}"))
+    return Section(drawn, [], [], [])
 
 
 def certainty(history: RunHistory) -> Section:

@@ -4,9 +4,10 @@
     clips/ab/<sha256>.mp4
     labels.json       the kind, the schema version, and what was imported from where
 
-A row without `video_b` is a point, and `grade_a` its grade. Labels stand as they were given:
-`contradictions.py` says which of them are usable. An older set is migrated when it is read, and on
-disk, beside a backup, when it is next written (fault 40); a newer one is refused.
+The label book of a run, which people filled on the page, stands for a label set where one is only
+read (`read_source`). A row without `video_b` is a point, and `grade_a` its grade. Labels stand as
+they were given: `contradictions.py` says which of them are usable. An older set is migrated when it
+is read, and on disk, beside a backup, when it is next written (fault 40); a newer one is refused.
 """
 
 import shutil
@@ -17,12 +18,14 @@ from typing import Any, get_args
 
 from dualipo.errors import DataError
 from dualipo.records import DIMENSIONS, GRADES, SCHEMA_VERSION, Order, Pair, Point, Source, Verdict
-from dualipo.store import atomic, tables
+from dualipo.store import atomic, label_records, tables
 from dualipo.store.clips import ClipStore
+from dualipo.store.label_tables import BOOK
 
 KIND = "dualipo labels"
 TABLE, MANIFEST, CLIPS = "labels.parquet", "labels.json", "clips"
 TABLE_KIND = "Label"
+RUN_MARKER = "run.json"
 COLUMNS = tables.columns_of(Pair)
 
 _ALLOWED: dict[str, set[Any]] = {
@@ -57,9 +60,9 @@ class LabelSet:
         return sorted(named | {point.video for point in self.points})
 
 
-def clip_store(folder: Path) -> ClipStore:
-    """The clips of a label set."""
-    return ClipStore(folder / CLIPS)
+def clip_store(path: Path) -> ClipStore:
+    """The clips of a label set, or beside a label book."""
+    return ClipStore((path.parent if path.is_file() else path) / CLIPS)
 
 
 def read(folder: Path) -> LabelSet:
@@ -68,11 +71,31 @@ def read(folder: Path) -> LabelSet:
     path = folder / TABLE
     rows = tables.read_rows(path, kind=TABLE_KIND)
     labels = from_rows(rows, subject=str(path))
-    for clip in labels.clips:
-        clip_path = clip_store(folder).path(clip)
-        if not clip_path.is_file():
-            raise DataError(f"{clip_path}: no such clip, and {path} names it. Import it again.")
+    _require_clips(labels, clip_store(folder), path)
     return labels
+
+
+def read_source(path: Path) -> LabelSet:
+    """Read a label set, or the label book at `path` or of the run there."""
+    book = path if path.is_file() else path / BOOK
+    if (path / MANIFEST).is_file() or not book.is_file():
+        if (path / RUN_MARKER).is_file():
+            raise DataError(f"{path}: nobody labelled this run. Begin with `dualipo label {path}`.")
+        return read(path)
+    pairs, points = label_records.read_labels(book)
+    labels = LabelSet(tuple(pairs), tuple(points))
+    _require_clips(labels, clip_store(book), book)
+    return labels
+
+
+def _require_clips(labels: LabelSet, store: ClipStore, subject: Path) -> None:
+    for clip in labels.clips:
+        path = store.path(clip)
+        if not path.is_file():
+            raise DataError(
+                f"{path}: no such clip, and {subject} names it. Restore it, or make the labels "
+                "again."
+            )
 
 
 def read_manifest(folder: Path) -> Row:
@@ -80,7 +103,8 @@ def read_manifest(folder: Path) -> Row:
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(
-            f"{folder}: no label set (it has no {MANIFEST}). Make one with `dualipo import`."
+            f"{folder}: no label set (it has no {MANIFEST}). Make one with `dualipo import`, or "
+            "name a run whose clips people labelled with `dualipo label`."
         )
     manifest: Row = atomic.read_json(path)
     if manifest.get("kind") != KIND:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dualipo import interrupt
 from dualipo.config import Config, leaves
-from dualipo.evaluation import report
+from dualipo.evaluation import report, trackers
 from dualipo.progress import Progress
 from dualipo.rounds import (
     aligning,
@@ -68,7 +68,10 @@ def opened(config: Config, progress: Progress) -> Iterator[Run]:
     try:
         for name in directory.sweep():
             progress.say(f"swept {name}: no ledger row vouches for it")
-        yield this
+        with trackers.beside(
+            directory.path, to=config.report_to, folder=config.logging_dir, say=progress.say
+        ):
+            yield this
     finally:
         progress.close()
         this.close()

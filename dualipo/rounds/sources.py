@@ -1,9 +1,9 @@
 """Which prompts, seed labels, audit labels and real clips a recipe means.
 
 The embedded world answers all of it; a file of captions may stand in for its prompts, a label set
-for its annotators' seed, clips on disk for its real ones. The oracle has two doors here and no
-other: `label_*` (the simulated annotators) and `oracle_scores`, which stages use for what people
-read (ARCHITECTURE.md, "the world is honest").
+or what people said on a run's page for its annotators' seed, clips on disk for its real ones. The
+oracle has two doors here and no other: `label_*` (the simulated annotators) and `oracle_scores`,
+which stages use for what people read (ARCHITECTURE.md, "the world is honest").
 """
 
 from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ def imported_seed(config: Config) -> contradictions.Usable | None:
     """
     if config.seed_labels.path is None:
         return None
-    found = contradictions.usable(label_set.read(Path(config.seed_labels.path)))
+    found = contradictions.usable(label_set.read_source(Path(config.seed_labels.path)))
     pairs = tuple(pair for pair in found.labels.pairs if pair.dimension != "overall")
     points = tuple(point for point in found.labels.points if point.dimension != "overall")
     num_overall = len(found.labels.pairs) + len(found.labels.points) - len(pairs) - len(points)

@@ -21,6 +21,7 @@ from dualipo.critic.preference import PathPair
 from dualipo.critic.reward_head import HeadedCritic
 from dualipo.preferences import label_set
 from dualipo.preferences.contradictions import Usable
+from dualipo.preferences.label_set import LabelSet
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Point, Prompt
 from dualipo.rounds import judging, rewriting, sources
 from dualipo.rounds.clock import Clock
@@ -111,9 +112,13 @@ def label_seed(run: Run) -> None:
 
 
 def publish_imported_seed(run: Run, unit: Unit, seed: Usable) -> None:
-    """Take a label set's usable labels and their clips into the run, once there are enough."""
+    """Take a label set's usable labels and their clips into the run, once there are enough.
+
+    People may be labelling still: a prompt that came after the seed's prompts were set apart from
+    those of the tests is left for another run.
+    """
     clock = Clock()
-    labels = seed.labels
+    labels = _set_apart(run, seed.labels)
     pairs, points = (
         _part(run, labels.pairs, held_out=False),
         _part(run, labels.points, held_out=False),
@@ -138,6 +143,14 @@ def publish_imported_seed(run: Run, unit: Unit, seed: Usable) -> None:
         clips=tuple(labels.clips),
         clock=clock,
         events={"seed": event},
+    )
+
+
+def _set_apart(run: Run, labels: LabelSet) -> LabelSet:
+    known = {prompt.prompt_id for prompt in fixed_prompts(run, "seed")}
+    return LabelSet(
+        tuple(pair for pair in labels.pairs if pair.prompt_id in known),
+        tuple(point for point in labels.points if point.prompt_id in known),
     )
 
 

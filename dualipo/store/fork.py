@@ -16,8 +16,15 @@ from dualipo.store.ledger import Ledger
 from dualipo.store.lock import Lock
 
 # Nothing before round 0 reads these.
-LATER = ("align.", "refresh.", "rounds", "verdicts", "prompts.num_prompts", "output_dir")
-_OWN = ("LOCK*", "logs", "report.html", f"{atomic.TEMPORARY_PREFIX}*")
+LATER = (
+    *("align.", "refresh.", "rounds", "verdicts", "prompts.num_prompts", "output_dir"),
+    *("report_to", "logging_dir", "push_to_hub", "hub_model_id"),
+)
+# Trackers' files too: their curves are those of the run that they were sent from.
+_OWN = (
+    *("LOCK*", "logs", "report.html", f"{atomic.TEMPORARY_PREFIX}*"),
+    *("tensorboard", "wandb", "trackio"),
+)
 
 
 def fork(source: Path, target: Path, config: Config) -> None:
@@ -25,7 +32,8 @@ def fork(source: Path, target: Path, config: Config) -> None:
     if target.exists():
         raise ConfigError(f"{target}: exists already. Name a new folder for the copy.")
     now = tracking.redact(leaves(config))
-    before = atomic.read_json(source / "config.json")
+    # A key that an older program did not know had today's default.
+    before = tracking.redact(leaves(Config())) | atomic.read_json(source / "config.json")
     fixed = [k for k in now if now[k] != before.get(k) and not k.startswith(LATER)]
     if fixed:
         raise ConfigError(

@@ -4,6 +4,8 @@
 index holds one standing answer a task and dimension, whatever two tabs send.
 """
 
+BOOK = "labels.sqlite"  # its name in a run directory
+
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE tokens (token_sha256 TEXT PRIMARY KEY, annotator TEXT NOT NULL) STRICT;

@@ -54,6 +54,12 @@ class Lock:
                 self.path.unlink()
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process that lives, or one of another host, holds the lock at `path`."""
+    holder = _read(path)
+    return holder is not None and _alive(holder)
+
+
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Between reading a stale lock and replacing it, no one else may do the same."""

@@ -14,6 +14,7 @@ Left out: TLS. Beyond loopback put the server behind a proxy that has it.
 """
 
 import json
+import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
@@ -25,7 +26,11 @@ COOKIE = "dualipo_token"
 ORGANISER_COOKIE = "dualipo_organiser"
 ORGANISER = "/organiser"
 MAX_BODY = 64 * 1024
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SAFE_METHODS = ("GET", "HEAD")
+
+# What proxies add.
+FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"})
 
 # What a stranger may load: the door, and what it looks like.
 PUBLIC = frozenset(
@@ -92,6 +97,7 @@ class Guard:
     def __init__(self, app: App, door: Door) -> None:
         self.app = app
         self.door = door
+        self.closing = threading.Event()  # set by the server when it ends
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge one request."""
@@ -133,6 +139,25 @@ class Guard:
         token = token_in(headers, COOKIE)
         state["annotator"] = self.door.annotator_of(token) if token else None
         return None if state["annotator"] is not None else _unknown(token)
+
+
+class LoopbackGuard(Guard):
+    """For pages that only show, to whoever uses this very machine: no token, and no way to change
+    anything. Whoever comes from elsewhere is refused, also through a proxy that says so."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__(app, Door(LOOPBACK, lambda token: None, lambda token: False))
+
+    def judge(self, scope: Scope, headers: Mapping[str, str]) -> Refusal | None:
+        """Why the request is refused, or None."""
+        peer = scope.get("client")
+        if peer is None or peer[0] not in LOOPBACK or headers.keys() & FORWARDED:
+            return Refusal(403, "shown on its own machine alone: use `ssh -L` to look from afar")
+        if _host(headers.get("host", "")) not in self.door.hosts:
+            return Refusal(421, "unknown host name: open it as 127.0.0.1 or localhost")
+        if scope["method"] not in SAFE_METHODS:
+            return Refusal(405, "this page only shows")
+        return None
 
 
 def is_own_page(headers: Mapping[str, str]) -> bool:

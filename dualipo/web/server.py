@@ -4,13 +4,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
-from typing import Any
 
 import uvicorn
 
 from dualipo.errors import ConfigError
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+from dualipo.web.security import Guard
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -37,13 +35,13 @@ def address(listening: socket.socket, host: str) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(app: Any, listening: socket.socket) -> None:
+def serve(app: Guard, listening: socket.socket) -> None:
     """Serve until a signal ends it; requests under way are finished."""
     _server(app).run(sockets=[listening])
 
 
 @contextmanager
-def serving(app: Any, listening: socket.socket) -> Iterator[None]:
+def serving(app: Guard, listening: socket.socket) -> Iterator[None]:
     """Serve beside the caller, in a thread."""
     server = _server(app)
     thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -57,7 +55,16 @@ def serving(app: Any, listening: socket.socket) -> Iterator[None]:
         thread.join(10)
 
 
-def _server(app: Any) -> uvicorn.Server:
+class _Server(uvicorn.Server):
+    """Tells the application that it ends: a stream of events would keep it for seconds."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then as uvicorn does."""
+        self.config.app.closing.set()  # type: ignore[union-attr]
+        await super().shutdown(sockets=sockets)
+
+
+def _server(app: Guard) -> uvicorn.Server:
     # No access log: it would hold addresses of clips and people's habits. No Server header.
     config = uvicorn.Config(
         app,
@@ -67,4 +74,4 @@ def _server(app: Any) -> uvicorn.Server:
         date_header=False,
         timeout_graceful_shutdown=3,
     )
-    return uvicorn.Server(config)
+    return _Server(config)

@@ -1,6 +1,7 @@
 """A real server on a real label book: 24 pairs and 6 single clips of a run's folder."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from dualipo.preferences import queue
 from dualipo.preferences.queue import Mix
@@ -17,6 +19,8 @@ from dualipo.store.labels import LabelBook
 from dualipo.web import server
 from dualipo.web.app import Desk, create_app
 
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 GENERATORS = ("base-generator-zx81", "round-seven-generator")
 NUM_PROMPTS = 24
 
@@ -120,6 +124,22 @@ def chromium() -> str:
     if found is None:
         pytest.skip("no Chromium is installed")
     return found
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait from outside: what waits inside the page would need the eval that its policy refuses."""
+    deadline = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _clip(number: int) -> np.ndarray:

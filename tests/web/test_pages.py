@@ -1,28 +1,17 @@
 """The page in a real browser, by keyboard alone. Screenshots go to pytest's own folder."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from dualipo.store import label_records
 from dualipo.store.labels import Item
-from tests.web.conftest import Site
+from tests.web.conftest import NARROW, WIDE, Site, until
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 HOSTILE = '<img src=x onerror="window.canary=1"><script>window.canary=2</script>'
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -56,14 +45,6 @@ def save(page: Page, *keys: str) -> None:
     before = place(page)
     press(page, *keys, "Enter")
     until(lambda: place(page) != before)
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait from outside: what waits inside the page would need the eval that its policy refuses."""
-    deadline = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 PLACE = (

@@ -52,13 +52,13 @@ def export(
 
 
 def read_source(path: Path, *, round: int | None = None) -> tuple[LabelSet, ClipStore]:
-    """The labels of a label set, or of a run: its seed, or the preferences of one of its rounds."""
+    """The labels of a label set or book, or of a run: its seed, or a round's preferences."""
     if (path / "run.json").is_file():
         labels = _seed(path) if round is None else _preferences(path, round)
         return labels, ClipStore(path / "clips")
     if round is not None:
         raise ConfigError(f"{path}: no run, so it has no rounds. Leave out --round.")
-    return label_set.read(path), label_set.clip_store(path)
+    return label_set.read_source(path), label_set.clip_store(path)
 
 
 def _seed(run: Path) -> LabelSet:

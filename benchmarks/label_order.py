@@ -1,0 +1,165 @@
+"""The critic's accuracy against the number of labels: pairs asked at random, or where it is unsure.
+
+    dualipo run recipes/quick.toml rounds=0 output_dir=runs/seed     # base clips, once
+    python benchmarks/label_order.py runs/seed --pairs 20 40 80 160 --seeds 0 1 2
+
+The pool are all pairs of the run's seed clips. Both arms begin with the same first pairs, drawn at
+random; a critic trained on them votes on the rest, and the arm `uncertain` takes the rest by
+`queue.uncertainty`, as `dualipo label --next` does, the arm `random` by lot. At each number of
+pairs the shipped critic is trained anew (`warm_start_sft`) on what the simulated annotators say of
+them, three labels a pair, and measured by forced choice on pairs of test prompts that the oracle
+orders.
+The oracle only reports: no label, order or training reads it.
+
+Every training is written as soon as it is measured; the same command goes on where it stopped.
+What comes out is written as data, whichever arm is ahead.
+"""
+
+import argparse
+import json
+import random
+import tempfile
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from dualipo import config
+from dualipo.critic import forced_choice, judge, warm_start
+from dualipo.critic.asks import Item
+from dualipo.critic.chat import ChatCritic
+from dualipo.evaluation.bootstrap import wilson
+from dualipo.preferences import queue
+from dualipo.progress import PlainProgress
+from dualipo.records import DIMENSIONS, Candidate, Prompt
+from dualipo.rounds import loop, measuring, sources, warming
+from dualipo.rounds.run import Run
+from dualipo.seeds import derive
+from dualipo.store import atomic
+
+ARMS = ("random", "uncertain")
+
+Pool = list[Item]  # both clips of one prompt, all dimensions
+
+
+def pool_of(candidates: Sequence[Candidate], *, seed: int) -> Pool:
+    """All pairs of clips of one prompt, in an order drawn by `seed`."""
+    by_prompt: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_prompt.setdefault(candidate.prompt_id, []).append(candidate)
+    items = [
+        Item(f"{a.prompt_id}:{a.index}-{b.index}", a.caption, (a.clip, b.clip))
+        for group in by_prompt.values()
+        for a, b in combinations(group, 2)
+        if a.clip != b.clip
+    ]
+    random.Random(seed).shuffle(items)
+    return items
+
+
+def by_uncertainty(run: Run, critic: ChatCritic, items: Pool, *, seed: int) -> Pool:
+    """The least certain first, by this critic's own votes."""
+    votes = judge.confirm(
+        critic,
+        items,
+        clips=run.clip,
+        settings=run.config.critic,
+        seed_of=lambda *place: derive(seed, "label order", *place),
+    )
+    doubts = queue.uncertainty(votes)
+    return sorted(items, key=lambda item: -doubts.get(item.item, 0.0))
+
+
+def trained(run: Run, items: Pool, *, steps: int | None, seed: int) -> ChatCritic:
+    """The shipped critic after its fine-tuning on the annotators' labels of these pairs."""
+    asked = [
+        (Prompt(item.item.partition(":")[0], item.caption), *item.clip_ids, dimension)
+        for item in items
+        for dimension in DIMENSIONS
+    ]
+    labels = sources.label_pairs(asked, clips=run.clip, seed=seed)  # type: ignore[arg-type]
+    settings = run.config.warm_start_sft
+    if steps is not None:
+        settings = settings.model_copy(update={"max_train_steps": steps})
+    critic = run.learner(warming.SHIPPED)
+    with tempfile.TemporaryDirectory() as folder:
+        warm_start.supervise(
+            critic,
+            warm_start.traces(labels, []),
+            clips=run.clip,
+            settings=settings,
+            checkpoint_folder=Path(folder),
+            seed=seed,
+        )
+    critic.freeze()
+    return critic
+
+
+def measured(run: Run, critic: ChatCritic) -> dict[str, Any]:
+    """Forced choice on pairs of test prompts, against the oracle's order."""
+    asked, verdicts = measuring.oracle_ordered_pairs(run)
+    items = [
+        Item(str(n), prompt.caption, (clip_a, clip_b), (dimension,))
+        for n, (prompt, clip_a, clip_b, dimension) in enumerate(asked)
+    ]
+    expected = {(i.item, i.dimensions[0]): v for i, v in zip(items, verdicts, strict=True)}
+    margins = forced_choice.margins(critic, items, clips=run.clip, settings=run.config.critic)
+    hits = [forced_choice.accuracy(margins, {at: v}) or 0.0 for at, v in expected.items()]
+    ends = wilson(sum(hits), len(hits))
+    return {"accuracy": ends.mean, "low": ends.low, "high": ends.high, "num_test": len(hits)}
+
+
+def study(run: Run, sizes: Sequence[int], seed: int, output: Path, steps: int | None) -> None:
+    """All trainings of one seed that are not in `output` yet."""
+    candidates = warming.seed_candidates(run)
+    shuffled = pool_of(candidates, seed=derive(seed, "pool"))
+    if len(shuffled) < sizes[-1]:
+        raise SystemExit(f"{len(shuffled)} pairs in the pool, {sizes[-1]} wanted. Ask for fewer.")
+    found: list[dict[str, Any]] = json.loads(output.read_text()) if output.exists() else []
+    done = {(row["arm"], row["seed"], row["num_pairs"]) for row in found}
+    if all((arm, seed, num) in done for arm in ARMS for num in sizes):
+        return
+    first, rest = shuffled[: sizes[0]], shuffled[sizes[0] :]
+    critic = trained(run, first, steps=steps, seed=seed)
+    shared = measured(run, critic)
+    orders = {"random": rest, "uncertain": by_uncertainty(run, critic, rest, seed=seed)}
+    for num in sizes:
+        for arm in ARMS:
+            if (arm, seed, num) in done:
+                continue
+            if num == sizes[0]:
+                result = shared
+            else:
+                items = [*first, *orders[arm][: num - len(first)]]
+                result = measured(run, trained(run, items, steps=steps, seed=seed))
+            place = {"arm": arm, "seed": seed, "num_pairs": num, "num_labels": 3 * num}
+            found.append(place | result)
+            atomic.write_json(output, found)
+            print(json.dumps(found[-1]), flush=True)
+
+
+def main() -> None:
+    """Train and measure every arm, size and seed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="a run whose seed clips are sampled")
+    parser.add_argument("--pairs", type=int, nargs="+", default=[20, 40, 80, 160])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, help="of a training; default: the run's")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/label-order.json"))
+    arguments = parser.parse_args()
+    atomic.make_folder(arguments.output.parent)
+    config_path = arguments.run / "config.json"
+    settings = config.from_leaves(
+        atomic.read_json(config_path),
+        subject=str(config_path),
+        overrides=[f"output_dir={json.dumps(str(arguments.run))}"],
+    )
+    with loop.opened(settings, PlainProgress()) as run:
+        for seed in arguments.seeds:
+            study(run, sorted(arguments.pairs), seed, arguments.output, arguments.steps)
+
+
+if __name__ == "__main__":
+    main()

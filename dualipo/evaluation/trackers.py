@@ -1,0 +1,256 @@
+"""Trackers beside a run: TensorBoard, Weights & Biases or trackio, by the recipe's `report_to`.
+
+A tracker reads `metrics.jsonl` and the table of rounds in a process of its own: what it breaks, or
+a network that is gone, can neither stop nor slow a training (fault 61). How far it came stands in
+`logs/sent-TRACKER.json`, so `dualipo track` sends later what could not be sent, and a resumed run
+goes on with its own curves. Keys for services come from the environment alone.
+
+Left out: clips. The report and the dashboard have them.
+"""
+
+import importlib.util
+import json
+import math
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from dualipo import tracking
+from dualipo.errors import ConfigError
+from dualipo.evaluation import summary
+from dualipo.store import atomic
+
+TRACKERS = ("tensorboard", "wandb", "trackio")
+LOOK_EVERY = 2.0  # seconds between two looks at the metrics
+PATIENCE = 10.0  # seconds that a finished run waits for its tracker
+PROJECT = "dualipo"
+
+_WHERE = ("step", "round", "attempt", "stage")
+_ROUND_FIGURES = ("total", "consistency", "faithfulness", "motion", "held-out", "vote share")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Whose curves these are, and where a tracker may write."""
+
+    name: str
+    run_id: str
+    folder: Path
+    config: Mapping[str, Any]
+
+
+class Tracker(Protocol):
+    """Takes figures of one step; figures of one group share their steps."""
+
+    def log(self, group: str, step: int, figures: Mapping[str, float]) -> None:
+        """Add the figures of a step."""
+        ...
+
+    def close(self) -> None:
+        """Write or send what is left."""
+        ...
+
+
+class TensorBoard:
+    """Event files, written without torch."""
+
+    def __init__(self, place: Place) -> None:
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self._writer = EventFileWriter(str(place.folder))
+
+    def log(self, group: str, step: int, figures: Mapping[str, float]) -> None:
+        """Add the figures of a step."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=f"{group}/{key}", simple_value=x) for key, x in figures.items()]
+        self._writer.add_event(
+            Event(wall_time=time.time(), step=step, summary=Summary(value=values))
+        )
+        self._writer.flush()  # what is called sent is on disk
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
+
+
+class Wandb:
+    """A run of Weights & Biases; every group has a step axis of its own."""
+
+    def __init__(self, place: Place) -> None:
+        import wandb
+
+        self._groups: set[str] = set()
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            name=place.name,
+            id=place.run_id,
+            resume="allow",
+            dir=str(place.folder),
+            config=dict(place.config),
+        )
+
+    def log(self, group: str, step: int, figures: Mapping[str, float]) -> None:
+        """Add the figures of a step."""
+        axis = f"{group}/step"
+        if group not in self._groups:
+            self._groups.add(group)
+            self._run.define_metric(f"{group}/*", step_metric=axis)
+        self._run.log({f"{group}/{key}": x for key, x in figures.items()} | {axis: step})
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._run.finish()
+
+
+class Trackio:
+    """A run of trackio, which keeps its files where TRACKIO_DIR says."""
+
+    def __init__(self, place: Place) -> None:
+        import trackio
+
+        self._run = trackio.init(
+            project=os.environ.get("TRACKIO_PROJECT", PROJECT),
+            name=f"{place.name}-{place.run_id}",
+            resume="allow",
+            config=dict(place.config),
+            embed=False,
+        )
+
+    def log(self, group: str, step: int, figures: Mapping[str, float]) -> None:
+        """Add the figures of a step."""
+        self._run.log({f"{group}/{key}": x for key, x in figures.items()}, step=step)
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._run.finish()
+
+
+_OPEN: dict[str, Callable[[Place], Tracker]] = {
+    "tensorboard": TensorBoard,
+    "wandb": Wandb,
+    "trackio": Trackio,
+}
+
+
+def require(to: str) -> None:
+    """Refuse a tracker whose package is missing, before any work is done."""
+    if importlib.util.find_spec(to) is None:
+        raise ConfigError(
+            f'report_to = "{to}": its package is not installed. `pip install {to}`, or set '
+            'report_to = "none": metrics.jsonl is written in any case.'
+        )
+
+
+@contextmanager
+def beside(
+    run_path: Path, *, to: str, folder: str | None, say: Callable[[str], None]
+) -> Iterator[None]:
+    """While the block runs, a process of its own sends the run's metrics to the tracker `to`."""
+    if to == "none":
+        yield
+        return
+    require(to)
+    where = ["--logging-dir", folder] if folder else []
+    command = [sys.executable, "-m", "dualipo.cli.main", "track", str(run_path), "--to", to]
+    # Its end of the pipe closes when this process ends, however it does.
+    with open(run_path / "logs" / f"report-{to}.log", "ab") as log:
+        child = subprocess.Popen(
+            [*command, *where, "--follow"],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name != "DUALIPO_FAIL"},
+        )
+    try:
+        yield
+    finally:
+        _let_go(child, to, run_path, say)
+
+
+def _let_go(
+    child: "subprocess.Popen[bytes]", to: str, run_path: Path, say: Callable[[str], None]
+) -> None:
+    assert child.stdin is not None
+    child.stdin.close()
+    try:
+        code = child.wait(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        say(f"{to} is still sending; it goes on by itself.")
+        return
+    if code:
+        say(
+            f"{to} failed (see {run_path / 'logs' / f'report-{to}.log'}); the run is not touched. "
+            f"Send its metrics later: dualipo track {run_path} --to {to}"
+        )
+
+
+def follow(run_path: Path, *, to: str, folder: Path | None, is_over: Callable[[], bool]) -> int:
+    """Send what was not sent yet, and what comes until `is_over`; returns how many lines."""
+    require(to)
+    sent_path = run_path / "logs" / f"sent-{to}.json"
+    sent = _read_sent(sent_path)
+    folder = folder or run_path / to
+    atomic.make_folder(folder)
+    config = atomic.read_json(run_path / "config.json")
+    name = run_path.resolve().name
+    tracker = _OPEN[to](Place(name, sent["run_id"], folder, config))
+    num_lines = 0
+    try:
+        while True:
+            is_last = is_over()
+            num_lines += _send_lines(tracker, run_path, sent)
+            _send_rounds(tracker, run_path, sent)
+            atomic.write_json(sent_path, sent)
+            if is_last:
+                return num_lines
+            time.sleep(LOOK_EVERY)
+    finally:
+        tracker.close()
+
+
+def _read_sent(path: Path) -> dict[str, Any]:
+    if path.is_file():
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+    return {"run_id": secrets.token_hex(4), "offset": 0, "rounds": {}}
+
+
+def _send_lines(tracker: Tracker, run_path: Path, sent: dict[str, Any]) -> int:
+    rows, sent["offset"] = tracking.read_new(run_path / "metrics.jsonl", sent["offset"])
+    for row in rows:
+        figures = {key: x for key, x in row.items() if key not in _WHERE and _is_number(x)}
+        tracker.log(_group(row), int(row["step"]), figures)
+    return len(rows)
+
+
+def _group(row: Mapping[str, Any]) -> str:
+    """`align/round 0`: the curves of all rounds of a stage lie in one section."""
+    round, attempt = row.get("round", -1), row.get("attempt") or 0
+    where = "start" if round < 0 else f"round {round}" + (" after refresh" if attempt else "")
+    return f"{row.get('stage', 'run')}/{where}"
+
+
+def _send_rounds(tracker: Tracker, run_path: Path, sent: dict[str, Any]) -> None:
+    """The table of rounds: base at 0, round 0 at 1; a row again when it has more figures."""
+    for at, row in enumerate(summary.as_dict(run_path)["rounds"]):
+        figures = {key: row[key] for key in _ROUND_FIGURES if _is_number(row[key])}
+        if row["of"]:
+            figures["kept share"] = row["kept"] / row["of"]
+        if figures and sent["rounds"].get(row["round"]) != figures:
+            tracker.log("rounds", at, figures)
+            sent["rounds"][row["round"]] = figures
+
+
+def _is_number(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
