@@ -2,6 +2,7 @@
 
     python benchmarks/judge.py                     # the shipped critic and a tiny Qwen2.5-VL
     python benchmarks/judge.py --output benchmarks/results
+    python benchmarks/judge.py --only qwen2.5-vl-7b --pairs 4     # random weights, on a GPU
 
 The same pairs, dimensions, orders and votes, and as many tokens an answer, are asked
 - `one by one`: plain `generate`, a prompt a vote;
@@ -9,8 +10,9 @@ The same pairs, dimensions, orders and votes, and as many tokens an answer, are 
 - `num_return_sequences`: `generate` on a prompt a question, as many sequences as votes;
 - `ours`: `judge.confirm`.
 Prefill tokens and passes of clips through the vision tower are counted by hooks. The Qwen2.5-VL is
-small and random, with a prefix of over 1,000 tokens: it shows what a long prefix costs. Every
-rotation begins with another way; the lowest ratio of the rotations is what may be claimed.
+small and random, with a prefix of over 1,000 tokens, 20 times the question's: it shows what a long
+prefix costs. `qwen2.5-vl-7b` has that model's real shape and 16 frames a clip. Every rotation
+begins with another way; the lowest ratio of the rotations is what may be claimed.
 """
 
 import argparse
@@ -23,29 +25,63 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.modeling_utils import PreTrainedModel
 
 from dualipo.config import Critic
-from dualipo.critic import asks, judge
+from dualipo.critic import asks, judge, reasoning
 from dualipo.critic.asks import Ask, Item
 from dualipo.critic.chat import ChatCritic
+from dualipo.critic.prefixes import divide
+from dualipo.critic.transformers_vlm import TransformersVlm
 from dualipo.critic.vila import Vila
 from dualipo.critic.vlm import Query
+from dualipo.records import DIMENSIONS
 from dualipo.rounds.run import model_folder
 from dualipo.seeds import derive
 from dualipo.store import atomic
 from dualipo.world import corpus
+from tests.critic import vlms
+from tests.critic.conftest import make_tokenizer
 
 NUM_VOTES = 8  # a pair and dimension, half of them in each order
-BATCH = 192  # paths at once, in every way but the first
+BATCH = 192  # paths at once, in every way but the first; a large model's is smaller
+
+TEXT_7B = {
+    "vocab_size": 152064,
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 32768,
+    "rope_parameters": {
+        "rope_type": "default",
+        "mrope_section": [16, 24, 24],
+        "rope_theta": 1000000.0,
+    },
+}
+VISION_7B = {
+    "depth": 32,
+    "hidden_size": 1280,
+    "intermediate_size": 3420,
+    "num_heads": 16,
+    "out_hidden_size": 3584,
+    "window_size": 112,
+    "fullatt_block_indexes": [7, 15, 23, 31],
+    "tokens_per_second": 2,
+}
 
 
 class Bench:
     """A critic, its pairs, and counters of what it computes."""
 
-    def __init__(self, critic: ChatCritic, tower: torch.nn.Module, *, num_pairs: int) -> None:
+    def __init__(
+        self, critic: ChatCritic, tower: torch.nn.Module, *, num_pairs: int, num_frames: int = 9
+    ) -> None:
         self.critic = critic
         self.seen: Counter[str] = Counter()
-        made = [corpus.real_clip(n, num_frames=9) for n in range(2 * num_pairs)]
+        made = [corpus.real_clip(n, num_frames=num_frames) for n in range(2 * num_pairs)]
         self.clips = {str(n): clip.frames_FHW3 for n, clip in enumerate(made)}
         self.items = [
             Item(f"p{n}", made[2 * n].caption, (str(2 * n), str(2 * n + 1)))
@@ -62,6 +98,19 @@ class Bench:
             self.seen["prefill tokens"] += embeds.shape[0] * embeds.shape[1]
         elif ids is not None and "logits_to_keep" in kwargs and ids.shape[1] > 1:
             self.seen["prefill tokens"] += ids.numel()
+
+    def shape(self) -> dict[str, int]:
+        """Tokens of the longest prefix, of the longest question behind it, and of an answer."""
+        queries = asks.queries(asks.asks(self.items), self.clips.__getitem__)
+        length = self.critic.settings.max_new_tokens
+        with torch.no_grad():
+            rows = self.critic._prompts(queries, self._look(queries), room=length)
+        division = divide(rows, [(query.caption, query.clip_ids) for query in queries])
+        return {
+            "prefix tokens": max(map(len, division.prefixes)),
+            "question tokens": max(len(rest) for rests in division.rests for rest in rests),
+            "answer tokens": length,
+        }
 
     def ours(self) -> int:
         """As a run asks; the memory of clips is empty at the start."""
@@ -117,11 +166,7 @@ def shipped(num_pairs: int) -> Bench:
 
 
 def long_prefix(num_pairs: int) -> Bench:
-    """A small random Qwen2.5-VL that sees every clip as 512 tokens."""
-    from dualipo.critic.transformers_vlm import TransformersVlm
-    from tests.critic import vlms
-    from tests.critic.conftest import make_tokenizer
-
+    """A small random Qwen2.5-VL that sees every clip as 576 tokens."""
     settings = Critic(
         num_votes=NUM_VOTES,
         max_frames=8,
@@ -130,21 +175,50 @@ def long_prefix(num_pairs: int) -> Bench:
         judge_batch_size=BATCH,
         max_pixels=96 * 96,
     )
-    critic = TransformersVlm(vlms.make("qwen2_5_vl"), tokenizer=make_tokenizer(), settings=settings)
-    bench = Bench(critic, critic.llm.model.visual, num_pairs=num_pairs)
-    wide = torch.nn.functional.interpolate
+    return qwen(vlms.make("qwen2_5_vl"), settings, num_pairs=num_pairs, num_frames=9, side=96)
+
+
+def seven_billion(num_pairs: int) -> Bench:
+    """Qwen2.5-VL-7B with random weights: 16 frames a clip, of 448 x 448 pixels."""
+    settings = Critic(
+        num_votes=NUM_VOTES,
+        max_frames=16,
+        max_new_tokens=48,
+        max_reasks=0,
+        judge_batch_size=3 * NUM_VOTES,  # a pair's; plain's prefill of more does not fit
+        max_pixels=448 * 448,
+        clip_memory_mb=8192,
+    )
+    config = Qwen2_5_VLConfig(text_config=TEXT_7B, vision_config=VISION_7B)
+    torch.set_default_dtype(torch.bfloat16)
+    with torch.device("cuda"):
+        model = Qwen2_5_VLForConditionalGeneration(config).eval()
+    torch.set_default_dtype(torch.float32)
+    return qwen(model, settings, num_pairs=num_pairs, num_frames=16, side=448)
+
+
+def qwen(
+    model: PreTrainedModel, settings: Critic, *, num_pairs: int, num_frames: int, side: int
+) -> Bench:
+    """Clips are enlarged to what the model sees; its tokenizer knows the questions' words."""
+    questions = [reasoning.question("pair", dimension) for dimension in DIMENSIONS]
+    tokenizer = make_tokenizer(9 * questions)
+    critic = TransformersVlm(model, tokenizer=tokenizer, settings=settings)
+    bench = Bench(critic, critic.llm.model.visual, num_pairs=num_pairs, num_frames=num_frames)
     for name, clip in bench.clips.items():
         frames = torch.from_numpy(clip).permute(0, 3, 1, 2).float()
-        bench.clips[name] = wide(frames, (96, 96)).permute(0, 2, 3, 1).byte().numpy()
+        wide = torch.nn.functional.interpolate(frames, (side, side))
+        bench.clips[name] = wide.permute(0, 2, 3, 1).byte().numpy()
     return bench
 
 
 def ways(bench: Bench) -> dict[str, Callable[[], int]]:
     """Name -> a function that casts all votes and says how many."""
+    batch = bench.critic.settings.judge_batch_size
     return {
         "one by one": lambda: bench.generate(batch=1, sequences=1),
-        "plain": lambda: bench.generate(batch=BATCH, sequences=1),
-        "num_return_sequences": lambda: bench.generate(batch=BATCH, sequences=NUM_VOTES // 2),
+        "plain": lambda: bench.generate(batch=batch, sequences=1),
+        "num_return_sequences": lambda: bench.generate(batch=batch, sequences=NUM_VOTES // 2),
         "ours": bench.ours,
     }
 
@@ -158,15 +232,37 @@ def measured(bench: Bench, *, rotations: int) -> dict[str, Any]:
     for rotation in range(rotations):
         for name in names[rotation % len(names) :] + names[: rotation % len(names)]:
             bench.seen.clear()
-            start = time.perf_counter()
+            start = _now()
             num_votes = asked[name]()
-            rates[name].append(num_votes / (time.perf_counter() - start))
+            rates[name].append(num_votes / (_now() - start))
             counts[name] = {"votes": num_votes, **bench.seen}
     ratios = {
         name: min(ours / theirs for ours, theirs in zip(rates["ours"], rates[name], strict=True))
         for name in names
     }
-    return {"votes_a_second": rates, "counts": counts, "lowest_ratio_of_ours": ratios}
+    prefill = {name: counts[name]["prefill tokens"] for name in names}
+    return {
+        "shape": bench.shape(),
+        "votes_a_second": rates,
+        "counts": counts,
+        "lowest_ratio_of_ours": ratios,
+        "prefill_of_ours": {name: prefill["ours"] / prefill[name] for name in names},
+    }
+
+
+def _now() -> float:
+    """Seconds, when a GPU has done all it was asked for."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+CRITICS = {
+    "shipped": shipped,
+    "long_prefix": long_prefix,
+    "qwen2.5-vl-7b": seven_billion,
+}
+NEED_A_GPU = {"qwen2.5-vl-7b"}
 
 
 def main() -> None:
@@ -174,19 +270,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--rotations", type=int, default=4)
-    parser.add_argument("--only", choices=("shipped", "long_prefix"))
+    parser.add_argument("--only", choices=CRITICS)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
+    on_gpu = arguments.only in NEED_A_GPU
+    if on_gpu and not torch.cuda.is_available():
+        parser.error(f"{arguments.only} needs a GPU")
     torch.set_num_threads(1)
-    critics = {"shipped": shipped, "long_prefix": long_prefix}
-    results: dict[str, Any] = {"machine": platform.machine(), "torch": torch.__version__}
-    for name in [arguments.only] if arguments.only else critics:
-        bench = critics[name](arguments.pairs)
+    device = torch.cuda.get_device_name() if on_gpu else f"CPU, one thread, {platform.machine()}"
+    results: dict[str, Any] = {"device": device, "torch": torch.__version__}
+    for name in [arguments.only] if arguments.only else [n for n in CRITICS if n not in NEED_A_GPU]:
+        bench = CRITICS[name](arguments.pairs)
         results[name] = measured(bench, rotations=arguments.rotations)
         print(json.dumps({name: results[name]}, indent=2), flush=True)
     if arguments.output:
         atomic.make_folder(arguments.output)
-        atomic.write_json(arguments.output / "judge.json", results)
+        slug = "-".join(device.lower().replace(",", "").split())
+        atomic.write_json(arguments.output / f"judge-{slug}.json", results)
 
 
 if __name__ == "__main__":

@@ -138,13 +138,32 @@ class CriticCheck(Group):
     calibration: Literal["isotonic", "platt"] = "isotonic"
 
 
+class RewardHead(Optimizer):
+    """A Bradley-Terry reward head on the critic's visual tokens, for `backend = "reward_head"`."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    max_train_steps: int = Field(400, ge=0)
+    train_batch_size: int = Field(16, ge=1, description="pairs a step")
+    lr_scheduler: Literal["constant", "linear", "cosine"] = "cosine"
+    lr_warmup_steps: int = 20
+    adam_weight_decay: float = 0.01
+    width: int = Field(64, ge=8, multiple_of=8)
+    num_layers: int = Field(2, ge=1)
+    num_heads: int = Field(4, ge=1)
+
+
 class Critic(Group):
-    """The judge: a local folder or a served model; votes and what is kept (METHOD.md 3.1, 3.4)."""
+    """The judge: its model, its votes, and which of them are kept (METHOD.md 3.1, 3.4).
+
+    For `backend = "scores"` the model's name is a table of scores that another model gave.
+    """
 
     pretrained_model_name_or_path: str = "embedded"
-    backend: Literal["vila", "transformers_vlm", "server"] = "vila"
+    backend: Literal["vila", "transformers_vlm", "server", "reward_head", "scores"] = "vila"
     torch_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     mixed_precision: Literal["no", "bf16"] = "no"
+    rank: int = Field(0, ge=0, description="of a LoRA while it learns; 0 trains every weight")
+    lora_alpha: int | None = Field(None, gt=0, description="scale is lora_alpha / rank; or 1")
     tune_vision_tower: bool = Field(False, description="else projector and language model only")
     max_frames: int = Field(16, ge=1)
     short_video: Literal["use_all", "repeat", "error"] = "use_all"
@@ -163,7 +182,15 @@ class Critic(Group):
     dimension_slack: float = Field(0.1, ge=0)
     margin_percentile: float = Field(20.0, ge=0, lt=100)
     server: Server = Server()
+    reward_head: RewardHead = RewardHead()
     check: CriticCheck = CriticCheck()
+
+
+class Rewriter(Server):
+    """A language model that words the seed's reasons anew (METHOD.md 3.3); without a name none."""
+
+    model: str | None = None
+    max_tokens: int = Field(256, ge=16)
 
 
 class SeedLabels(Group):
@@ -179,6 +206,7 @@ class SeedLabels(Group):
     num_prompts: int = Field(60, ge=1)
     clips_per_prompt: int = Field(4, ge=2)
     min_per_verdict: int = Field(4, ge=0, description="below it the warm start is refused")
+    rewriter: Rewriter = Rewriter()
 
 
 class CriticTraining(Optimizer):
@@ -264,6 +292,8 @@ class Config(Group):
     monitor: Monitor = Monitor()
 
 
+LEARNING = ("vila", "transformers_vlm")  # the critics that reason in words, with weights here
+
 # A resumed run may change these and nothing else (fault 47).
 MAY_CHANGE = (
     *("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds"),
@@ -297,10 +327,10 @@ def resolve(tree: dict[str, Any], *, subject: str) -> Config:
         ) from None
     if config.push_to_hub and not config.hub_model_id:
         raise ConfigError(f"{subject}: push_to_hub needs hub_model_id, as OWNER/NAME.")
-    if config.critic.backend == "server" and config.refresh.update_critic:
+    if config.critic.backend not in LEARNING and config.refresh.update_critic:
         raise ConfigError(
-            f'{subject}: critic.backend = "server" judges and cannot learn. Set '
-            "refresh.update_critic = false, or open the critic from a folder."
+            f'{subject}: critic.backend = "{config.critic.backend}" cannot refine itself. Set '
+            f"refresh.update_critic = false, or use one of: {', '.join(LEARNING)}."
         )
     return config
 

@@ -1,4 +1,4 @@
-"""Which class a recipe's `critic.backend` means: a literal dict."""
+"""Which class a recipe's `critic.backend` means: a literal dict of those that learn in words."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import torch
 
 from dualipo.config import Critic
 from dualipo.critic.chat import ChatCritic
+from dualipo.critic.rewards import RewardCritic
 from dualipo.critic.server import Server
 from dualipo.critic.transformers_vlm import TransformersVlm
 from dualipo.critic.vila import Vila
@@ -16,8 +17,7 @@ LOCAL: dict[str, type[Vila] | type[TransformersVlm]] = {
     "transformers_vlm": TransformersVlm,
 }
 
-
-Judge = ChatCritic | Server
+Judge = ChatCritic | Server | RewardCritic
 
 
 def load(folder: Path, *, settings: Critic, device: torch.device | str = "cpu") -> ChatCritic:
@@ -28,3 +28,9 @@ def load(folder: Path, *, settings: Critic, device: torch.device | str = "cpu") 
             f"Use one of: {', '.join(LOCAL)}."
         )
     return LOCAL[settings.backend].load(folder, settings=settings, device=device)
+
+
+def load_base(folder: Path, *, settings: Critic, device: torch.device | str = "cpu") -> ChatCritic:
+    """The critic that a reward head stands on, of whichever layout the folder has."""
+    kind = "vila" if (folder / "llm").is_dir() else "transformers_vlm"
+    return LOCAL[kind].load(folder, settings=settings, device=device)

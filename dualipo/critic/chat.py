@@ -28,6 +28,7 @@ from dualipo.critic.templates import Style
 from dualipo.critic.tokens import Tokens
 from dualipo.critic.vlm import Choice, Path, Query, Response
 from dualipo.errors import ModelError
+from dualipo.training import lora
 
 VISUAL = -1  # the id that holds a visual token's place
 
@@ -55,15 +56,34 @@ class ChatCritic(ABC):
 
     @abstractmethod
     def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        """Visual tokens [F, M, H] of clips by id, in one pass of the vision tower."""
+        """Visual tokens [F, M, H] of clips by id, in one pass of the vision tower.
+
+        H is a multiple of the width where the tower adds to deeper layers (`decode.deepened`).
+        """
 
     @abstractmethod
-    def save(self, folder: FilePath | str) -> None:
-        """Write a folder that can be loaded again."""
+    def write_to(self, folder: FilePath) -> None:
+        """Write the whole weights, and all that is read beside them."""
 
     def positions(self, queries: Sequence[Query], ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """Where the tokens of (the beginnings of) prompts stand: [B, L] or [axes, B, L]."""
         return decode.counted(mask_BL)
+
+    def save(self, folder: FilePath | str) -> None:
+        """Write a folder that can be loaded again, here and by servers: an adapter is merged."""
+        lora.absorb(self.llm.get_decoder())
+        folder = FilePath(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write_to(folder)
+
+    def adapt(self, *, seed: int) -> None:
+        """Where the recipe asks for a rank, train a LoRA instead of the language model's weights.
+
+        The projector, and a tower that the recipe tunes, are trained as they are.
+        """
+        if self.settings.rank:
+            lora.inject(self.llm.get_decoder(), settings=self.settings, seed=seed)
+            self.llm.get_output_embeddings().requires_grad_(False)
 
     def write(self, query: Query, num_tokens: dict[str, tuple[int, int]]) -> list[int]:
         """The prompt's token ids, `VISUAL` in visual places; a clip has (F, M) of them."""
@@ -199,13 +219,14 @@ class ChatCritic(ABC):
         prompts = self._prompts(queries, visual, room=max(map(len, ids)))
         rows = [prompt + tail for prompt, tail in zip(prompts, ids, strict=True)]
         packed = self._pack(queries, rows, visual)
-        return self.llm(
-            inputs_embeds=packed.embeds_BLH,
-            attention_mask=packed.mask_BL,
-            position_ids=packed.positions,
-            use_cache=False,
-            logits_to_keep=keep,
-        ).logits
+        with decode.deepened(self.llm, packed.deep_NBLH):
+            return self.llm(
+                inputs_embeds=packed.embeds_BLH,
+                attention_mask=packed.mask_BL,
+                position_ids=packed.positions,
+                use_cache=False,
+                logits_to_keep=keep,
+            ).logits
 
     def _prompts(
         self, queries: Sequence[Query], visual: dict[str, Tensor], *, room: int
@@ -228,11 +249,17 @@ class ChatCritic(ABC):
         shown = torch.cat(
             [visual[clip_id].flatten(0, 1) for query in queries for clip_id in query.clip_ids]
         )
+        # A token is as wide as the language model, or holds what is added to deeper layers, too.
+        first, *deep = shown.to(embeds_BLH.dtype).split(embeds_BLH.shape[2], dim=1)
         places_BLH = (ids_BL == VISUAL)[..., None].expand_as(embeds_BLH)
+        nothing_BLH = torch.zeros_like(embeds_BLH)
         return decode.Prompts(
-            embeds_BLH.masked_scatter(places_BLH, shown.to(embeds_BLH.dtype)),
+            embeds_BLH.masked_scatter(places_BLH, first),
             mask_BL,
             self.positions(queries, ids_BL, mask_BL),
+            torch.stack([nothing_BLH.masked_scatter(places_BLH, more) for more in deep])
+            if deep
+            else None,
         )
 
     def _questions(self, division: Division) -> decode.Questions:

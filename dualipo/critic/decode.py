@@ -9,11 +9,14 @@ A path's token is drawn by inverting the cumulative distribution at its own unif
 its numbers come from its own seed: what else is in the batch cannot move it, up to rounding.
 
 Legend: B prompts, U prefixes, L prefix tokens, Q questions a prefix, S question tokens, P paths a
-question, J = Q * P slots, T new tokens, K all tokens of a row, V vocabulary, C tracked.
+question, J = Q * P slots, T new tokens, K all tokens of a row, V vocabulary, C tracked, H width,
+N layers that a vision tower adds to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +28,13 @@ class Prompts:
     """Left-padded embeddings of B prompts, or of U prefixes.
 
     `positions` are [B, L], or [axes, B, L] for models that place visual tokens on several axes.
+    `deep_NBLH` is what a vision tower adds behind the first N layers, for those that do.
     """
 
     embeds_BLH: Tensor
     mask_BL: Tensor
     positions: Tensor
+    deep_NBLH: Tensor | None = None
 
     @property
     def next_B(self) -> Tensor:
@@ -108,14 +113,34 @@ def decode(
 
 def prefill(llm: nn.Module, prompts: Prompts, cache: DynamicCache) -> Tensor:
     """Run the prompts into `cache`; return the logits [B, V] of what follows."""
-    return llm(
-        inputs_embeds=prompts.embeds_BLH,
-        attention_mask=prompts.mask_BL,
-        position_ids=prompts.positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    ).logits[:, -1]
+    with deepened(llm, prompts.deep_NBLH):
+        return llm(
+            inputs_embeds=prompts.embeds_BLH,
+            attention_mask=prompts.mask_BL,
+            position_ids=prompts.positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+
+
+@contextmanager
+def deepened(llm: Any, deep_NBLH: Tensor | None) -> Iterator[None]:
+    """In here, add `deep_NBLH[n]` to what layer n of the language model says."""
+
+    def adding(more_BLH: Tensor) -> Any:
+        return lambda layer, given, said: said + more_BLH
+
+    layers = [] if deep_NBLH is None else llm.get_decoder().layers[: len(deep_NBLH)]
+    hooks = [
+        layer.register_forward_hook(adding(more_BLH))
+        for layer, more_BLH in zip(layers, deep_NBLH if deep_NBLH is not None else [], strict=True)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def log_softmax(logits_V: Tensor) -> Tensor:

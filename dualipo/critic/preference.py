@@ -50,16 +50,13 @@ def path_log_probs(
     return found
 
 
-class PathPreference:
+class PathPreference(loop.Objective):
     """The objective: `losses.path_dpo` on a batch of pairs and their reference gaps."""
 
     def __init__(self, vlm: TrainableVlm, *, clips: Clips, beta: float) -> None:
         self.vlm = vlm
         self.clips = clips
         self.beta = beta
-
-    def prepare(self, global_batch: dict[str, Any]) -> None:
-        """Nothing is shared by the whole batch."""
 
     def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:
         """Mean over pairs; `accuracy` is how often the winner gained more than the loser."""
@@ -75,13 +72,6 @@ class PathPreference:
             "accuracy": float((margin_B > 0).float().mean()),
             "margin": float(margin_B.detach().mean()),
         }
-
-    def state(self) -> dict[str, Any]:
-        """The objective has none."""
-        return {}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """The objective has none."""
 
 
 def train(

@@ -18,15 +18,15 @@ Why = Literal["truncated", "no label", "several labels", "malformed", "contradic
 
 GRADE_CHOICE = Choice("<grade>", GRADES)
 VERDICT_TAG = "<verdict>"
+NAMES: dict[Verdict, str] = {"a": "A", "b": "B", "tie": "tie"}
 
 ASPECT: dict[Dimension, str] = {
     "consistency": "match with the caption",
     "faithfulness": "intact shapes",
     "motion": "smooth motion",
 }
-_LABELS: dict[str, Verdict] = {"A": "a", "B": "b", "tie": "tie"}
+_LABELS: dict[str, Verdict] = {name: verdict for verdict, name in NAMES.items()}
 _GRADES: dict[str | None, Grade] = {grade: grade for grade in GRADES}
-_NAMES: dict[Verdict, str] = {verdict: label for label, verdict in _LABELS.items()}
 _SWAPPED: dict[Verdict | Grade, Verdict] = {"a": "b", "b": "a", "tie": "tie", "abstain": "abstain"}
 # What a caption that describes has no use for. Too much costs a second look, too little a verdict.
 _TALKS = re.compile(
@@ -81,7 +81,7 @@ def instructions(kind: Kind) -> str:
 
 def hint(verdict: Verdict) -> str:
     """Ask for a given verdict (SRPO's losers on unanimous items)."""
-    return f"Hint: the verdict is {_NAMES[verdict]}."
+    return f"Hint: the verdict is {NAMES[verdict]}."
 
 
 def render_pair(
@@ -93,13 +93,18 @@ def render_pair(
 ) -> str:
     """Write a pairwise answer; a missing grade is left out."""
     lines = [_line("A:", reason_a, grade_a), _line("B:", reason_b, grade_b)]
-    return "\n".join([*lines, f"<verdict>{_NAMES[verdict]}</verdict>"])
+    return "\n".join([*lines, f"<verdict>{NAMES[verdict]}</verdict>"])
 
 
 def render_point(reason: str, grade: Grade) -> str:
     """Write a pointwise answer."""
     line = _plain(reason)
     return f"{line}\n<grade>{grade}</grade>" if line else f"<grade>{grade}</grade>"
+
+
+def render_bare(kind: Kind, label: str) -> str:
+    """An answer without evidence; `label` as the grammar names it."""
+    return f"A:\nB:\n<verdict>{label}</verdict>" if kind == "pair" else f"<grade>{label}</grade>"
 
 
 def parse(text: str, kind: Kind, *, truncated: bool) -> Parsed:

@@ -25,6 +25,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dualipo import config
 from dualipo.config import Critic
 from dualipo.critic import frames, reasoning
 from dualipo.critic.http import Endpoint, Failure
@@ -41,12 +42,7 @@ class Server:
     def __init__(self, model: str, *, settings: Critic) -> None:
         self.model = model
         self.settings = settings
-        self.endpoint = Endpoint(
-            settings.server.base_url,
-            api_key=os.environ.get(settings.server.api_key_env),
-            timeout=settings.server.timeout,
-            max_retries=settings.server.max_retries,
-        )
+        self.endpoint = endpoint_of(settings.server)
         self.failures: Counter[str] = Counter()
 
     def hash(self) -> str:
@@ -98,7 +94,7 @@ class Server:
         ]
         rows = []
         for answer in self._ask_all(bodies):
-            tokens = [_tokens(one) for one in _choices(answer)][:1]
+            tokens = [_tokens(one) for one in choices_of(answer)][:1]
             found = _options(tokens[0][0], choices) if tokens and tokens[0] else {}
             rows.append([found.get(option, 0.0) for option in choices])
         return torch.tensor(rows)
@@ -110,32 +106,20 @@ class Server:
         for answer in answers:
             if isinstance(answer, Failure):
                 self.failures[answer.trouble] += 1
-                self._stop_if_hopeless(answer)
+                stop_if_hopeless(
+                    answer,
+                    settings=self.settings.server,
+                    does=f"judge with {self.model!r}",
+                    remedy="See that it serves this model and takes images, or lower "
+                    "critic.max_frames.",
+                )
         return answers
-
-    def _stop_if_hopeless(self, failure: Failure) -> None:
-        if failure.trouble == "unreachable":
-            raise StageError(
-                f"critic server {self.settings.server.base_url}: cannot be reached "
-                f"({failure.detail}). Start it, and repeat the command: nothing is lost."
-            )
-        if failure.trouble == "refused":
-            name = self.settings.server.api_key_env
-            remedy = (
-                f"Set {name} in the environment."
-                if failure.status in (401, 403)
-                else "See that it serves this model and takes images, or lower critic.max_frames."
-            )
-            raise StageError(
-                f"critic server {self.settings.server.base_url}: refuses to judge with "
-                f"{self.model!r} ({failure.detail}). {remedy}"
-            )
 
     def _paths(
         self, answer: dict[str, Any] | Failure, num_paths: int, choice: Choice | None
     ) -> list[Path]:
         """Read what came; what did not come is unread."""
-        found = _choices(answer)[:num_paths]
+        found = choices_of(answer)[:num_paths]
         if not isinstance(answer, Failure) and len(found) < num_paths:
             self.failures["too few answers"] += 1
         return [_path(one, choice) for one in found] + [UNREAD] * (num_paths - len(found))
@@ -176,6 +160,45 @@ class Server:
         }
 
 
+def endpoint_of(settings: config.Server) -> Endpoint:
+    """Where to ask; the key comes from the environment."""
+    return Endpoint(
+        settings.base_url,
+        api_key=os.environ.get(settings.api_key_env),
+        timeout=settings.timeout,
+        max_retries=settings.max_retries,
+    )
+
+
+def stop_if_hopeless(failure: Failure, *, settings: config.Server, does: str, remedy: str) -> None:
+    """A server that is gone, or refuses, ends the stage: no repetition mends it."""
+    if failure.trouble == "unreachable":
+        raise StageError(
+            f"server {settings.base_url}: cannot be reached "
+            f"({failure.detail}). Start it, and repeat the command: nothing is lost."
+        )
+    if failure.trouble == "refused":
+        if failure.status in (401, 403):
+            remedy = f"Set {settings.api_key_env} in the environment."
+        raise StageError(
+            f"server {settings.base_url}: refuses to {does} ({failure.detail}). {remedy}"
+        )
+
+
+def choices_of(answer: dict[str, Any] | Failure) -> list[dict[str, Any]]:
+    """The answer's choices that have the shape of one; strangers' JSON is not trusted."""
+    found = [] if isinstance(answer, Failure) else answer.get("choices")
+    if not isinstance(found, list):
+        return []
+    return [one for one in found if isinstance(one, dict) and isinstance(said(one), str)]
+
+
+def said(one: dict[str, Any]) -> Any:
+    """The text of a choice."""
+    message = one.get("message")
+    return message.get("content") if isinstance(message, dict) else None
+
+
 def _url(frame_HWC: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(frame_HWC).save(buffer, format="PNG")
@@ -196,19 +219,6 @@ def _want_log_probs(num_top: int) -> dict[str, Any]:
     return {"logprobs": True, "top_logprobs": num_top} if num_top else {"logprobs": True}
 
 
-def _choices(answer: dict[str, Any] | Failure) -> list[dict[str, Any]]:
-    """The answer's choices that have the shape of one; strangers' JSON is not trusted."""
-    found = [] if isinstance(answer, Failure) else answer.get("choices")
-    if not isinstance(found, list):
-        return []
-    return [one for one in found if isinstance(one, dict) and isinstance(_said(one), str)]
-
-
-def _said(one: dict[str, Any]) -> Any:
-    message = one.get("message")
-    return message.get("content") if isinstance(message, dict) else None
-
-
 def _tokens(one: dict[str, Any]) -> list[dict[str, Any]]:
     """The choice's tokens with their log-probabilities, where the server reports them."""
     log_probs = one.get("logprobs")
@@ -221,7 +231,7 @@ def _tokens(one: dict[str, Any]) -> list[dict[str, Any]]:
 def _path(one: dict[str, Any], choice: Choice | None) -> Path:
     tokens = _tokens(one)
     log_prob = math.fsum(max(float(token["logprob"]), -1e4) for token in tokens)
-    text = _said(one).strip()
+    text = said(one).strip()
     truncated = one.get("finish_reason") != "stop"
     chosen: dict[str, float] = {}
     if choice:

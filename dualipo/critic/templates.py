@@ -14,6 +14,7 @@ from dualipo.critic.vlm import Query
 class Style:
     """The text around the user's turn, around each clip, and around each of its frames.
 
+    `is_timed`: each row of frames follows its time, rows being a second apart (Qwen3-VL's).
     `end` is the token that ends an answer where it is not the tokenizer's end of sequence;
     `begins` says whether the tokenizer's beginning of sequence stands first.
     """
@@ -24,6 +25,7 @@ class Style:
     frame: tuple[str, str] = ("", "\n")
     end: str | None = None
     begins: bool = True
+    is_timed: bool = False
 
 
 CHATML = Style(
@@ -76,6 +78,8 @@ def prompt(query: Query, *, num_frames: list[int], style: Style) -> list[str | F
         parts.append(f"Video {'AB'[clip]}:\n" if query.kind == "pair" else "Video:\n")
         parts.append(style.clip[0])
         for frame in range(count):
+            # The mean time of a row's two frames, at the two a second that the model was shown.
+            parts.append(f"<{frame + 0.25:.1f} seconds>" if style.is_timed else "")
             parts += [style.frame[0], Frame(clip, frame), style.frame[1]]
         parts.append(style.clip[1])
     parts.append(f"{reasoning.fence(query.caption)}\n{question}{style.after}")

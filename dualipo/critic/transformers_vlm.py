@@ -8,6 +8,7 @@ Legend: B prompts, L tokens, F frames, M visual tokens a frame, H language-model
 """
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,13 +25,19 @@ from transformers import (
 )
 
 from dualipo.config import Critic
-from dualipo.critic import loading, vision
+from dualipo.critic import frames, loading, vision
 from dualipo.critic.chat import VISUAL, ChatCritic
 from dualipo.critic.families import FAMILIES
 from dualipo.critic.vlm import Query
 from dualipo.errors import ModelError
 
-PREPROCESSOR = "preprocessor_config.json"
+# What servers read beside the weights, the tokenizer's files and the preprocessor's.
+FOR_SERVERS = (
+    "video_preprocessor_config.json",
+    "processor_config.json",
+    "chat_template.json",
+    "chat_template.jinja",
+)
 
 
 class TransformersVlm(ChatCritic):
@@ -44,6 +51,7 @@ class TransformersVlm(ChatCritic):
         settings: Critic,
         model_max_length: int | None = None,
         preprocessor: Path | None = None,
+        beside: Sequence[Path] = (),
     ) -> None:
         kind = model.config.model_type
         if kind not in FAMILIES:
@@ -60,9 +68,8 @@ class TransformersVlm(ChatCritic):
             style=self.family.style,
         )
         self.preprocessor = preprocessor
-        self.scaling = self.family.scaling
-        if preprocessor:
-            self.scaling = vision.scaling_of(preprocessor, self.family.scaling)
+        self.beside = beside
+        self.scaling = vision.scaling_of(preprocessor, self.family.scaling)
 
     @classmethod
     def load(
@@ -80,22 +87,25 @@ class TransformersVlm(ChatCritic):
             model = loading.read(AutoModelForImageTextToText, folder, settings=settings)
         except loading.BROKEN as broken:
             raise ModelError(f"{folder}: cannot be read as {kind} ({broken}).") from broken
-        preprocessor = folder / PREPROCESSOR
+        for name, weight in model.named_parameters():
+            if FAMILIES[kind].is_tower(name):
+                weight.requires_grad_(settings.tune_vision_tower)
         return cls(
             model.to(device),
             tokenizer=tokenizer,
             settings=settings,
-            preprocessor=preprocessor if preprocessor.is_file() else None,
+            preprocessor=vision.preprocessor_in(folder),
+            beside=[folder / name for name in FOR_SERVERS if (folder / name).is_file()],
         )
 
-    def save(self, folder: Path | str) -> None:
+    def write_to(self, folder: Path) -> None:
         """Write the folder that `load` and servers read."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         self.llm.save_pretrained(folder)
         self.tokens.tokenizer.save_pretrained(folder)
         if self.preprocessor and self.preprocessor.is_file():
-            shutil.copyfile(self.preprocessor, folder / PREPROCESSOR)
+            shutil.copyfile(self.preprocessor, folder / vision.PREPROCESSOR)
+        for path in self.beside:
+            shutil.copyfile(path, folder / path.name)
 
     def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
         """Clip by clip: their frames may differ in number and size."""
@@ -132,20 +142,29 @@ class TransformersVlm(ChatCritic):
         placed_3BL = torch.zeros(3, *ids_BL.shape, dtype=torch.long)
         for row, query in enumerate(queries):
             ids = ids_BL[row, mask_BL[row].bool()].tolist()
-            grids = [self._grid(clip) for clip in query.clips]
+            grids = [grid for clip in query.clips for grid in self._grids(clip)]
             placed_3BL[:, row, ids_BL.shape[1] - len(ids) :] = _on_grids(ids, grids, interval)
         return placed_3BL.to(ids_BL.device)
 
-    def _grid(self, clip_FHWC: np.ndarray) -> tuple[int, int]:
-        """Rows and columns of a clip's visual tokens."""
+    def _grids(self, clip_FHWC: np.ndarray) -> list[tuple[int, int]]:
+        """Rows and columns of each run of a clip's visual tokens."""
         height, width = self._size(clip_FHWC)
         assert self.family.multiple is not None
         multiple = self.family.multiple(self.llm)
-        return height // multiple, width // multiple
+        grid = height // multiple, width // multiple
+        if not self.family.style.is_timed:
+            return [grid]
+        shown = frames.choose(
+            clip_FHWC,
+            max_frames=self.settings.max_frames,
+            short_video=self.settings.short_video,
+            clip_id="",
+        )
+        return [grid] * math.ceil(len(shown) / self.llm.config.vision_config.temporal_patch_size)
 
 
 def _on_grids(ids: list[int], grids: list[tuple[int, int]], interval: int) -> Tensor:
-    """Positions [3, L] of one prompt: text counts on, a clip spans its largest side."""
+    """Positions [3, L] of one prompt: text counts on, a visual run spans its largest side."""
     placed: list[Tensor] = []
     start, at = 0, 0
     left = iter(grids)

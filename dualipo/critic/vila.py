@@ -29,7 +29,6 @@ from dualipo.critic.projector import MmProjector
 from dualipo.errors import ModelError
 
 PARTS = ("llm", "vision_tower", "mm_projector")
-PREPROCESSOR = "preprocessor_config.json"
 
 
 class VilaModule(nn.Module):
@@ -72,8 +71,7 @@ class Vila(ChatCritic):
         )
         self.chat_template = chat_template
         self.preprocessor = preprocessor
-        default = towers.default_scaling(module.vision_tower)
-        self.scaling = vision.scaling_of(preprocessor, default) if preprocessor else default
+        self.scaling = vision.scaling_of(preprocessor, towers.default_scaling(module.vision_tower))
 
     @classmethod
     def load(
@@ -93,26 +91,23 @@ class Vila(ChatCritic):
         projector = MmProjector.load(folder / "mm_projector", dtype=dtype)
         top = json.loads((folder / "config.json").read_text())
         length = top.get("model_max_length") or getattr(llm.config, "model_max_length", None)
-        preprocessor = folder / "vision_tower" / PREPROCESSOR
         return cls(
             VilaModule(llm, vision_tower, projector).to(device),
             tokenizer=tokenizer,
             settings=settings,
             chat_template=top.get("chat_template") or templates.guess(set(tokenizer.get_vocab())),
             model_max_length=length or llm.config.max_position_embeddings,
-            preprocessor=preprocessor if preprocessor.is_file() else None,
+            preprocessor=vision.preprocessor_in(folder / "vision_tower"),
         )
 
-    def save(self, folder: Path | str) -> None:
+    def write_to(self, folder: Path) -> None:
         """Write the folder that `load` reads."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         self.module.llm.save_pretrained(folder / "llm")
         self.tokens.tokenizer.save_pretrained(folder / "llm")
         self.module.vision_tower.save_pretrained(folder / "vision_tower")
         self.module.mm_projector.save(folder / "mm_projector")
         if self.preprocessor and self.preprocessor.is_file():
-            shutil.copyfile(self.preprocessor, folder / "vision_tower" / PREPROCESSOR)
+            shutil.copyfile(self.preprocessor, folder / "vision_tower" / vision.PREPROCESSOR)
         top = {
             "model_type": "llava_llama",
             "chat_template": self.chat_template,

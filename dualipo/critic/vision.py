@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from dualipo.config import Critic
 from dualipo.critic import frames
 
+PREPROCESSOR = "preprocessor_config.json"
+
 Triple = tuple[float, float, float]
 
 
@@ -31,9 +33,15 @@ IMAGENET = Scaling((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = Scaling((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
 
-def scaling_of(preprocessor: Path, default: Scaling) -> Scaling:
-    """What a preprocessor_config.json says, or the family's default."""
-    said = json.loads(preprocessor.read_text())
+def preprocessor_in(folder: Path) -> Path | None:
+    """The file that says how frames were scaled in training, where a folder has one."""
+    path = folder / PREPROCESSOR
+    return path if path.is_file() else None
+
+
+def scaling_of(preprocessor: Path | None, default: Scaling) -> Scaling:
+    """What a preprocessor's file says, or the family's default."""
+    said = json.loads(preprocessor.read_text()) if preprocessor else {}
     if "image_mean" not in said or "image_std" not in said:
         return default
     mean, std = ((s[0], s[1], s[2]) for s in (said["image_mean"], said["image_std"]))

@@ -1,9 +1,9 @@
 """The warm start: reasoning traces of the human seed, fine-tuning, then DPO on the critic's own
 paths (METHOD.md 3.3).
 
-A trace's evidence is the human's reason and its verdict the human's label, by construction. Leaves
-out rewriting by a larger language model; labels of the dimension "overall" make no trace, as the
-critic is asked about one dimension at a time.
+A trace's evidence is the human's reason and its verdict the human's label, by construction;
+`rewriting` may word the reason anew. Labels of the dimension "overall" make no trace, as the critic
+is asked about one dimension at a time.
 """
 
 from collections import Counter
@@ -125,15 +125,12 @@ def self_sampled(
     return made
 
 
-class Supervision:
+class Supervision(loop.Objective):
     """The objective: negative log-probability of a trace's tokens, each trace weighing the same."""
 
     def __init__(self, vlm: TrainableVlm, *, clips: Clips) -> None:
         self.vlm = vlm
         self.clips = clips
-
-    def prepare(self, global_batch: dict[str, Any]) -> None:
-        """Nothing is shared by the whole batch."""
 
     def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:
         """Mean over traces."""
@@ -141,13 +138,6 @@ class Supervision:
         queries = asking.queries([trace.ask for trace in batch], self.clips)
         sums_B, num_B = self.vlm.log_probs(queries, [trace.response for trace in batch])
         return losses.sequence_nll(sums_B, num_tokens_B=num_B), {}
-
-    def state(self) -> dict[str, Any]:
-        """The objective has none."""
-        return {}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """The objective has none."""
 
 
 def _pair_response(pair: Pair) -> str:

@@ -88,6 +88,7 @@ class RunHistory:
     config: dict[str, Any]
     base: RoundHistory
     rounds: list[RoundHistory]
+    critic_checks: list[dict[str, Any]] = field(default_factory=list)  # of every version, in order
 
     @property
     def finished_rounds(self) -> list[RoundHistory]:
@@ -130,6 +131,7 @@ def read(run_path: Path) -> RunHistory:
         config=atomic.read_json(run_path / "config.json"),
         base=_round(BASE, recorded, metrics),
         rounds=[_round(number, recorded, metrics) for number in numbers],
+        critic_checks=[value for _, name, value in recorded if name == "critic_check"],
     )
 
 

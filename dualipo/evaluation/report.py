@@ -17,7 +17,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dualipo.evaluation import exhibits, headline, history, recipe, report_tables, sections
+from dualipo.evaluation import exhibits, headline, history, recipe, report_tables, sections, trust
 from dualipo.evaluation.embed import data_uri
 from dualipo.store.clips import ClipStore
 
@@ -40,6 +40,7 @@ def build(run_path: Path) -> str:
         tiles=headline.tiles(run),
         scores=sections.scores(run),
         critic=sections.critic(run),
+        trust=trust.trust(run),
         kept=sections.kept(run),
         curves=sections.curves(run),
         certainty=sections.certainty(run),

@@ -36,7 +36,7 @@ from dualipo.pretraining.generated import GeneratedClips
 from dualipo.pretraining.wear import wear
 from dualipo.records import DIMENSIONS, Dimension
 from dualipo.seeds import derive
-from dualipo.training.loop import Metrics, train
+from dualipo.training.loop import Metrics, Objective, train
 from dualipo.world.captions import speak
 from dualipo.world.clips import render
 from dualipo.world.describe import describe
@@ -55,27 +55,17 @@ TAGS = ("<verdict>", "</verdict>", "<grade>", "</grade>")
 Example = tuple[Query, str]
 
 
-class Describing:
+class Describing(Objective):
     """Mean negative log-likelihood of the description's tokens."""
 
     def __init__(self, vila: Vila) -> None:
         self.vila = vila
-
-    def prepare(self, global_batch: Any) -> None:
-        """Nothing is shared by the batch."""
 
     def loss(self, micro_batch: list[Example], prepared: None) -> tuple[Tensor, Metrics]:
         """Return the loss per response token."""
         queries, responses = zip(*micro_batch, strict=True)
         log_probs_B, lengths_B = self.vila.log_probs(queries, responses)
         return -(log_probs_B.sum() / lengths_B.sum()), {}
-
-    def state(self) -> dict[str, Any]:
-        """Nothing to keep."""
-        return {}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Nothing to put back."""
 
 
 def batch(step: int, *, clips: GeneratedClips | None = None) -> list[Example]:

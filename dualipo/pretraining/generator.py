@@ -21,7 +21,7 @@ from dualipo.pretraining.text import build_text_encoder, build_tokenizer
 from dualipo.pretraining.vae import to_tensor
 from dualipo.seeds import derive
 from dualipo.store import tensors
-from dualipo.training.loop import Metrics, train
+from dualipo.training.loop import Metrics, Objective, train
 from dualipo.world.corpus import web_clip
 
 
@@ -42,15 +42,12 @@ def build_transformer() -> WanTransformer3DModel:
     )
 
 
-class FlowMatching:
+class FlowMatching(Objective):
     """Squared error of the predicted velocity, with the caption dropped at times."""
 
     def __init__(self, transformer: WanTransformer3DModel, text_encoder: UMT5EncoderModel) -> None:
         self.transformer = transformer
         self.text_encoder = text_encoder
-
-    def prepare(self, global_batch: Any) -> None:
-        """Nothing is shared by the batch."""
 
     def loss(self, micro_batch: dict[str, Tensor], prepared: None) -> tuple[Tensor, Metrics]:
         """Return the mean squared error of the velocity over the batch."""
@@ -68,13 +65,6 @@ class FlowMatching:
             return_dict=False,
         )[0]
         return (velocity_BCFHW.float() - (noise_BCFHW - clean_BCFHW)).square().mean(), {}
-
-    def state(self) -> dict[str, Any]:
-        """Nothing to keep."""
-        return {}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Nothing to put back."""
 
 
 class LatentCorpus:

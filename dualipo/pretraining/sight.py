@@ -8,8 +8,6 @@ looks. The readout is thrown away.
 Legend: B frames, M visual tokens a frame, H their width, K = 6 colours.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,7 +16,7 @@ from dualipo.critic.vila import VilaModule
 from dualipo.pretraining import settings
 from dualipo.pretraining.wear import wear
 from dualipo.seeds import derive
-from dualipo.training.loop import Metrics
+from dualipo.training.loop import Metrics, Objective
 from dualipo.world.clips import FRAME_SIZE, Track, paint, tracks
 from dualipo.world.scenes import BACKGROUNDS, COLOURS, DEFECTS, SHAPES, draw_defect, draw_scene
 
@@ -44,14 +42,11 @@ class Sight(nn.Module):
         return colours.unflatten(1, (len(COLOURS), _PER_COLOUR)), backgrounds
 
 
-class FrameReading:
+class FrameReading(Objective):
     """Squared error of place and opacity, cross-entropy of shape and background."""
 
     def __init__(self, sight: Sight) -> None:
         self.sight = sight
-
-    def prepare(self, global_batch: Any) -> None:
-        """Nothing is shared by the batch."""
 
     def loss(self, micro_batch: dict[str, Tensor], prepared: None) -> tuple[Tensor, Metrics]:
         """Return the mean loss; place and shape count only where a thing is visible."""
@@ -69,13 +64,6 @@ class FrameReading:
         loss = 4 * opacity + 4 * place + shape + 0.3 * background
         terms = {"opacity": opacity, "place": place, "shape": shape}
         return loss, {name: float(term.detach()) for name, term in terms.items()}
-
-    def state(self) -> dict[str, Any]:
-        """Nothing to keep."""
-        return {}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Nothing to put back."""
 
 
 def batch(step: int) -> dict[str, Tensor]:

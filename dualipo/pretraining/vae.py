@@ -21,7 +21,7 @@ from torch import Tensor
 from dualipo.config import Optimizer
 from dualipo.pretraining import settings
 from dualipo.seeds import derive
-from dualipo.training.loop import Metrics, train
+from dualipo.training.loop import Metrics, Objective, train
 from dualipo.world.corpus import real_clip, web_clip
 
 PATCH = 8
@@ -87,14 +87,11 @@ def _write_linear(conv: Any, weight_OI: Tensor, bias_O: Tensor) -> None:
     conv.bias[:num_out] = bias_O
 
 
-class Reconstruction:
+class Reconstruction(Objective):
     """Squared and absolute pixel error of decode(encode(clip) + noise)."""
 
     def __init__(self, vae: AutoencoderKLWan) -> None:
         self.vae = vae
-
-    def prepare(self, global_batch: Any) -> None:
-        """Nothing is shared by the batch."""
 
     def loss(self, micro_batch: dict[str, Tensor], prepared: None) -> tuple[Tensor, Metrics]:
         """Return the mean squared error, in squared units of [-1, 1]."""
@@ -104,13 +101,6 @@ class Reconstruction:
         error_BCFHW = self.vae.decode(latents_BCFHW + noise_BCFHW).sample.float() - clips_BCFHW
         squared = error_BCFHW.square().mean()
         return squared, {}
-
-    def state(self) -> dict[str, Any]:
-        """Nothing to keep."""
-        return {}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Nothing to put back."""
 
 
 def to_tensor(frames: list[np.ndarray]) -> Tensor:

@@ -27,6 +27,8 @@ from dualipo.store import atomic
 from dualipo.store.ledger import Unit
 from dualipo.tracking import read_metrics
 
+Asked = tuple[Prompt, str, str, Dimension]  # caption, clip A, clip B, and what is asked
+
 MONITOR_CLIPS = 2  # clips a monitor prompt: one pair to audit, the first against the round before
 ACCURACY_CLIPS = 4  # clips a prompt among which oracle-ordered pairs are found
 
@@ -155,7 +157,7 @@ def held_out_pairs(run: Run) -> list[Pair]:
     return warming.seed_labels(run, held_out=True)[0]
 
 
-def label_accuracy(run: Run, vila: Vlm, pairs: Sequence[Pair]) -> float | None:
+def label_accuracy(run: Run, critic: Vlm, pairs: Sequence[Pair]) -> float | None:
     """Forced choice against labels; ties are left out."""
     items = [
         Item(p.pair_id, p.prompt, (p.video_a, p.video_b), (p.dimension,))  # type: ignore[arg-type]
@@ -165,7 +167,7 @@ def label_accuracy(run: Run, vila: Vlm, pairs: Sequence[Pair]) -> float | None:
         (p.pair_id, p.dimension): p.verdict  # type: ignore[misc]
         for p in pairs
     }
-    margins = forced_choice.margins(vila, items, clips=run.clip, settings=run.config.critic)
+    margins = forced_choice.margins(critic, items, clips=run.clip, settings=run.config.critic)
     return forced_choice.accuracy(margins, verdicts)
 
 
@@ -245,13 +247,14 @@ def accuracy_prompts(config: Config) -> int:
     return min(config.prompts.num_test_prompts, math.ceil(config.monitor.num_accuracy_pairs / 4))
 
 
-def oracle_ordered_pairs(
-    run: Run,
-) -> tuple[list[tuple[Prompt, str, str, Dimension]], list[Verdict]]:
-    """Pairs of base clips of test prompts with an oracle gap, balanced over the dimensions."""
+def oracle_ordered_pairs(run: Run, *, version: str = "base") -> tuple[list[Asked], list[Verdict]]:
+    """Pairs of a generator's clips of test prompts with an oracle gap, balanced over dimensions."""
     settings = run.config.monitor
     prompts = fixed_prompts(run, "test")[: accuracy_prompts(run.config)]
-    clips = sample_set(run, ClipSet("accuracy", BASE_ROUND, 0, "base", prompts, ACCURACY_CLIPS))
+    made = run.ledger.version("generator", version)
+    clips = sample_set(
+        run, ClipSet("accuracy", made.round, made.attempt, version, prompts, ACCURACY_CLIPS)
+    )
     scores = dict(
         zip(
             [c.clip for c in clips],
@@ -279,28 +282,29 @@ def oracle_ordered_pairs(
     return chosen, verdicts
 
 
+def forced_hits(
+    run: Run, critic: Vlm, asked: Sequence[Asked], verdicts: Sequence[Verdict]
+) -> list[float]:
+    """Of each pair: 1 where the critic leans to the better clip, a half where it does not lean."""
+    items = _items(asked)
+    margins = forced_choice.margins(critic, items, clips=run.clip, settings=run.config.critic)
+    places = [(item.item, item.dimensions[0]) for item in items]
+    return [
+        forced_choice.accuracy(margins, {place: verdict}) or 0.0
+        for place, verdict in zip(places, verdicts, strict=True)
+    ]
+
+
 def critic_accuracy(
-    run: Run,
-    critic: str,
-    asked: Sequence[tuple[Prompt, str, str, Dimension]],
-    verdicts: Sequence[Verdict],
+    run: Run, critic: str, asked: Sequence[Asked], verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
     """Forced choice, and free form with abstention counted as wrong."""
-    vila = run.critic(critic)
-    items = [
-        Item(str(n), prompt.caption, (clip_a, clip_b), (dimension,))
-        for n, (prompt, clip_a, clip_b, dimension) in enumerate(asked)
-    ]
+    loaded, items = run.critic(critic), _items(asked)
     expected = {(i.item, i.dimensions[0]): v for i, v in zip(items, verdicts, strict=True)}
-    settings = run.config.critic
-    margins = forced_choice.margins(vila, items, clips=run.clip, settings=settings)
-    hits = {
-        place: forced_choice.accuracy(margins, {place: verdict}) or 0.0
-        for place, verdict in expected.items()
-    }
-    once = settings.model_copy(update={"num_votes": 2, "max_reasks": 0})
+    hits = dict(zip(expected, forced_hits(run, loaded, asked, verdicts), strict=True))
+    once = run.config.critic.model_copy(update={"num_votes": 2, "max_reasks": 0})
     votes = judge.confirm(
-        vila,
+        loaded,
         items,
         clips=run.clip,
         settings=once,
@@ -317,6 +321,13 @@ def critic_accuracy(
             for d in DIMENSIONS
         },
     }
+
+
+def _items(asked: Sequence[Asked]) -> list[Item]:
+    return [
+        Item(str(n), prompt.caption, (clip_a, clip_b), (dimension,))
+        for n, (prompt, clip_a, clip_b, dimension) in enumerate(asked)
+    ]
 
 
 def _free_form(

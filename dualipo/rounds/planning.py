@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection
 
-from dualipo.config import Config
+from dualipo.config import LEARNING, Config
 from dualipo.rounds.measuring import ACCURACY_CLIPS, MONITOR_CLIPS, accuracy_prompts
 from dualipo.rounds.run import BASE_ROUND, Run
 
@@ -21,8 +21,7 @@ def plan(config: Config, *, rounds_done: Collection[int] = ()) -> dict[str, int]
     }
     before = per_round | {
         "sample seed": 0 if seed.path else seed.num_prompts * seed.clips_per_prompt,
-        "warm_start_sft": config.warm_start_sft.max_train_steps,
-        "warm_start_dpo": config.warm_start_dpo.max_train_steps,
+        **_training(config),
     }
     if config.monitor.num_accuracy_pairs:
         before["sample accuracy"] = accuracy_prompts(config) * ACCURACY_CLIPS
@@ -37,6 +36,17 @@ def plan(config: Config, *, rounds_done: Collection[int] = ()) -> dict[str, int]
     for round_ in {BASE_ROUND, *range(config.rounds)}.difference(rounds_done):
         units.update(before if round_ == BASE_ROUND else per_round)
     return {stage: num for stage, num in units.items() if num}
+
+
+def _training(config: Config) -> dict[str, int]:
+    """Steps of the critic's warm start."""
+    if config.critic.backend in LEARNING:
+        return {
+            "warm_start_sft": config.warm_start_sft.max_train_steps,
+            "warm_start_dpo": config.warm_start_dpo.max_train_steps,
+        }
+    has_head = config.critic.backend == "reward_head"
+    return {"warm_start_sft": config.critic.reward_head.max_train_steps} if has_head else {}
 
 
 def remaining(run: Run) -> dict[str, int]:

@@ -30,7 +30,7 @@ def refresh_critic(run: Run, round: int, attempt: int, candidates: Sequence[Cand
             event = {"outcome": outcome, "why": why, "critic_version": critic}
             run.commit(unit, events={"refresh": event})
         else:
-            _refresh(run, unit, candidates, why)
+            refine(run, unit, candidates, why)
     return run.recorded(unit, "refresh")["outcome"] == "refreshed"
 
 
@@ -41,12 +41,13 @@ def reasons(run: Run, round: int, attempt: int) -> list[str]:
     return list(recorded["triggers"]) + (["the recipe asks for it"] if forced else [])
 
 
-def _refresh(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]) -> None:
+def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]) -> None:
+    """SRPO on the judged candidates; the new critic serves unless it lost on held-out labels."""
     current = judging.critic_of(run, unit.round, unit.attempt)
     before = measuring.holdout_accuracy(run, current)
     items, votes = _judged(run, unit, candidates, current)
     clock = Clock()
-    vila, refreshed = _train(run, unit, items, votes, current)
+    learner, refreshed = _train(run, unit, items, votes, current)
     event: dict[str, Any] = {
         "why": why,
         "num_judged": len({(vote.item, vote.dimension) for vote in votes}),
@@ -60,7 +61,7 @@ def _refresh(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[st
         run.commit(unit, clock=clock, events={"refresh": event})
         run.forget_models()
         return
-    after = measuring.label_accuracy(run, vila, measuring.held_out_pairs(run))
+    after = measuring.label_accuracy(run, learner, measuring.held_out_pairs(run))
     lost = before is not None and after is not None and before - after
     serves = not lost or lost <= run.config.refresh.max_holdout_drop
     version_id = f"c{unit.round:03d}.{unit.attempt}"
@@ -72,7 +73,7 @@ def _refresh(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[st
     warming.publish_critic(
         run,
         unit,
-        vila,
+        learner,
         version_id=version_id,
         parent=current,
         folder=run.directory.attempt_path(unit.round, unit.attempt) / "critic",
@@ -117,15 +118,15 @@ def _train(
 ) -> tuple[ChatCritic, srpo.Refreshed]:
     settings = run.config.refresh.srpo
     batch_size = run.config.critic.judge_batch_size
-    vila = run.learner(current)
-    pool = _pool(run, unit, items, votes, vila)
+    learner = run.learner(current)
+    pool = _pool(run, unit, items, votes, learner)
     anchors = warming.own_traces(run, current, settings)
     folder = run.directory.attempt_path(unit.round, unit.attempt) / "critic"
     with run.training(
         stage="srpo", round=unit.round, attempt=unit.attempt, num_steps=settings.max_train_steps
     ) as on_step:
         refreshed = srpo.refresh(
-            vila,
+            learner,
             pool,
             load_sft=lambda: run.load_critic(warming.SFT),
             anchors=anchors,
@@ -136,16 +137,16 @@ def _train(
             seed=run.seed("srpo", unit.round),
             on_step=on_step,
         )
-    return vila, refreshed
+    return learner, refreshed
 
 
 def _pool(
-    run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote], vila: ChatCritic
+    run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote], learner: ChatCritic
 ) -> Pool:
     critic = run.config.critic
     pool = srpo.build_pool(votes, items, keep_vote_share=critic.keep_vote_share)
     return srpo.fill_losers(
-        vila,
+        learner,
         pool,
         clips=run.clip,
         settings=critic,

@@ -20,6 +20,9 @@ from dualipo.config import Config
 from dualipo.critic import backends
 from dualipo.critic.backends import Judge
 from dualipo.critic.chat import ChatCritic
+from dualipo.critic.reward_head import HeadedCritic
+from dualipo.critic.rewards import RewardCritic
+from dualipo.critic.score_file import ScoreFile
 from dualipo.critic.server import Server
 from dualipo.errors import ModelError
 from dualipo.generator import backbone
@@ -119,6 +122,7 @@ class Run:
         """The critic of a version, read anew to be trained in place."""
         self._critic = None
         learner = self.load_critic(version_id)
+        learner.adapt(seed=self.seed("critic", version_id))
         self._critic = version_id, learner
         return learner
 
@@ -131,10 +135,24 @@ class Run:
             folder or model_folder(shipped, "critic"), settings=settings, device=self.device
         )
 
+    def load_reward_head(self, version_id: str) -> HeadedCritic:
+        """A version's reward head on the shipped critic's sight; without a version's, untrained."""
+        settings = self.config.critic
+        shipped = model_folder(settings.pretrained_model_name_or_path, "critic")
+        base = backends.load_base(shipped, settings=settings, device=self.device)
+        if folder := self._version_folder("critic", version_id):
+            return HeadedCritic.load(folder, base=base)
+        return HeadedCritic.fresh(base, settings=settings.reward_head, seed=self.config.seed)
+
     def _judge(self, version_id: str) -> Judge:
         settings = self.config.critic
+        name = settings.pretrained_model_name_or_path
         if settings.backend == "server":
-            return Server(settings.pretrained_model_name_or_path, settings=settings)
+            return Server(name, settings=settings)
+        if settings.backend == "scores":
+            return RewardCritic(ScoreFile(Path(name).expanduser(), may_be_missing=True))
+        if settings.backend == "reward_head":
+            return RewardCritic(self.load_reward_head(version_id))
         critic = self.load_critic(version_id)
         critic.freeze()
         return critic

@@ -4,7 +4,8 @@ A stage reads what the stages before it published. It is refused, with the comma
 where they have not finished; a stage that is done already does nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from dualipo.config import Config, from_leaves
@@ -15,6 +16,7 @@ from dualipo.records import Candidate
 from dualipo.rounds import (
     aligning,
     checking,
+    comparing,
     judging,
     labelling,
     measuring,
@@ -32,7 +34,7 @@ Stage = Callable[[Run, int, int], None]
 
 def run_stage(run_path: Path, stage: str, round: int | None, progress: Progress) -> None:
     """Run `stage` in `round`, by default the one that is under way."""
-    with opened(_config_of(run_path), progress) as run:
+    with opened(config_of(run_path), progress) as run:
         here = _round_under_way(run) if round is None else round
         needs, act = STAGES[stage]
         attempt = _attempt(run, here)
@@ -42,18 +44,53 @@ def run_stage(run_path: Path, stage: str, round: int | None, progress: Progress)
 
 def check_critic(run_path: Path, critic: str | None, progress: Progress) -> tuple[str, Checked]:
     """Check a version of the run's critic, by default the one that serves now."""
-    with opened(_config_of(run_path), progress) as run:
-        head = run.ledger.head("critic")
-        if head is None or not run.is_done(Unit(BASE_ROUND, 0, "label")):
+    with _labelled(run_path, progress) as run:
+        version_id = run.ledger.version("critic", critic or _serving(run)).version_id
+        return version_id, checking.check(run, version_id)
+
+
+def compare_critics(
+    run_path: Path,
+    critics: Sequence[str],
+    score_files: Sequence[Path],
+    progress: Progress,
+    *,
+    with_reward_head: bool,
+) -> tuple[int, dict[str, comparing.Accuracies]]:
+    """Critics and baselines on the held-out labels; by default the critic that serves now."""
+    with _labelled(run_path, progress) as run:
+        known = [run.ledger.version("critic", name).version_id for name in critics]
+        return comparing.compare(
+            run, known or [_serving(run)], score_files, with_reward_head=with_reward_head
+        )
+
+
+def list_clips(run_path: Path, path: Path, unscored: Path | None, progress: Progress) -> int:
+    """Write the run's clips and captions as CSV, and say how many."""
+    with opened(config_of(run_path), progress) as run:
+        return comparing.list_clips(run, path, unscored=unscored)
+
+
+@contextmanager
+def _labelled(run_path: Path, progress: Progress) -> Iterator[Run]:
+    """A run whose seed has its labels."""
+    with opened(config_of(run_path), progress) as run:
+        if not run.is_done(Unit(BASE_ROUND, 0, "label")):
             raise DataError(
                 f"{run_path}: no labels yet to check a critic with. Run `dualipo sample "
                 f"{run_path}` first."
             )
-        version = run.ledger.version("critic", critic or head.version_id)
-        return version.version_id, checking.check(run, version.version_id)
+        yield run
 
 
-def _config_of(run_path: Path) -> Config:
+def _serving(run: Run) -> str:
+    head = run.ledger.head("critic")
+    assert head is not None, "registered before the seed is labelled"
+    return head.version_id
+
+
+def config_of(run_path: Path) -> Config:
+    """The settings of a run that is there."""
     flat = atomic.read_json(run_path / "config.json")
     config = from_leaves(flat, subject=str(run_path / "config.json"))
     return config.model_copy(update={"output_dir": str(run_path)})

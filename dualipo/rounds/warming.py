@@ -8,20 +8,22 @@ larger set of pairs ordered by the oracle measures the critic for people only (`
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from dualipo.config import CriticPreference
-from dualipo.critic import preference, warm_start
+from dualipo.config import LEARNING, CriticPreference
+from dualipo.critic import preference, reward_head, warm_start
 from dualipo.critic.chat import ChatCritic
 from dualipo.critic.preference import PathPair
+from dualipo.critic.reward_head import HeadedCritic
 from dualipo.preferences import label_set
 from dualipo.preferences.contradictions import Usable
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Point, Prompt
-from dualipo.rounds import judging, sources
+from dualipo.rounds import judging, rewriting, sources
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.sampling import ClipSet, choose_fixed_prompts, fixed_prompts, sample_set
@@ -51,26 +53,25 @@ def warm_start_critic(run: Run) -> None:
     register_base(run)
     choose_fixed_prompts(run)
     label_seed(run)
-    if run.config.critic.backend == "server":
-        adopt_served(run)
+    backend = run.config.critic.backend
+    if backend in LEARNING:
+        fine_tune(run)
+        prefer_traces(run)
         return
-    fine_tune(run)
-    prefer_traces(run)
+    if backend == "reward_head":
+        fit_reward_head(run)
+    else:  # trained elsewhere, or not at all
+        adopt(run, "warm_start_sft", SFT, SHIPPED, {"num_traces": 0})
+    adopt(run, "warm_start_dpo", WARM, SFT, {"num_pairs": 0})
 
 
-def adopt_served(run: Run) -> None:
-    """A served critic was trained elsewhere, or not at all: it is `sft` and `warm` as it is."""
-    steps = (
-        ("warm_start_sft", SFT, SHIPPED, {"num_traces": 0}),
-        ("warm_start_dpo", WARM, SFT, {"num_pairs": 0}),
-    )
-    for stage, version_id, parent, counts in steps:
-        unit = Unit(BASE_ROUND, 0, stage)
-        if not run.is_done(unit):
-            sha256 = run.critic(SHIPPED).hash()
-            version = Version("critic", version_id, parent, BASE_ROUND, 0, "", sha256)
-            heads = {"critic": version_id}
-            run.commit(unit, versions=[version], heads=heads, events={stage: counts})
+def adopt(run: Run, stage: str, version_id: str, parent: str, counts: Mapping[str, int]) -> None:
+    """A stage that has nothing to teach: the new version is its parent as it is."""
+    unit = Unit(BASE_ROUND, 0, stage)
+    if not run.is_done(unit):
+        known = run.ledger.version("critic", parent)
+        version = replace(known, version_id=version_id, parent=parent)
+        run.commit(unit, versions=[version], heads={"critic": version_id}, events={stage: counts})
 
 
 def seed_candidates(run: Run) -> list[Candidate]:
@@ -213,15 +214,15 @@ def fine_tune(run: Run) -> None:
         return
     pairs, points = seed_labels(run, held_out=False)
     warm_start.require_enough(pairs, points, settings=run.config.seed_labels)
-    traces = warm_start.traces(pairs, points)
-    vila = run.learner(SHIPPED)
+    traces = rewriting.worded(run, warm_start.traces(pairs, points))
+    learner = run.learner(SHIPPED)
     settings = run.config.warm_start_sft
     clock = Clock()
     with run.training(
         stage=unit.stage, round=BASE_ROUND, attempt=0, num_steps=settings.max_train_steps
     ) as on_step:
         warm_start.supervise(
-            vila,
+            learner,
             traces,
             clips=run.clip,
             settings=settings,
@@ -229,7 +230,7 @@ def fine_tune(run: Run) -> None:
             seed=run.seed(unit.stage),
             on_step=on_step,
         )
-    _publish(run, unit, vila, SFT, SHIPPED, clock, {"num_traces": len(traces)})
+    _publish(run, unit, learner, SFT, SHIPPED, clock, {"num_traces": len(traces)})
 
 
 def prefer_traces(run: Run) -> None:
@@ -238,7 +239,7 @@ def prefer_traces(run: Run) -> None:
     if run.is_done(unit):
         return
     settings = run.config.warm_start_dpo
-    vila = run.learner(SFT)
+    learner = run.learner(SFT)
     clock = Clock()
     path_pairs = own_traces(run, SFT, settings)
     if path_pairs and settings.max_train_steps:
@@ -246,7 +247,7 @@ def prefer_traces(run: Run) -> None:
             stage=unit.stage, round=BASE_ROUND, attempt=0, num_steps=settings.max_train_steps
         ) as on_step:
             preference.train(
-                vila,
+                learner,
                 path_pairs,
                 clips=run.clip,
                 settings=settings,
@@ -255,7 +256,31 @@ def prefer_traces(run: Run) -> None:
                 seed=run.seed(unit.stage),
                 on_step=on_step,
             )
-    _publish(run, unit, vila, WARM, SFT, clock, {"num_pairs": len(path_pairs)})
+    _publish(run, unit, learner, WARM, SFT, clock, {"num_pairs": len(path_pairs)})
+
+
+def fit_reward_head(run: Run) -> None:
+    """The baseline on the seed's pairs: an untrained head -> `sft`."""
+    unit = Unit(BASE_ROUND, 0, "warm_start_sft")
+    if run.is_done(unit):
+        return
+    pairs, _ = seed_labels(run, held_out=False)
+    warm_start.require_enough(pairs, [], settings=run.config.seed_labels)
+    critic, settings = run.load_reward_head(SHIPPED), run.config.critic.reward_head
+    clock = Clock()
+    with run.training(
+        stage=unit.stage, round=BASE_ROUND, attempt=0, num_steps=settings.max_train_steps
+    ) as on_step:
+        reward_head.train(
+            critic,
+            pairs,
+            clips=run.clip,
+            settings=settings,
+            checkpoint_folder=_folder(run, unit.stage) / "checkpoints",
+            seed=run.seed(unit.stage),
+            on_step=on_step,
+        )
+    _publish(run, unit, critic, SFT, SHIPPED, clock, {"num_traces": len(pairs)})
 
 
 def own_traces(run: Run, critic: str, settings: CriticPreference) -> list[PathPair]:
@@ -275,7 +300,7 @@ def own_traces(run: Run, critic: str, settings: CriticPreference) -> list[PathPa
 def publish_critic(
     run: Run,
     unit: Unit,
-    vila: ChatCritic,
+    critic: ChatCritic | HeadedCritic,
     *,
     version_id: str,
     parent: str,
@@ -286,7 +311,7 @@ def publish_critic(
 ) -> None:
     """Save a critic as a version and, if it `serves`, swap it in: one transaction (fault 7)."""
     with atomic.publish_folder(folder / "model", name="critic") as temporary:
-        vila.save(temporary)
+        critic.save(temporary)
     version = Version(
         kind="critic",
         version_id=version_id,
@@ -294,7 +319,7 @@ def publish_critic(
         round=unit.round,
         attempt=unit.attempt,
         path=run.directory.relative(folder / "model"),
-        sha256=vila.hash(),
+        sha256=critic.hash(),
     )
     run.commit(
         unit,
@@ -309,12 +334,18 @@ def publish_critic(
 
 
 def _publish(
-    run: Run, unit: Unit, vila: ChatCritic, version_id: str, parent: str, clock: Clock, counts: Any
+    run: Run,
+    unit: Unit,
+    critic: ChatCritic | HeadedCritic,
+    version_id: str,
+    parent: str,
+    clock: Clock,
+    counts: Any,
 ) -> None:
     publish_critic(
         run,
         unit,
-        vila,
+        critic,
         version_id=version_id,
         parent=parent,
         folder=_folder(run, unit.stage),

@@ -27,11 +27,14 @@ Metrics = dict[str, float]
 
 
 class Objective(Protocol):
-    """What is minimised. It holds its model; the loop holds the optimizer."""
+    """What is minimised. It holds its model; the loop holds the optimizer.
+
+    The defaults are of an objective whose items are independent and that remembers nothing.
+    """
 
     def prepare(self, global_batch: Any) -> Any:
         """What the whole batch decides before it is split: constants, never part of the graph."""
-        ...
+        return None
 
     def loss(self, micro_batch: Any, prepared: Any) -> tuple[Tensor, Metrics]:
         """The mean loss over the micro batch's items, and what to log."""
@@ -39,11 +42,11 @@ class Objective(Protocol):
 
     def state(self) -> dict[str, Any]:
         """What must survive a restart, as plain values."""
-        ...
+        return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Put back what `state` returned."""
-        ...
+        return None
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,20 @@
-"""Low-rank adapters through diffusers' `add_adapter` and PEFT (METHOD.md 4.5).
+"""Low-rank adapters through PEFT, and diffusers' `add_adapter` (METHOD.md 4.5, 3.3).
 
 An adapter begins as nothing (B = 0), so the model with it is the reference until the first step.
 After training it is written as the ecosystem's `pytorch_lora_weights.safetensors`, which a stock
 pipeline takes with `load_lora_weights` on the weights that training began from, and merged: a next
 round starts, and measures its reference, on merged weights. The rounds' adapters together, each at
-scale 1, are what all of them learnt. Leaves out a dropout: cached reference errors exclude it.
+scale 1, are what all of them learnt. A critic's language model takes and absorbs one in place
+(`inject`, `absorb`): a version of a critic is whole weights, which servers load. Leaves out a
+dropout: cached reference errors exclude it.
 """
 
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict
 from torch import nn
 
@@ -20,6 +23,8 @@ from dualipo.seeds import derive
 from dualipo.store import tensors
 from dualipo.training import optim
 
+# The linear layers of the language models that critics have.
+LANGUAGE = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 
 
@@ -40,19 +45,30 @@ def attach(
     module.requires_grad_(False)
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, "lora"))
-        module.add_adapter(
-            LoraConfig(
-                r=settings.rank,
-                lora_alpha=settings.lora_alpha or settings.rank,
-                target_modules=list(targets),
-            )
-        )
-    trainable = optim.trainable(module)
-    if not trainable:
-        raise ModelError(f"{type(module).__name__}: none of {', '.join(targets)} is in it.")
-    for weight in trainable.values():
-        weight.data = weight.data.float()  # a learning rate of 1e-5 rounds away in bfloat16
-    return trainable
+        module.add_adapter(_config(targets, settings))
+    return _ready(module, targets)
+
+
+def inject(module: nn.Module, *, settings: Settings, seed: int) -> dict[str, nn.Parameter]:
+    """As `attach`, on the linear layers of any language model of transformers."""
+    module.requires_grad_(False)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(derive(seed, "lora"))
+            inject_adapter_in_model(_config(LANGUAGE, settings), module)
+    except ValueError as refusal:
+        raise ModelError(f"{type(module).__name__}: takes no LoRA ({refusal}).") from refusal
+    return _ready(module, LANGUAGE)
+
+
+def absorb(module: nn.Module) -> None:
+    """Add what was injected to the weights that it stands on, and take it off; else nothing."""
+    for name, layer in list(module.named_modules()):
+        if isinstance(layer, LoraLayer):
+            layer.merge()
+            module.set_submodule(name, layer.get_base_layer())
+    if hasattr(module, "peft_config"):
+        del module.peft_config
 
 
 def save(module: nn.Module, path: Path) -> None:
@@ -73,6 +89,21 @@ def merge(module: Any) -> None:
     module.fuse_lora()
     module.unload_lora()
     module.requires_grad_(True)
+
+
+def _config(targets: tuple[str, ...], settings: Settings) -> LoraConfig:
+    alpha = settings.lora_alpha or settings.rank
+    return LoraConfig(r=settings.rank, lora_alpha=alpha, target_modules=list(targets))
+
+
+def _ready(module: nn.Module, targets: tuple[str, ...]) -> dict[str, nn.Parameter]:
+    """The adapter's weights, in float32."""
+    trainable = optim.trainable(module)
+    if not trainable:
+        raise ModelError(f"{type(module).__name__}: none of {', '.join(targets)} is in it.")
+    for weight in trainable.values():
+        weight.data = weight.data.float()  # a learning rate of 1e-5 rounds away in bfloat16
+    return trainable
 
 
 def _scale(module: Any) -> float:

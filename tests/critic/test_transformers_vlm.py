@@ -1,6 +1,7 @@
 """VLMs of transformers as critics: tiny random models, against transformers' own way."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -63,14 +64,17 @@ def test_a_saved_critic_answers_the_same(critic, tmp_path):
     critic.preprocessor = tmp_path / "p.json"
     critic.scaling = vision.scaling_of(critic.preprocessor, vision.CLIP)
     critic.save(tmp_path / "saved")
+    (tmp_path / "saved" / "processor_config.json").write_text("{}")
     again = TransformersVlm.load(tmp_path / "saved", settings=SETTINGS)
+    again.save(tmp_path / "again")  # with what servers read
+    assert (tmp_path / "again" / "processor_config.json").is_file()
     assert again.hash() == critic.hash() and again.scaling == critic.scaling
     with torch.no_grad():
         before, after = (c.log_probs(QUERIES, ["A: good"] * 3)[0] for c in (critic, again))
     assert torch.equal(before, after)
 
 
-@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen2_vl"])
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen2_vl", "qwen3_vl"])
 def test_qwen_sees_and_places_a_video_as_transformers_does(kind):
     critic = make_critic(kind)
     model, config = critic.llm, critic.llm.config
@@ -125,6 +129,20 @@ def test_it_learns_the_grammar(tmp_path):
         seed=0,
     )
     assert result.metrics["loss"] < 4.0 < np.log(vlms.VOCABULARY)
+
+
+def test_the_vision_tower_learns_only_where_asked(critic, tmp_path):
+    critic.save(tmp_path)
+    for tuned in (False, True):
+        settings = SETTINGS.model_copy(update={"tune_vision_tower": tuned})
+        again = TransformersVlm.load(tmp_path, settings=settings)
+        again.log_probs(QUERIES[:1], ["A: good"])[0].sum().backward()
+        moved = {n: weight.grad is not None for n, weight in again.llm.named_parameters()}
+        tower = [name for name in moved if again.family.is_tower(name)]
+        assert any(moved[name] for name in tower) == tuned
+        projector = [name for name in moved if re.search(r"merger|projector|connector", name)]
+        assert any(".patch_embed" in name for name in tower)
+        assert all(moved[name] for name in projector) and not {*projector} & {*tower}
 
 
 def test_an_unknown_family_is_named_with_what_is_known(tmp_path):

@@ -11,6 +11,8 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
     SmolVLMConfig,
     SmolVLMForConditionalGeneration,
 )
@@ -68,6 +70,20 @@ def qwen2_vl() -> PreTrainedModel:
     return Qwen2VLForConditionalGeneration(config)
 
 
+def qwen3_vl() -> PreTrainedModel:
+    vision = QWEN_VISION | {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "out_hidden_size": 32,
+        "num_position_embeddings": 64,
+        "deepstack_visual_indexes": [0, 1],
+    }
+    rope = MROPE | {"mrope_interleaved": True}
+    text = TEXT | {"rope_parameters": rope, "head_dim": 16, "num_hidden_layers": 3}
+    config = Qwen3VLConfig(text_config=text, vision_config=vision, **SPECIAL)
+    return Qwen3VLForConditionalGeneration(config)
+
+
 def smolvlm() -> PreTrainedModel:
     config = SmolVLMConfig(
         text_config=TEXT | {"model_type": "llama"},
@@ -104,6 +120,7 @@ def internvl() -> PreTrainedModel:
 MAKERS = {
     "qwen2_5_vl": qwen2_5_vl,
     "qwen2_vl": qwen2_vl,
+    "qwen3_vl": qwen3_vl,
     "smolvlm": smolvlm,
     "llava_onevision": llava_onevision,
     "internvl": internvl,

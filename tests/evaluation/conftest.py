@@ -162,7 +162,21 @@ def _attempt(clips: ClipStore, text: str, round: int, *, gain: float) -> dict[st
         "scores": scores(round, gain=gain),
         "clock.sample": {"seconds": 12.25, "peak_mb": 640.0},
         "clock.align": {"seconds": 40.0 + round, "peak_mb": 1033.0},
-    } | _shown(clips, text, round)  # fmt: skip
+    } | _shown(clips, text, round) | _checked(text, round)  # fmt: skip
+
+
+def _checked(text: str, round: int) -> dict[str, Any]:
+    if round:
+        return {}
+    base = {"threshold": 0.7, "at_least": True, "what": f"answers {text}"}
+    checks = [
+        base | {"name": "parse rate", "number": 0.9125, "passed": True},
+        base | {"name": "entropy", "number": None, "passed": True},
+        base | {"name": "accuracy", "number": 0.4375, "passed": False},
+    ]
+    bar = {"low": 0.6, "high": 0.7, "num": 16, "mean_probability": 0.6511, "accuracy": 0.5625}
+    event = {"critic_version": "warm", "passed": False, "checks": checks, "reliability": [bar]}
+    return {"critic_check": event}
 
 
 def _shown(clips: ClipStore, text: str, round: int) -> dict[str, Any]:

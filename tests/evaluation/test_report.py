@@ -62,7 +62,8 @@ def test_the_numbers_shown_are_the_events_numbers(make_run: RunMaker) -> None:
     counts = {"84 of 144", "231 of 480", "384", "3.1 %", "87.1 %"}
     alignment = {"67.1 %", "-0.0031", "0.0042", "0.412", "critic-1"}
     clocks = {"31.5 s", "82.0 s", "812 MB", "1,033 MB"}
-    for number in scores | critic | counts | alignment | clocks:
+    checks = {"0.912", "0.438\nfailed", "at least 0.7", "critic warm", "Reliability"}
+    for number in scores | critic | counts | alignment | clocks | checks:
         assert number in text, number
     assert "simulated annotators, not from people" in text
     assert "3 of 3 rounds" in text and "refreshed in round 1" in text

@@ -1,19 +1,27 @@
 """A seed that people made beforehand warms the critic as one asked for on the way does."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dualipo.captions import normalise
+from dualipo.critic import warm_start
 from dualipo.preferences import label_set
 from dualipo.preferences.importers.load import load
 from dualipo.records import Pair, Point, Prompt
 from dualipo.rounds.run import BASE_ROUND
 from dualipo.store import tables
+from dualipo.store.clips import write_clip
 from dualipo.store.ledger import Unit
+from dualipo.world import corpus
+from tests.critic import loopback
 from tests.rounds import harness as harnesses
+from tests.rounds import models
 
 SEED = ("rounds=0", "seed=3", "monitor.num_accuracy_pairs=0")
+GRADES = tuple(f"<grade>{grade}</grade>" for grade in ("good", "normal", "bad"))
 TABLES = {"seed-pairs.parquet": Pair, "seed-points.parquet": Point}
 
 
@@ -95,3 +103,59 @@ def test_fault_67_a_label_set_that_is_too_small_is_refused_before_it_is_taken(
     missing = harnesses.recipe(models_folder, memory / "m", *SEED, "seed_labels.path=nowhere")
     assert harnesses.ended(missing) == 1
     assert "nowhere: no label set" in harnesses.log(memory / "m")
+
+
+def test_reasons_worded_anew_are_asked_for_once_and_learnt_after_a_kill(
+    models_folder: Path, memory: Path
+) -> None:
+    def say(body: dict[str, Any], count: int) -> str:
+        told = body["messages"][1]["content"]
+        return next((f"So.\n{tag}" for tag in GRADES if f"{tag}\n" in told), "no idea")
+
+    with loopback.serving(say) as server:
+        own = (f"seed_labels.rewriter.base_url={server.url}", "seed_labels.rewriter.model=writer")
+        clean, killed = (memory / name for name in ("reworded", "reworded-killed"))
+        names = memory / "reworded-names"
+        settings = harnesses.recipe(models_folder, clean, *SEED, *own)
+        assert harnesses.ended(settings, fail=f"count@{names}") == 0, harnesses.log(clean)
+        (fates,) = harnesses.events(clean, "rewrite")
+        assert fates["rewritten"] > 0 and sum(fates.values()) == len(server.requests)
+        hits = names.read_text().split()
+        last = len(hits) - hits[::-1].index("traces-0000.parquet.after_rename")
+        settings = harnesses.recipe(models_folder, killed, *SEED, *own)
+        assert harnesses.ended(settings, fail=f"kill@{last + 3}") == -9
+        server.say = loopback.failing(404)  # nothing is asked again
+        assert harnesses.ended(settings) == 0, harnesses.log(killed)
+        assert harnesses.state(killed) == harnesses.state(clean)
+
+
+def test_lift_s_rationales_warm_a_critic_without_any_pair(
+    models_folder: Path, memory: Path, tmp_path: Path
+) -> None:
+    asked = {
+        "consistency": "semantic consistency issues",
+        "faithfulness": "fidelity issues",
+        "motion": "motion issues",
+    }
+    rows = []
+    for number, grade in enumerate(("Good", "Normal", "Bad", "Good", "Bad", "Normal")):
+        write_clip(tmp_path / f"{number}.mp4", models.noise_clip(str(number)), 8)
+        question = f"<video>\n{corpus.caption(number)} Please identify the "
+        turns = [
+            {"from": who, "value": text}
+            for about in asked.values()
+            for who, text in (("human", question + about), ("gpt", f"{grade}. It was {about}."))
+        ]
+        rows.append({"id": str(number), "video": f"{number}.mp4", "conversations": turns})
+    (tmp_path / "lift.json").write_text(json.dumps(rows))
+    output = memory / "lift"
+    load("lift", [tmp_path / "lift.json"], root=tmp_path, output=output)
+    traces = warm_start.traces([], label_set.read(output).points)
+    assert "It was motion issues.\n<grade>bad</grade>" in {trace.response for trace in traces}
+    path = memory / "lifted"
+    own = (*SEED, f"seed_labels.path={output}")
+    assert harnesses.ended(harnesses.recipe(models_folder, path, *own)) == 0, harnesses.log(path)
+    (event,) = harnesses.events(path, "warm_start_sft")
+    assert 0 < event["num_traces"] < len(traces) == 18  # a part is held out
+    (event,) = harnesses.events(path, "seed")
+    assert event["sources"] == {"human": 18} and sha256_of(path, "sft") == sha256_of(path, "warm")

@@ -1,0 +1,224 @@
+"""What each stage of the critic's training is worth, by forced choice against the oracle's order.
+
+    python benchmarks/critic_stages.py recipes/world.toml --seeds 0 1 2
+    python benchmarks/critic_stages.py RECIPE critic.max_new_tokens=48 --seeds 7 --output /tmp/out
+
+For each seed, on held-out pairs of test prompts that the oracle puts apart, balanced over the
+dimensions, in both orders: the accuracy of the critic
+- `shipped`: before any warm start,
+- `without_reasons`: warm start on the same labels with the answer alone,
+- `with_reasons`: warm start as a run does it,
+- `srpo`: after a refresh on the clips of a generator that one round of alignment has shifted,
+and of `reward_head`, the baseline on the same labels. Pairs are of the base generator's clips
+(`base`) and of the shifted one's (`shifted`). Intervals are 95 % bootstraps clustered by prompt;
+what SRPO makes is measured also where a run would undo it. Repeating the command goes on where it
+stopped. Any key of the recipe can be overridden.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from dualipo import config
+from dualipo.config import Config
+from dualipo.critic import preference, reward_head, warm_start
+from dualipo.critic.chat import ChatCritic
+from dualipo.critic.rewards import RewardCritic
+from dualipo.critic.vlm import Vlm
+from dualipo.evaluation import bootstrap
+from dualipo.progress import PlainProgress
+from dualipo.rounds import (
+    aligning,
+    judging,
+    labelling,
+    loop,
+    measuring,
+    refreshing,
+    sampling,
+    warming,
+)
+from dualipo.rounds.run import Run
+from dualipo.store import atomic
+from dualipo.store.ledger import Unit
+
+SRPO = "c001.0"
+SHIFTED = aligning.version_of(0, 0)
+OVERRIDES = ["rounds=2", "refresh.max_holdout_drop=1", "monitor.num_gallery_prompts=0"]
+DIFFERENCES = (
+    ("with_reasons", "without_reasons"),
+    ("with_reasons", "shipped"),
+    ("with_reasons", "reward_head"),
+    ("srpo", "with_reasons"),
+)
+Hits = dict[str, dict[str, list[float]]]  # of an arm on a set of pairs, by prompt
+
+
+def learn(run: Run) -> str:
+    """Warm start, one round of alignment, and a refresh on the next round's clips: its outcome."""
+    warming.warm_start_critic(run)
+    for round_ in (0, 1):
+        prompts = sampling.choose_prompts(run, round_)
+        candidates = sampling.sample_candidates(run, round_, prompts)
+        judging.score(run, round_, 0, candidates)
+        judging.confirm(run, round_, 0, candidates)
+        if round_ == 0:
+            aligning.align(run, 0, 0, labelling.prefer(run, 0, 0, candidates))
+    refresh = Unit(1, 0, "refresh")
+    if not run.is_done(refresh):
+        refreshing.refine(run, refresh, candidates, ["the benchmark asks for it"])
+    return str(run.recorded(refresh, "refresh")["outcome"])
+
+
+def without_reasons(run: Run, folder: Path) -> ChatCritic:
+    """The warm start on the labels alone: no evidence, no grades a clip."""
+    pairs, points = warming.seed_labels(run, held_out=False)
+    silent = {"rationale": "", "reason_a": "", "reason_b": "", "grade_a": None, "grade_b": None}
+    pairs = [replace(pair, **silent) for pair in pairs]
+    points = [replace(point, rationale="") for point in points]
+    critic = run.load_critic(warming.SHIPPED)
+    settings = run.config
+    warm_start.supervise(
+        critic,
+        warm_start.traces(pairs, points),
+        clips=run.clip,
+        settings=settings.warm_start_sft,
+        checkpoint_folder=folder / "sft",
+        seed=run.seed("warm_start_sft"),
+    )
+    preferred = warm_start.self_sampled(
+        critic,
+        warm_start.traces(pairs, [])[: settings.warm_start_dpo.max_questions],
+        clips=run.clip,
+        num_paths=settings.warm_start_dpo.num_paths,
+        settings=settings.critic,
+        seed_of=judging.seed_of(run, "own traces", "without reasons"),
+    )
+    if preferred:
+        preference.train(
+            critic,
+            preferred,
+            clips=run.clip,
+            settings=settings.warm_start_dpo,
+            reference_batch_size=settings.critic.judge_batch_size,
+            checkpoint_folder=folder / "dpo",
+            seed=run.seed("warm_start_dpo"),
+        )
+    critic.freeze()
+    return critic
+
+
+def baseline(run: Run, folder: Path) -> RewardCritic:
+    """The reward head on the same labels."""
+    head = run.load_reward_head(warming.SHIPPED)
+    reward_head.train(
+        head,
+        warming.seed_labels(run, held_out=False)[0],
+        clips=run.clip,
+        settings=run.config.critic.reward_head,
+        checkpoint_folder=folder / "reward_head",
+        seed=run.seed("warm_start_sft"),
+    )
+    return RewardCritic(head)
+
+
+def measure(run: Run, folder: Path, *, has_srpo: bool) -> dict[str, Hits]:
+    """Hits of every arm on both sets; an arm that was measured is read back."""
+    critics: dict[str, Callable[[], Vlm]] = {
+        "shipped": lambda: run.critic(warming.SHIPPED),
+        "reward_head": lambda: baseline(run, folder),
+        "without_reasons": lambda: without_reasons(run, folder),
+        "with_reasons": lambda: run.critic(warming.WARM),
+    }
+    if has_srpo:
+        critics["srpo"] = lambda: run.critic(SRPO)
+    pairs = {
+        name: measuring.oracle_ordered_pairs(run, version=version)
+        for name, version in (("base", "base"), ("shifted", SHIFTED))
+    }
+    found: dict[str, Hits] = {name: {} for name in pairs}
+    for arm, load in critics.items():
+        path = folder / f"hits-{arm}.json"
+        if not path.exists():
+            critic = load()
+            hits = {
+                name: bootstrap.by_prompt(
+                    measuring.forced_hits(run, critic, asked, verdicts),
+                    [prompt.prompt_id for prompt, *_ in asked],
+                )
+                for name, (asked, verdicts) in pairs.items()
+            }
+            atomic.write_json(path, hits)
+            run.forget_models()
+        for name, of_arm in atomic.read_json(path).items():
+            found[name][arm] = of_arm
+    return found
+
+
+def summary(hits: Hits) -> dict[str, Any]:
+    """Accuracies and paired differences with their intervals, over prompts of one seed or more."""
+    table: dict[str, Any] = {"num_pairs": sum(map(len, hits["with_reasons"].values()))}
+    for arm, by_prompt in hits.items():
+        values = [(hit, prompt) for prompt, some in by_prompt.items() for hit in some]
+        numbers, prompts = zip(*values, strict=True)
+        table[arm] = asdict(bootstrap.clustered_mean(numbers, clusters=prompts))
+    for after, before in DIFFERENCES:
+        if after in hits and before in hits:
+            gain = bootstrap.paired_difference(hits[before], hits[after])
+            table[f"{after} - {before}"] = asdict(gain) | {"excludes_zero": gain.excludes_zero}
+    return table
+
+
+def pooled(seeds: Sequence[dict[str, Hits]], name: str) -> Hits:
+    """All seeds' prompts, told apart; an arm that a seed has not is left out."""
+    arms = set.intersection(*(set(of_seed[name]) for of_seed in seeds))
+    return {
+        arm: {
+            f"{n} {prompt}": values
+            for n, of_seed in enumerate(seeds)
+            for prompt, values in of_seed[name][arm].items()
+        }
+        for arm in seeds[0][name]
+        if arm in arms
+    }
+
+
+def one_seed(loaded: Config, folder: Path) -> tuple[str, dict[str, Hits]]:
+    """Everything about one seed, in `folder`."""
+    atomic.make_folder(folder)
+    with loop.opened(loaded, PlainProgress()) as run:
+        outcome = learn(run)
+        return outcome, measure(run, folder, has_srpo=outcome != "empty")
+
+
+def main() -> None:
+    """Run what is missing, compare, and write the result."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("overrides", nargs="*", help="such as monitor.num_accuracy_pairs=60")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--runs", type=Path, default=Path("runs/critic-stages"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {"recipe": arguments.recipe.stem, "overrides": arguments.overrides}
+    found = []
+    for seed in arguments.seeds:
+        own = [f"seed={seed}", f"output_dir={arguments.runs / f'run-{seed}'}"]
+        loaded = config.load(arguments.recipe, [*OVERRIDES, *arguments.overrides, *own])
+        outcome, hits = one_seed(loaded, arguments.runs / f"seed-{seed}")
+        found.append(hits)
+        tables = {name: summary(of_set) for name, of_set in hits.items()}
+        results[f"seed {seed}"] = {"refresh": outcome, **tables}
+        results["all seeds"] = {name: summary(pooled(found, name)) for name in hits}
+        atomic.make_folder(arguments.output)
+        atomic.write_json(arguments.output / f"critic-stages-{arguments.recipe.stem}.json", results)
+        print(json.dumps({f"seed {seed}": results[f"seed {seed}"]}, indent=2), flush=True)
+    print(json.dumps({"all seeds": results["all seeds"]}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Judges without words in the loop: a reward head, and scores that come from elsewhere."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from dualipo.errors import DataError
+from dualipo.progress import PlainProgress
+from dualipo.rounds import comparing, stages, warming
+from tests.rounds import harness as harnesses
+from tests.rounds.harness import Harness
+
+OWN = (
+    "rounds=1",
+    "refresh.force_rounds=[]",
+    "refresh.update_critic=false",
+    "monitor.num_accuracy_pairs=0",
+)
+
+
+def test_a_reward_head_is_trained_on_the_seed_and_judges_a_run(harness: Harness) -> None:
+    own = ("critic.backend=reward_head", "critic.reward_head.max_train_steps=2")
+    own += ("critic.reward_head.width=8",)
+    with harnesses.elsewhere(harness) as path:
+        settings = harness.recipe(path, *OWN, *own)
+        assert harnesses.ended(settings) == 0, harnesses.log(path)
+        with harnesses.ledger_of(path) as ledger:
+            versions = (warming.SHIPPED, warming.SFT, warming.WARM)
+            shipped, sft, warm = (ledger.version("critic", name).sha256 for name in versions)
+            assert shipped != sft == warm
+            votes = ledger.votes(0, 0, "point")
+            assert votes and all(vote.outcome != "abstain" for vote in votes)
+
+
+def test_a_run_waits_for_scores_and_goes_on(harness: Harness) -> None:
+    with harnesses.elsewhere(harness) as path:
+        scores, listed = path.parent / "scores.csv", path.parent / "clips.csv"
+        own = ("critic.backend=scores", f"critic.pretrained_model_name_or_path={scores}")
+        settings = harness.recipe(path, *OWN, *own)
+        rows: list[dict[str, str]] = []
+        for _ in range(8):
+            if harnesses.ended(settings) == 0:
+                break
+            assert "dualipo critic clips RUN" in harnesses.log(path)
+            assert stages.list_clips(path, listed, scores, PlainProgress()) > 0
+            with open(listed, newline="") as stream:
+                rows += list(csv.DictReader(stream))
+            _score(rows, scores)
+        [event] = harnesses.events(path, "prefer")
+        assert event["kept"] > 0 and len({row["path"] for row in rows}) == len(rows)
+
+
+def test_critics_and_baselines_are_compared_on_the_same_labels(
+    harness: Harness, tmp_path: Path
+) -> None:
+    listed, scores = tmp_path / "clips.csv", tmp_path / "scores.csv"
+    stages.list_clips(harness.path, listed, None, PlainProgress())
+    with open(listed, newline="") as stream:
+        _score(list(csv.DictReader(stream)), scores)
+    before = harness.clean
+    num_labels, found = stages.compare_critics(
+        harness.path, ["shipped", "warm"], [scores], PlainProgress(), with_reward_head=False
+    )
+    assert num_labels > 0 and str(num_labels) in comparing.table(num_labels, found)
+    assert list(found) == ["shipped", "warm", "scores.csv"] and harness.clean == before
+    assert all(0 <= one["overall Accuracy"]["with_ties"] <= 1 for one in found.values())
+    with pytest.raises(DataError, match="nothing"):
+        stages.compare_critics(
+            harness.path, ["nothing"], [], PlainProgress(), with_reward_head=False
+        )
+
+
+def _score(rows: list[dict[str, str]], path: Path) -> None:
+    """As a reward model would: a number a clip."""
+    with open(path, "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("path", "prompt", "score"))
+        writer.writerows(
+            (row["path"], row["prompt"], row["path"][-8:-4].encode()[0]) for row in rows
+        )
