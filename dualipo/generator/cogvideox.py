@@ -28,7 +28,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from dualipo.errors import ConfigError, ModelError
-from dualipo.generator import frames
+from dualipo.generator import frames, weights
 from dualipo.store import atomic
 from dualipo.store.tensors import hash_parameters
 
@@ -260,12 +260,12 @@ def load(
             f"{folder}: its transformer takes {text_length} text tokens, not "
             f"{max_sequence_length}. Set generator.max_sequence_length={text_length}."
         )
-    module = CogVideoXTransformer3DModel.from_pretrained(
-        transformer_folder, dtype=dtype, use_safetensors=True
+    module = weights.read_transformer(
+        CogVideoXTransformer3DModel, transformer_folder, dtype=dtype, device=device
     )
     backbone = CogVideoX(
         folder,
-        module=module.to(device),
+        module=module,
         max_sequence_length=max_sequence_length,
         dtype=dtype,
     )

@@ -18,7 +18,7 @@ from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
 from torch import Tensor
 
 from dualipo.errors import ConfigError, ModelError
-from dualipo.generator import frames
+from dualipo.generator import frames, weights
 from dualipo.generator import noise as noise_draws
 from dualipo.store import atomic
 from dualipo.store.tensors import hash_parameters
@@ -210,12 +210,12 @@ def load(
     """Open a WanPipeline folder; only the transformer is read at once."""
     settings = WanTransformer3DModel.load_config(transformer_folder)
     require_supported(folder, WanPipeline.load_config(folder), settings)
-    module = WanTransformer3DModel.from_pretrained(
-        transformer_folder, dtype=dtype, use_safetensors=True
+    module = weights.read_transformer(
+        WanTransformer3DModel, transformer_folder, dtype=dtype, device=device
     )
     return Wan(
         folder,
-        module=module.to(device),
+        module=module,
         max_sequence_length=max_sequence_length,
         dtype=dtype,
     )

@@ -15,6 +15,7 @@ from dualipo.progress import Progress
 from dualipo.rounds import (
     aligning,
     checking,
+    estimating,
     judging,
     labelling,
     measuring,
@@ -75,10 +76,12 @@ def opened(config: Config, progress: Progress) -> Iterator[Run]:
 
 
 def plan_text(config: Config) -> str:
-    """What `--dry-run` prints: the resolved configuration, and the units of every stage."""
+    """What `--dry-run` prints: the resolved configuration, every stage's units, the estimate."""
     settings = [f"{key} = {value!r}" for key, value in leaves(config).items()]
     stages = [f"  {stage}: {num}" for stage, num in plan(config).items()]
-    return "\n".join([*settings, "", "plan (units a stage, no refresh):", *stages])
+    needs = [f"  {line}" for line in estimating.lines(config)]
+    titled = ["", "plan (units a stage, no refresh):", *stages, "", "estimate:", *needs]
+    return "\n".join([*settings, *titled])
 
 
 def write_report(run: Run) -> None:
