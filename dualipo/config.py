@@ -26,7 +26,7 @@ class Group(BaseModel):
 class Optimizer(Group):
     """AdamW with warm-up and clipping (METHOD.md 4.5); Muon is for training from nothing."""
 
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: Literal["adamw", "adamw_8bit", "muon"] = "adamw"
     learning_rate: float = Field(gt=0)
     max_train_steps: int = Field(ge=0)
     train_batch_size: int = Field(8, ge=1)
@@ -86,6 +86,9 @@ class Align(Optimizer):
         "grades", description="extremes: a prompt's best and worst by expected score"
     )
     preference_weight: float = Field(1.0, ge=0, description="0: the NLL terms alone (a control)")
+    certainty_weights: bool = Field(
+        False, description="weigh a pair or clip by the critic's certainty, mean 1 over the round"
+    )
     winner_nll_ratio: float = Field(0.05, ge=0, description="gradient norm against the DPO term")
     real_nll_ratio: float = Field(0.1, ge=0)
     real_batch_size: int = Field(16, ge=1)

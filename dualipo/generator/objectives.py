@@ -81,6 +81,7 @@ class Dpo:
             beta=self._beta,
         )
         winner_nll = policy["winners"].mean()
+        preference = _weighted(dpo_B, micro_batch)
         metrics = {
             "dpo": dpo_B.mean(),
             "implicit_accuracy": (z_B.sign() / 2 + 0.5).mean(),
@@ -89,7 +90,7 @@ class Dpo:
             "z_std": z_B.std(correction=0),
             "winner_nll": winner_nll,
         }
-        return Terms(dpo_B.mean(), winner_nll, metrics)
+        return Terms(preference, winner_nll, metrics)
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,14 @@ class Kto:
         if prepared.num > prepared.num_desirable:
             num_undesirable = prepared.num - prepared.num_desirable
             metrics["loser_gap"] = _class_mean(-gains_B, signs_B < 0, num[0], num_undesirable)
-        return Terms(kto_B.mean(), winner_nll, metrics)
+        return Terms(_weighted(kto_B, micro_batch), winner_nll, metrics)
+
+
+def _weighted(losses_B: Tensor, micro_batch: Batch) -> Tensor:
+    """The mean, by the critic's certainty where the batch has weights."""
+    if "weights_B" not in micro_batch:
+        return losses_B.mean()
+    return (losses_B * micro_batch["weights_B"].to(losses_B)).mean()
 
 
 def _class_mean(values_B: Tensor, chosen_B: Tensor, num: int, num_chosen: int) -> Tensor:

@@ -101,6 +101,7 @@ def _preferences(
             clips=[latent(point.point_id) for point in points],
             desirable=[point.grade == "good" for point in points],
             texts=texts,
+            certainties=[point.certainty for point in points],
         )
     pairs = [one for one in kept if isinstance(one, Pair)]
     sides = [pair.pair_id.split(":") for pair in pairs]
@@ -110,6 +111,7 @@ def _preferences(
         winners=[latent(winner) for winner, _ in sides],
         losers=[latent(loser) for _, loser in sides],
         texts=texts,
+        certainties=[pair.certainty for pair in pairs],
     )
 
 

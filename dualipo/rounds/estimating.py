@@ -156,7 +156,7 @@ def _aligning_memory(size: Footprint, align: Align, width: int) -> dict[str, flo
     return {
         "weights": size.num_parameters * (width + 2 * is_cast),
         "gradients": size.num_trained * 4,
-        "optimizer": size.num_trained * {"adamw": 8, "muon": 4}[align.optimizer],
+        "optimizer": size.num_trained * {"adamw": 8, "adamw_8bit": 2, "muon": 4}[align.optimizer],
         f"activations of {num_clips} clips": num_clips * size.kept_bytes,
     }
 

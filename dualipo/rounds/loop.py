@@ -27,6 +27,7 @@ from dualipo.rounds.planning import plan, remaining
 from dualipo.rounds.run import Run
 from dualipo.store import atomic
 from dualipo.store.rundir import RunDir
+from dualipo.training import optim
 
 
 def rounds(run: Run) -> None:
@@ -64,6 +65,13 @@ def run(config: Config, *, progress: Progress) -> Path:
 def opened(config: Config, progress: Progress) -> Iterator[Run]:
     """A run whose folder is held, swept, and let go at the end."""
     interrupt.install()
+    for trained in (
+        config.align,
+        config.warm_start_sft,
+        config.warm_start_dpo,
+        config.refresh.srpo,
+    ):
+        optim.require_installed(trained)
     directory = RunDir.open(Path(config.output_dir), config)
     this = Run(directory, config, progress)
     try:

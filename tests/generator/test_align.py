@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,36 @@ def test_nll_terms_have_their_share_of_the_gradient(
     restored = Alignment(wan, Dpo(wan, settings), settings=settings)
     restored.load_state(objective.state())
     assert restored.state() == objective.state()
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_certainty_weighs_a_pair_and_keeps_the_scale(
+    wan: Backbone, preferences: PreferenceSet, tmp_path: Path, parts: int
+) -> None:
+    """Off by default; equal certainties change nothing, a pair of none is out."""
+    certainties = [0.5, 1.0, 0.75, 0.0, 0.25]
+    found = {}
+    for name, values in {"equal": [0.6] * 5, "some": certainties, "off": certainties}.items():
+        settings = Align(**SETTINGS, certainty_weights=name != "off")
+        given = replace(preferences, certainties=values)
+        errors = load_or_measure(
+            wan, preferences=given, settings=settings, seed=1, path=tmp_path / "r.safetensors"
+        )
+        errors.sides["losers"].add_(torch.arange(10).view(5, 2) * 1e-3)  # as if it had learnt
+        batch = Steps(wan, given, None, errors, settings, 1).batch(0)
+        objective = Dpo(wan, settings)
+        terms = [objective.terms(part, None).preference for part in split(batch, parts)]
+        found[name] = float(torch.stack(terms).mean().detach())
+    plain = {item: float(objective.terms(part, None).preference)
+             for item, part in zip(batch["ids"], split(batch, 4), strict=True)}  # fmt: skip
+    by_hand = [
+        plain[f"pair-{k}"] * w / 0.5 for k, w in enumerate(certainties) if f"pair-{k}" in plain
+    ]
+    assert found["off"] == pytest.approx(found["equal"], rel=1e-6)
+    assert found["some"] == pytest.approx(sum(by_hand) / 4, rel=1e-4) != found["off"]
+    with pytest.raises(DataError, match="certainty_weights=false"):
+        Steps(wan, preferences, None, errors, settings.model_copy(
+            update={"certainty_weights": True}), 1).batch(0)  # fmt: skip
 
 
 def test_split_keeps_every_item_once() -> None:
