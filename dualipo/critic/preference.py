@@ -58,7 +58,7 @@ class PathPreference:
         self.clips = clips
         self.beta = beta
 
-    def prepare(self, global_batch: dict[str, Any]) -> None:
+    def prepare(self, micro_batches: list[Any]) -> None:
         """Nothing is shared by the whole batch."""
 
     def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:

@@ -132,7 +132,7 @@ class Supervision:
         self.vlm = vlm
         self.clips = clips
 
-    def prepare(self, global_batch: dict[str, Any]) -> None:
+    def prepare(self, micro_batches: list[Any]) -> None:
         """Nothing is shared by the whole batch."""
 
     def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:

@@ -117,15 +117,13 @@ class Alignment:
         self.lambda_1 = 0.0
         self.lambda_2 = 0.0
 
-    def prepare(self, global_batch: dict[str, Any]) -> Prepared:
+    def prepare(self, micro_batches: list[dict[str, Any]]) -> Prepared:
         """Decide what the batch decides as a whole, and measure the weights if it is time."""
-        num_real = len(global_batch["real"].get("levels_B", ()))
-        prepared = Prepared(
-            self._objective.prepare(global_batch), num_real / len(global_batch["ids"])
-        )
-        if global_batch["step"] % self._settings.ratio_every == 0:
-            parts = split(global_batch, self._settings.gradient_accumulation_steps)
-            preference, winner_nll, real_nll, _ = self._terms(parts[0], prepared)
+        num_items = sum(len(part["ids"]) for part in micro_batches)
+        num_real = sum(_num_real(part) for part in micro_batches)
+        prepared = Prepared(self._objective.prepare(micro_batches), num_real / num_items)
+        if micro_batches[0]["step"] % self._settings.ratio_every == 0:
+            preference, winner_nll, real_nll, _ = self._terms(micro_batches[0], prepared)
             self.lambda_1, self.lambda_2 = ratio.nll_weights(
                 self._backbone.module,
                 preference=preference,
@@ -161,11 +159,15 @@ class Alignment:
 
     def _real_nll(self, batch: dict[str, Any], real_per_item: float) -> Tensor:
         """The loop weighs a micro batch by its items; this makes that a mean over real clips."""
-        num_real = len(batch["real"].get("levels_B", ()))
+        num_real = _num_real(batch)
         if not num_real:
             return torch.zeros((), device=self._backbone.device)
         share = num_real / len(batch["ids"]) / real_per_item
         return share * single_errors(self._backbone, **batch["real"]).mean()
+
+
+def _num_real(batch: dict[str, Any]) -> int:
+    return len(batch["real"].get("levels_B", ()))
 
 
 def _require_full_precision(backbone: Backbone) -> None:

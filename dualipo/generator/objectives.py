@@ -18,7 +18,6 @@ from dualipo.generator import losses
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.batches import PointSet, Preferences, PreferenceSet
 from dualipo.generator.denoise import shared_errors
-from dualipo.generator.steps import split
 
 Batch = dict[str, Any]
 
@@ -34,7 +33,7 @@ class Terms(NamedTuple):
 class Objective(Protocol):
     """A preference loss."""
 
-    def prepare(self, batch: Batch) -> Any:
+    def prepare(self, micro_batches: list[Batch]) -> Any:
         """What the global batch decides, without a gradient."""
         ...
 
@@ -68,7 +67,7 @@ class Dpo:
         self._backbone = backbone
         self._beta = settings.beta_dpo
 
-    def prepare(self, batch: Batch) -> None:
+    def prepare(self, micro_batches: list[Batch]) -> None:
         """Pairs do not depend on each other."""
 
     def terms(self, micro_batch: Batch, prepared: None) -> Terms:
@@ -113,14 +112,14 @@ class Kto:
         self._desirable, self._undesirable = desirable, undesirable
 
     @torch.no_grad()
-    def prepare(self, batch: Batch) -> GlobalBatch:
+    def prepare(self, micro_batches: list[Batch]) -> GlobalBatch:
         """z0 over the global batch; a batch that is not split gives it in its own forward pass."""
-        parts = split(batch, self._settings.gradient_accumulation_steps)
         z0 = None
-        if len(parts) > 1:
-            gains = [_gains(*_errors(self._backbone, part)) for part in parts]
+        if len(micro_batches) > 1:
+            gains = [_gains(*_errors(self._backbone, part)) for part in micro_batches]
             z0 = losses.reference_point(torch.cat(gains))
-        return GlobalBatch(len(batch["ids"]), int((batch["signs_B"] > 0).sum()), z0)
+        signs_B = torch.cat([part["signs_B"] for part in micro_batches])
+        return GlobalBatch(len(signs_B), int((signs_B > 0).sum()), z0)
 
     def terms(self, micro_batch: Batch, prepared: GlobalBatch) -> Terms:
         policy, reference = _errors(self._backbone, micro_batch)

@@ -56,7 +56,7 @@ class Describing:
     def __init__(self, vila: Vila) -> None:
         self.vila = vila
 
-    def prepare(self, global_batch: Any) -> None:
+    def prepare(self, micro_batches: list[Any]) -> None:
         """Nothing is shared by the batch."""
 
     def loss(self, micro_batch: list[Example], prepared: None) -> tuple[Tensor, Metrics]:

@@ -49,7 +49,7 @@ class FlowMatching:
         self.transformer = transformer
         self.text_encoder = text_encoder
 
-    def prepare(self, global_batch: Any) -> None:
+    def prepare(self, micro_batches: list[Any]) -> None:
         """Nothing is shared by the batch."""
 
     def loss(self, micro_batch: dict[str, Tensor], prepared: None) -> tuple[Tensor, Metrics]:

@@ -50,7 +50,7 @@ class FrameReading:
     def __init__(self, sight: Sight) -> None:
         self.sight = sight
 
-    def prepare(self, global_batch: Any) -> None:
+    def prepare(self, micro_batches: list[Any]) -> None:
         """Nothing is shared by the batch."""
 
     def loss(self, micro_batch: dict[str, Tensor], prepared: None) -> tuple[Tensor, Metrics]:

@@ -93,7 +93,7 @@ class Reconstruction:
     def __init__(self, vae: AutoencoderKLWan) -> None:
         self.vae = vae
 
-    def prepare(self, global_batch: Any) -> None:
+    def prepare(self, micro_batches: list[Any]) -> None:
         """Nothing is shared by the batch."""
 
     def loss(self, micro_batch: dict[str, Tensor], prepared: None) -> tuple[Tensor, Metrics]:

@@ -4,7 +4,8 @@ It serves generator alignment, the critic's warm start, SRPO and pretraining; wh
 objective that it is handed. Step `n` is a pure function of the weights, the seed and `batches(n)`:
 torch is reseeded for every step and the schedule has no state, so a killed and resumed run gives
 the weights of an uninterrupted one bit for bit (FAULTS.md 6). The finite check stands before the
-optimizer step (fault 25). Leaves out several ranks and fault 26 (halving after out-of-memory).
+optimizer step (fault 25); what does not fit into memory is done in smaller parts (fault 26). Leaves
+out several ranks.
 """
 
 import math
@@ -21,6 +22,7 @@ from dualipo.config import Optimizer
 from dualipo.errors import CheckpointError, StageError
 from dualipo.store import checkpoint
 from dualipo.training import optim
+from dualipo.training.memory import within_memory
 from dualipo.training.precision import forward_pass
 
 Metrics = dict[str, float]
@@ -29,8 +31,8 @@ Metrics = dict[str, float]
 class Objective(Protocol):
     """What is minimised. It holds its model; the loop holds the optimizer."""
 
-    def prepare(self, global_batch: Any) -> Any:
-        """What the whole batch decides before it is split: constants, never part of the graph."""
+    def prepare(self, micro_batches: list[Any]) -> Any:
+        """What the whole batch decides, given as split: constants, never part of the graph."""
         ...
 
     def loss(self, micro_batch: Any, prepared: Any) -> tuple[Tensor, Metrics]:
@@ -64,6 +66,7 @@ class _Progress:
     objective: Objective
     ema: dict[str, Tensor] | None
     seed: int
+    num_micro_batches: int
     step: int = 0
     metrics: Metrics = field(default_factory=dict)  # of the last step
 
@@ -82,12 +85,12 @@ def train(
 ) -> TrainResult:
     """Train what requires a gradient for `max_train_steps`, going on from the last checkpoint."""
     ema = None if ema_decay is None else _copies(optim.trainable(model))
-    progress = _Progress(model, optim.Optimizer(model, settings), objective, ema, seed)
+    parts = settings.gradient_accumulation_steps
+    progress = _Progress(model, optim.Optimizer(model, settings), objective, ema, seed, parts)
     _restore(progress, checkpoint_folder)
     was_training = model.training
     model.train()
     while progress.step < settings.max_train_steps:
-        torch.manual_seed(seeds.derive(seed, "step", progress.step))
         progress.metrics = _step(progress, batches(progress.step), settings, split or split_batch)
         if ema is not None and ema_decay is not None:
             _average(ema, optim.trainable(model), ema_decay)
@@ -123,7 +126,12 @@ def _step(
     """One optimizer step; the weights stay untouched where loss or gradient is not finite."""
     weights = list(optim.trainable(progress.model).values())
     rate = optim.learning_rate(progress.step, settings)
-    metrics = _accumulate(progress, batch, settings, split)
+    metrics, progress.num_micro_batches = within_memory(
+        lambda num_parts: _accumulate(progress, batch, settings, split(batch, num_parts)),
+        num_parts=progress.num_micro_batches,
+        num_items=batch_size(batch),
+        subject=f"training step {progress.step}",
+    )
     norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
     metrics |= {"grad_norm": float(norm), "learning_rate": rate}
     _require_finite(metrics, progress.step, batch)
@@ -133,18 +141,16 @@ def _step(
 
 
 def _accumulate(
-    progress: _Progress,
-    batch: Any,
-    settings: Optimizer,
-    split: Callable[[Any, int], list[Any]],
+    progress: _Progress, batch: Any, settings: Optimizer, micro_batches: list[Any]
 ) -> Metrics:
     """Sum the micro batches' gradients, weighted by size: the gradient of the batch's mean."""
+    torch.manual_seed(seeds.derive(progress.seed, "step", progress.step))
     device = next(iter(optim.trainable(progress.model).values())).device.type
     with forward_pass(device, settings):
-        prepared = progress.objective.prepare(batch)
+        prepared = progress.objective.prepare(micro_batches)
     progress.optimizer.zero_grad()
     metrics = Metrics()
-    for micro_batch in split(batch, settings.gradient_accumulation_steps):
+    for micro_batch in micro_batches:
         share = batch_size(micro_batch) / batch_size(batch)
         with forward_pass(device, settings):
             loss, logged = progress.objective.loss(micro_batch, prepared)
@@ -192,6 +198,7 @@ def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
             "seed": progress.seed,
             "objective": progress.objective.state(),
             "metrics": progress.metrics,
+            "num_micro_batches": progress.num_micro_batches,
         },
         total_limit=settings.checkpoints_total_limit,
     )
@@ -217,6 +224,7 @@ def _restore(progress: _Progress, folder: Path) -> None:
     progress.objective.load_state(found.state["objective"])
     progress.step = found.step
     progress.metrics = found.state.get("metrics", {})
+    progress.num_micro_batches = found.state.get("num_micro_batches", progress.num_micro_batches)
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:

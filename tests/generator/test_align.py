@@ -136,7 +136,7 @@ def test_nll_terms_have_their_share_of_the_gradient(
     )
     batch = Steps(wan, preferences, real, errors, settings, 1).batch(0)
     objective = Alignment(wan, Dpo(wan, settings), settings=settings)
-    prepared = objective.prepare(batch)
+    prepared = objective.prepare([batch])
     preference, winner_nll, real_nll, _ = objective._terms(batch, prepared)
     weights = list(trainable(wan.module).values())
     weights = weights[-(len(weights) // 4) :]
@@ -166,7 +166,7 @@ def test_certainty_weighs_a_pair_and_keeps_the_scale(
         objective = Dpo(wan, settings)
         terms = [objective.terms(part, None).preference for part in split(batch, parts)]
         found[name] = float(torch.stack(terms).mean().detach())
-    plain = {item: float(objective.terms(part, None).preference)
+    plain = {item: float(objective.terms(part, None).preference.detach())
              for item, part in zip(batch["ids"], split(batch, 4), strict=True)}  # fmt: skip
     by_hand = [
         plain[f"pair-{k}"] * w / 0.5 for k, w in enumerate(certainties) if f"pair-{k}" in plain
