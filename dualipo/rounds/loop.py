@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dualipo import interrupt
 from dualipo.config import Config, leaves
-from dualipo.evaluation import report
+from dualipo.evaluation import card, report
 from dualipo.progress import Progress
 from dualipo.rounds import (
     aligning,
@@ -93,5 +93,9 @@ def plan_text(config: Config) -> str:
 
 
 def write_report(run: Run) -> None:
-    """The page that people read, rebuilt from the ledger."""
-    atomic.write_text(run.directory.report_path, report.build(run.directory.path))
+    """What people read, rebuilt from the ledger: the report, and a card for each generator."""
+    path = run.directory.path
+    atomic.write_text(run.directory.report_path, report.build(path))
+    for _, _, aligned in run.ledger.events("align"):
+        version = aligned["generator_version"]
+        atomic.write_text(path / "cards" / f"{version}.md", card.card(path, version))
