@@ -20,10 +20,11 @@ from dualipo.records import Pair, Point
 from dualipo.rounds import judging, sources
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
-from dualipo.rounds.sampling import generator_before, load_latents
+from dualipo.rounds.sampling import generator_before, stored_latents
 from dualipo.store import tensors
 from dualipo.store.ledger import Unit, Version
 from dualipo.store.rundir import remove_checkpoints
+from dualipo.store.stored import Place, StoredList, StoredTable
 
 _ENCODE = 64  # clips a pass through the autoencoder
 
@@ -36,6 +37,7 @@ def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Po
         return version_id
     parent = generator_before(run, round)
     folder = run.directory.attempt_path(round, attempt) / "generator"
+    run.forget_models()  # a critic of full size leaves no room to train beside it
     real = _real_clips(run) if run.config.align.real_nll_ratio > 0 else None
     clock = Clock()
     with run.training(
@@ -81,10 +83,11 @@ def version_of(round: int, attempt: int) -> str:
 def _preferences(
     run: Run, round: int, kept: Sequence[Pair] | Sequence[Point]
 ) -> PreferenceSet | PointSet:
-    """What the alignment trains on, with the latents that sampling kept."""
-    latents, texts = load_latents(run, round)
+    """What the alignment trains on; the latents that sampling kept are read as they are needed."""
+    latents, text_places = stored_latents(run, round)
+    texts = StoredTable(text_places)
 
-    def latent(candidate: str) -> torch.Tensor:
+    def latent(candidate: str) -> Place:
         if candidate not in latents:
             raise DataError(
                 f"round {round}: a preference names {candidate}, of which no latent was kept. "
@@ -98,7 +101,7 @@ def _preferences(
         return PointSet(
             point_ids=[point.point_id for point in points],
             caption_keys=keys,
-            clips=[latent(point.point_id) for point in points],
+            clips=StoredList([latent(point.point_id) for point in points]),
             desirable=[point.grade == "good" for point in points],
             texts=texts,
             certainties=[point.certainty for point in points],
@@ -108,8 +111,8 @@ def _preferences(
     return PreferenceSet(
         pair_ids=[pair.pair_id for pair in pairs],
         caption_keys=keys,
-        winners=[latent(winner) for winner, _ in sides],
-        losers=[latent(loser) for _, loser in sides],
+        winners=StoredList([latent(winner) for winner, _ in sides]),
+        losers=StoredList([latent(loser) for _, loser in sides]),
         texts=texts,
         certainties=[pair.certainty for pair in pairs],
     )
