@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dualipo.errors import ConfigError
 
@@ -108,6 +108,7 @@ class Align(Optimizer):
     lora_alpha: int | None = Field(None, gt=0, description="scale is lora_alpha / rank; or 1")
     lora_dropout: float = Field(0.0, description="0: cached reference errors need it")
     gradient_checkpointing: bool = Field(False, description="less memory for a second forward")
+    num_processes: int = Field(1, ge=1, description="devices that share the weights (FSDP2)")
 
     @field_validator("lora_dropout")
     @classmethod
@@ -117,6 +118,17 @@ class Align(Optimizer):
                 "must be 0: the reference's errors are measured once, on the same network"
             )
         return value
+
+    @model_validator(mode="after")
+    def _shares_are_equal(self) -> "Align":
+        num = self.num_processes
+        if num > 1 and (self.rank or self.optimizer != "adamw"):
+            raise ValueError("num_processes over 1 trains every weight with adamw: set rank=0")
+        if self.train_batch_size % num or (self.real_nll_ratio and self.real_batch_size % num):
+            raise ValueError(
+                f"train_batch_size and real_batch_size must be multiples of num_processes={num}"
+            )
+        return self
 
 
 class Server(Group):

@@ -2,7 +2,7 @@
 
 L = w L_preference + lambda_1 E_winners[error] + lambda_2 E_real[error], the reference being the
 weights at the start. Trains an adapter where `align.rank` asks for one, else every weight of the
-backbone's module that requires a gradient.
+backbone's module that requires a gradient. Several ranks (training/ranks.py) call it together.
 
 Shapes: B batch; a latent's own axes are written `...`.
 """
@@ -23,7 +23,7 @@ from dualipo.generator.batches import Preferences, RealClips
 from dualipo.generator.denoise import single_errors
 from dualipo.generator.objectives import Objective
 from dualipo.generator.steps import Steps, split
-from dualipo.training import loop, lora, optim
+from dualipo.training import loop, lora, optim, ranks
 from dualipo.training.loop import Metrics
 from dualipo.training.precision import forward_pass
 from dualipo.training.recompute import recomputed
@@ -60,6 +60,7 @@ def align(
     """
     if real is None and settings.real_nll_ratio > 0:
         raise DataError("alignment: no real clips. Provide some, or set align.real_nll_ratio=0.")
+    ranks.shard(backbone.module)
     with forward_pass(backbone.device, settings):
         errors = reference.load_or_measure(
             backbone,
@@ -77,7 +78,7 @@ def align(
         trained = loop.train(
             backbone.module,
             Alignment(backbone, objective, settings=settings),
-            batches=steps.batch,
+            batches=lambda step: split(steps.batch(step), ranks.num_ranks())[ranks.rank()],
             settings=settings,
             checkpoint_folder=folder / "checkpoints",
             seed=seed,
@@ -123,12 +124,13 @@ class Alignment:
         num_real = sum(_num_real(part) for part in micro_batches)
         prepared = Prepared(self._objective.prepare(micro_batches), num_real / num_items)
         if micro_batches[0]["step"] % self._settings.ratio_every == 0:
-            preference, winner_nll, real_nll, _ = self._terms(micro_batches[0], prepared)
+            preference, winner, real = ratio.norms(
+                self._backbone.module, lambda: self._terms(micro_batches[0], prepared)[:3]
+            )
             self.lambda_1, self.lambda_2 = ratio.nll_weights(
-                self._backbone.module,
-                preference=preference,
-                winner_nll=winner_nll,
-                real_nll=real_nll,
+                preference_norm=preference,
+                winner_norm=winner,
+                real_norm=real,
                 winner_ratio=self._settings.winner_nll_ratio,
                 real_ratio=self._settings.real_nll_ratio,
             )

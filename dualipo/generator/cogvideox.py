@@ -29,8 +29,6 @@ from torch import Tensor
 
 from dualipo.errors import ConfigError, ModelError
 from dualipo.generator import frames, weights
-from dualipo.store import atomic
-from dualipo.store.tensors import hash_parameters
 
 NUM_TRAIN_TIMESTEPS = 1000
 SUPPORTED = "Supported are CogVideoX-2B and CogVideoX-5B, text to video."
@@ -166,13 +164,10 @@ class CogVideoX:
         return latents_BFCHW.float()
 
     def hash(self) -> str:
-        return hash_parameters(self.module.state_dict())
+        return weights.hash_of(self.module)
 
     def save(self, folder: Path) -> None:
-        # Where the weights were read from would make equal versions differ.
-        self.module.register_to_config(_name_or_path="")
-        with atomic.publish_folder(folder, name="transformer") as temporary:
-            self.module.save_pretrained(temporary, safe_serialization=True)
+        weights.publish(self.module, folder)
 
     def _guided(self, noisy: Tensor, timestep: Tensor, text_BLD: Tensor, scale: float) -> Tensor:
         timestep_B = timestep.expand(len(noisy))

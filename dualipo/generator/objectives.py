@@ -18,6 +18,7 @@ from dualipo.generator import losses
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.batches import PointSet, Preferences, PreferenceSet
 from dualipo.generator.denoise import shared_errors
+from dualipo.training import ranks
 
 Batch = dict[str, Any]
 
@@ -119,7 +120,8 @@ class Kto:
             gains = [_gains(*_errors(self._backbone, part)) for part in micro_batches]
             z0 = losses.reference_point(torch.cat(gains))
         signs_B = torch.cat([part["signs_B"] for part in micro_batches])
-        return GlobalBatch(len(signs_B), int((signs_B > 0).sum()), z0)
+        num, num_desirable = ranks.total([len(signs_B), int((signs_B > 0).sum())])
+        return GlobalBatch(int(num), int(num_desirable), z0)
 
     def terms(self, micro_batch: Batch, prepared: GlobalBatch) -> Terms:
         policy, reference = _errors(self._backbone, micro_batch)

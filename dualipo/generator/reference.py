@@ -23,6 +23,7 @@ from dualipo.generator.backbone import Backbone
 from dualipo.generator.batches import Preferences
 from dualipo.generator.denoise import autocast, shared_errors, slot_noise
 from dualipo.store import tensors as tensor_files
+from dualipo.training import ranks
 from dualipo.training.memory import within_memory
 
 
@@ -39,9 +40,11 @@ def load_or_measure(
 ) -> ReferenceErrors:
     """Read `path`, or measure and publish it. Call it before the first step, resumed or not."""
     expected = _identity(backbone, preferences, settings, seed)
-    if not path.exists():
+    if not ranks.from_first(path.exists()):
         measured = measure(backbone, preferences=preferences, settings=settings, seed=seed)
-        tensor_files.save(path, measured.sides, metadata=expected)
+        if ranks.rank() == 0:
+            tensor_files.save(path, measured.sides, metadata=expected)
+        ranks.wait()
     found = tensor_files.read_metadata(path)
     if different := [key for key, value in expected.items() if found.get(key) != value]:
         raise StageError(
@@ -73,6 +76,7 @@ def measure(
         for side, errors_B in errors.items():
             measured[side][items, slots] = errors_B
         interrupt.check()
+    ranks.reshard(backbone.module)
     _require_finite(measured, preferences)
     return ReferenceErrors(measured, backbone.hash())
 
@@ -86,12 +90,14 @@ def _errors(
     num_parts: int,
 ) -> dict[str, Tensor]:
     """Of one batch of (item, slot) places, by side."""
-    width = math.ceil(len(places) / num_parts)
+    mine = ranks.share(places)
+    width = math.ceil(len(mine) / num_parts)
     parts = [
-        _errors_at_once(backbone, preferences, places[start : start + width], settings, seed)
-        for start in range(0, len(places), width)
+        _errors_at_once(backbone, preferences, mine[start : start + width], settings, seed)
+        for start in range(0, len(mine), width)
     ]
-    return {side: torch.cat([part[side] for part in parts]) for side in preferences.sides}
+    found = {side: torch.cat([part[side] for part in parts]) for side in preferences.sides}
+    return {side: ranks.gathered(errors_B)[: len(places)].cpu() for side, errors_B in found.items()}
 
 
 def _errors_at_once(
@@ -106,14 +112,13 @@ def _errors_at_once(
         backbone, preferences=preferences, places=places, settings=settings, seed=seed
     )
     with autocast(backbone, settings):
-        errors = shared_errors(
+        return shared_errors(
             backbone,
             sides={side: preferences.stack(side, items) for side in preferences.sides},
             text_BLD=preferences.stack_texts(items),
             levels_B=levels_B,
             noise=noise_B,
         )
-    return {side: errors_B.cpu() for side, errors_B in errors.items()}
 
 
 def _require_finite(measured: dict[str, Tensor], preferences: Preferences) -> None:

@@ -4,7 +4,7 @@ Latents and text embeddings come from sampling; the real clips' are encoded once
 attempts of a round start from the weights that sampled its candidates, which are the reference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from dualipo.generator.backbone import Backbone
 from dualipo.generator.batches import PointSet, PreferenceSet, RealClips
 from dualipo.generator.sample import encode_texts
 from dualipo.records import Pair, Point
-from dualipo.rounds import judging, sources
+from dualipo.rounds import judging, ranked, sources
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.sampling import generator_before, stored_latents
@@ -43,11 +43,12 @@ def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Po
     with run.training(
         stage="align", round=round, attempt=attempt, num_steps=run.config.align.max_train_steps
     ) as on_step:
-        result = alignment.align(
-            run.generator(parent, fresh=True),
-            preferences=_preferences(run, round, kept),
+        preferences = _preferences(run, round, kept)
+        result = _train(
+            run,
+            parent,
+            preferences,
             real=real,
-            settings=run.config.align,
             folder=folder,
             seed=run.seed("align", round),
             on_step=on_step,
@@ -73,6 +74,39 @@ def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Po
     remove_checkpoints(folder / "checkpoints")
     run.forget_models()
     return version_id
+
+
+def _train(
+    run: Run,
+    parent: str,
+    preferences: PreferenceSet | PointSet,
+    *,
+    real: RealClips | None,
+    folder: Path,
+    seed: int,
+    on_step: Callable[[int, Any], None],
+) -> alignment.AlignResult:
+    """In this process, or in as many as the recipe asks for."""
+    if run.config.align.num_processes > 1:
+        run.forget_models()
+        job = ranked.job_of(
+            preferences,
+            folders=run.generator_folders(parent),
+            settings=run.config,
+            folder=folder,
+            seed=seed,
+            real_path=real_path(run) if real else None,
+        )
+        return ranked.run(job, on_step=on_step)
+    return alignment.align(
+        run.generator(parent, fresh=True),
+        preferences=preferences,
+        real=real,
+        settings=run.config.align,
+        folder=folder,
+        seed=seed,
+        on_step=on_step,
+    )
 
 
 def version_of(round: int, attempt: int) -> str:

@@ -4,8 +4,8 @@ It serves generator alignment, the critic's warm start, SRPO and pretraining; wh
 objective that it is handed. Step `n` is a pure function of the weights, the seed and `batches(n)`:
 torch is reseeded for every step and the schedule has no state, so a killed and resumed run gives
 the weights of an uninterrupted one bit for bit (FAULTS.md 6). The finite check stands before the
-optimizer step (fault 25); what does not fit into memory is done in smaller parts (fault 26). Leaves
-out several ranks.
+optimizer step (fault 25); what does not fit into memory is done in smaller parts (fault 26). Of
+several ranks (ranks.py) each hands in its share of the batch and gets the whole batch's step.
 """
 
 import math
@@ -21,7 +21,7 @@ from dualipo import interrupt, seeds
 from dualipo.config import Optimizer
 from dualipo.errors import CheckpointError, StageError
 from dualipo.store import checkpoint
-from dualipo.training import optim
+from dualipo.training import optim, ranks, sharded
 from dualipo.training.memory import within_memory
 from dualipo.training.precision import forward_pass
 
@@ -132,8 +132,8 @@ def _step(
         num_items=batch_size(batch),
         subject=f"training step {progress.step}",
     )
-    norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
-    metrics |= {"grad_norm": float(norm), "learning_rate": rate}
+    norm = ranks.whole(torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm))
+    metrics = ranks.mean(metrics) | {"grad_norm": float(norm), "learning_rate": rate}
     _require_finite(metrics, progress.step, batch)
     progress.optimizer.step(rate)
     progress.optimizer.zero_grad()
@@ -190,7 +190,8 @@ def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
         "optimizer": progress.optimizer.state_tensors(),
         "ema": progress.ema or {},
     }
-    checkpoint.save(
+    save = sharded.save if ranks.num_ranks() > 1 else checkpoint.save
+    save(
         folder,
         step=progress.step,
         tensors={f"{part}.{name}": t for part, some in named.items() for name, t in some.items()},
@@ -205,7 +206,10 @@ def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
 
 
 def _restore(progress: _Progress, folder: Path) -> None:
-    found = checkpoint.load_latest(folder)
+    if ranks.num_ranks() > 1:
+        found = sharded.load_latest(folder, weights=_trained(progress.model))
+    else:
+        found = checkpoint.load_latest(folder)
     if found is None:
         return
     here, there = _trained(progress.model), _part(found.tensors, "model")

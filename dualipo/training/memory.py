@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 
 from dualipo.errors import StageError
+from dualipo.training import ranks
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,12 @@ def within_memory(
         try:
             return attempt(num_parts), num_parts
         except torch.OutOfMemoryError as full:
+            if ranks.num_ranks() > 1:
+                # The other ranks wait in the middle of a pass: this one cannot begin it again.
+                raise StageError(
+                    f"{subject}: out of memory on rank {ranks.rank()} ({full}). Raise "
+                    "gradient_accumulation_steps: several processes need the same parts."
+                ) from full
             if num_parts >= num_items:
                 raise StageError(
                     f"{subject}: one item at a time is more than the device's memory ({full}). "
