@@ -57,7 +57,8 @@ def lines(config: Config) -> list[str]:
         f"clip: latent {shape}, {size.flops / 1e12:.3g} TFLOP a forward pass",
         f"memory of the device, sampling: {storage(found.sampling_memory)} "
         f"({config.generator.sample_batch_size} clips), and what the autoencoder decodes with",
-        f"memory of the device, aligning: {storage(sum(memory.values()))} ({_parts(memory)})",
+        f"memory of {_devices(settings)}, aligning: {storage(sum(memory.values()))} "
+        f"({_parts(memory)})",
         f"disk: {storage(sum(disk.values()))} ({_parts(disk)}); {_free(config)} free",
         f"steps: {num_clips} clips sampled, {plan(config).get('align', 0)} alignment steps of "
         f"{settings.train_batch_size} in {config.rounds} rounds, if no critic is refreshed",
@@ -147,16 +148,18 @@ def _num_in_files(folder: Path) -> int:
 
 def _aligning_memory(size: Footprint, align: Align, width: int) -> dict[str, float]:
     """As the loop trains: a micro batch's pairs and real clips stand in one graph."""
-    num_parts = min(align.gradient_accumulation_steps, align.train_batch_size)
+    num_shares = align.num_processes
+    num_items = align.train_batch_size // num_shares
+    num_parts = min(align.gradient_accumulation_steps, num_items)
     sides = 1 if align.loss_type == "kto" else 2
-    num_real = align.real_batch_size if align.real_nll_ratio else 0
-    num_clips = sides * math.ceil(align.train_batch_size / num_parts)
-    num_clips += math.ceil(num_real / num_parts)
+    num_real = align.real_batch_size // num_shares if align.real_nll_ratio else 0
+    num_clips = sides * math.ceil(num_items / num_parts) + math.ceil(num_real / num_parts)
     is_cast = align.mixed_precision == "bf16" and width > 2
+    moments = {"adamw": 8, "adamw_8bit": 2, "muon": 4}[align.optimizer]
     return {
-        "weights": size.num_parameters * (width + 2 * is_cast),
-        "gradients": size.num_trained * 4,
-        "optimizer": size.num_trained * {"adamw": 8, "adamw_8bit": 2, "muon": 4}[align.optimizer],
+        "weights": size.num_parameters * (width + 2 * is_cast) / num_shares,
+        "gradients": size.num_trained * 4 / num_shares,
+        "optimizer": size.num_trained * moments / num_shares,
         f"activations of {num_clips} clips": num_clips * size.kept_bytes,
     }
 
@@ -213,6 +216,10 @@ def _time(flops: dict[str, float]) -> list[str]:
         f"({rate / 1e12:.3g} TFLOP/s measured); {duration(total / REFERENCE_RATE)} on one device "
         f"that keeps {REFERENCE_RATE / 1e12:.0f} TFLOP/s. The critic's comes on top.",
     ]
+
+
+def _devices(align: Align) -> str:
+    return "the device" if align.num_processes == 1 else f"each of {align.num_processes} devices"
 
 
 def _free(config: Config) -> str:

@@ -30,6 +30,7 @@ from dualipo.store import atomic, tensors
 from dualipo.store.stored import Place, StoredList, StoredTable
 
 MAX_RESTARTS = 3
+_DRIVER = "DUALIPO_DRIVER"  # its process, without which the ranks end
 
 OnStep = Callable[[int, dict[str, float]], None]
 
@@ -101,7 +102,8 @@ def run(job: Job, *, on_step: OnStep) -> AlignResult:
             _command(job.settings["num_processes"], job_path),
             stdout=subprocess.PIPE,
             text=True,
-            env={"OMP_NUM_THREADS": "1", **os.environ},
+            env={"OMP_NUM_THREADS": "1", **os.environ, _DRIVER: str(os.getpid())},
+            start_new_session=True,  # a Ctrl-C is the driver's affair
         )
         stack.callback(ranks.wait)
         stack.callback(ranks.terminate)
@@ -110,6 +112,7 @@ def run(job: Job, *, on_step: OnStep) -> AlignResult:
             _report(line, on_step)
             interrupt.check()
         code = ranks.wait()
+    interrupt.check()
     if code or not result_path.exists():
         raise StageError(
             f"{folder}: the processes of the alignment ended with code {code} (their messages are "
@@ -189,7 +192,9 @@ def _real(path: str | None) -> RealClips | None:
 
 
 def main(job_path: Path) -> int:
-    """One rank, as torchrun starts it."""
+    """One rank, as torchrun starts it, or starts it again."""
+    if not _is_alive(int(os.environ[_DRIVER])):
+        return 0  # whoever resumes the run starts ranks of its own
     job = Job(**atomic.read_json(job_path))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -204,6 +209,14 @@ def main(job_path: Path) -> int:
         atomic.write_json(Path(job.folder) / "result.json", made)
     dist.destroy_process_group()
     return 0
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

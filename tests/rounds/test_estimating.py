@@ -55,6 +55,10 @@ def test_full_training_and_kto_are_counted_as_they_are() -> None:
     num = full.footprint.num_parameters
     assert full.aligning_memory["optimizer"] == 8 * num == 8 * full.footprint.num_trained
     assert adapter.aligning_memory["optimizer"] == 8 * adapter.footprint.num_trained < 8 * num / 5
+    shared = Config.model_validate({"align": {"num_processes": 4}})
+    found = estimating.estimate(shared).aligning_memory
+    assert found["optimizer"] == full.aligning_memory["optimizer"] / 4
+    assert "activations of 12 clips" in found
     # 16 pairs or points a step, beside 16 real clips.
     assert "activations of 48 clips" in full.aligning_memory
     assert "activations of 32 clips" in kto.aligning_memory
