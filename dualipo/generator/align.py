@@ -125,7 +125,9 @@ class Alignment:
         prepared = Prepared(self._objective.prepare(micro_batches), num_real / num_items)
         if micro_batches[0]["step"] % self._settings.ratio_every == 0:
             preference, winner, real = ratio.norms(
-                self._backbone.module, lambda: self._terms(micro_batches[0], prepared)[:3]
+                self._backbone.module,
+                micro_batches,
+                lambda part: self._terms(part, prepared)[:3],
             )
             self.lambda_1, self.lambda_2 = ratio.nll_weights(
                 preference_norm=preference,

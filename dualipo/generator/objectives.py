@@ -119,6 +119,7 @@ class Kto:
         if len(micro_batches) > 1:
             gains = [_gains(*_errors(self._backbone, part)) for part in micro_batches]
             z0 = losses.reference_point(torch.cat(gains))
+            ranks.reshard(self._backbone.module)
         signs_B = torch.cat([part["signs_B"] for part in micro_batches])
         num, num_desirable = ranks.total([len(signs_B), int((signs_B > 0).sum())])
         return GlobalBatch(int(num), int(num_desirable), z0)

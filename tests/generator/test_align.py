@@ -106,18 +106,18 @@ def test_fault_6_killed_and_resumed_alignment_is_bit_equal(run: Run) -> None:
 
 
 def test_accumulation_does_not_change_the_loss(run: Run) -> None:
-    # 4 pairs and 3 real clips in parts of 1 and 0 to 1: the ratio is taken on one part, hence off.
+    # 4 pairs and 3 real clips in parts of 1 and 0 to 1: the first part has no real clip.
     logged: list[list[Metrics]] = [[], []]
     for parts, metrics_of in zip((1, 4), logged, strict=True):
         run(
             f"parts-{parts}",
             lambda step, metrics, log=metrics_of: log.append(metrics),
             gradient_accumulation_steps=parts,
-            winner_nll_ratio=0.0,
-            real_nll_ratio=1e-9,
+            ratio_every=1,
             max_train_steps=2,
         )
-    for name in ("loss", "winner_nll", "real_nll", "winner_gap"):
+    assert logged[0][0]["lambda_2"] > 0
+    for name in ("loss", "winner_nll", "real_nll", "winner_gap", "lambda_1", "lambda_2"):
         whole, split_up = (metrics[1][name] for metrics in logged)
         assert whole == pytest.approx(split_up, rel=1e-3, abs=1e-5)
 
