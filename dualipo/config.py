@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dualipo.errors import ConfigError
 
@@ -26,7 +26,7 @@ class Group(BaseModel):
 class Optimizer(Group):
     """AdamW with warm-up and clipping (METHOD.md 4.5); Muon is for training from nothing."""
 
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: Literal["adamw", "adamw_8bit", "muon"] = "adamw"
     learning_rate: float = Field(gt=0)
     max_train_steps: int = Field(ge=0)
     train_batch_size: int = Field(8, ge=1)
@@ -86,6 +86,9 @@ class Align(Optimizer):
         "grades", description="extremes: a prompt's best and worst by expected score"
     )
     preference_weight: float = Field(1.0, ge=0, description="0: the NLL terms alone (a control)")
+    certainty_weights: bool = Field(
+        False, description="weigh a pair or clip by the critic's certainty, mean 1 over the round"
+    )
     winner_nll_ratio: float = Field(0.05, ge=0, description="gradient norm against the DPO term")
     real_nll_ratio: float = Field(0.1, ge=0)
     real_batch_size: int = Field(16, ge=1)
@@ -105,6 +108,7 @@ class Align(Optimizer):
     lora_alpha: int | None = Field(None, gt=0, description="scale is lora_alpha / rank; or 1")
     lora_dropout: float = Field(0.0, description="0: cached reference errors need it")
     gradient_checkpointing: bool = Field(False, description="less memory for a second forward")
+    num_processes: int = Field(1, ge=1, description="devices that share the weights (FSDP2)")
 
     @field_validator("lora_dropout")
     @classmethod
@@ -114,6 +118,17 @@ class Align(Optimizer):
                 "must be 0: the reference's errors are measured once, on the same network"
             )
         return value
+
+    @model_validator(mode="after")
+    def _shares_are_equal(self) -> "Align":
+        num = self.num_processes
+        if num > 1 and (self.rank or self.optimizer != "adamw"):
+            raise ValueError("num_processes over 1 trains every weight with adamw: set rank=0")
+        if self.train_batch_size % num or (self.real_nll_ratio and self.real_batch_size % num):
+            raise ValueError(
+                f"train_batch_size and real_batch_size must be multiples of num_processes={num}"
+            )
+        return self
 
 
 class Server(Group):

@@ -21,7 +21,7 @@ LAYERS = {
 LAYER_OF = {folder: layer for layer, folders in LAYERS.items() for folder in folders}
 WEB_MAY_IMPORT = {"web", "store", "preferences", "evaluation"}
 # The only files of the store that may import torch.
-TORCH_IN_STORE = {"dualipo.store.tensors", "dualipo.store.checkpoint"}
+TORCH_IN_STORE = {"dualipo.store.stored", "dualipo.store.tensors", "dualipo.store.checkpoint"}
 
 
 def name_of(path: Path) -> str:

@@ -32,7 +32,7 @@ def add(verbs: Any) -> None:
         help="replace a setting of the recipe, e.g. align.beta_dpo=3000",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print the resolved settings and the plan, no more"
+        "--dry-run", action="store_true", help="print settings, plan and estimate, no more"
     )
     parser.set_defaults(act=act)
     again = verbs.add_parser("resume", help="go on with a run, by its own configuration")
@@ -61,13 +61,16 @@ def act(arguments: argparse.Namespace) -> int:
 
 
 def _run(settings: config.Config) -> int:
-    """Run; print the table and where the report is."""
+    """Run; print what it will need, the table, and where the report is."""
     from dualipo.evaluation import hub, summary
 
     if settings.push_to_hub:
         hub.token()  # asked for now: after hours of work is too late
-    from dualipo.rounds import loop  # imports torch: only after the recipe is known to be good
+    # These import torch: only after the recipe is known to be good.
+    from dualipo.rounds import estimating, loop
 
+    if not (Path(settings.output_dir) / "config.json").exists():
+        print("\n".join(estimating.lines(settings)), flush=True)
     with watching() as progress:
         path = loop.run(settings, progress=progress)
     print(summary.table(path))

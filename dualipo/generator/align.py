@@ -2,7 +2,7 @@
 
 L = w L_preference + lambda_1 E_winners[error] + lambda_2 E_real[error], the reference being the
 weights at the start. Trains an adapter where `align.rank` asks for one, else every weight of the
-backbone's module that requires a gradient.
+backbone's module that requires a gradient. Several ranks (training/ranks.py) call it together.
 
 Shapes: B batch; a latent's own axes are written `...`.
 """
@@ -23,7 +23,7 @@ from dualipo.generator.batches import Preferences, RealClips
 from dualipo.generator.denoise import single_errors
 from dualipo.generator.objectives import Objective
 from dualipo.generator.steps import Steps, split
-from dualipo.training import loop, lora, optim
+from dualipo.training import loop, lora, optim, ranks
 from dualipo.training.loop import Metrics
 from dualipo.training.precision import forward_pass
 from dualipo.training.recompute import recomputed
@@ -60,6 +60,7 @@ def align(
     """
     if real is None and settings.real_nll_ratio > 0:
         raise DataError("alignment: no real clips. Provide some, or set align.real_nll_ratio=0.")
+    ranks.shard(backbone.module)
     with forward_pass(backbone.device, settings):
         errors = reference.load_or_measure(
             backbone,
@@ -77,7 +78,7 @@ def align(
         trained = loop.train(
             backbone.module,
             Alignment(backbone, objective, settings=settings),
-            batches=steps.batch,
+            batches=lambda step: split(steps.batch(step), ranks.num_ranks())[ranks.rank()],
             settings=settings,
             checkpoint_folder=folder / "checkpoints",
             seed=seed,
@@ -117,20 +118,21 @@ class Alignment:
         self.lambda_1 = 0.0
         self.lambda_2 = 0.0
 
-    def prepare(self, global_batch: dict[str, Any]) -> Prepared:
+    def prepare(self, micro_batches: list[dict[str, Any]]) -> Prepared:
         """Decide what the batch decides as a whole, and measure the weights if it is time."""
-        num_real = len(global_batch["real"].get("levels_B", ()))
-        prepared = Prepared(
-            self._objective.prepare(global_batch), num_real / len(global_batch["ids"])
-        )
-        if global_batch["step"] % self._settings.ratio_every == 0:
-            parts = split(global_batch, self._settings.gradient_accumulation_steps)
-            preference, winner_nll, real_nll, _ = self._terms(parts[0], prepared)
-            self.lambda_1, self.lambda_2 = ratio.nll_weights(
+        num_items = sum(len(part["ids"]) for part in micro_batches)
+        num_real = sum(_num_real(part) for part in micro_batches)
+        prepared = Prepared(self._objective.prepare(micro_batches), num_real / num_items)
+        if micro_batches[0]["step"] % self._settings.ratio_every == 0:
+            preference, winner, real = ratio.norms(
                 self._backbone.module,
-                preference=preference,
-                winner_nll=winner_nll,
-                real_nll=real_nll,
+                micro_batches,
+                lambda part: self._terms(part, prepared)[:3],
+            )
+            self.lambda_1, self.lambda_2 = ratio.nll_weights(
+                preference_norm=preference,
+                winner_norm=winner,
+                real_norm=real,
                 winner_ratio=self._settings.winner_nll_ratio,
                 real_ratio=self._settings.real_nll_ratio,
             )
@@ -161,11 +163,15 @@ class Alignment:
 
     def _real_nll(self, batch: dict[str, Any], real_per_item: float) -> Tensor:
         """The loop weighs a micro batch by its items; this makes that a mean over real clips."""
-        num_real = len(batch["real"].get("levels_B", ()))
+        num_real = _num_real(batch)
         if not num_real:
             return torch.zeros((), device=self._backbone.device)
         share = num_real / len(batch["ids"]) / real_per_item
         return share * single_errors(self._backbone, **batch["real"]).mean()
+
+
+def _num_real(batch: dict[str, Any]) -> int:
+    return len(batch["real"].get("levels_B", ()))
 
 
 def _require_full_precision(backbone: Backbone) -> None:

@@ -105,7 +105,10 @@ def load(
     device: str = "cpu",
     transformer_folder: Path | None = None,
 ) -> Backbone:
-    """Open a pipeline folder, with the transformer of a trained version if one is named."""
+    """Open a pipeline folder, with the transformer of a trained version if one is named.
+
+    On the device "meta" no weights are read, nor need there be any.
+    """
     parts = _pipeline_index(folder)
     transformer_folder = transformer_folder or folder / "transformer"
     if not transformer_folder.is_dir():
@@ -119,8 +122,9 @@ def load(
             f"{folder}: its pipeline is {found}; supported: {', '.join(BACKBONES)}, text to video. "
             "Choose another generator.pretrained_model_name_or_path."
         )
-    for part in (transformer_folder, folder / "vae", folder / "text_encoder"):
-        _require_safetensors(part)
+    if device != "meta":
+        for part in (transformer_folder, folder / "vae", folder / "text_encoder"):
+            _require_safetensors(part)
     return BACKBONES[found](
         folder,
         transformer_folder=transformer_folder,

@@ -42,6 +42,11 @@ class Preferences(Protocol):
         """+1 for a desirable item, -1 for an undesirable one; none where sides say it."""
         ...
 
+    @property
+    def certainties(self) -> Sequence[float] | None:
+        """How sure the critic was of each item; none where nobody said."""
+        ...
+
 
 @dataclass(frozen=True)
 class PreferenceSet:
@@ -54,6 +59,7 @@ class PreferenceSet:
     winners: Sequence[Tensor] | Tensor
     losers: Sequence[Tensor] | Tensor
     texts: Mapping[str, Tensor]
+    certainties: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.caption_keys), len(self.winners), len(self.losers)}
@@ -92,6 +98,7 @@ class PointSet:
     clips: Sequence[Tensor] | Tensor
     desirable: Sequence[bool]
     texts: Mapping[str, Tensor]
+    certainties: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.caption_keys), len(self.clips), len(self.desirable)}
@@ -130,6 +137,16 @@ class RealClips:
 
     def __post_init__(self) -> None:
         assert len(self.latents) == len(self.texts), "one text a clip"
+
+
+def certainty_weights(preferences: Preferences) -> Tensor:
+    """One weight an item, its certainty over the mean: the loss keeps its scale."""
+    if preferences.certainties is None:
+        raise DataError(
+            "alignment: no certainties beside the preferences. Set align.certainty_weights=false."
+        )
+    certainties_P = torch.tensor(preferences.certainties)
+    return certainties_P / certainties_P.mean()
 
 
 def cycle(step: int, *, num_items: int, batch_size: int, seed: int) -> list[tuple[int, int]]:

@@ -28,9 +28,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from dualipo.errors import ConfigError, ModelError
-from dualipo.generator import frames
-from dualipo.store import atomic
-from dualipo.store.tensors import hash_parameters
+from dualipo.generator import frames, weights
 
 NUM_TRAIN_TIMESTEPS = 1000
 SUPPORTED = "Supported are CogVideoX-2B and CogVideoX-5B, text to video."
@@ -166,13 +164,10 @@ class CogVideoX:
         return latents_BFCHW.float()
 
     def hash(self) -> str:
-        return hash_parameters(self.module.state_dict())
+        return weights.hash_of(self.module)
 
     def save(self, folder: Path) -> None:
-        # Where the weights were read from would make equal versions differ.
-        self.module.register_to_config(_name_or_path="")
-        with atomic.publish_folder(folder, name="transformer") as temporary:
-            self.module.save_pretrained(temporary, safe_serialization=True)
+        weights.publish(self.module, folder)
 
     def _guided(self, noisy: Tensor, timestep: Tensor, text_BLD: Tensor, scale: float) -> Tensor:
         timestep_B = timestep.expand(len(noisy))
@@ -260,12 +255,12 @@ def load(
             f"{folder}: its transformer takes {text_length} text tokens, not "
             f"{max_sequence_length}. Set generator.max_sequence_length={text_length}."
         )
-    module = CogVideoXTransformer3DModel.from_pretrained(
-        transformer_folder, dtype=dtype, use_safetensors=True
+    module = weights.read_transformer(
+        CogVideoXTransformer3DModel, transformer_folder, dtype=dtype, device=device
     )
     backbone = CogVideoX(
         folder,
-        module=module.to(device),
+        module=module,
         max_sequence_length=max_sequence_length,
         dtype=dtype,
     )

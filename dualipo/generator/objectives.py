@@ -18,7 +18,7 @@ from dualipo.generator import losses
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.batches import PointSet, Preferences, PreferenceSet
 from dualipo.generator.denoise import shared_errors
-from dualipo.generator.steps import split
+from dualipo.training import ranks
 
 Batch = dict[str, Any]
 
@@ -34,7 +34,7 @@ class Terms(NamedTuple):
 class Objective(Protocol):
     """A preference loss."""
 
-    def prepare(self, batch: Batch) -> Any:
+    def prepare(self, micro_batches: list[Batch]) -> Any:
         """What the global batch decides, without a gradient."""
         ...
 
@@ -68,7 +68,7 @@ class Dpo:
         self._backbone = backbone
         self._beta = settings.beta_dpo
 
-    def prepare(self, batch: Batch) -> None:
+    def prepare(self, micro_batches: list[Batch]) -> None:
         """Pairs do not depend on each other."""
 
     def terms(self, micro_batch: Batch, prepared: None) -> Terms:
@@ -81,6 +81,7 @@ class Dpo:
             beta=self._beta,
         )
         winner_nll = policy["winners"].mean()
+        preference = _weighted(dpo_B, micro_batch)
         metrics = {
             "dpo": dpo_B.mean(),
             "implicit_accuracy": (z_B.sign() / 2 + 0.5).mean(),
@@ -89,7 +90,7 @@ class Dpo:
             "z_std": z_B.std(correction=0),
             "winner_nll": winner_nll,
         }
-        return Terms(dpo_B.mean(), winner_nll, metrics)
+        return Terms(preference, winner_nll, metrics)
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,16 @@ class Kto:
         self._desirable, self._undesirable = desirable, undesirable
 
     @torch.no_grad()
-    def prepare(self, batch: Batch) -> GlobalBatch:
+    def prepare(self, micro_batches: list[Batch]) -> GlobalBatch:
         """z0 over the global batch; a batch that is not split gives it in its own forward pass."""
-        parts = split(batch, self._settings.gradient_accumulation_steps)
         z0 = None
-        if len(parts) > 1:
-            gains = [_gains(*_errors(self._backbone, part)) for part in parts]
+        if len(micro_batches) > 1:
+            gains = [_gains(*_errors(self._backbone, part)) for part in micro_batches]
             z0 = losses.reference_point(torch.cat(gains))
-        return GlobalBatch(len(batch["ids"]), int((batch["signs_B"] > 0).sum()), z0)
+            ranks.reshard(self._backbone.module)
+        signs_B = torch.cat([part["signs_B"] for part in micro_batches])
+        num, num_desirable = ranks.total([len(signs_B), int((signs_B > 0).sum())])
+        return GlobalBatch(int(num), int(num_desirable), z0)
 
     def terms(self, micro_batch: Batch, prepared: GlobalBatch) -> Terms:
         policy, reference = _errors(self._backbone, micro_batch)
@@ -144,7 +147,14 @@ class Kto:
         if prepared.num > prepared.num_desirable:
             num_undesirable = prepared.num - prepared.num_desirable
             metrics["loser_gap"] = _class_mean(-gains_B, signs_B < 0, num[0], num_undesirable)
-        return Terms(kto_B.mean(), winner_nll, metrics)
+        return Terms(_weighted(kto_B, micro_batch), winner_nll, metrics)
+
+
+def _weighted(losses_B: Tensor, micro_batch: Batch) -> Tensor:
+    """The mean, by the critic's certainty where the batch has weights."""
+    if "weights_B" not in micro_batch:
+        return losses_B.mean()
+    return (losses_B * micro_batch["weights_B"].to(losses_B)).mean()
 
 
 def _class_mean(values_B: Tensor, chosen_B: Tensor, num: int, num_chosen: int) -> Tensor:

@@ -8,6 +8,8 @@ with the hash of the parameters that made them; a file of another model, seed or
 Shapes: P items (pairs or points), S slots, B batch; a latent's own axes are written `...`.
 """
 
+import functools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from dualipo.generator.backbone import Backbone
 from dualipo.generator.batches import Preferences
 from dualipo.generator.denoise import autocast, shared_errors, slot_noise
 from dualipo.store import tensors as tensor_files
+from dualipo.training import ranks
+from dualipo.training.memory import within_memory
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,11 @@ def load_or_measure(
 ) -> ReferenceErrors:
     """Read `path`, or measure and publish it. Call it before the first step, resumed or not."""
     expected = _identity(backbone, preferences, settings, seed)
-    if not path.exists():
+    if not ranks.from_first(path.exists()):
         measured = measure(backbone, preferences=preferences, settings=settings, seed=seed)
-        tensor_files.save(path, measured.sides, metadata=expected)
+        if ranks.rank() == 0:
+            tensor_files.save(path, measured.sides, metadata=expected)
+        ranks.wait()
     found = tensor_files.read_metadata(path)
     if different := [key for key, value in expected.items() if found.get(key) != value]:
         raise StageError(
@@ -53,29 +59,66 @@ def load_or_measure(
 def measure(
     backbone: Backbone, *, preferences: Preferences, settings: Align, seed: int
 ) -> ReferenceErrors:
-    """The backbone's errors as it stands, in batches of the training step's size."""
+    """The backbone's errors as it stands, in a training step's batches and micro batches."""
     shape = (len(preferences.ids), settings.num_slots)
     measured = {side: torch.empty(shape) for side in preferences.sides}
     places = [(item, slot) for slot in range(shape[1]) for item in range(shape[0])]
+    num_parts = settings.gradient_accumulation_steps
     for start in range(0, len(places), settings.train_batch_size):
         some = places[start : start + settings.train_batch_size]
-        items, slots = (list(indices) for indices in zip(*some, strict=True))
-        levels_B, noise_B = slot_noise(
-            backbone, preferences=preferences, places=some, settings=settings, seed=seed
+        errors, num_parts = within_memory(
+            functools.partial(_errors, backbone, preferences, some, settings, seed),
+            num_parts=num_parts,
+            num_items=len(some),
+            subject="the reference's errors",
         )
-        with autocast(backbone, settings):
-            errors = shared_errors(
-                backbone,
-                sides={side: preferences.stack(side, items) for side in preferences.sides},
-                text_BLD=preferences.stack_texts(items),
-                levels_B=levels_B,
-                noise=noise_B,
-            )
+        items, slots = (list(indices) for indices in zip(*some, strict=True))
         for side, errors_B in errors.items():
-            measured[side][items, slots] = errors_B.cpu()
+            measured[side][items, slots] = errors_B
         interrupt.check()
+    ranks.reshard(backbone.module)
     _require_finite(measured, preferences)
     return ReferenceErrors(measured, backbone.hash())
+
+
+def _errors(
+    backbone: Backbone,
+    preferences: Preferences,
+    places: list[tuple[int, int]],
+    settings: Align,
+    seed: int,
+    num_parts: int,
+) -> dict[str, Tensor]:
+    """Of one batch of (item, slot) places, by side."""
+    mine = ranks.share(places)
+    width = math.ceil(len(mine) / num_parts)
+    parts = [
+        _errors_at_once(backbone, preferences, mine[start : start + width], settings, seed)
+        for start in range(0, len(mine), width)
+    ]
+    found = {side: torch.cat([part[side] for part in parts]) for side in preferences.sides}
+    return {side: ranks.gathered(errors_B)[: len(places)].cpu() for side, errors_B in found.items()}
+
+
+def _errors_at_once(
+    backbone: Backbone,
+    preferences: Preferences,
+    places: list[tuple[int, int]],
+    settings: Align,
+    seed: int,
+) -> dict[str, Tensor]:
+    items = [item for item, _ in places]
+    levels_B, noise_B = slot_noise(
+        backbone, preferences=preferences, places=places, settings=settings, seed=seed
+    )
+    with autocast(backbone, settings):
+        return shared_errors(
+            backbone,
+            sides={side: preferences.stack(side, items) for side in preferences.sides},
+            text_BLD=preferences.stack_texts(items),
+            levels_B=levels_B,
+            noise=noise_B,
+        )
 
 
 def _require_finite(measured: dict[str, Tensor], preferences: Preferences) -> None:

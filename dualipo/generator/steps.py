@@ -16,7 +16,13 @@ from dualipo import seeds
 from dualipo.config import Align
 from dualipo.generator import noise
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.batches import Preferences, RealClips, cycle, slot_places
+from dualipo.generator.batches import (
+    Preferences,
+    RealClips,
+    certainty_weights,
+    cycle,
+    slot_places,
+)
 from dualipo.generator.denoise import slot_noise
 from dualipo.generator.reference import ReferenceErrors
 
@@ -65,7 +71,11 @@ class Steps:
             "real": self._real(step),
         }
         signs_B = preferences.signs(items)
-        return batch if signs_B is None else {**batch, "signs_B": signs_B}
+        if signs_B is not None:
+            batch["signs_B"] = signs_B
+        if self.settings.certainty_weights:
+            batch["weights_B"] = certainty_weights(preferences)[items]
+        return batch
 
     def _real(self, step: int) -> dict[str, Tensor]:
         if self.real is None or self.settings.real_nll_ratio == 0:

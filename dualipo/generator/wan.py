@@ -18,10 +18,8 @@ from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
 from torch import Tensor
 
 from dualipo.errors import ConfigError, ModelError
-from dualipo.generator import frames
+from dualipo.generator import frames, weights
 from dualipo.generator import noise as noise_draws
-from dualipo.store import atomic
-from dualipo.store.tensors import hash_parameters
 
 NUM_TRAIN_TIMESTEPS = 1000
 SUPPORTED = "Supported are Wan2.1-T2V-1.3B and Wan2.1-T2V-14B, text to video."
@@ -154,13 +152,10 @@ class Wan:
         return latents_BCFHW
 
     def hash(self) -> str:
-        return hash_parameters(self.module.state_dict())
+        return weights.hash_of(self.module)
 
     def save(self, folder: Path) -> None:
-        # Where the weights were read from would make equal versions differ.
-        self.module.register_to_config(_name_or_path="")
-        with atomic.publish_folder(folder, name="transformer") as temporary:
-            self.module.save_pretrained(temporary, safe_serialization=True)
+        weights.publish(self.module, folder)
 
     def _forward(self, noisy: Tensor, timestep_B: Tensor, text_BLD: Tensor) -> Tensor:
         dtype = self.module.dtype
@@ -210,12 +205,12 @@ def load(
     """Open a WanPipeline folder; only the transformer is read at once."""
     settings = WanTransformer3DModel.load_config(transformer_folder)
     require_supported(folder, WanPipeline.load_config(folder), settings)
-    module = WanTransformer3DModel.from_pretrained(
-        transformer_folder, dtype=dtype, use_safetensors=True
+    module = weights.read_transformer(
+        WanTransformer3DModel, transformer_folder, dtype=dtype, device=device
     )
     return Wan(
         folder,
-        module=module.to(device),
+        module=module,
         max_sequence_length=max_sequence_length,
         dtype=dtype,
     )

@@ -4,7 +4,7 @@ Latents and text embeddings come from sampling; the real clips' are encoded once
 attempts of a round start from the weights that sampled its candidates, which are the reference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from dualipo.generator.backbone import Backbone
 from dualipo.generator.batches import PointSet, PreferenceSet, RealClips
 from dualipo.generator.sample import encode_texts
 from dualipo.records import Pair, Point
-from dualipo.rounds import judging, sources
+from dualipo.rounds import judging, ranked, sources
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
-from dualipo.rounds.sampling import generator_before, load_latents
+from dualipo.rounds.sampling import generator_before, stored_latents
 from dualipo.store import tensors
 from dualipo.store.ledger import Unit, Version
 from dualipo.store.rundir import remove_checkpoints
+from dualipo.store.stored import Place, StoredList, StoredTable
 
 _ENCODE = 64  # clips a pass through the autoencoder
 
@@ -36,16 +37,18 @@ def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Po
         return version_id
     parent = generator_before(run, round)
     folder = run.directory.attempt_path(round, attempt) / "generator"
+    run.forget_models()  # a critic of full size leaves no room to train beside it
     real = _real_clips(run) if run.config.align.real_nll_ratio > 0 else None
     clock = Clock()
     with run.training(
         stage="align", round=round, attempt=attempt, num_steps=run.config.align.max_train_steps
     ) as on_step:
-        result = alignment.align(
-            run.generator(parent, fresh=True),
-            preferences=_preferences(run, round, kept),
+        preferences = _preferences(run, round, kept)
+        result = _train(
+            run,
+            parent,
+            preferences,
             real=real,
-            settings=run.config.align,
             folder=folder,
             seed=run.seed("align", round),
             on_step=on_step,
@@ -73,6 +76,39 @@ def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Po
     return version_id
 
 
+def _train(
+    run: Run,
+    parent: str,
+    preferences: PreferenceSet | PointSet,
+    *,
+    real: RealClips | None,
+    folder: Path,
+    seed: int,
+    on_step: Callable[[int, Any], None],
+) -> alignment.AlignResult:
+    """In this process, or in as many as the recipe asks for."""
+    if run.config.align.num_processes > 1:
+        run.forget_models()
+        job = ranked.job_of(
+            preferences,
+            folders=run.generator_folders(parent),
+            settings=run.config,
+            folder=folder,
+            seed=seed,
+            real_path=real_path(run) if real else None,
+        )
+        return ranked.run(job, on_step=on_step)
+    return alignment.align(
+        run.generator(parent, fresh=True),
+        preferences=preferences,
+        real=real,
+        settings=run.config.align,
+        folder=folder,
+        seed=seed,
+        on_step=on_step,
+    )
+
+
 def version_of(round: int, attempt: int) -> str:
     """The id of the generator that an attempt makes."""
     return f"g{round:03d}.{attempt}"
@@ -81,10 +117,11 @@ def version_of(round: int, attempt: int) -> str:
 def _preferences(
     run: Run, round: int, kept: Sequence[Pair] | Sequence[Point]
 ) -> PreferenceSet | PointSet:
-    """What the alignment trains on, with the latents that sampling kept."""
-    latents, texts = load_latents(run, round)
+    """What the alignment trains on; the latents that sampling kept are read as they are needed."""
+    latents, text_places = stored_latents(run, round)
+    texts = StoredTable(text_places)
 
-    def latent(candidate: str) -> torch.Tensor:
+    def latent(candidate: str) -> Place:
         if candidate not in latents:
             raise DataError(
                 f"round {round}: a preference names {candidate}, of which no latent was kept. "
@@ -98,18 +135,20 @@ def _preferences(
         return PointSet(
             point_ids=[point.point_id for point in points],
             caption_keys=keys,
-            clips=[latent(point.point_id) for point in points],
+            clips=StoredList([latent(point.point_id) for point in points]),
             desirable=[point.grade == "good" for point in points],
             texts=texts,
+            certainties=[point.certainty for point in points],
         )
     pairs = [one for one in kept if isinstance(one, Pair)]
     sides = [pair.pair_id.split(":") for pair in pairs]
     return PreferenceSet(
         pair_ids=[pair.pair_id for pair in pairs],
         caption_keys=keys,
-        winners=[latent(winner) for winner, _ in sides],
-        losers=[latent(loser) for _, loser in sides],
+        winners=StoredList([latent(winner) for winner, _ in sides]),
+        losers=StoredList([latent(loser) for _, loser in sides]),
         texts=texts,
+        certainties=[pair.certainty for pair in pairs],
     )
 
 

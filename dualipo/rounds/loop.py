@@ -10,11 +10,12 @@ from pathlib import Path
 
 from dualipo import interrupt
 from dualipo.config import Config, leaves
-from dualipo.evaluation import report, trackers
+from dualipo.evaluation import card, report, trackers
 from dualipo.progress import Progress
 from dualipo.rounds import (
     aligning,
     checking,
+    estimating,
     judging,
     labelling,
     measuring,
@@ -26,6 +27,7 @@ from dualipo.rounds.planning import plan, remaining
 from dualipo.rounds.run import Run
 from dualipo.store import atomic
 from dualipo.store.rundir import RunDir
+from dualipo.training import optim
 
 
 def rounds(run: Run) -> None:
@@ -63,6 +65,13 @@ def run(config: Config, *, progress: Progress) -> Path:
 def opened(config: Config, progress: Progress) -> Iterator[Run]:
     """A run whose folder is held, swept, and let go at the end."""
     interrupt.install()
+    for trained in (
+        config.align,
+        config.warm_start_sft,
+        config.warm_start_dpo,
+        config.refresh.srpo,
+    ):
+        optim.require_installed(trained)
     directory = RunDir.open(Path(config.output_dir), config)
     this = Run(directory, config, progress)
     try:
@@ -78,12 +87,18 @@ def opened(config: Config, progress: Progress) -> Iterator[Run]:
 
 
 def plan_text(config: Config) -> str:
-    """What `--dry-run` prints: the resolved configuration, and the units of every stage."""
+    """What `--dry-run` prints: the resolved configuration, every stage's units, the estimate."""
     settings = [f"{key} = {value!r}" for key, value in leaves(config).items()]
     stages = [f"  {stage}: {num}" for stage, num in plan(config).items()]
-    return "\n".join([*settings, "", "plan (units a stage, no refresh):", *stages])
+    needs = [f"  {line}" for line in estimating.lines(config)]
+    titled = ["", "plan (units a stage, no refresh):", *stages, "", "estimate:", *needs]
+    return "\n".join([*settings, *titled])
 
 
 def write_report(run: Run) -> None:
-    """The page that people read, rebuilt from the ledger."""
-    atomic.write_text(run.directory.report_path, report.build(run.directory.path))
+    """What people read, rebuilt from the ledger: the report, and a card for each generator."""
+    path = run.directory.path
+    atomic.write_text(run.directory.report_path, report.build(path))
+    for _, _, aligned in run.ledger.events("align"):
+        version = aligned["generator_version"]
+        atomic.write_text(path / "cards" / f"{version}.md", card.card(path, version))

@@ -98,11 +98,11 @@ class Run:
         if fresh or self._generator is None or self._generator[0] != version_id:
             self._generator = None
             settings = self.config.generator
-            folder = self._version_folder("generator", version_id)
+            pipeline, folder = self.generator_folders(version_id)
             self._generator = (
                 version_id,
                 backbone.load(
-                    model_folder(settings.pretrained_model_name_or_path, "generator"),
+                    pipeline,
                     max_sequence_length=settings.max_sequence_length,
                     dtype=getattr(torch, settings.torch_dtype),
                     device=self.device,
@@ -110,6 +110,11 @@ class Run:
                 ),
             )
         return self._generator[1]
+
+    def generator_folders(self, version_id: str) -> tuple[Path, Path | None]:
+        """The pipeline's folder, and a version's own transformer where it has one."""
+        name = self.config.generator.pretrained_model_name_or_path
+        return model_folder(name, "generator"), self._version_folder("generator", version_id)
 
     def critic(self, version_id: str) -> Judge:
         """The critic of a version, to be asked."""

@@ -23,8 +23,9 @@ from dualipo.records import Candidate, Prompt
 from dualipo.rounds import sources
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
-from dualipo.store import tables, tensors
+from dualipo.store import stored, tables, tensors
 from dualipo.store.ledger import Unit
+from dualipo.store.stored import Place
 
 ROUND = "candidates"  # the set that a round trains on; its latents and texts are kept
 
@@ -275,15 +276,15 @@ def latents_path(run: Run, round: int, index: int) -> Path:
     return run.directory.path / "latents" / f"{round:03d}" / f"unit-{index:04d}.safetensors"
 
 
-def load_latents(run: Run, round: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The round's latents by candidate and texts by prompt; each file's hash is verified."""
-    latents: dict[str, Tensor] = {}
-    texts: dict[str, Tensor] = {}
+def stored_latents(run: Run, round: int) -> tuple[dict[str, Place], dict[str, Place]]:
+    """Where the round's latents are by candidate, its texts by prompt; every file is verified."""
+    latents: dict[str, Place] = {}
+    texts: dict[str, Place] = {}
     hashes = run.ledger.files()
     folder = latents_path(run, round, 0).parent
     for path in sorted(folder.glob("unit-*.safetensors")):
-        named = tensors.load(path, expected_sha256=hashes[run.directory.relative(path)])
-        for name, tensor in named.items():
+        tensors.verify(path, expected_sha256=hashes[run.directory.relative(path)])
+        for name in stored.names(str(path)):
             kind, _, key = name.partition(".")
-            (latents if kind == "latent" else texts)[key] = tensor
+            (latents if kind == "latent" else texts)[key] = str(path), name
     return latents, texts

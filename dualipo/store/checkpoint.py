@@ -4,13 +4,14 @@ PyTorch and safetensors load a flipped bit silently, so nothing is trusted witho
 checkpoint is put aside as `bad-step-...` and the one before it is used (fault 12, 13); when all
 are bad the run stops, because starting afresh would pass for a resume (fault 14).
 
-Left out: sharded and asynchronous saving. A save returns once it is durable.
+Left out: asynchronous saving. A save returns once it is durable. Sharded models are saved by
+`training/sharded.py`, in folders that are found, put aside and purged here.
 """
 
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,15 +54,26 @@ def save(
         (temporary / _STATE).write_text(json.dumps(state, sort_keys=True, allow_nan=False))
         manifest = {name: atomic.xxh3_file(temporary / name) for name in (_TENSORS, _STATE)}
         (temporary / _MANIFEST).write_text(json.dumps(manifest, sort_keys=True))
-    _purge(folder, keep=total_limit)
+    purge(folder, keep=total_limit)
     return path
 
 
 def load_latest(folder: Path) -> Checkpoint | None:
     """Return the newest checkpoint whose hashes agree; None where none was ever saved."""
+    path = newest(folder, check=_check)
+    if path is None:
+        return None
+    step = int(path.name.removeprefix("step-"))
+    state = atomic.read_json(path / _STATE)
+    return Checkpoint(step=step, tensors=tensor_files.load(path / _TENSORS), state=state)
+
+
+def newest(folder: Path, *, check: Callable[[Path], None]) -> Path | None:
+    """The newest checkpoint that `check` does not refuse; those that it refuses are put aside."""
     for path in reversed(list(_saved(folder))):
         try:
-            return _load(path)
+            check(path)
+            return path
         except (CheckpointError, DataError, ModelError) as fault:
             quarantine = _quarantine(path)
             logger.warning("%s Moved to %s; using the one before it.", fault, quarantine.name)
@@ -73,16 +85,14 @@ def load_latest(folder: Path) -> Checkpoint | None:
     return None
 
 
-def _load(path: Path) -> Checkpoint:
+def _check(path: Path) -> None:
     manifest = atomic.read_json(path / _MANIFEST)
     for name in (_TENSORS, _STATE):
         if not (path / name).is_file():
             raise CheckpointError(f"{path}: {name} is missing.")
         if manifest.get(name) != atomic.xxh3_file(path / name):
             raise CheckpointError(f"{path}: {name} differs from its hash in {_MANIFEST}.")
-    step = int(path.name.removeprefix("step-"))
-    state = atomic.read_json(path / _STATE)
-    return Checkpoint(step=step, tensors=tensor_files.load(path / _TENSORS), state=state)
+    atomic.read_json(path / _STATE)
 
 
 def _saved(folder: Path) -> Iterator[Path]:
@@ -96,7 +106,8 @@ def _quarantine(path: Path) -> Path:
     return target
 
 
-def _purge(folder: Path, *, keep: int) -> None:
+def purge(folder: Path, *, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints."""
     for path in list(_saved(folder))[:-keep]:
         try:
             atomic.remove_folder(path)

@@ -36,6 +36,15 @@ def load(
 ) -> dict[str, torch.Tensor]:
     """Read the tensors of `path`, after checking that it is the file the ledger means."""
     _refuse_pickle(path)
+    verify(path, expected_sha256=expected_sha256)
+    try:
+        return load_file(path, device=device)
+    except SafetensorError as broken:
+        raise ModelError(f"{path}: not safetensors ({broken}). Restore or rewrite it.") from None
+
+
+def verify(path: Path, *, expected_sha256: str | None) -> None:
+    """Refuse a file that is missing, or another than the ledger means."""
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Repeat the stage that writes it.")
     if expected_sha256 is not None and (found := atomic.sha256_file(path)) != expected_sha256:
@@ -43,10 +52,6 @@ def load(
             f"{path}: its sha256 is {found[:12]}, the ledger says {expected_sha256[:12]}: the file "
             "was changed or damaged. Restore it, or redo the round that made it."
         )
-    try:
-        return load_file(path, device=device)
-    except SafetensorError as broken:
-        raise ModelError(f"{path}: not safetensors ({broken}). Restore or rewrite it.") from None
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -4,7 +4,8 @@ It serves generator alignment, the critic's warm start, SRPO and pretraining; wh
 objective that it is handed. Step `n` is a pure function of the weights, the seed and `batches(n)`:
 torch is reseeded for every step and the schedule has no state, so a killed and resumed run gives
 the weights of an uninterrupted one bit for bit (FAULTS.md 6). The finite check stands before the
-optimizer step (fault 25). Leaves out several ranks and fault 26 (halving after out-of-memory).
+optimizer step (fault 25); what does not fit into memory is done in smaller parts (fault 26). Of
+several ranks (ranks.py) each hands in its share of the batch and gets the whole batch's step.
 """
 
 import math
@@ -20,7 +21,8 @@ from dualipo import interrupt, seeds
 from dualipo.config import Optimizer
 from dualipo.errors import CheckpointError, StageError
 from dualipo.store import checkpoint
-from dualipo.training import optim
+from dualipo.training import optim, ranks, sharded
+from dualipo.training.memory import within_memory
 from dualipo.training.precision import forward_pass
 
 Metrics = dict[str, float]
@@ -32,8 +34,8 @@ class Objective(Protocol):
     The defaults are of an objective whose items are independent and that remembers nothing.
     """
 
-    def prepare(self, global_batch: Any) -> Any:
-        """What the whole batch decides before it is split: constants, never part of the graph."""
+    def prepare(self, micro_batches: list[Any]) -> Any:
+        """What the whole batch decides, given as split: constants, never part of the graph."""
         return None
 
     def loss(self, micro_batch: Any, prepared: Any) -> tuple[Tensor, Metrics]:
@@ -67,6 +69,7 @@ class _Progress:
     objective: Objective
     ema: dict[str, Tensor] | None
     seed: int
+    num_micro_batches: int
     step: int = 0
     metrics: Metrics = field(default_factory=dict)  # of the last step
 
@@ -85,12 +88,12 @@ def train(
 ) -> TrainResult:
     """Train what requires a gradient for `max_train_steps`, going on from the last checkpoint."""
     ema = None if ema_decay is None else _copies(optim.trainable(model))
-    progress = _Progress(model, optim.Optimizer(model, settings), objective, ema, seed)
+    parts = settings.gradient_accumulation_steps
+    progress = _Progress(model, optim.Optimizer(model, settings), objective, ema, seed, parts)
     _restore(progress, checkpoint_folder)
     was_training = model.training
     model.train()
     while progress.step < settings.max_train_steps:
-        torch.manual_seed(seeds.derive(seed, "step", progress.step))
         progress.metrics = _step(progress, batches(progress.step), settings, split or split_batch)
         if ema is not None and ema_decay is not None:
             _average(ema, optim.trainable(model), ema_decay)
@@ -126,9 +129,14 @@ def _step(
     """One optimizer step; the weights stay untouched where loss or gradient is not finite."""
     weights = list(optim.trainable(progress.model).values())
     rate = optim.learning_rate(progress.step, settings)
-    metrics = _accumulate(progress, batch, settings, split)
-    norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
-    metrics |= {"grad_norm": float(norm), "learning_rate": rate}
+    metrics, progress.num_micro_batches = within_memory(
+        lambda num_parts: _accumulate(progress, batch, settings, split(batch, num_parts)),
+        num_parts=progress.num_micro_batches,
+        num_items=batch_size(batch),
+        subject=f"training step {progress.step}",
+    )
+    norm = ranks.whole(torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm))
+    metrics = ranks.mean(metrics) | {"grad_norm": float(norm), "learning_rate": rate}
     _require_finite(metrics, progress.step, batch)
     progress.optimizer.step(rate)
     progress.optimizer.zero_grad()
@@ -136,18 +144,16 @@ def _step(
 
 
 def _accumulate(
-    progress: _Progress,
-    batch: Any,
-    settings: Optimizer,
-    split: Callable[[Any, int], list[Any]],
+    progress: _Progress, batch: Any, settings: Optimizer, micro_batches: list[Any]
 ) -> Metrics:
     """Sum the micro batches' gradients, weighted by size: the gradient of the batch's mean."""
+    torch.manual_seed(seeds.derive(progress.seed, "step", progress.step))
     device = next(iter(optim.trainable(progress.model).values())).device.type
     with forward_pass(device, settings):
-        prepared = progress.objective.prepare(batch)
+        prepared = progress.objective.prepare(micro_batches)
     progress.optimizer.zero_grad()
     metrics = Metrics()
-    for micro_batch in split(batch, settings.gradient_accumulation_steps):
+    for micro_batch in micro_batches:
         share = batch_size(micro_batch) / batch_size(batch)
         with forward_pass(device, settings):
             loss, logged = progress.objective.loss(micro_batch, prepared)
@@ -187,7 +193,8 @@ def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
         "optimizer": progress.optimizer.state_tensors(),
         "ema": progress.ema or {},
     }
-    checkpoint.save(
+    save = sharded.save if ranks.num_ranks() > 1 else checkpoint.save
+    save(
         folder,
         step=progress.step,
         tensors={f"{part}.{name}": t for part, some in named.items() for name, t in some.items()},
@@ -195,13 +202,17 @@ def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
             "seed": progress.seed,
             "objective": progress.objective.state(),
             "metrics": progress.metrics,
+            "num_micro_batches": progress.num_micro_batches,
         },
         total_limit=settings.checkpoints_total_limit,
     )
 
 
 def _restore(progress: _Progress, folder: Path) -> None:
-    found = checkpoint.load_latest(folder)
+    if ranks.num_ranks() > 1:
+        found = sharded.load_latest(folder, weights=_trained(progress.model))
+    else:
+        found = checkpoint.load_latest(folder)
     if found is None:
         return
     here, there = _trained(progress.model), _part(found.tensors, "model")
@@ -220,6 +231,7 @@ def _restore(progress: _Progress, folder: Path) -> None:
     progress.objective.load_state(found.state["objective"])
     progress.step = found.step
     progress.metrics = found.state.get("metrics", {})
+    progress.num_micro_batches = found.state.get("num_micro_batches", progress.num_micro_batches)
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:

@@ -2,19 +2,26 @@
 
 METHOD.md 4.5: AdamW (0.9, 0.95), warm-up, clipping (which stands in the loop). Where a model is
 trained from nothing, Muon may take the matrices of its layers (K. Jordan, 2024; scaled to AdamW's
-step as in Moonshot AI, arXiv 2502.16982) and AdamW the rest. The schedule keeps no state of its
-own, so that resuming needs the step number and nothing else. Leaves out parameter groups: one rate
-and one weight decay serve all that is trained.
+step as in Moonshot AI, arXiv 2502.16982) and AdamW the rest. `adamw_8bit` is bitsandbytes', whose
+moments take a quarter of the memory (Dettmers et al., arXiv 2110.02861). The schedule keeps no
+state of its own, so that resuming needs the step number and nothing else. Leaves out parameter
+groups: one rate and one weight decay serve all that is trained.
 """
 
+import importlib.util
 import math
 
 import torch
 from torch import Tensor, nn
 
 from dualipo import config
+from dualipo.errors import ConfigError
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
+# torch's, then bitsandbytes': codes, their scales a block, and the map from code to number.
+_MOMENTS = (
+    *("step", "exp_avg", "exp_avg_sq", "momentum_buffer"),
+    *("state1", "state2", "absmax1", "absmax2", "qmap1", "qmap2"),
+)
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -34,7 +41,8 @@ class Optimizer:
         if by_muon:
             self._parts.append(_muon(by_muon, settings))
         if others:
-            self._parts.append(_adamw(others, settings))
+            make = _adamw_8bit if settings.optimizer == "adamw_8bit" else _adamw
+            self._parts.append(make(others, settings))
 
     def step(self, rate: float) -> None:
         """Change the weights by their gradients at this learning rate."""
@@ -51,7 +59,7 @@ class Optimizer:
     def state_tensors(self) -> dict[str, Tensor]:
         """The state as `{"exp_avg.layer.weight": ...}`; empty before the first step."""
         return {
-            f"{moment}.{name}": value
+            f"{moment}.{name}": torch.as_tensor(value)
             for name, weight in self._named.items()
             for part in self._parts
             if weight in part.state
@@ -64,7 +72,7 @@ class Optimizer:
             mine = {id(weight) for group in part.param_groups for weight in group["params"]}
             for name, weight in self._named.items():
                 kept = {
-                    moment: tensors[f"{moment}.{name}"].to(weight.device, copy=True)
+                    moment: _restored(tensors[f"{moment}.{name}"], weight.device)
                     for moment in _MOMENTS
                     if f"{moment}.{name}" in tensors and id(weight) in mine
                 }
@@ -81,6 +89,36 @@ def _adamw(weights: list[nn.Parameter], settings: config.Optimizer) -> torch.opt
         weight_decay=settings.adam_weight_decay,
         fused=True,
     )
+
+
+def _adamw_8bit(weights: list[nn.Parameter], settings: config.Optimizer) -> torch.optim.Optimizer:
+    require_installed(settings)
+    import bitsandbytes  # optional, and slow to import
+
+    adamw: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(
+        weights,
+        lr=settings.learning_rate,
+        betas=(settings.adam_beta1, settings.adam_beta2),
+        eps=settings.adam_epsilon,
+        weight_decay=settings.adam_weight_decay,
+    )
+    return adamw
+
+
+def require_installed(settings: config.Optimizer) -> None:
+    """Refuse an optimizer whose library is missing: a run asks before its first stage."""
+    if settings.optimizer == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            'optimizer = "adamw_8bit": bitsandbytes is not installed. Run `pip install '
+            'bitsandbytes`, or set optimizer = "adamw".'
+        )
+
+
+def _restored(value: Tensor, device: torch.device) -> Tensor | int:
+    """bitsandbytes counts steps in a plain integer, torch in a tensor of float32."""
+    if value.ndim == 0 and not value.is_floating_point():
+        return int(value)
+    return value.to(device, copy=True)
 
 
 def _muon(weights: list[nn.Parameter], settings: config.Optimizer) -> torch.optim.Optimizer:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,18 +106,18 @@ def test_fault_6_killed_and_resumed_alignment_is_bit_equal(run: Run) -> None:
 
 
 def test_accumulation_does_not_change_the_loss(run: Run) -> None:
-    # 4 pairs and 3 real clips in parts of 1 and 0 to 1: the ratio is taken on one part, hence off.
+    # 4 pairs and 3 real clips in parts of 1 and 0 to 1: the first part has no real clip.
     logged: list[list[Metrics]] = [[], []]
     for parts, metrics_of in zip((1, 4), logged, strict=True):
         run(
             f"parts-{parts}",
             lambda step, metrics, log=metrics_of: log.append(metrics),
             gradient_accumulation_steps=parts,
-            winner_nll_ratio=0.0,
-            real_nll_ratio=1e-9,
+            ratio_every=1,
             max_train_steps=2,
         )
-    for name in ("loss", "winner_nll", "real_nll", "winner_gap"):
+    assert logged[0][0]["lambda_2"] > 0
+    for name in ("loss", "winner_nll", "real_nll", "winner_gap", "lambda_1", "lambda_2"):
         whole, split_up = (metrics[1][name] for metrics in logged)
         assert whole == pytest.approx(split_up, rel=1e-3, abs=1e-5)
 
@@ -135,7 +136,7 @@ def test_nll_terms_have_their_share_of_the_gradient(
     )
     batch = Steps(wan, preferences, real, errors, settings, 1).batch(0)
     objective = Alignment(wan, Dpo(wan, settings), settings=settings)
-    prepared = objective.prepare(batch)
+    prepared = objective.prepare([batch])
     preference, winner_nll, real_nll, _ = objective._terms(batch, prepared)
     weights = list(trainable(wan.module).values())
     weights = weights[-(len(weights) // 4) :]
@@ -145,6 +146,36 @@ def test_nll_terms_have_their_share_of_the_gradient(
     restored = Alignment(wan, Dpo(wan, settings), settings=settings)
     restored.load_state(objective.state())
     assert restored.state() == objective.state()
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_certainty_weighs_a_pair_and_keeps_the_scale(
+    wan: Backbone, preferences: PreferenceSet, tmp_path: Path, parts: int
+) -> None:
+    """Off by default; equal certainties change nothing, a pair of none is out."""
+    certainties = [0.5, 1.0, 0.75, 0.0, 0.25]
+    found = {}
+    for name, values in {"equal": [0.6] * 5, "some": certainties, "off": certainties}.items():
+        settings = Align(**SETTINGS, certainty_weights=name != "off")
+        given = replace(preferences, certainties=values)
+        errors = load_or_measure(
+            wan, preferences=given, settings=settings, seed=1, path=tmp_path / "r.safetensors"
+        )
+        errors.sides["losers"].add_(torch.arange(10).view(5, 2) * 1e-3)  # as if it had learnt
+        batch = Steps(wan, given, None, errors, settings, 1).batch(0)
+        objective = Dpo(wan, settings)
+        terms = [objective.terms(part, None).preference for part in split(batch, parts)]
+        found[name] = float(torch.stack(terms).mean().detach())
+    plain = {item: float(objective.terms(part, None).preference.detach())
+             for item, part in zip(batch["ids"], split(batch, 4), strict=True)}  # fmt: skip
+    by_hand = [
+        plain[f"pair-{k}"] * w / 0.5 for k, w in enumerate(certainties) if f"pair-{k}" in plain
+    ]
+    assert found["off"] == pytest.approx(found["equal"], rel=1e-6)
+    assert found["some"] == pytest.approx(sum(by_hand) / 4, rel=1e-4) != found["off"]
+    with pytest.raises(DataError, match="certainty_weights=false"):
+        Steps(wan, preferences, None, errors, settings.model_copy(
+            update={"certainty_weights": True}), 1).batch(0)  # fmt: skip
 
 
 def test_split_keeps_every_item_once() -> None:

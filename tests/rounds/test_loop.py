@@ -59,6 +59,13 @@ def test_both_attempts_start_from_the_round_s_generator(harness: Harness) -> Non
     assert base.round == BASE_ROUND
 
 
+def test_every_generator_has_its_card(harness: Harness) -> None:
+    cards = {path.stem: path.read_text() for path in (harness.path / "cards").iterdir()}
+    assert cards.keys() == {"g000.0", "g000.1", "g001.0"}
+    assert "replaced by another attempt" in cards["g000.0"]
+    assert "simulated" in cards["g001.0"] and "sha256 of the weights" in cards["g001.0"]
+
+
 def test_more_rounds_may_be_asked_of_a_finished_run(harness: Harness) -> None:
     with harnesses.elsewhere(harness) as path:
         assert harnesses.ended(harness.recipe(path, "rounds=1")) == 0

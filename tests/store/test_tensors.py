@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dualipo.errors import ModelError
-from dualipo.store import atomic, tensors
+from dualipo.store import atomic, stored, tensors
 
 NAMED = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(3, dtype=torch.bfloat16)}
 METADATA = {f"key{number}": str(number) for number in range(8)}
@@ -70,3 +70,15 @@ def test_the_hash_of_parameters_sees_names_types_shapes_and_bytes() -> None:
     ]
     assert len({tensors.hash_parameters(variant) for variant in variants}) == len(variants)
     assert tensors.hash_parameters({"w": torch.zeros(4)}) == tensors.hash_parameters({"w": weight})
+
+
+def test_stored_tensors_are_read_when_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "some.safetensors"
+    tensors.save(path, {"a": torch.ones(2), "b": torch.zeros(3)}, metadata={})
+    places = [(str(path), name) for name in stored.names(str(path))]
+    assert [tuple(one.shape) for one in stored.StoredList(places)] == [(2,), (3,)]
+    table = stored.StoredTable(dict(zip("xy", places, strict=True)))
+    assert torch.equal(table["y"], torch.zeros(3)) and list(table) == ["x", "y"]
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        table["x"]

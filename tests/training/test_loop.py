@@ -22,9 +22,9 @@ class Regression:
         self.model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
         self.num_prepared = 0
 
-    def prepare(self, global_batch: dict[str, Any]) -> Tensor:
+    def prepare(self, micro_batches: list[dict[str, Any]]) -> Tensor:
         self.num_prepared += 1
-        return global_batch["x"].mean()
+        return torch.cat([part["x"] for part in micro_batches]).mean()
 
     def loss(self, micro_batch: dict[str, Any], prepared: Tensor) -> tuple[Tensor, Metrics]:
         error = self.model(micro_batch["x"] - prepared).sum(-1) - micro_batch["y"]
@@ -106,6 +106,45 @@ def test_accumulation_gives_the_global_batch_s_gradient(tmp_path: Path) -> None:
         )  # fmt: skip
     for whole, split in zip(logged[1], logged[4], strict=True):
         assert whole == pytest.approx(split, rel=1e-4)
+
+
+class Crowded(Regression):
+    """On a device that holds `room` items at a time."""
+
+    room = 2
+
+    def loss(self, micro_batch: dict[str, Any], prepared: Tensor) -> tuple[Tensor, Metrics]:
+        if len(micro_batch["y"]) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return super().loss(micro_batch, prepared)
+
+
+def test_fault_26_micro_batches_halve_and_the_step_stays(tmp_path: Path) -> None:
+    """From 6 items to 3 to 2 at a time: bit for bit the steps of who had asked for that."""
+    asked, crowded = Regression(), Crowded()
+    expected = run(asked, tmp_path / "asked", gradient_accumulation_steps=4)
+    found = run(crowded, tmp_path / "crowded")
+    assert equal(weights(crowded), weights(asked)) and found.metrics == expected.metrics
+    assert crowded.num_prepared == 9 + 2  # it is remembered what fitted
+
+    def kill(step: int, metrics: Metrics) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Crowded(), tmp_path / "killed", on_step=kill)
+    resumed = Crowded()
+    run(resumed, tmp_path / "killed")
+    assert equal(weights(resumed), weights(asked)) and resumed.num_prepared == 9 + 2
+
+
+def test_fault_26_one_item_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    objective = Crowded()
+    objective.room = 0
+    before = weights(objective)
+    with pytest.raises(StageError, match=r"step 0: one item at a time.*2\.00 GiB.*checkpointing"):
+        run(objective, tmp_path)
+    assert equal(weights(objective), before)
 
 
 def test_fault_25_stops_before_the_step_and_names_it(tmp_path: Path) -> None:

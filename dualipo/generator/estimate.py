@@ -1,0 +1,177 @@
+"""What a generator costs, counted on the meta device: nothing is read but configurations.
+
+A transformer of one block and one of two are run at the clip's real shape without memory; the
+difference is a block's cost, and the whole is that times the number of blocks. Attention is counted
+as the fused kernels do it, which never keep its matrix. Leaves out what an autoencoder needs while
+it decodes, the allocator's slack, and buffers of communication.
+"""
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import torch.nn.functional as F
+import transformers
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from dualipo.config import Align, Generator
+from dualipo.generator.backbone import Backbone
+from dualipo.store import atomic
+from dualipo.training import lora, optim
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """One generator's size, and what one clip costs in a forward pass of its transformer."""
+
+    num_parameters: int
+    num_trained: int
+    num_text_parameters: int
+    num_vae_parameters: int
+    latent_shape: tuple[int, ...]
+    text_shape: tuple[int, int]
+    flops: float
+    kept_bytes: float  # activations that the backward pass needs
+    block_bytes: float  # one block's share of them, uncheckpointed
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One forward pass: its work, what autograd saved, and the blocks' inputs."""
+
+    flops: float
+    saved_bytes: float
+    input_bytes: float
+
+
+def measure(backbone: Backbone, *, folder: Path, settings: Generator, align: Align) -> Footprint:
+    """The footprint of a backbone that was loaded on the meta device from `folder`."""
+    frames, height, width = settings.num_frames, settings.height, settings.width
+    shape = backbone.latent_shape(num_frames=frames, height=height, width=width)
+    text_dim = _text_dim(folder)
+    text_shape = (settings.max_sequence_length, text_dim)
+    one, two = (_pass(backbone, depth, shape, text_shape, align) for depth in (1, 2))
+    num_more = _settings(backbone)["num_layers"] - 1
+    block = two.saved_bytes - one.saved_bytes
+    kept = one.saved_bytes + num_more * block
+    if align.gradient_checkpointing:
+        kept = one.saved_bytes + num_more * (two.input_bytes - one.input_bytes)
+    return Footprint(
+        num_parameters=sum(weight.numel() for weight in backbone.module.parameters()),
+        num_trained=_num_trained(backbone, align),
+        num_text_parameters=_num_parameters(folder, "text_encoder"),
+        num_vae_parameters=_num_parameters(folder, "vae"),
+        latent_shape=shape,
+        text_shape=text_shape,
+        flops=one.flops + num_more * (two.flops - one.flops),
+        kept_bytes=kept,
+        block_bytes=block,
+    )
+
+
+def _pass(
+    backbone: Backbone,
+    depth: int,
+    shape: tuple[int, ...],
+    text_shape: tuple[int, int],
+    align: Align,
+) -> _Pass:
+    """Run `depth` blocks for one clip, as training would."""
+    shallow: Any = copy.copy(backbone)
+    whole: Any = backbone.module
+    dtype = torch.bfloat16 if align.mixed_precision == "bf16" else whole.dtype
+    with torch.device("meta"):
+        module = type(whole).from_config(_settings(backbone) | {"num_layers": depth})
+        shallow.module = nn.Module.to(module, dtype=dtype)
+        if align.rank:
+            targets = backbone.lora_targets
+            lora.attach(shallow.module, targets=targets, settings=align, seed=0)
+        inputs = [torch.empty(1, *shape), torch.empty(1), torch.empty(1, *text_shape)]
+    given: list[Tensor] = []
+
+    def block_inputs(block: nn.Module, *arguments: Any) -> Any:
+        given.extend(one for one in arguments if isinstance(one, Tensor))
+        return block(*arguments)
+
+    shallow.module.enable_gradient_checkpointing(block_inputs)
+    with saved_bytes(shallow.module) as saved, FlopCounterMode(display=False) as counter, _Fused():
+        shallow.predict(inputs[0], levels_B=inputs[1], text_BLD=inputs[2])
+    return _Pass(counter.get_total_flops(), sum(saved.values()), sum(_sizes(given).values()))
+
+
+@contextlib.contextmanager
+def saved_bytes(module: nn.Module) -> Iterator[dict[int, int]]:
+    """Bytes by storage of what autograd saves inside, without the module's own weights."""
+    own = {_storage(weight) for weight in module.parameters()}
+    found: dict[int, int] = {}
+    alive: list[Tensor] = []  # or a freed storage's number would be given to another
+
+    def keep(tensor: Tensor) -> Tensor:
+        alive.append(tensor)
+        found.update({key: size for key, size in _sizes([tensor]).items() if key not in own})
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield found
+
+
+def _sizes(some: list[Tensor]) -> dict[int, int]:
+    """Bytes by storage: what is shared, by views or by blocks, counts once."""
+    return {_storage(tensor): tensor.untyped_storage().nbytes() for tensor in some}
+
+
+class _Fused(TorchFunctionMode):
+    """On the meta device attention would be written out, matrix and all; devices fuse it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            return _flash_attention(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _flash_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _settings(backbone: Backbone) -> dict[str, Any]:
+    module: Any = backbone.module
+    return dict(module.config)
+
+
+def _num_trained(backbone: Backbone, align: Align) -> int:
+    """All weights, or those of an adapter: a row and a column more for each of its ranks."""
+    if not align.rank:
+        return sum(weight.numel() for weight in optim.trainable(backbone.module).values())
+    return sum(
+        align.rank * (linear.in_features + linear.out_features)
+        for name, linear in backbone.module.named_modules()
+        if isinstance(linear, nn.Linear)
+        and name.endswith(tuple(f".{t}" for t in backbone.lora_targets))
+    )
+
+
+def _text_dim(folder: Path) -> int:
+    return int(atomic.read_json(folder / "text_encoder" / "config.json")["d_model"])
+
+
+def _num_parameters(folder: Path, part: str) -> int:
+    """Of the pipeline's part, built from its configuration by the class that the index names."""
+    library, name = atomic.read_json(folder / "model_index.json")[part]
+    model: Any = getattr({"diffusers": diffusers, "transformers": transformers}[library], name)
+    with torch.device("meta"):
+        if library == "transformers":
+            built = model(model.config_class.from_pretrained(folder / part))
+        else:
+            built = model.from_config(model.load_config(folder / part))
+    return sum(weight.numel() for weight in built.parameters())

@@ -1,0 +1,233 @@
+"""What a run will need, said before it starts: parameters, memory, disk, steps and time.
+
+Counted from configurations alone (generator/estimate.py). Where a model's folder is not there yet,
+a published model of its name stands in, so that a plan can be made before a download. Of the critic
+only its weights are counted, from their files' headers; what it computes depends on what it says.
+"""
+
+import math
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from dualipo.config import Align, Config
+from dualipo.generator import backbone, published
+from dualipo.generator.estimate import Footprint, measure
+from dualipo.rounds.amounts import count, duration, matmul_rate, storage
+from dualipo.rounds.planning import plan
+from dualipo.rounds.run import EMBEDDED, model_folder
+
+REFERENCE_RATE = 4e14  # FLOP/s: an H100 of which 40 % are used
+_TRAINED = 4 + 4 + 8  # bytes a parameter: weight, gradient and AdamW's moments in float32
+
+# Critics by the folder that a download makes, in lower case: where to have them, and parameters.
+_CRITICS = {
+    "vila1.5-13b": ("Efficient-Large-Model/VILA1.5-13b", 13.5e9),
+    "qwen2.5-vl-7b-instruct": ("Qwen/Qwen2.5-VL-7B-Instruct", 8.3e9),
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes and floating-point operations of a whole run."""
+
+    footprint: Footprint
+    sampling_memory: float
+    aligning_memory: dict[str, float]
+    disk: dict[str, float]
+    flops: dict[str, float]
+
+
+def lines(config: Config) -> list[str]:
+    """The estimate in words."""
+    found = estimate(config)
+    size = found.footprint
+    memory, disk, settings = found.aligning_memory, found.disk, config.align
+    what = f"LoRA of rank {settings.rank}" if settings.rank else "every weight"
+    shape = "x".join(map(str, size.latent_shape))
+    num_clips = plan(config).get("sample candidates", 0)
+    return [
+        *_missing(config),
+        f"generator: {count(size.num_parameters)} parameters, {count(size.num_trained)} trained "
+        f"({what}); text encoder {count(size.num_text_parameters)}",
+        f"clip: latent {shape}, {size.flops / 1e12:.3g} TFLOP a forward pass",
+        f"memory of the device, sampling: {storage(found.sampling_memory)} "
+        f"({config.generator.sample_batch_size} clips), and what the autoencoder decodes with",
+        f"memory of {_devices(settings)}, aligning: {storage(sum(memory.values()))} "
+        f"({_parts(memory)})",
+        f"disk: {storage(sum(disk.values()))} ({_parts(disk)}); {_free(config)} free",
+        f"steps: {num_clips} clips sampled, {plan(config).get('align', 0)} alignment steps of "
+        f"{settings.train_batch_size} in {config.rounds} rounds, if no critic is refreshed",
+        *_time(found.flops),
+        *_critic(config),
+    ]
+
+
+def estimate(config: Config) -> Estimate:
+    """Count what the recipe's generator needs; the model's folder may be missing."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = _folder(config, Path(temporary))
+        settings = config.generator
+        model = backbone.load(
+            folder,
+            max_sequence_length=settings.max_sequence_length,
+            dtype=getattr(torch, settings.torch_dtype),
+            device="meta",
+        )
+        size = measure(model, folder=folder, settings=settings, align=config.align)
+    width = getattr(torch, settings.torch_dtype).itemsize
+    encoders = size.num_text_parameters * width + size.num_vae_parameters * 4
+    return Estimate(
+        footprint=size,
+        sampling_memory=size.num_parameters * width
+        + encoders
+        + size.block_bytes * settings.sample_batch_size,
+        aligning_memory=_aligning_memory(size, config.align, width),
+        disk=_disk(size, config, width),
+        flops=_flops(size, config),
+    )
+
+
+def _folder(config: Config, temporary: Path) -> Path:
+    name = config.generator.pretrained_model_name_or_path
+    known = published.find(name)
+    if name == EMBEDDED or Path(name).expanduser().is_dir() or known is None:
+        return model_folder(name, "generator")
+    published.write(temporary, known)
+    return temporary
+
+
+def _missing(config: Config) -> list[str]:
+    """Which folders are to be filled before the run, and how."""
+    generator = config.generator.pretrained_model_name_or_path
+    critic = config.critic.pretrained_model_name_or_path
+    known = published.find(generator)
+    sources = {generator: known.repository if known else None}
+    if config.critic.backend != "server":
+        sources[critic] = _CRITICS.get(Path(critic).name.lower(), (None,))[0]
+    return [
+        f"{name} is not there yet: download it before the run"
+        + (f" (`hf download {repository} --local-dir {name}`)." if repository else ".")
+        for name, repository in sources.items()
+        if name != EMBEDDED and not Path(name).expanduser().is_dir()
+    ]
+
+
+def _critic(config: Config) -> list[str]:
+    """Its weights, as they are held to judge and to learn."""
+    name = config.critic.pretrained_model_name_or_path
+    if config.critic.backend == "server":
+        return [f"critic: {name}, served elsewhere"]
+    number: float
+    if name == EMBEDDED or Path(name).expanduser().is_dir():
+        number = _num_in_files(model_folder(name, "critic"))
+    else:
+        number = _CRITICS.get(Path(name).name.lower(), (None, 0))[1]
+    if not number:
+        return []
+    width = getattr(torch, config.critic.torch_dtype).itemsize
+    return [
+        f"critic: {count(number)} parameters; memory of the device, judging: "
+        f"{storage(number * width)}, training: {storage(number * _TRAINED)}, and activations"
+    ]
+
+
+def _num_in_files(folder: Path) -> int:
+    """Numbers in a folder's safetensors, by their headers."""
+    number = 0
+    for path in folder.rglob("*.safetensors"):
+        with safe_open(path, framework="pt") as opened:
+            shapes = (opened.get_slice(name).get_shape() for name in opened.keys())  # noqa: SIM118
+            number += sum(math.prod(shape) for shape in shapes)
+    return number
+
+
+def _aligning_memory(size: Footprint, align: Align, width: int) -> dict[str, float]:
+    """As the loop trains: a micro batch's pairs and real clips stand in one graph."""
+    num_shares = align.num_processes
+    num_items = align.train_batch_size // num_shares
+    num_parts = min(align.gradient_accumulation_steps, num_items)
+    sides = 1 if align.loss_type == "kto" else 2
+    num_real = align.real_batch_size // num_shares if align.real_nll_ratio else 0
+    num_clips = sides * math.ceil(num_items / num_parts) + math.ceil(num_real / num_parts)
+    is_cast = align.mixed_precision == "bf16" and width > 2
+    moments = {"adamw": 8, "adamw_8bit": 2, "muon": 4}[align.optimizer]
+    return {
+        "weights": size.num_parameters * (width + 2 * is_cast) / num_shares,
+        "gradients": size.num_trained * 4 / num_shares,
+        "optimizer": size.num_trained * moments / num_shares,
+        f"activations of {num_clips} clips": num_clips * size.kept_bytes,
+    }
+
+
+def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
+    units = plan(config)
+    num_prompts = config.prompts.num_prompts * config.rounds
+    settings = config.generator
+    pixels = settings.num_frames * settings.height * settings.width
+    num_clips = sum(num for stage, num in units.items() if stage.startswith("sample "))
+    trained = size.num_trained * (4 + 8)
+    return {
+        "latents": units.get("sample candidates", 0) * math.prod(size.latent_shape) * 4,
+        "text embeddings": num_prompts * math.prod(size.text_shape) * width,
+        "lossless clips at most": num_clips * pixels * 3,
+        "generators": 2 * config.rounds * size.num_parameters * width,
+        "checkpoints": (config.align.checkpoints_total_limit + 1) * trained,
+    }
+
+
+def _flops(size: Footprint, config: Config) -> dict[str, float]:
+    """Forward passes of one clip, by stage; a backward pass is two of them, one past frozen
+    weights, and checkpointing makes another."""
+    settings, align = config.generator, config.align
+    guided = 2 if settings.guidance_scale > 1 else 1
+    units = plan(config)
+    num_clips = sum(num for stage, num in units.items() if stage.startswith("sample "))
+    is_kto = align.loss_type == "kto"
+    num_items = config.prompts.num_prompts * (settings.num_candidates if is_kto else 1)
+    sides = 1 if is_kto else 2
+    steps = units.get("align", 0)
+    passes_a_clip = (2 if align.rank else 3) + align.gradient_checkpointing
+    num_real = align.real_batch_size if align.real_nll_ratio else 0
+    clips_a_step = (sides * align.train_batch_size + num_real) * passes_a_clip
+    clips_a_step += align.train_batch_size if is_kto else 0  # z0 is decided by a pass of its own
+    return {
+        "sampling": size.flops * num_clips * settings.num_inference_steps * guided,
+        "reference": size.flops * config.rounds * num_items * sides * align.num_slots,
+        "alignment": size.flops * steps * clips_a_step,
+    }
+
+
+def _time(flops: dict[str, float]) -> list[str]:
+    """A lower bound at what this machine multiplies, and what a data centre's device would take."""
+    total = sum(flops.values())
+    shares = (
+        ", ".join(f"{name} {part / total:.0%}" for name, part in flops.items()) if total else ""
+    )
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "this CPU"
+    rate = matmul_rate()
+    return [
+        f"compute of the generator: {total:.2g} FLOP ({shares})",
+        f"time of the generator, at least: {duration(total / rate)} on {device} "
+        f"({rate / 1e12:.3g} TFLOP/s measured); {duration(total / REFERENCE_RATE)} on one device "
+        f"that keeps {REFERENCE_RATE / 1e12:.0f} TFLOP/s. The critic's comes on top.",
+    ]
+
+
+def _devices(align: Align) -> str:
+    return "the device" if align.num_processes == 1 else f"each of {align.num_processes} devices"
+
+
+def _free(config: Config) -> str:
+    """Of the disk that the run's folder is on, or will be."""
+    path = Path(config.output_dir).expanduser().absolute()
+    there = next(parent for parent in (path, *path.parents) if parent.exists())
+    return storage(shutil.disk_usage(there).free)
+
+
+def _parts(named: dict[str, float]) -> str:
+    return ", ".join(f"{name} {storage(value)}" for name, value in named.items())

@@ -1,0 +1,55 @@
+"""Tensors that stay in their files until they are asked for: a round's do not fit into memory.
+
+A place is a safetensors file and a name inside it. Whoever hands out places has checked the files'
+hashes. Leaves out a cache: the operating system has one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from safetensors import safe_open
+from torch import Tensor
+
+Place = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class StoredList(Sequence[Tensor]):
+    """Tensors by position."""
+
+    places: Sequence[Place]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]  # no slices
+        return read(self.places[index])
+
+
+@dataclass(frozen=True)
+class StoredTable(Mapping[str, Tensor]):
+    """Tensors by key."""
+
+    places: Mapping[str, Place]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __getitem__(self, key: str) -> Tensor:
+        return read(self.places[key])
+
+
+def read(place: Place) -> Tensor:
+    """One tensor; nothing else of its file is read."""
+    path, name = place
+    with safe_open(path, framework="pt") as opened:
+        return opened.get_tensor(name)
+
+
+def names(path: str) -> list[str]:
+    """What a file holds."""
+    with safe_open(path, framework="pt") as opened:
+        return list(opened.keys())

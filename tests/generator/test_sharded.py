@@ -1,0 +1,145 @@
+"""Two gloo processes that share the weights train as one does (FSDP2, ARCHITECTURE.md)."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from dualipo.config import Align
+from dualipo.errors import CheckpointError
+from dualipo.generator import backbone
+from dualipo.generator.align import align
+from dualipo.generator.batches import PointSet, PreferenceSet, RealClips
+from dualipo.store import tensors
+from dualipo.training import loop
+from tests.generator import test_align, test_objectives
+
+SETTINGS: dict[str, Any] = {
+    **test_align.SETTINGS,
+    "max_train_steps": 4,
+    "real_batch_size": 4,
+    "learning_rate": 1e-4,
+    "checkpointing_steps": 2,
+    "ratio_every": 3,
+}
+preferences, real, points = test_align.preferences, test_align.real, test_objectives.points
+
+
+def train(
+    folder: Path, job: dict[str, Any], work: Path, changes: dict[str, Any], *, killed_at: int = -1
+) -> list[loop.Metrics]:
+    logged: list[loop.Metrics] = []
+
+    def on_step(step: int, metrics: loop.Metrics) -> None:
+        logged.append(metrics)
+        if step == killed_at:
+            raise KeyboardInterrupt
+
+    model = backbone.load(folder, max_sequence_length=8)
+    settings = Align(**SETTINGS | changes)
+    align(model, **job, settings=settings, folder=work, seed=11, on_step=on_step)
+    return logged
+
+
+def of_two(rank: int, store: Path, act: Callable[[], Any]) -> None:
+    """One of the processes: forked, so that it need not import torch again."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    logged = act()
+    if rank == 0:
+        store.with_suffix(".json").write_text(json.dumps(logged))
+    dist.destroy_process_group()
+
+
+def in_two(store: Path, act: Callable[[], Any]) -> Any:
+    mp.start_processes(of_two, (store, act), nprocs=2, start_method="fork")
+    return json.loads(store.with_suffix(".json").read_text())
+
+
+def require_equal(one: list[loop.Metrics], two: list[loop.Metrics], work: Path) -> None:
+    """Losses within 1e-4, weights within 1e-5."""
+    for alone, shared in zip(one, two, strict=True):
+        assert shared["loss"] == pytest.approx(alone["loss"], rel=1e-4)
+        assert shared["grad_norm"] == pytest.approx(alone["grad_norm"], rel=1e-3)
+        for name in ("lambda_1", "lambda_2"):
+            assert shared[name] == pytest.approx(alone[name], rel=1e-3)
+        assert alone.keys() == shared.keys()
+    weights = [
+        tensors.load(work / name / "transformer" / "diffusion_pytorch_model.safetensors")
+        for name in ("one", "two")
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    for name, alone_ in weights[0].items():
+        torch.testing.assert_close(weights[1][name], alone_, rtol=0, atol=1e-5)
+
+
+def test_two_processes_train_pairs_as_one_does(
+    pipeline_folder: Path, preferences: PreferenceSet, real: RealClips, tmp_path: Path
+) -> None:
+    job = {"preferences": preferences, "real": real}
+    act = functools.partial(train, pipeline_folder, job, changes={})
+    one = act(work=tmp_path / "one")
+    two = in_two(tmp_path / "pairs", functools.partial(act, work=tmp_path / "two"))
+    require_equal(one, two, tmp_path)
+
+
+def test_fault_12_two_processes_resume_what_they_saved_unless_it_is_damaged(
+    pipeline_folder: Path, preferences: PreferenceSet, tmp_path: Path
+) -> None:
+    """Killed after step 3 of 4: from the checkpoint of step 2 to the same weights, bit for bit; a
+    flipped bit is found."""
+    job = {"preferences": preferences, "real": None}
+    act = functools.partial(
+        train, pipeline_folder, job, changes={"real_nll_ratio": 0.0, "checkpoints_total_limit": 1}
+    )
+
+    def killed_and_resumed() -> list[str]:
+        hashes = []
+        act(work=tmp_path / "clean")
+        with pytest.raises(KeyboardInterrupt):
+            act(work=tmp_path / "killed", killed_at=2)
+        steps = act(work=tmp_path / "killed")
+        for name in ("clean", "killed"):
+            hashes.append(backbone_hash(pipeline_folder, tmp_path / name))
+        damaged = tmp_path / "killed" / "checkpoints" / "step-000004" / "__0_0.distcp"
+        if dist.get_rank() == 0:
+            content = bytearray(damaged.read_bytes())
+            content[len(content) // 2] ^= 1
+            damaged.write_bytes(content)
+        dist.barrier()
+        with pytest.raises(CheckpointError, match="every checkpoint is damaged"):
+            act(work=tmp_path / "killed")
+        return [*hashes, str(len(steps))]
+
+    clean, resumed, num_steps = in_two(tmp_path / "resumed", killed_and_resumed)
+    assert clean == resumed and num_steps == "2"
+    assert not (tmp_path / "killed" / "checkpoints" / "step-000004").exists()
+
+
+def backbone_hash(folder: Path, work: Path) -> str:
+    made = work / "transformer"
+    return backbone.load(folder, max_sequence_length=8, transformer_folder=made).hash()
+
+
+def test_two_processes_train_points_as_one_does(
+    cog_folder: Path, points: PointSet, tmp_path: Path
+) -> None:
+    """z0 is the whole batch's, whichever rank and micro batch a clip is in."""
+    job = {"preferences": points, "real": None}
+    changes = {
+        "loss_type": "kto",
+        "beta_kto": 100.0,
+        "real_nll_ratio": 0.0,
+        "gradient_accumulation_steps": 2,
+    }
+    act = functools.partial(train, cog_folder, job, changes=changes)
+    one = act(work=tmp_path / "one")
+    two = in_two(tmp_path / "points", functools.partial(act, work=tmp_path / "two"))
+    assert [m["z0"] for m in two] == pytest.approx([m["z0"] for m in one], rel=1e-4, abs=1e-8)
+    require_equal(one, two, tmp_path)

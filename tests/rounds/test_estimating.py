@@ -1,0 +1,70 @@
+"""The estimate of the recipes of reality, before any download, and of the embedded models."""
+
+from pathlib import Path
+
+import pytest
+
+from dualipo import config
+from dualipo.config import Config
+from dualipo.errors import ConfigError, ModelError
+from dualipo.rounds import estimating
+from dualipo.rounds.run import model_folder
+from dualipo.store import tensors
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+GENERATORS = {"cogvideox-2b": 1.69e9, "cogvideox-5b": 5.57e9, "wan2.1-1.3b": 1.42e9}
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_recipes_of_reality_are_estimated_before_a_download(name: str) -> None:
+    settings = [config.load(RECIPES / f"{name}-{critic}.toml") for critic in ("vila", "qwen")]
+    differing = {
+        key.split(".")[0]
+        for key, value in config.leaves(settings[0]).items()
+        if value != config.leaves(settings[1])[key]
+    }
+    assert differing == {"output_dir", "critic"}
+    found = estimating.estimate(settings[0])
+    assert found.footprint.num_parameters == pytest.approx(GENERATORS[name], rel=0.01)
+    num_numbers = 800_000 * 3 * 16 * (13 * 60 * 90 if "cog" in name else 21 * 60 * 104)
+    assert found.disk["latents"] == 4 * num_numbers
+    assert found.flops["sampling"] > 0.9 * sum(found.flops.values())  # METHOD.md 2
+    assert sum(found.aligning_memory.values()) < 80e9
+    first, second, *_ = estimating.lines(settings[0])
+    folder = settings[0].generator.pretrained_model_name_or_path
+    assert "hf download" in first and f"--local-dir {folder}" in first
+    assert "VILA1.5-13b --local-dir" in second
+
+
+def test_a_folder_that_is_missing_and_unknown_is_refused() -> None:
+    generator = {"pretrained_model_name_or_path": "models/my-own"}
+    with pytest.raises(ModelError, match="models/my-own: no such folder"):
+        estimating.lines(Config.model_validate({"generator": generator}))
+
+
+def test_a_size_that_the_generator_cannot_make_is_refused_before_the_run() -> None:
+    with pytest.raises(ConfigError, match="10 frames"):
+        estimating.lines(Config.model_validate({"generator": {"num_frames": 10}}))
+
+
+def test_full_training_and_kto_are_counted_as_they_are() -> None:
+    full, adapter, kto = (
+        estimating.estimate(Config.model_validate({"align": align}))
+        for align in ({}, {"rank": 4}, {"loss_type": "kto"})
+    )
+    num = full.footprint.num_parameters
+    assert full.aligning_memory["optimizer"] == 8 * num == 8 * full.footprint.num_trained
+    assert adapter.aligning_memory["optimizer"] == 8 * adapter.footprint.num_trained < 8 * num / 5
+    shared = Config.model_validate({"align": {"num_processes": 4}})
+    found = estimating.estimate(shared).aligning_memory
+    assert found["optimizer"] == full.aligning_memory["optimizer"] / 4
+    assert "activations of 12 clips" in found
+    # 16 pairs or points a step, beside 16 real clips.
+    assert "activations of 48 clips" in full.aligning_memory
+    assert "activations of 32 clips" in kto.aligning_memory
+
+
+def test_the_critic_is_counted_by_its_files() -> None:
+    weights = model_folder("embedded", "critic").rglob("*.safetensors")
+    num = sum(one.numel() for path in weights for one in tensors.load(path).values())
+    assert any(f"critic: {num / 1e6:.3g} million" in line for line in estimating.lines(Config()))

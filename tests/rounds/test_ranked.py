@@ -1,0 +1,82 @@
+"""An alignment under torchrun: the driver hands over places and gets steps and weights back."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dualipo.config import Config
+from dualipo.errors import ConfigError
+from dualipo.generator import backbone
+from dualipo.generator.batches import PreferenceSet
+from dualipo.rounds import ranked
+from dualipo.store import tensors
+from dualipo.store.stored import StoredList, StoredTable
+from tests.generator.conftest import make_pipeline
+
+ALIGN: dict[str, Any] = {
+    "num_processes": 2,
+    "max_train_steps": 2,
+    "train_batch_size": 2,
+    "learning_rate": 1e-3,
+    "lr_warmup_steps": 0,
+    "num_slots": 1,
+    "real_nll_ratio": 0.0,
+    "checkpointing_steps": 1,
+}
+
+
+def test_torchrun_trains_what_the_driver_names(tmp_path: Path) -> None:
+    make_pipeline().save_pretrained(tmp_path / "wan")
+    base = backbone.load(tmp_path / "wan", max_sequence_length=8)
+    file = tmp_path / "unit.safetensors"
+    kept = {"w": torch.ones(4, 3, 4, 4), "l": -torch.ones(4, 3, 4, 4), "t": torch.ones(8, 32)}
+    tensors.save(file, kept, metadata={})
+    places = {name: (str(file), name) for name in kept}
+    preferences = PreferenceSet(
+        ["a", "b"],
+        ["ball", "ball"],
+        StoredList([places["w"]] * 2),
+        StoredList([places["l"]] * 2),
+        StoredTable({"ball": places["t"]}),
+    )
+    job = ranked.job_of(
+        preferences,
+        folders=(tmp_path / "wan", None),
+        settings=Config.model_validate({"align": ALIGN, "generator": {"max_sequence_length": 8}}),
+        folder=tmp_path / "generator",
+        seed=3,
+        real_path=None,
+    )
+    steps: list[float] = []
+    made = ranked.run(job, on_step=lambda _, metrics: steps.append(metrics["dpo"]))
+    assert steps[0] == pytest.approx(0.6931, abs=1e-3) and len(steps) == made.num_steps == 2
+    assert made.reference_hash == base.hash() != made.generator_hash
+    version = backbone.load(
+        tmp_path / "wan", max_sequence_length=8, transformer_folder=made.transformer_folder
+    )
+    assert version.hash() == made.generator_hash
+    left = sorted(path.name for path in (tmp_path / "generator").iterdir())
+    assert left == ["checkpoints", "reference.safetensors", "transformer"]
+
+
+def test_unequal_shares_and_adapters_are_refused() -> None:
+    for change, reason in (
+        ({"train_batch_size": 3}, "multiples of num_processes=2"),
+        ({"rank": 4}, "set rank=0"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            Config.model_validate({"align": ALIGN | change})
+
+
+def test_more_processes_than_devices_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    job = ranked.Job(
+        *("", None, 8, "float32", {"num_processes": 2}, str(tmp_path), 0),
+        *([], [], {}, {}, None, None, None),
+    )
+    with pytest.raises(ConfigError, match="has 1 devices"):
+        ranked.run(job, on_step=lambda *_: None)
