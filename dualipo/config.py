@@ -6,7 +6,6 @@ written to `config.json` in the run directory, and its leaves decide what may ch
 """
 
 import difflib
-import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from dualipo import overriding
 from dualipo.errors import ConfigError
 
 
@@ -326,9 +326,9 @@ def load(recipe: Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{recipe}: {refusal.strerror}. Name a TOML file.") from refusal
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
         raise ConfigError(f"{recipe}: not TOML ({broken}). Mend that line.") from broken
-    tree = _snake(tree)
+    tree = overriding.snake_case(tree)
     for override in overrides or []:
-        _apply(tree, override)
+        overriding.apply(tree, override)
     return resolve(tree, subject=str(recipe))
 
 
@@ -372,32 +372,8 @@ def from_leaves(flat: dict[str, Any], *, subject: str, overrides: Sequence[str] 
             inner = inner.setdefault(group, {})
         inner[leaf] = value
     for override in overrides:
-        _apply(tree, override)
+        overriding.apply(tree, override)
     return resolve(tree, subject=subject)
-
-
-def _snake(tree: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key.replace("-", "_"): _snake(value) if isinstance(value, dict) else value
-        for key, value in tree.items()
-    }
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise ConfigError(f"{override}: an override has the form group.key=value.")
-    *groups, leaf = key.replace("-", "_").split(".")
-    for group in groups:
-        tree = tree.setdefault(group, {})
-        if not isinstance(tree, dict):
-            raise ConfigError(
-                f"{override}: `{group}` is a value, not a group. Drop what follows it."
-            )
-    try:
-        tree[leaf] = json.loads(text)
-    except json.JSONDecodeError:
-        tree[leaf] = text
 
 
 def _explain(error: Any, subject: str) -> str:
