@@ -1,6 +1,7 @@
 """`dualipo status RUN` and `dualipo report RUN`: read a run, also while it is under way."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ def add(verbs: Any) -> None:
     for parser, act in ((status, show_status), (report, write_report)):
         parser.add_argument("run", type=Path, help="a run directory, e.g. runs/quick")
         parser.set_defaults(act=act)
+    status.add_argument("--json", action="store_true", help="the same figures as JSON")
 
 
 def show_status(arguments: argparse.Namespace) -> int:
@@ -22,7 +24,10 @@ def show_status(arguments: argparse.Namespace) -> int:
     require_run(arguments.run)
     from dualipo.evaluation import summary
 
-    print(summary.table(arguments.run))
+    if arguments.json:
+        print(json.dumps(summary.as_dict(arguments.run), indent=2))
+    else:
+        print(summary.table(arguments.run))
     return 0
 
 

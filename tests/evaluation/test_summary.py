@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dualipo import config
+from dualipo.cli.main import main
 from dualipo.errors import DataError
 from dualipo.evaluation import card, recipe, summary
 
@@ -31,6 +32,14 @@ def test_an_unfinished_run_has_a_table_and_plain_values(make_run: RunMaker) -> N
     assert (found["finished"], found["rounds_done"], found["rounds_asked"]) == (False, 1, 3)
     assert [row["round"] for row in found["rounds"]] == ["base", "round 0"]
     assert found["rounds"][1]["held-out"] == 0.75
+
+
+def test_status_prints_the_same_values_as_json(
+    make_run: RunMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_run(num_rounds=1)
+    assert main(["status", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == summary.as_dict(path)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
