@@ -1,7 +1,7 @@
 """What each stage of the critic's training is worth, by forced choice against the oracle's order.
 
     python benchmarks/critic_stages.py recipes/world.toml --seeds 0 1 2
-    python benchmarks/critic_stages.py RECIPE critic.max_new_tokens=48 --seeds 7 --output /tmp/out
+    python benchmarks/critic_stages.py RECIPE critic.max_new_tokens=48 --seeds 7 --output out
 
 For each seed, on held-out pairs of test prompts that the oracle puts apart, balanced over the
 dimensions, in both orders: the accuracy of the critic

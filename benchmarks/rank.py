@@ -1,7 +1,7 @@
 """How few comparisons find a prompt's best and worst clip: agreement with the full round-robin.
 
     python benchmarks/rank.py runs/world --prompts 32
-    python benchmarks/rank.py runs/smoke --critic sft --prompts 3 --output /tmp/out
+    python benchmarks/rank.py runs/smoke --critic sft --prompts 3 --output out
 
 Of each prompt's candidates in round 0 of a run, one critic chooses the top and the bottom
 - `round robin`: every pair in both orders; a clip's rank is its share of all votes,

@@ -227,4 +227,4 @@ def read_records(path: Path) -> list["Pair | Point"]:
 
 def _require_share(name: str, share: float) -> None:
     if not 0 <= share < 1:
-        raise ConfigError(f"--{name}: {share} is no share from 0 to 1.")
+        raise ConfigError(f"--{name}: {share} is no share from 0 to 1. Give one.")

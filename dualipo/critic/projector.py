@@ -93,5 +93,7 @@ class MmProjector(nn.Module):
             projector = cls(vision_width, len(weights[f"layers.{last}.weight"]), kind=kind)
             projector.load_state_dict(weights)
         except (KeyError, ValueError, RuntimeError, SafetensorError) as broken:
-            raise ModelError(f"{folder}: not a {kind} projector ({broken}).") from broken
+            raise ModelError(
+                f"{folder}: not a {kind} projector ({broken}). Restore it."
+            ) from broken
         return projector.to(dtype)

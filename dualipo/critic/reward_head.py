@@ -122,7 +122,7 @@ class HeadedCritic:
         try:
             head.load_state_dict(tensors.load(folder / WEIGHTS))
         except RuntimeError as broken:
-            raise ModelError(f"{folder}: not a reward head ({broken}).") from broken
+            raise ModelError(f"{folder}: not a reward head ({broken}). Restore it.") from broken
         return cls(base, head.eval())
 
     def save(self, folder: Path | str) -> None:

@@ -86,7 +86,9 @@ class TransformersVlm(ChatCritic):
             tokenizer = AutoTokenizer.from_pretrained(folder, **loading.LOCAL)
             model = loading.read(AutoModelForImageTextToText, folder, settings=settings)
         except loading.BROKEN as broken:
-            raise ModelError(f"{folder}: cannot be read as {kind} ({broken}).") from broken
+            raise ModelError(
+                f"{folder}: cannot be read as {kind} ({broken}). Fetch the folder again, whole."
+            ) from broken
         for name, weight in model.named_parameters():
             if FAMILIES[kind].is_tower(name):
                 weight.requires_grad_(settings.tune_vision_tower)

@@ -78,7 +78,8 @@ class Footage:
         if len(self.bad) > MAX_BAD_SHARE * self.num_wanted:
             raise DataError(
                 f"real clips: {len(self.bad)} could not be used, more than {MAX_BAD_SHARE:.0%} of "
-                f"the {self.num_wanted} wanted. {' '.join(self.bad[:_SHOWN])}"
+                f"the {self.num_wanted} wanted. Mend or replace them: "
+                f"{' '.join(self.bad[:_SHOWN])}"
             )
 
 

@@ -18,7 +18,7 @@ _STAGES = {
 _OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 
 
-def card(measured: dict[str, Any], *, steps: str = "dualipo pretrain") -> str:
+def card(measured: dict[str, Any]) -> str:
     """Return the card in markdown."""
     stages = "\n".join(
         f"| {name} | {optimizer.max_train_steps} | {optimizer.train_batch_size} "
@@ -28,7 +28,7 @@ def card(measured: dict[str, Any], *, steps: str = "dualipo pretrain") -> str:
     passed = measured["passed"]
     return f"""# The embedded models
 
-Two small models of the embedded world, made by `{steps} vae|generator|critic` from seed
+Two small models of the embedded world, made by `dualipo pretrain vae|generator|critic` from seed
 {settings.SEED} and nothing else. They show the method; they are of no use outside the world.
 
 - `generator/`: diffusers' `WanPipeline` layout, pretrained on the world's web corpus, in which half

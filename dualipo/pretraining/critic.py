@@ -70,7 +70,8 @@ class Describing(Objective):
 
 def batch(step: int, *, clips: GeneratedClips | None = None) -> list[Example]:
     """The examples of a step: one clip each, or two."""
-    size, stage = settings.CRITIC_TRAINING.train_batch_size, "familiar " if clips else ""
+    training = settings.FAMILIAR_TRAINING if clips else settings.CRITIC_TRAINING
+    size, stage = training.train_batch_size, "familiar " if clips else ""
     if step % PAIR_EVERY == 0:
         seeds = [derive(settings.SEED, f"{stage}pair", step, n) for n in range(size // 2)]
         return [example(seed, num_clips=2, clips=clips) for seed in seeds]

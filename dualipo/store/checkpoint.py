@@ -11,7 +11,7 @@ Left out: asynchronous saving. A save returns once it is durable. Sharded models
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,28 +51,35 @@ def save(
     num_bytes = sum(tensor.nbytes for tensor in tensors.values())
     with atomic.publish_folder(path, name="checkpoint", num_bytes=num_bytes) as temporary:
         tensor_files.write(temporary / _TENSORS, tensors, metadata={"step": str(step)})
-        (temporary / _STATE).write_text(json.dumps(state, sort_keys=True, allow_nan=False))
-        manifest = {name: atomic.xxh3_file(temporary / name) for name in (_TENSORS, _STATE)}
-        (temporary / _MANIFEST).write_text(json.dumps(manifest, sort_keys=True))
+        seal(temporary, state)
     purge(folder, keep=total_limit)
     return path
 
 
 def load_latest(folder: Path) -> Checkpoint | None:
     """Return the newest checkpoint whose hashes agree; None where none was ever saved."""
-    path = newest(folder, check=_check)
-    if path is None:
-        return None
+    path = newest(folder, required=(_TENSORS,))
+    return None if path is None else read(path, tensor_files.load(path / _TENSORS))
+
+
+def seal(folder: Path, state: Mapping[str, Any]) -> None:
+    """Add the plain values to a checkpoint's other files, and the hashes of all."""
+    (folder / _STATE).write_text(json.dumps(state, sort_keys=True, allow_nan=False))
+    hashes = {path.name: atomic.xxh3_file(path) for path in sorted(folder.iterdir())}
+    (folder / _MANIFEST).write_text(json.dumps(hashes, sort_keys=True))
+
+
+def read(path: Path, tensors: dict[str, torch.Tensor]) -> Checkpoint:
+    """A checkpoint whose tensors were read already."""
     step = int(path.name.removeprefix("step-"))
-    state = atomic.read_json(path / _STATE)
-    return Checkpoint(step=step, tensors=tensor_files.load(path / _TENSORS), state=state)
+    return Checkpoint(step=step, tensors=tensors, state=atomic.read_json(path / _STATE))
 
 
-def newest(folder: Path, *, check: Callable[[Path], None]) -> Path | None:
-    """The newest checkpoint that `check` does not refuse; those that it refuses are put aside."""
+def newest(folder: Path, *, required: tuple[str, ...] = ()) -> Path | None:
+    """The newest checkpoint that is whole; those that are not are put aside."""
     for path in reversed(list(_saved(folder))):
         try:
-            check(path)
+            _check(path, required)
             return path
         except (CheckpointError, DataError, ModelError) as fault:
             quarantine = _quarantine(path)
@@ -85,12 +92,14 @@ def newest(folder: Path, *, check: Callable[[Path], None]) -> Path | None:
     return None
 
 
-def _check(path: Path) -> None:
-    manifest = atomic.read_json(path / _MANIFEST)
-    for name in (_TENSORS, _STATE):
+def _check(path: Path, required: tuple[str, ...]) -> None:
+    hashes = atomic.read_json(path / _MANIFEST)
+    if not isinstance(hashes, dict):
+        raise DataError(f"{path / _MANIFEST}: not a table of hashes.")
+    for name in sorted({*hashes, *required, _STATE}):
         if not (path / name).is_file():
             raise CheckpointError(f"{path}: {name} is missing.")
-        if manifest.get(name) != atomic.xxh3_file(path / name):
+        if hashes.get(name) != atomic.xxh3_file(path / name):
             raise CheckpointError(f"{path}: {name} differs from its hash in {_MANIFEST}.")
     atomic.read_json(path / _STATE)
 

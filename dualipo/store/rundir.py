@@ -50,7 +50,7 @@ class RunDir:
         try:
             _settle_config(path, config)
             return cls(path, lock=lock)
-        except BaseException:
+        except BaseException:  # an interrupt as well: a lock left behind would refuse the next run
             lock.release()
             raise
 

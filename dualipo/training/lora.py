@@ -57,7 +57,9 @@ def inject(module: nn.Module, *, settings: Settings, seed: int) -> dict[str, nn.
             torch.manual_seed(derive(seed, "lora"))
             inject_adapter_in_model(_config(LANGUAGE, settings), module)
     except ValueError as refusal:
-        raise ModelError(f"{type(module).__name__}: takes no LoRA ({refusal}).") from refusal
+        raise ModelError(
+            f"{type(module).__name__}: takes no LoRA ({refusal}). Set rank=0."
+        ) from refusal
     return _ready(module, LANGUAGE)
 
 
@@ -100,7 +102,9 @@ def _ready(module: nn.Module, targets: tuple[str, ...]) -> dict[str, nn.Paramete
     """The adapter's weights, in float32."""
     trainable = optim.trainable(module)
     if not trainable:
-        raise ModelError(f"{type(module).__name__}: none of {', '.join(targets)} is in it.")
+        raise ModelError(
+            f"{type(module).__name__}: none of {', '.join(targets)} is in it. Set rank=0."
+        )
     for weight in trainable.values():
         weight.data = weight.data.float()  # a learning rate of 1e-5 rounds away in bfloat16
     return trainable

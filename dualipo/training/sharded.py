@@ -6,7 +6,6 @@ bit silently. The number of ranks may change between a save and a load (fault 46
 """
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,10 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
-from dualipo.errors import CheckpointError, DataError
+from dualipo.errors import CheckpointError
 from dualipo.store import atomic, checkpoint
 from dualipo.store.checkpoint import Checkpoint
 from dualipo.training import ranks
-
-_STATE = "state.json"
-_MANIFEST = "manifest.json"
 
 
 def save(
@@ -36,9 +32,7 @@ def save(
     with _published(folder / f"step-{step:06d}") as temporary:
         dcp.save(dict(tensors), checkpoint_id=temporary)
         if ranks.rank() == 0:
-            (temporary / _STATE).write_text(json.dumps(state, sort_keys=True, allow_nan=False))
-            hashes = {path.name: atomic.xxh3_file(path) for path in sorted(temporary.iterdir())}
-            (temporary / _MANIFEST).write_text(json.dumps(hashes, sort_keys=True))
+            checkpoint.seal(temporary, state)
     if ranks.rank() == 0:
         checkpoint.purge(folder, keep=total_limit)
 
@@ -48,7 +42,7 @@ def load_latest(folder: Path, *, weights: Mapping[str, Tensor]) -> Checkpoint | 
     found: Path | str | None = None
     if ranks.rank() == 0:
         try:
-            found = checkpoint.newest(folder, check=_check)
+            found = checkpoint.newest(folder)
         except CheckpointError as fault:
             found = str(fault)
     found = ranks.from_first(found)
@@ -59,8 +53,7 @@ def load_latest(folder: Path, *, weights: Mapping[str, Tensor]) -> Checkpoint | 
     stored = dcp.FileSystemReader(found).read_metadata().state_dict_metadata
     tensors = {key: _like(key, entry, weights) for key, entry in stored.items()}
     dcp.load(tensors, checkpoint_id=found)
-    step = int(found.name.removeprefix("step-"))
-    return Checkpoint(step=step, tensors=tensors, state=atomic.read_json(found / _STATE))
+    return checkpoint.read(found, tensors)
 
 
 @contextlib.contextmanager
@@ -74,17 +67,6 @@ def _published(path: Path) -> Iterator[Path]:
         assert name is not None, "the first rank has made it"
         yield name
     ranks.wait()
-
-
-def _check(path: Path) -> None:
-    hashes = atomic.read_json(path / _MANIFEST)
-    if not isinstance(hashes, dict):
-        raise DataError(f"{path / _MANIFEST}: not a table of hashes.")
-    for name, expected in hashes.items():
-        if not (path / name).is_file():
-            raise CheckpointError(f"{path}: {name} is missing.")
-        if atomic.xxh3_file(path / name) != expected:
-            raise CheckpointError(f"{path}: {name} differs from its hash in {_MANIFEST}.")
 
 
 def _like(key: str, entry: Any, weights: Mapping[str, Tensor]) -> Tensor:

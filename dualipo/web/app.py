@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
 
-from dualipo.errors import DualipoError, MediaError
+from dualipo.errors import MediaError
 from dualipo.preferences import queue
 from dualipo.preferences.queue import Mix
 from dualipo.store import clips
 from dualipo.store.clips import ClipStore
 from dualipo.store.labels import Answer, LabelBook, Place, Task
 from dualipo.web import overview
+from dualipo.web.answers import explain_errors
 from dualipo.web.questions import question
 from dualipo.web.security import COOKIE, ORGANISER_COOKIE, Door, Guard
 
@@ -90,28 +90,13 @@ class Desk:
 def create_app(desk: Desk) -> Guard:
     """The whole application behind its guard."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    _add_errors(app)
+    explain_errors(app)
     _add_pages(app, desk)
     _add_labelling(app, desk)
     _add_clips(app, desk)
     app.get("/api/organiser")(lambda: overview.overview(desk.book))
     door = Door(desk.hosts, desk.book.annotator_of, desk.is_organiser)
     return Guard(app, door)
-
-
-def _add_errors(app: FastAPI) -> None:
-    @app.exception_handler(DualipoError)
-    def refused(request: Request, error: DualipoError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, status_code=503)
-
-    @app.exception_handler(HTTPException)
-    def stopped(request: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": error.detail}, status_code=error.status_code)
-
-    @app.exception_handler(RequestValidationError)
-    def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-        where = sorted({".".join(map(str, one["loc"][1:])) for one in error.errors()})
-        return JSONResponse({"error": f"malformed: {', '.join(where)}"}, status_code=422)
 
 
 def _add_pages(app: FastAPI, desk: Desk) -> None:

@@ -19,12 +19,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from fastapi import FastAPI, HTTPException, Response
+from fastapi.responses import HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dualipo.errors import DualipoError
 from dualipo.evaluation import (
     embed,
     exhibits,
@@ -36,6 +35,7 @@ from dualipo.evaluation import (
     timeline,
 )
 from dualipo.store.clips import ClipStore
+from dualipo.web.answers import explain_errors
 from dualipo.web.security import LoopbackGuard
 
 _FOLDER = Path(__file__).parent
@@ -118,7 +118,7 @@ def create_app(run_path: Path) -> LoopbackGuard:
     board = Board(run_path)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     guard = LoopbackGuard(app)
-    _add_errors(app)
+    explain_errors(app)
     app.get("/")(lambda: HTMLResponse(board.page()))
     app.get("/static/{name}")(_static)
 
@@ -135,16 +135,6 @@ def create_app(run_path: Path) -> LoopbackGuard:
         return StreamingResponse(stream, media_type="text/event-stream")
 
     return guard
-
-
-def _add_errors(app: FastAPI) -> None:
-    @app.exception_handler(DualipoError)
-    def refused(request: Request, error: DualipoError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, status_code=503)
-
-    @app.exception_handler(HTTPException)
-    def stopped(request: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": error.detail}, status_code=error.status_code)
 
 
 def _static(name: str) -> Response:

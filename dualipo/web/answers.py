@@ -1,0 +1,24 @@
+"""What the pages' servers answer when something is wrong: JSON with one `error` in words."""
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from dualipo.errors import DualipoError
+
+
+def explain_errors(app: FastAPI) -> None:
+    """Answer refusals, stops and malformed requests in words; nothing of a traceback."""
+
+    @app.exception_handler(DualipoError)
+    def refused(request: Request, error: DualipoError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=503)
+
+    @app.exception_handler(HTTPException)
+    def stopped(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, status_code=error.status_code)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+        where = sorted({".".join(map(str, one["loc"][1:])) for one in error.errors()})
+        return JSONResponse({"error": f"malformed: {', '.join(where)}"}, status_code=422)
