@@ -47,7 +47,7 @@ DEFECT_SHARE = 0.6
 TRUE_CAPTION_SHARE = 0.45
 ALTERED_CAPTION_SHARE = 0.35
 ALL_DIMENSIONS_SHARE = 0.6  # of the questions; the others ask for one
-GENERATED_SHARE = 0.7  # of the last stage's examples
+GENERATED_SHARE = 0.8  # of the last stage's examples
 PAIR_EVERY = 2  # every second step describes two clips, in half as many items
 
 TAGS = ("<verdict>", "</verdict>", "<grade>", "</grade>")

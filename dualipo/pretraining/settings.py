@@ -39,7 +39,7 @@ CRITIC_HEADS = 5
 CRITIC_FFN = 432
 CRITIC_CONTEXT = 512
 CRITIC_VOCABULARY = 640
-NUM_CLIP_SHARDS = 6  # of the base generator's clips, for the critic's last stage
+NUM_CLIP_SHARDS = 10  # of the base generator's clips, for the critic's last stage
 PROMPTS_PER_CLIP_SHARD = 128
 FRAMES_PER_CLIP_SEEN = 3  # by the tower's own stage
 
@@ -82,7 +82,7 @@ CRITIC_TRAINING = Optimizer(
 FAMILIAR_TRAINING = Optimizer(  # the critic's last stage: clips as the generator makes them
     optimizer="muon",
     learning_rate=1.5e-3,
-    max_train_steps=1400,
+    max_train_steps=3000,
     train_batch_size=32,
     lr_scheduler="cosine",
     lr_warmup_steps=50,
