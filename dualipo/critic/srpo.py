@@ -4,9 +4,11 @@
     L_SRPO     = E[ PCE(y_w|x) * -log sigmoid(beta_c (R_0(y_w|x) - R_0(y_l|x))) ]
 
 y_w is a path with the majority's verdict, y_l one with another, both of the same question and
-order; a unanimous question is skipped, or y_l is sampled under a hint and scored without it. The
-human seed's pairs are mixed in as an anchor. Leaves out pointwise votes as pseudo-labels, and the
-decision to revert, which needs held-out labels and is the round's.
+order; a unanimous question is skipped, or y_l is sampled under a hint and scored without it. A
+majority for a tie is no pseudo-label: a critic that is rewarded for ties soon says nothing else.
+Every kept pair is also trained on with its clips exchanged, so that no batch can teach a position.
+The human seed's pairs are mixed in as an anchor. Leaves out pointwise votes as pseudo-labels, and
+the decision to revert, which needs held-out labels and is the round's.
 """
 
 from collections import Counter
@@ -20,11 +22,11 @@ from dualipo.critic import asks as asking
 from dualipo.critic import certainty, preference, reasoning, vote
 from dualipo.critic.asks import Ask, Clips, Item, SeedOf
 from dualipo.critic.preference import PathPair
-from dualipo.critic.vlm import Response, TrainableVlm, Vlm
+from dualipo.critic.vlm import TrainableVlm, Vlm
 from dualipo.records import Order, Verdict, Vote
 from dualipo.training import loop
 
-Dropped = Literal["unreadable", "uncertain", "unanimous", "hint refused", "not certain"]
+Dropped = Literal["unreadable", "uncertain", "tie", "unanimous", "hint refused", "not certain"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Judged:
     ask: Ask
     verdict: Verdict
     winners: tuple[str, ...]
-    loser: Response | None
+    loser: str | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def build_pool(votes: Sequence[Vote], items: Sequence[Item], *, keep_vote_share:
             dropped["unreadable"] += 1
         elif tally.share < keep_vote_share:
             dropped["uncertain"] += 1
+        elif tally.majority == "tie":
+            dropped["tie"] += 1
         else:
             [ask, swapped] = asking.asks([replace(by_id[item], dimensions=(dimension,))])
             judged += _judged(ask, group, tally.majority) + _judged(swapped, group, tally.majority)
@@ -78,7 +82,7 @@ def fill_losers(
 ) -> Pool:
     """Give unanimous questions a loser sampled under a hint, or leave them out ("skip")."""
     lone = [one for one in pool.judged if one.loser is None]
-    found: dict[Ask, Response] = {}
+    found: dict[Ask, str] = {}
     if unanimous == "hint":
         for start in range(0, len(lone), settings.judge_batch_size):
             batch = lone[start : start + settings.judge_batch_size]
@@ -120,7 +124,7 @@ def refresh(
         return Refreshed("nothing certain", (), dropped, mean, {})
     trained = preference.train(
         vlm,
-        kept,
+        [pair for one in kept for pair in (one, _exchanged(one))],
         anchors=anchors,
         anchor_share=settings.seed_anchor_share,
         clips=clips,
@@ -145,9 +149,9 @@ def _judged(ask: Ask, votes: Sequence[Vote], majority: Verdict) -> list[Judged]:
 
 def _hinted(
     vlm: Vlm, batch: Sequence[Judged], clips: Clips, settings: Critic, seed_of: SeedOf
-) -> dict[Ask, Response]:
+) -> dict[Ask, str]:
     """One path a question under a hint; kept where it ends in another verdict."""
-    hinted = [replace(one.ask, hint=_other(one.verdict)) for one in batch]
+    hinted = [replace(one.ask, hint=reasoning.swap_verdict(one.verdict)) for one in batch]
     drawn = vlm.sample(
         asking.queries(hinted, clips),
         num_paths=1,
@@ -155,11 +159,11 @@ def _hinted(
         seeds=[[seed_of(ask.item, ask.dimension, ask.order, 0, 0)] for ask in hinted],
         max_new_tokens=settings.max_new_tokens,
     )
-    found: dict[Ask, Response] = {}
+    found: dict[Ask, str] = {}
     for one, [path] in zip(batch, drawn, strict=True):
         outcome = reasoning.parse(path.text, "pair", truncated=path.truncated).outcome
         if outcome not in (one.verdict, "abstain"):
-            found[one.ask] = path.token_ids
+            found[one.ask] = path.text
     return found
 
 
@@ -194,10 +198,12 @@ def _keep(pool: Pool, certainties: Sequence[float], settings: Srpo) -> list[Path
     return kept
 
 
+def _exchanged(pair: PathPair) -> PathPair:
+    """The same preference with A and B exchanged, in the question and in both answers."""
+    assert isinstance(pair.winner, str) and isinstance(pair.loser, str)
+    winner, loser = reasoning.swap(pair.winner), reasoning.swap(pair.loser)
+    return replace(pair, ask=pair.ask.swapped(), winner=winner, loser=loser)
+
+
 def _shown(verdict: Verdict, order: Order) -> Verdict:
     return reasoning.swap_verdict(verdict) if order == "ba" else verdict
-
-
-def _other(verdict: Verdict) -> Verdict:
-    """A verdict to ask for instead."""
-    return "a" if verdict == "tie" else reasoning.swap_verdict(verdict)

@@ -1,8 +1,9 @@
 """The base generator's own clips with what the world measures in them, for the critic to describe.
 
 A critic that has seen only drawings takes a generator's soft, melting shapes for something else,
-so its last stage is described partly upon clips as it will be shown. A shard is sampled once and
-kept beside the checkpoints: uint8 frames [P K F H W 3], K clips of each of P prompts.
+so its last stage is described partly upon clips as it will be shown, unguided and guided. A shard
+is sampled once and kept beside the checkpoints: uint8 frames [P K F H W 3], K clips of each of P
+prompts.
 """
 
 from functools import cached_property
@@ -58,11 +59,12 @@ class GeneratedClips:
             first = number * settings.PROMPTS_PER_CLIP_SHARD
             prompts = range(first, first + settings.PROMPTS_PER_CLIP_SHARD)
             places = [(prompt, clip) for prompt in prompts for clip in range(CLIPS_PER_PROMPT)]
+            guidance = settings.CLIP_GUIDANCE[number % len(settings.CLIP_GUIDANCE)]
             made = sample(
                 self._backbone,
                 captions=[_prompt(prompt) for prompt, _ in places],
                 seeds=[derive(settings.SEED, "clip to describe", *place) for place in places],
-                settings=settings.SAMPLING,
+                settings=settings.SAMPLING.model_copy(update={"guidance_scale": guidance}),
             )
             frames_PKFHW3 = made.frames_NFHW3.unflatten(0, (len(prompts), CLIPS_PER_PROMPT))
             tensors.save(path, {"frames": frames_PKFHW3}, metadata={"axes": "PKFHW3"})

@@ -41,6 +41,8 @@ CRITIC_CONTEXT = 512
 CRITIC_VOCABULARY = 640
 NUM_CLIP_SHARDS = 10  # of the base generator's clips, for the critic's last stage
 PROMPTS_PER_CLIP_SHARD = 128
+# By turns a shard: alignment moves a generator the way guidance does, and the critic goes with it.
+CLIP_GUIDANCE = (1.0, 2.5)
 FRAMES_PER_CLIP_SEEN = 3  # by the tower's own stage
 
 VAE_TRAINING = Optimizer(

@@ -1,12 +1,16 @@
 """Self-checks of every critic version before it judges (`critic.checks`), on held-out seed pairs.
 
-What they find is recorded and said; the checks that stop a stage are `judge`'s own.
+What they find is recorded and said; a refreshed critic that fails what its parent passed is
+reverted (`refreshing`); the checks that stop a stage are `judge`'s own.
 """
+
+from typing import Any
 
 from dualipo.critic import checks
 from dualipo.critic.asks import Item
 from dualipo.critic.checks import Checked
 from dualipo.critic.forced_choice import Place
+from dualipo.critic.vlm import Vlm
 from dualipo.records import Verdict
 from dualipo.rounds import judging, warming
 from dualipo.rounds.clock import Clock
@@ -19,20 +23,43 @@ def check_critic(run: Run, round: int, attempt: int) -> None:
     """Check the critic that judges an attempt, once a version."""
     unit = Unit(round, attempt, "check")
     critic = judging.critic_of(run, round, attempt)
-    known = {value["critic_version"] for _, _, value in run.ledger.events("critic_check")}
-    if critic in known or run.is_done(unit) or not run.config.critic.check.num_pairs:
+    if run.is_done(unit) or recorded(run, critic):
         return
     clock = Clock()
-    checked = check(run, critic)
-    event = {"critic_version": critic, "passed": checked.passed, **checked.as_event()}
-    run.commit(unit, clock=clock, events={"critic_check": event})
+    if checked := check(run, critic, run.critic(critic)):
+        run.commit(unit, clock=clock, events={"critic_check": as_event(critic, checked)})
+        say_failures(run, critic, checked)
+
+
+def recorded(run: Run, critic: str) -> dict[str, Any] | None:
+    """What the checks of a version found, if they ran."""
+    events = (value for _, _, value in run.ledger.events("critic_check"))
+    return next((event for event in events if event["critic_version"] == critic), None)
+
+
+def as_event(critic: str, checked: Checked) -> dict[str, Any]:
+    """A version's checks for the ledger."""
+    return {"critic_version": critic, "passed": checked.passed, **checked.as_event()}
+
+
+def say_failures(run: Run, critic: str, checked: Checked) -> None:
+    """One line for each check that failed."""
     for one in checked.checks:
         if not one.passed:
             run.progress.say(f"critic {critic}: {one.name} is {one.number:.3f} ({one.what})")
 
 
-def check(run: Run, critic: str) -> Checked:
-    """Check any version; nothing is recorded."""
+def newly_failed(run: Run, parent: str, checked: Checked) -> list[str]:
+    """The checks that fail now and that a critic's parent passed."""
+    before = recorded(run, parent)
+    passed = {row["name"] for row in before["checks"] if row["passed"]} if before else set()
+    return [one.name for one in checked.checks if not one.passed and one.name in passed]
+
+
+def check(run: Run, version: str, critic: Vlm) -> Checked | None:
+    """Check a critic, if the recipe asks for it; nothing is recorded."""
+    if not run.config.critic.check.num_pairs:
+        return None
     pairs, _ = warming.seed_labels(run, held_out=True)
     items: list[Item] = []
     verdicts: dict[Place, Verdict] = {}
@@ -44,12 +71,12 @@ def check(run: Run, critic: str) -> Checked:
         verdicts[pair.pair_id, pair.dimension] = pair.verdict
     shown = {clip_id for item in items for clip_id in item.clip_ids}
     return checks.run(
-        run.critic(critic),
+        critic,
         items,
         verdicts,
         clips=run.clip,
         fps={clip: clip_files.probe(run.clip_store.path(clip)).fps for clip in sorted(shown)},
         expected_fps=run.config.generator.fps,
         settings=run.config.critic,
-        seed_of=judging.seed_of(run, "check", critic),
+        seed_of=judging.seed_of(run, "check", version),
     )

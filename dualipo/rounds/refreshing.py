@@ -1,8 +1,9 @@
 """Refresh a stale critic on the round's own clips (METHOD.md 3.2, 5).
 
 confirmed votes + votes on some further pairs -> pool of certain paths -> SRPO, anchored by the
-seed -> a new critic, unless its held-out accuracy falls: then it is kept as evidence and the old
-one serves on (fault 33). An empty pool is an outcome, never a crash (fault 32).
+seed -> a new critic, unless its held-out accuracy falls or it fails a self-check that the old one
+passed: then it is kept as evidence and the old one serves on (fault 33). An empty pool is an
+outcome, never a crash (fault 32).
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from dualipo.critic.asks import Item
 from dualipo.critic.chat import ChatCritic
 from dualipo.critic.srpo import Pool
 from dualipo.records import DIMENSIONS, Candidate, Vote
-from dualipo.rounds import judging, measuring, warming
+from dualipo.rounds import checking, judging, measuring, warming
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import Run
 from dualipo.store.ledger import Unit
@@ -61,15 +62,23 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
         run.commit(unit, clock=clock, events={"refresh": event})
         run.forget_models()
         return
-    after = measuring.label_accuracy(run, learner, measuring.held_out_pairs(run))
-    lost = before is not None and after is not None and before - after
-    serves = not lost or lost <= run.config.refresh.max_holdout_drop
     version_id = f"c{unit.round:03d}.{unit.attempt}"
+    after = measuring.label_accuracy(run, learner, measuring.held_out_pairs(run))
+    lost = before - after if before is not None and after is not None else 0.0
+    fell = lost > run.config.refresh.max_holdout_drop
+    checked = None if fell else checking.check(run, version_id, learner)
+    newly_failed = checking.newly_failed(run, current, checked) if checked else []
+    serves = not fell and not newly_failed
     event |= {
         "outcome": "refreshed" if serves else "reverted",
         "holdout_after": after,
+        "newly_failed": newly_failed,
         "critic_version": version_id if serves else current,
     }
+    events = {"refresh": event, "holdout": {"critic_version": version_id, "accuracy": after}}
+    if checked:
+        events["critic_check"] = checking.as_event(version_id, checked)
+        checking.say_failures(run, version_id, checked)
     warming.publish_critic(
         run,
         unit,
@@ -78,7 +87,7 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
         parent=current,
         folder=run.directory.attempt_path(unit.round, unit.attempt) / "critic",
         clock=clock,
-        events={"refresh": event, "holdout": {"critic_version": version_id, "accuracy": after}},
+        events=events,
         serves=serves,
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dualipo.config import Config, from_leaves
 from dualipo.critic.checks import Checked
-from dualipo.errors import DataError
+from dualipo.errors import ConfigError, DataError
 from dualipo.progress import Progress
 from dualipo.records import Candidate
 from dualipo.rounds import (
@@ -46,7 +46,10 @@ def check_critic(run_path: Path, critic: str | None, progress: Progress) -> tupl
     """Check a version of the run's critic, by default the one that serves now."""
     with _labelled(run_path, progress) as run:
         version_id = run.ledger.version("critic", critic or _serving(run)).version_id
-        return version_id, checking.check(run, version_id)
+        checked = checking.check(run, version_id, run.critic(version_id))
+        if checked is None:
+            raise ConfigError("critic.check.num_pairs is 0: nothing to check with. Set it above 0.")
+        return version_id, checked
 
 
 def compare_critics(

@@ -43,8 +43,9 @@ def pool_of(items=ITEMS):
 
 def test_pool_pairs_paths_of_the_same_question_and_counts_what_it_drops():
     everything = votes() + votes("x1", "aabb", "aabb") + votes("x2", "----", "----")
+    everything += votes("x3", "tttt", "ttta")
     pool = srpo.build_pool(everything, ITEMS, keep_vote_share=0.75)
-    assert pool.dropped == {"uncertain": 1, "unreadable": 1}
+    assert pool.dropped == {"uncertain": 1, "unreadable": 1, "tie": 1}
     first, second = pool.judged
     assert (first.verdict, first.winners, first.loser) == ("a", ("aba0", "aba1", "aba2"), "abb3")
     # Shown in the other order the same majority is "B", and nobody said otherwise.
@@ -129,6 +130,25 @@ def test_a_refresh_starts_at_mean_pce_ln_2_and_moves_to_the_winners(
     assert min(weights) - 1e-4 <= first <= max(weights) + 1e-4
     assert steps[0]["margin"] == pytest.approx(0.0, abs=1e-3)
     assert outcome.metrics["margin"] > 0
+
+
+def test_judgements_of_one_order_alone_teach_no_position(taught, taught_folder, tmp_path):
+    """All winners say A, as a critic's do that leans to the first clip."""
+    items = [replace(item, clip_ids=item.clip_ids[::-1]) for item in ITEMS]  # the darker first
+    first = tuple(srpo.Judged(ask, "a", (text("A"),), text("B")) for ask in asks(items)[::2])
+    settings = TRAIN.model_copy(
+        update={"max_train_steps": 40, "pce_filter": False, "beta_critic": 1.0}
+    )
+    refresh(
+        taught,
+        tmp_path,
+        lambda: sft(taught_folder),
+        pool=srpo.Pool(first, {}),
+        settings=settings,
+    )
+    drawn = judge.confirm(taught, items, clips=shade, settings=SETTINGS, seed_of=seed_of)
+    shown = [judge.as_shown(vote) for vote in drawn]
+    assert abs(shown.count("first") - shown.count("second")) <= len(shown) / 8
 
 
 def test_ablations_keep_all_and_weigh_alike(taught, taught_folder, tmp_path):
