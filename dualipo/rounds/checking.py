@@ -4,6 +4,7 @@ What they find is recorded and said; a refreshed critic that fails what its pare
 reverted (`refreshing`); the checks that stop a stage are `judge`'s own.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from dualipo.critic import checks
@@ -49,9 +50,8 @@ def say_failures(run: Run, critic: str, checked: Checked) -> None:
             run.progress.say(f"critic {critic}: {one.name} is {one.number:.3f} ({one.what})")
 
 
-def newly_failed(run: Run, parent: str, checked: Checked) -> list[str]:
-    """The checks that fail now and that a critic's parent passed."""
-    before = recorded(run, parent)
+def newly_failed(before: Mapping[str, Any] | None, checked: Checked) -> list[str]:
+    """The checks that fail now and that passed in the event `before`."""
     passed = {row["name"] for row in before["checks"] if row["passed"]} if before else set()
     return [one.name for one in checked.checks if not one.passed and one.name in passed]
 

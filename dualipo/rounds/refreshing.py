@@ -67,7 +67,8 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
     lost = before - after if before is not None and after is not None else 0.0
     fell = lost > run.config.refresh.max_holdout_drop
     checked = None if fell else checking.check(run, version_id, learner)
-    newly_failed = checking.newly_failed(run, current, checked) if checked else []
+    known = checking.recorded(run, current)
+    newly_failed = checking.newly_failed(known, checked) if checked else []
     serves = not fell and not newly_failed
     event |= {
         "outcome": "refreshed" if serves else "reverted",

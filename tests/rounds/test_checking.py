@@ -1,6 +1,8 @@
 """Critic versions are checked before they judge, in a run and by hand."""
 
 from dualipo.cli.main import main
+from dualipo.critic.checks import Check, Checked
+from dualipo.rounds import checking
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
@@ -26,3 +28,15 @@ def test_a_critic_is_checked_by_hand_with_a_verdict_and_changes_nothing(
     assert said.startswith("critic shipped\ncheck") and "caption obedience" in said
     assert code == int("FAILED" in said)
     assert harnesses.state(harness.path) == before
+
+
+def test_a_check_fails_newly_only_where_the_critic_before_passed_it(harness: Harness) -> None:
+    [before, *_] = harnesses.events(harness.path, "critic_check")
+    fields = ("name", "number", "threshold", "at_least", "what")
+    rows = [Check(*(row[field] for field in fields)) for row in before["checks"]]
+    passed = {row.name for row in rows if row.passed}
+    assert passed and passed < {row.name for row in rows}
+    failing = Checked(tuple(Check(r.name, 0.0, 1.0, True, r.what) for r in rows), ())
+    assert set(checking.newly_failed(before, failing)) == passed
+    assert checking.newly_failed(before, Checked(tuple(rows), ())) == []
+    assert checking.newly_failed(None, failing) == []
