@@ -1,6 +1,7 @@
 """What each stage of the critic's training is worth, by forced choice against the oracle's order.
 
     python benchmarks/critic_stages.py recipes/world.toml --seeds 0 1 2
+    python benchmarks/critic_stages.py recipes/world.toml --claims runs/claims   # its warm starts
     python benchmarks/critic_stages.py RECIPE critic.max_new_tokens=48 --seeds 7 --output out
 
 For each seed, on held-out pairs of test prompts that the oracle puts apart, balanced over the
@@ -42,6 +43,7 @@ from dualipo.rounds import (
 )
 from dualipo.rounds.run import Run
 from dualipo.store import atomic
+from dualipo.store.fork import fork
 from dualipo.store.ledger import Unit
 
 SRPO = "c001.0"
@@ -202,13 +204,17 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="such as monitor.num_accuracy_pairs=60")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/critic-stages"))
+    parser.add_argument("--claims", type=Path, help="where benchmarks/claims.py keeps its runs")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     results: dict[str, Any] = {"recipe": arguments.recipe.stem, "overrides": arguments.overrides}
     found = []
     for seed in arguments.seeds:
-        own = [f"seed={seed}", f"output_dir={arguments.runs / f'run-{seed}'}"]
+        path = arguments.runs / f"run-{seed}"
+        own = [f"seed={seed}", f"output_dir={path}"]
         loaded = config.load(arguments.recipe, [*OVERRIDES, *arguments.overrides, *own])
+        if arguments.claims and not path.exists():
+            fork(arguments.claims / f"before-{seed}", path, loaded)
         outcome, hits = one_seed(loaded, arguments.runs / f"seed-{seed}")
         found.append(hits)
         tables = {name: summary(of_set) for name, of_set in hits.items()}
