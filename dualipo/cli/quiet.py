@@ -1,10 +1,13 @@
 """Keeps the libraries' chatter off the screen and their threads from spinning.
 
-All of it is environment, set before the libraries are imported and left alone where the user has
-set it: `DIFFUSERS_VERBOSITY=info dualipo run ...` brings the chatter back.
+Nearly all of it is environment, set before the libraries are imported and left alone where the user
+has set it: `DIFFUSERS_VERBOSITY=info dualipo run ...` brings the chatter back, `python -W default`
+the warnings.
 """
 
 import os
+import sys
+import warnings
 
 DEFAULTS = {
     # Their bars and notes interleave with our progress and say nothing about the run.
@@ -16,9 +19,13 @@ DEFAULTS = {
     # Where cores are shared, threads that spin while they wait make two many times slower than one.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
+# torch says so once a process where bf16 meets a norm that is kept in float32, as it should be.
+WARNING = "Mismatch dtype between input and weight"
 
 
 def prepare() -> None:
     """Set what the user has not set."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", message=WARNING)
