@@ -9,7 +9,7 @@ Every arm then trains from the base on the same pairs, in the same order, for as
 makes the same test clips from the same noise. `fresh` has as many slots as a pair has visits, so
 that no (level, noise) is ever seen twice: that is fresh noise, by way of the same code. Scores are
 the oracle's on test prompts; intervals are 95 % paired bootstraps clustered by prompt.
-`setup_seconds` is what measuring the reference took. Repeating the command goes on where it stopped.
+`setup_seconds` is what measuring the reference took. Repeating the command goes on where it was.
 """
 
 import argparse

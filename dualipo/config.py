@@ -70,6 +70,9 @@ class Generator(Group):
     max_sequence_length: int = 32
     sample_batch_size: int = Field(32, ge=1, description="clips a forward pass")
     mixed_precision: Literal["no", "bf16"] = Field("no", description="while sampling")
+    step_cache: float = Field(
+        0.0, ge=0, lt=1, description="skip a step's blocks under this change; 0 is exact"
+    )
 
 
 class Align(Optimizer):
