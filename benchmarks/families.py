@@ -113,8 +113,9 @@ def main() -> None:
         for seed in arguments.seeds:
             claims.run_arms(arguments.recipe, arms, runs=runs, seed=seed, shared=overrides)
         results[family] = {loss: compare(runs, loss, arguments.seeds) for loss in arms}
-        path = arguments.output / f"families-{arguments.recipe.stem}.json"
-        written = {"overrides": arguments.overrides, "seeds": arguments.seeds, **results}
+        name = "-".join(["families", arguments.recipe.stem, *arguments.families])
+        path = arguments.output / f"{name}.json"
+        written = {"overrides": shared, "seeds": arguments.seeds, **results}
         atomic.write_json(path, written)
         print(json.dumps({family: results[family]}, indent=2), flush=True)
     print(table(results))

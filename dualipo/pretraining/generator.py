@@ -17,6 +17,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
+from dualipo.errors import ConfigError
 from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.denoise import single_errors
@@ -24,7 +25,7 @@ from dualipo.pretraining import cogvideox, settings, wan
 from dualipo.pretraining.settings import Variant
 from dualipo.pretraining.text import build_tokenizer
 from dualipo.seeds import derive
-from dualipo.store import tensors
+from dualipo.store import atomic, tensors
 from dualipo.training.loop import Metrics, Objective, train
 from dualipo.world.corpus import web_clip
 
@@ -64,11 +65,14 @@ class LatentCorpus:
     Shards are named by the family, so that generators with one autoencoder share them.
     """
 
-    def __init__(self, model: Backbone, tokenizer: Any, work: Path, *, variant: Variant) -> None:
+    def __init__(
+        self, model: Backbone, tokenizer: Any, work: Path, *, variant: Variant, vae_folder: Path
+    ) -> None:
         self._device = model.device
         prefix = "latents" if variant.family == "wan" else f"latents-{variant.family}"
+        vae_hash = atomic.sha256_file(vae_folder / "diffusion_pytorch_model.safetensors")
         shards = [
-            _encode_shard(model, work / f"{prefix}-{shard:02d}.safetensors", shard)
+            _encode_shard(model, work / f"{prefix}-{shard:02d}.safetensors", shard, vae_hash)
             for shard in range(settings.NUM_LATENT_SHARDS)
         ]
         self._latents = torch.cat(shards)
@@ -99,7 +103,7 @@ def _clip_seed(number: int) -> int:
     return derive(settings.SEED, "generator", number)
 
 
-def _encode_shard(model: Backbone, path: Path, shard: int) -> Tensor:
+def _encode_shard(model: Backbone, path: Path, shard: int, vae_hash: str) -> Tensor:
     """Encode a shard of web clips once: float16 [N, ...], normalised."""
     if not path.exists():
         first = shard * settings.CLIPS_PER_SHARD
@@ -108,8 +112,13 @@ def _encode_shard(model: Backbone, path: Path, shard: int) -> Tensor:
             numbers = range(first + start, first + min(start + _ENCODE, settings.CLIPS_PER_SHARD))
             frames_BFHWC = np.stack([web_clip(_clip_seed(n)).frames_FHW3 for n in numbers])
             encoded.append(model.encode_clips(torch.from_numpy(frames_BFHWC)).cpu().half())
-        tensors.save(
-            path, {"latents": torch.cat(encoded)}, metadata={"axes": f"N{model.latent_axes[1:]}"}
+        metadata = {"axes": f"N{model.latent_axes[1:]}", "vae": vae_hash}
+        tensors.save(path, {"latents": torch.cat(encoded)}, metadata=metadata)
+    # Shards of before this was kept say nothing.
+    if tensors.read_metadata(path).get("vae", vae_hash) != vae_hash:
+        raise ConfigError(
+            f"{path}: encoded by another autoencoder, and what was trained beside it too. Choose "
+            "another --work."
         )
     return tensors.load(path)["latents"]
 
@@ -123,12 +132,14 @@ def pretrain(
     on_step: Any = None,
 ) -> None:
     """Train upon the variant's autoencoder, beside `folder` or in it; save the pipeline there."""
-    pipeline, model = untrained(folder.parent / variant.vae_folder, work, variant, device=device)
+    vae_folder = folder.parent / variant.vae_folder
+    pipeline, model = untrained(vae_folder, work, variant, device=device)
+    corpus = LatentCorpus(model, pipeline.tokenizer, work, variant=variant, vae_folder=vae_folder)
     trained = nn.ModuleDict({"text_encoder": pipeline.text_encoder, "transformer": model.module})
     result = train(
         trained,
         Denoising(model, pipeline.text_encoder, family=variant.family),
-        batches=LatentCorpus(model, pipeline.tokenizer, work, variant=variant).batch,
+        batches=corpus.batch,
         settings=variant.training,
         checkpoint_folder=work / variant.folder,
         seed=settings.SEED,

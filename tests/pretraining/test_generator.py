@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dualipo.config import Generator
-from dualipo.errors import ModelError
+from dualipo.errors import ConfigError, ModelError
 from dualipo.generator import backbone
 from dualipo.generator.sample import sample
 from dualipo.pretraining import cogvideox_vae, gates, generator, settings, text, vae
@@ -94,6 +94,10 @@ def test_a_variant_is_made_of_its_autoencoder_and_passes_through_the_gates(
     made = sorted(p.name for p in folder.iterdir())
     assert made == sorted(p.name for p in (weights / "generator").iterdir())
     assert '"/' not in "".join(p.read_text() for p in folder.rglob("*config.json"))
+    if variant.family == "cogvideox":
+        cogvideox_vae.build().half().save_pretrained(tmp_path / variant.vae_folder)
+        with torch.random.fork_rng(), pytest.raises(ConfigError, match="another autoencoder"):
+            generator.pretrain(folder, work, variant=variant)
     monkeypatch.setattr(gates, "NUM_CLIPS", 2)
     brief = Generator(num_inference_steps=2, guidance_scale=1.0, sample_batch_size=8)
     measured = gates.measure(folder, sampling=brief, num_prompts=1)
