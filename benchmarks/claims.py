@@ -58,14 +58,19 @@ def run_arms(
     runs: Path,
     seed: int,
     shared: Sequence[str] = (),
+    before: Path | None = None,
 ) -> None:
-    """Make or resume `runs`/ARM-SEED for every arm's overrides, all upon one warm start."""
+    """Make or resume `runs`/ARM-SEED for every arm's overrides, all upon one warm start.
+
+    It is made here, unless one is there already: `before`.
+    """
     from dualipo.rounds import loop
 
-    before = runs / f"before-{seed}"
     whole = [*shared, f"seed={seed}"]
-    begun = config.load(recipe, [*whole, "rounds=0", f"output_dir={before}"])
-    loop.run(begun, progress=PlainProgress())
+    if before is None:
+        before = runs / f"before-{seed}"
+        begun = config.load(recipe, [*whole, "rounds=0", f"output_dir={before}"])
+        loop.run(begun, progress=PlainProgress())
     for arm, overrides in arms.items():
         path = runs / f"{arm}-{seed}"
         loaded = config.load(recipe, [*whole, *overrides, f"output_dir={path}"])

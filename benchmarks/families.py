@@ -1,6 +1,7 @@
 """Do DPO and KTO each raise the oracle score of a Wan and of a CogVideoX from its base?
 
     python benchmarks/families.py recipes/world.toml rounds=1 refresh.update_critic=false
+    python benchmarks/families.py RECIPE KEY=VALUE --claims runs/claims   # Wan: its warm starts
     python benchmarks/families.py RECIPE KEY=VALUE --families cogvideox --losses kto --seeds 0
 
 For each family and seed both losses share a warm start (`dualipo fork`), and every run resumes
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=[*LOSSES])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/families"))
+    parser.add_argument("--claims", type=Path, help="where benchmarks/claims.py keeps its runs")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     shared = {name: [*FAMILIES[name], *arguments.overrides] for name in arguments.families}
@@ -111,7 +113,12 @@ def main() -> None:
     for family, overrides in shared.items():
         runs = arguments.runs / family
         for seed in arguments.seeds:
-            claims.run_arms(arguments.recipe, arms, runs=runs, seed=seed, shared=overrides)
+            warm = None
+            if family == "wan" and arguments.claims:
+                warm = arguments.claims / f"before-{seed}"
+            claims.run_arms(
+                arguments.recipe, arms, runs=runs, seed=seed, shared=overrides, before=warm
+            )
         results[family] = {loss: compare(runs, loss, arguments.seeds) for loss in arms}
         name = "-".join(["families", arguments.recipe.stem, *arguments.families])
         path = arguments.output / f"{name}.json"
