@@ -162,7 +162,7 @@ class Bench:
     def __init__(self, shape: Shape, settings: Align, folder: Path, dtype: torch.dtype) -> None:
         before = _num_in_memory()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.backbone = _backbone(shape, folder, dtype, self.device)
+        self.backbone = random_backbone(shape, folder, dtype, self.device)
         self.module: Any = self.backbone.module
         self._num_model = sum(weight.numel() for weight in self.module.parameters())
         pair = _pair(self.backbone, shape)
@@ -331,7 +331,7 @@ def ratios(seconds: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     }
 
 
-def _backbone(shape: Shape, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+def random_backbone(shape: Shape, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     """A backbone with random weights; of its folder only the autoencoder's settings are read."""
     torch.manual_seed(0)
     transformer = WanTransformer3DModel if shape.is_wan else CogVideoXTransformer3DModel

@@ -12,6 +12,7 @@ whether it holds or not.
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from dualipo.store.fork import fork
 from dualipo.store.ledger import Ledger
 
 # Controls take as many optimizer steps on as many pairs; neither ever refreshes its critic.
-ARMS = {
+ARMS: dict[str, list[str]] = {
     "dual": [],
     "coin_flip": ["verdicts=coin_flip", "refresh.update_critic=false"],
     "nll_alone": ["align.preference_weight=0", "refresh.update_critic=false"],
@@ -48,6 +49,34 @@ def scores(run_path: Path) -> tuple[dict[str, list[float]], dict[str, list[float
         by_prompt(value["total"], value["prompt_ids"]) for value in (events[0], events[-1])
     )
     return first, last
+
+
+def run_arms(
+    recipe: Path,
+    arms: Mapping[str, Sequence[str]],
+    *,
+    runs: Path,
+    seed: int,
+    shared: Sequence[str] = (),
+    before: Path | None = None,
+) -> None:
+    """Make or resume `runs`/ARM-SEED for every arm's overrides, all upon one warm start.
+
+    It is made here, unless one is there already: `before`.
+    """
+    from dualipo.rounds import loop
+
+    whole = [*shared, f"seed={seed}"]
+    if before is None:
+        before = runs / f"before-{seed}"
+        begun = config.load(recipe, [*whole, "rounds=0", f"output_dir={before}"])
+        loop.run(begun, progress=PlainProgress())
+    for arm, overrides in arms.items():
+        path = runs / f"{arm}-{seed}"
+        loaded = config.load(recipe, [*whole, *overrides, f"output_dir={path}"])
+        if not path.exists():
+            fork(before, path, loaded)
+        loop.run(loaded, progress=PlainProgress())
 
 
 def compare(folder: Path, seed: int) -> dict[str, Any]:
@@ -96,20 +125,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/claims"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
-    from dualipo.rounds import loop
-
     results = {}
     for seed in arguments.seeds:
-        before = arguments.runs / f"before-{seed}"
-        whole = [f"seed={seed}"]
-        begun = config.load(arguments.recipe, [*whole, "rounds=0", f"output_dir={before}"])
-        loop.run(begun, progress=PlainProgress())
-        for arm, overrides in ARMS.items():
-            path = arguments.runs / f"{arm}-{seed}"
-            loaded = config.load(arguments.recipe, [*overrides, *whole, f"output_dir={path}"])
-            if not path.exists():
-                fork(before, path, loaded)
-            loop.run(loaded, progress=PlainProgress())
+        run_arms(arguments.recipe, ARMS, runs=arguments.runs, seed=seed)
         results[f"{seed}"] = compare(arguments.runs, seed)
         print(json.dumps({seed: results[f"{seed}"]["dual_minus"]}, indent=2))
     atomic.make_folder(arguments.output)

@@ -56,7 +56,9 @@ class Prompts(Group):
 class Generator(Group):
     """The text-to-video model and how it samples. Shapes are pixels and frames."""
 
-    pretrained_model_name_or_path: str = "embedded"
+    pretrained_model_name_or_path: str = Field(
+        "embedded", description="a folder, or what ships: embedded[-large, -cogvideox]"
+    )
     torch_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     num_candidates: int = Field(8, ge=2)
     num_inference_steps: int = Field(10, ge=1)
@@ -68,6 +70,9 @@ class Generator(Group):
     max_sequence_length: int = 32
     sample_batch_size: int = Field(32, ge=1, description="clips a forward pass")
     mixed_precision: Literal["no", "bf16"] = Field("no", description="while sampling")
+    step_cache: float = Field(
+        0.0, ge=0, lt=1, description="skip a step's blocks under this change; 0 is exact"
+    )
 
 
 class Align(Optimizer):

@@ -1,7 +1,8 @@
 """`dualipo pretrain PART`: make the embedded models again, from nothing.
 
 The order is vae, generator, critic; each goes on from its last checkpoint when repeated. Then the
-manifest of hashes is written anew, which `dualipo doctor` reads.
+manifest of hashes is written anew, which `dualipo doctor` reads. `--variant` makes the other
+generators that a recipe may name: `large` after `small`, whose autoencoder it takes.
 """
 
 import argparse
@@ -12,24 +13,23 @@ from typing import Any
 
 from dualipo.cli import weights
 from dualipo.cli.terminal import watching
+from dualipo.config import Optimizer
 from dualipo.errors import ConfigError
+from dualipo.pretraining import settings
+from dualipo.pretraining.settings import VARIANTS, Variant
 from dualipo.progress import Progress
 from dualipo.store import atomic
 
-# Each part's folder below the weights, and its stages in pretraining/settings.py.
-FOLDERS = {"vae": "generator/vae", "generator": "generator", "critic": "critic"}
-STAGES = {
-    "vae": ["vae", "decoder"],
-    "generator": ["generator"],
-    "critic": ["tower", "critic", "familiar"],
-}
-NEEDS = {"generator": "vae", "critic": "generator"}
+PARTS = ("vae", "generator", "critic", "gates")
 
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser("pretrain", help="make the embedded models again (hours)")
-    parser.add_argument("part", choices=[*FOLDERS, "gates"])
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument(
+        "--variant", choices=VARIANTS, default="small", help="of the generator; default: small"
+    )
     parser.add_argument(
         "--output", type=Path, default=weights.FOLDER, help="default: the package's own weights"
     )
@@ -41,43 +41,80 @@ def add(verbs: Any) -> None:
 
 def act(arguments: argparse.Namespace) -> int:
     """Pretrain one part and write the manifest."""
-    part, output = arguments.part, arguments.output
+    part, output, work = arguments.part, arguments.output, arguments.work
     if part == "gates":
         return _gates(output)
-    _require_earlier(part, output)
-    module = import_module(f"dualipo.pretraining.{part}")
+    _require_sense(part, arguments.variant, output)
+    variant = VARIANTS[arguments.variant]
+    folder = output / {"vae": variant.vae_folder, "generator": variant.folder}.get(part, part)
+    stages = _stages(part, variant)
     with watching() as progress:
-        on_step = _steps(progress, part, work=arguments.work)
-        module.pretrain(output / FOLDERS[part], arguments.work, on_step=on_step)
+        on_step = _steps(progress, stages, work=work)
+        _pretrain(part, variant)(folder, work, on_step=on_step)
     weights.write_manifest(output)
-    print(output / FOLDERS[part])
+    print(folder)
     return 0
 
 
-def _require_earlier(part: str, output: Path) -> None:
-    needed = NEEDS.get(part)
-    if needed and not (output / FOLDERS[needed]).is_dir():
-        raise ConfigError(f"{output / FOLDERS[needed]}: no {needed}. Pretrain `{needed}` first.")
+def _pretrain(part: str, variant: Variant) -> Callable[..., None]:
+    """The part's function; modules are loaded here, for they import torch."""
+    if part == "generator":
+        generator: Any = import_module("dualipo.pretraining.generator")
+        return lambda *paths, **others: generator.pretrain(*paths, variant=variant, **others)
+    name = "cogvideox_vae" if part == "vae" and variant.family == "cogvideox" else part
+    pretrain: Callable[..., None] = import_module(f"dualipo.pretraining.{name}").pretrain
+    return pretrain
+
+
+def _require_sense(part: str, name: str, output: Path) -> None:
+    """Refuse what has no autoencoder or generator to stand upon, or is made another way."""
+    variant = VARIANTS[name]
+    if part == "critic" and name != "small":
+        raise ConfigError("pretrain critic: there is one critic. Leave out --variant.")
+    if part == "vae" and not variant.vae_folder.startswith(f"{variant.folder}/"):
+        raise ConfigError(
+            f"pretrain vae: {name} takes {variant.vae_folder}. Pretrain `generator --variant "
+            f"{name}` at once."
+        )
+    needed = {"generator": variant.vae_folder, "critic": "generator"}.get(part)
+    if needed and not (output / needed).is_dir():
+        of = f" --variant {name}" if variant.family == "cogvideox" else ""
+        first = "generator" if part == "critic" else f"vae{of}"
+        raise ConfigError(f"{output / needed}: no such folder. Pretrain `{first}` first.")
+
+
+def _stages(part: str, variant: Variant) -> dict[str, Optimizer]:
+    """The settings of a part's trainings, by the name of their checkpoints' folder, in order."""
+    if part == "generator":
+        return {variant.folder: variant.training}
+    if part == "vae" and variant.family == "cogvideox":
+        return {"vae-cogvideox": settings.COG_VAE_TRAINING}
+    if part == "vae":
+        return {"vae": settings.VAE_TRAINING, "decoder": settings.DECODER_TRAINING}
+    return {
+        "tower": settings.TOWER_TRAINING,
+        "critic": settings.CRITIC_TRAINING,
+        "familiar": settings.FAMILIAR_TRAINING,
+    }
 
 
 def _gates(output: Path) -> int:
     """Measure the weights, write their card and manifest; 1 if a gate is missed."""
-    from dualipo.pretraining import card, gates, settings
+    from dualipo.pretraining import card, gates
 
-    measured = gates.measure(output, sampling=settings.SAMPLING)
+    measured = gates.measure_all(output, sampling=settings.SAMPLING)
     atomic.write_json(output / "gates.json", measured)
     atomic.write_text(output / "README.md", card.card(measured))
     weights.write_manifest(output)
     print(card.card(measured))
-    return 0 if all(measured["passed"].values()) else 1
+    return 0 if all(all(found["passed"].values()) for found in measured.values()) else 1
 
 
-def _steps(progress: Progress, part: str, *, work: Path) -> Callable[[int, dict[str, float]], None]:
+def _steps(
+    progress: Progress, stages: dict[str, Optimizer], *, work: Path
+) -> Callable[[int, dict[str, float]], None]:
     """Show steps; a step number that falls begins the part's next stage."""
-    from dualipo.pretraining import settings
-
-    settings_of = {name: getattr(settings, f"{name.upper()}_TRAINING") for name in STAGES[part]}
-    totals = {name: optimizer.max_train_steps for name, optimizer in settings_of.items()}
+    totals = {name: optimizer.max_train_steps for name, optimizer in stages.items()}
     coming = [name for name, n in totals.items() if not (work / name / f"step-{n:06d}").exists()]
     last = -1
 

@@ -28,7 +28,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from dualipo.errors import ConfigError, ModelError
-from dualipo.generator import frames, weights
+from dualipo.generator import frames, step_cache, weights
 
 NUM_TRAIN_TIMESTEPS = 1000
 SUPPORTED = "Supported are CogVideoX-2B and CogVideoX-5B, text to video."
@@ -171,10 +171,12 @@ class CogVideoX:
 
     def _guided(self, noisy: Tensor, timestep: Tensor, text_BLD: Tensor, scale: float) -> Tensor:
         timestep_B = timestep.expand(len(noisy))
-        velocity = self._forward(noisy, timestep_B, text_BLD)
+        with step_cache.branch(self.module, "caption"):
+            velocity = self._forward(noisy, timestep_B, text_BLD)
         if scale <= 1.0:
             return velocity
-        free = self._forward(noisy, timestep_B, self._empty_caption_1LD.expand_as(text_BLD))
+        with step_cache.branch(self.module, "free"):
+            free = self._forward(noisy, timestep_B, self._empty_caption_1LD.expand_as(text_BLD))
         return free + scale * (velocity - free)
 
     def _forward(self, noisy: Tensor, timestep_B: Tensor, text_BLD: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dualipo.config import Generator
+from dualipo.generator import step_cache
 from dualipo.generator.backbone import Backbone
 
 
@@ -39,7 +40,10 @@ def sample(
     for start in range(0, len(seeds), settings.sample_batch_size):
         some = slice(start, start + settings.sample_batch_size)
         texts_BLD = torch.stack([texts[caption] for caption in captions[some]])
-        with torch.autocast(backbone.device.type, torch.bfloat16, is_mixed):
+        with (
+            torch.autocast(backbone.device.type, torch.bfloat16, is_mixed),
+            step_cache.cached(backbone.module, threshold=settings.step_cache),
+        ):
             latents_B = backbone.sample(
                 texts_BLD,
                 seeds=seeds[some],

@@ -18,7 +18,7 @@ from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
 from torch import Tensor
 
 from dualipo.errors import ConfigError, ModelError
-from dualipo.generator import frames, weights
+from dualipo.generator import frames, step_cache, weights
 from dualipo.generator import noise as noise_draws
 
 NUM_TRAIN_TIMESTEPS = 1000
@@ -142,11 +142,12 @@ class Wan:
         scheduler.set_timesteps(num_inference_steps, device=self.device)
         for timestep in scheduler.timesteps:
             timestep_B = timestep.expand(len(seeds))
-            velocity = self._forward(latents_BCFHW, timestep_B, text_BLD)
+            with step_cache.branch(self.module, "caption"):
+                velocity = self._forward(latents_BCFHW, timestep_B, text_BLD)
             if guidance_scale > 1.0:
-                free = self._forward(
-                    latents_BCFHW, timestep_B, self._empty_caption_1LD.expand_as(text_BLD)
-                )
+                empty_BLD = self._empty_caption_1LD.expand_as(text_BLD)
+                with step_cache.branch(self.module, "free"):
+                    free = self._forward(latents_BCFHW, timestep_B, empty_BLD)
                 velocity = free + guidance_scale * (velocity - free)
             latents_BCFHW = scheduler.step(velocity, timestep, latents_BCFHW, return_dict=False)[0]
         return latents_BCFHW

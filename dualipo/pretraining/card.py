@@ -15,25 +15,41 @@ _STAGES = {
     "critic": settings.CRITIC_TRAINING,
     "critic on generated clips": settings.FAMILIAR_TRAINING,
 }
+_OTHERS = {  # by folder: what it is, and its own stages
+    "generator-large": (
+        "diffusers' `WanPipeline` layout, larger, on the same autoencoder and corpus.",
+        {"large generator": settings.VARIANTS["large"].training},
+    ),
+    "generator-cogvideox": (
+        "diffusers' `CogVideoXPipeline` layout, on the same corpus.",
+        {
+            "CogVideoX's autoencoder": settings.COG_VAE_TRAINING,
+            "CogVideoX generator": settings.VARIANTS["cogvideox"].training,
+        },
+    ),
+}
 _OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 
 
-def card(measured: dict[str, Any]) -> str:
-    """Return the card in markdown."""
+def card(measured: dict[str, dict[str, Any]]) -> str:
+    """Return the card in markdown; `measured` is by the generator's folder."""
+    others = {folder: _OTHERS[folder] for folder in measured if folder in _OTHERS}
+    named = _STAGES | {name: o for _, own in others.values() for name, o in own.items()}
     stages = "\n".join(
         f"| {name} | {optimizer.max_train_steps} | {optimizer.train_batch_size} "
         f"| {_OPTIMIZERS[optimizer.optimizer]} | {optimizer.learning_rate:g} |"
-        for name, optimizer in _STAGES.items()
+        for name, optimizer in named.items()
     )
-    passed = measured["passed"]
+    more = "".join(f"- `{folder}/`: {said}\n" for folder, (said, _) in others.items())
+    gates = "\n".join(_gates(folder, found) for folder, found in measured.items())
     return f"""# The embedded models
 
-Two small models of the embedded world, made by `dualipo pretrain vae|generator|critic` from seed
+Small models of the embedded world, made by `dualipo pretrain vae|generator|critic` from seed
 {settings.SEED} and nothing else. They show the method; they are of no use outside the world.
 
 - `generator/`: diffusers' `WanPipeline` layout, pretrained on the world's web corpus, in which half
   of the clips have a defect and a quarter of the captions are wrong in one attribute.
-- `critic/`: VILA's layout, pretrained to describe one clip or two, drawn or generated. **The
+{more}- `critic/`: VILA's layout, pretrained to describe one clip or two, drawn or generated. **The
   descriptions came from the world's ground truth.** It was never shown a preference, a grade or a
   verdict.
 
@@ -43,6 +59,18 @@ Two small models of the embedded world, made by `dualipo pretrain vae|generator|
 
 ## Gates (measured by `dualipo pretrain gates`)
 
+Clips are sampled as the recipes do it: guidance {settings.SAMPLING.guidance_scale}, \
+{settings.SAMPLING.num_inference_steps} steps.
+{gates}"""
+
+
+def _gates(folder: str, measured: dict[str, Any]) -> str:
+    passed = measured["passed"]
+    better = passed.get("better than small")
+    compared = "" if better is None else f" Better than the small one's base: {_said(better)}."
+    return f"""
+`{folder}/`, {measured["num_parameters"] / 1e6:.1f}M parameters in its transformer:
+
 | gate | {" | ".join(measured["base"])} | passed |
 |---|---|---|---|---|
 | clean clips through the autoencoder, at least 0.9 | {_row(measured["reconstruction"])} \
@@ -50,8 +78,7 @@ Two small models of the embedded world, made by `dualipo pretrain vae|generator|
 | base generator's mean, 0.3 to 0.8 | {_row(measured["base"])} | {_said(passed["base"])} |
 
 The best of eight candidates beats the worst by {measured["best_minus_worst_of_eight"]:.3f} on
-average (0.2 or more: {_said(passed["spread"])}). Clips are sampled as the recipes do it: guidance
-{settings.SAMPLING.guidance_scale}, {settings.SAMPLING.num_inference_steps} steps.
+average (0.2 or more: {_said(passed["spread"])}).{compared}
 """
 
 

@@ -2,7 +2,8 @@
 
 The autoencoder keeps every part of the oracle's score of clean clips at 0.9 or more. The base
 generator is imperfect on purpose: each part's mean lies between 0.3 and 0.8, and the best of eight
-candidates beats the worst by 0.2 or more on average.
+candidates beats the worst by 0.2 or more on average. The large generator is better than the small
+one before any alignment. All are measured on the same prompts.
 """
 
 from collections.abc import Sequence
@@ -29,17 +30,31 @@ PART_RANGE = (0.3, 0.8)
 MIN_SPREAD = 0.2
 
 
-def measure(
+def measure_all(
     weights: Path, *, sampling: Generator, num_prompts: int = NUM_PROMPTS
-) -> dict[str, Any]:
-    """Measure the generator's folder in `weights`; every gate with its verdict."""
-    model = backbone.load(
-        weights / "generator", max_sequence_length=settings.TEXT_LENGTH, dtype=torch.float32
-    )
+) -> dict[str, dict[str, Any]]:
+    """Measure every generator that lies in `weights`, by its folder's name."""
+    folders = [variant.folder for variant in settings.VARIANTS.values()]
+    found = {
+        folder: measure(weights / folder, sampling=sampling, num_prompts=num_prompts)
+        for folder in folders
+        if (weights / folder / "model_index.json").is_file()
+    }
+    small, large = (settings.VARIANTS[name].folder for name in ("small", "large"))
+    if small in found and large in found:
+        means = {name: np.mean([*found[name]["base"].values()]) for name in (small, large)}
+        found[large]["passed"]["better than small"] = bool(means[large] > means[small])
+    return found
+
+
+def measure(folder: Path, *, sampling: Generator, num_prompts: int = NUM_PROMPTS) -> dict[str, Any]:
+    """Measure one generator's folder; every gate with its verdict."""
+    model = backbone.load(folder, max_sequence_length=settings.TEXT_LENGTH, dtype=torch.float32)
     kept = _reconstruction(model)
     parts, spread = _base(model, sampling, num_prompts)
     low, high = PART_RANGE
     return {
+        "num_parameters": sum(weight.numel() for weight in model.module.parameters()),
         "reconstruction": kept,
         "base": parts,
         "best_minus_worst_of_eight": spread,

@@ -4,6 +4,9 @@ Pretraining runs once for the weights that ship; its settings are the record of 
 same optimizer table as every other training (`config.Optimizer`).
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 from dualipo.config import Generator, Optimizer
 
 SEED = 20261123
@@ -17,12 +20,16 @@ VAE_BASE = 56
 VAE_LATENT_NOISE = 0.05
 TRANSFORMER_PATCH = (3, 1, 1)
 
+# CogVideoX's own: a latent position is 4x4 pixels of one frame or of four, so that a clip is 3
+# latent frames of 8x8, and 48 tokens in the transformer's patches of 2x2.
+COG_VAE_BLOCKS = (16, 32, 32)
+COG_VAE_CHANNELS = 16
+COG_VAE_GROUPS = 4
+COG_VAE_KL = 1e-4  # a number of the latent, against squared error a pixel
+COG_VAE_FOREGROUND = 4.0  # how much more a pixel counts that is not the background's
+
 TEXT_LENGTH = 32
 TEXT_WIDTH = 96
-GENERATOR_WIDTH = 192
-GENERATOR_HEADS = 6
-GENERATOR_LAYERS = 6
-GENERATOR_FFN = 512
 CAPTION_DROPOUT = 0.1
 # How the gates and the recipes sample: unguided, so that the base has every fault of its corpus.
 SAMPLING = Generator(guidance_scale=1.0, sample_batch_size=64, mixed_precision="bf16")
@@ -48,6 +55,14 @@ FRAMES_PER_CLIP_SEEN = 3  # by the tower's own stage
 VAE_TRAINING = Optimizer(
     learning_rate=4e-4,
     max_train_steps=2000,
+    train_batch_size=8,
+    lr_scheduler="cosine",
+    lr_warmup_steps=100,
+    checkpointing_steps=250,
+)
+COG_VAE_TRAINING = Optimizer(
+    learning_rate=1e-3,
+    max_train_steps=4000,
     train_batch_size=8,
     lr_scheduler="cosine",
     lr_warmup_steps=100,
@@ -101,3 +116,39 @@ GENERATOR_TRAINING = Optimizer(
     mixed_precision="bf16",
     checkpointing_steps=250,
 )
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A generator that ships: its folder, its autoencoder's, its transformer and its training."""
+
+    family: Literal["wan", "cogvideox"]
+    folder: str
+    vae_folder: str
+    width: int
+    heads: int
+    layers: int
+    ffn: int
+    training: Optimizer
+
+
+_LARGE_TRAINING = GENERATOR_TRAINING.model_copy(
+    update={"learning_rate": 3e-3, "max_train_steps": 4500}
+)
+
+# Folders lie below the weights. `large` has three times the parameters of `small`, and its
+# autoencoder; half precision holds `large` and `cogvideox` in 30 MB.
+VARIANTS = {
+    "small": Variant("wan", "generator", "generator/vae", 192, 6, 6, 512, GENERATOR_TRAINING),
+    "large": Variant("wan", "generator-large", "generator/vae", 288, 9, 8, 864, _LARGE_TRAINING),
+    "cogvideox": Variant(
+        family="cogvideox",
+        folder="generator-cogvideox",
+        vae_folder="generator-cogvideox/vae",
+        width=128,
+        heads=4,
+        layers=6,
+        ffn=512,
+        training=GENERATOR_TRAINING,
+    ),
+}

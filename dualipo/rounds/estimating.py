@@ -19,7 +19,7 @@ from dualipo.generator import backbone, published
 from dualipo.generator.estimate import Footprint, measure
 from dualipo.rounds.amounts import count, duration, matmul_rate, storage
 from dualipo.rounds.planning import plan
-from dualipo.rounds.run import EMBEDDED, model_folder
+from dualipo.rounds.run import is_embedded, model_folder
 
 REFERENCE_RATE = 4e14  # FLOP/s: an H100 of which 40 % are used
 _TRAINED = 4 + 4 + 8  # bytes a parameter: weight, gradient and AdamW's moments in float32
@@ -95,7 +95,7 @@ def estimate(config: Config) -> Estimate:
 def _folder(config: Config, temporary: Path) -> Path:
     name = config.generator.pretrained_model_name_or_path
     known = published.find(name)
-    if name == EMBEDDED or Path(name).expanduser().is_dir() or known is None:
+    if is_embedded(name) or Path(name).expanduser().is_dir() or known is None:
         return model_folder(name, "generator")
     published.write(temporary, known)
     return temporary
@@ -113,7 +113,7 @@ def _missing(config: Config) -> list[str]:
         f"{name} is not there yet: download it before the run"
         + (f" (`hf download {repository} --local-dir {name}`)." if repository else ".")
         for name, repository in sources.items()
-        if name != EMBEDDED and not Path(name).expanduser().is_dir()
+        if not is_embedded(name) and not Path(name).expanduser().is_dir()
     ]
 
 
@@ -123,7 +123,7 @@ def _critic(config: Config) -> list[str]:
     if config.critic.backend == "server":
         return [f"critic: {name}, served elsewhere"]
     number: float
-    if name == EMBEDDED or Path(name).expanduser().is_dir():
+    if is_embedded(name) or Path(name).expanduser().is_dir():
         number = _num_in_files(model_folder(name, "critic"))
     else:
         number = _CRITICS.get(Path(name).name.lower(), (None, 0))[1]

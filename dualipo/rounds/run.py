@@ -188,9 +188,20 @@ class Run:
 
 
 def model_folder(name_or_path: str, part: str) -> Path:
-    """The folder that a recipe's model name means; `embedded` is what the package ships."""
-    if name_or_path == EMBEDDED:
-        return Path(str(package_files("dualipo.world") / "weights" / part))
+    """The folder that a recipe's model name means.
+
+    `embedded` is what the package ships; `embedded-large` its generator `generator-large`.
+    """
+    if is_embedded(name_or_path):
+        weights = Path(str(package_files("dualipo.world") / "weights"))
+        folder = weights / (part + name_or_path.removeprefix(EMBEDDED))
+        if not folder.is_dir():
+            names = [p.name.replace(part, EMBEDDED, 1) for p in sorted(weights.glob(f"{part}*"))]
+            raise ModelError(
+                f"{name_or_path}: no {part} of this name ships. Choose {' or '.join(names)} for "
+                f"{part}.pretrained_model_name_or_path, or make it with `dualipo pretrain`."
+            )
+        return folder
     folder = Path(name_or_path).expanduser()
     if not folder.is_dir():
         raise ModelError(
@@ -198,6 +209,11 @@ def model_folder(name_or_path: str, part: str) -> Path:
             f"downloaded model's folder, or {EMBEDDED!r}."
         )
     return folder
+
+
+def is_embedded(name_or_path: str) -> bool:
+    """Whether a recipe's model name means one that the package ships."""
+    return name_or_path == EMBEDDED or name_or_path.startswith(f"{EMBEDDED}-")
 
 
 def _files_below(path: Path) -> list[Path]:

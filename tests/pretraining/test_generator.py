@@ -1,16 +1,18 @@
-"""The embedded generator's words, and the pipeline that ships."""
+"""The embedded generators' words, their training in small, and the pipelines that ship."""
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from dualipo.config import Generator
+from dualipo.errors import ConfigError, ModelError
 from dualipo.generator import backbone
 from dualipo.generator.sample import sample
-from dualipo.pretraining import settings, text
+from dualipo.pretraining import cogvideox_vae, gates, generator, settings, text, vae
 from dualipo.rounds.run import EMBEDDED, model_folder
 from dualipo.world.corpus import caption
 
@@ -29,11 +31,104 @@ def weights() -> Path:
     return model_folder(EMBEDDED, "generator").parent
 
 
-def test_the_shipped_weights_fit_twenty_megabytes_and_name_no_folder_of_their_makers(weights):
-    assert sum(p.stat().st_size for p in weights.rglob("*.safetensors")) < 20e6
+def test_the_shipped_weights_fit_and_name_no_folder_of_their_makers(weights):
+    others = [settings.VARIANTS[name].folder for name in ("large", "cogvideox")]
+    sizes = {"first": 0, "others": 0}
+    for path in weights.rglob("*.safetensors"):
+        is_other = path.relative_to(weights).parts[0] in others
+        sizes["others" if is_other else "first"] += path.stat().st_size
+    assert sizes["first"] < 20e6 and sizes["others"] < 30e6
     for path in weights.rglob("*.json"):
         assert json.loads(path.read_text()) is not None
         assert not re.search(r'"/\w', path.read_text())
+
+
+def num_parameters(name: str) -> dict[str, int]:
+    """By part, of a variant as it would ship."""
+    variant = settings.VARIANTS[name]
+    auto = cogvideox_vae.build() if variant.family == "cogvideox" else vae.build()
+    built = generator.FAMILIES[variant.family].build(auto, text.build_tokenizer(), variant)
+    parts = {"transformer": built.transformer, "text": built.text_encoder, "vae": built.vae}
+    return {name: sum(w.numel() for w in part.parameters()) for name, part in parts.items()}
+
+
+def test_the_larger_wan_has_three_times_the_parameters_and_both_others_fit():
+    with torch.random.fork_rng():
+        small, large, cog = (num_parameters(name) for name in ("small", "large", "cogvideox"))
+    assert large["transformer"] >= 3 * small["transformer"]
+    assert 2 * sum((*large.values(), *cog.values())) < 29.95e6  # half precision; and headers
+
+
+def tiny(name: str) -> settings.Variant:
+    brief = {"max_train_steps": 2, "train_batch_size": 2, "lr_warmup_steps": 0}
+    variant = settings.VARIANTS[name]
+    training = variant.training.model_copy(update=brief)
+    return replace(variant, width=32, heads=1, layers=1, ffn=128, training=training)
+
+
+@pytest.fixture
+def few_clips(monkeypatch):
+    monkeypatch.setattr(settings, "NUM_LATENT_SHARDS", 1)
+    monkeypatch.setattr(settings, "CLIPS_PER_SHARD", 3)
+
+
+@pytest.mark.parametrize("name", ["large", "cogvideox"])
+def test_a_variant_is_made_of_its_autoencoder_and_passes_through_the_gates(
+    name, weights, few_clips, tmp_path, monkeypatch
+):
+    variant, work = tiny(name), tmp_path / "work"
+    folder = tmp_path / variant.folder
+    if variant.family == "cogvideox":
+        auto = cogvideox_vae.build()
+        cogvideox_vae.set_scale(auto, num_clips=2)
+        auto.half().save_pretrained(tmp_path / variant.vae_folder)
+    else:
+        (tmp_path / "generator").symlink_to(weights / "generator")
+    losses: list[float] = []
+    with torch.random.fork_rng():
+        generator.pretrain(
+            folder, work, variant=variant, on_step=lambda _, of: losses.append(of["loss"])
+        )
+        generator.pretrain(folder, work, variant=variant)  # goes on from its end: nothing changes
+    assert len(losses) == 2
+    made = sorted(p.name for p in folder.iterdir())
+    assert made == sorted(p.name for p in (weights / "generator").iterdir())
+    assert '"/' not in "".join(p.read_text() for p in folder.rglob("*config.json"))
+    if variant.family == "cogvideox":
+        cogvideox_vae.build().half().save_pretrained(tmp_path / variant.vae_folder)
+        with torch.random.fork_rng(), pytest.raises(ConfigError, match="another autoencoder"):
+            generator.pretrain(folder, work, variant=variant)
+    monkeypatch.setattr(gates, "NUM_CLIPS", 2)
+    brief = Generator(num_inference_steps=2, guidance_scale=1.0, sample_batch_size=8)
+    measured = gates.measure(folder, sampling=brief, num_prompts=1)
+    assert measured["num_parameters"] < 200_000
+    assert not measured["passed"]["base"]
+
+
+@pytest.mark.parametrize("name", settings.VARIANTS)
+def test_pretraining_embeds_captions_as_sampling_does(name, weights, tmp_path):
+    """The text that the transformer learns with is the text that it will be given."""
+    variant = tiny(name)
+    auto = cogvideox_vae.build() if name == "cogvideox" else vae.build()
+    auto.save_pretrained(tmp_path / "vae")
+    with torch.random.fork_rng():
+        pipeline, model = generator.untrained(tmp_path / "vae", tmp_path, variant)
+    captions = ["a red circle", ""]
+    tokens = pipeline.tokenizer(
+        captions, padding="max_length", max_length=settings.TEXT_LENGTH, return_tensors="pt"
+    )
+    embed = generator.FAMILIES[variant.family].embed
+    with torch.no_grad():
+        text_BLD = embed(pipeline.text_encoder, tokens.input_ids, tokens.attention_mask)
+    torch.testing.assert_close(text_BLD, model.encode_text(captions))
+    same = zip(model.module.parameters(), pipeline.transformer.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in same)
+
+
+def test_a_recipe_names_what_ships_and_hears_what_does():
+    assert model_folder(EMBEDDED, "generator").name == "generator"
+    with pytest.raises(ModelError, match=r"embedded-huge: no generator.*Choose embedded"):
+        model_folder("embedded-huge", "generator")
 
 
 def test_the_shipped_generator_shows_the_colour_that_is_asked_for(weights):

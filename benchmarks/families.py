@@ -1,0 +1,132 @@
+"""Do DPO and KTO each raise the oracle score of a Wan and of a CogVideoX from its base?
+
+    python benchmarks/families.py recipes/world.toml rounds=1 refresh.update_critic=false
+    python benchmarks/families.py RECIPE KEY=VALUE --claims runs/claims   # Wan: its warm starts
+    python benchmarks/families.py RECIPE KEY=VALUE --families cogvideox --losses kto --seeds 0
+
+For each family and seed both losses share a warm start (`dualipo fork`), and every run resumes
+where it stopped; overrides hold for all of them. The last round's oracle total on test prompts is
+compared with the base generator's, prompt by prompt, from the same noise: a seed alone, and all
+seeds together. Intervals are 95 % paired bootstraps clustered by prompt. Beside them stands what
+tells whether beta fits: METHOD.md 4.2 wants a standard deviation of z of 0.3 to 1. What comes out
+is written as data, whether it holds or not.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import claims
+
+from dualipo import config
+from dualipo.evaluation.bootstrap import Interval, paired_difference
+from dualipo.rounds.run import model_folder
+from dualipo.store import atomic
+from dualipo.store.ledger import Ledger
+
+# A velocity has half the variance of Wan's flow, hence twice the beta.
+FAMILIES = {
+    "wan": ["generator.pretrained_model_name_or_path=embedded"],
+    "wan-large": ["generator.pretrained_model_name_or_path=embedded-large"],
+    "cogvideox": [
+        "generator.pretrained_model_name_or_path=embedded-cogvideox",
+        "align.beta_dpo=600",
+        "align.beta_kto=2000",
+    ],
+}
+LOSSES = {"dpo": ["align.loss_type=dpo"], "kto": ["align.loss_type=kto"]}
+SHOWN = ("z_std", "implicit_accuracy", "winner_gap", "loser_gap")
+Scores = dict[str, list[float]]
+
+
+def alignments(run_path: Path) -> list[dict[str, Any]]:
+    """How each alignment of a run ended."""
+    ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
+    events = [value for _, _, value in ledger.events("align")]
+    ledger.close()
+    return [{name: value[name] for name in SHOWN if name in value} for value in events]
+
+
+def compare(runs: Path, loss: str, seeds: list[int]) -> dict[str, Any]:
+    """The gain over the base of every seed and of all, for one family's `runs` and one loss."""
+    paths = {seed: runs / f"{loss}-{seed}" for seed in seeds}
+    ends = {seed: claims.scores(path) for seed, path in paths.items()}
+    gains = {f"{seed}": said(paired_difference(*both)) for seed, both in ends.items()}
+    base, last = (
+        {f"{seed} {prompt}": v for seed, both in ends.items() for prompt, v in both[end].items()}
+        for end in (0, 1)
+    )
+    return {
+        "base": mean(base),
+        "last_round": mean(last),
+        "gain": said(paired_difference(base, last)),
+        "gain_by_seed": gains,
+        "alignments": {f"{seed}": alignments(path) for seed, path in paths.items()},
+    }
+
+
+def mean(scores: Scores) -> float:
+    """Every prompt weighs the same."""
+    return sum(sum(values) / len(values) for values in scores.values()) / len(scores)
+
+
+def said(gain: Interval) -> dict[str, Any]:
+    """An interval, and whether all of it is a rise."""
+    return asdict(gain) | {"rises": gain.low > 0}
+
+
+def table(results: dict[str, Any]) -> str:
+    """A line a family and loss, in markdown."""
+    lines = ["| generator | loss | base | last round | gain |", "|---|---|---|---|---|"]
+    for family, of_family in results.items():
+        for loss, found in of_family.items():
+            gain = found["gain"]
+            cells = [family, loss, f"{found['base']:.3f}", f"{found['last_round']:.3f}"]
+            cells.append(f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})")
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is missing, compare, and write the result."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("overrides", nargs="*", help="of every run, such as rounds=1")
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=["wan", "cogvideox"])
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=[*LOSSES])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--runs", type=Path, default=Path("runs/families"))
+    parser.add_argument("--claims", type=Path, help="where benchmarks/claims.py keeps its runs")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    arguments = parser.parse_args()
+    shared = {name: [*FAMILIES[name], *arguments.overrides] for name in arguments.families}
+    for overrides in shared.values():  # before an hour is spent on the first family
+        loaded = config.load(arguments.recipe, overrides)
+        model_folder(loaded.generator.pretrained_model_name_or_path, "generator")
+    arms = {loss: LOSSES[loss] for loss in arguments.losses}
+    atomic.make_folder(arguments.output)
+    results: dict[str, Any] = {}
+    for family, overrides in shared.items():
+        runs = arguments.runs / family
+        for seed in arguments.seeds:
+            warm = None
+            if family == "wan" and arguments.claims:
+                warm = arguments.claims / f"before-{seed}"
+            claims.run_arms(
+                arguments.recipe, arms, runs=runs, seed=seed, shared=overrides, before=warm
+            )
+        results[family] = {loss: compare(runs, loss, arguments.seeds) for loss in arms}
+        name = "-".join(["families", arguments.recipe.stem, *arguments.families])
+        path = arguments.output / f"{name}.json"
+        written = {"overrides": shared, "seeds": arguments.seeds, **results}
+        atomic.write_json(path, written)
+        print(json.dumps({family: results[family]}, indent=2), flush=True)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

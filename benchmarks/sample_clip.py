@@ -1,0 +1,106 @@
+"""Seconds a clip of sampling's denoising, exact and with step caching, at random weights.
+
+    python benchmarks/sample_clip.py                        # Wan and CogVideoX, tiny, on a CPU
+    python benchmarks/sample_clip.py --family wan2.1-1.3b --steps 50 --rotations 2   # real, a GPU
+
+Each rotation samples one guided clip every way in turn, beginning with another one. Seconds are
+CPU time on a CPU (run it with OMP_NUM_THREADS=1) and wall time on a GPU. `whole` is the share of
+forward passes that ran every block: at random weights it says nothing of a trained model, so read
+a way's seconds at its share. What caching does to a trained model's clips is `step_caching.py`'s
+question. Text encoder and autoencoder are left out.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from align_step import FAMILIES, RESULTS, Shape, random_backbone
+from diffusers import UniPCMultistepScheduler
+
+from dualipo.generator import step_cache
+
+EXACT = "exact"
+
+
+def measure(shape: Shape, thresholds: list[float], steps: int, rotations: int) -> dict[str, Any]:
+    """Seconds and the share of whole passes of every way, by rotation."""
+    if shape.needs_gpu and not torch.cuda.is_available():
+        raise SystemExit("this shape needs a GPU; without one choose --family wan cogvideox")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if shape.needs_gpu else torch.float32
+    ways = {EXACT: 0.0} | {f"{threshold:g}": threshold for threshold in thresholds}
+    found: dict[str, Any] = {way: {"seconds": [], "whole": []} for way in ways}
+    with tempfile.TemporaryDirectory() as folder:
+        model = random_backbone(shape, Path(folder), dtype, device)
+        if shape.is_wan:
+            model._scheduler = UniPCMultistepScheduler(
+                prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+            )
+        text_1LD, model._empty_caption_1LD = torch.randn(2, 1, *shape.text_LD, device=device)
+        clip(model, shape, text_1LD, 0.0, 1)  # a warm-up
+        for rotation in range(rotations):
+            first = rotation % len(ways)
+            for way in [*ways][first:] + [*ways][:first]:
+                seconds, whole = clip(model, shape, text_1LD, ways[way], steps)
+                found[way]["seconds"].append(seconds)
+                found[way]["whole"].append(whole)
+    return found
+
+
+def clip(
+    model: Any, shape: Shape, text_1LD: torch.Tensor, threshold: float, steps: int
+) -> tuple[float, float]:
+    """Sample one clip: seconds, and the share of forward passes that ran every block."""
+    blocks = model.module.blocks if shape.is_wan else model.module.transformer_blocks
+    calls: list[int] = []
+    counting = blocks[-1].attn1.register_forward_hook(lambda *_: calls.append(1))
+    num_frames, height, width = shape.clip
+    clock = time.perf_counter if model.device.type == "cuda" else time.process_time
+    start = clock()
+    with step_cache.cached(model.module, threshold=threshold):
+        model.sample(
+            text_1LD,
+            seeds=[0],
+            num_frames=num_frames,
+            height=height,
+            width=width,
+            num_inference_steps=steps,
+            guidance_scale=5.0,
+        ).cpu()
+    seconds = clock() - start
+    counting.remove()
+    return seconds, len(calls) / (2 * steps)
+
+
+def main() -> None:
+    """Measure the families asked for, and write JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--family", nargs="+", choices=FAMILIES, default=["wan", "cogvideox"])
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.1, 0.3])
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--rotations", type=int, default=3)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    on_gpu = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if on_gpu else "CPU, one thread"
+    if not on_gpu:
+        print("no GPU here: tiny shapes only, in CPU time")
+    asked = (arguments.thresholds, arguments.steps, arguments.rotations)
+    found = {name: measure(FAMILIES[name], *asked) for name in arguments.family}
+    table = {"device": device, "torch": torch.__version__, "steps": arguments.steps, **found}
+    slug = "-".join(device.lower().replace(",", "").split())
+    path = arguments.output or RESULTS / f"sample-clip-{slug}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(table, indent=2) + "\n")
+    print(json.dumps(table, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""What fixed reference slots cost in quality: 1, 2, 4, ... a pair against fresh noise each visit.
+
+    python benchmarks/slots.py recipes/world.toml --slots 1 2 4 8 --seeds 0 1 2
+    python benchmarks/slots.py RECIPE prompts.num_prompts=8 align.max_train_steps=4 --seeds 7
+
+For each seed the recipe's base generator makes the candidates of a round; the world's oracle names
+each prompt's best and worst. That is a labeller of this script alone: no run ever reads the oracle.
+Every arm then trains from the base on the same pairs, in the same order, for as many steps, and
+makes the same test clips from the same noise. `fresh` has as many slots as a pair has visits, so
+that no (level, noise) is ever seen twice: that is fresh noise, by way of the same code. Scores are
+the oracle's on test prompts; intervals are 95 % paired bootstraps clustered by prompt.
+`setup_seconds` is what measuring the reference took. Repeating the command goes on where it was.
+"""
+
+import argparse
+import json
+import platform
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from dualipo import config
+from dualipo.config import Config
+from dualipo.errors import ConfigError
+from dualipo.evaluation.bootstrap import paired_difference
+from dualipo.generator import align as alignment
+from dualipo.generator import backbone, reference
+from dualipo.generator.backbone import Backbone
+from dualipo.generator.batches import PreferenceSet, RealClips
+from dualipo.generator.sample import Samples, encode_texts, sample
+from dualipo.rounds import sources
+from dualipo.rounds.run import model_folder
+from dualipo.seeds import derive
+from dualipo.store import atomic, tensors
+from dualipo.store.rundir import remove_checkpoints
+from dualipo.training.precision import forward_pass
+from dualipo.world import oracle
+
+FRESH = "fresh"
+ENCODE = 64  # clips a pass through the autoencoder
+Scores = dict[str, list[float]]  # the oracle's totals by test prompt
+
+
+class Lesson(NamedTuple):
+    """What every arm of a seed learns from."""
+
+    pairs: PreferenceSet
+    real: RealClips | None
+
+
+def load(loaded: Config) -> Backbone:
+    """The recipe's base generator, anew."""
+    settings = loaded.generator
+    return backbone.load(
+        model_folder(settings.pretrained_model_name_or_path, "generator"),
+        max_sequence_length=settings.max_sequence_length,
+        dtype=getattr(torch, settings.torch_dtype),
+        device="cuda" if torch.cuda.is_available() else "cpu",
+    )
+
+
+def make(
+    model: Backbone, loaded: Config, purpose: str, num_prompts: int, each: int
+) -> tuple[list[str], Samples]:
+    """`each` clips of fresh captions, from noise that the purpose names; captions are repeated."""
+    captions = sources.captions(loaded, num=num_prompts, purpose=purpose)
+    chosen = list(dict.fromkeys(captions))[:num_prompts]
+    asked = [caption for caption in chosen for _ in range(each)]
+    seeds = [derive(loaded.seed, "slots", purpose, n) for n in range(len(asked))]
+    return asked, sample(model, captions=asked, seeds=seeds, settings=loaded.generator)
+
+
+def totals(captions: list[str], made: Samples) -> list[float]:
+    """The oracle's total of every clip; a clip that cannot be used has none of it."""
+    return [
+        0.0 if fault else oracle.score(frames, caption).total
+        for frames, caption, fault in zip(
+            made.frames_NFHW3.numpy(), captions, made.faults, strict=True
+        )
+    ]
+
+
+def lesson(loaded: Config, path: Path, *, min_gap: float) -> Lesson:
+    """Pairs by the oracle's order, kept in `path`, and the recipe's real clips."""
+    model = load(loaded)
+    if not path.exists():
+        each = loaded.generator.num_candidates
+        captions, made = make(model, loaded, "candidates", loaded.prompts.num_prompts, each)
+        scores_PK = torch.tensor(totals(captions, made)).view(-1, each)
+        gaps_P = scores_PK.amax(1) - scores_PK.amin(1)
+        kept = (gaps_P >= min_gap).nonzero().flatten()
+        first = kept * each
+        tensors.save(
+            path,
+            {
+                "winners": made.latents[first + scores_PK[kept].argmax(1)],
+                "losers": made.latents[first + scores_PK[kept].argmin(1)],
+                "texts": torch.stack([made.texts[captions[n]] for n in first.tolist()]),
+            },
+            metadata={"mean_gap": f"{gaps_P[kept].mean():.3f}"},
+        )
+    named = tensors.load(path)
+    ids = [f"pair-{n}" for n in range(len(named["winners"]))]
+    texts = dict(zip(ids, named["texts"], strict=True))
+    pairs = PreferenceSet(ids, ids, named["winners"], named["losers"], texts)
+    return Lesson(pairs, _real(model, loaded) if loaded.align.real_nll_ratio else None)
+
+
+def _real(model: Backbone, loaded: Config) -> RealClips:
+    frames_NFHW3, captions = sources.real_clips(loaded)
+    parts = torch.from_numpy(frames_NFHW3).split(ENCODE)
+    texts = encode_texts(model, captions=captions, batch_size=ENCODE)
+    return RealClips(
+        torch.cat([model.encode_clips(part).cpu() for part in parts]),
+        torch.stack([texts[caption] for caption in captions]),
+    )
+
+
+def settle(folder: Path, asked: dict[str, Any]) -> None:
+    """Keep what was asked for in `folder`; refuse to go on there with anything else."""
+    atomic.make_folder(folder)
+    path = folder / "asked.json"
+    if path.exists() and atomic.read_json(path) != json.loads(json.dumps(asked)):
+        raise ConfigError(f"{folder}: made with other settings. Choose another --runs.")
+    atomic.write_json(path, asked)
+
+
+def num_fresh(loaded: Config, num_pairs: int) -> int:
+    """How often a pair is visited at most: as many slots are never seen twice."""
+    return (loaded.align.max_train_steps * loaded.align.train_batch_size - 1) // num_pairs + 1
+
+
+def train(loaded: Config, learnt: Lesson, num_slots: int, folder: Path) -> dict[str, Any]:
+    """Train from the base with so many slots; test it, and say what it took."""
+    model = load(loaded)
+    settings = loaded.align.model_copy(update={"num_slots": num_slots})
+    seed = derive(loaded.seed, "slots", "align")
+    path = folder / "reference.safetensors"
+    start = time.process_time()
+    with forward_pass(model.device, settings):
+        reference.load_or_measure(
+            model, preferences=learnt.pairs, settings=settings, seed=seed, path=path
+        )
+    setup = time.process_time() - start
+    result = alignment.align(
+        model,
+        preferences=learnt.pairs,
+        real=learnt.real,
+        settings=settings,
+        folder=folder,
+        seed=seed,
+    )
+    remove_checkpoints(folder / "checkpoints")
+    return {
+        "num_slots": num_slots,
+        "setup_seconds": setup,
+        "training_seconds": time.process_time() - start - setup,
+        "metrics": result.metrics,
+        "scores": tested(model, loaded),
+    }
+
+
+def tested(model: Backbone, loaded: Config) -> Scores:
+    """The oracle's totals of the test clips."""
+    each = loaded.monitor.num_test_clips
+    captions, made = make(model, loaded, "test", loaded.prompts.num_test_prompts, each)
+    found: Scores = {}
+    for caption, total in zip(captions, totals(captions, made), strict=True):
+        found.setdefault(caption, []).append(total)
+    return found
+
+
+def one_seed(
+    loaded: Config, slots: list[int], folder: Path, *, min_gap: float
+) -> dict[str, dict[str, Any]]:
+    """Every arm of a seed, the base first; an arm that was measured is read back."""
+    settle(folder, {**config.leaves(loaded), "min_gap": min_gap})
+    learnt = lesson(loaded, folder / "pairs.safetensors", min_gap=min_gap)
+    fresh = num_fresh(loaded, len(learnt.pairs.ids))
+    arms = {f"{num}": num for num in slots if num < fresh} | {FRESH: fresh}
+    found: dict[str, dict[str, Any]] = {}
+    for arm in ("base", *arms):
+        path = folder / f"{arm}.json"
+        if not path.exists():
+            if arm == "base":
+                made = {"num_pairs": len(learnt.pairs.ids), "scores": tested(load(loaded), loaded)}
+            else:
+                made = train(loaded, learnt, arms[arm], folder / f"slots-{arm}")
+            atomic.write_json(path, made)
+            print(f"{folder.name}: {arm} done", flush=True)
+        found[arm] = atomic.read_json(path)
+    return found
+
+
+def summary(seeds: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Of every arm: the mean total, its gain over the base, and what it loses to fresh noise."""
+    arms = [arm for arm in next(iter(seeds.values())) if all(arm in s for s in seeds.values())]
+    pooled: dict[str, Scores] = {
+        arm: {
+            f"{seed} {prompt}": values
+            for seed, of_seed in seeds.items()
+            for prompt, values in of_seed[arm]["scores"].items()
+        }
+        for arm in arms
+    }
+    return {arm: _of_arm(arm, pooled, seeds) for arm in arms}
+
+
+def _of_arm(arm: str, pooled: dict[str, Scores], seeds: dict[str, Any]) -> dict[str, Any]:
+    means = [sum(values) / len(values) for values in pooled[arm].values()]
+    found: dict[str, Any] = {"total": sum(means) / len(means)}
+    for name, other in (("minus_base", "base"), ("minus_fresh", FRESH)):
+        if arm not in ("base", other):
+            found[name] = asdict(paired_difference(pooled[other], pooled[arm]))
+    for name in ("num_slots", "num_pairs", "setup_seconds", "training_seconds"):
+        if name in next(iter(seeds.values()))[arm]:
+            found[name] = [of_seed[arm][name] for of_seed in seeds.values()]
+    return found
+
+
+def main() -> None:
+    """Train the arms that are missing, compare, and write the result."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("overrides", nargs="*", help="such as align.max_train_steps=120")
+    parser.add_argument("--slots", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--min-gap", type=float, default=0.1, help="between best and worst clip")
+    parser.add_argument("--runs", type=Path, default=Path("runs/slots"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    arguments = parser.parse_args()
+    found = {}
+    for seed in arguments.seeds:
+        loaded = config.load(arguments.recipe, [*arguments.overrides, f"seed={seed}"])
+        folder = arguments.runs / f"{arguments.recipe.stem}-{seed}"
+        found[f"{seed}"] = one_seed(loaded, arguments.slots, folder, min_gap=arguments.min_gap)
+    results = {
+        "machine": platform.machine(),
+        "generator": loaded.generator.pretrained_model_name_or_path,
+        "overrides": arguments.overrides,
+        "labels": "the oracle's order: this script alone",
+        "num_steps": loaded.align.max_train_steps,
+        "seeds": arguments.seeds,
+        **summary(found),
+    }
+    atomic.make_folder(arguments.output)
+    atomic.write_json(arguments.output / f"slots-{arguments.recipe.stem}.json", results)
+    print(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""What step caching saves, and what it does to the critic's ranking of a prompt's candidates.
+
+    python benchmarks/step_caching.py runs/world --thresholds 0.1 0.2 0.3 0.5 --prompts 32
+    python benchmarks/step_caching.py runs/smoke --critic sft --prompts 3 --output out
+
+The base generator of a run makes round 0's candidates of each prompt exactly, and again from the
+same noise at every threshold of `generator.step_cache`. One critic scores all of them, pointwise,
+as a run does. Against the exact clips: rank correlation (Spearman's) of a prompt's expected scores,
+how often its top and bottom stay the same, and the latents' relative difference; for people, the
+oracle's total and its own rank correlation. `exact again` is the exact clips scored with other
+draws: a critic that samples disagrees with itself by so much. Seconds are CPU time a clip on a CPU,
+wall time on a GPU, text and decoding included, every way in turn beginning with another one.
+Intervals are 95 % bootstraps over prompts. Repeating the command goes on where it stopped.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dualipo.critic import judge
+from dualipo.critic.asks import Item
+from dualipo.evaluation.bootstrap import clustered_mean
+from dualipo.generator.sample import Samples, sample
+from dualipo.progress import PlainProgress
+from dualipo.records import DIMENSIONS, Prompt
+from dualipo.rounds import judging, loop, sampling, stages
+from dualipo.rounds.run import Run
+from dualipo.seeds import derive
+from dualipo.store import atomic
+from dualipo.world import oracle
+
+EXACT, AGAIN = "exact", "exact again"
+Ranked = tuple[np.ndarray, np.ndarray]  # of one prompt's clips: exact, and another way
+
+
+def make(run: Run, prompts: Sequence[Prompt], threshold: float) -> tuple[Samples, float]:
+    """The prompts' candidates in one unit, and the seconds a clip."""
+    settings = run.config.generator.model_copy(update={"step_cache": threshold})
+    each = settings.num_candidates
+    captions = [prompt.caption for prompt in prompts for _ in range(each)]
+    seeds = [
+        derive(run.config.seed, "step caching", p.prompt_id, k)
+        for p in prompts
+        for k in range(each)
+    ]
+    model = run.generator("base")
+    clock = time.perf_counter if run.device == "cuda" else time.process_time
+    start = clock()
+    made = sample(model, captions=captions, seeds=seeds, settings=settings)
+    return made, (clock() - start) / len(captions)
+
+
+def measure(
+    run: Run, critic: str, prompts: Sequence[Prompt], ways: Mapping[str, float], turn: int
+) -> list[dict[str, Any]]:
+    """A row a prompt of one unit: every way's seconds, scores and distance from the exact clips."""
+    order = [*ways]
+    order = order[turn % len(order) :] + order[: turn % len(order)]
+    made = {way: make(run, prompts, ways[way]) for way in order}
+    each = run.config.generator.num_candidates
+    rows = []
+    for n, prompt in enumerate(prompts):
+        own = slice(n * each, (n + 1) * each)
+        clips = {way: one.frames_NFHW3[own].numpy() for way, (one, _) in made.items()}
+        exact = made[EXACT][0].latents[own]
+        rows.append(
+            {
+                "prompt_id": prompt.prompt_id,
+                "seconds": {way: seconds for way, (_, seconds) in made.items()},
+                "distance": {
+                    way: float((one.latents[own] - exact).norm() / exact.norm())
+                    for way, (one, _) in made.items()
+                },
+                "critic": scores(run, critic, prompt, clips),
+                "oracle": {
+                    way: [oracle.score(clip, prompt.caption).total for clip in some]
+                    for way, some in clips.items()
+                },
+            }
+        )
+    return rows
+
+
+def scores(
+    run: Run, critic: str, prompt: Prompt, clips: Mapping[str, Any]
+) -> dict[str, list[float | None]]:
+    """Expected scores, averaged over dimensions, none of a clip on which the critic abstained.
+
+    The exact clips are scored twice, with other draws.
+    """
+    found: dict[str, list[float | None]] = {}
+    for way in (*clips, AGAIN):
+        shown = clips[EXACT if way == AGAIN else way]
+        names = [f"{prompt.prompt_id} {way} {n}" for n in range(len(shown))]
+        frames = dict(zip(names, shown, strict=True))
+        # Items are named by their place, so that all ways but `exact again` draw alike.
+        items = [Item(f"{n}", prompt.caption, (name,)) for n, name in enumerate(names)]
+        draws = ("step caching", prompt.prompt_id, int(way == AGAIN))
+        votes = judge.score(
+            run.critic(critic),
+            items,
+            clips=frames.__getitem__,
+            settings=run.config.critic,
+            seed_of=judging.seed_of(run, *draws),
+        )
+        given = judge.expected_scores(votes)
+        parts = [[given.get((item.item, d)) for d in DIMENSIONS] for item in items]
+        found[way] = [None if None in of_item else statistics.fmean(of_item) for of_item in parts]
+    return found
+
+
+def comparable(rows: Sequence[Mapping[str, Any]], judged_by: str, way: str) -> list[Ranked]:
+    """Of each prompt the exact clips' and the way's scores, of the clips that have both.
+
+    Left out are prompts of which either says nothing, or the same of every clip.
+    """
+    found = []
+    for row in rows:
+        both = zip(row[judged_by][EXACT], row[judged_by][way], strict=True)
+        kept = [(a, b) for a, b in both if a is not None and b is not None]
+        exact, cached = np.array(kept).reshape(-1, 2).T
+        if len(kept) > 1 and np.ptp(exact) > 0 and np.ptp(cached) > 0:
+            found.append((exact, cached))
+    return found
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation, equal values sharing a rank."""
+    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(sizes)
+    return (ends - (sizes - 1) / 2)[group]
+
+
+def of_way(rows: Sequence[Mapping[str, Any]], way: str) -> dict[str, Any]:
+    """What a way does to the ranking, and what it takes."""
+    pairs = comparable(rows, "critic", way)
+    table: dict[str, Any] = {
+        "num_prompts_ranked": len(pairs),
+        "rank_correlation": interval([spearman(*pair) for pair in pairs]),
+        "same_top": interval([float(np.argmax(a) == np.argmax(b)) for a, b in pairs]),
+        "same_bottom": interval([float(np.argmin(a) == np.argmin(b)) for a, b in pairs]),
+    }
+    if way == AGAIN:
+        return table
+    return table | {
+        "oracle_rank_correlation": interval(
+            [spearman(*pair) for pair in comparable(rows, "oracle", way)]
+        ),
+        "oracle_total": interval([statistics.fmean(row["oracle"][way]) for row in rows]),
+        "latents_distance": statistics.fmean(row["distance"][way] for row in rows),
+        "seconds_a_clip": statistics.fmean(row["seconds"][way] for row in rows),
+        "times_as_fast": statistics.fmean(
+            row["seconds"][EXACT] / row["seconds"][way] for row in rows
+        ),
+    }
+
+
+def interval(values: Sequence[float]) -> dict[str, Any] | None:
+    """A value a prompt; one prompt alone has no interval."""
+    if len(values) < 2:
+        return None
+    return asdict(clustered_mean(values, clusters=[str(n) for n in range(len(values))]))
+
+
+def main() -> None:
+    """Measure the units that are missing, and write the summary."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--critic", default="warm")
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.1, 0.2, 0.3, 0.5])
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--work", type=Path, default=Path("runs/step-caching"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    arguments = parser.parse_args()
+    ways = {EXACT: 0.0} | {f"{threshold:g}": threshold for threshold in arguments.thresholds}
+    name = f"{arguments.run.name}-{arguments.critic}"
+    work = arguments.work / "-".join([name, *ways])
+    atomic.make_folder(work)
+    rows: list[dict[str, Any]] = []
+    with loop.opened(stages.config_of(arguments.run), PlainProgress()) as run:
+        settings = run.config.generator
+        prompts = sampling.fixed_prompts(run, "test")[: arguments.prompts]
+        per_unit = max(1, settings.sample_batch_size // settings.num_candidates)
+        make(run, prompts[:1], 0.0)  # loads the model, outside the clock
+        for turn, start in enumerate(range(0, len(prompts), per_unit)):
+            path = work / f"unit-{turn:03d}-of-{len(prompts)}.json"
+            if not path.exists():
+                some = prompts[start : start + per_unit]
+                atomic.write_json(path, measure(run, arguments.critic, some, ways, turn))
+                print(f"{start + len(some)} of {len(prompts)} prompts", flush=True)
+            rows += atomic.read_json(path)
+        results = {
+            "machine": torch.cuda.get_device_name() if run.device == "cuda" else platform.machine(),
+            "generator": settings.pretrained_model_name_or_path,
+            "critic": arguments.critic,
+            "num_prompts": len(rows),
+            "num_candidates": settings.num_candidates,
+            "num_inference_steps": settings.num_inference_steps,
+            **{way: of_way(rows, way) for way in (*ways, AGAIN)},
+        }
+    atomic.make_folder(arguments.output)
+    atomic.write_json(arguments.output / f"step-caching-{name}.json", results)
+    print(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()
