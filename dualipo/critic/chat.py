@@ -28,7 +28,7 @@ from dualipo.critic.templates import Style
 from dualipo.critic.tokens import Tokens
 from dualipo.critic.vlm import Choice, Path, Query, Response
 from dualipo.errors import ModelError
-from dualipo.training import lora
+from dualipo.training import lora, threads
 
 VISUAL = -1  # the id that holds a visual token's place
 
@@ -154,7 +154,7 @@ class ChatCritic(ABC):
         assert len(seeds) == len(queries) and all(len(row) == num_paths for row in seeds)
         first_ids = self.tokens.first_tokens(choice) if choice else []
         drawn_NT = decode.uniforms(list(itertools.chain(*seeds)), max_new_tokens=max_new_tokens)
-        with self._autocast():
+        with self._autocast(), threads.few_for(self.llm):
             visual = self.embed_clips(queries)
             rows = self._prompts(queries, visual, room=max_new_tokens)
             about = [(query.kind, query.caption, query.clip_ids) for query in queries]
