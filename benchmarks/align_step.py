@@ -18,7 +18,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ from dualipo.generator.denoise import single_errors
 from dualipo.generator.objectives import Dpo
 from dualipo.generator.reference import ReferenceErrors, measure
 from dualipo.generator.steps import Steps
+from dualipo.store import atomic
 from dualipo.training import lora, optim
 from dualipo.training.recompute import recomputed
 
@@ -109,30 +110,45 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=4, help="pairs a variant and rotation")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    on_gpu = torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if on_gpu else "CPU, one thread"
-    if not on_gpu:
-        print("no GPU here: tiny shapes only, in CPU time")
+    device = prepare()
     found = {
         name: measure_family(FAMILIES[name], arguments.rotations, arguments.repeats)
         for name in arguments.family
     }
-    table = {"device": device, "torch": torch.__version__, "families": found}
-    slug = "-".join(device.lower().replace(",", "").split())
-    path = arguments.output or RESULTS / f"align-step-{slug}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(table, indent=2) + "\n")
+    path = write("align-step", device, {"families": found}, arguments.output)
     for name, one in found.items():
         print(name, json.dumps({k: one[k] for k in ("parameters", "ratios")}, indent=2))
     print(path)
 
 
-def measure_family(shape: Shape, rotations: int, repeats: int) -> dict[str, Any]:
-    """Seconds a pair by variant and rotation, their ratios, and the peak memory of each."""
+def prepare() -> str:
+    """One thread; return the device's name, and say what there is without a GPU."""
+    torch.set_num_threads(1)
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    print("no GPU here: tiny shapes only, in CPU time")
+    return "CPU, one thread"
+
+
+def write(name: str, device: str, found: Mapping[str, Any], output: Path | None) -> Path:
+    """Write what was found as JSON, by default into the results; return where."""
+    slug = "-".join(device.lower().replace(",", "").split())
+    path = output or RESULTS / f"{name}-{slug}.json"
+    atomic.make_folder(path.parent)
+    atomic.write_json(path, {"device": device, "torch": torch.__version__, **found})
+    return path
+
+
+def dtype_of(shape: Shape) -> torch.dtype:
+    """The precision a shape is measured in; one that needs a GPU is refused without it."""
     if shape.needs_gpu and not torch.cuda.is_available():
         raise SystemExit("this shape needs a GPU; without one choose --family wan cogvideox")
-    dtype = torch.bfloat16 if shape.needs_gpu else torch.float32
+    return torch.bfloat16 if shape.needs_gpu else torch.float32
+
+
+def measure_family(shape: Shape, rotations: int, repeats: int) -> dict[str, Any]:
+    """Seconds a pair by variant and rotation, their ratios, and the peak memory of each."""
+    dtype = dtype_of(shape)
     settings = Align(
         train_batch_size=1,
         num_slots=1,

@@ -11,14 +11,13 @@ question. Text encoder and autoencoder are left out.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from align_step import FAMILIES, RESULTS, Shape, random_backbone
+from align_step import FAMILIES, Shape, dtype_of, prepare, random_backbone, write
 from diffusers import UniPCMultistepScheduler
 
 from dualipo.generator import step_cache
@@ -28,10 +27,8 @@ EXACT = "exact"
 
 def measure(shape: Shape, thresholds: list[float], steps: int, rotations: int) -> dict[str, Any]:
     """Seconds and the share of whole passes of every way, by rotation."""
-    if shape.needs_gpu and not torch.cuda.is_available():
-        raise SystemExit("this shape needs a GPU; without one choose --family wan cogvideox")
+    dtype = dtype_of(shape)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if shape.needs_gpu else torch.float32
     ways = {EXACT: 0.0} | {f"{threshold:g}": threshold for threshold in thresholds}
     found: dict[str, Any] = {way: {"seconds": [], "whole": []} for way in ways}
     with tempfile.TemporaryDirectory() as folder:
@@ -87,19 +84,11 @@ def main() -> None:
     parser.add_argument("--rotations", type=int, default=3)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    on_gpu = torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if on_gpu else "CPU, one thread"
-    if not on_gpu:
-        print("no GPU here: tiny shapes only, in CPU time")
+    device = prepare()
     asked = (arguments.thresholds, arguments.steps, arguments.rotations)
     found = {name: measure(FAMILIES[name], *asked) for name in arguments.family}
-    table = {"device": device, "torch": torch.__version__, "steps": arguments.steps, **found}
-    slug = "-".join(device.lower().replace(",", "").split())
-    path = arguments.output or RESULTS / f"sample-clip-{slug}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(table, indent=2) + "\n")
-    print(json.dumps(table, indent=2))
+    path = write("sample-clip", device, {"steps": arguments.steps, **found}, arguments.output)
+    print(path.read_text())
 
 
 if __name__ == "__main__":

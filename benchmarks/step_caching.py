@@ -19,16 +19,16 @@ import platform
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rank import interval
+from scipy.stats import spearmanr
 
 from dualipo.critic import judge
 from dualipo.critic.asks import Item
-from dualipo.evaluation.bootstrap import clustered_mean
 from dualipo.generator.sample import Samples, sample
 from dualipo.progress import PlainProgress
 from dualipo.records import DIMENSIONS, Prompt
@@ -133,23 +133,12 @@ def comparable(rows: Sequence[Mapping[str, Any]], judged_by: str, way: str) -> l
     return found
 
 
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation, equal values sharing a rank."""
-    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(sizes)
-    return (ends - (sizes - 1) / 2)[group]
-
-
 def of_way(rows: Sequence[Mapping[str, Any]], way: str) -> dict[str, Any]:
     """What a way does to the ranking, and what it takes."""
     pairs = comparable(rows, "critic", way)
     table: dict[str, Any] = {
         "num_prompts_ranked": len(pairs),
-        "rank_correlation": interval([spearman(*pair) for pair in pairs]),
+        "rank_correlation": interval([spearmanr(*pair).statistic for pair in pairs]),
         "same_top": interval([float(np.argmax(a) == np.argmax(b)) for a, b in pairs]),
         "same_bottom": interval([float(np.argmin(a) == np.argmin(b)) for a, b in pairs]),
     }
@@ -157,7 +146,7 @@ def of_way(rows: Sequence[Mapping[str, Any]], way: str) -> dict[str, Any]:
         return table
     return table | {
         "oracle_rank_correlation": interval(
-            [spearman(*pair) for pair in comparable(rows, "oracle", way)]
+            [spearmanr(*pair).statistic for pair in comparable(rows, "oracle", way)]
         ),
         "oracle_total": interval([statistics.fmean(row["oracle"][way]) for row in rows]),
         "latents_distance": statistics.fmean(row["distance"][way] for row in rows),
@@ -166,13 +155,6 @@ def of_way(rows: Sequence[Mapping[str, Any]], way: str) -> dict[str, Any]:
             row["seconds"][EXACT] / row["seconds"][way] for row in rows
         ),
     }
-
-
-def interval(values: Sequence[float]) -> dict[str, Any] | None:
-    """A value a prompt; one prompt alone has no interval."""
-    if len(values) < 2:
-        return None
-    return asdict(clustered_mean(values, clusters=[str(n) for n in range(len(values))]))
 
 
 def main() -> None:

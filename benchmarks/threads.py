@@ -4,7 +4,7 @@
     python benchmarks/threads.py --rotations 1 --clips 4 --output out
 
 Rotates one thread and as many as there are cores; wall time, and the ratio within each rotation.
-`training/threads.py` takes one thread for small models because of it.
+`critic/threads.py` takes one thread for small models because of it.
 """
 
 import argparse
@@ -17,13 +17,12 @@ from typing import Any
 import torch
 
 from dualipo.config import Critic
-from dualipo.critic import judge
+from dualipo.critic import judge, threads
 from dualipo.critic.asks import Item
 from dualipo.critic.vila import Vila
 from dualipo.rounds.run import EMBEDDED, model_folder
 from dualipo.seeds import derive
 from dualipo.store import atomic
-from dualipo.training import threads
 from dualipo.world.corpus import web_clip
 
 

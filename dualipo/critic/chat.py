@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dualipo.config import Critic
-from dualipo.critic import decode, templates
+from dualipo.critic import decode, templates, threads
 from dualipo.critic.memory import ClipMemory
 from dualipo.critic.prefixes import Division, divide
 from dualipo.critic.templates import Style
 from dualipo.critic.tokens import Tokens
 from dualipo.critic.vlm import Choice, Path, Query, Response
 from dualipo.errors import ModelError
-from dualipo.training import lora, threads
+from dualipo.training import lora
 
 VISUAL = -1  # the id that holds a visual token's place
 

@@ -41,18 +41,10 @@ def build(
 
 
 def _build_text_encoder(tokenizer: T5Tokenizer) -> T5EncoderModel:
-    return T5EncoderModel(
-        T5Config(
-            vocab_size=len(tokenizer),
-            d_model=settings.TEXT_WIDTH,
-            d_kv=24,
-            d_ff=192,
-            num_layers=2,
-            num_heads=4,
-            dropout_rate=0.0,
-            feed_forward_proj="gated-gelu",
-        )
+    sizes = T5Config(
+        vocab_size=len(tokenizer), feed_forward_proj="gated-gelu", **settings.TEXT_ENCODER
     )
+    return T5EncoderModel(sizes)
 
 
 def _build_transformer(size: settings.Variant) -> CogVideoXTransformer3DModel:

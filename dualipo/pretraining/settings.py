@@ -30,6 +30,14 @@ COG_VAE_FOREGROUND = 4.0  # how much more a pixel counts that is not the backgro
 
 TEXT_LENGTH = 32
 TEXT_WIDTH = 96
+TEXT_ENCODER = {  # of either family, in the words of transformers' T5Config
+    "d_model": TEXT_WIDTH,
+    "d_kv": 24,
+    "d_ff": 192,
+    "num_layers": 2,
+    "num_heads": 4,
+    "dropout_rate": 0.0,
+}
 CAPTION_DROPOUT = 0.1
 # How the gates and the recipes sample: unguided, so that the base has every fault of its corpus.
 SAMPLING = Generator(guidance_scale=1.0, sample_batch_size=64, mixed_precision="bf16")
@@ -60,14 +68,7 @@ VAE_TRAINING = Optimizer(
     lr_warmup_steps=100,
     checkpointing_steps=250,
 )
-COG_VAE_TRAINING = Optimizer(
-    learning_rate=1e-3,
-    max_train_steps=4000,
-    train_batch_size=8,
-    lr_scheduler="cosine",
-    lr_warmup_steps=100,
-    checkpointing_steps=250,
-)
+COG_VAE_TRAINING = VAE_TRAINING.model_copy(update={"learning_rate": 1e-3, "max_train_steps": 4000})
 DECODER_TRAINING = Optimizer(
     learning_rate=4e-4,
     max_train_steps=900,

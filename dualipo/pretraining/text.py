@@ -33,14 +33,4 @@ def build_tokenizer() -> T5Tokenizer:
 
 def build_text_encoder(tokenizer: T5Tokenizer) -> UMT5EncoderModel:
     """Return the untrained encoder."""
-    return UMT5EncoderModel(
-        UMT5Config(
-            vocab_size=len(tokenizer),
-            d_model=settings.TEXT_WIDTH,
-            d_kv=24,
-            d_ff=192,
-            num_layers=2,
-            num_heads=4,
-            dropout_rate=0.0,
-        )
-    )
+    return UMT5EncoderModel(UMT5Config(vocab_size=len(tokenizer), **settings.TEXT_ENCODER))

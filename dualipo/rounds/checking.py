@@ -24,12 +24,13 @@ def check_critic(run: Run, round: int, attempt: int) -> None:
     """Check the critic that judges an attempt, once a version."""
     unit = Unit(round, attempt, "check")
     critic = judging.critic_of(run, round, attempt)
-    if run.is_done(unit) or recorded(run, critic):
+    asked = run.config.critic.check.num_pairs > 0
+    if not asked or run.is_done(unit) or recorded(run, critic):
         return
     clock = Clock()
-    if checked := check(run, critic, run.critic(critic)):
-        run.commit(unit, clock=clock, events={"critic_check": as_event(critic, checked)})
-        say_failures(run, critic, checked)
+    checked = check(run, critic, run.critic(critic))
+    run.commit(unit, clock=clock, events={"critic_check": as_event(critic, checked)})
+    say_failures(run, critic, checked)
 
 
 def recorded(run: Run, critic: str) -> dict[str, Any] | None:
@@ -56,10 +57,8 @@ def newly_failed(before: Mapping[str, Any] | None, checked: Checked) -> list[str
     return [one.name for one in checked.checks if not one.passed and one.name in passed]
 
 
-def check(run: Run, version: str, critic: Vlm) -> Checked | None:
-    """Check a critic, if the recipe asks for it; nothing is recorded."""
-    if not run.config.critic.check.num_pairs:
-        return None
+def check(run: Run, version: str, critic: Vlm) -> Checked:
+    """Check a critic on `critic.check.num_pairs` held-out pairs; nothing is recorded."""
     pairs, _ = warming.seed_labels(run, held_out=True)
     items: list[Item] = []
     verdicts: dict[Place, Verdict] = {}

@@ -66,7 +66,8 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
     after = measuring.label_accuracy(run, learner, measuring.held_out_pairs(run))
     lost = before - after if before is not None and after is not None else 0.0
     fell = lost > run.config.refresh.max_holdout_drop
-    checked = None if fell else checking.check(run, version_id, learner)
+    asked = run.config.critic.check.num_pairs > 0 and not fell
+    checked = checking.check(run, version_id, learner) if asked else None
     known = checking.recorded(run, current)
     newly_failed = checking.newly_failed(known, checked) if checked else []
     serves = not fell and not newly_failed

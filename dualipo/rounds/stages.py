@@ -45,11 +45,10 @@ def run_stage(run_path: Path, stage: str, round: int | None, progress: Progress)
 def check_critic(run_path: Path, critic: str | None, progress: Progress) -> tuple[str, Checked]:
     """Check a version of the run's critic, by default the one that serves now."""
     with _labelled(run_path, progress) as run:
-        version_id = run.ledger.version("critic", critic or _serving(run)).version_id
-        checked = checking.check(run, version_id, run.critic(version_id))
-        if checked is None:
+        if not run.config.critic.check.num_pairs:
             raise ConfigError("critic.check.num_pairs is 0: nothing to check with. Set it above 0.")
-        return version_id, checked
+        version_id = run.ledger.version("critic", critic or _serving(run)).version_id
+        return version_id, checking.check(run, version_id, run.critic(version_id))
 
 
 def compare_critics(

@@ -15,6 +15,7 @@ ITEMS = [
     Item(f"x{n}", "a lamp", (f"shade{200 + n}", f"shade{20 + n}"), ("motion",)) for n in range(4)
 ]
 TRAIN = Srpo(learning_rate=1e-3, max_train_steps=4, train_batch_size=4, lr_warmup_steps=0)
+LONG = TRAIN.model_copy(update={"max_train_steps": 40, "pce_filter": False, "beta_critic": 1.0})
 
 
 def votes(item="x0", ab="aaab", ba="aaaa"):
@@ -136,15 +137,12 @@ def test_judgements_of_one_order_alone_teach_no_position(taught, taught_folder, 
     """All winners say A, as a critic's do that leans to the first clip."""
     items = [replace(item, clip_ids=item.clip_ids[::-1]) for item in ITEMS]  # the darker first
     first = tuple(srpo.Judged(ask, "a", (text("A"),), text("B")) for ask in asks(items)[::2])
-    settings = TRAIN.model_copy(
-        update={"max_train_steps": 40, "pce_filter": False, "beta_critic": 1.0}
-    )
     refresh(
         taught,
         tmp_path,
         lambda: sft(taught_folder),
         pool=srpo.Pool(first, {}),
-        settings=settings,
+        settings=LONG,
     )
     drawn = judge.confirm(taught, items, clips=shade, settings=SETTINGS, seed_of=seed_of)
     shown = [judge.as_shown(vote) for vote in drawn]
@@ -192,14 +190,11 @@ def test_fault_33_adversarial_labels_lower_what_the_round_will_look_at(
         )
         for one in pool_of().judged
     )
-    settings = TRAIN.model_copy(
-        update={"max_train_steps": 40, "pce_filter": False, "beta_critic": 1.0}
-    )
     refresh(
         taught,
         tmp_path,
         lambda: sft(taught_folder),
         pool=srpo.Pool(wrong, {}),
-        settings=settings,
+        settings=LONG,
     )
     assert share_of_brighter() < before

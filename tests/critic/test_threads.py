@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dualipo.training import threads
+from dualipo.critic import threads
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
 """How many threads a small model's inference on the CPU is worth: one.
 
-Its operations last some tens of microseconds, so that handing half of each to another thread and
-waiting for it costs more than it saves; `benchmarks/threads.py` measures how much. Training, whose
-operations are longer, keeps what torch was given.
+Handing half of so short an operation to another thread and waiting for it costs more than it saves;
+`benchmarks/threads.py` measures how much. Training, whose operations are longer, keeps what torch
+was given.
 """
 
 from collections.abc import Iterator
