@@ -1,7 +1,7 @@
 """Branches a run before its first round, so that ablations share what precedes it.
 
-Seed clips, labels, warm start and base measurements depend on neither the alignment nor the
-refresh: a run that ended before round 0 (`rounds=0`) is copied, and the copy goes on with other
+Seed clips, labels, warm start and base measurements depend on neither the alignment, nor the
+critic's checks, nor the refresh: a run that ended before round 0 (`rounds=0`) is copied, and the copy goes on with other
 settings of those. What was computed with a setting keeps it: changing one is refused.
 """
 
@@ -17,7 +17,8 @@ from dualipo.store.lock import Lock
 
 # Nothing before round 0 reads these.
 LATER = (
-    *("align.", "refresh.", "rounds", "verdicts", "prompts.num_prompts", "output_dir"),
+    *("align.", "refresh.", "critic.check.", "rounds", "verdicts", "prompts.num_prompts"),
+    "output_dir",
     *("report_to", "logging_dir", "push_to_hub", "hub_model_id"),
 )
 # Trackers' files too: their curves are those of the run that they were sent from.
