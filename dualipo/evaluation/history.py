@@ -64,6 +64,14 @@ class RoundHistory:
             return None
         return bootstrap.clustered_mean(_values(scores, part), clusters=scores["prompt_ids"])
 
+    def refresh_outcome(self) -> str | None:
+        """What became of its refresh, and of a reverted one why."""
+        refresh = self.events.get("refresh", {})
+        if refresh.get("outcome") != "reverted":
+            return refresh.get("outcome")
+        failed = [f"fails its check of {name}" for name in refresh.get("newly_failed", ())]
+        return f"reverted ({'; '.join(failed) or 'worse on held-out labels'})"
+
     def holdout(self) -> float | None:
         """The critic's accuracy on labels held out from its training: what triggers may read."""
         if self.round == BASE:

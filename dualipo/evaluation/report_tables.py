@@ -60,13 +60,12 @@ def refreshes(history: RunHistory) -> Table:
     for one in history.finished_rounds:
         monitor, refresh = one.events["monitor"], one.events.get("refresh", {})
         why = refresh.get("why") or monitor["triggers"]
-        failed = [f"fails its check of {name}" for name in refresh.get("newly_failed", ())]
         ends = [_percent(refresh, key) for key in ("holdout_before", "holdout_after")]
         used = [_count(refresh, key) for key in ("num_kept", "num_judged")]
         rows.append(
             [one.label]
             + [_percent(monitor, key) for key in ("holdout_accuracy", "audit_accuracy", "win_rate")]
-            + ["; ".join([refresh.get("outcome", DASH), *failed]), "; ".join(why) or DASH]
+            + [one.refresh_outcome() or DASH, "; ".join(why) or DASH]
             + [DASH if ends == [DASH, DASH] else " → ".join(ends)]
             + [DASH if used == [DASH, DASH] else " of ".join(used)]
             + ["; ".join(monitor["stop"]) or DASH]

@@ -4,6 +4,7 @@ Scores of test prompts and the critic on oracle-ordered pairs are for people; no
 them. Left out: intervals, clips and curves. They are in the report.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def _row(run: RunHistory, one: RoundHistory) -> dict[str, Any]:
         "kept": prefer.get("kept"),
         "of": prefer.get("num_prompts"),
         "vote share": prefer.get("mean_vote_share"),
-        "refresh": refresh.get("outcome"),
+        "refresh": one.refresh_outcome(),
         "why": refresh.get("why", []),
     }
 
@@ -87,7 +88,7 @@ def _text(found: dict[str, Any]) -> str:
         ).rstrip()
         for row in rows
     ]
-    return "\n".join([title, "", *lines, *_tail(found)])
+    return "\n".join([title, "", *lines, *_refreshes(found["rounds"]), *_tail(found)])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -96,8 +97,18 @@ def _cells(row: dict[str, Any]) -> list[str]:
     }
     if row["of"] is not None:
         shown["kept"] += f" of {row['of']}"
-    why = f": {'; '.join(row['why'])}" if row["why"] else ""
-    return [row["round"], *shown.values(), f"{row['refresh'] or ''}{why}"]
+    outcome, *_ = (row["refresh"] or "").partition(" (")
+    return [row["round"], *shown.values(), outcome]
+
+
+def _refreshes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What became of a round's refresh, and why there was one: too long for the table."""
+    lines = []
+    for row in rows:
+        if row["why"]:
+            lines += ["", f"{row['round']}: critic {row['refresh']}; a refresh was due:"]
+            lines += [f"  {why}" for why in row["why"]]
+    return lines
 
 
 def _tail(found: dict[str, Any]) -> list[str]:

@@ -1,8 +1,9 @@
 """Branches a run before its first round, so that ablations share what precedes it.
 
 Seed clips, labels, warm start and base measurements depend on neither the alignment, nor the
-critic's checks, nor the refresh: a run that ended before round 0 (`rounds=0`) is copied, and the copy goes on with other
-settings of those. What was computed with a setting keeps it: changing one is refused.
+critic's checks, nor the refresh: a run that ended before round 0 (`rounds=0`) is copied, and the
+copy goes on with other settings of those. What was computed with a setting keeps it: changing one
+is refused.
 """
 
 import shutil

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from dualipo import config
 from dualipo.cli.main import main
 from dualipo.errors import DataError
 from dualipo.evaluation import card, recipe, summary
+from dualipo.evaluation.history import RoundHistory
 
 RunMaker = Callable[..., Path]
 
@@ -19,11 +21,29 @@ def test_the_table_has_a_line_for_base_and_every_round(make_run: RunMaker) -> No
     assert lines[0] == "demo: 3 of 3 rounds, simulated labels"
     assert lines[3].split() == ["base", "0.495", "0.485", "0.481", "0.518", "72.9", "%", "—", "—"]
     assert "0.584" in lines[5] and "28 of 48" in lines[5] and "76.0 %" in lines[5]
-    assert "refreshed: audit accuracy fell" in lines[5]
+    assert lines[5].endswith("refreshed")
+    assert "round 1: critic refreshed; a refresh was due:" in lines
+    assert "  audit accuracy fell" in "\n".join(lines)
     assert lines[-3].startswith("total, base to last round: +0.146 (95 % interval ")
     assert lines[-2].endswith("56.2 % shipped, 79.2 % warm start, 83.3 % round 2")
     assert lines[-1].startswith("of 48 such pairs: warm start 79.2 % by forced choice, ")
     assert lines[-1].endswith("hasty 77.0 %")
+
+
+@pytest.mark.parametrize(
+    ("refresh", "said"),
+    [
+        ({}, None),
+        ({"outcome": "refreshed", "newly_failed": []}, "refreshed"),
+        ({"outcome": "reverted", "newly_failed": []}, "reverted (worse on held-out labels)"),
+        (
+            {"outcome": "reverted", "newly_failed": ["entropy", "position bias"]},
+            "reverted (fails its check of entropy; fails its check of position bias)",
+        ),
+    ],
+)
+def test_a_reverted_refresh_says_why_it_was(refresh: dict[str, Any], said: str | None) -> None:
+    assert RoundHistory(0, 0, {"refresh": refresh}, {}, {}).refresh_outcome() == said
 
 
 def test_an_unfinished_run_has_a_table_and_plain_values(make_run: RunMaker) -> None:
