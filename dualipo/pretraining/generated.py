@@ -31,8 +31,7 @@ class GeneratedClips:
     def __init__(self, folder: Path, work: Path, *, device: str = "cpu") -> None:
         self._folder = folder
         self._device = device
-        paths = [work / f"generated-{n:02d}.safetensors" for n in range(settings.NUM_CLIP_SHARDS)]
-        shards = [self._shard(path, number) for number, path in enumerate(paths)]
+        shards = [self._shard(work, number) for number in range(settings.NUM_CLIP_SHARDS)]
         self._frames_PKFHW3 = np.concatenate(shards)
         self._views: dict[tuple[int, int], View] = {}
 
@@ -54,12 +53,13 @@ class GeneratedClips:
         length = settings.TEXT_LENGTH
         return backbone.load(self._folder, max_sequence_length=length, device=self._device)
 
-    def _shard(self, path: Path, number: int) -> np.ndarray:
+    def _shard(self, work: Path, number: int) -> np.ndarray:
+        guidance = settings.CLIP_GUIDANCE[number % len(settings.CLIP_GUIDANCE)]
+        path = work / f"generated-{number:02d}-guidance-{guidance:g}.safetensors"
         if not path.exists():
             first = number * settings.PROMPTS_PER_CLIP_SHARD
             prompts = range(first, first + settings.PROMPTS_PER_CLIP_SHARD)
             places = [(prompt, clip) for prompt in prompts for clip in range(CLIPS_PER_PROMPT)]
-            guidance = settings.CLIP_GUIDANCE[number % len(settings.CLIP_GUIDANCE)]
             made = sample(
                 self._backbone,
                 captions=[_prompt(prompt) for prompt, _ in places],
