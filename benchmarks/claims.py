@@ -109,6 +109,7 @@ def table(results: dict[str, Any]) -> str:
     heads += [
         f"critic shipped (at most {percent(MOST_SHIPPED)})",
         f"warm start (at least {percent(LEAST_WARM)})",
+        "refreshed critics that served",
     ]
     lines = [heads, ["---"] * len(heads)]
     for seed, found in results.items():
@@ -120,13 +121,19 @@ def table(results: dict[str, Any]) -> str:
             _bold(percent(shipped), holds=shipped <= MOST_SHIPPED),
             _bold(percent(warm), holds=warm >= LEAST_WARM),
         )
-        lines.append([seed, *ends, *differences, *critics])
+        lines.append([seed, *ends, *differences, *critics, _served(rounds)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _said(difference: dict[str, Any]) -> str:
     mean = _bold(f"{difference['mean']:+.3f}", holds=difference["low"] > 0)
     return f"{mean} ({difference['low']:+.3f} to {difference['high']:+.3f})"
+
+
+def _served(rounds: Sequence[Mapping[str, Any]]) -> str:
+    outcomes = [str(one["refresh"]).partition(" ")[0] for one in rounds]
+    tried = [one for one in outcomes if one in ("refreshed", "reverted", "empty")]
+    return f"{tried.count('refreshed')} of {len(tried)}"
 
 
 def _bold(text: str, *, holds: bool) -> str:
