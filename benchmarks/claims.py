@@ -115,7 +115,9 @@ def table(results: dict[str, Any]) -> str:
     for seed, found in results.items():
         rounds = found["rounds"]["dual"]
         ends = (three_decimals(rounds[0]["total"]), three_decimals(rounds[-1]["total"]))
-        shipped, warm, *_ = found["critic_on_oracle_pairs"].values()
+        shipped, warm = (
+            found["critic_on_oracle_pairs"][name] for name in ("shipped", "warm start")
+        )
         differences = [_said(found["dual_minus"][name]) for name in AGAINST]
         critics = (
             _bold(percent(shipped), holds=shipped <= MOST_SHIPPED),
