@@ -133,7 +133,7 @@ def _said(difference: dict[str, Any]) -> str:
 
 
 def _served(rounds: Sequence[Mapping[str, Any]]) -> str:
-    outcomes = [str(one["refresh"]).partition(" ")[0] for one in rounds]
+    outcomes = [one["refresh"] for one in rounds]
     tried = [one for one in outcomes if one in ("refreshed", "reverted", "empty")]
     return f"{tried.count('refreshed')} of {len(tried)}"
 

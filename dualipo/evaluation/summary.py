@@ -71,7 +71,8 @@ def _row(run: RunHistory, one: RoundHistory) -> dict[str, Any]:
         "kept": prefer.get("kept"),
         "of": prefer.get("num_prompts"),
         "vote share": prefer.get("mean_vote_share"),
-        "refresh": one.refresh_outcome(),
+        "refresh": refresh.get("outcome"),
+        "became": one.refresh_outcome(),
         "why": refresh.get("why", []),
     }
 
@@ -97,8 +98,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
     }
     if row["of"] is not None:
         shown["kept"] += f" of {row['of']}"
-    outcome, *_ = (row["refresh"] or "").partition(" (")
-    return [row["round"], *shown.values(), outcome]
+    return [row["round"], *shown.values(), row["refresh"] or ""]
 
 
 def _refreshes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -106,7 +106,7 @@ def _refreshes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for row in rows:
         if row["why"]:
-            lines += ["", f"{row['round']}: critic {row['refresh']}; a refresh was due:"]
+            lines += ["", f"{row['round']}: critic {row['became']}; a refresh was due:"]
             lines += [f"  {why}" for why in row["why"]]
     return lines
 

@@ -19,8 +19,7 @@ from dualipo.store.lock import Lock
 # Nothing before round 0 reads these.
 LATER = (
     *("align.", "refresh.", "critic.check.", "rounds", "verdicts", "prompts.num_prompts"),
-    "output_dir",
-    *("report_to", "logging_dir", "push_to_hub", "hub_model_id"),
+    *("output_dir", "report_to", "logging_dir", "push_to_hub", "hub_model_id"),
 )
 # Trackers' files too: their curves are those of the run that they were sent from.
 _OWN = (
