@@ -48,7 +48,7 @@ from dualipo.store.ledger import Unit
 
 SRPO = "c001.0"
 SHIFTED = aligning.version_of(0, 0)
-OVERRIDES = ["rounds=2", "refresh.max_holdout_drop=1", "monitor.num_gallery_prompts=0"]
+OVERRIDES = ["rounds=2", "refresh.max_holdout_drop=1"]
 DIFFERENCES = (
     ("with_reasons", "without_reasons"),
     ("with_reasons", "shipped"),

@@ -8,8 +8,9 @@ For each family and seed both losses share a warm start (`dualipo fork`), and ev
 where it stopped; overrides hold for all of them. The last round's oracle total on test prompts is
 compared with the base generator's, prompt by prompt, from the same noise: a seed alone, and all
 seeds together. Intervals are 95 % paired bootstraps clustered by prompt. Beside them stands what
-tells whether beta fits: METHOD.md 4.2 wants a standard deviation of z of 0.3 to 1. What comes out
-is written as data, whether it holds or not.
+tells whether beta fits: METHOD.md 4.2 wants a standard deviation of z of 0.3 to 1. KTO's labels are
+the best and the worst clip of a prompt: a small critic's grades name too few clips desirable. What
+comes out is written as data, whether it holds or not, and so is why a run could not go on.
 """
 
 import argparse
@@ -21,22 +22,27 @@ from typing import Any
 import claims
 
 from dualipo import config
+from dualipo.errors import DualipoError
 from dualipo.evaluation.bootstrap import Interval, paired_difference
 from dualipo.rounds.run import model_folder
 from dualipo.store import atomic
 from dualipo.store.ledger import Ledger
 
-# A velocity has half the variance of Wan's flow, hence twice the beta.
+# z of DPO is half a beta times a gap of two gains, that of KTO a beta times one gain.
 FAMILIES = {
-    "wan": ["generator.pretrained_model_name_or_path=embedded"],
-    "wan-large": ["generator.pretrained_model_name_or_path=embedded-large"],
-    "cogvideox": [
+    "wan": ["generator.pretrained_model_name_or_path=embedded", "align.beta_kto=100"],
+    "wan-large": ["generator.pretrained_model_name_or_path=embedded-large", "align.beta_kto=100"],
+    "cogvideox": [  # a velocity has half the variance of Wan's flow, hence twice the betas
         "generator.pretrained_model_name_or_path=embedded-cogvideox",
-        "align.beta_dpo=600",
-        "align.beta_kto=2000",
+        "align.beta_dpo=200",
+        "align.beta_kto=200",
     ],
 }
-LOSSES = {"dpo": ["align.loss_type=dpo"], "kto": ["align.loss_type=kto"]}
+LOSSES = {
+    "dpo": ["align.loss_type=dpo"],
+    "kto": ["align.loss_type=kto", "align.kto_labels=extremes"],
+}
+DEFAULT_FAMILIES, DEFAULT_SEEDS = ["wan", "cogvideox"], [0, 1, 2]
 SHOWN = ("z_std", "implicit_accuracy", "winner_gap", "loser_gap")
 Scores = dict[str, list[float]]
 
@@ -82,11 +88,53 @@ def table(results: dict[str, Any]) -> str:
     lines = ["| generator | loss | base | last round | gain |", "|---|---|---|---|---|"]
     for family, of_family in results.items():
         for loss, found in of_family.items():
+            if "gain" not in found:
+                continue
             gain = found["gain"]
             cells = [family, loss, f"{found['base']:.3f}", f"{found['last_round']:.3f}"]
             cells.append(f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})")
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def one_family(
+    family: str, overrides: list[str], arguments: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    """Make or resume this family's runs, and compare those that reach their end."""
+    runs = arguments.runs / family
+    ended: dict[str, list[int]] = {loss: [] for loss in arguments.losses}
+    stopped: dict[str, dict[str, str]] = {loss: {} for loss in arguments.losses}
+    for seed in arguments.seeds:
+        has_warm = family == "wan" and arguments.claims
+        for loss in arguments.losses:
+            try:
+                claims.run_arms(
+                    arguments.recipe,
+                    {loss: LOSSES[loss]},
+                    runs=runs,
+                    seed=seed,
+                    shared=overrides,
+                    before=arguments.claims / f"before-{seed}" if has_warm else None,
+                )
+                ended[loss].append(seed)
+            except DualipoError as failure:  # one run's labels, say, must not cost the others
+                stopped[loss][f"{seed}"] = str(failure)
+    return {
+        loss: {"stopped": stopped[loss]} | (compare(runs, loss, seeds) if seeds else {})
+        for loss, seeds in ended.items()
+    }
+
+
+def file_name(arguments: argparse.Namespace) -> str:
+    """Names what is not all there is, so that no part overwrites another."""
+    parts = ["families", arguments.recipe.stem]
+    for asked, everything in (
+        (arguments.families, DEFAULT_FAMILIES),
+        (arguments.losses, [*LOSSES]),
+        (arguments.seeds, DEFAULT_SEEDS),
+    ):
+        parts += [] if asked == everything else [str(one) for one in asked]
+    return "-".join(parts)
 
 
 def main() -> None:
@@ -96,9 +144,9 @@ def main() -> None:
     )
     parser.add_argument("recipe", type=Path)
     parser.add_argument("overrides", nargs="*", help="of every run, such as rounds=1")
-    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=["wan", "cogvideox"])
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=DEFAULT_FAMILIES)
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=[*LOSSES])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=DEFAULT_SEEDS)
     parser.add_argument("--runs", type=Path, default=Path("runs/families"))
     parser.add_argument("--claims", type=Path, help="where benchmarks/claims.py keeps its runs")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
@@ -107,23 +155,12 @@ def main() -> None:
     for overrides in shared.values():  # before an hour is spent on the first family
         loaded = config.load(arguments.recipe, overrides)
         model_folder(loaded.generator.pretrained_model_name_or_path, "generator")
-    arms = {loss: LOSSES[loss] for loss in arguments.losses}
     atomic.make_folder(arguments.output)
+    path = arguments.output / f"{file_name(arguments)}.json"
     results: dict[str, Any] = {}
     for family, overrides in shared.items():
-        runs = arguments.runs / family
-        for seed in arguments.seeds:
-            warm = None
-            if family == "wan" and arguments.claims:
-                warm = arguments.claims / f"before-{seed}"
-            claims.run_arms(
-                arguments.recipe, arms, runs=runs, seed=seed, shared=overrides, before=warm
-            )
-        results[family] = {loss: compare(runs, loss, arguments.seeds) for loss in arms}
-        name = "-".join(["families", arguments.recipe.stem, *arguments.families])
-        path = arguments.output / f"{name}.json"
-        written = {"overrides": shared, "seeds": arguments.seeds, **results}
-        atomic.write_json(path, written)
+        results[family] = one_family(family, overrides, arguments)
+        atomic.write_json(path, {"overrides": shared, "seeds": arguments.seeds, **results})
         print(json.dumps({family: results[family]}, indent=2), flush=True)
     print(table(results))
 

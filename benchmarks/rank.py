@@ -27,6 +27,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from dualipo.config import Critic
 from dualipo.critic import judge, reasoning, vote
 from dualipo.critic.asks import Item
 from dualipo.errors import DataError
@@ -71,7 +72,7 @@ def measure(run: Run, critic: str, some: Sequence[Candidate]) -> dict[str, Any]:
     votes, pair_seconds = timed(lambda: judge.confirm(loaded, list(pairs.values()), **asked))
     point_cost = {"votes": len(scores), "prefixes": len(points), "seconds": point_seconds}
     pair_cost = {"votes": len(votes), "prefixes": 2 * len(pairs), "seconds": pair_seconds}
-    ends, prices = choices(some, scores, votes, settings.dimension_slack)
+    ends, prices = choices(some, scores, votes, settings)
     return {
         "prompt_id": some[0].prompt_id,
         "num_candidates": len(some),
@@ -91,7 +92,7 @@ def measure(run: Run, critic: str, some: Sequence[Candidate]) -> dict[str, Any]:
 
 
 def choices(
-    some: Sequence[Candidate], scores: Sequence[Vote], votes: Sequence[Vote], slack: float
+    some: Sequence[Candidate], scores: Sequence[Vote], votes: Sequence[Vote], settings: Critic
 ) -> tuple[dict[str, Ends | None], dict[str, tuple[int, int]]]:
     """The ends by every way, and its price: whether clips were scored, and how many pairs met."""
     num = len(some)
@@ -99,7 +100,7 @@ def choices(
     knocked, num_met = knockout(shares, num)
     contest = contest_of(some, scores)
     pointwise = (int(contest.top), int(contest.bottom)) if contest else None
-    confirmed = contest is not None and agrees(contest, votes, slack)
+    confirmed = contest is not None and agrees(contest, votes, settings)
     ends: dict[str, Ends | None] = {
         "round robin": robin(shares, num),
         "even half": robin(shares_of([v for v in votes if v.draw % 2 == 0]), num),
@@ -167,7 +168,7 @@ def contest_of(some: Sequence[Candidate], scores: Sequence[Vote]) -> build.Conte
     return chosen if isinstance(chosen, build.Contest) else None
 
 
-def agrees(contest: build.Contest, votes: Sequence[Vote], slack: float) -> bool:
+def agrees(contest: build.Contest, votes: Sequence[Vote], settings: Critic) -> bool:
     """Whether the pairwise votes confirm the contest, as in a run."""
     top, bottom = int(contest.top), int(contest.bottom)
     name = f"{min(top, bottom)}:{max(top, bottom)}"
@@ -176,8 +177,18 @@ def agrees(contest: build.Contest, votes: Sequence[Vote], slack: float) -> bool:
         d: t.majority if top < bottom else reasoning.swap_verdict(t.majority)
         for d, t in tallies.items()
     }
-    confirmation = build.Confirmation(verdicts, {d: t.certainty for d, t in tallies.items()})
-    return build.objection(contest, confirmation, dimension_slack=slack) is None
+    confirmation = build.Confirmation(
+        verdicts,
+        {d: t.share for d, t in tallies.items()},
+        {d: t.certainty for d, t in tallies.items()},
+    )
+    reason = build.objection(
+        contest,
+        confirmation,
+        least_share=settings.confirm_vote_share,
+        dimension_slack=settings.dimension_slack,
+    )
+    return reason is None
 
 
 def timed(work: Callable[[], list[Vote]]) -> tuple[list[Vote], float]:

@@ -74,7 +74,7 @@ def make(
 
 
 def totals(captions: list[str], made: Samples) -> list[float]:
-    """The oracle's total of every clip; a clip that cannot be used has none of it."""
+    """The oracle's total of every clip, none of it where a clip cannot be used."""
     return [
         0.0 if fault else oracle.score(frames, caption).total
         for frames, caption, fault in zip(
@@ -90,7 +90,8 @@ def lesson(loaded: Config, path: Path, *, min_gap: float) -> Lesson:
         each = loaded.generator.num_candidates
         captions, made = make(model, loaded, "candidates", loaded.prompts.num_prompts, each)
         scores_PK = torch.tensor(totals(captions, made)).view(-1, each)
-        gaps_P = scores_PK.amax(1) - scores_PK.amin(1)
+        usable_P = torch.tensor([not fault for fault in made.faults]).view(-1, each).all(1)
+        gaps_P = (scores_PK.amax(1) - scores_PK.amin(1)).where(usable_P, -torch.inf)
         kept = (gaps_P >= min_gap).nonzero().flatten()
         first = kept * each
         tensors.save(

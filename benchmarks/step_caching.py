@@ -40,6 +40,7 @@ from dualipo.world import oracle
 
 EXACT, AGAIN = "exact", "exact again"
 Ranked = tuple[np.ndarray, np.ndarray]  # of one prompt's clips: exact, and another way
+Agreement = tuple[float, float, float]  # rank correlation, same top, same bottom
 
 
 def make(run: Run, prompts: Sequence[Prompt], threshold: float) -> tuple[Samples, float]:
@@ -121,32 +122,41 @@ def scores(
 def comparable(rows: Sequence[Mapping[str, Any]], judged_by: str, way: str) -> list[Ranked]:
     """Of each prompt the exact clips' and the way's scores, of the clips that have both.
 
-    Left out are prompts of which either says nothing, or the same of every clip.
+    Left out are prompts of which too little is said, or the same of every exact clip: they have
+    no ranking to lose.
     """
     found = []
     for row in rows:
         both = zip(row[judged_by][EXACT], row[judged_by][way], strict=True)
         kept = [(a, b) for a, b in both if a is not None and b is not None]
         exact, cached = np.array(kept).reshape(-1, 2).T
-        if len(kept) > 1 and np.ptp(exact) > 0 and np.ptp(cached) > 0:
+        if len(kept) > 1 and np.ptp(exact) > 0:
             found.append((exact, cached))
     return found
 
 
+def agreement(exact: np.ndarray, cached: np.ndarray) -> Agreement:
+    """How alike two rankings are; clips that became all alike are ranked by chance."""
+    if np.ptp(cached) == 0:
+        return 0.0, 1 / len(exact), 1 / len(exact)
+    same = (float(end(exact) == end(cached)) for end in (np.argmax, np.argmin))
+    return float(spearmanr(exact, cached).statistic), *same
+
+
 def of_way(rows: Sequence[Mapping[str, Any]], way: str) -> dict[str, Any]:
     """What a way does to the ranking, and what it takes."""
-    pairs = comparable(rows, "critic", way)
+    found = [agreement(*pair) for pair in comparable(rows, "critic", way)]
     table: dict[str, Any] = {
-        "num_prompts_ranked": len(pairs),
-        "rank_correlation": interval([spearmanr(*pair).statistic for pair in pairs]),
-        "same_top": interval([float(np.argmax(a) == np.argmax(b)) for a, b in pairs]),
-        "same_bottom": interval([float(np.argmin(a) == np.argmin(b)) for a, b in pairs]),
+        "num_prompts_ranked": len(found),
+        "rank_correlation": interval([correlation for correlation, _, _ in found]),
+        "same_top": interval([top for _, top, _ in found]),
+        "same_bottom": interval([bottom for _, _, bottom in found]),
     }
     if way == AGAIN:
         return table
     return table | {
         "oracle_rank_correlation": interval(
-            [spearmanr(*pair).statistic for pair in comparable(rows, "oracle", way)]
+            [agreement(*pair)[0] for pair in comparable(rows, "oracle", way)]
         ),
         "oracle_total": interval([statistics.fmean(row["oracle"][way]) for row in rows]),
         "latents_distance": statistics.fmean(row["distance"][way] for row in rows),

@@ -194,11 +194,17 @@ class Critic(Group):
     max_new_tokens: int = Field(96, ge=8)
     judge_batch_size: int = Field(192, ge=1, description="paths decoded at once")
     clip_memory_mb: int = Field(1024, ge=0, description="visual tokens kept a critic version")
-    keep_vote_share: float = Field(0.75, gt=0.5, le=1.0)
+    keep_vote_share: float = Field(0.75, gt=0.5, le=1.0, description="of what it learns from")
+    confirm_vote_share: float = Field(
+        0.75, ge=0, le=1, description="in a dimension that wins a generator's pair; 0: any majority"
+    )
     early_stop: bool = Field(False, description="leave out votes that can change nothing")
     max_reasks: int = Field(2, ge=0)
     max_abstain_rate: float = Field(0.3, gt=0, le=1, description="above it the stage stops")
     min_entropy: float = Field(0.05, ge=0, description="of answers, in nats: below it, collapsed")
+    cross_check: Literal["talking", "all"] = Field(
+        "talking", description="captions that seem to talk to it are tried without; or every one"
+    )
     dimension_slack: float = Field(0.1, ge=0)
     margin_percentile: float = Field(20.0, ge=0, lt=100)
     server: Server = Server()

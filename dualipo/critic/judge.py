@@ -58,12 +58,13 @@ def confirm(
     bench = _Bench(vlm, clips, settings, seed_of)
     if not settings.early_stop:
         return _votes(bench, asks, range(each))
-    first = math.ceil(settings.keep_vote_share * each)
+    shares = (settings.keep_vote_share, settings.confirm_vote_share)
+    first = math.ceil(max(shares) * each)
     votes = _votes(bench, asks, range(first))
     open_places = {
         place
         for place, group in vote.grouped(votes).items()
-        if not vote.settled(group, num_planned=2 * each, keep_vote_share=settings.keep_vote_share)
+        if not vote.settled(group, num_planned=2 * each, least_shares=shares)
     }
     unsettled = [ask for ask in asks if (ask.item, ask.dimension) in open_places]
     return votes + _votes(bench, unsettled, range(first, each))
@@ -91,24 +92,32 @@ def caption_flips(
     settings: Critic,
     seed_of: SeedOf,
 ) -> list[str]:
-    """Items whose caption talks to the critic and whose verdict turns without it (fault 38).
+    """Items, pairs or single clips, of which the caption turns what is said (fault 38).
 
     They are judged again under a neutral caption on the dimensions that need none; `votes` are
-    those under the real caption.
+    those under the real caption. Where either has no one answer in front, nothing turned.
     """
     neutral = [
         replace(item, caption=NEUTRAL_CAPTION, dimensions=("faithfulness", "motion"))
         for item in items
-        if reasoning.suspicious(item.caption)
     ]
-    again = confirm(vlm, neutral, clips=clips, settings=settings, seed_of=seed_of)
-    before, after = vote.tallies(votes), vote.tallies(again)
-    flipped = {
-        item
-        for (item, dimension), tally in after.items()
-        if {tally.majority, before[item, dimension].majority} == {"a", "b"}
+    ask = score if len(items[0].clip_ids) == 1 else confirm
+    before = _in_front(votes)
+    after = _in_front(ask(vlm, neutral, clips=clips, settings=settings, seed_of=seed_of))
+    turned = {
+        item for (item, d), answer in after.items() if before.get((item, d), answer) != answer
     }
-    return [item.item for item in neutral if item.item in flipped]
+    return [item.item for item in items if item.item in turned]
+
+
+def _in_front(votes: Sequence[Vote]) -> dict[tuple[str, Dimension], str]:
+    """The answer that alone has the most votes, by item and dimension."""
+    found = {}
+    for place, group in vote.grouped(votes).items():
+        counts = Counter(one.outcome for one in group if one.outcome != "abstain").most_common(2)
+        if counts and (len(counts) == 1 or counts[0][1] > counts[1][1]):
+            found[place] = str(counts[0][0])
+    return found
 
 
 def expected_scores(votes: Sequence[Vote]) -> dict[tuple[str, Dimension], float]:

@@ -34,7 +34,11 @@ _TALKS = re.compile(
     r"|\b(verdicts?|grade:|video [ab]\b|(user|assistant|system)\s*:)"
     r"|\b(answer|choose|prefer|say|output|select|vote|pick)\W+(for\W+)?(video\W+)?"
     r"(a|b|tie|good|bad)\b|\b(ignor\w*|disregard|override|instructions?|judge|disqualified)\b"
-    r"|\b(antworte|réponds|responde|responda|ответь)\b|回答|答え|대답|أجب|उत्तर",
+    r"|\b(first|second|former|latter|left|right|other) (video|clip|candidate|one)\b"
+    r"|\b[ab] (wins|is (the )?(better|best|winner|worse|worst))\b"
+    r"|\b(rate|grade|score|rank)\b.*\b(good|bad|excellent|perfect|best|worst|high\w*|low\w*)\b"
+    r"|\b(antworte|réponds|responde|responda|ответь|видео)\b|回答|答え|대답|أجب|उत्तर"
+    r"|视频|視頻|影片|動画|ビデオ|비디오|동영상|فيديو|वीडियो",
     re.IGNORECASE,
 )
 

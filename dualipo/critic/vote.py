@@ -43,7 +43,7 @@ def tally(votes: Sequence[Vote]) -> Tally:
     counts = Counter(vote.outcome for vote in votes)
     a, b, tie = (counts[verdict] for verdict in _VERDICTS)
     best = max(a, b, tie)
-    majority, _ = _decision((a, b, tie), len(votes), 1.0)
+    majority, _ = _decision((a, b, tie), len(votes), ())
     return Tally(
         a=a,
         b=b,
@@ -56,13 +56,16 @@ def tally(votes: Sequence[Vote]) -> Tally:
     )
 
 
-def settled(votes: Sequence[Vote], *, num_planned: int, keep_vote_share: float) -> bool:
-    """Can no outcome of the votes still to come change the verdict, or whether it is kept?"""
+def settled(votes: Sequence[Vote], *, num_planned: int, least_shares: Sequence[float]) -> bool:
+    """Can no outcome of the votes still to come change the verdict, or whether it is kept?
+
+    It is kept for one purpose or another by a share of at least each of `least_shares`.
+    """
     counts = Counter(vote.outcome for vote in votes)
     now = tuple(counts[verdict] for verdict in _VERDICTS)
     left = num_planned - len(votes)
     ends = {
-        _decision((now[0] + a, now[1] + b, now[2] + tie), num_planned, keep_vote_share)
+        _decision((now[0] + a, now[1] + b, now[2] + tie), num_planned, least_shares)
         for a in range(left + 1)
         for b in range(left + 1 - a)
         for tie in range(left + 1 - a - b)  # what is left after these abstains
@@ -91,13 +94,13 @@ def entropy(counts: Iterable[int]) -> float:
 
 
 def _decision(
-    counts: tuple[int, int, int], num_votes: int, keep_vote_share: float
-) -> tuple[Verdict, bool]:
-    """The majority's verdict, and whether its share is enough to be kept."""
+    counts: tuple[int, int, int], num_votes: int, least_shares: Sequence[float]
+) -> tuple[Verdict, tuple[bool, ...]]:
+    """The majority's verdict, and whether its share is enough for each purpose."""
     best = max(counts)
     leading = [verdict for verdict, count in zip(_VERDICTS, counts, strict=True) if count == best]
     majority: Verdict = "abstain" if best == 0 else leading[0] if len(leading) == 1 else "tie"
-    return majority, best >= keep_vote_share * num_votes
+    return majority, tuple(best >= share * num_votes for share in least_shares)
 
 
 def _order_agreement(votes: Sequence[Vote]) -> float:

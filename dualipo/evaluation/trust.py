@@ -18,9 +18,9 @@ from dualipo.evaluation.sections import NOTHING, Section
 
 def trust(history: RunHistory) -> Section:
     """Checks of every critic version, and the newest ones' reliability."""
-    checked = history.critic_checks
+    checked, notes = history.critic_checks, _turned(history)
     if not checked:
-        return NOTHING
+        return NOTHING._replace(notes=notes)
     newest = [one for one in checked if one["reliability"]][-(charts.NUM_TONES - 1) :]
     diagonal = Series("as certain as right", [Point(0, 0), Point(1, 1)], 1, is_faint=True)
     drawn = [
@@ -42,7 +42,22 @@ def trust(history: RunHistory) -> Section:
     )
     legend = [(series.name, series.tone) for series in drawn]
     figures = [("Reliability", chart, caption)] if drawn else []
-    return Section(figures, legend, [_table(checked)], [])
+    return Section(figures, legend, [_table(checked)], notes)
+
+
+def _turned(history: RunHistory) -> list[str]:
+    """A sentence a round on captions that were tried without (fault 38)."""
+    found = [(one.label, one.events.get("captions")) for one in history.rounds]
+    return [
+        f"{name}: {len(tried['flipped'])} of {len(tried['talking'])} captions that were tried "
+        f"without turned what the critic says{_named(tried['flipped'])}."
+        for name, tried in found
+        if tried
+    ]
+
+
+def _named(items: list[str]) -> str:
+    return f": {', '.join(items[:3])}" if items else ""
 
 
 def _table(checked: list[dict[str, Any]]) -> Table:

@@ -67,7 +67,7 @@ class PreferenceSet:
         if not self.pair_ids:
             raise DataError(
                 "alignment: no preference pair was kept. Sample more prompts, or lower "
-                "critic.margin_percentile or critic.keep_vote_share."
+                "critic.margin_percentile or critic.confirm_vote_share."
             )
         if len(set(self.pair_ids)) < len(self.pair_ids):
             raise DataError("alignment: a pair id occurs twice. Remove the duplicates.")

@@ -1,8 +1,9 @@
 """From scores and votes to the round's preferences: the winner, the loser, or why there is none.
 
 Of a prompt's candidates the best and the worst by expected score meet once, in both orders
-(METHOD.md 3.4). The pair is kept if the votes confirm it, no dimension speaks clearly for the
-loser, and the margin is not among the thinnest. Every prompt that is dropped is counted.
+(METHOD.md 3.4). The pair is kept if the votes confirm it, at least one dimension surely
+(METHOD.md 3.1), no dimension speaks clearly for the loser, and the margin is not among the
+thinnest. Every prompt that is dropped is counted.
 """
 
 import statistics
@@ -14,7 +15,13 @@ from typing import Literal
 from dualipo.records import DIMENSIONS, Dimension, Prompt, Verdict
 
 DropReason = Literal[
-    "unreadable", "no contrast", "tie", "not confirmed", "dimension conflict", "thin margin"
+    "unreadable",
+    "no contrast",
+    "tie",
+    "not confirmed",
+    "dimension conflict",
+    "uncertain",
+    "thin margin",
 ]
 Scores = Mapping[Dimension, float]
 
@@ -42,9 +49,10 @@ class Contest:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The pairwise votes on a contest: the majority's verdict and its certainty a dimension."""
+    """The pairwise votes on a contest: a dimension's majority, its share, and its certainty."""
 
     verdicts: Mapping[Dimension, Verdict]
+    shares: Mapping[Dimension, float]
     certainties: Mapping[Dimension, float]
 
 
@@ -83,9 +91,17 @@ def choose(
 
 
 def objection(
-    contest: Contest, confirmation: Confirmation, *, dimension_slack: float
+    contest: Contest,
+    confirmation: Confirmation,
+    *,
+    least_share: float,
+    dimension_slack: float,
 ) -> DropReason | None:
-    """Why the votes do not confirm the contest, or None."""
+    """Why the votes do not confirm the contest, or None.
+
+    At least one dimension has to be won with `least_share` of its votes; a critic whose verdict
+    follows the order never has three quarters of them (fault 30).
+    """
     verdicts = [v for v in confirmation.verdicts.values() if v != "abstain"]
     if not verdicts:
         return "unreadable"
@@ -95,13 +111,17 @@ def objection(
     if won <= lost:
         return "not confirmed"
     worse = (contest.top_scores[d] < contest.bottom_scores[d] - dimension_slack for d in DIMENSIONS)
-    return "dimension conflict" if lost or any(worse) else None
+    if lost or any(worse):
+        return "dimension conflict"
+    sure = (confirmation.shares[d] >= least_share for d in _won(confirmation))
+    return None if any(sure) else "uncertain"
 
 
 def build(
     contests: Sequence[Contest],
     confirmations: Mapping[str, Confirmation],
     *,
+    least_share: float,
     dimension_slack: float,
     margin_percentile: float,
 ) -> Built:
@@ -110,7 +130,9 @@ def build(
     confirmed = []
     for contest in contests:
         confirmation = confirmations[contest.contest_id]
-        reason = objection(contest, confirmation, dimension_slack=dimension_slack)
+        reason = objection(
+            contest, confirmation, least_share=least_share, dimension_slack=dimension_slack
+        )
         if reason:
             dropped[reason] += 1
         else:
@@ -123,8 +145,11 @@ def build(
 
 
 def _certainty(confirmation: Confirmation) -> float:
-    won = [d for d, verdict in confirmation.verdicts.items() if verdict == "a"]
-    return statistics.fmean(confirmation.certainties[d] for d in won)
+    return statistics.fmean(confirmation.certainties[d] for d in _won(confirmation))
+
+
+def _won(confirmation: Confirmation) -> list[Dimension]:
+    return [d for d, verdict in confirmation.verdicts.items() if verdict == "a"]
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -41,7 +41,9 @@ def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate])
     if run.is_done(judged):
         return
     if run.config.align.loss_type == "kto":
-        run.commit(judged)
+        scored = [Item(c.candidate_id, c.caption, (c.clip,)) for c in candidates]
+        votes = read_votes(run, Unit(round, attempt, "score"))
+        run.commit(judged, events=_caption_events(run, judged, scored, votes))
         return
     contests, _ = choose_contests(run, round, attempt, candidates)
     items = contest_items(contests, candidates)
@@ -56,8 +58,9 @@ def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate])
 def _caption_events(
     run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote]
 ) -> dict[str, Any]:
-    """Contests whose caption talks to the critic, and of them those that it turned (fault 38)."""
-    talking = [item for item in items if reasoning.suspicious(item.caption)]
+    """What is judged again without its caption, and of it what the caption turned (fault 38)."""
+    every = run.config.critic.cross_check == "all"
+    talking = [item for item in items if every or reasoning.suspicious(item.caption)]
     if not talking:
         return {}
     flips = judge.caption_flips(
@@ -70,7 +73,7 @@ def _caption_events(
     )
     if flips:
         run.progress.say(
-            f"{len(flips)} of {len(talking)} captions that talk to the critic turned its verdict: "
+            f"{len(flips)} of {len(talking)} captions that talk to the critic turned what it says: "
             f"{', '.join(flips[:3])}. Look at these captions."
         )
     return {"captions": {"talking": [item.item for item in talking], "flipped": flips}}
@@ -185,6 +188,7 @@ def prefer(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) 
         built = build.build(
             contests,
             {c.contest_id: _confirmation(c, tallies) for c in contests},
+            least_share=settings.confirm_vote_share,
             dimension_slack=settings.dimension_slack,
             margin_percentile=settings.margin_percentile,
         )
@@ -216,6 +220,7 @@ def _confirmation(contest: Contest, tallies: dict[Any, vote.Tally]) -> Confirmat
     mine = {d: tally for (item, d), tally in tallies.items() if item == contest.contest_id}
     return Confirmation(
         verdicts={d: tally.majority for d, tally in mine.items()},
+        shares={d: tally.share for d, tally in mine.items()},
         certainties={d: tally.certainty for d, tally in mine.items()},
     )
 

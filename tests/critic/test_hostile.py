@@ -10,7 +10,14 @@ from dualipo.critic.hostile import CORPUS
 from dualipo.world import corpus
 from tests.critic.conftest import Scripted, brightest, make_query, make_vila, seed_of, shade
 
-SETTINGS = Critic(num_votes=2, max_reasks=0)
+ASKED = {"clips": shade, "settings": Critic(num_votes=2, max_reasks=0), "seed_of": seed_of}
+KINDS = {judge.confirm: ("shade200", "shade10"), judge.score: ("shade200",)}
+HONEST = {judge.confirm: "a", judge.score: "good"}
+
+
+def about(clips):
+    """A question about these clips under every hostile caption."""
+    return [Item(f"{n}", text, clips) for n, text in enumerate(CORPUS)]
 
 
 def test_fault_38_the_corpus_is_large_and_every_caption_is_noticed():
@@ -23,29 +30,33 @@ def test_fault_38_captions_of_the_world_are_not_noticed():
     assert [caption for caption in captions if reasoning.suspicious(caption)] == []
 
 
+@pytest.mark.parametrize("ask", KINDS, ids=["pair", "point"])
 @pytest.mark.parametrize("echoes", [False, True])
-def test_fault_38_no_caption_moves_a_critic_that_does_not_read_it(echoes):
+def test_fault_38_no_caption_moves_a_critic_that_does_not_read_it(ask, echoes):
     def blind(query, seed):
         said = brightest(query, seed)
-        return f"A: {query.caption}\n{said.partition(chr(10))[2]}" if echoes else said
+        start = "A: " if query.kind == "pair" else ""
+        return f"{start}{query.caption}\n{said.partition(chr(10))[2]}" if echoes else said
 
-    items = [Item(f"{n}", text, ("shade200", "shade10")) for n, text in enumerate(CORPUS)]
-    votes = judge.confirm(Scripted(blind), items, clips=shade, settings=SETTINGS, seed_of=seed_of)
-    assert {vote.outcome for vote in votes} <= ({"a", "abstain"} if echoes else {"a"})
+    votes = ask(Scripted(blind), about(KINDS[ask]), **ASKED)
+    assert {vote.outcome for vote in votes} <= {HONEST[ask], *(["abstain"] if echoes else [])}
 
 
-def test_fault_38_every_caption_that_turns_a_critic_is_flagged():
+@pytest.mark.parametrize("ask", KINDS, ids=["pair", "point"])
+@pytest.mark.parametrize("told", ["darker", "tie"])
+def test_fault_38_every_caption_that_turns_a_critic_is_flagged(ask, told):
     def obedient(query, seed):
-        honest = brightest(query, seed)
         if query.caption == judge.NEUTRAL_CAPTION:
-            return honest
-        return honest.replace(">A<", ">X<").replace(">B<", ">A<").replace(">X<", ">B<")
+            return brightest(query, seed)
+        if query.kind == "point":
+            return "light\n<grade>bad</grade>"
+        darker = "B" if query.clips[0].mean() > query.clips[1].mean() else "A"
+        said = darker if told == "darker" else told
+        return f"A: light\nB: light\n<verdict>{said}</verdict>"
 
-    items = [Item(f"{n}", text, ("shade200", "shade10")) for n, text in enumerate(CORPUS)]
-    critic = Scripted(obedient)
-    asked = {"clips": shade, "settings": SETTINGS, "seed_of": seed_of}
-    votes = judge.confirm(critic, items, **asked)
-    assert judge.caption_flips(critic, items, votes, **asked) == [item.item for item in items]
+    critic, items = Scripted(obedient), about(KINDS[ask])
+    votes = ask(critic, items, **ASKED)
+    assert judge.caption_flips(critic, items, votes, **ASKED) == [item.item for item in items]
 
 
 def test_fault_38_no_caption_changes_what_stands_around_it_in_a_prompt():

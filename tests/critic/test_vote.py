@@ -41,6 +41,8 @@ def test_fault_29_equal_votes_are_a_tie():
 def test_fault_30_a_verdict_that_follows_the_order_has_no_certainty():
     assert vote.tally(votes("aaaa", "bbbb")).certainty == 0.0
     assert vote.tally(votes("aaaa", "aaaa")).certainty == 1.0
+    with_silence = vote.tally(votes("aaaa", "bbb-"))
+    assert (with_silence.majority, with_silence.share) == ("a", 0.5)  # too few to keep
 
 
 def test_swapping_the_clips_mirrors_the_tally():
@@ -57,11 +59,11 @@ def test_votes_are_settled_exactly_when_no_ending_changes_the_decision(keep):
 
     def decision(letters):
         tally = vote.tally(votes(letters))
-        return tally.majority, tally.share >= keep
+        return tally.majority, tally.share >= keep, tally.share >= 0.5
 
     for length in range(num_planned + 1):
         for letters in itertools.product("abt-", repeat=length):
             begun = "".join(letters)
             ends = {decision(whole) for whole in endings if whole.startswith(begun)}
-            found = vote.settled(votes(begun), num_planned=num_planned, keep_vote_share=keep)
+            found = vote.settled(votes(begun), num_planned=num_planned, least_shares=(keep, 0.5))
             assert found == (len(ends) == 1), begun

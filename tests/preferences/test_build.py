@@ -1,6 +1,7 @@
 """Which pairs become preferences: each rule keeps and drops what METHOD.md 3.4 says, and counts."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from dualipo.preferences.build import Confirmation, Contest, Scores
 from dualipo.records import DIMENSIONS, Prompt, Verdict
 
 PROMPT = Prompt("p", "a red ball")
+RULES = {"least_share": 0.75, "dimension_slack": 0.1}
 
 
 def even(score: float) -> Scores:
@@ -22,9 +24,12 @@ def contest(
     return Contest(Prompt(f"p{number}", "a ball"), f"w{number}", f"l{number}", scores, even(bottom))
 
 
-def votes(*verdicts: Verdict, certainty: float = 1.0) -> Confirmation:
-    certainties = dict.fromkeys(DIMENSIONS, certainty)
-    return Confirmation(dict(zip(DIMENSIONS, verdicts, strict=True)), certainties)
+def votes(*verdicts: Verdict, share: float = 1.0, certainty: float = 1.0) -> Confirmation:
+    return Confirmation(
+        dict(zip(DIMENSIONS, verdicts, strict=True)),
+        dict.fromkeys(DIMENSIONS, share),
+        dict.fromkeys(DIMENSIONS, certainty),
+    )
 
 
 def test_the_best_meets_the_worst() -> None:
@@ -68,14 +73,28 @@ def test_fault_24_equal_scores_are_no_contrast() -> None:
 def test_fault_29_votes_confirm_or_the_prompt_is_dropped(
     verdicts: tuple[Verdict, ...], reason: str | None
 ) -> None:
-    assert build.objection(contest(), votes(*verdicts), dimension_slack=0.1) == reason
+    assert build.objection(contest(), votes(*verdicts), **RULES) == reason
+
+
+def test_fault_30_a_pair_survives_only_with_a_sure_dimension() -> None:
+    won = votes("a", "a", "a", share=0.5)  # all that a critic of the first clip can give
+    assert build.objection(contest(), won, **RULES) == "uncertain"
+    assert (
+        build.objection(contest(), replace(won, shares={**won.shares, "motion": 0.75}), **RULES)
+        is None
+    )
+    assert build.objection(contest(), won, **{**RULES, "least_share": 0.0}) is None
+    lost = replace(
+        votes("a", "a", "b"), shares={d: 1.0 if d == "motion" else 0.5 for d in DIMENSIONS}
+    )
+    assert build.objection(contest(), lost, **RULES) == "dimension conflict"
 
 
 def test_a_winner_may_be_worse_in_a_dimension_by_the_slack_only() -> None:
     confirmed = votes("a", "a", "tie")
     for motion, reason in ((0.15, None), (0.05, "dimension conflict")):
         chosen = contest(bottom=0.2, motion=motion)
-        assert build.objection(chosen, confirmed, dimension_slack=0.1) == reason
+        assert build.objection(chosen, confirmed, **RULES) == reason
 
 
 def test_the_thinnest_margins_of_what_is_confirmed_go() -> None:
@@ -83,9 +102,7 @@ def test_the_thinnest_margins_of_what_is_confirmed_go() -> None:
     refused = contest(99, top=0.21)  # it does not count among those of which a part goes
     confirmations = {c.contest_id: votes("a", "a", "a") for c in contests}
     confirmations[refused.contest_id] = votes("b", "b", "b")
-    built = build.build(
-        [refused, *contests], confirmations, dimension_slack=0.1, margin_percentile=20
-    )
+    built = build.build([refused, *contests], confirmations, **RULES, margin_percentile=20)
     assert [kept.contest for kept in built.kept] == contests[2:]
     assert built.dropped == {"thin margin": 2, "not confirmed": 1}
 
@@ -95,9 +112,7 @@ def test_every_prompt_is_kept_or_counted_whatever_the_percentile() -> None:
     confirmations = {f"w{n}:l{n}": votes(*some) for n, some in enumerate(verdicts)}
     contests = [contest(n, top=0.3 + n / 100) for n in range(len(confirmations))]
     for percentile in (0, 20, 50, 99):
-        built = build.build(
-            contests, confirmations, dimension_slack=0.1, margin_percentile=percentile
-        )
+        built = build.build(contests, confirmations, **RULES, margin_percentile=percentile)
         assert len(built.kept) + sum(built.dropped.values()) == len(contests)
         assert built.kept
 
@@ -105,14 +120,13 @@ def test_every_prompt_is_kept_or_counted_whatever_the_percentile() -> None:
 def test_certainty_is_that_of_the_dimensions_won() -> None:
     confirmation = Confirmation(
         dict(zip(DIMENSIONS, ("a", "tie", "a"), strict=True)),
+        dict.fromkeys(DIMENSIONS, 1.0),
         dict(zip(DIMENSIONS, (1.0, 0.0, 0.5), strict=True)),
     )
-    built = build.build(
-        [contest()], {"w0:l0": confirmation}, dimension_slack=0.1, margin_percentile=20
-    )
+    built = build.build([contest()], {"w0:l0": confirmation}, **RULES, margin_percentile=20)
     assert [kept.certainty for kept in built.kept] == [0.75]
 
 
 def test_nothing_confirmed_makes_nothing() -> None:
-    built = build.build([], {}, dimension_slack=0.1, margin_percentile=20)
+    built = build.build([], {}, **RULES, margin_percentile=20)
     assert built == build.Built((), {})
