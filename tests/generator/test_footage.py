@@ -130,7 +130,8 @@ def test_fault_66_unreadable_clips_are_skipped_counted_and_replaced(
     footage = Footage(rows, 23, SETTINGS, seed=0)
     captions = [caption for _, caption in footage.read()]
     assert len(set(captions)) == 23 and "clip 0" not in captions
-    assert len(footage.bad) == 1 and "0.mp4" in footage.bad[0]
+    [reason] = footage.bad.values()
+    assert "0.mp4" in reason
     with pytest.raises(DataError, match=r"align\.num_real_clips=23"):
         list(Footage(rows, 24, SETTINGS, seed=0).read())
 

@@ -47,7 +47,7 @@ def test_torchrun_trains_what_the_driver_names(tmp_path: Path) -> None:
         settings=Config.model_validate({"align": ALIGN, "generator": {"max_sequence_length": 8}}),
         folder=tmp_path / "generator",
         seed=3,
-        real_path=None,
+        real=None,
     )
     steps: list[float] = []
     made = ranked.run(job, on_step=lambda _, metrics: steps.append(metrics["dpo"]))
