@@ -42,5 +42,9 @@ def test_fault_34_the_files_of_named_candidates_are_verified_and_no_others(
                 damage(files[0])
                 with pytest.raises(ModelError, match=r"0000\.safetensors: its sha256"):
                     sampling.stored_latents(run, 0, candidates=named)
+                damage(files[0])  # undone
+                files[1].write_bytes(files[1].read_bytes()[:-1])
+                with pytest.raises(ModelError, match=r"0001\.safetensors: not safetensors"):
+                    sampling.stored_latents(run, 0, candidates=named)
 
         assert harnesses.in_child(body, path=path) == 0, harnesses.log(path)
