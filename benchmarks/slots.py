@@ -111,7 +111,8 @@ def lesson(loaded: Config, path: Path, *, min_gap: float) -> Lesson:
 
 
 def _real(model: Backbone, loaded: Config) -> RealClips:
-    frames_NFHW3, captions = sources.real_clips(loaded)
+    places = range(loaded.align.num_real_clips)
+    frames_NFHW3, captions = sources.real_clips(loaded, places=places)
     parts = torch.from_numpy(frames_NFHW3).split(ENCODE)
     texts = encode_texts(model, captions=captions, batch_size=ENCODE)
     return RealClips(

@@ -12,7 +12,7 @@ Shapes: F frames, C channels, H and W pixels.
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,34 +44,61 @@ class Listed:
 
 @dataclass
 class Footage:
-    """Draws clips from a list until `num_wanted` were read; `bad` says why others were not."""
+    """Draws clips from a list until `num_wanted` were read; `bad` says why others were not.
+
+    `used` and `bad` hold rows' numbers, and are all that another process needs to go on.
+    """
 
     listed: Sequence[Listed]
     num_wanted: int
     settings: Generator
     seed: int
-    bad: list[str] = field(default_factory=list)
+    used: list[int] = field(default_factory=list)
+    bad: dict[int, str] = field(default_factory=dict)
 
     def read(self) -> Iterator[tuple[Tensor, str]]:
-        """Yield frames_FHWC and captions, in an order that depends on the seed alone."""
+        """Yield frames_FHWC and captions, in an order that depends on the seed alone.
+
+        What was drawn before is left out, and counts.
+        """
+        self._require_enough(len(self.listed))
         draw = torch.Generator().manual_seed(seeds.derive(self.seed, "footage"))
-        num_read = 0
+        drawn = {*self.used, *self.bad}
         for place in torch.randperm(len(self.listed), generator=draw).tolist():
-            if num_read == self.num_wanted:
+            if len(self.used) == self.num_wanted:
                 return
+            if place in drawn:
+                continue
             one = self.listed[place]
             try:
                 frames_FHWC = read_clip(one.path, settings=self.settings)
             except MediaError as fault:
-                self.bad.append(str(fault))
+                self.bad[place] = str(fault)
                 self._require_few_bad()
                 continue
-            num_read += 1
+            self.used.append(place)
             yield frames_FHWC, one.caption
-        if num_read < self.num_wanted:
+        self._require_enough(len(self.used))
+
+    def go_on(
+        self, *, used: Sequence[int], captions: Sequence[str], bad: Mapping[int, str]
+    ) -> None:
+        """Count what another process drew; DataError where the table's rows are others by now."""
+        now = [self.listed[place].caption for place in used if place < len(self.listed)]
+        if now != list(captions):
             raise DataError(
-                f"real clips: {num_read} of {len(self.listed)} could be used, "
-                f"{self.num_wanted} are wanted. Add clips, or set align.num_real_clips={num_read}."
+                "real clips: the table of align.dataset_name lost or changed rows that this run "
+                "has encoded. Restore it (rows may be added at its end), or choose another "
+                "output_dir."
+            )
+        self.used += used
+        self.bad |= bad
+
+    def _require_enough(self, num: int) -> None:
+        if num < self.num_wanted:
+            raise DataError(
+                f"real clips: {num} of {len(self.listed)} could be used, {self.num_wanted} are "
+                f"wanted. Add clips, or set align.num_real_clips={num}."
             )
 
     def _require_few_bad(self) -> None:
@@ -79,7 +106,7 @@ class Footage:
             raise DataError(
                 f"real clips: {len(self.bad)} could not be used, more than {MAX_BAD_SHARE:.0%} of "
                 f"the {self.num_wanted} wanted. Mend or replace them: "
-                f"{' '.join(self.bad[:_SHOWN])}"
+                f"{' '.join([*self.bad.values()][:_SHOWN])}"
             )
 
 

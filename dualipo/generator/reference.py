@@ -41,7 +41,13 @@ def load_or_measure(
     """Read `path`, or measure and publish it. Call it before the first step, resumed or not."""
     expected = _identity(backbone, preferences, settings, seed)
     if not ranks.from_first(path.exists()):
-        measured = measure(backbone, preferences=preferences, settings=settings, seed=seed)
+        measured = measure(
+            backbone,
+            preferences=preferences,
+            settings=settings,
+            seed=seed,
+            reference_hash=expected["reference_hash"],
+        )
         if ranks.rank() == 0:
             tensor_files.save(path, measured.sides, metadata=expected)
         ranks.wait()
@@ -57,9 +63,17 @@ def load_or_measure(
 
 @torch.no_grad()
 def measure(
-    backbone: Backbone, *, preferences: Preferences, settings: Align, seed: int
+    backbone: Backbone,
+    *,
+    preferences: Preferences,
+    settings: Align,
+    seed: int,
+    reference_hash: str | None = None,
 ) -> ReferenceErrors:
-    """The backbone's errors as it stands, in a training step's batches and micro batches."""
+    """The backbone's errors as it stands, in a training step's batches and micro batches.
+
+    `reference_hash` is the backbone's where that is known: of a large one it takes a while.
+    """
     shape = (len(preferences.ids), settings.num_slots)
     measured = {side: torch.empty(shape) for side in preferences.sides}
     places = [(item, slot) for slot in range(shape[1]) for item in range(shape[0])]
@@ -78,7 +92,7 @@ def measure(
         interrupt.check()
     ranks.reshard(backbone.module)
     _require_finite(measured, preferences)
-    return ReferenceErrors(measured, backbone.hash())
+    return ReferenceErrors(measured, reference_hash or backbone.hash())
 
 
 def _errors(

@@ -87,14 +87,15 @@ class Steps:
             batch_size=self.settings.real_batch_size,
             seed=seed,
         )
+        latents = torch.stack([self.real.latents[item] for item, _ in stream])
         levels_B, noise_B = noise.draw(
             self.backbone,
-            shape=self.real.latents[0].shape,
+            shape=latents.shape[1:],
             draws=[seeds.derive(seed, item, epoch) for item, epoch in stream],
             settings=self.settings,
         )
         return {
-            "latents": torch.stack([self.real.latents[item] for item, _ in stream]),
+            "latents": latents,
             "text_BLD": torch.stack([self.real.texts[item] for item, _ in stream]),
             "levels_B": levels_B,
             "noise": noise_B,

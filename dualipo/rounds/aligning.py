@@ -1,32 +1,26 @@
 """Train the generator on an attempt's preferences (METHOD.md 4): round's start -> new version.
 
-Latents and text embeddings come from sampling; the real clips' are encoded once a run. Both
-attempts of a round start from the weights that sampled its candidates, which are the reference.
+Latents and text embeddings come from sampling; the real clips' are encoded once a run
+(`real_clips`). Both attempts of a round start from the weights that sampled its candidates, which
+are the reference.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from dualipo import interrupt
 from dualipo.errors import DataError
 from dualipo.generator import align as alignment
-from dualipo.generator.backbone import Backbone
 from dualipo.generator.batches import PointSet, PreferenceSet, RealClips
-from dualipo.generator.sample import encode_texts
 from dualipo.records import Pair, Point
-from dualipo.rounds import judging, ranked, sources
+from dualipo.rounds import judging, ranked, real_clips
 from dualipo.rounds.clock import Clock
-from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.rounds.run import Run
 from dualipo.rounds.sampling import generator_before, stored_latents
-from dualipo.store import tensors
 from dualipo.store.ledger import Unit, Version
 from dualipo.store.rundir import remove_checkpoints
 from dualipo.store.stored import Place, StoredList, StoredTable
-
-_ENCODE = 64  # clips a pass through the autoencoder
 
 
 def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Point]) -> str:
@@ -38,7 +32,7 @@ def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Po
     parent = generator_before(run, round)
     folder = run.directory.attempt_path(round, attempt) / "generator"
     run.forget_models()  # a critic of full size leaves no room to train beside it
-    real = _real_clips(run) if run.config.align.real_nll_ratio > 0 else None
+    real = real_clips.encoded(run) if run.config.align.real_nll_ratio > 0 else None
     clock = Clock()
     with run.training(
         stage="align", round=round, attempt=attempt, num_steps=run.config.align.max_train_steps
@@ -95,7 +89,7 @@ def _train(
             settings=run.config,
             folder=folder,
             seed=seed,
-            real_path=real_path(run) if real else None,
+            real=real,
         )
         return ranked.run(job, on_step=on_step)
     return alignment.align(
@@ -118,7 +112,11 @@ def _preferences(
     run: Run, round: int, kept: Sequence[Pair] | Sequence[Point]
 ) -> PreferenceSet | PointSet:
     """What the alignment trains on; the latents that sampling kept are read as they are needed."""
-    latents, text_places = stored_latents(run, round)
+    points = [one for one in kept if isinstance(one, Point)]
+    pairs = [one for one in kept if isinstance(one, Pair)]
+    sides = [pair.pair_id.split(":") for pair in pairs]
+    named = {*chain(*sides), *(point.point_id for point in points)}
+    latents, text_places = stored_latents(run, round, candidates=named)
     texts = StoredTable(text_places)
 
     def latent(candidate: str) -> Place:
@@ -131,7 +129,6 @@ def _preferences(
 
     keys = [one.prompt_id for one in kept]
     if run.config.align.loss_type == "kto":
-        points = [one for one in kept if isinstance(one, Point)]
         return PointSet(
             point_ids=[point.point_id for point in points],
             caption_keys=keys,
@@ -140,8 +137,6 @@ def _preferences(
             texts=texts,
             certainties=[point.certainty for point in points],
         )
-    pairs = [one for one in kept if isinstance(one, Pair)]
-    sides = [pair.pair_id.split(":") for pair in pairs]
     return PreferenceSet(
         pair_ids=[pair.pair_id for pair in pairs],
         caption_keys=keys,
@@ -150,46 +145,3 @@ def _preferences(
         texts=texts,
         certainties=[pair.certainty for pair in pairs],
     )
-
-
-def _real_clips(run: Run) -> RealClips:
-    """The real clips' latents and texts, encoded once by the base model's autoencoder."""
-    unit = Unit(BASE_ROUND, 0, "encode_real")
-    path = real_path(run)
-    if not run.is_done(unit):
-        clock = Clock()
-        generator = run.generator("base")
-        latents, captions, event = _encoded(run, generator)
-        texts = encode_texts(generator, captions=captions, batch_size=_ENCODE)
-        stacked = torch.stack([texts[caption] for caption in captions])
-        named = {"latents": latents, "texts": stacked}
-        tensors.save(path, named, metadata={"axes": f"N{generator.latent_axes[1:]}"})
-        run.commit(unit, files=(path,), clock=clock, events=event)
-    named = tensors.load(path, expected_sha256=run.ledger.files()[run.directory.relative(path)])
-    return RealClips(named["latents"], named["texts"])
-
-
-def _encoded(run: Run, generator: Backbone) -> tuple[torch.Tensor, list[str], dict[str, Any]]:
-    """Latents and captions of the world's clips, or of the recipe's, and what was skipped."""
-    if run.config.align.dataset_name is None:
-        frames_NFHW3, captions = sources.real_clips(run.config)
-        parts = torch.from_numpy(frames_NFHW3).split(_ENCODE)
-        return torch.cat([generator.encode_clips(part).cpu() for part in parts]), captions, {}
-    footage = sources.footage(run.config)
-    latents: list[torch.Tensor] = []
-    captions = []
-    run.progress.stage("encode_real", round=BASE_ROUND, attempt=0, total=footage.num_wanted)
-    for frames_FHWC, caption in footage.read():
-        latents.append(generator.encode_clips(frames_FHWC[None]).cpu())
-        captions.append(caption)
-        run.progress.advance(1)
-        interrupt.check()
-    if footage.bad:
-        run.progress.say(f"{len(footage.bad)} real clips were skipped: {footage.bad[0]}")
-    event = {"num": len(captions), "num_skipped": len(footage.bad)}
-    return torch.cat(latents), captions, {"encode_real": event}
-
-
-def real_path(run: Run) -> Path:
-    """Where the real clips' latents are."""
-    return run.directory.path / "latents" / "real.safetensors"

@@ -171,9 +171,12 @@ def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
     pixels = settings.num_frames * settings.height * settings.width
     num_clips = sum(num for stage, num in units.items() if stage.startswith("sample "))
     trained = size.num_trained * (4 + 8)
+    num_real = config.align.num_real_clips if config.align.real_nll_ratio else 0
+    latent, text = math.prod(size.latent_shape) * 4, math.prod(size.text_shape) * width
     return {
-        "latents": units.get("sample candidates", 0) * math.prod(size.latent_shape) * 4,
-        "text embeddings": num_prompts * math.prod(size.text_shape) * width,
+        "latents": units.get("sample candidates", 0) * latent,
+        "text embeddings": num_prompts * text,
+        "real clips": num_real * (latent + text),
         "lossless clips at most": num_clips * pixels * 3,
         "generators": 2 * config.rounds * size.num_parameters * width,
         "checkpoints": (config.align.checkpoints_total_limit + 1) * trained,

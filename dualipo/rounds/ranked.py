@@ -26,7 +26,7 @@ from dualipo.errors import ConfigError, DualipoError, StageError
 from dualipo.generator import backbone
 from dualipo.generator.align import AlignResult, align
 from dualipo.generator.batches import PointSet, PreferenceSet, RealClips
-from dualipo.store import atomic, tensors
+from dualipo.store import atomic
 from dualipo.store.stored import Place, StoredList, StoredTable
 
 MAX_RESTARTS = 3
@@ -52,7 +52,7 @@ class Job:
     texts: dict[str, Place]
     desirable: list[bool] | None
     certainties: list[float] | None
-    real: str | None
+    real: dict[str, list[Place]] | None
 
 
 def job_of(
@@ -62,7 +62,7 @@ def job_of(
     settings: Config,
     folder: Path,
     seed: int,
-    real_path: Path | None,
+    real: RealClips | None,
 ) -> Job:
     """What an alignment of this process would be told, with places instead of tensors."""
     transformer = folders[1]
@@ -81,8 +81,13 @@ def job_of(
         texts=dict(preferences.texts.places),
         desirable=list(preferences.desirable) if isinstance(preferences, PointSet) else None,
         certainties=list(preferences.certainties) if preferences.certainties else None,
-        real=str(real_path) if real_path else None,
+        real=_real_places(real) if real else None,
     )
+
+
+def _real_places(real: RealClips) -> dict[str, list[Place]]:
+    assert isinstance(real.latents, StoredList) and isinstance(real.texts, StoredList)
+    return {"latents": list(real.latents.places), "texts": list(real.texts.places)}
 
 
 def run(job: Job, *, on_step: OnStep) -> AlignResult:
@@ -159,7 +164,7 @@ def train(job: Job) -> AlignResult:
             transformer_folder=Path(job.transformer) if job.transformer else None,
         ),
         preferences=_preferences(job),
-        real=_real(job.real),
+        real=_real(job),
         settings=Align(**job.settings),
         folder=Path(job.folder),
         seed=job.seed,
@@ -184,11 +189,10 @@ def _preferences(job: Job) -> PreferenceSet | PointSet:
     )
 
 
-def _real(path: str | None) -> RealClips | None:
-    if path is None:
+def _real(job: Job) -> RealClips | None:
+    if job.real is None:
         return None
-    named = tensors.load(Path(path))
-    return RealClips(named["latents"], named["texts"])
+    return RealClips(**{name: StoredList(places) for name, places in job.real.items()})
 
 
 def main(job_path: Path) -> int:

@@ -9,7 +9,7 @@ sampled once more with the next draw, then left out; a prompt with fewer than tw
 Artifacts: `prompts-<set>.parquet` and `<set>.parquet` in, clips, latents and candidate rows out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -276,15 +276,23 @@ def latents_path(run: Run, round: int, index: int) -> Path:
     return run.directory.path / "latents" / f"{round:03d}" / f"unit-{index:04d}.safetensors"
 
 
-def stored_latents(run: Run, round: int) -> tuple[dict[str, Place], dict[str, Place]]:
-    """Where the round's latents are by candidate, its texts by prompt; every file is verified."""
+def stored_latents(
+    run: Run, round: int, *, candidates: Collection[str]
+) -> tuple[dict[str, Place], dict[str, Place]]:
+    """Where these candidates' latents are, by candidate, and their texts, by prompt.
+
+    The files that hold them are verified; of the round's others, headers alone are read.
+    """
     latents: dict[str, Place] = {}
     texts: dict[str, Place] = {}
-    hashes = run.ledger.files()
+    hashes, wanted = run.ledger.files(), {f"latent.{candidate}" for candidate in candidates}
     folder = latents_path(run, round, 0).parent
     for path in sorted(folder.glob("unit-*.safetensors")):
+        names = stored.names(str(path))
+        if wanted.isdisjoint(names):
+            continue
         tensors.verify(path, expected_sha256=hashes[run.directory.relative(path)])
-        for name in stored.names(str(path)):
+        for name in names:
             kind, _, key = name.partition(".")
             (latents if kind == "latent" else texts)[key] = str(path), name
     return latents, texts

@@ -35,10 +35,10 @@ def captions(config: Config, *, num: int, purpose: str) -> list[str]:
     return prompt_lists.read_captions(Path(config.prompts.path))
 
 
-def real_clips(config: Config) -> tuple[np.ndarray, list[str]]:
-    """Clean clips, uint8 [N, F, H, W, 3], and their captions."""
-    num_frames, num_clips = config.generator.num_frames, config.align.num_real_clips
-    seeds = (derive(config.seed, "real clips", n) for n in range(num_clips))
+def real_clips(config: Config, *, places: range) -> tuple[np.ndarray, list[str]]:
+    """Clean clips by number, uint8 [N, F, H, W, 3], and their captions."""
+    num_frames = config.generator.num_frames
+    seeds = (derive(config.seed, "real clips", n) for n in places)
     clips = [corpus.real_clip(seed, num_frames=num_frames) for seed in seeds]
     return np.stack([clip.frames_FHW3 for clip in clips]), [clip.caption for clip in clips]
 

@@ -7,8 +7,10 @@ hashes. Leaves out a cache: the operating system has one.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from dualipo.errors import ModelError
 
 Place = tuple[str, str]
 
@@ -50,6 +52,9 @@ def read(place: Place) -> Tensor:
 
 
 def names(path: str) -> list[str]:
-    """What a file holds."""
-    with safe_open(path, framework="pt") as opened:
-        return list(opened.keys())
+    """What a file holds, by its header."""
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return list(opened.keys())
+    except SafetensorError as broken:
+        raise ModelError(f"{path}: not safetensors ({broken}). Restore or rewrite it.") from None

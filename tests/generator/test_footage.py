@@ -130,9 +130,33 @@ def test_fault_66_unreadable_clips_are_skipped_counted_and_replaced(
     footage = Footage(rows, 23, SETTINGS, seed=0)
     captions = [caption for _, caption in footage.read()]
     assert len(set(captions)) == 23 and "clip 0" not in captions
-    assert len(footage.bad) == 1 and "0.mp4" in footage.bad[0]
+    [reason] = footage.bad.values()
+    assert "0.mp4" in reason
     with pytest.raises(DataError, match=r"align\.num_real_clips=23"):
         list(Footage(rows, 24, SETTINGS, seed=0).read())
+
+
+def test_fault_66_another_process_goes_on_and_counts_what_was_skipped(
+    tmp_path: Path, clip: Path
+) -> None:
+    rows = listing(str(folder_of(tmp_path / "f", clip, 24, num_bad=1)), **COLUMNS)
+    whole = Footage(rows, 22, SETTINGS, seed=0)
+    captions = [caption for _, caption in whole.read()]
+    resumed = Footage([*rows], 22, SETTINGS, seed=0)
+    before = whole.used[:9]
+    resumed.go_on(used=before, captions=captions[:9], bad={})
+    assert [caption for _, caption in resumed.read()] == captions[9:]
+    assert (resumed.used, resumed.bad) == (whole.used, whole.bad)
+    added = Footage([*rows, rows[0]], 22, SETTINGS, seed=0)
+    added.go_on(used=before, captions=captions[:9], bad={})
+    later = [caption for _, caption in added.read()]
+    assert len(later) == 13 and not {*later} & {*captions[:9]}
+    counted = Footage(rows, 22, SETTINGS, seed=0)
+    counted.go_on(used=[], captions=[], bad={1: "1.mp4 was bad."})
+    with pytest.raises(DataError, match=r"2 could not be used.* 1\.mp4 was bad"):
+        list(counted.read())
+    with pytest.raises(DataError, match="lost or changed rows"):
+        Footage(rows[:5], 22, SETTINGS, seed=0).go_on(used=before, captions=captions[:9], bad={})
 
 
 def test_fault_66_a_clip_that_is_too_short_is_not_repeated(tmp_path: Path) -> None:

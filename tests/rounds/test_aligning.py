@@ -1,28 +1,50 @@
-"""An alignment beside real clips from a disk instead of the world's."""
+"""What an alignment reads of a round's files, and what it leaves alone."""
 
+import shutil
 from pathlib import Path
 
-from tests.generator.test_footage import camera_clip
+import pytest
+
+from dualipo.errors import ModelError
+from dualipo.progress import PlainProgress
+from dualipo.records import Candidate
+from dualipo.rounds import sampling
+from dualipo.rounds.loop import opened
+from dualipo.store import tables
 from tests.rounds import harness as harnesses
+from tests.rounds.harness import Harness
 
 
-def test_real_clips_of_a_folder_are_encoded_once(models_folder: Path, memory: Path) -> None:
-    folder = memory / "footage"
-    folder.mkdir()
-    for n in range(5):
-        camera_clip(folder / f"{n}.mp4", num_frames=30, fps=24, size=(48, 80))
-    rows = [f'{{"file_name": "{n}.mp4", "caption": "clip {n}"}}' for n in range(5)]
-    (folder / "metadata.jsonl").write_text("\n".join(rows))
-    path = memory / "with-footage" / "run"
-    settings = harnesses.recipe(
-        models_folder,
-        path,
-        "rounds=1",
-        "refresh.force_rounds=[]",
-        "align.loss_type=kto",
-        "align.kto_labels=extremes",
-        f"align.dataset_name={folder}",
-    )
-    assert harnesses.ended(settings) == 0, harnesses.log(path)
-    assert harnesses.events(path, "encode_real") == [{"num": 4, "num_skipped": 0}]
-    assert (path / "latents" / "real.safetensors").is_file()
+def damage(path: Path) -> None:
+    """Another last byte: a number of a tensor."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def test_fault_34_the_files_of_named_candidates_are_verified_and_no_others(
+    harness: Harness,
+) -> None:
+    with harnesses.elsewhere(harness) as path:
+        shutil.copytree(harness.path, path)
+        rows = tables.read_records(
+            path / "rounds" / "000" / "candidates.parquet", record_type=Candidate
+        )
+        first = [one for one in rows if one.prompt_id == rows[0].prompt_id]
+        named = {one.candidate_id for one in first}
+
+        def body() -> None:
+            with opened(harness.recipe(path), PlainProgress()) as run:
+                files = [sampling.latents_path(run, 0, index) for index in (0, 1)]
+                damage(files[1])
+                latents, texts = sampling.stored_latents(run, 0, candidates=named)
+                assert {file for file, _ in latents.values()} == {str(files[0])}
+                assert named <= latents.keys() and first[0].prompt_id in texts
+                damage(files[0])
+                with pytest.raises(ModelError, match=r"0000\.safetensors: its sha256"):
+                    sampling.stored_latents(run, 0, candidates=named)
+                damage(files[0])  # undone
+                files[1].write_bytes(files[1].read_bytes()[:-1])
+                with pytest.raises(ModelError, match=r"0001\.safetensors: not safetensors"):
+                    sampling.stored_latents(run, 0, candidates=named)
+
+        assert harnesses.in_child(body, path=path) == 0, harnesses.log(path)

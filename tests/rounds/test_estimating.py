@@ -28,6 +28,7 @@ def test_recipes_of_reality_are_estimated_before_a_download(name: str) -> None:
     assert found.footprint.num_parameters == pytest.approx(GENERATORS[name], rel=0.01)
     num_numbers = 800_000 * 3 * 16 * (13 * 60 * 90 if "cog" in name else 21 * 60 * 104)
     assert found.disk["latents"] == 4 * num_numbers
+    assert found.disk["real clips"] > 2048 * num_numbers / 800_000 / 3 * 4
     assert found.flops["sampling"] > 0.9 * sum(found.flops.values())  # METHOD.md 2
     assert sum(found.aligning_memory.values()) < 80e9
     first, second, *_ = estimating.lines(settings[0])

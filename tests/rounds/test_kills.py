@@ -1,6 +1,6 @@
 """A whole run of a few seconds, killed at its failpoints and resumed: equal to the clean one.
 
-40 points in all: those that a fault names, and others spread evenly. `python -m
+41 points in all: those that a fault names, and others spread evenly. `python -m
 tests.rounds.kill_all` takes every point, and kills during recovery too.
 """
 
@@ -29,7 +29,13 @@ def test_fault_02_killed_while_sampling(harness: Harness, occurrence: int) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["clip.after_rename", "unit-0000.safetensors.after_rename", "LOCK.after_rename"]
+    "name",
+    [
+        "clip.after_rename",
+        "unit-0000.safetensors.after_rename",
+        "texts-0000.safetensors.after_rename",
+        "LOCK.after_rename",
+    ],
 )
 def test_fault_03_killed_between_a_file_and_its_row(harness: Harness, name: str) -> None:
     same(harness, name)

@@ -9,7 +9,7 @@ import torch
 from dualipo.config import Config
 from dualipo.errors import ConfigError
 from dualipo.generator import backbone
-from dualipo.generator.batches import PreferenceSet
+from dualipo.generator.batches import PreferenceSet, RealClips
 from dualipo.rounds import ranked
 from dualipo.store import tensors
 from dualipo.store.stored import StoredList, StoredTable
@@ -22,7 +22,7 @@ ALIGN: dict[str, Any] = {
     "learning_rate": 1e-3,
     "lr_warmup_steps": 0,
     "num_slots": 1,
-    "real_nll_ratio": 0.0,
+    "real_batch_size": 2,
     "checkpointing_steps": 1,
 }
 
@@ -47,11 +47,12 @@ def test_torchrun_trains_what_the_driver_names(tmp_path: Path) -> None:
         settings=Config.model_validate({"align": ALIGN, "generator": {"max_sequence_length": 8}}),
         folder=tmp_path / "generator",
         seed=3,
-        real_path=None,
+        real=RealClips(StoredList([places["l"]] * 3), StoredList([places["t"]] * 3)),
     )
-    steps: list[float] = []
-    made = ranked.run(job, on_step=lambda _, metrics: steps.append(metrics["dpo"]))
-    assert steps[0] == pytest.approx(0.6931, abs=1e-3) and len(steps) == made.num_steps == 2
+    steps: list[dict[str, float]] = []
+    made = ranked.run(job, on_step=lambda _, metrics: steps.append(metrics))
+    assert steps[0]["dpo"] == pytest.approx(0.6931, abs=1e-3) and steps[0]["real_nll"] > 0
+    assert len(steps) == made.num_steps == 2
     assert made.reference_hash == base.hash() != made.generator_hash
     version = backbone.load(
         tmp_path / "wan", max_sequence_length=8, transformer_folder=made.transformer_folder

@@ -1,0 +1,153 @@
+"""Real clips for the NLL term (METHOD.md 4.4), encoded once a run, in shards.
+
+A shard is a fixed number of clips, one file and one unit of the ledger; a run that was killed goes
+on behind the last one, and no clip of it is decoded again. Texts follow when all captions are
+known, each caption once. What cannot be read is counted over all shards, wherever it lies (fault
+66). Training reads clips and texts by their places: no more than a shard is ever in memory.
+
+Artifacts: `latents/real/clips-*.safetensors` and `texts-*.safetensors`, the captions in their
+headers.
+"""
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dualipo import interrupt
+from dualipo.generator.batches import RealClips
+from dualipo.generator.footage import Footage
+from dualipo.generator.sample import encode_texts
+from dualipo.rounds import sources
+from dualipo.rounds.clock import Clock
+from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.store import tensors
+from dualipo.store.ledger import Unit
+from dualipo.store.stored import Place, StoredList
+
+SHARD_CLIPS = 64  # also a pass through the text encoder, and of the world's through the autoencoder
+_STAGE = "encode_real"
+_DRAWN = "encode_real_drawn"  # which rows of the table a shard is, and which were skipped
+
+Kind = Literal["clips", "texts"]
+
+
+def encoded(run: Run) -> RealClips:
+    """The run's real clips, encoded now if they were not before; every file is verified."""
+    closing = Unit(BASE_ROUND, 0, _STAGE, -1)
+    if not run.is_done(closing):
+        _encode(run, closing)
+    hashes = run.ledger.files()
+    for path in [*_shards(run, "clips"), *_shards(run, "texts")]:
+        tensors.verify(path, expected_sha256=hashes[run.directory.relative(path)])
+    texts = dict(_places(run, "texts"))
+    clips = _places(run, "clips")
+    return RealClips(
+        StoredList([place for _, place in clips]),
+        StoredList([texts[caption] for caption, _ in clips]),
+    )
+
+
+def _encode(run: Run, closing: Unit) -> None:
+    """Every shard that is not there yet; then the counts of all."""
+    clock = Clock()
+    num_wanted = run.config.align.num_real_clips
+    run.progress.stage(_STAGE, round=BASE_ROUND, attempt=0, total=num_wanted)
+    footage = sources.footage(run.config) if run.config.align.dataset_name else None
+    for index, start in enumerate(range(0, num_wanted, SHARD_CLIPS)):
+        places = range(start, min(start + SHARD_CLIPS, num_wanted))
+        if footage is None:
+            _encode_world(run, index, places)
+        else:
+            _encode_footage(run, index, footage, num=len(places))
+        run.progress.advance(len(places))
+    _encode_texts(run)
+    bad = list(footage.bad.values()) if footage else []
+    if bad:
+        run.progress.say(f"{len(bad)} real clips were skipped: {bad[0]}")
+    event = {"num": num_wanted, "num_skipped": len(bad)}
+    run.commit(closing, clock=clock, events={_STAGE: event})
+
+
+def _encode_world(run: Run, index: int, places: range) -> None:
+    """A shard of the world's own clips, in one pass."""
+    if run.is_done(_unit("clips", index)):
+        return
+    generator = run.generator("base")
+    frames_NFHW3, captions = sources.real_clips(run.config, places=places)
+    latents = generator.encode_clips(torch.from_numpy(frames_NFHW3)).cpu()
+    _commit(run, "clips", index, captions, list(latents), axes=generator.latent_axes[1:])
+
+
+def _encode_footage(run: Run, index: int, footage: Footage, *, num: int) -> None:
+    """A shard of the recipe's clips, decoded and encoded one by one."""
+    if run.is_done(unit := _unit("clips", index)):
+        before = run.recorded(unit, _DRAWN)
+        captions = [caption for caption, _ in _read_places(_path(run, "clips", index))]
+        footage.go_on(used=before["used"], captions=captions, bad=dict(before["skipped"]))
+        return
+    generator = run.generator("base")
+    num_used, num_bad = len(footage.used), len(footage.bad)
+    captions, latents = [], []
+    for frames_FHWC, caption in itertools.islice(footage.read(), num):
+        latents.append(generator.encode_clips(frames_FHWC[None]).cpu()[0])
+        captions.append(caption)
+        interrupt.check()
+    drawn = {"used": footage.used[num_used:], "skipped": list(footage.bad.items())[num_bad:]}
+    axes = generator.latent_axes[1:]
+    _commit(run, "clips", index, captions, latents, axes=axes, events={_DRAWN: drawn})
+
+
+def _encode_texts(run: Run) -> None:
+    """The text of every distinct caption, in shards."""
+    captions = list(dict.fromkeys(caption for caption, _ in _places(run, "clips")))
+    for index, start in enumerate(range(0, len(captions), SHARD_CLIPS)):
+        some = captions[start : start + SHARD_CLIPS]
+        if not run.is_done(_unit("texts", index)):
+            texts = encode_texts(run.generator("base"), captions=some, batch_size=SHARD_CLIPS)
+            _commit(run, "texts", index, some, [texts[caption] for caption in some], axes="LD")
+
+
+def _commit(
+    run: Run,
+    kind: Kind,
+    index: int,
+    captions: Sequence[str],
+    encoded: Sequence[Tensor],
+    *,
+    axes: str,
+    events: dict[str, Any] | None = None,
+) -> None:
+    """Publish a shard, its tensors by number, and commit its unit."""
+    path = _path(run, kind, index)
+    named = {f"{n:04d}": tensor for n, tensor in enumerate(encoded)}
+    tensors.save(path, named, metadata={"axes": axes, "captions": json.dumps(list(captions))})
+    run.commit(_unit(kind, index), files=(path,), events=events)
+
+
+def _unit(kind: Kind, index: int) -> Unit:
+    return Unit(BASE_ROUND, 0, f"{_STAGE}.{kind}", index)
+
+
+def _path(run: Run, kind: Kind, index: int) -> Path:
+    return run.directory.path / "latents" / "real" / f"{kind}-{index:04d}.safetensors"
+
+
+def _shards(run: Run, kind: Kind) -> list[Path]:
+    """The committed ones, in order."""
+    done = itertools.takewhile(lambda n: run.is_done(_unit(kind, n)), itertools.count())
+    return [_path(run, kind, index) for index in done]
+
+
+def _places(run: Run, kind: Kind) -> list[tuple[str, Place]]:
+    """Captions and where what was encoded of them is."""
+    return [found for path in _shards(run, kind) for found in _read_places(path)]
+
+
+def _read_places(path: Path) -> list[tuple[str, Place]]:
+    captions = json.loads(tensors.read_metadata(path)["captions"])
+    return [(caption, (str(path), f"{n:04d}")) for n, caption in enumerate(captions)]
