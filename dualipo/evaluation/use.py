@@ -32,7 +32,8 @@ def section(
     else:
         parts += ["A whole pipeline, whose weights hold what any LoRA learnt:"]
         parts += [_export("OUT", version.version_id), whole, *_as_transformer(config, version)]
-    return "\n\n".join([*parts, *_as_lora(config, run_path, version)])
+    parts += _as_lora(config, run_path, version, is_beside=not is_pipeline)
+    return "\n\n".join(parts)
 
 
 def _legend(config: dict[str, Any]) -> str:
@@ -44,13 +45,17 @@ def _legend(config: dict[str, Any]) -> str:
 
 
 def _as_pipeline(config: dict[str, Any], folder: str) -> str:
-    settings = ", ".join(f"{name}={config[f'generator.{name}']}" for name in _SETTINGS)
-    call = f'frames = pipe("a caption", {settings}).frames[0]'
-    return _python(config, _opened(config, folder), call)
+    settings = [f"    {name}={config[f'generator.{name}']}," for name in _SETTINGS]
+    call = ["frames = pipe(", '    "a caption",', *settings, ").frames[0]"]
+    return _python(config, _opened(config, folder), *call)
 
 
 def _as_transformer(config: dict[str, Any], version: Version) -> list[str]:
-    """For who has the `transformer/` folder beside the card, and no run."""
+    """For who has the `transformer/` folder beside the card, and no run.
+
+    It is put in afterwards: `DiffusionPipeline.from_pretrained(..., transformer=...)` drops it
+    without a word where a pipeline's class, as Wan's, calls its transformer optional.
+    """
     told = (
         "The transformer alone, in the base model's pipeline; FOLDER holds `transformer/`: "
         f"RUN/{_folder(version)}, or this card's repository on the Hub."
@@ -59,11 +64,14 @@ def _as_transformer(config: dict[str, Any], version: Version) -> list[str]:
     return [told, _python(
         config,
         f'own = AutoModel.from_pretrained("FOLDER", subfolder="transformer"{dtype})',
-        f'pipe = DiffusionPipeline.from_pretrained("BASE", transformer=own{dtype})',
+        _opened(config, "BASE"),
+        "pipe.register_modules(transformer=own)",
     )]  # fmt: skip
 
 
-def _as_lora(config: dict[str, Any], run_path: Path, version: Version) -> list[str]:
+def _as_lora(
+    config: dict[str, Any], run_path: Path, version: Version, *, is_beside: bool
+) -> list[str]:
     """The version's adapter and the weights it belongs on; nothing where every weight was trained.
 
     Every version of a run has one, or none has.
@@ -71,7 +79,8 @@ def _as_lora(config: dict[str, Any], run_path: Path, version: Version) -> list[s
     if not (run_path / _folder(version) / LORA).is_file():
         return []
     line = _lineage(run_path, version)
-    told = f"What round {version.round} learnt, as a LoRA: `RUN/{_folder(version)}/{LORA}`. It "
+    told = f"What round {version.round} learnt, as a LoRA: `{LORA}` in RUN/{_folder(version)}"
+    told += ", on the Hub beside this card. It " if is_beside else ". It "
     if len(line) == 1:
         return [f"{told}belongs on the base model.", _stacked(config, line)]
     told += f"belongs on the weights that its round began from, those of `{version.parent}`"
