@@ -210,6 +210,18 @@ def test_the_folder_holds_the_base_s_parts_and_terms_but_no_pickle(
     assert not (out / same).samefile(base_of(run) / same)
 
 
+def test_a_whole_pipeline_can_be_pushed(
+    runs: dict[tuple[str, int], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runs["wan", 4]
+    assert main(["push", "model", str(run), "ada/thing", "--pipeline", "--dry-run"]) == 0
+    card, names = capsys.readouterr().out.rsplit("\n\n", 1)
+    assert card.startswith("---\nlibrary_name: diffusers") and "RUN/rounds/001" in card
+    whole = {"README.md", "model_index.json", "vae/config.json", "transformer/config.json"}
+    assert whole < {*names.split()}
+    assert not [name for name in names.split() if "lora" in name]
+
+
 def test_what_cannot_be_exported_is_refused(
     runs: dict[tuple[str, int], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
