@@ -12,6 +12,9 @@ from dualipo.store.ledger import Ledger, Version
 LORA = "pytorch_lora_weights.safetensors"
 BASE = "base"  # the version that the recipe names
 
+# What ships and keeps every frame in its latent: diffusers' WanPipeline rounds the number of
+# frames to a multiple of that step, here 1, and adds one.
+_EVERY_FRAME = ("embedded", "embedded-large")
 _SETTINGS = (
     *("num_frames", "height", "width", "num_inference_steps", "guidance_scale"),
     "max_sequence_length",
@@ -25,27 +28,33 @@ def section(
     if not version.path:
         return ""
     whole = _as_pipeline(config, "FOLDER" if is_pipeline else "OUT")
-    parts = ["## Use", _legend(config)]
     if is_pipeline:
         told = "This is a whole pipeline, whose weights hold what any LoRA learnt. FOLDER is where "
-        parts += [f"{told}this card is: a folder, or a repository on the Hub.", whole]
+        parts = [f"{told}this card is: a folder, or a repository on the Hub.", whole]
     else:
-        parts += ["A whole pipeline, whose weights hold what any LoRA learnt:"]
+        parts = ["A whole pipeline, whose weights hold what any LoRA learnt:"]
         parts += [_export("OUT", version.version_id), whole, *_as_transformer(config, version)]
     parts += _as_lora(config, run_path, version, is_beside=not is_pipeline)
-    return "\n\n".join(parts)
+    return "\n\n".join(["## Use", _legend(config, "".join(parts)), *parts])
 
 
-def _legend(config: dict[str, Any]) -> str:
-    base = str(config["generator.pretrained_model_name_or_path"])
+def _legend(config: dict[str, Any], text: str) -> str:
+    """What the words in capitals mean that the text has."""
+    base = _base(config)
     shipped = base == "embedded" or base.startswith("embedded-")
     inside = base.replace("embedded", "dualipo/world/weights/generator", 1)
-    where = f" (`{inside}`, which ships)" if shipped else ""
-    return f"With diffusers; RUN is the run's folder, BASE the base model's{where}."
+    folders = {
+        "RUN": "the run's folder",
+        "BASE": f"the base model's{f' (`{inside}`, which ships)' if shipped else ''}",
+    }
+    used = [f"{word} is {folder}" for word, folder in folders.items() if word in text]
+    return "; ".join(["With diffusers", *used]) + "."
 
 
 def _as_pipeline(config: dict[str, Any], folder: str) -> str:
-    settings = [f"    {name}={config[f'generator.{name}']}," for name in _SETTINGS]
+    asked = {name: config[f"generator.{name}"] for name in _SETTINGS}
+    asked["num_frames"] -= _base(config) in _EVERY_FRAME
+    settings = [f"    {name}={value}," for name, value in asked.items()]
     call = ["frames = pipe(", '    "a caption",', *settings, ").frames[0]"]
     return _python(config, _opened(config, folder), *call)
 
@@ -113,6 +122,10 @@ def _lineage(run_path: Path, version: Version) -> list[Version]:
     finally:
         ledger.close()
     return line
+
+
+def _base(config: dict[str, Any]) -> str:
+    return str(config["generator.pretrained_model_name_or_path"])
 
 
 def _folder(version: Version) -> str:

@@ -22,11 +22,12 @@ from dualipo.cli.main import main
 from dualipo.config import Config
 from dualipo.errors import DataError, ModelError
 from dualipo.evaluation import card as card_text
-from dualipo.evaluation import hub
+from dualipo.evaluation import hub, use
 from dualipo.generator import backbone
 from dualipo.generator.align import align
 from dualipo.generator.batches import PreferenceSet
 from dualipo.rounds import publishing
+from dualipo.rounds.run import model_folder
 from dualipo.store import atomic
 from dualipo.store.ledger import Unit, Version
 from dualipo.store.rundir import RunDir
@@ -193,6 +194,15 @@ def test_every_way_of_loading_that_the_card_shows_is_the_version(
     torch.testing.assert_close(
         of_stock(opened(first, run)), of_backbone(run, "g000.0"), rtol=1e-4, atol=1e-4
     )
+
+
+def test_the_card_s_call_fits_the_model_that_ships(runs: dict[tuple[str, int], Path]) -> None:
+    run = runs["wan", 0]
+    version = hub.made_version(run)
+    text = use.section(config.leaves(Config()), run, version, is_pipeline=True)
+    names: dict[str, Any] = {}
+    exec(blocks(text)[0].replace("FOLDER", str(model_folder("embedded", "generator"))), names)
+    assert names["frames"].shape == (9, 32, 32, 3)
 
 
 def test_the_folder_holds_the_base_s_parts_and_terms_but_no_pickle(
