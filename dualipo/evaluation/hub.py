@@ -80,7 +80,8 @@ def model_files(
         files[use.LORA] = folder.parent / use.LORA
     inside = sorted(path for path in folder.rglob("*") if path.is_file())
     files |= {f"transformer/{path.relative_to(folder).as_posix()}": path for path in inside}
-    return files | (other_parts or {})
+    files |= other_parts or {}
+    return files
 
 
 def made_version(run_path: Path, version_id: str | None = None) -> Version:

@@ -56,7 +56,7 @@ def _as_pipeline(config: dict[str, Any], folder: str) -> str:
     asked["num_frames"] -= _base(config) in _EVERY_FRAME
     settings = [f"    {name}={value}," for name, value in asked.items()]
     call = ["frames = pipe(", '    "a caption",', *settings, ").frames[0]"]
-    return _python(config, _opened(config, folder), *call)
+    return _python(_opened(config, folder), *call)
 
 
 def _as_transformer(config: dict[str, Any], version: Version) -> list[str]:
@@ -71,7 +71,6 @@ def _as_transformer(config: dict[str, Any], version: Version) -> list[str]:
     )
     dtype = _dtype(config)
     return [told, _python(
-        config,
         f'own = AutoModel.from_pretrained("FOLDER", subfolder="transformer"{dtype})',
         _opened(config, "BASE"),
         "pipe.register_modules(transformer=own)",
@@ -97,7 +96,7 @@ def _as_lora(
     return [
         f"{told}; on the base model alone it is something else.",
         _export("START", str(version.parent)),
-        _python(config, _opened(config, "START"), load),
+        _python(_opened(config, "START"), load),
         "Or on the base model, with those of all rounds before it, each at scale 1:",
         _stacked(config, line),
     ]
@@ -109,7 +108,7 @@ def _stacked(config: dict[str, Any], line: list[Version]) -> str:
         f'pipe.load_lora_weights("RUN/{_folder(one)}", adapter_name="{name}")'
         for one, name in zip(line, names, strict=True)
     ]
-    return _python(config, _opened(config, "BASE"), *loads, f"pipe.set_adapters({names})")
+    return _python(_opened(config, "BASE"), *loads, f"pipe.set_adapters({names})")
 
 
 def _lineage(run_path: Path, version: Version) -> list[Version]:
@@ -138,17 +137,18 @@ def _opened(config: dict[str, Any], folder: str) -> str:
 
 
 def _dtype(config: dict[str, Any]) -> str:
-    """The precision that the run sampled in; nothing for diffusers' own default."""
-    name = config["generator.torch_dtype"]
-    return "" if name == "float32" else f", dtype=torch.{name}"
+    """The precision that the run sampled in.
+
+    Never left to the default, under which a text encoder keeps the precision of its file.
+    """
+    return f", dtype=torch.{config['generator.torch_dtype']}"
 
 
 def _export(folder: str, version_id: str) -> str:
     return f"```sh\ndualipo export pipeline RUN {folder} --version {version_id}\n```"
 
 
-def _python(config: dict[str, Any], *lines: str) -> str:
+def _python(*lines: str) -> str:
     used = [name for name in ("AutoModel", "DiffusionPipeline") if name in "".join(lines)]
-    imports = ["import torch"] if _dtype(config) else []
-    imports.append(f"from diffusers import {', '.join(used)}")
+    imports = ["import torch", f"from diffusers import {', '.join(used)}"]
     return "\n".join(["```python", *imports, "", *lines, "```"])

@@ -201,8 +201,16 @@ def test_the_card_s_call_fits_the_model_that_ships(runs: dict[tuple[str, int], P
     version = hub.made_version(run)
     text = use.section(config.leaves(Config()), run, version, is_pipeline=True)
     names: dict[str, Any] = {}
-    exec(blocks(text)[0].replace("FOLDER", str(model_folder("embedded", "generator"))), names)
+    shipped = model_folder("embedded", "generator")
+    exec(blocks(text)[0].replace("FOLDER", str(shipped)), names)
     assert names["frames"].shape == (9, 32, 32, 3)
+    model = backbone.load(shipped, max_sequence_length=32)  # its text encoder is kept in float16
+    sizes = {"height": 32, "width": 32, "num_inference_steps": 2, "guidance_scale": 2.5}
+    text_BLD = model.encode_text(["a red disc"])
+    expected = model.sample(text_BLD, seeds=[5], num_frames=9, **sizes)
+    asked = {"num_frames": 8, "max_sequence_length": 32, "output_type": "latent", **sizes}
+    found = names["pipe"]("a red disc", generator=torch.Generator().manual_seed(5), **asked)
+    torch.testing.assert_close(found.frames, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_folder_holds_the_base_s_parts_and_terms_but_no_pickle(
