@@ -23,6 +23,9 @@ def add(verbs: Any) -> None:
     model.add_argument("run", type=Path, help="a run directory, e.g. runs/quick")
     model.add_argument("repo", help="OWNER/NAME")
     model.add_argument("--version", help="e.g. g001.0 (default: the newest)")
+    model.add_argument(
+        "--pipeline", action="store_true", help="whole, with the base model's other parts"
+    )
     model.set_defaults(act=push_model)
     data = parts.add_parser("dataset", help="labels with their clips, as a videofolder")
     data.add_argument("source", type=Path, help="a label set, a run, or its labels.sqlite")
@@ -37,6 +40,12 @@ def add(verbs: Any) -> None:
 def push_model(arguments: argparse.Namespace) -> int:
     """Publish a generator version."""
     require_run(arguments.run)
+    if arguments.pipeline:
+        from dualipo.rounds import publishing
+
+        return _push(
+            arguments, publishing.pipeline_files(arguments.run, arguments.version), "model"
+        )
     from dualipo.evaluation import hub
 
     return _push(arguments, hub.model_files(arguments.run, arguments.version), "model")

@@ -11,7 +11,7 @@ from typing import Any
 
 from dualipo.errors import DataError
 from dualipo.evaluation import history as histories
-from dualipo.evaluation import recipe
+from dualipo.evaluation import recipe, use
 from dualipo.evaluation.charts import percent, three_decimals
 from dualipo.evaluation.headline import signed
 from dualipo.evaluation.history import RoundHistory, RunHistory
@@ -42,20 +42,27 @@ def clips(run_path: Path, version_id: str) -> dict[str, tuple[str, str]]:
     return {f"clips/{n}.mp4": pair for n, pair in enumerate(pairs) if n < NUM_CLIPS}
 
 
-def card(run_path: Path, version_id: str, *, beside: Mapping[str, str] | None = None) -> str:
+def card(
+    run_path: Path,
+    version_id: str,
+    *,
+    beside: Mapping[str, str] | None = None,
+    is_pipeline: bool = False,
+) -> str:
     """The card of generator `version_id` as markdown with the Hub's header.
 
-    `beside` are clips that stand next to it: path -> caption.
+    `beside` are clips that stand next to it: path -> caption. In a whole pipeline it says so.
     """
     run = histories.read(run_path)
     version, one, is_last = _made(run, run_path, version_id)
     sections = [
-        _header(run),
+        _header(run, is_pipeline=is_pipeline),
         f"# {_code(version_id)} of {_code(run.name)}",
         _origin(run, version, one if is_last else None),
         _SIMULATED if run.labels_are_simulated else _IMPORTED,
         "\n".join(f"- {note}" for note in recipe.notes(run.config)),
         _scores(run, one) if is_last else "This version was replaced by another attempt.",
+        use.section(run.config, run_path, version, is_pipeline=is_pipeline),
         _clip_list(beside or {}),
         f"## Recipe\n\nEvery setting that differs from the defaults:\n\n"
         f"{_fenced(recipe.minimal(run.config), 'toml')}",
@@ -88,9 +95,11 @@ def _version(run_path: Path, version_id: str) -> Version:
         ledger.close()
 
 
-def _header(run: RunHistory) -> str:
+def _header(run: RunHistory, *, is_pipeline: bool) -> str:
+    """Naming a library makes the Hub tell readers how: right where the whole pipeline is there."""
     tags = ["text-to-video", "dual-ipo", *(["simulated-labels"] * run.labels_are_simulated)]
-    lines = ["library_name: diffusers", "pipeline_tag: text-to-video", "tags:"]
+    library = ["library_name: diffusers"] * is_pipeline
+    lines = [*library, "pipeline_tag: text-to-video", "tags:"]
     return "\n".join(["---", *lines, *(f"- {tag}" for tag in tags), "---"])
 
 

@@ -4,8 +4,8 @@ The token comes from HF_TOKEN alone (never from a recipe, nor from a login kept 
 repository is private unless it is said to be public. A model goes with its card and its recipe.
 HF_ENDPOINT may name another hub.
 
-Left out: the critic's weights and whole pipelines. A generator version is its transformer, for the
-base model that the card names.
+A generator version is its transformer, and its LoRA where it has one, for the base model that the
+card names; or, with that model's other parts, a whole pipeline. Left out: the critic's weights.
 """
 
 import os
@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 from dualipo.errors import ConfigError, HubError
-from dualipo.evaluation import card, embed, recipe
+from dualipo.evaluation import card, embed, recipe, use
 from dualipo.evaluation import history as histories
 from dualipo.store.clips import ClipStore
-from dualipo.store.ledger import Ledger
+from dualipo.store.ledger import Ledger, Version
 
 TOKEN = "HF_TOKEN"
-LORA = "pytorch_lora_weights.safetensors"
 
 Files = Mapping[str, Path | bytes]  # path in the repository -> a file, or its content
 
@@ -58,13 +57,39 @@ def push(files: Files, repo_id: str, *, kind: Literal["model", "dataset"], is_pu
     return str(done.commit_url)
 
 
-def model_files(run_path: Path, version_id: str | None = None) -> Files:
-    """A generator version (default: the newest) with its card and recipe."""
+def model_files(
+    run_path: Path, version_id: str | None = None, *, other_parts: Mapping[str, Path] | None = None
+) -> Files:
+    """A generator version (default: the newest) with its card and recipe.
+
+    The base pipeline's `other_parts` make it a whole pipeline. That has no LoRA beside it: on
+    weights that hold it already, it would count twice.
+    """
     run = histories.read(run_path)
+    version = made_version(run_path, version_id)
+    folder, is_pipeline = run_path / version.path, other_parts is not None
+    shown = _clips(run_path, version.version_id)
+    captions = {path: caption for path, (caption, _) in shown.items()}
+    told = card.card(run_path, version.version_id, beside=captions, is_pipeline=is_pipeline)
+    files: dict[str, Path | bytes] = {
+        "README.md": told.encode(),
+        "recipe.toml": recipe.minimal(run.config).encode(),
+    }
+    files |= {path: content for path, (_, content) in shown.items()}
+    if other_parts is None and (folder.parent / use.LORA).is_file():
+        files[use.LORA] = folder.parent / use.LORA
+    inside = sorted(path for path in folder.rglob("*") if path.is_file())
+    files |= {f"transformer/{path.relative_to(folder).as_posix()}": path for path in inside}
+    files |= other_parts or {}
+    return files
+
+
+def made_version(run_path: Path, version_id: str | None = None) -> Version:
+    """A generator that the run made (default: the newest); ConfigError for one it began with."""
     ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
     try:
         head = ledger.head("generator")
-        wanted = version_id or (head.version_id if head else "base")
+        wanted = version_id or (head.version_id if head else use.BASE)
         version = ledger.version("generator", wanted)
     finally:
         ledger.close()
@@ -73,18 +98,7 @@ def model_files(run_path: Path, version_id: str | None = None) -> Files:
             f"{run_path}: generator {wanted!r} is the model that the recipe names, not one that "
             "this run made. Finish a round, or name a version like g000.0."
         )
-    folder = run_path / version.path
-    shown = _clips(run_path, wanted)
-    captions = {path: caption for path, (caption, _) in shown.items()}
-    files: dict[str, Path | bytes] = {
-        "README.md": card.card(run_path, wanted, beside=captions).encode(),
-        "recipe.toml": recipe.minimal(run.config).encode(),
-    }
-    files |= {path: content for path, (_, content) in shown.items()}
-    if (folder.parent / LORA).is_file():
-        files[LORA] = folder.parent / LORA
-    inside = sorted(path for path in folder.rglob("*") if path.is_file())
-    return files | {f"transformer/{path.relative_to(folder).as_posix()}": path for path in inside}
+    return version
 
 
 def _clips(run_path: Path, version_id: str) -> dict[str, tuple[str, bytes]]:

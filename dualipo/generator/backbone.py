@@ -15,9 +15,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from dualipo.errors import DataError, ModelError
-from dualipo.generator import cogvideox, wan
-from dualipo.store import atomic
+from dualipo.errors import ModelError
+from dualipo.generator import cogvideox, pipeline, wan
 
 
 class Backbone(Protocol):
@@ -109,7 +108,7 @@ def load(
 
     On the device "meta" no weights are read, nor need there be any.
     """
-    parts = _pipeline_index(folder)
+    parts = pipeline.read_index(folder)
     transformer_folder = transformer_folder or folder / "transformer"
     if not transformer_folder.is_dir():
         raise ModelError(
@@ -132,22 +131,6 @@ def load(
         dtype=dtype,
         device=device,
     )
-
-
-def _pipeline_index(folder: Path) -> dict[str, object]:
-    index_path = folder / "model_index.json"
-    if not index_path.is_file():
-        raise ModelError(
-            f"{folder}: no model_index.json, hence no diffusers pipeline. Download one first "
-            "(`hf download Wan-AI/Wan2.1-T2V-1.3B-Diffusers --local-dir FOLDER`) and name FOLDER."
-        )
-    try:
-        parts = atomic.read_json(index_path)
-    except DataError as broken:
-        raise ModelError(f"{broken} Or download {folder} again.") from broken
-    if not isinstance(parts, dict):
-        raise ModelError(f"{index_path}: not a table of parts. Download {folder} again.")
-    return parts
 
 
 def _require_safetensors(part: Path) -> None:

@@ -58,7 +58,7 @@ _COGVIDEOX_SCHEDULER: dict[str, Any] = {
     "set_alpha_to_one": True,
     "timestep_spacing": "trailing",
 }
-_WAN_SCHEDULER = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
+_WAN_SCHEDULER = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,16 @@ WAN = Family(
 
 @dataclass(frozen=True)
 class Published:
-    """A model that was released: where it is to be had, and its transformer's configuration."""
+    """A model that was released: where it is to be had, and what is its own of its family's parts.
+
+    The autoencoder's class has the published configuration as its defaults, but for `vae`.
+    """
 
     repository: str
     family: Family
     transformer: dict[str, Any]
+    vae: dict[str, Any]
+    scheduler: dict[str, Any]
 
 
 # By the name of the folder that a download makes, in lower case.
@@ -109,22 +114,30 @@ PUBLISHED = {
         "zai-org/CogVideoX-2b",
         COGVIDEOX,
         _COGVIDEOX | {"num_attention_heads": 30, "num_layers": 30},
+        vae={"scaling_factor": 1.15258426},
+        scheduler={"snr_shift_scale": 3.0},
     ),
     "cogvideox-5b": Published(
         "zai-org/CogVideoX-5b",
         COGVIDEOX,
         _COGVIDEOX
         | {"num_attention_heads": 48, "num_layers": 42, "use_rotary_positional_embeddings": True},
+        vae={"scaling_factor": 0.7},
+        scheduler={"snr_shift_scale": 1.0},
     ),
     "wan2.1-t2v-1.3b-diffusers": Published(
         "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
         WAN,
         _WAN | {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30},
+        vae={},
+        scheduler={"flow_shift": 3.0},
     ),
     "wan2.1-t2v-14b-diffusers": Published(
         "Wan-AI/Wan2.1-T2V-14B-Diffusers",
         WAN,
         _WAN | {"num_attention_heads": 40, "ffn_dim": 13824, "num_layers": 40},
+        vae={},
+        scheduler={"flow_shift": 3.0},
     ),
 }
 
@@ -138,8 +151,7 @@ def write(folder: Path, model: Published) -> None:
     """A pipeline folder of configurations, as a download would have them."""
     family = model.family
     with device("meta"):
-        # The classes' defaults are the published autoencoders.
-        vae = dict(family.vae().config)
+        vae = dict(family.vae(**model.vae).config)
     index = {
         "_class_name": family.pipeline,
         "scheduler": ["diffusers", family.scheduler],
@@ -153,7 +165,7 @@ def write(folder: Path, model: Published) -> None:
         "transformer/config.json": model.transformer,
         "vae/config.json": vae,
         "text_encoder/config.json": family.text_settings,
-        "scheduler/scheduler_config.json": family.scheduler_settings,
+        "scheduler/scheduler_config.json": family.scheduler_settings | model.scheduler,
     }
     for name, settings in files.items():
         path = folder / name

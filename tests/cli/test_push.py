@@ -130,7 +130,7 @@ def test_a_model_goes_with_its_card_and_recipe_and_is_private(
     own = {"README.md", "recipe.toml", "transformer/config.json", "clips/0.mp4"}
     assert set(hub.files) == own, "a clip that is gone is left out"
     assert b"- [clips/0.mp4](clips/0.mp4): `a 'disc'`" in hub.files["README.md"]
-    assert hub.files["README.md"].startswith(b"---\nlibrary_name: diffusers")
+    assert hub.files["README.md"].startswith(b"---\npipeline_tag: text-to-video")
     assert [is_private(created) for created in hub.created] == [True]
     assert {bearer for _, bearer in hub.asked} == {f"Bearer {TOKEN}"}
     assert TOKEN not in ended.stdout + ended.stderr

@@ -1,6 +1,7 @@
 """The printed table and the model card hold the run's numbers and say whose labels they are."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,13 @@ def test_the_card_names_origin_scores_and_simulated_labels(make_run: RunMaker) -
     assert "labels behind this model are simulated" in text and "- simulated-labels" in text
     assert "round 1, attempt 1" in text and "critic-1" in text and "- Seed: 7" in text
     assert "| round 1 | 0.584 (" in text and "[align]\nmax_train_steps = 40" in text
+
+
+def test_the_card_opens_models_in_the_run_s_precision(make_run: RunMaker) -> None:
+    text = card.card(make_run(generator={"torch_dtype": "bfloat16"}), "g1")
+    assert '"OUT", dtype=torch.bfloat16)' in text
+    (shipped,) = re.findall(r"BASE is the base model's \(`(.*?)`, which ships\)", text)
+    assert (Path(__file__).parents[2] / shipped / "model_index.json").is_file()
 
 
 def test_the_card_of_an_unknown_version_is_refused(make_run: RunMaker) -> None:

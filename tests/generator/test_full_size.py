@@ -43,12 +43,32 @@ def num_tokens(backbone: Any, module: str, latent_shape: tuple[int, ...], text_l
     return seen[0]
 
 
+def signal_to_noise(backbone: Any) -> float:
+    """In the middle of the schedule."""
+    share = float(backbone._scheduler.alphas_cumprod[500])
+    return share / (1 - share)
+
+
+def signal_to_noise_of(shift: float) -> float:
+    """Scaled-linear betas, the ratio divided by the shift, then zero at the last timestep."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    ratio = (1 - betas).cumprod(0)
+    ratio = ratio / (1 - ratio) / shift
+    signal = (ratio / (1 + ratio)).sqrt()
+    signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
+    return float(signal[500] ** 2 / (1 - signal[500] ** 2))
+
+
 @pytest.mark.parametrize(
-    ("name", "billions", "has_rotary"),
-    [("cogvideox-2b", 1.69, False), ("cogvideox-5b", 5.57, True)],
+    ("name", "billions", "has_rotary", "scale", "shift"),
+    [("cogvideox-2b", 1.69, False, 1.15258426, 3.0), ("cogvideox-5b", 5.57, True, 0.7, 1.0)],
 )
-def test_cogvideox(name: str, billions: float, has_rotary: bool, tmp_path: Path) -> None:
+def test_cogvideox(
+    name: str, billions: float, has_rotary: bool, scale: float, shift: float, tmp_path: Path
+) -> None:
     backbone = on_meta(name, tmp_path, 226)
+    assert backbone._vae_settings["scaling_factor"] == scale
+    assert signal_to_noise(backbone) == pytest.approx(signal_to_noise_of(shift), rel=1e-4)
     assert num_parameters(backbone) / 1e9 == pytest.approx(billions, abs=0.01)
     shape = backbone.latent_shape(num_frames=49, height=480, width=720)
     assert shape == (13, 16, 60, 90)
@@ -66,4 +86,6 @@ def test_wan(name: str, billions: float, tmp_path: Path) -> None:
     assert num_parameters(backbone) / 1e9 == pytest.approx(billions, abs=0.001)
     shape = backbone.latent_shape(num_frames=81, height=480, width=832)
     assert shape == (16, 21, 60, 104)
+    assert backbone._scheduler.config.flow_shift == 3.0  # 480p, METHOD.md 4.1
+    assert len(backbone._vae_settings["latents_mean"]) == shape[0]
     assert num_tokens(backbone, "patch_embedding", shape, 512) == 32760

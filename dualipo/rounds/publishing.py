@@ -1,0 +1,84 @@
+"""A generator version as a whole pipeline's folder, for stock diffusers or for another run.
+
+The version's transformer, with any LoRA in its weights, and the other parts of the base model that
+the recipe names: as mapped files (to be pushed) or as a folder of their copies. Left out: the LoRA
+itself, which stands in the run.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from dualipo.errors import ConfigError, DataError, ModelError
+from dualipo.evaluation import hub
+from dualipo.evaluation.hub import Files
+from dualipo.generator import pipeline
+from dualipo.rounds.run import model_folder
+from dualipo.store import atomic
+from dualipo.store.ledger import Ledger
+
+
+def pipeline_files(run_path: Path, version_id: str | None = None) -> Files:
+    """What a version's whole pipeline consists of, with its card and recipe."""
+    hub.made_version(run_path, version_id)  # refused before the base model is looked for
+    name = atomic.read_json(run_path / "config.json")["generator.pretrained_model_name_or_path"]
+    try:
+        base = model_folder(name, "generator")
+    except ModelError as missing:
+        raise ModelError(
+            f"{name}: the base model of {run_path} is not there, and a pipeline takes its other "
+            "parts. Put it back, or repeat the command in the folder where the run was begun."
+        ) from missing
+    return hub.model_files(run_path, version_id, other_parts=pipeline.other_parts(base))
+
+
+def export_pipeline(
+    run_path: Path, output: Path, *, version_id: str | None = None, link: bool = False
+) -> str:
+    """Write `output`, all of it or nothing; return the version. `link` makes hard links."""
+    if output.exists():
+        raise ConfigError(f"{output}: exists already. Delete it, or give another name.")
+    made = hub.made_version(run_path, version_id).version_id
+    files, known = pipeline_files(run_path, made), _hashes(run_path)
+    with atomic.publish_folder(output, name="export", num_bytes=_num_bytes(files)) as temporary:
+        for name, given in files.items():
+            _put(temporary / name, given, link=link)
+            if isinstance(given, Path) and given in known:
+                _require_hash(temporary / name, known[given], source=given)
+    return made
+
+
+def _put(target: Path, given: Path | bytes, *, link: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(given, bytes):
+        target.write_bytes(given)
+    elif not link:
+        shutil.copyfile(given, target)
+    elif given.stat().st_dev == target.parent.stat().st_dev:
+        os.link(given.resolve(), target)  # a download's cache holds symbolic links
+    else:
+        raise ConfigError(f"{given}: on another disk, cannot be linked. Leave out --link.")
+
+
+def _hashes(run_path: Path) -> Mapping[Path, str]:
+    """What the ledger says of the run's files."""
+    ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
+    try:
+        return {run_path / name: sha256 for name, sha256 in ledger.files().items()}
+    finally:
+        ledger.close()
+
+
+def _require_hash(written: Path, sha256: str, *, source: Path) -> None:
+    if atomic.sha256_file(written) != sha256:
+        raise DataError(
+            f"{source}: its content is not what the ledger says. Restore it from a backup, or "
+            "export another version."
+        )
+
+
+def _num_bytes(files: Files) -> int:
+    return sum(
+        len(given) if isinstance(given, bytes) else given.stat().st_size for given in files.values()
+    )
