@@ -49,6 +49,7 @@ def rounds(run: Run) -> None:
         measuring.report_scores(run, round_, attempt, version)
         write_report(run)
         if run.config.refresh.stop_early and measuring.stop_reasons_of(run, round_, attempt):
+            measuring.keep_best(run, round_, attempt)
             break
 
 

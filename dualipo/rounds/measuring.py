@@ -17,7 +17,14 @@ from dualipo.config import Config
 from dualipo.critic import forced_choice, judge, vote
 from dualipo.critic.asks import Item
 from dualipo.critic.vlm import Vlm
-from dualipo.evaluation.signals import Signals, refresh_triggers, stop_reasons, trend
+from dualipo.evaluation.signals import (
+    Signals,
+    best_round,
+    hacking_alarm,
+    refresh_triggers,
+    stop_reasons,
+    trend,
+)
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Prompt, Verdict, Vote
 from dualipo.rounds import judging, sources, warming
 from dualipo.rounds.clock import Clock
@@ -94,6 +101,26 @@ def monitor(run: Run, round: int, attempt: int, version: str) -> Signals:
 def stop_reasons_of(run: Run, round: int, attempt: int) -> list[str]:
     """Why the monitor would end the run here."""
     return list(run.recorded(Unit(round, attempt, "monitor"), "monitor")["stop"])
+
+
+def keep_best(run: Run, round: int, attempt: int) -> None:
+    """Where the run ends as the critic was hacked twice, the best round's generator serves.
+
+    Its later ones stay in the run (METHOD.md 5; fault 65).
+    """
+    unit = Unit(round, attempt, "keep_best")
+    now = _read_signals(run.recorded(Unit(round, attempt, "monitor"), "monitor"))
+    history = [*history_before(run, round), now]
+    if run.is_done(unit) or hacking_alarm(history) < 2:
+        return
+    best = best_round(history)
+    version = {
+        where.round: str(value["generator_version"])
+        for where, _, value in run.ledger.events("align")
+    }[best]
+    event = {"round": best, "generator_version": version}
+    run.commit(unit, events={"keep_best": event}, heads={"generator": version})
+    run.progress.say(f"the generator of round {best}, {version}, serves: later ones gained nothing")
 
 
 def history_before(run: Run, round: int) -> list[Signals]:
