@@ -2,8 +2,8 @@
 
 A folder holds `llm/`, `vision_tower/` and `mm_projector/` in Hugging Face layout and a config.json
 that names the chat template and the context length. The embedded critic, VILA1.5 and NVILA load
-through the same code. Only safetensors are read and no foreign code is run (fault 49, 53). Leaves
-out image tiling.
+through the same code, and a folder as published is written back as it was (`published`). Only
+safetensors are read and no foreign code is run (fault 49, 53). Leaves out image tiling.
 
 Legend: F frames, C colours, H and W pixels, or H language-model width beside M visual tokens.
 """
@@ -15,15 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from dualipo.config import Critic
-from dualipo.critic import loading, templates, towers, vision
+from dualipo.critic import loading, published, templates, towers, vision
 from dualipo.critic.chat import ChatCritic
 from dualipo.critic.projector import MmProjector
 from dualipo.errors import ModelError
@@ -57,6 +52,7 @@ class Vila(ChatCritic):
         chat_template: str = "plain",
         model_max_length: int,
         preprocessor: Path | None = None,
+        kept: published.Kept | None = None,
     ) -> None:
         if chat_template not in templates.TEMPLATES:
             known = ", ".join(templates.TEMPLATES)
@@ -71,6 +67,7 @@ class Vila(ChatCritic):
         )
         self.chat_template = chat_template
         self.preprocessor = preprocessor
+        self.kept = kept or {}
         self.scaling = vision.scaling_of(preprocessor, towers.default_scaling(module.vision_tower))
 
     @classmethod
@@ -81,7 +78,8 @@ class Vila(ChatCritic):
         folder = Path(folder)
         _require_parts(folder)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder / "llm", **loading.LOCAL)
+            kept = published.read(folder, parts=PARTS)
+            tokenizer = loading.tokenizer(folder / "llm")
             llm = loading.read(AutoModelForCausalLM, folder / "llm", settings=settings)
             vision_tower = towers.load(folder / "vision_tower", settings=settings)
         except loading.BROKEN as broken:
@@ -98,16 +96,23 @@ class Vila(ChatCritic):
             chat_template=top.get("chat_template") or templates.guess(set(tokenizer.get_vocab())),
             model_max_length=length or llm.config.max_position_embeddings,
             preprocessor=vision.preprocessor_in(folder / "vision_tower"),
+            kept=kept,
         )
 
     def write_to(self, folder: Path) -> None:
-        """Write the folder that `load` reads."""
+        """Write the folder that `load` and servers read."""
+        tower = folder / "vision_tower"
         self.module.llm.save_pretrained(folder / "llm")
-        self.tokens.tokenizer.save_pretrained(folder / "llm")
-        self.module.vision_tower.save_pretrained(folder / "vision_tower")
+        towers.save(
+            self.module.vision_tower, tower, kind=published.model_type(self.kept, tower.name)
+        )
         self.module.mm_projector.save(folder / "mm_projector")
+        if self.kept:
+            published.write(self.kept, folder, dtype=str(self.llm.dtype).removeprefix("torch."))
+            return
+        self.tokens.tokenizer.save_pretrained(folder / "llm")
         if self.preprocessor and self.preprocessor.is_file():
-            shutil.copyfile(self.preprocessor, folder / "vision_tower" / vision.PREPROCESSOR)
+            shutil.copyfile(self.preprocessor, tower / vision.PREPROCESSOR)
         top = {
             "model_type": "llava_llama",
             "chat_template": self.chat_template,
