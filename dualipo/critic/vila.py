@@ -3,14 +3,18 @@
 A folder holds `llm/`, `vision_tower/` and `mm_projector/` in Hugging Face layout and a config.json
 that names the chat template and the context length. The embedded critic, VILA1.5 and NVILA load
 through the same code, and a folder as published is written back as it was (`published`). Only
-safetensors are read and no foreign code is run (fault 49, 53). Leaves out image tiling.
+safetensors are read and no foreign code is run (fault 49, 53). Leaves out image tiling and towers
+that look at frames at several scales (S2); NVILA's look so at images only.
 
-Legend: F frames, C colours, H and W pixels, or H language-model width beside M visual tokens.
+Legend: F frames, C colours or channels, H and W pixels, or H language-model width beside M visual
+tokens, L patches.
 """
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,6 +92,7 @@ class Vila(ChatCritic):
         dtype = getattr(torch, settings.torch_dtype)
         projector = MmProjector.load(folder / "mm_projector", dtype=dtype)
         top = json.loads((folder / "config.json").read_text())
+        _require_one_scale(folder, top, projector.vision_width / vision_tower.config.hidden_size)
         length = top.get("model_max_length") or getattr(llm.config, "model_max_length", None)
         return cls(
             VilaModule(llm, vision_tower, projector).to(device),
@@ -134,7 +139,10 @@ class Vila(ChatCritic):
             for clip_id, clip in clips.items()
         }
         pixels_FCHW = torch.cat(list(shown.values())).to(self.device, tower.dtype)
-        tokens_FMH = self.module.mm_projector(towers.features(tower, pixels_FCHW))
+        seen_FLC = towers.features(tower, pixels_FCHW)
+        # NVILA's S2 looks at images at several scales; a video's frames are all scales at once.
+        num_scales = self.module.mm_projector.vision_width // seen_FLC.shape[2]
+        tokens_FMH = self.module.mm_projector(seen_FLC.repeat(1, 1, num_scales))
         split = tokens_FMH.split([len(pixels) for pixels in shown.values()])
         return dict(zip(shown, split, strict=True))
 
@@ -146,3 +154,13 @@ def _require_parts(folder: Path) -> None:
         loading.require_safetensors(folder / part)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: no config.json. Copy the one the model was published with.")
+
+
+def _require_one_scale(folder: Path, top: Mapping[str, Any], num_scales: float) -> None:
+    """Refuse weights that expect to be shown a frame otherwise than `see` does."""
+    layer = top.get("mm_vision_select_layer")
+    if top.get("s2") or layer not in (None, -2) or num_scales != int(num_scales) > 0:
+        raise ModelError(
+            f"{folder}: its projector takes frames at {num_scales:g} scales from layer {layer} of "
+            "the tower; known is the layer before the last, at one scale. Use another model."
+        )

@@ -22,7 +22,7 @@ from transformers import (
 
 from dualipo.cli import convert
 from dualipo.config import Critic
-from dualipo.critic import reasoning, templates, towers
+from dualipo.critic import reasoning, templates, towers, vision
 from dualipo.critic.projector import MmProjector
 from dualipo.critic.templates import TEMPLATES
 from dualipo.critic.vila import PARTS, Vila
@@ -44,7 +44,7 @@ VILA_1_5: dict[str, Any] = {
     "llm_cfg": {
         "_name_or_path": "./llm",
         "architectures": ["LlamaForCausalLM"],
-        "model_max_length": 1024,
+        "model_max_length": 768,
         "model_type": "llama",
         "rope_scaling": None,
         "rope_theta": 10000.0,
@@ -261,6 +261,27 @@ def test_nvila_in_small_loads_and_round_trips(tmp_path):
     assert torch.equal(answers(Vila.load(tmp_path / "again", settings=SETTINGS)), answers(critic))
 
 
+def test_nvila_shows_a_frame_of_a_video_at_all_scales_at_once(tmp_path):
+    make_vila(settings=SETTINGS).save(tmp_path)
+    MmProjector(3 * 32, 32).save(tmp_path / "mm_projector")
+    (tmp_path / "config.json").write_text(json.dumps({"dynamic_s2": True}))
+    critic = Vila.load(tmp_path, settings=SETTINGS)
+    query, tower = make_query("point"), critic.module.vision_tower
+    frames = vision.pixels(query.clips[0], clip_id="x", size=(32, 32), settings=SETTINGS)
+    with torch.no_grad():
+        seen = towers.features(tower, frames)
+        expected = critic.module.mm_projector(torch.cat([seen] * 3, -1))
+        assert torch.allclose(critic.embed_clips([query])["clip0"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("said", [{"s2": True}, {"mm_vision_select_layer": -1}])
+def test_a_tower_that_looks_otherwise_is_refused(vila, tmp_path, said):
+    vila.save(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    with pytest.raises(ModelError, match="before the last, at one scale"):
+        Vila.load(tmp_path, settings=SETTINGS)
+
+
 def test_a_torn_intern_vit_is_refused(vila_40b):
     folder, _ = vila_40b
     file = folder / "vision_tower" / "model.safetensors"
@@ -273,7 +294,7 @@ def test_a_torn_intern_vit_is_refused(vila_40b):
 def test_a_tokenizer_model_alone_says_what_sentencepiece_says(published):
     critic = Vila.load(published, settings=SETTINGS)
     plain = sentencepiece.SentencePieceProcessor(str(published / "llm" / "tokenizer.model"))
-    assert critic.chat_template == "vicuna_v1" and critic.model_max_length == 1024
+    assert critic.chat_template == "vicuna_v1" and critic.model_max_length == 768
     assert (critic.tokens.start, critic.tokens.end) == ([1], 2)
     for text in SAYINGS:
         ids = critic.tokens.encode(text)
