@@ -54,6 +54,7 @@ class MmProjector(nn.Module):
         super().__init__()
         fold, by_column = FOLDS[kind]
         self.kind = kind
+        self.vision_width = vision_width
         folded = fold * fold * vision_width
         layers: list[nn.Module] = [
             SpaceToChannel(fold, by_column=by_column),

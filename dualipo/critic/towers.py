@@ -2,8 +2,10 @@
 
 transformers has InternViT's layers as InternVLVisionModel; the published folder (`intern_vit_6b`)
 has the same weights under other names, with query, key and value in one matrix. It is read as it
-is and saved in transformers' layout. Features are those before the last layer, without a class
-token. Legend: F frames, L patches, C channels, H and W pixels.
+is, and saved so where the folder stays as published, else in transformers' layout. Features are
+those before the last layer, without a class token.
+
+Legend: F frames, L patches, C channels, H and W pixels.
 """
 
 import json
@@ -24,6 +26,7 @@ from dualipo.config import Critic
 from dualipo.critic import loading
 from dualipo.critic.vision import IMAGENET, SIGLIP, Scaling
 from dualipo.errors import ModelError
+from dualipo.store import tensors
 
 PUBLISHED_INTERN_VIT = "intern_vit_6b"
 TOWERS = ("siglip_vision_model", "internvl_vision", PUBLISHED_INTERN_VIT)
@@ -57,6 +60,16 @@ def load(folder: Path, *, settings: Critic) -> PreTrainedModel:
     if kind == PUBLISHED_INTERN_VIT:
         return _published_intern_vit(folder, dtype=getattr(torch, settings.torch_dtype))
     raise ModelError(f"{folder}: vision tower {kind!r}. Use one of: {', '.join(TOWERS)}.")
+
+
+def save(tower: PreTrainedModel, folder: Path, *, kind: str | None) -> None:
+    """Write a tower; one that shall stay of a published `kind` gets its config.json from there."""
+    if kind != PUBLISHED_INTERN_VIT:
+        tower.save_pretrained(folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = _published_names(tower.state_dict())
+    tensors.write(folder / "model.safetensors", weights, metadata={"format": "pt"})
 
 
 def features(tower: PreTrainedModel, pixels_FCHW: Tensor) -> Tensor:
@@ -117,4 +130,25 @@ def _renamed(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 continue
             key = next(key for key in _LAYER if part == key or part.startswith(key + "."))
             found[f"{layer}.{_LAYER[key]}{part.removeprefix(key)}"] = tensor
+    return found
+
+
+def _published_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `_renamed`."""
+    embeddings = {ours: theirs for theirs, ours in _EMBEDDINGS.items()}
+    parts = {ours: theirs for theirs, ours in _LAYER.items()}
+    found: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        place, _, rest = name.partition(".")
+        if place == "embeddings":
+            found[f"embeddings.{embeddings[rest]}"] = tensor
+            continue
+        _, number, part = rest.split(".", 2)
+        layer, last = f"encoder.layers.{number}", part.rpartition(".")[2]
+        if part.startswith("attention.q_proj."):
+            sides = [weights[name.replace("q_proj", f"{side}_proj")] for side in "qkv"]
+            found[f"{layer}.attn.qkv.{last}"] = torch.cat(sides)
+        elif not part.startswith(("attention.k_proj.", "attention.v_proj.")):
+            key = next(key for key in parts if part == key or part.startswith(key + "."))
+            found[f"{layer}.{parts[key]}{part.removeprefix(key)}"] = tensor
     return found

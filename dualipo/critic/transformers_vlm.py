@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from transformers import (
     AutoModelForImageTextToText,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -83,7 +82,7 @@ class TransformersVlm(ChatCritic):
             known = ", ".join(FAMILIES)
             raise ModelError(f"{folder}: model_type {kind!r} is unknown. Use one of: {known}.")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, **loading.LOCAL)
+            tokenizer = loading.tokenizer(folder)
             model = loading.read(AutoModelForImageTextToText, folder, settings=settings)
         except loading.BROKEN as broken:
             raise ModelError(

@@ -2,28 +2,27 @@
 
 A folder holds `llm/`, `vision_tower/` and `mm_projector/` in Hugging Face layout and a config.json
 that names the chat template and the context length. The embedded critic, VILA1.5 and NVILA load
-through the same code. Only safetensors are read and no foreign code is run (fault 49, 53). Leaves
-out image tiling.
+through the same code, and a folder as published is written back as it was (`published`). Only
+safetensors are read and no foreign code is run (fault 49, 53). Leaves out image tiling and towers
+that look at frames at several scales (S2); NVILA's look so at images only.
 
-Legend: F frames, C colours, H and W pixels, or H language-model width beside M visual tokens.
+Legend: F frames, C colours or channels, H and W pixels, or H language-model width beside M visual
+tokens, L patches.
 """
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from dualipo.config import Critic
-from dualipo.critic import loading, templates, towers, vision
+from dualipo.critic import loading, published, templates, towers, vision
 from dualipo.critic.chat import ChatCritic
 from dualipo.critic.projector import MmProjector
 from dualipo.errors import ModelError
@@ -57,6 +56,7 @@ class Vila(ChatCritic):
         chat_template: str = "plain",
         model_max_length: int,
         preprocessor: Path | None = None,
+        kept: published.Kept | None = None,
     ) -> None:
         if chat_template not in templates.TEMPLATES:
             known = ", ".join(templates.TEMPLATES)
@@ -71,6 +71,7 @@ class Vila(ChatCritic):
         )
         self.chat_template = chat_template
         self.preprocessor = preprocessor
+        self.kept = kept or {}
         self.scaling = vision.scaling_of(preprocessor, towers.default_scaling(module.vision_tower))
 
     @classmethod
@@ -81,7 +82,8 @@ class Vila(ChatCritic):
         folder = Path(folder)
         _require_parts(folder)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder / "llm", **loading.LOCAL)
+            kept = published.read(folder, parts=PARTS)
+            tokenizer = loading.tokenizer(folder / "llm")
             llm = loading.read(AutoModelForCausalLM, folder / "llm", settings=settings)
             vision_tower = towers.load(folder / "vision_tower", settings=settings)
         except loading.BROKEN as broken:
@@ -90,6 +92,7 @@ class Vila(ChatCritic):
         dtype = getattr(torch, settings.torch_dtype)
         projector = MmProjector.load(folder / "mm_projector", dtype=dtype)
         top = json.loads((folder / "config.json").read_text())
+        _require_one_scale(folder, top, projector.vision_width / vision_tower.config.hidden_size)
         length = top.get("model_max_length") or getattr(llm.config, "model_max_length", None)
         return cls(
             VilaModule(llm, vision_tower, projector).to(device),
@@ -98,16 +101,23 @@ class Vila(ChatCritic):
             chat_template=top.get("chat_template") or templates.guess(set(tokenizer.get_vocab())),
             model_max_length=length or llm.config.max_position_embeddings,
             preprocessor=vision.preprocessor_in(folder / "vision_tower"),
+            kept=kept,
         )
 
     def write_to(self, folder: Path) -> None:
-        """Write the folder that `load` reads."""
+        """Write the folder that `load` and servers read."""
+        tower = folder / "vision_tower"
         self.module.llm.save_pretrained(folder / "llm")
-        self.tokens.tokenizer.save_pretrained(folder / "llm")
-        self.module.vision_tower.save_pretrained(folder / "vision_tower")
+        towers.save(
+            self.module.vision_tower, tower, kind=published.model_type(self.kept, tower.name)
+        )
         self.module.mm_projector.save(folder / "mm_projector")
+        if self.kept:
+            published.write(self.kept, folder, dtype=str(self.llm.dtype).removeprefix("torch."))
+            return
+        self.tokens.tokenizer.save_pretrained(folder / "llm")
         if self.preprocessor and self.preprocessor.is_file():
-            shutil.copyfile(self.preprocessor, folder / "vision_tower" / vision.PREPROCESSOR)
+            shutil.copyfile(self.preprocessor, tower / vision.PREPROCESSOR)
         top = {
             "model_type": "llava_llama",
             "chat_template": self.chat_template,
@@ -129,7 +139,10 @@ class Vila(ChatCritic):
             for clip_id, clip in clips.items()
         }
         pixels_FCHW = torch.cat(list(shown.values())).to(self.device, tower.dtype)
-        tokens_FMH = self.module.mm_projector(towers.features(tower, pixels_FCHW))
+        seen_FLC = towers.features(tower, pixels_FCHW)
+        # NVILA's S2 looks at images at several scales; a video's frames are all scales at once.
+        num_scales = self.module.mm_projector.vision_width // seen_FLC.shape[2]
+        tokens_FMH = self.module.mm_projector(seen_FLC.repeat(1, 1, num_scales))
         split = tokens_FMH.split([len(pixels) for pixels in shown.values()])
         return dict(zip(shown, split, strict=True))
 
@@ -141,3 +154,13 @@ def _require_parts(folder: Path) -> None:
         loading.require_safetensors(folder / part)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: no config.json. Copy the one the model was published with.")
+
+
+def _require_one_scale(folder: Path, top: Mapping[str, Any], num_scales: float) -> None:
+    """Refuse weights that expect to be shown a frame otherwise than `see` does."""
+    layer = top.get("mm_vision_select_layer")
+    if top.get("s2") or layer not in (None, -2) or num_scales != int(num_scales) > 0:
+        raise ModelError(
+            f"{folder}: its projector takes frames at {num_scales:g} scales from layer {layer} of "
+            "the tower; known is the layer before the last, at one scale. Use another model."
+        )

@@ -1,5 +1,7 @@
 """Pickled state dicts: converted without running their code, or refused (fault 49)."""
 
+import argparse
+import json
 import os
 import pickle
 from collections.abc import Callable
@@ -9,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dualipo.cli import convert
 from dualipo.cli.convert import read_state_dict
 from dualipo.errors import ModelError
 from tests.cli.conftest import Ended
@@ -44,6 +47,35 @@ def test_fault_49_convert_runs_no_code(
     with pytest.raises(ModelError, match="could run code"):
         read_state_dict(path)
     assert not canary.exists()
+
+
+def test_a_folder_is_converted_to_the_names_that_loaders_look_for(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(2)}, tmp_path / "pytorch_model.bin")
+    torch.save({"rate": 0.1}, tmp_path / "training_args.bin")
+    convert.act(argparse.Namespace(source=tmp_path, target=None))
+    assert load_file(tmp_path / "model.safetensors")["weight"].tolist() == [1, 1]
+    with pytest.raises(ModelError, match="exists already"):
+        convert.act(argparse.Namespace(source=tmp_path, target=None))
+
+
+@pytest.mark.parametrize(
+    ("places", "says"),
+    [
+        ({"a": "part.bin", "b": "part.bin"}, "1 of its tensors are in no file, the first b"),
+        ({"a": "../part.bin"}, "not beside it"),
+        ({"a": "gone.bin"}, "no such file"),
+        (["a"], "no index of weights"),
+    ],
+)
+def test_an_index_that_does_not_fit_is_refused_and_none_written(
+    tmp_path: Path, places: object, says: str
+) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "part.bin")
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(ModelError, match=says):
+        convert.act(argparse.Namespace(source=tmp_path, target=None))
+    assert not (tmp_path / "model.safetensors.index.json").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04torn", b"\x80\x02}q\x00"])

@@ -20,7 +20,7 @@ REAL = [corpus.real_clip(seed, num_frames=9) for seed in range(2)]
 
 def plain_greedy(critic, query, *, num_tokens):
     """transformers' own `generate` on the whole prompt, as one row."""
-    with torch.no_grad():
+    with torch.no_grad(), critic._autocast():
         visual = critic.embed_clips([query])
         [row] = critic._prompts([query], visual, room=num_tokens)
         packed = critic._pack([query], [row], visual)
@@ -33,8 +33,10 @@ def plain_greedy(critic, query, *, num_tokens):
     return tuple(made[0].tolist())
 
 
-def test_greedy_paths_of_the_shipped_critic_are_token_for_token_the_plain_ones():
-    critic = Vila.load(model_folder("embedded", "critic"), settings=Critic())
+@pytest.mark.parametrize("precision", ["no", "bf16"])  # the quick and the world recipe's is bf16
+def test_greedy_paths_of_the_shipped_critic_are_token_for_token_the_plain_ones(precision):
+    settings = Critic(mixed_precision=precision)
+    critic = Vila.load(model_folder("embedded", "critic"), settings=settings)
     item = Item("p", REAL[0].caption, ("0", "1"))
     clips = {"0": REAL[0].frames_FHW3, "1": REAL[1].frames_FHW3}
     queries = asks.queries(asks.asks([item]), clips.__getitem__)

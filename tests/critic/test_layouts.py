@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import InternVLVisionConfig, InternVLVisionModel, PreTrainedTokenizerFast
+from transformers import (
+    InternVLVisionConfig,
+    InternVLVisionModel,
+    PreTrainedTokenizerFast,
+)
 
 from dualipo.config import Critic
-from dualipo.critic import templates, towers
+from dualipo.critic import towers, vision
 from dualipo.critic.projector import MmProjector
-from dualipo.critic.templates import TEMPLATES
-from dualipo.critic.vila import Vila
+from dualipo.critic.vila import PARTS, Vila
+from dualipo.errors import ModelError
 from tests.critic.conftest import make_query, make_tokenizer, make_vila
 
 SETTINGS = Critic(max_frames=3)
@@ -130,6 +134,27 @@ def test_nvila_in_small_loads_and_round_trips(tmp_path):
     assert torch.equal(answers(Vila.load(tmp_path / "again", settings=SETTINGS)), answers(critic))
 
 
+def test_nvila_shows_a_frame_of_a_video_at_all_scales_at_once(tmp_path):
+    make_vila(settings=SETTINGS).save(tmp_path)
+    MmProjector(3 * 32, 32).save(tmp_path / "mm_projector")
+    (tmp_path / "config.json").write_text(json.dumps({"dynamic_s2": True}))
+    critic = Vila.load(tmp_path, settings=SETTINGS)
+    query, tower = make_query("point"), critic.module.vision_tower
+    frames = vision.pixels(query.clips[0], clip_id="x", size=(32, 32), settings=SETTINGS)
+    with torch.no_grad():
+        seen = towers.features(tower, frames)
+        expected = critic.module.mm_projector(torch.cat([seen] * 3, -1))
+        assert torch.allclose(critic.embed_clips([query])["clip0"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("said", [{"s2": True}, {"mm_vision_select_layer": -1}])
+def test_a_tower_that_looks_otherwise_is_refused(vila, tmp_path, said):
+    vila.save(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    with pytest.raises(ModelError, match="before the last, at one scale"):
+        Vila.load(tmp_path, settings=SETTINGS)
+
+
 def test_a_torn_intern_vit_is_refused(vila_40b):
     folder, _ = vila_40b
     file = folder / "vision_tower" / "model.safetensors"
@@ -139,16 +164,15 @@ def test_a_torn_intern_vit_is_refused(vila_40b):
         Vila.load(folder, settings=SETTINGS)
 
 
-@pytest.mark.parametrize("name", list(TEMPLATES))
-def test_a_template_opens_one_turn_and_the_answers(name):
-    parts = templates.prompt(make_query(), num_frames=[1, 1], style=TEMPLATES[name])
-    texts = [part for part in parts if isinstance(part, str)]
-    assert texts[0].startswith(TEMPLATES[name].before)
-    assert texts[-1].endswith(TEMPLATES[name].after)
-    assert len(parts) - len(texts) == 2
-
-
-def test_what_a_tokenizer_knows_names_the_template():
-    assert templates.guess({"a"}) == "vicuna_v1"
-    assert templates.guess({"<|start_header_id|>"}) == "llama_3"
-    assert templates.guess({"<|im_start|>"}) == "chatml"
+def test_a_published_intern_vit_stays_as_it_was_published(vila_40b, tmp_path):
+    folder, _ = vila_40b
+    (folder / "config.json").write_text(json.dumps({f"{part}_cfg": {} for part in PARTS}))
+    critic = Vila.load(folder, settings=SETTINGS)
+    critic.save(tmp_path / "again")
+    ours, theirs = (
+        load_file(place / "vision_tower" / "model.safetensors")
+        for place in (tmp_path / "again", folder)
+    )
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in theirs)
+    again = Vila.load(tmp_path / "again", settings=SETTINGS)
+    assert again.hash() == critic.hash() and torch.equal(answers(again), answers(critic))

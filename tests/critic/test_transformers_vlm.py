@@ -99,6 +99,36 @@ def test_qwen_sees_and_places_a_video_as_transformers_does(kind):
     assert torch.allclose(ours, theirs, atol=2e-4)
 
 
+# The token that holds a visual token's place, and how a clip's frames are handed over.
+SHOWN = {
+    "smolvlm": ("image_token_id", lambda frames: {"pixel_values": frames[None]}),
+    "llava_onevision": ("video_token_id", lambda frames: {"pixel_values_videos": frames[None]}),
+    "internvl": ("image_token_id", lambda frames: {"pixel_values": frames}),
+}
+
+
+@pytest.mark.parametrize("kind", SHOWN)
+def test_the_others_answer_a_video_as_transformers_does(kind):
+    critic = make_critic(kind)
+    query = make_query("point", clips=(make_clip(0, num_frames=3, size=48),))
+    frames = vision.pixels(
+        query.clips[0],
+        clip_id="x",
+        size=critic._size(query.clips[0]),
+        scaling=critic.scaling,
+        settings=SETTINGS,
+    )
+    place, shown = SHOWN[kind]
+    with torch.no_grad():
+        [row] = critic._prompts([query], critic.embed_clips([query]), room=0)
+        placed = getattr(critic.llm.config, place)
+        ids = torch.tensor([[placed if i == VISUAL else i for i in row]])
+        mask = torch.ones_like(ids)
+        theirs = critic.llm(input_ids=ids, attention_mask=mask, **shown(frames)).logits
+        ours = critic._logits([query], [[]], keep=len(row))
+    assert VISUAL in row and torch.allclose(ours, theirs, atol=2e-4)
+
+
 def test_patches_are_those_of_transformers_image_processor():
     picture = make_clip(0, num_frames=1, size=56)
     processor = Qwen2VLImageProcessor(do_resize=False, patch_size=14, merge_size=2)

@@ -1,10 +1,12 @@
 """Judges without words in the loop: a reward head, and scores that come from elsewhere."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
 
+from dualipo.cli.main import main
 from dualipo.errors import DataError
 from dualipo.progress import PlainProgress
 from dualipo.rounds import comparing, stages, warming
@@ -20,10 +22,8 @@ OWN = (
 
 
 def test_a_reward_head_is_trained_on_the_seed_and_judges_a_run(harness: Harness) -> None:
-    own = ("critic.backend=reward_head", "critic.reward_head.max_train_steps=2")
-    own += ("critic.reward_head.width=8",)
     with harnesses.elsewhere(harness) as path:
-        settings = harness.recipe(path, *OWN, *own)
+        settings = harness.recipe(path, *OWN, "critic.backend=reward_head")
         assert harnesses.ended(settings) == 0, harnesses.log(path)
         with harnesses.ledger_of(path) as ledger:
             versions = (warming.SHIPPED, warming.SFT, warming.WARM)
@@ -31,6 +31,10 @@ def test_a_reward_head_is_trained_on_the_seed_and_judges_a_run(harness: Harness)
             assert shipped != sft == warm
             votes = ledger.votes(0, 0, "point")
             assert votes and all(vote.outcome != "abstain" for vote in votes)
+        _, found = stages.compare_critics(
+            path, [warming.SFT], [], PlainProgress(), with_reward_head=True
+        )
+        assert found["reward head"] == found[warming.SFT]  # the same training, outside of the loop
 
 
 def test_a_run_waits_for_scores_and_goes_on(harness: Harness) -> None:
@@ -58,12 +62,16 @@ def test_critics_and_baselines_are_compared_on_the_same_labels(
     stages.list_clips(harness.path, listed, None, PlainProgress())
     with open(listed, newline="") as stream:
         _score(list(csv.DictReader(stream)), scores)
-    before = harness.clean
-    num_labels, found = stages.compare_critics(
-        harness.path, ["shipped", "warm"], [scores], PlainProgress(), with_reward_head=False
-    )
-    assert num_labels > 0 and str(num_labels) in comparing.table(num_labels, found)
-    assert list(found) == ["shipped", "warm", "scores.csv"] and harness.clean == before
+    before, output = harness.clean, tmp_path / "figures.json"
+    asked = ["--critic", "shipped", "warm", "--scores", str(scores), "--reward-head"]
+    command = ["critic", "accuracy", str(harness.path), *asked, "--output", str(output)]
+    said = tmp_path / "command"
+    assert harnesses.in_child(lambda: main(command), path=said) == 0, harnesses.log(said)
+    found = json.loads(output.read_text())
+    num_labels = found.pop("num_labels")
+    table = comparing.table(num_labels, found)
+    assert num_labels > 0 and table in harnesses.log(said) and harness.clean == before
+    assert list(found) == ["shipped", "warm", "reward head", "scores.csv"]
     assert all(0 <= one["overall Accuracy"]["with_ties"] <= 1 for one in found.values())
     with pytest.raises(DataError, match="nothing"):
         stages.compare_critics(
