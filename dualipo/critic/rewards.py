@@ -4,7 +4,8 @@ A reward model says how good each clip is, and nothing else. Its verdict on a pa
 Bradley and Terry's model with ties (`losses.bradley_terry`), its grade of a clip from
 softmax(r, 0, -r) over Good, Normal and Bad, so that the expected score (METHOD.md 3.4) grows with
 the reward. The grammar is spoken without evidence: votes, confirmation and forced choice read it
-as they read reasoning; where there is no number it does not speak. Leaves out hints, which only a critic in words can follow.
+as they read reasoning; where there is no number it does not speak. Leaves out hints, which only a
+critic in words can follow.
 """
 
 import math

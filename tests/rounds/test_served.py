@@ -18,8 +18,9 @@ OWN = (
 
 
 def moody(body: dict[str, Any], count: int) -> Any:
-    """Now and then an error."""
-    return loopback.failing(500) if count % 9 == 0 else loopback.sure(body, count)
+    """An error for some of the grades that it is asked for."""
+    unlucky = len(loopback.brightness(body)) == 1 and body.get("seed", 1) % 5 == 0
+    return loopback.failing(500) if unlucky else loopback.sure(body, count)
 
 
 def test_a_served_critic_judges_a_run_and_an_outage_is_resumed_elsewhere(harness: Harness) -> None:
