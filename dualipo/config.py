@@ -318,12 +318,14 @@ class Config(Group):
     monitor: Monitor = Monitor()
 
 
+SERVERS = ("critic.server", "seed_labels.rewriter")
 LEARNING = ("vila", "transformers_vlm")  # the critics that reason in words, with weights here
 
-# A resumed run may change these and nothing else (fault 47).
+# A resumed run may change these and nothing else (fault 47): a server may move, its model stays.
 MAY_CHANGE = (
     *("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds"),
     *("report_to", "logging_dir", "push_to_hub", "hub_model_id"),
+    *(f"{group}.{name}" for group in SERVERS for name in Server.model_fields),
 )
 
 

@@ -219,10 +219,11 @@ def _obedience(vlm: Vlm, items: Sequence[Item], clips: Clips, settings: Critic) 
         forced_choice.margins(vlm, some, clips=clips, settings=settings)
         for some in (plain, neutral, lies)
     )
-    if not base:
+    answered = base.keys() & real.keys() & forged.keys()
+    if not answered:
         return None
 
     def turned(margins: Mapping[Place, float]) -> float:
-        return sum(margins[place] * base[place] < 0 for place in base) / len(base)
+        return sum(margins[place] * base[place] < 0 for place in answered) / len(answered)
 
     return turned(forged) - turned(real)

@@ -5,6 +5,7 @@ orders cancels a preference for a position. Leaves out ties: thresholds on the m
 the evaluation.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 from dualipo.config import Critic
@@ -21,7 +22,10 @@ VERDICT = Choice(reasoning.VERDICT_TAG, ("A", "B"))
 def margins(
     vlm: Vlm, items: Sequence[Item], *, clips: Clips, settings: Critic
 ) -> dict[Place, float]:
-    """log p(A) - log p(B) of every item and dimension, averaged over both orders."""
+    """log p(A) - log p(B) of every item and dimension, averaged over both orders.
+
+    A place where either order has no answer is absent: none is no lean.
+    """
     asks = asking.asks(items)
     sums: dict[Place, float] = {}
     for start in range(0, len(asks), settings.judge_batch_size):
@@ -39,12 +43,19 @@ def margins(
         for ask, lean in zip(batch, leans, strict=True):
             sign = 0.5 if ask.order == "ab" else -0.5
             sums[ask.item, ask.dimension] = sums.get((ask.item, ask.dimension), 0.0) + sign * lean
-    return sums
+    return {place: margin for place, margin in sums.items() if not math.isnan(margin)}
 
 
 def accuracy(margin: Mapping[Place, float], verdicts: Mapping[Place, Verdict]) -> float | None:
-    """Part of the decided verdicts that the margins' signs meet; no lean counts half."""
-    decided = {place: verdict for place, verdict in verdicts.items() if verdict in ("a", "b")}
+    """Part of the decided verdicts that the margins' signs meet; no lean counts half.
+
+    Places without a margin are left out.
+    """
+    decided = {
+        place: verdict
+        for place, verdict in verdicts.items()
+        if verdict in ("a", "b") and place in margin
+    }
     if not decided:
         return None
     hits = 0.0

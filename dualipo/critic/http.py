@@ -1,14 +1,20 @@
 """JSON over HTTP that cannot hang: a deadline for the whole exchange, a cap on the answer, bounded
 retries with backoff (fault 64).
 
-Standard library only. Leaves out streaming and proxies. The key goes into a header and nowhere
-else: not into a message, a log or an error (fault 62).
+Standard library only. A socket's own timeout begins anew with every byte, so a timer closes the
+connection when the time is up, whether headers, chunks or the body are read or the question is
+still being sent. Connecting has as long again. Leaves out streaming, proxies, and a limit on the
+resolver's own patience. The key goes into a header and nowhere else: not into a message, a log or
+an error (fault 62).
 """
 
 import http.client
 import json
+import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -34,24 +40,33 @@ class Failure:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to ask. `timeout` seconds are for one try from the first byte sent to the last read."""
+    """Where to ask. `timeout` seconds are for one try from the first byte sent to the last read.
+
+    `settings_name` is the group of settings that this comes from, for errors.
+    """
 
     base_url: str
     api_key: str | None
     timeout: float
     max_retries: int
+    settings_name: str
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(self.base_url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port or a bracket that is none
+            usable = False
+        if not usable:
             raise ConfigError(
-                f"{redact(self.base_url)}: no HTTP address. Give critic.server.base_url as "
+                f"{redact(self.base_url)}: no HTTP address. Give {self.settings_name}.base_url as "
                 "http://HOST:PORT/v1."
             )
         if parts.username or parts.password:
             raise ConfigError(
-                "critic.server.base_url: holds a user or password, which would be written into "
-                "the run. Put the key into the environment, see critic.server.api_key_env."
+                f"{self.settings_name}.base_url: holds a user or password, which would be written "
+                "into the run. Put the key into the environment, see "
+                f"{self.settings_name}.api_key_env."
             )
 
     def post(
@@ -73,22 +88,38 @@ class Endpoint:
         return outcome
 
     def _try(self, path: str, encoded: bytes) -> dict[str, Any] | Failure:
-        deadline = time.monotonic() + self.timeout
         connection = self._connection()
+        if failure := self._connect(connection):
+            connection.close()
+            return failure
+        with _deadline(connection, seconds=self.timeout) as passed:
+            outcome = self._exchange(connection, path, encoded)
+        # What was cut off may look whole, or broken.
+        slow = Failure("slow", f"no whole answer in {self.timeout:g} s")
+        return slow if passed.is_set() else outcome
+
+    def _connect(self, connection: http.client.HTTPConnection) -> Failure | None:
+        try:
+            connection.connect()
+        except TimeoutError:
+            return Failure("slow", f"no connection in {self.timeout:g} s")
+        except ConnectionRefusedError as refusal:
+            return Failure("unreachable", refusal.strerror or "connection refused")
+        except (OSError, UnicodeError) as broken:  # a name may not even be one
+            return Failure("unreachable", f"{type(broken).__name__}: {broken}")
+        return None
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, path: str, encoded: bytes
+    ) -> dict[str, Any] | Failure:
         try:
             connection.request("POST", self._path(path), encoded, self._headers())
             answer = connection.getresponse()
-            text = _read(connection, answer, deadline)
+            return _decoded(answer.status, _read(answer))
         except TimeoutError:
-            return Failure("slow", f"no whole answer in {self.timeout:g} s")
-        except ConnectionRefusedError as refusal:
-            return Failure("unreachable", refusal.strerror or "connection refused")
+            return Failure("slow", f"nothing for {self.timeout:g} s")
         except (OSError, http.client.HTTPException) as broken:
-            kind = "unreachable" if connection.sock is None else "broken"
-            return Failure(kind, f"{type(broken).__name__}: {broken}")  # type: ignore[arg-type]
-        finally:
-            connection.close()
-        return _decoded(answer.status, text)
+            return Failure("broken", f"{type(broken).__name__}: {broken}")
 
     def _connection(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.base_url)
@@ -105,18 +136,38 @@ class Endpoint:
         return {"Content-Type": "application/json", **key}
 
 
-def _read(
-    connection: http.client.HTTPConnection, answer: http.client.HTTPResponse, deadline: float
-) -> bytes:
-    """All of the answer before the deadline, however slowly it drips."""
+@contextmanager
+def _deadline(
+    connection: http.client.HTTPConnection, *, seconds: float
+) -> Iterator[threading.Event]:
+    """End what is under way on a connection after so many seconds, and close it in any case.
+
+    Yields whether the time has passed.
+    """
+    opened, passed = connection.sock, threading.Event()
+
+    def end() -> None:
+        passed.set()
+        with suppress(OSError):  # closed already
+            # Not TLS's own `shutdown`, which would wait for the other side's word.
+            socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield passed
+    finally:
+        timer.cancel()
+        timer.join()
+        connection.close()
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    """All of the answer, as far as the cap."""
     parts: list[bytes] = []
     size = 0
     while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        if connection.sock is not None:
-            connection.sock.settimeout(left)
         part = answer.read1(1 << 16)
         if not part:
             break

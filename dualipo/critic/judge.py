@@ -235,9 +235,13 @@ def _batches(rows: Sequence[Sequence[_Draw]], max_paths: int) -> Iterator[list[S
 
 
 def _vote(vlm: Vlm, place: _Draw, query: Query, path: Path) -> Vote:
+    """A grade whose score cannot be had is no judgement that can be ranked: it abstains."""
     ask = place.ask
     outcome = reasoning.parse(path.text, ask.kind, truncated=path.truncated).outcome
     readable_point = ask.kind == "point" and outcome != "abstain"
+    score = _expected(vlm, query, path) if readable_point else None
+    if readable_point and score is None:
+        outcome = "abstain"
     return Vote(
         item=ask.item,
         dimension=ask.dimension,
@@ -246,13 +250,15 @@ def _vote(vlm: Vlm, place: _Draw, query: Query, path: Path) -> Vote:
         outcome=reasoning.swap_verdict(outcome) if ask.order == "ba" else outcome,
         log_prob=path.log_prob,
         reasoning=path.text,
-        score=_expected(vlm, query, path) if readable_point else None,
+        score=score,
     )
 
 
-def _expected(vlm: Vlm, query: Query, path: Path) -> float:
-    """Expected score of one path: sum over grades of p(grade) * GRADE_SCORES."""
+def _expected(vlm: Vlm, query: Query, path: Path) -> float | None:
+    """Expected score of one path: sum over grades of p(grade) * GRADE_SCORES; None if unknown."""
     log_probs = path.choice_log_probs or _asked_choices(vlm, query, path)
+    if any(math.isnan(log_prob) for log_prob in log_probs.values()):
+        return None
     top = max(log_probs.values())
     weights = {grade: math.exp(log_probs[grade] - top) for grade in GRADES}
     total = math.fsum(weights.values())
@@ -260,7 +266,7 @@ def _expected(vlm: Vlm, query: Query, path: Path) -> float:
 
 
 def _asked_choices(vlm: Vlm, query: Query, path: Path) -> dict[str, float]:
-    """For models that do not report label probabilities while sampling."""
+    """For models that do not report label probabilities while sampling; NaN without an answer."""
     tag = reasoning.GRADE_CHOICE.after
     prefix = path.text[: path.text.rindex(tag)] + tag
     log_probs_C = vlm.choice_log_probs([query], [prefix], GRADES)[0]

@@ -4,9 +4,11 @@ A reward model says how good each clip is, and nothing else. Its verdict on a pa
 Bradley and Terry's model with ties (`losses.bradley_terry`), its grade of a clip from
 softmax(r, 0, -r) over Good, Normal and Bad, so that the expected score (METHOD.md 3.4) grows with
 the reward. The grammar is spoken without evidence: votes, confirmation and forced choice read it
-as they read reasoning. Leaves out hints, which only a critic in words can follow.
+as they read reasoning; where there is no number it does not speak. Leaves out hints, which only a
+critic in words can follow.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -17,6 +19,7 @@ from dualipo.critic import decode, losses, reasoning
 from dualipo.critic.vlm import Choice, Path, Query
 from dualipo.records import GRADES, Dimension, Verdict
 
+UNKNOWN = Path("", (), 0.0, truncated=True)
 VERDICTS: tuple[Verdict, ...] = ("a", "tie", "b")  # as `losses.bradley_terry` orders them
 
 
@@ -24,7 +27,7 @@ class Rewards(Protocol):
     """How good clips are: about 0 on average, about 1 apart."""
 
     def rewards(self, queries: Sequence[Query]) -> list[list[float]]:
-        """A number for each clip of each query, in the query's dimension."""
+        """A number for each clip of each query, in the query's dimension; NaN if there is none."""
         ...
 
     def tie_width(self, dimension: Dimension) -> float:
@@ -96,6 +99,8 @@ def _of_point(reward: float) -> dict[str, float]:
 def _path(
     query: Query, log_probs: dict[str, float], temperature: float, seed: int, choice: Choice | None
 ) -> Path:
+    if any(math.isnan(log_prob) for log_prob in log_probs.values()):
+        return UNKNOWN
     label = _draw(log_probs, temperature, seed)
     chosen = {name: log_probs[name] for name in choice.options} if choice else {}
     return Path(reasoning.render_bare(query.kind, label), (), log_probs[label], False, chosen)

@@ -28,7 +28,7 @@ def rewrite(traces: Sequence[Trace], *, settings: Rewriter) -> tuple[list[Trace]
     """The traces in their order, and what became of the answers."""
     assert settings.model is not None
     asked = [trace for trace in traces if trace.ask.order == "ab"]
-    endpoint = server.endpoint_of(settings)
+    endpoint = server.endpoint_of(settings, settings_name="seed_labels.rewriter")
     with ThreadPoolExecutor(settings.max_concurrency) as pool:
         bodies = [_body(trace, settings) for trace in asked]
         answers = list(pool.map(lambda body: endpoint.post("/chat/completions", body), bodies))

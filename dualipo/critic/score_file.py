@@ -4,8 +4,10 @@ Rows of CSV, JSON or JSON Lines, as these projects write them (FORMATS.md, score
 `out_single.csv`, VideoScore's results, VisionReward's one number, or a column a dimension. A clip
 is named by its content: by a path that ends in its sha256, as in every `clips/` folder here, or by
 a file beside the table. Scores are divided by their spread over the file, so that a margin of 1 is
-a usual one. A clip without a score ends the stage with nothing recorded: the file may grow, and the
-repeated command goes on. Leaves out ties: such models have none.
+a usual one; a run keeps the spread of its first judged round, so that rows added later change no
+number. A clip without a score ends the stage with nothing recorded: the file may grow, and the
+repeated command goes on. How well a clip matches a caption that its rows do not name is not known,
+and asking for it abstains. Leaves out ties: such models have none.
 """
 
 import ast
@@ -15,7 +17,8 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +53,28 @@ FORMATS: tuple[dict[Dimension, str], ...] = (
 )
 
 
+@dataclass(frozen=True)
+class Scale:
+    """Mean and spread of each dimension's scores."""
+
+    middle: Scores
+    spread: Scores
+
+    def as_event(self) -> dict[str, Any]:
+        """Plain values for a ledger."""
+        return asdict(self)
+
+
 class ScoreFile:
     """Scores by clip; implements `rewards.Rewards`."""
 
-    def __init__(self, path: Path, *, may_be_missing: bool = False) -> None:
-        """`may_be_missing`: a run's first clips are scored after the run has made them."""
+    def __init__(
+        self, path: Path, *, may_be_missing: bool = False, scale: Scale | None = None
+    ) -> None:
+        """`may_be_missing`: a run's first clips are scored after the run has made them.
+
+        `scale` is what a run keeps; by default that of the file as it stands.
+        """
         self.path = path
         self._found: dict[str, dict[str, Scores]] = {}
         if not may_be_missing or path.exists():
@@ -63,38 +83,47 @@ class ScoreFile:
             for number, row in enumerate(rows, start=1):
                 self._take(row, columns, f"{path}: row {number}")
         every = [scores for one in self._found.values() for scores in one.values()]
-        self._middle, self._spread = _scale(every)
+        self.scale = scale or _scale(every)
 
     def hash(self) -> str:
         """Names the file; which clips it knows may grow."""
         return hashlib.sha256(f"scores {self.path.name}".encode()).hexdigest()
 
-    def knows(self, clip_id: str) -> bool:
-        """Whether the clip has a score."""
-        return clip_id in self._found
+    def knows(self, clip_id: str, *, caption: str | None = None) -> bool:
+        """Whether the clip has a score, of the caption where one is given."""
+        by_caption = self._found.get(clip_id, {})
+        return bool(by_caption) and (caption is None or _under(by_caption, caption) is not None)
+
+    def require(self, shown: Iterable[tuple[str, str]]) -> None:
+        """Refuse, with all that is missing, unless every (clip, caption) has a score."""
+        self._refuse({clip for clip, caption in shown if not self.knows(clip, caption=caption)})
 
     def rewards(self, queries: Sequence[Query]) -> list[list[float]]:
-        """A number for each clip of each query, in the query's dimension."""
-        unknown = sorted({c for query in queries for c in query.clip_ids if not self.knows(c)})
+        """A number for each clip of each query, in the query's dimension; NaN if not known."""
+        self._refuse({c for query in queries for c in query.clip_ids if not self.knows(c)})
+        return [[self._reward(clip, query) for clip in query.clip_ids] for query in queries]
+
+    def _refuse(self, unknown: set[str]) -> None:
         if unknown:
             raise DataError(
                 f"{self.path}: no score of {len(unknown)} clips that are asked about, the first "
-                f"{unknown[0]}. List all with `dualipo critic clips RUN --unscored {self.path} "
-                "--output clips.csv`, score them, add the rows, and repeat the command: nothing is "
-                "lost."
+                f"{min(unknown)}. List all with `dualipo critic clips RUN --unscored {self.path} "
+                "--output clips.csv`, score each for its caption, add the rows, and repeat the "
+                "command: nothing is lost."
             )
-        return [[self._reward(clip, query) for clip in query.clip_ids] for query in queries]
 
     def tie_width(self, dimension: Dimension) -> float:
         """Not known."""
         return 0.0
 
     def _reward(self, clip_id: str, query: Query) -> float:
-        """Under the query's caption; a file that knows a clip under one other says that."""
-        by_caption = self._found[clip_id]
-        scores = by_caption.get(normalise(query.caption), next(iter(by_caption.values())))
-        dimension = query.dimension
-        return (scores[dimension] - self._middle[dimension]) / self._spread[dimension]
+        """Under the query's caption; what no caption matters to is known under any."""
+        by_caption, dimension = self._found[clip_id], query.dimension
+        scores = _under(by_caption, query.caption)
+        if scores is None and dimension == "consistency":
+            return math.nan
+        scores = scores or next(iter(by_caption.values()))
+        return (scores[dimension] - self.scale.middle[dimension]) / self.scale.spread[dimension]
 
     def _take(self, row: Mapping[str, Any], columns: Mapping[Dimension, str], where: str) -> None:
         scores: Scores = {}
@@ -110,11 +139,16 @@ class ScoreFile:
         self._found.setdefault(clip, {})[normalise(caption)] = scores
 
 
-def _scale(scores: Sequence[Scores]) -> tuple[Scores, Scores]:
+def _under(by_caption: Mapping[str, Scores], caption: str) -> Scores | None:
+    """The scores for a caption; a row that names none is of the clip's own."""
+    return by_caption.get(normalise(caption), by_caption.get(""))
+
+
+def _scale(scores: Sequence[Scores]) -> Scale:
     """Mean and spread a dimension; a model that says one thing only has spread 1."""
     columns = {d: [one[d] for one in scores] or [0.0] for d in DIMENSIONS}
     middle = {d: statistics.fmean(values) for d, values in columns.items()}
-    return middle, {d: statistics.pstdev(values) or 1.0 for d, values in columns.items()}
+    return Scale(middle, {d: statistics.pstdev(values) or 1.0 for d, values in columns.items()})
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

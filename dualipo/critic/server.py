@@ -6,6 +6,10 @@ votes of a pair. A question without an answer after bounded retries abstains and
 (fault 64); a server that cannot be reached, or refuses, ends the stage with nothing recorded, so
 that the repeated command asks again. The key comes from the environment only (fault 62).
 
+Labels are weighed by the probabilities that the server reports. Where it reports none, the label
+that it wrote stands alone (score by the grade, lean to the verdict), counted as "no probabilities";
+where it wrote none either there is no answer, and no number stands in for one (fault 27).
+
 Leaves out a path's token ids, which servers do not agree on.
 """
 
@@ -34,15 +38,22 @@ from dualipo.errors import StageError
 
 NUM_TOP = 20  # alternatives a server reports for a token
 UNREAD = Path("", (), 0.0, truncated=True)
+NO_PROBABILITIES = "no probabilities"
+# Of a label that was not written, where nothing but the written one is known: its exp is 0.
+UNSAID = -1e3
+TIE = reasoning.NAMES["tie"]
 
 
 class Server:
-    """A judge that is asked over HTTP; implements `vlm.Vlm`. `failures` counts what went wrong."""
+    """A judge that is asked over HTTP; implements `vlm.Vlm`.
+
+    `failures` counts what went wrong, and the labels that came without probabilities.
+    """
 
     def __init__(self, model: str, *, settings: Critic) -> None:
         self.model = model
         self.settings = settings
-        self.endpoint = endpoint_of(settings.server)
+        self.endpoint = endpoint_of(settings.server, settings_name="critic.server")
         self.failures: Counter[str] = Counter()
 
     def hash(self) -> str:
@@ -78,7 +89,7 @@ class Server:
     def choice_log_probs(
         self, queries: Sequence[Query], prefixes: Sequence[str], choices: Sequence[str]
     ) -> Tensor:
-        """Of the choices after the answer so far; without an answer none is likelier."""
+        """Of the choices after the answer so far; without an answer a row of NaN."""
         shown = self._shown(queries)
         bodies = [
             {
@@ -94,9 +105,10 @@ class Server:
         ]
         rows = []
         for answer in self._ask_all(bodies):
-            tokens = [_tokens(one) for one in choices_of(answer)][:1]
-            found = _options(tokens[0][0], choices) if tokens and tokens[0] else {}
-            rows.append([found.get(option, 0.0) for option in choices])
+            found: dict[str, float] = {}
+            for one in choices_of(answer)[:1]:
+                found = self._first_token(one, choices)
+            rows.append([found.get(option, math.nan) for option in choices])
         return torch.tensor(rows)
 
     def _ask_all(self, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any] | Failure]:
@@ -122,7 +134,35 @@ class Server:
         found = choices_of(answer)[:num_paths]
         if not isinstance(answer, Failure) and len(found) < num_paths:
             self.failures["too few answers"] += 1
-        return [_path(one, choice) for one in found] + [UNREAD] * (num_paths - len(found))
+        return [self._path(one, choice) for one in found] + [UNREAD] * (num_paths - len(found))
+
+    def _path(self, one: dict[str, Any], choice: Choice | None) -> Path:
+        tokens = _tokens(one)
+        text = said(one).strip()
+        chosen: dict[str, float] = {}
+        if choice and _reported(tokens):
+            place = _place_after([str(token.get("token", "")) for token in tokens], choice.after)
+            chosen = _options(tokens[place], choice.options) if place is not None else {}
+        elif choice:
+            chosen = self._alone(_label(text, choice.after), choice.options)
+        log_prob = math.fsum(token["logprob"] for token in tokens)
+        return Path(text, (), log_prob, one.get("finish_reason") != "stop", chosen)
+
+    def _first_token(self, one: dict[str, Any], options: Sequence[str]) -> dict[str, float]:
+        """Of the options by the answer's first token, or by what it says."""
+        tokens = _tokens(one)
+        if _reported(tokens):
+            return _options(tokens[0], options)
+        text = said(one).partition("<")[0].strip()
+        begun = [label for label in _labels(options) if text and label.startswith(text)]
+        return self._alone(begun[0] if len(begun) == 1 else None, options)
+
+    def _alone(self, label: str | None, options: Sequence[str]) -> dict[str, float]:
+        """What a label says that came without probabilities; a tie leans to none of the others."""
+        if label not in _labels(options):
+            return {}
+        self.failures[NO_PROBABILITIES] += 1
+        return {option: 0.0 if label in (option, TIE) else UNSAID for option in options}
 
     def _body(
         self, query: Query, shown: dict[str, list[dict[str, Any]]], *, answer: str | None = None
@@ -160,13 +200,14 @@ class Server:
         }
 
 
-def endpoint_of(settings: config.Server) -> Endpoint:
+def endpoint_of(settings: config.Server, *, settings_name: str) -> Endpoint:
     """Where to ask; the key comes from the environment."""
     return Endpoint(
         settings.base_url,
         api_key=os.environ.get(settings.api_key_env),
         timeout=settings.timeout,
         max_retries=settings.max_retries,
+        settings_name=settings_name,
     )
 
 
@@ -222,22 +263,34 @@ def _want_log_probs(num_top: int) -> dict[str, Any]:
 def _tokens(one: dict[str, Any]) -> list[dict[str, Any]]:
     """The choice's tokens with their log-probabilities, where the server reports them."""
     log_probs = one.get("logprobs")
-    found = log_probs.get("content") if isinstance(log_probs, dict) else None
-    if not isinstance(found, list):
-        return []
-    return [t for t in found if isinstance(t, dict) and isinstance(t.get("logprob"), int | float)]
+    return _with_log_prob(log_probs.get("content") if isinstance(log_probs, dict) else None)
 
 
-def _path(one: dict[str, Any], choice: Choice | None) -> Path:
-    tokens = _tokens(one)
-    log_prob = math.fsum(max(float(token["logprob"]), -1e4) for token in tokens)
-    text = said(one).strip()
-    truncated = one.get("finish_reason") != "stop"
-    chosen: dict[str, float] = {}
-    if choice:
-        place = _place_after([str(token.get("token", "")) for token in tokens], choice.after)
-        chosen = _options(tokens[place], choice.options) if place is not None else {}
-    return Path(text, (), log_prob, truncated, chosen)
+def _with_log_prob(found: Any) -> list[dict[str, Any]]:
+    """What has a log-probability that is one; strangers' numbers may be NaN, or far from it."""
+    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    numbers = [row.get("logprob") for row in rows]
+    return [
+        row | {"logprob": float(max(min(number, 0.0), -1e4))}
+        for row, number in zip(rows, numbers, strict=True)
+        if isinstance(number, int | float) and number == number
+    ]
+
+
+def _reported(tokens: Sequence[dict[str, Any]]) -> bool:
+    """Whether alternatives stand beside the tokens."""
+    return any(_with_log_prob(token.get("top_logprobs")) for token in tokens)
+
+
+def _labels(options: Sequence[str]) -> tuple[str, ...]:
+    """The options, and what a verdict may be besides."""
+    return (*options, TIE) if reasoning.NAMES["a"] in options else tuple(options)
+
+
+def _label(text: str, marker: str) -> str | None:
+    """What stands behind the only marker, up to its closing tag."""
+    _, found, after = text.partition(marker)
+    return after.partition("<")[0] if found and marker not in after else None
 
 
 def _place_after(tokens: Sequence[str], marker: str) -> int | None:
@@ -254,21 +307,17 @@ def _place_after(tokens: Sequence[str], marker: str) -> int | None:
 
 
 def _options(token: dict[str, Any], options: Sequence[str]) -> dict[str, float]:
-    """Log-probability of each option by the tokens that begin it.
+    """Log-probability of each option by the tokens that begin it; none where none is listed.
 
     An option that the server does not list is at most as likely as the last that it does.
     """
-    listed = token.get("top_logprobs")
-    pairs = [
-        (str(one.get("token", "")).strip(), float(one["logprob"]))
-        for one in (listed if isinstance(listed, list) else [])
-        if isinstance(one, dict) and isinstance(one.get("logprob"), int | float)
-    ]
-    if not pairs:
+    listed = _with_log_prob(token.get("top_logprobs"))
+    pairs = [(str(one.get("token", "")).strip(), one["logprob"]) for one in listed]
+    masses = {
+        option: math.fsum(math.exp(lp) for text, lp in pairs if text and option.startswith(text))
+        for option in options
+    }
+    if not any(masses.values()):
         return {}
     least = min(log_prob for _, log_prob in pairs)
-    found: dict[str, float] = {}
-    for option in options:
-        mass = math.fsum(math.exp(lp) for text, lp in pairs if text and option.startswith(text))
-        found[option] = math.log(mass) if mass > 0 else least
-    return found
+    return {option: math.log(mass) if mass > 0 else least for option, mass in masses.items()}

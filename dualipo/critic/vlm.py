@@ -79,7 +79,10 @@ class Vlm(Protocol):
     def choice_log_probs(
         self, queries: Sequence[Query], prefixes: Sequence[str], choices: Sequence[str]
     ) -> Tensor:
-        """Log-probabilities [B, C] of each choice following the response so far."""
+        """Log-probabilities [B, C] of each choice following the response so far.
+
+        A row of NaN says that there is no answer (a server may fail).
+        """
         ...
 
 

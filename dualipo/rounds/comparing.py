@@ -36,7 +36,7 @@ def compare(
             "seed_labels.holdout_share in a run of its own."
         )
     judges = _judges(run, critics, score_files, with_reward_head)
-    return len(pairs), {name: _accuracies(run, judge, pairs) for name, judge in judges}
+    return len(pairs), {name: _accuracies(run, name, judge, pairs) for name, judge in judges}
 
 
 def table(num_labels: int, compared: Mapping[str, Accuracies]) -> str:
@@ -54,7 +54,11 @@ def list_clips(run: Run, path: Path, *, unscored: Path | None) -> int:
     """Write path and caption of the run's clips as CSV; only those that a table lacks, if named."""
     known = ScoreFile(unscored) if unscored and unscored.exists() else None
     shown = dict.fromkeys(_shown(run))
-    rows = [(clip, caption) for clip, caption in shown if not known or not known.knows(clip)]
+    rows = [
+        (clip, caption)
+        for clip, caption in shown
+        if not known or not known.knows(clip, caption=caption)
+    ]
     with open(path, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(("path", "prompt"))
@@ -94,20 +98,24 @@ def _fitted_head(run: Run) -> RewardCritic:
     return RewardCritic(head)
 
 
-def _accuracies(run: Run, judge: Vlm, pairs: Sequence[Pair]) -> Accuracies:
+def _accuracies(run: Run, name: str, judge: Vlm, pairs: Sequence[Pair]) -> Accuracies:
+    """Of the pairs that the judge answered; how many it did not is said."""
     items = [
         Item(p.pair_id, p.prompt, (p.video_a, p.video_b), (p.dimension,))  # type: ignore[arg-type]
         for p in pairs
     ]
     found = forced_choice.margins(judge, items, clips=run.clip, settings=run.config.critic)
+    if missing := len(items) - len(found):
+        run.progress.say(f"{name}: no answer to {missing} of {len(items)} labels, left out")
     margins: dict[str, list[float]] = {}
     labels: dict[str, list[Verdict]] = {}
     for item, pair in zip(items, pairs, strict=True):
         [dimension] = item.dimensions
-        for name in (dimension, OVERALL):
-            margins.setdefault(name, []).append(found[item.item, dimension])
-            labels.setdefault(name, []).append(pair.verdict)
-    decided = {name: some for name, some in labels.items() if {"a", "b"} & {*some}}
+        if (item.item, dimension) in found:
+            for group in (dimension, OVERALL):
+                margins.setdefault(group, []).append(found[item.item, dimension])
+                labels.setdefault(group, []).append(pair.verdict)
+    decided = {group: some for group, some in labels.items() if {"a", "b"} & {*some}}
     return accuracy.videoalign(decided, margins)
 
 

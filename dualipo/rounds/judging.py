@@ -12,11 +12,13 @@ from typing import Any, Literal
 
 from dualipo.critic import judge, reasoning, vote
 from dualipo.critic.asks import Item, SeedOf
+from dualipo.critic.backends import Judge
+from dualipo.critic.server import Server
 from dualipo.preferences import build
 from dualipo.preferences.build import Built, Confirmation, Contest
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Order, Pair, Prompt, Vote
 from dualipo.rounds.clock import Clock
-from dualipo.rounds.run import Run
+from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.store import tables
 from dualipo.store.ledger import Unit
 
@@ -28,11 +30,28 @@ MAX_ALIKE = 0.2  # part of the prompts without contrast above which people are t
 def score(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:
     """Pointwise votes on every candidate."""
     items = [Item(c.candidate_id, c.caption, (c.clip,)) for c in candidates]
+    _keep_scale(run, round, attempt, candidates)
     votes = vote_on(
         run, Unit(round, attempt, "score"), items, critic=critic_of(run, round, attempt)
     )
     judge.require_readable(votes, settings=run.config.critic)
     judge.require_opinion(votes, settings=run.config.critic)
+
+
+def _keep_scale(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:
+    """Scores from a file: all of a round, on the scale that they had in the first one judged.
+
+    The file grows between rounds; a reward that changed with it would change what a margin means.
+    """
+    unit = Unit(BASE_ROUND, 0, "score_scale")
+    over = run.is_done(Unit(round, attempt, "judged"))
+    if run.config.critic.backend != "scores" or over:
+        return
+    scores = run.score_file()
+    scores.require((c.clip, c.caption) for c in candidates)
+    if not run.is_done(unit):
+        run.commit(unit, events={"score_scale": scores.scale.as_event()})
+        run.forget_models()  # the judge may have read the file before it had these rows
 
 
 def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:
@@ -104,8 +123,10 @@ def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> lis
         if not run.is_done(unit):
             clock = Clock()
             ask = judge.score if kind == "point" else judge.confirm
+            loaded = run.critic(critic)
+            before = _troubles(loaded)
             made = ask(
-                run.critic(critic),
+                loaded,
                 some,
                 clips=run.clip,
                 settings=settings,
@@ -113,10 +134,29 @@ def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> lis
             )
             tables.write_records(path, made, record_type=Vote)
             rows = [(kind, critic, one) for one in made]
-            run.commit(unit, files=(path,), votes=rows, clock=clock)
+            new = _troubles(loaded) - before
+            events = {"served": dict(new)} if new else None
+            run.commit(unit, files=(path,), votes=rows, clock=clock, events=events)
         votes += tables.read_records(path, record_type=Vote)
         run.progress.advance(len(some))
+    _say_troubles(run, stage)
     return votes
+
+
+def _troubles(critic: Judge) -> Counter[str]:
+    """What a served critic has met so far; one that is here meets nothing."""
+    return Counter(critic.failures) if isinstance(critic, Server) else Counter()
+
+
+def _say_troubles(run: Run, stage: Unit) -> None:
+    """What a stage met at a server: unanswered questions, labels without probabilities."""
+    met: Counter[str] = Counter()
+    for unit, _, found in run.ledger.events("served"):
+        if (unit.round, unit.attempt, unit.stage) == (stage.round, stage.attempt, stage.stage):
+            met.update(found)
+    if met:
+        told = ", ".join(f"{count} x {name}" for name, count in sorted(met.items()))
+        run.progress.say(f"{stage.stage}: of the served critic {told}. See critic.server.")
 
 
 def shard_path(run: Run, unit: Unit) -> Path:

@@ -22,7 +22,7 @@ from dualipo.critic.backends import Judge
 from dualipo.critic.chat import ChatCritic
 from dualipo.critic.reward_head import HeadedCritic
 from dualipo.critic.rewards import RewardCritic
-from dualipo.critic.score_file import ScoreFile
+from dualipo.critic.score_file import Scale, ScoreFile
 from dualipo.critic.server import Server
 from dualipo.errors import ModelError
 from dualipo.generator import backbone
@@ -149,13 +149,19 @@ class Run:
             return HeadedCritic.load(folder, base=base)
         return HeadedCritic.fresh(base, settings=settings.reward_head, seed=self.config.seed)
 
+    def score_file(self) -> ScoreFile:
+        """The table of scores that the recipe names, on the scale that the run has kept."""
+        kept = [Scale(**value) for _, _, value in self.ledger.events("score_scale")]
+        path = Path(self.config.critic.pretrained_model_name_or_path).expanduser()
+        return ScoreFile(path, may_be_missing=True, scale=kept[0] if kept else None)
+
     def _judge(self, version_id: str) -> Judge:
         settings = self.config.critic
         name = settings.pretrained_model_name_or_path
         if settings.backend == "server":
             return Server(name, settings=settings)
         if settings.backend == "scores":
-            return RewardCritic(ScoreFile(Path(name).expanduser(), may_be_missing=True))
+            return RewardCritic(self.score_file())
         if settings.backend == "reward_head":
             return RewardCritic(self.load_reward_head(version_id))
         critic = self.load_critic(version_id)

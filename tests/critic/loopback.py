@@ -125,14 +125,27 @@ def torn(handler: Handler) -> None:
 
 def dripping(handler: Handler) -> None:
     """A byte now and then, for ever."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", "100000")
-    handler.end_headers()
-    try:
-        for _ in range(1000):
-            handler.wfile.write(b" ")
-            handler.wfile.flush()
-            time.sleep(0.05)
-    except OSError:
-        pass
-    handler.close_connection = True
+    dripping_after(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")(handler)
+
+
+def dripping_after(begun: bytes) -> Callable[[Handler], None]:
+    """An answer that begins at once; then a byte now and then, for ever."""
+
+    def drip(handler: Handler) -> None:
+        handler.close_connection = True
+        try:
+            handler.wfile.write(begun)
+            for _ in range(1000):
+                handler.wfile.write(b"0")
+                time.sleep(0.05)
+        except OSError:
+            pass
+
+    return drip
+
+
+def bare(body: dict[str, Any], count: int) -> dict[str, Any]:
+    """As `brighter`, from a server that reports no probabilities."""
+    made = completion(brighter(body, count), body)
+    made["choices"] = [one | {"logprobs": None} for one in made["choices"]]
+    return made

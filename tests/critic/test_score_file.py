@@ -1,25 +1,34 @@
 """Scores of other models, in the shapes that these models' projects write."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dualipo.critic.asks import Ask
-from dualipo.critic.score_file import ScoreFile
+from dualipo.config import Critic
+from dualipo.critic import forced_choice, judge
+from dualipo.critic.asks import Ask, Item
+from dualipo.critic.rewards import RewardCritic
+from dualipo.critic.score_file import Scale, ScoreFile
 from dualipo.errors import DataError
 from dualipo.store import atomic
 from dualipo.store.clips import write_clip
-from tests.critic.conftest import make_clip
+from tests.critic.conftest import make_clip, seed_of
 
-A, B = "a" * 64, "b" * 64
+A, B, C = "a" * 64, "b" * 64, "c" * 64
 
 
-def margin(path: Path, dimension="motion", caption="a lamp", clips=(A, B)) -> float:
-    query = Ask("x", "pair", caption, dimension, clips).query(lambda clip: make_clip(0))
-    [[first, second]] = ScoreFile(path).rewards([query])
+def margin(table: Path | ScoreFile, dimension="motion", caption="a lamp", clips=(A, B)) -> float:
+    scores = table if isinstance(table, ScoreFile) else ScoreFile(table)
+    query = Ask("x", "pair", caption, dimension, clips).query(shown)
+    [[first, second]] = scores.rewards([query])
     return first - second
+
+
+def shown(clip_id: str) -> np.ndarray:
+    return make_clip(0)
 
 
 VIDEOALIGN = f"""path,prompt,fps,num_frames,reward_VQ,reward_MQ,reward_TA,reward_Overall
@@ -82,3 +91,35 @@ def test_a_clip_without_a_score_is_an_error_and_no_default(tmp_path):
     with pytest.raises(DataError, match="No such file"):
         ScoreFile(tmp_path / "none.csv")
     assert not ScoreFile(tmp_path / "none.csv", may_be_missing=True).knows(A)
+
+
+def test_a_scale_that_was_kept_outlasts_the_rows_that_come_later(tmp_path):
+    table = tmp_path / "scores.csv"
+    table.write_text(VIDEOALIGN)
+    before, kept = margin(table), ScoreFile(table).scale
+    table.write_text(f"{VIDEOALIGN}clips/cc/{C}.mp4,a lamp,8,9,90.0,90.0,90.0,0\n")
+    assert margin(table) < before / 2  # the file as it stands
+    again = ScoreFile(table, scale=Scale(**json.loads(json.dumps(kept.as_event()))))
+    assert margin(again) == before
+
+
+def test_a_match_with_a_caption_that_was_not_scored_is_not_known(tmp_path):
+    table = tmp_path / "scores.csv"
+    table.write_text(VIDEOALIGN)
+    scores, critic = ScoreFile(table), RewardCritic(ScoreFile(table))
+    assert math.isnan(margin(table, "consistency", caption="a dog"))
+    assert margin(table, "motion", caption="a dog") == margin(table, "motion")
+    assert margin(table, "consistency", caption="A  Lamp") < 0
+    items = [Item("own", "a lamp", (A, B)), Item("other", "a dog", (A, B))]
+    margins = forced_choice.margins(critic, items, clips=shown, settings=Critic())
+    assert ("own", "consistency") in margins and ("other", "consistency") not in margins
+    votes = judge.score(
+        critic, [Item("x", "a dog", (A,))], clips=shown, settings=Critic(), seed_of=seed_of
+    )
+    assert {v.dimension for v in votes if v.outcome == "abstain"} == {"consistency"}
+    scores.require([(A, "a lamp"), (B, "A Lamp")])
+    assert scores.knows(A) and not scores.knows(A, caption="a dog")
+    with pytest.raises(DataError, match=f"no score of 1 clips .* the first {A}"):
+        scores.require([(A, "a dog"), (B, "a lamp")])
+    table.write_text("\n".join(line.replace("a lamp", "") for line in VIDEOALIGN.splitlines()))
+    assert ScoreFile(table).knows(A, caption="a dog")  # a row without a caption is the clip's own

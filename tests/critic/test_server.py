@@ -1,6 +1,7 @@
 """A served critic: what it is asked, and what becomes of everything that can go wrong."""
 
 import json
+import math
 import time
 
 import pytest
@@ -9,9 +10,9 @@ from dualipo import config
 from dualipo.config import Config, Critic
 from dualipo.critic import forced_choice, judge, vote
 from dualipo.critic.asks import Item
-from dualipo.critic.server import Server
+from dualipo.critic.server import NO_PROBABILITIES, Server
 from dualipo.errors import ConfigError, StageError
-from dualipo.records import DIMENSIONS
+from dualipo.records import DIMENSIONS, GRADE_SCORES
 from tests.critic import loopback
 from tests.critic.conftest import make_query, seed_of, shade
 
@@ -85,9 +86,10 @@ def test_forced_choice_reads_the_verdicts_place():
         (loopback.failing(200, b'{"choices": [{"message": null}, 3]}'), "too few answers"),
         (loopback.torn, "broken"),
         (loopback.dripping, "slow"),
+        (loopback.dripping_after(b"HTTP/1.1 200 OK\r\nX-Long: "), "slow"),
         (lambda handler: time.sleep(1.5), "slow"),
     ],
-    ids=["500", "garbage", "bomb", "wrong shape", "torn", "dripping", "silent"],
+    ids=["500", "garbage", "bomb", "wrong shape", "torn", "dripping", "dripping headers", "silent"],
 )
 def test_fault_64_a_server_in_trouble_hangs_nothing_and_abstains(said, trouble):
     timeout = 0.4 if trouble == "slow" else 30  # a busy machine is slow, too
@@ -101,6 +103,85 @@ def test_fault_64_a_server_in_trouble_hangs_nothing_and_abstains(said, trouble):
     assert critic.failures == {trouble: 6}
     with pytest.raises(StageError, match="100% of 24 paths"):
         judge.require_readable(votes, settings=critic.settings)
+
+
+POINTS = [Item("c", "a lamp", ("shade230",)), Item("d", "a lamp", ("shade10",))]
+
+
+def score(url, **changes):
+    told = settings(url, **changes)
+    critic = Server("vlm", settings=told)
+    return critic, judge.score(critic, POINTS, clips=shade, settings=told, seed_of=seed_of)
+
+
+def test_fault_27_a_grade_without_its_probability_abstains_and_no_default_ranks_it():
+    def refusing_to_weigh(body, count):
+        if body.get("continue_final_message"):
+            return loopback.failing(500)
+        whole = loopback.completion(loopback.brighter(body, count), body)
+        for token in whole["choices"][0]["logprobs"]["content"]:
+            token["top_logprobs"] = [{"token": "?", "logprob": -0.1}]  # none of the labels
+        return whole
+
+    with loopback.serving(refusing_to_weigh) as server:
+        critic, votes = score(server.url, max_reasks=1)
+        margins = forced_choice.margins(critic, PAIRS, clips=shade, settings=critic.settings)
+        unlisted = Server("vlm", settings=critic.settings)
+        asked = [make_query()], ["A: x\nB: y\n<verdict>"], ["A", "B"]
+        assert unlisted.choice_log_probs(*asked).isnan().all()
+    assert {one.outcome for one in votes} == {"abstain"} and judge.expected_scores(votes) == {}
+    assert {one.score for one in votes} == {None}
+    assert margins == {} and critic.failures["broken"] == len(votes) * 2 + len(PAIRS) * 3 * 2
+    with pytest.raises(StageError, match="100%"):
+        judge.require_readable(votes, settings=critic.settings)
+    truth = {(item.item, d): "a" for item in PAIRS for d in DIMENSIONS}
+    assert forced_choice.accuracy(margins, truth) is None
+    only = {("p0", "motion"): 1.0, ("p1", "motion"): -1.0}
+    assert forced_choice.accuracy(only, truth) == 0.5
+
+
+def test_a_server_without_probabilities_is_read_by_its_labels_and_counted():
+    with loopback.serving(loopback.bare) as server:
+        critic, votes = score(server.url)
+        scores = judge.expected_scores(votes)
+        assert critic.failures == {NO_PROBABILITIES: len(votes)}
+        margins = forced_choice.margins(critic, PAIRS, clips=shade, settings=critic.settings)
+        assert not any("continue_final_message" in body for _, _, body in server.requests)
+        [led_C] = critic.choice_log_probs([make_query()], ["A: x\nB: y\n<verdict>"], ["A", "B"])
+    assert {scores["c", d] for d in DIMENSIONS} == {GRADE_SCORES["good"]}
+    assert {scores["d", d] for d in DIMENSIONS} == {GRADE_SCORES["bad"]}
+    truth = {(item.item, d): "a" for item in PAIRS for d in DIMENSIONS}
+    assert len(margins) == len(truth) and forced_choice.accuracy(margins, truth) == 1.0
+    assert led_C[0] > led_C[1]  # the answer's one token is A
+
+    def tied(body, count):
+        whole = loopback.completion("A: x\nB: x\n<verdict>tie</verdict>", body)
+        return {"choices": [one | {"logprobs": {}} for one in whole["choices"]]}
+
+    with loopback.serving(tied) as server:
+        critic = Server("vlm", settings=settings(server.url))
+        margins = forced_choice.margins(critic, PAIRS, clips=shade, settings=critic.settings)
+    assert {*margins.values()} == {0.0}  # a tie is an answer, and leans to neither
+
+
+@pytest.mark.parametrize(
+    "number",
+    [math.nan, 10**400, -(10**400), math.inf, "-1", True],
+    ids=lambda number: str(number)[:3],
+)
+def test_log_probabilities_that_are_none_of_this_world_break_nothing(number):
+    def strange(body, count):
+        whole = loopback.brighter(body, count)
+        made = loopback.completion(whole, body)
+        for token in made["choices"][0]["logprobs"]["content"]:
+            token["top_logprobs"] = [{"token": "good", "logprob": number}]
+            token["logprob"] = number
+        return made
+
+    with loopback.serving(strange) as server:
+        _, votes = score(server.url, max_reasks=0)
+    assert all(math.isfinite(one.log_prob) for one in votes)
+    assert all(one.score is None or 0.05 <= one.score <= 0.9 for one in votes)
 
 
 def test_fault_64_what_passes_is_retried_with_growing_waits_and_what_fails_is_asked_again():

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from dualipo.cli.main import main
+from dualipo.critic.score_file import Scale, ScoreFile
 from dualipo.errors import DataError
 from dualipo.progress import PlainProgress
-from dualipo.rounds import comparing, stages, warming
+from dualipo.rounds import comparing, loop, stages, warming
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
@@ -51,8 +52,15 @@ def test_a_run_waits_for_scores_and_goes_on(harness: Harness) -> None:
             with open(listed, newline="") as stream:
                 rows += list(csv.DictReader(stream))
             _score(rows, scores)
+        with open(scores, "a") as stream:  # as a later round's clips would be
+            stream.write(f"{'f' * 64}.mp4,a lamp,9999\n")
         [event] = harnesses.events(path, "prefer")
         assert event["kept"] > 0 and len({row["path"] for row in rows}) == len(rows)
+        # The scale is that of the first judged round, whatever the file has become since.
+        [kept] = harnesses.events(path, "score_scale")
+        assert kept["spread"]["motion"] < ScoreFile(scores).scale.spread["motion"]
+        with loop.opened(settings, PlainProgress()) as run:
+            assert run.score_file().scale == Scale(**kept)
 
 
 def test_critics_and_baselines_are_compared_on_the_same_labels(

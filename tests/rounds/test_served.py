@@ -1,30 +1,44 @@
 """A run whose critic is a server elsewhere: it judges, and nothing here learns."""
 
+from typing import Any
+
 from dualipo.rounds import warming
 from tests.critic import loopback
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
+OWN = (
+    "rounds=1",
+    "refresh.force_rounds=[]",
+    "refresh.update_critic=false",
+    "monitor.num_accuracy_pairs=0",
+    "critic.backend=server",
+    "critic.server.max_retries=0",
+)
 
-def test_a_served_critic_judges_a_run_and_an_outage_is_resumed(harness: Harness) -> None:
-    with harnesses.elsewhere(harness) as path, loopback.serving(loopback.sure) as server:
-        settings = harness.recipe(
-            path,
-            "rounds=1",
-            "refresh.force_rounds=[]",
-            "refresh.update_critic=false",
-            "monitor.num_accuracy_pairs=0",
-            "critic.backend=server",
-            "critic.server.max_retries=0",
-            f"critic.server.base_url={server.url}",
-        )
-        server.say = lambda body, count: loopback.failing(404)
-        assert harnesses.ended(settings) == 1
-        assert "refuses to judge" in harnesses.log(path)
-        server.say = loopback.sure
-        assert harnesses.ended(settings) == 0, harnesses.log(path)
+
+def moody(body: dict[str, Any], count: int) -> Any:
+    """An error for some of the grades that it is asked for."""
+    unlucky = len(loopback.brightness(body)) == 1 and body.get("seed", 1) % 5 == 0
+    return loopback.failing(500) if unlucky else loopback.sure(body, count)
+
+
+def test_a_served_critic_judges_a_run_and_an_outage_is_resumed_elsewhere(harness: Harness) -> None:
+    with harnesses.elsewhere(harness) as path:
+        with loopback.serving(lambda body, count: loopback.failing(404)) as gone:
+            settings = harness.recipe(path, *OWN, f"critic.server.base_url={gone.url}")
+            assert harnesses.ended(settings) == 1
+            assert "refuses to judge" in harnesses.log(path)
+        with loopback.serving(moody) as server:
+            moved = harness.recipe(
+                path, *OWN, f"critic.server.base_url={server.url}", "critic.server.timeout=60"
+            )
+            assert harnesses.ended(moved) == 0, harnesses.log(path)
         [event] = harnesses.events(path, "prefer")
         assert event["kept"] > 0 and event["mean_vote_share"] == 1.0
+        met = harnesses.events(path, "served")
+        assert {name for found in met for name in found} == {"broken"}
+        assert "of the served critic" in harnesses.log(path)
         with harnesses.ledger_of(path) as ledger:
             served = [ledger.version("critic", name).sha256 for name in (warming.SFT, warming.WARM)]
             assert served[0] == served[1] == ledger.version("critic", warming.SHIPPED).sha256

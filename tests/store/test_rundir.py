@@ -107,6 +107,25 @@ def test_fault_47_only_what_may_change_changes_on_resume(run: RunDir) -> None:
     assert json.loads((run.path / "config.json").read_text())["rounds"] == 9
 
 
+@pytest.mark.parametrize("group", ["critic.server", "seed_labels.rewriter"])
+def test_fault_47_a_server_may_have_moved_but_not_become_another(run: RunDir, group: str) -> None:
+    run.close()
+    moved = {
+        "base_url": "http://127.0.0.1:9999/v1",
+        "api_key_env": "OTHER_KEY",
+        "timeout": 9.0,
+        "max_retries": 0,
+        "max_concurrency": 1,
+    }
+    part, name = group.split(".")
+    RunDir.open(run.path, resolve({part: {name: moved}, "rounds": 2}, subject="test")).close()
+    written = json.loads((run.path / "config.json").read_text())
+    assert {written[f"{group}.{key}"] for key in moved} == {*moved.values()}
+    another = resolve({"seed_labels": {"rewriter": {"model": "another"}}}, subject="test")
+    with pytest.raises(ConfigError, match=r"seed_labels\.rewriter\.model: None -> 'another'"):
+        RunDir.open(run.path, another)
+
+
 def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ConfigError, match=r"not a dualipo run.*Resume.*output_dir.*delete"):
