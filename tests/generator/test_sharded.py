@@ -17,7 +17,7 @@ from dualipo.generator import backbone
 from dualipo.generator.align import align
 from dualipo.generator.batches import PointSet, PreferenceSet, RealClips
 from dualipo.store import tensors
-from dualipo.training import loop
+from dualipo.training import loop, ranks
 from tests.generator import test_align, test_objectives
 
 SETTINGS: dict[str, Any] = {
@@ -41,7 +41,7 @@ def train(
         if step == killed_at:
             raise KeyboardInterrupt
 
-    model = backbone.load(folder, max_sequence_length=8)
+    model = backbone.load(folder, max_sequence_length=8, device=ranks.loading_device())
     settings = Align(**SETTINGS | changes)
     align(model, **job, settings=settings, folder=work, seed=11, on_step=on_step)
     return logged
