@@ -26,7 +26,7 @@ WARNING = "Mismatch dtype between input and weight"
 
 def prepare() -> None:
     """Set what the user has not set."""
-    # peft imports bitsandbytes where it is, which then misses a kernel of 4 bits that nobody asked for.
+    # peft imports bitsandbytes where it is, which then misses a kernel that nobody asked for.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)

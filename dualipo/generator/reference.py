@@ -2,9 +2,10 @@
 
 At the start of an alignment the policy *is* the reference, so its errors on every (item, slot) are
 all that the loss ever needs of it: no second copy of the model is held. They are kept in a file
-with the hash of the parameters that made them; a file of another model, schedule, seed or setting is
-refused (FAULTS.md 34). It takes a network that computes the same whenever it is asked: a LoRA's
-dropout is refused (config.py), and the transformer's own (cogvideox.py); captions are never dropped.
+with the hash of the parameters that made them; a file of another model, schedule, seed or setting
+is refused (FAULTS.md 34). All this takes a network that computes the same whenever it is asked: a
+LoRA's dropout is refused (config.py), so is a transformer's own (cogvideox.py), and captions are
+never dropped.
 
 Shapes: P items (pairs or points), S slots, B batch; a latent's own axes are written `...`.
 """

@@ -2,9 +2,8 @@
 
 Every rank writes its own shards; the first hashes all files and publishes the folder at once. What
 is damaged is put aside, as `store/checkpoint.py` does (faults 12 to 14): DCP itself loads a flipped
-bit silently. DCP itself would load them into another number of ranks, with the same batches in the
-same order (fault 46); a run does not, for its sums would round otherwise: `align.num_processes` is a
-changed setting (fault 47).
+bit silently. Other ranks than those that saved could load them and go on with the same batches
+(fault 46), but sums would round otherwise: a run's `align.num_processes` may not change (fault 47).
 """
 
 import contextlib

@@ -14,7 +14,6 @@ from dualipo.store.lock import Lock
 from dualipo.store.rundir import RunDir
 from tests.cli.conftest import Ended
 
-
 # Of the embedded generator: parameters, the latent's shape, and 48 pairs x 2 sides x 8 slots.
 FIGURES = (
     "generator: 3.33 million parameters",

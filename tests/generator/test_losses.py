@@ -111,7 +111,9 @@ def sigmoid(z: float) -> float:
     return 1 / (1 + math.exp(-z))
 
 
-def require_gradient(found: Tensor, slopes: list[float], prediction: Tensor, target: Tensor) -> None:
+def require_gradient(
+    found: Tensor, slopes: list[float], prediction: Tensor, target: Tensor
+) -> None:
     """d loss / d prediction = slope 2 (p - t) / 48, number by number; slope is d loss / d error."""
     for item, slope in enumerate(slopes):
         rows = (one[item].flatten().tolist() for one in (found, prediction, target))
