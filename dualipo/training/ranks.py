@@ -26,7 +26,7 @@ def rank() -> int:
 
 
 def loading_device() -> str:
-    """Where a rank builds what is sharded next: the first reads the weights, one copy a machine."""
+    """Where a rank builds what it will shard: only the first one has room for whole weights."""
     return "cpu" if rank() == 0 else "meta"
 
 

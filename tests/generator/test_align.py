@@ -189,7 +189,7 @@ def test_a_share_is_what_a_split_gives_and_reads_nothing_else(
     read: list[int] = []
 
     class Watched(Sequence[Tensor]):
-        def __init__(self, latents: Tensor) -> None:
+        def __init__(self, latents: Sequence[Tensor] | Tensor) -> None:
             self.latents = latents
 
         def __len__(self) -> int:
