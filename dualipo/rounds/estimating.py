@@ -173,13 +173,12 @@ def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
     trained = size.num_trained * (4 + 8)
     num_items, sides = _compared(config)
     num_slots = num_items * config.align.num_slots if config.rounds else 0
-    has_real = config.rounds and config.align.real_nll_ratio
-    num_real = config.align.num_real_clips if has_real else 0
-    text = math.prod(size.text_shape) * width
+    num_real = config.align.num_real_clips if config.align.real_nll_ratio else 0
+    latent, text = math.prod(size.latent_shape) * 4, math.prod(size.text_shape) * width
     return {
-        "latents": units.get("sample candidates", 0) * math.prod(size.latent_shape) * 4,
+        "latents": units.get("sample candidates", 0) * latent,
         "text embeddings": num_prompts * text,
-        "real clips' latents and texts": num_real * (math.prod(size.latent_shape) * 4 + text),
+        "real clips": num_real * (latent + text),
         "reference errors of an alignment at most": num_slots * sides * 4,
         "lossless clips at most": num_clips * pixels * 3,
         "generators": 2 * config.rounds * size.num_parameters * width,

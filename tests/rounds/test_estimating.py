@@ -32,7 +32,7 @@ def test_recipes_of_reality_are_estimated_before_a_download(name: str) -> None:
     errors = found.disk["reference errors of an alignment at most"]
     assert errors == 100_000 * 2 * 4 * settings[0].align.num_slots
     one_clip = num_numbers / 800_000 / 3 * 4 + 2 * math.prod(found.footprint.text_shape)
-    assert found.disk["real clips' latents and texts"] == 2048 * one_clip
+    assert found.disk["real clips"] == 2048 * one_clip
     assert found.flops["sampling"] > 0.9 * sum(found.flops.values())  # METHOD.md 2
     assert sum(found.aligning_memory.values()) < 80e9
     first, second, *_ = estimating.lines(settings[0])
