@@ -6,98 +6,52 @@
 
 Each rotation times every variant in turn, beginning with another one, so that a machine that grows
 slower is unfair to none. Seconds are CPU time on a CPU (run it with OMP_NUM_THREADS=1) and
-synchronised wall time on a GPU; peak memory is of a process of its own, or the GPU's. Ratios are
-taken within a rotation. All variants compute the same loss with the same library kernels.
+synchronised wall time on a GPU; peak memory is of a process of its own, or the GPU's, and so each
+family is measured in a process of its own. Ratios are taken within a rotation. All variants compute
+the same loss with the same library kernels, in the training loop's context. The optimizer's step,
+which is the same for all, is left out, and what is measured every `ratio_every` steps.
 """
 
 import argparse
+import functools
 import gc
 import json
+import multiprocessing
 import os
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from diffusers import (
-    AutoencoderKLCogVideoX,
-    AutoencoderKLWan,
-    CogVideoXDDIMScheduler,
-    CogVideoXTransformer3DModel,
-    WanTransformer3DModel,
-)
+from random_models import FAMILIES, Shape, dtype_of, prepare, random_backbone, write
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dualipo.config import Align
-from dualipo.generator import cogvideox, losses, wan
+from dualipo.generator import losses
+from dualipo.generator.align import Alignment, Prepared
 from dualipo.generator.batches import PreferenceSet
 from dualipo.generator.denoise import single_errors
 from dualipo.generator.objectives import Dpo
 from dualipo.generator.reference import ReferenceErrors, measure
 from dualipo.generator.steps import Steps
-from dualipo.store import atomic
-from dualipo.training import lora, optim
+from dualipo.training import lora
+from dualipo.training.precision import forward_pass
 from dualipo.training.recompute import recomputed
 
-RESULTS = Path(__file__).parent / "results"
 VISITS = (1, 2, 4, 10)
-
-WAN_TINY: dict[str, Any] = {
-    "num_attention_heads": 4,
-    "attention_head_dim": 32,
-    "ffn_dim": 512,
-    "num_layers": 8,
-    "text_dim": 64,
-    "freq_dim": 64,
-    "rope_max_seq_len": 64,
-}
-COGVIDEOX_TINY: dict[str, Any] = {
-    "num_attention_heads": 4,
-    "attention_head_dim": 32,
-    "num_layers": 8,
-    "time_embed_dim": 64,
-    "text_embed_dim": 64,
-    "sample_height": 16,
-    "sample_width": 16,
-    "sample_frames": 17,
-    "use_rotary_positional_embeddings": True,
-}
-WAN_1_3B: dict[str, Any] = {
-    "num_attention_heads": 12,
-    "attention_head_dim": 128,
-    "ffn_dim": 8960,
-    "num_layers": 30,
-    "text_dim": 4096,
-    "freq_dim": 256,
-}
-SCHEDULER: dict[str, Any] = {
-    "prediction_type": "v_prediction",
-    "rescale_betas_zero_snr": True,
-    "snr_shift_scale": 1.0,
-}
-
-
-class Shape(NamedTuple):
-    """What is trained: a transformer, one clip's size, the text's, and the adapter's rank."""
-
-    is_wan: bool
-    transformer: dict[str, Any]
-    clip: tuple[int, int, int]  # frames, height, width
-    text_LD: tuple[int, int]
-    rank: int
-    needs_gpu: bool = False
-
-
-FAMILIES = {
-    "wan": Shape(True, WAN_TINY, (17, 128, 128), (512, 64), 16),
-    "cogvideox": Shape(False, COGVIDEOX_TINY, (17, 128, 128), (226, 64), 16),
-    "wan2.1-1.3b": Shape(True, WAN_1_3B, (81, 480, 832), (512, 4096), 64, needs_gpu=True),
-}
+# What is to be held: which ratio, of which rotations, and on which side of what number.
+BARS = (
+    ("cached over policy_only", "highest", "at most", 1.05),
+    ("four_forwards over cached", "median", "at least", 1.35),
+    ("four_forwards over cached", "lowest", "at least", 1.25),
+    ("four_forwards over cached, set-up over 4 visits", "median", "at least", 1.2),
+)
 
 
 def main() -> None:
@@ -111,43 +65,19 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     device = prepare()
-    found = {
-        name: measure_family(FAMILIES[name], arguments.rotations, arguments.repeats)
-        for name in arguments.family
-    }
-    path = write("align-step", device, {"families": found}, arguments.output)
-    for name, one in found.items():
-        print(name, json.dumps({k: one[k] for k in ("parameters", "ratios")}, indent=2))
-    print(path)
-
-
-def prepare() -> str:
-    """One thread; return the device's name, and say what there is without a GPU."""
-    torch.set_num_threads(1)
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    print("no GPU here: tiny shapes only, in CPU time")
-    return "CPU, one thread"
-
-
-def write(name: str, device: str, found: Mapping[str, Any], output: Path | None) -> Path:
-    """Write what was found as JSON, by default into the results; return where."""
-    slug = "-".join(device.lower().replace(",", "").split())
-    path = output or RESULTS / f"{name}-{slug}.json"
-    atomic.make_folder(path.parent)
-    atomic.write_json(path, {"device": device, "torch": torch.__version__, **found})
-    return path
-
-
-def dtype_of(shape: Shape) -> torch.dtype:
-    """The precision a shape is measured in; one that needs a GPU is refused without it."""
-    if shape.needs_gpu and not torch.cuda.is_available():
-        raise SystemExit("this shape needs a GPU; without one choose --family wan cogvideox")
-    return torch.bfloat16 if shape.needs_gpu else torch.float32
+    found: dict[str, Any] = {}
+    for name in arguments.family:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            asked = FAMILIES[name], arguments.rotations, arguments.repeats
+            found[name] = process.submit(measure_family, *asked).result()
+        path = write("align-step", device, {"families": found}, arguments.output)
+        shown = {key: found[name][key] for key in ("parameters", "ratios", "bars")}
+        print(name, json.dumps(shown, indent=2), path, flush=True)
 
 
 def measure_family(shape: Shape, rotations: int, repeats: int) -> dict[str, Any]:
     """Seconds a pair by variant and rotation, their ratios, and the peak memory of each."""
+    torch.set_num_threads(1)
     dtype = dtype_of(shape)
     settings = Align(
         train_batch_size=1,
@@ -161,10 +91,12 @@ def measure_family(shape: Shape, rotations: int, repeats: int) -> dict[str, Any]
             # First, for a process keeps what its largest step once took.
             memory = {name: bench.peak_mb(step) for name, step in bench.variants.items()}
             seconds = bench.rotate(rotations, repeats)
+            compared = ratios(seconds)
             result = {
                 "parameters": bench.parameters(),
                 "seconds_per_pair": seconds,
-                "ratios": ratios(seconds),
+                "ratios": compared,
+                "bars": bars(compared),
                 "peak_mb": memory,
             }
             if bench.device.type == "cuda":
@@ -176,25 +108,25 @@ class Bench:
     """One model with an adapter, one pair, and the variants of a step on it."""
 
     def __init__(self, shape: Shape, settings: Align, folder: Path, dtype: torch.dtype) -> None:
-        before = _num_in_memory()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.backbone = random_backbone(shape, folder, dtype, self.device)
         self.module: Any = self.backbone.module
+        self._settings = settings
         self._num_model = sum(weight.numel() for weight in self.module.parameters())
         pair = _pair(self.backbone, shape)
-        self._pair_of_reference = (pair, settings)
-        errors: ReferenceErrors = measure(
-            self.backbone, preferences=pair, settings=settings, seed=0
-        )
+        with forward_pass(self.device, settings):
+            errors: ReferenceErrors = measure(
+                self.backbone, preferences=pair, settings=settings, seed=0
+            )
         self.adapter = lora.attach(
             self.module, targets=self.backbone.lora_targets, settings=settings, seed=0
         )
         self.module.train()
-        self._num_here = _num_in_memory() - before
         self.batch = Steps(self.backbone, pair, None, errors, settings, 0).batch(0)
-        self._objective = Dpo(self.backbone, settings)
-        self._beta = settings.beta_dpo
-        self.variants: dict[str, Callable[[], None]] = {
+        self._sizes = {weight.numel() for weight in self.module.parameters()}
+        self._num_before = num_held(self._sizes)
+        self._alignment = Alignment(self.backbone, Dpo(self.backbone, settings), settings=settings)
+        self.variants: dict[str, Callable[[], Tensor]] = {
             "four_forwards": self.four_forwards,
             "two_batched": self.two_batched,
             "cached": self.cached,
@@ -203,41 +135,50 @@ class Bench:
         }
 
     def parameters(self) -> dict[str, int]:
-        """Of the model, of the adapter, and all that are in memory: no second copy."""
+        """Of the model and of the adapter, and what is held of tensors of their sizes before the
+        variants ran and after them: no second copy, be it of parameters or of a state dict."""
         num_adapter = sum(weight.numel() for weight in self.adapter.values())
-        assert self._num_here == self._num_model + num_adapter, "a second copy of the weights"
-        return {"model": self._num_model, "adapter": num_adapter, "in_memory": self._num_here}
+        before, after = self._num_before, num_held(self._sizes)
+        assert before < 1.1 * (self._num_model + num_adapter), "a second copy of the weights"
+        assert after <= before, "a variant left weights behind"
+        return {
+            "model": self._num_model,
+            "adapter": num_adapter,
+            "in_memory_before": before,
+            "in_memory_after": after,
+        }
 
-    def four_forwards(self) -> None:
+    def four_forwards(self) -> Tensor:
         """Winner and loser one by one, with the adapter and, without a graph, without it."""
         policy = {side: self._errors(side) for side in self.batch["latents"]}
         self.module.disable_adapters()
         with torch.no_grad():
             reference = {side: self._errors(side) for side in self.batch["latents"]}
         self.module.enable_adapters()
-        self._dpo(policy, reference)
+        return self._dpo(policy, reference)
 
-    def two_batched(self) -> None:
+    def two_batched(self) -> Tensor:
         """Winner and loser in one pass, with the adapter and without it."""
         policy = self._both()
         self.module.disable_adapters()
         with torch.no_grad():
             reference = self._both()
         self.module.enable_adapters()
-        self._dpo(policy, reference)
+        return self._dpo(policy, reference)
 
-    def cached(self) -> None:
+    def cached(self) -> Tensor:
         """This project's own step: one pass, the reference's errors are there."""
-        self._objective.terms(self.batch, None).preference.backward()
+        return self._alignment.loss(self.batch, Prepared(None, 0.0))[0]
 
-    def policy_only(self) -> None:
+    def policy_only(self) -> Tensor:
         """The least that any step does: one pass over both clips, and its backward pass."""
-        sum(self._both().values()).mean().backward()  # type: ignore[union-attr]
+        both = self._both()
+        return (both["winners"] + both["losers"]).mean()
 
     @torch.no_grad()
-    def cache_setup(self) -> None:
-        """What a slot's entry in the cache costs, once."""
-        self._both()
+    def cache_setup(self) -> Tensor:
+        """What a slot's entry in the cache costs, once; it has no backward pass."""
+        return self._both()["winners"].mean()
 
     def rotate(self, rotations: int, repeats: int) -> dict[str, list[float]]:
         """Seconds a pair of every variant in each rotation."""
@@ -249,14 +190,24 @@ class Bench:
             spent = dict.fromkeys(order, 0.0)
             for repeat in range(repeats + 1):
                 for name in order:
-                    taken = self._timed(self.variants[name], 1)
+                    taken = self._timed(functools.partial(self.learn, self.variants[name]), 1)
                     spent[name] += taken if repeat else 0.0  # the first of each is a warm-up
             for name in names:
                 seconds[name].append(spent[name] / repeats)
         return seconds
 
-    def peak_mb(self, step: Callable[[], None]) -> float:
+    def learn(self, variant: Callable[[], Tensor]) -> None:
+        """A loss and its backward pass as the training loop computes them."""
+        with forward_pass(self.device, self._settings):
+            loss = variant()
+        if loss.requires_grad:
+            loss.backward()
+        for weight in self.adapter.values():
+            weight.grad = None
+
+    def peak_mb(self, variant: Callable[[], Tensor]) -> float:
         """The GPU's peak, or that of a child process that takes two steps."""
+        step = functools.partial(self.learn, variant)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
             self._timed(step, 2)
@@ -276,7 +227,7 @@ class Bench:
     def efficiency(self, seconds: float) -> dict[str, float]:
         """The cached step's arithmetic over its time, against a large matrix product's rate."""
         with FlopCounterMode(display=False) as counter:
-            self.cached()
+            self.learn(self.cached)
         size = 8192
         left, right = torch.randn(2, size, size, device=self.device, dtype=self.module.dtype)
         spent = self._timed(lambda: torch.mm(left, right), 20) / 20
@@ -297,15 +248,15 @@ class Bench:
         )
         return dict(zip(sides, errors.chunk(2), strict=True))
 
-    def _dpo(self, policy: dict[str, Tensor], reference: dict[str, Tensor]) -> None:
+    def _dpo(self, policy: dict[str, Tensor], reference: dict[str, Tensor]) -> Tensor:
         loss_B, _ = losses.dpo_loss(
             policy["winners"],
             policy_l=policy["losers"],
             reference_w=reference["winners"],
             reference_l=reference["losers"],
-            beta=self._beta,
+            beta=self._settings.beta_dpo,
         )
-        loss_B.mean().backward()
+        return loss_B.mean()
 
     def _timed(self, step: Callable[[], Any], repeats: int) -> float:
         on_gpu = self.device.type == "cuda"
@@ -315,8 +266,6 @@ class Bench:
         start = clock()
         for _ in range(repeats):
             step()
-            for weight in optim.trainable(self.module).values():
-                weight.grad = None
         if on_gpu:
             torch.cuda.synchronize()
         return clock() - start
@@ -347,20 +296,14 @@ def ratios(seconds: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     }
 
 
-def random_backbone(shape: Shape, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
-    """A backbone with random weights; of its folder only the autoencoder's settings are read."""
-    torch.manual_seed(0)
-    transformer = WanTransformer3DModel if shape.is_wan else CogVideoXTransformer3DModel
-    module = transformer(**shape.transformer).to(device, dtype)
-    with torch.device("meta"):
-        vae = AutoencoderKLWan() if shape.is_wan else AutoencoderKLCogVideoX()
-    (folder / "vae").mkdir()
-    (folder / "vae" / "config.json").write_text(json.dumps(dict(vae.config), default=list))
-    family = wan.Wan if shape.is_wan else cogvideox.CogVideoX
-    made: Any = family(folder, module=module, max_sequence_length=shape.text_LD[0], dtype=dtype)
-    if not shape.is_wan:
-        made._scheduler = CogVideoXDDIMScheduler(**SCHEDULER)  # else read from the folder
-    return made
+def bars(compared: dict[str, dict[str, float]]) -> dict[str, bool]:
+    """Whether each bar is held."""
+    return {
+        f"{ratio}: {which} {side} {bar}": (
+            compared[ratio][which] <= bar if side == "at most" else compared[ratio][which] >= bar
+        )
+        for ratio, which, side, bar in BARS
+    }
 
 
 def _pair(backbone: Any, shape: Shape) -> PreferenceSet:
@@ -370,10 +313,16 @@ def _pair(backbone: Any, shape: Shape) -> PreferenceSet:
     return PreferenceSet(["pair"], ["x"], winner, loser, {"x": torch.randn(shape.text_LD)})
 
 
-def _num_in_memory() -> int:
+def num_held(sizes: set[int]) -> int:
+    """Elements of all tensors' memory that is as large as one of `sizes`, each counted once."""
     gc.collect()
-    found = {id(thing): thing for thing in gc.get_objects() if isinstance(thing, nn.Parameter)}
-    return sum(weight.numel() for weight in found.values() if weight.device.type != "meta")
+    tensors = [thing for thing in gc.get_objects() if type(thing) in (Tensor, nn.Parameter)]
+    held = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() // tensor.itemsize
+        for tensor in tensors
+        if tensor.device.type != "meta"
+    }
+    return sum(num for num in held.values() if num in sizes)
 
 
 if __name__ == "__main__":

@@ -360,6 +360,13 @@ def resolve(tree: dict[str, Any], *, subject: str) -> Config:
             f'{subject}: critic.backend = "{config.critic.backend}" cannot refine itself. Set '
             f"refresh.update_critic = false, or use one of: {', '.join(LEARNING)}."
         )
+    if config.rounds and not config.align.rank and config.generator.torch_dtype != "float32":
+        raise ConfigError(
+            f"{subject}: align.rank = 0 trains every weight, and generator.torch_dtype = "
+            f'"{config.generator.torch_dtype}" rounds its updates away. Set it to "float32"; '
+            'generator.mixed_precision and align.mixed_precision = "bf16" compute in bfloat16. '
+            "Or set align.rank to train a LoRA."
+        )
     return config
 
 

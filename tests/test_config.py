@@ -55,6 +55,22 @@ def test_a_mistake_names_the_key_the_fact_and_the_remedy(recipe: Path, override,
     assert all(word in str(refused.value) for word in words), refused.value
 
 
+REALITY = sorted((Path(__file__).parents[1] / "recipes").glob("*-*.toml"))
+
+
+@pytest.mark.parametrize("path", REALITY, ids=lambda path: path.stem)
+def test_the_documented_way_to_train_every_weight_over_devices_loads(path: Path) -> None:
+    docs = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
+    (line,) = (line for line in docs.splitlines() if "align.num_processes=8" in line)
+    overrides = [word for word in line.partition("#")[0].split() if "=" in word]
+    settings = load(path, overrides)
+    assert (settings.align.num_processes, settings.align.rank) == (8, 0)
+    assert settings.align.learning_rate <= 1e-5  # METHOD.md 4.5
+    half = [word for word in overrides if not word.startswith("generator.torch_dtype")]
+    with pytest.raises(ConfigError, match=r'"bfloat16" rounds its updates away. Set it to'):
+        load(path, half)
+
+
 def test_a_recipe_that_is_missing_or_torn_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a\.toml: no such recipe"):
         load(tmp_path / "a.toml")

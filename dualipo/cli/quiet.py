@@ -5,6 +5,7 @@ has set it: `DIFFUSERS_VERBOSITY=info dualipo run ...` brings the chatter back, 
 the warnings.
 """
 
+import logging
 import os
 import sys
 import warnings
@@ -25,6 +26,8 @@ WARNING = "Mismatch dtype between input and weight"
 
 def prepare() -> None:
     """Set what the user has not set."""
+    # peft imports bitsandbytes where it is, which then misses a kernel that nobody asked for.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     if not sys.warnoptions:

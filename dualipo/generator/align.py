@@ -78,11 +78,13 @@ def align(
         trained = loop.train(
             backbone.module,
             Alignment(backbone, objective, settings=settings),
-            batches=lambda step: split(steps.batch(step), ranks.num_ranks())[ranks.rank()],
+            batches=lambda step: steps.batch(
+                step, share=ranks.rank(), num_shares=ranks.num_ranks()
+            ),
             settings=settings,
             checkpoint_folder=folder / "checkpoints",
             seed=seed,
-            on_step=on_step,
+            on_step=on_step and (lambda step, found: on_step(step, objectives.with_spread(found))),
             split=split,
         )
     adapter_path = folder / lora.ADAPTER_FILE if settings.rank else None
@@ -96,7 +98,7 @@ def align(
         generator_hash=backbone.hash(),
         reference_hash=errors.reference_hash,
         num_steps=trained.num_steps,
-        metrics=trained.metrics,
+        metrics=objectives.with_spread(trained.metrics),
     )
 
 
@@ -109,7 +111,11 @@ class Prepared:
 
 
 class Alignment:
-    """The whole loss; its state is the NLL terms' weights, measured every `ratio_every` steps."""
+    """The whole loss; its state is the NLL terms' weights, measured every `ratio_every` steps.
+
+    A step may have nothing to measure one by, as one of KTO without a desirable clip: the weight
+    stays what it was, and one that was never measured is at the next step.
+    """
 
     def __init__(self, backbone: Backbone, objective: Objective, *, settings: Align) -> None:
         self._backbone = backbone
@@ -123,20 +129,27 @@ class Alignment:
         num_items = sum(len(part["ids"]) for part in micro_batches)
         num_real = sum(_num_real(part) for part in micro_batches)
         prepared = Prepared(self._objective.prepare(micro_batches), num_real / num_items)
-        if micro_batches[0]["step"] % self._settings.ratio_every == 0:
+        if self._is_time(micro_batches[0]["step"]):
             preference, winner, real = ratio.norms(
                 self._backbone.module,
                 micro_batches,
                 lambda part: self._terms(part, prepared)[:3],
             )
             self.lambda_1, self.lambda_2 = ratio.nll_weights(
-                preference_norm=preference,
+                base_norm=preference if self._settings.preference_weight else winner,
                 winner_norm=winner,
                 real_norm=real,
                 winner_ratio=self._settings.winner_nll_ratio,
                 real_ratio=self._settings.real_nll_ratio,
+                former=(self.lambda_1, self.lambda_2),
             )
         return prepared
+
+    def _is_time(self, step: int) -> bool:
+        wanted = (self._settings.winner_nll_ratio, self._settings.real_nll_ratio)
+        weights = (self.lambda_1, self.lambda_2)
+        is_missing = any(r and not weight for r, weight in zip(wanted, weights, strict=True))
+        return step % self._settings.ratio_every == 0 or is_missing
 
     def loss(self, micro_batch: dict[str, Any], prepared: Prepared) -> tuple[Tensor, Metrics]:
         """The three terms' weighted sum."""

@@ -55,6 +55,10 @@ class Backbone(Protocol):
         """Turn fractions in [0, 1) of the way to noise into levels_B in [0, 1], as trained on."""
         ...
 
+    def schedule(self, *, shift: float) -> str:
+        """The identity of what `noise_levels`, `noised` and `target` compute by."""
+        ...
+
     def noised(self, latents: Tensor, *, noise: Tensor, levels_B: Tensor) -> Tensor:
         """Clean latents with as much noise as the levels say."""
         ...

@@ -7,10 +7,12 @@ itself; 5B turns by rotary embeddings that must be handed to every forward pass:
 runs, and is wrong. Leaves out CogVideoX-1.5 and image-to-video, whose folders are refused, and
 dynamic guidance.
 
-Shapes: B batch, F frames, C channels, H and W pixels or latent cells, L tokens, D features.
+Shapes: B batch, F frames, C channels, H and W pixels or latent cells, L tokens, D features, T the
+schedule's timesteps.
 """
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,11 @@ class CogVideoX:
     def noise_levels(self, fractions_B: Tensor, *, shift: float) -> Tensor:
         """The timestep's thousandth; `shift` is the flow models', the schedule has its own."""
         return (NUM_TRAIN_TIMESTEPS * fractions_B).floor() / NUM_TRAIN_TIMESTEPS
+
+    def schedule(self, *, shift: float) -> str:
+        """The hash of a at every timestep: betas, SNR shift and zero terminal SNR decide it."""
+        alphas_T = self._scheduler.alphas_cumprod.double().contiguous()
+        return f"alphas_cumprod {hashlib.sha256(alphas_T.numpy().tobytes()).hexdigest()}"
 
     def noised(self, latents: Tensor, *, noise: Tensor, levels_B: Tensor) -> Tensor:
         """x_t = sqrt(a) x0 + sqrt(1 - a) eps: nothing but noise at t = 999."""
@@ -285,6 +292,11 @@ def require_supported(folder: Path, transformer: dict[str, Any]) -> None:
     for what, is_so in found.items():
         if is_so:
             raise ModelError(f"{folder}: {what}, which is not supported. {SUPPORTED}")
+    if dropout := transformer.get("dropout"):
+        raise ModelError(
+            f"{folder}: its transformer has a dropout of {dropout}, where the reference's errors "
+            "are measured once, on the same network. Set dropout to 0 in transformer/config.json."
+        )
 
 
 def _require_velocity(folder: Path, scheduler: Any) -> None:

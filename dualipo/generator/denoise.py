@@ -14,21 +14,19 @@ from dualipo.config import Align
 from dualipo.generator import losses
 from dualipo.generator import noise as noise_draws
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.batches import Preferences
 
 
 def slot_noise(
     backbone: Backbone,
     *,
-    preferences: Preferences,
+    ids: Sequence[str],
     places: Sequence[tuple[int, int]],
+    shape: Sequence[int],
     settings: Align,
     seed: int,
 ) -> tuple[Tensor, Tensor]:
     """The fixed levels_B and noise of (item, slot) places: winner and loser share them."""
-    ids = preferences.ids
     draws = [noise_draws.slot_seed(seed, item_id=ids[item], slot=slot) for item, slot in places]
-    shape = preferences.stack(preferences.sides[0], [0]).shape[1:]
     return noise_draws.draw(backbone, shape=shape, draws=draws, settings=settings)
 
 

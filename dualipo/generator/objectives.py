@@ -7,6 +7,8 @@ are its desirable clips.
 Shapes: B batch; a latent's own axes are written `...`.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -87,7 +89,7 @@ class Dpo:
             "implicit_accuracy": (z_B.sign() / 2 + 0.5).mean(),
             "winner_gap": (policy["winners"] - reference["winners"]).mean(),
             "loser_gap": (policy["losers"] - reference["losers"]).mean(),
-            "z_std": z_B.std(correction=0),
+            **_moments(z_B),
             "winner_nll": winner_nll,
         }
         return Terms(preference, winner_nll, metrics)
@@ -139,7 +141,7 @@ class Kto:
             "kto": kto_B.mean(),
             "z0": z0,
             "implicit_accuracy": ((signs_B * gains_B).sign() / 2 + 0.5).mean(),
-            "z_std": z_B.std(correction=0),
+            **_moments(z_B),
         }
         if prepared.num_desirable:
             metrics["winner_gap"] = _class_mean(-gains_B, signs_B > 0, *num)
@@ -148,6 +150,20 @@ class Kto:
             num_undesirable = prepared.num - prepared.num_desirable
             metrics["loser_gap"] = _class_mean(-gains_B, signs_B < 0, num[0], num_undesirable)
         return Terms(_weighted(kto_B, micro_batch), winner_nll, metrics)
+
+
+def with_spread(metrics: Mapping[str, float]) -> dict[str, float]:
+    """A whole step's metrics, in which `z_std` takes the place of what it is formed from."""
+    shown = dict(metrics)
+    if "z_square" in shown:
+        variance = shown.pop("z_square") - shown.pop("z_mean") ** 2
+        shown["z_std"] = math.sqrt(max(0.0, variance))
+    return shown
+
+
+def _moments(z_B: Tensor) -> dict[str, Tensor]:
+    """What means over micro batches and ranks make a spread of: a part's own would be 0 of one."""
+    return {"z_mean": z_B.double().mean(), "z_square": z_B.double().square().mean()}
 
 
 def _weighted(losses_B: Tensor, micro_batch: Batch) -> Tensor:

@@ -82,20 +82,24 @@ def _norms_by_backward(
 
 def nll_weights(
     *,
-    preference_norm: float,
+    base_norm: float,
     winner_norm: float,
     real_norm: float,
     winner_ratio: float,
     real_ratio: float,
+    former: tuple[float, float],
 ) -> tuple[float, float]:
-    """lambda_1 and lambda_2, such that |lambda grad nll| = ratio |grad preference|.
+    """lambda_1 and lambda_2, such that |lambda grad nll| = ratio |grad base|; `former` where a norm
+    is 0: the step held nothing to measure by.
 
-    Without a preference term (weight 0, a control) the winners' NLL takes its place: lambda_1 is
-    its ratio, lambda_2 keeps the two in proportion, and clipping sets the scale.
+    The base is the preference term. Without one (weight 0, a control) it is the winners' NLL:
+    lambda_1 is its ratio, lambda_2 keeps the two in proportion, and clipping sets the scale.
     """
-    base = preference_norm or winner_norm
-    return _share(winner_ratio, base, winner_norm), _share(real_ratio, base, real_norm)
+    return (
+        _share(winner_ratio, base_norm, winner_norm, former[0]),
+        _share(real_ratio, base_norm, real_norm, former[1]),
+    )
 
 
-def _share(ratio: float, base: float, norm: float) -> float:
-    return ratio * base / norm if norm else 0.0
+def _share(ratio: float, base: float, norm: float, former: float) -> float:
+    return ratio * base / norm if base and norm else former

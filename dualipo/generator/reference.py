@@ -2,8 +2,10 @@
 
 At the start of an alignment the policy *is* the reference, so its errors on every (item, slot) are
 all that the loss ever needs of it: no second copy of the model is held. They are kept in a file
-with the hash of the parameters that made them; a file of another model, seed or setting is refused
-(FAULTS.md 34).
+with the hash of the parameters that made them; a file of another model, schedule, seed or setting
+is refused (FAULTS.md 34). All this takes a network that computes the same whenever it is asked: a
+LoRA's dropout is refused (config.py), so is a transformer's own (cogvideox.py), and captions are
+never dropped.
 
 Shapes: P items (pairs or points), S slots, B batch; a latent's own axes are written `...`.
 """
@@ -122,13 +124,19 @@ def _errors_at_once(
     seed: int,
 ) -> dict[str, Tensor]:
     items = [item for item, _ in places]
+    sides = {side: preferences.stack(side, items) for side in preferences.sides}
     levels_B, noise_B = slot_noise(
-        backbone, preferences=preferences, places=places, settings=settings, seed=seed
+        backbone,
+        ids=preferences.ids,
+        places=places,
+        shape=sides[preferences.sides[0]].shape[1:],
+        settings=settings,
+        seed=seed,
     )
     with autocast(backbone, settings):
         return shared_errors(
             backbone,
-            sides={side: preferences.stack(side, items) for side in preferences.sides},
+            sides=sides,
             text_BLD=preferences.stack_texts(items),
             levels_B=levels_B,
             noise=noise_B,
@@ -157,6 +165,7 @@ def _identity(
         "sides": ", ".join(preferences.sides),
         "seed": str(seed),
         "num_slots": str(settings.num_slots),
-        "noise_levels": f"{', '.join(map(str, levels))}, shift {settings.flow_shift}",
+        "schedule": backbone.schedule(shift=settings.flow_shift),
+        "noise_levels": ", ".join(map(str, levels)),
         "precision": f"{dtype}, {settings.mixed_precision}",
     }

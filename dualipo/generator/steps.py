@@ -38,28 +38,32 @@ class Steps:
     settings: Align
     seed: int
 
-    def batch(self, step: int) -> dict[str, Any]:
-        """All that step `step` trains on, on the CPU."""
+    def batch(self, step: int, *, share: int = 0, num_shares: int = 1) -> dict[str, Any]:
+        """All that step `step` trains on, on the CPU, or one of its equal shares: of what is in
+        another share nothing is read."""
         preferences = self.preferences
-        places = slot_places(
+        stream = slot_places(
             step,
             num_items=len(preferences.ids),
             num_slots=self.settings.num_slots,
             batch_size=self.settings.train_batch_size,
             seed=seeds.derive(self.seed, "pairs"),
         )
+        places = _part(stream, share, num_shares)
         items, slots = (list(indices) for indices in zip(*places, strict=True))
+        latents = {side: preferences.stack(side, items) for side in preferences.sides}
         levels_B, noise_B = slot_noise(
             self.backbone,
-            preferences=preferences,
+            ids=preferences.ids,
             places=places,
+            shape=latents[preferences.sides[0]].shape[1:],
             settings=self.settings,
             seed=self.seed,
         )
         batch = {
             "ids": [preferences.ids[item] for item in items],
             "step": step,
-            "latents": {side: preferences.stack(side, items) for side in preferences.sides},
+            "latents": latents,
             "draw": {
                 "text_BLD": preferences.stack_texts(items),
                 "levels_B": levels_B,
@@ -68,7 +72,7 @@ class Steps:
             "reference": {
                 side: errors_PS[items, slots] for side, errors_PS in self.errors.sides.items()
             },
-            "real": self._real(step),
+            "real": self._real(step, share, num_shares),
         }
         signs_B = preferences.signs(items)
         if signs_B is not None:
@@ -77,7 +81,7 @@ class Steps:
             batch["weights_B"] = certainty_weights(preferences)[items]
         return batch
 
-    def _real(self, step: int) -> dict[str, Tensor]:
+    def _real(self, step: int, share: int, num_shares: int) -> dict[str, Tensor]:
         if self.real is None or self.settings.real_nll_ratio == 0:
             return {}
         seed = seeds.derive(self.seed, "real")
@@ -87,16 +91,17 @@ class Steps:
             batch_size=self.settings.real_batch_size,
             seed=seed,
         )
-        latents = torch.stack([self.real.latents[item] for item, _ in stream])
+        places = _part(stream, share, num_shares)
+        latents = torch.stack([self.real.latents[item] for item, _ in places])
         levels_B, noise_B = noise.draw(
             self.backbone,
             shape=latents.shape[1:],
-            draws=[seeds.derive(seed, item, epoch) for item, epoch in stream],
+            draws=[seeds.derive(seed, item, epoch) for item, epoch in places],
             settings=self.settings,
         )
         return {
             "latents": latents,
-            "text_BLD": torch.stack([self.real.texts[item] for item, _ in stream]),
+            "text_BLD": torch.stack([self.real.texts[item] for item, _ in places]),
             "levels_B": levels_B,
             "noise": noise_B,
         }

@@ -108,6 +108,10 @@ class Wan:
         """The fractions themselves, shifted towards noise."""
         return noise_draws.shift_levels(fractions_B, shift=shift)
 
+    def schedule(self, *, shift: float) -> str:
+        """Straight lines from clip to noise, and the shift of the levels on them."""
+        return f"flow, shift {shift}"
+
     def noised(self, latents: Tensor, *, noise: Tensor, levels_B: Tensor) -> Tensor:
         """x_s = (1 - s) x0 + s eps."""
         levels_B1111 = levels_B.view(-1, 1, 1, 1, 1)

@@ -15,10 +15,10 @@ def count(number: float) -> str:
 
 def storage(num_bytes: float) -> str:
     """`20.1 TB`, `350 MB`, in powers of 1,000."""
-    for unit, word in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB")):
+    for unit, word in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
         if num_bytes >= unit:
             return f"{num_bytes / unit:.3g} {word}"
-    return f"{num_bytes / 1e6:.3g} MB"
+    return f"{num_bytes / 1e3:.3g} kB"
 
 
 def duration(seconds: float) -> str:

@@ -171,16 +171,27 @@ def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
     pixels = settings.num_frames * settings.height * settings.width
     num_clips = sum(num for stage, num in units.items() if stage.startswith("sample "))
     trained = size.num_trained * (4 + 8)
+    num_items, sides = _compared(config)
+    num_slots = num_items * config.align.num_slots if config.rounds else 0
     num_real = config.align.num_real_clips if config.align.real_nll_ratio else 0
     latent, text = math.prod(size.latent_shape) * 4, math.prod(size.text_shape) * width
     return {
         "latents": units.get("sample candidates", 0) * latent,
         "text embeddings": num_prompts * text,
         "real clips": num_real * (latent + text),
+        "reference errors of an alignment at most": num_slots * sides * 4,
         "lossless clips at most": num_clips * pixels * 3,
         "generators": 2 * config.rounds * size.num_parameters * width,
         "checkpoints": (config.align.checkpoints_total_limit + 1) * trained,
     }
+
+
+def _compared(config: Config) -> tuple[int, int]:
+    """Pairs or points of a round at most, and clips in each of them."""
+    num_prompts = config.prompts.num_prompts
+    if config.align.loss_type == "kto":
+        return num_prompts * config.generator.num_candidates, 1
+    return num_prompts, 2
 
 
 def _flops(size: Footprint, config: Config) -> dict[str, float]:
@@ -191,8 +202,7 @@ def _flops(size: Footprint, config: Config) -> dict[str, float]:
     units = plan(config)
     num_clips = sum(num for stage, num in units.items() if stage.startswith("sample "))
     is_kto = align.loss_type == "kto"
-    num_items = config.prompts.num_prompts * (settings.num_candidates if is_kto else 1)
-    sides = 1 if is_kto else 2
+    num_items, sides = _compared(config)
     steps = units.get("align", 0)
     passes_a_clip = (2 if align.rank else 3) + align.gradient_checkpointing
     num_real = align.real_batch_size if align.real_nll_ratio else 0

@@ -28,6 +28,7 @@ from dualipo.generator.align import AlignResult, align
 from dualipo.generator.batches import PointSet, PreferenceSet, RealClips
 from dualipo.store import atomic
 from dualipo.store.stored import Place, StoredList, StoredTable
+from dualipo.training.ranks import loading_device
 
 MAX_RESTARTS = 3
 _DRIVER = "DUALIPO_DRIVER"  # its process, without which the ranks end
@@ -161,6 +162,7 @@ def train(job: Job) -> AlignResult:
             Path(job.generator),
             max_sequence_length=job.max_sequence_length,
             dtype=getattr(torch, job.torch_dtype),
+            device=loading_device(),
             transformer_folder=Path(job.transformer) if job.transformer else None,
         ),
         preferences=_preferences(job),

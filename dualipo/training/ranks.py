@@ -25,14 +25,36 @@ def rank() -> int:
     return dist.get_rank() if num_ranks() > 1 else 0
 
 
+def loading_device() -> str:
+    """Where a rank builds what it will shard: only the first one has room for whole weights."""
+    return "cpu" if rank() == 0 else "meta"
+
+
 def shard(module: nn.Module) -> None:
-    """Give every rank its part of each weight; a block's are gathered while it computes."""
+    """Give every rank its part of the first one's weights; a block's are gathered while it
+    computes."""
     if num_ranks() == 1:
         return
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+
+    state = module.state_dict() if rank() == 0 else {}
+    buffers = from_first(dict(module.named_buffers()))  # those too that no state dict has
+    nn.Module.to(module, "meta")
+    _divide(module)
+    module.to_empty(device=_device())
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_model_state_dict(module, state, options=options)
+    for name, buffer in buffers.items():
+        path, _, leaf = name.rpartition(".")
+        setattr(module.get_submodule(path), leaf, buffer.to(_device()))
+
+
+def _divide(module: nn.Module) -> None:
+    """Make each block, and what is around them, a unit of FSDP2."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (num_ranks(),))
+    mesh = init_device_mesh(_device(), (num_ranks(),))
     for blocks in module.children():
         if isinstance(blocks, nn.ModuleList):
             for block in blocks:

@@ -2,7 +2,8 @@
 
 Every rank writes its own shards; the first hashes all files and publishes the folder at once. What
 is damaged is put aside, as `store/checkpoint.py` does (faults 12 to 14): DCP itself loads a flipped
-bit silently. The number of ranks may change between a save and a load (fault 46).
+bit silently. Other ranks than those that saved could load them and go on with the same batches
+(fault 46), but sums would round otherwise: a run's `align.num_processes` may not change (fault 47).
 """
 
 import contextlib

@@ -3,12 +3,25 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from dualipo import config
-from dualipo.cli import stage
+from dualipo.cli import run, stage
+from dualipo.errors import RunLocked
 from dualipo.rounds import stages
 from dualipo.store import atomic
+from dualipo.store.lock import Lock
 from dualipo.store.rundir import RunDir
 from tests.cli.conftest import Ended
+
+# Of the embedded generator: parameters, the latent's shape, and 48 pairs x 2 sides x 8 slots.
+FIGURES = (
+    "generator: 3.33 million parameters",
+    "latent 24x9x4x4",
+    "memory of the device, aligning: ",
+    "reference errors of an alignment at most 3.07 kB",
+    "time of the generator, at least: ",
+)
 
 
 def test_a_dry_run_shows_settings_and_plan_and_touches_nothing(
@@ -21,7 +34,21 @@ def test_a_dry_run_shows_settings_and_plan_and_touches_nothing(
     lines = ended.stdout.splitlines()
     assert "align.beta_dpo = 300.0" in lines and "rounds = 2" in lines
     assert "  align: 60" in lines  # of both rounds
+    estimate = "\n".join(lines[lines.index("estimate:") :])
+    assert all(figure in estimate for figure in FIGURES)
     assert sorted(tmp_path.iterdir()) == [recipe]
+
+
+def test_a_run_says_what_it_will_need_before_it_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its folder is held, so that it ends there."""
+    lock = Lock.acquire(tmp_path / "LOCK")
+    with pytest.raises(RunLocked):
+        run._run(config.Config(output_dir=str(tmp_path)))
+    lock.release()
+    said = capsys.readouterr().out
+    assert all(figure in said for figure in FIGURES)
 
 
 def test_every_stage_has_its_verb() -> None:

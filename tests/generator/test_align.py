@@ -1,7 +1,7 @@
 """An alignment of a tiny model: what it must satisfy at the start, on the way, and after a kill."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,8 @@ def test_accumulation_does_not_change_the_loss(run: Run) -> None:
             max_train_steps=2,
         )
     assert logged[0][0]["lambda_2"] > 0
-    for name in ("loss", "winner_nll", "real_nll", "winner_gap", "lambda_1", "lambda_2"):
+    assert logged[1][1]["z_std"] > 0.01
+    for name in ("loss", "winner_nll", "real_nll", "winner_gap", "z_std", "lambda_1", "lambda_2"):
         whole, split_up = (metrics[1][name] for metrics in logged)
         assert whole == pytest.approx(split_up, rel=1e-3, abs=1e-5)
 
@@ -176,6 +177,36 @@ def test_certainty_weighs_a_pair_and_keeps_the_scale(
     with pytest.raises(DataError, match="certainty_weights=false"):
         Steps(wan, preferences, None, errors, settings.model_copy(
             update={"certainty_weights": True}), 1).batch(0)  # fmt: skip
+
+
+def test_a_share_is_what_a_split_gives_and_reads_nothing_else(
+    wan: Backbone, preferences: PreferenceSet, real: RealClips, tmp_path: Path
+) -> None:
+    settings = Align(**SETTINGS | {"real_batch_size": 4})
+    errors = load_or_measure(
+        wan, preferences=preferences, settings=settings, seed=1, path=tmp_path / "r.safetensors"
+    )
+    read: list[int] = []
+
+    class Watched(Sequence[Tensor]):
+        def __init__(self, latents: Sequence[Tensor] | Tensor) -> None:
+            self.latents = latents
+
+        def __len__(self) -> int:
+            return len(self.latents)
+
+        def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]
+            read.append(index)
+            return self.latents[index]
+
+    watched = replace(preferences, winners=Watched(preferences.winners))
+    clips = RealClips(Watched(real.latents), real.texts)
+    steps = Steps(wan, watched, clips, errors, settings, 1)
+    for share, expected in enumerate(split(steps.batch(1), 2)):
+        read.clear()
+        found = steps.batch(1, share=share, num_shares=2)
+        assert len(read) == 2 + 2 and found.pop("ids") == expected.pop("ids")
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_split_keeps_every_item_once() -> None:

@@ -172,6 +172,7 @@ def test_sizes_that_do_not_fit_are_refused(cog: Backbone, cog_folder: Path) -> N
             {"use_learned_positional_embeddings": True},
             "image-to-video",
         ),
+        ("transformer", "config.json", {"dropout": 0.1}, "dropout of 0.1.*Set dropout to 0"),
         ("", "model_index.json", {"_class_name": "CogVideoXImageToVideoPipeline"}, "text to video"),
         ("scheduler", "scheduler_config.json", {"prediction_type": "epsilon"}, "v_prediction"),
         ("scheduler", "scheduler_config.json", {"rescale_betas_zero_snr": False}, "zero_snr False"),

@@ -99,6 +99,85 @@ def test_kto_gradient_agrees_with_the_formula(kto: dict[str, Tensor]) -> None:
     torch.testing.assert_close(gradient_B, plain_B, rtol=0, atol=1e-9)
 
 
+SIZES = (3, 2, 3, 4, 2)  # batch, then a latent's axes: 48 numbers an item
+
+
+def plain_error(prediction: Tensor, target: Tensor, item: int) -> float:
+    pairs = zip(prediction[item].flatten().tolist(), target[item].flatten().tolist(), strict=True)
+    return sum((p - t) ** 2 for p, t in pairs) / 48
+
+
+def sigmoid(z: float) -> float:
+    return 1 / (1 + math.exp(-z))
+
+
+def require_gradient(
+    found: Tensor, slopes: list[float], prediction: Tensor, target: Tensor
+) -> None:
+    """d loss / d prediction = slope 2 (p - t) / 48, number by number; slope is d loss / d error."""
+    for item, slope in enumerate(slopes):
+        rows = (one[item].flatten().tolist() for one in (found, prediction, target))
+        for gradient, p, t in zip(*rows, strict=True):
+            assert gradient == pytest.approx(slope * 2 * (p - t) / 48, rel=0, abs=1e-9)
+
+
+def test_dpo_and_the_winners_nll_agree_with_plain_loops_and_their_gradients() -> None:
+    generator = torch.Generator().manual_seed(4)
+    winner, loser, winner_ref, loser_ref, target_w, target_l = torch.randn(
+        6, *SIZES, generator=generator, dtype=torch.float64
+    )
+    winner.requires_grad_(), loser.requires_grad_()
+    beta, weight = 7.0, 0.3
+    error_w = denoising_error(winner, target_w)
+    loss_B, _ = dpo_loss(
+        error_w,
+        policy_l=denoising_error(loser, target_l),
+        reference_w=denoising_error(winner_ref, target_w),
+        reference_l=denoising_error(loser_ref, target_l),
+        beta=beta,
+    )
+    ((loss_B + weight * error_w).sum()).backward()
+    slopes = []
+    for item in range(3):
+        policy = plain_error(winner, target_w, item) - plain_error(loser, target_l, item)
+        reference = plain_error(winner_ref, target_w, item) - plain_error(loser_ref, target_l, item)
+        z = -0.5 * beta * (policy - reference)
+        assert loss_B[item].item() == pytest.approx(-math.log(sigmoid(z)), rel=0, abs=1e-9)
+        assert error_w[item].item() == pytest.approx(
+            plain_error(winner, target_w, item), rel=0, abs=1e-9
+        )
+        slopes.append(0.5 * beta * sigmoid(-z))
+    assert winner.grad is not None and loser.grad is not None
+    require_gradient(winner.grad, [slope + weight for slope in slopes], winner, target_w)
+    require_gradient(loser.grad, [-slope for slope in slopes], loser, target_l)
+
+
+def test_kto_agrees_with_plain_loops_and_its_gradient_on_predictions() -> None:
+    generator = torch.Generator().manual_seed(5)
+    policy, reference, target = torch.randn(3, *SIZES, generator=generator, dtype=torch.float64)
+    policy = (0.7 * policy).requires_grad_()  # nearer to its target: a mean gain above 0
+    signs, weights, beta = [1.0, -1.0, 1.0], [0.9, 1.2, 0.9], 3.0
+    gains_B = denoising_error(reference, target) - denoising_error(policy, target)
+    loss_B, _ = kto_loss(
+        gains_B,
+        signs_B=torch.tensor(signs),
+        z0=reference_point(gains_B),
+        weights_B=torch.tensor(weights, dtype=torch.float64),
+        beta=beta,
+    )
+    loss_B.sum().backward()
+    gains = [plain_error(reference, target, k) - plain_error(policy, target, k) for k in range(3)]
+    z0 = max(0.0, sum(gains) / 3)
+    assert z0 > 0
+    slopes = []
+    for item, (gain, sign, weight) in enumerate(zip(gains, signs, weights, strict=True)):
+        p = sigmoid(sign * beta * (gain - z0))
+        assert loss_B[item].item() == pytest.approx(weight * (1 - p), rel=0, abs=1e-9)
+        slopes.append(weight * sign * beta * p * (1 - p))
+    assert policy.grad is not None
+    require_gradient(policy.grad, slopes, policy, target)
+
+
 def test_kto_is_half_the_weight_where_policy_equals_reference(kto: dict[str, Tensor]) -> None:
     gains_B = torch.zeros(7, dtype=torch.float64)
     z0 = reference_point(gains_B)

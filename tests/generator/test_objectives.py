@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dualipo.config import Align
 from dualipo.generator import backbone
-from dualipo.generator.align import AlignResult, align
+from dualipo.generator.align import Alignment, AlignResult, align
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.batches import PointSet
 from dualipo.generator.denoise import slot_noise
@@ -83,8 +83,9 @@ def test_classes_weigh_the_same_together(points: PointSet) -> None:
 
 def test_every_clip_has_noise_of_its_own(cog: Backbone, points: PointSet) -> None:
     levels_B, noise = slot_noise(
-        cog, preferences=points, places=[(0, 0), (1, 0), (0, 1)], settings=Align(), seed=1
-    )
+        cog, ids=points.ids, places=[(0, 0), (1, 0), (0, 1)], shape=(3, 4, 4, 4),
+        settings=Align(), seed=1,
+    )  # fmt: skip
     assert len(set(levels_B.tolist())) == 3
     assert (noise[0] - noise[1]).abs().max() > 0.1
 
@@ -112,6 +113,28 @@ def test_micro_batches_do_not_change_the_loss(
     for whole, divided in zip(*found, strict=True):
         torch.testing.assert_close(whole, divided, rtol=1e-4, atol=1e-6)
     assert found[0][3] > 1e-4 and found[0][0].item() != pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_step_without_a_desirable_clip_leaves_the_winners_weight_as_it_was(
+    cog: Any, points: PointSet, tmp_path: Path
+) -> None:
+    """c0 and c3 are desirable; a weight that was never measured is at the next step that can."""
+    settings = Align(**SETTINGS | {"winner_nll_ratio": 0.05, "train_batch_size": 6})
+    errors = load_or_measure(
+        cog, preferences=points, settings=settings, seed=1, path=tmp_path / "r.safetensors"
+    )
+    whole = Steps(cog, points, None, errors, settings, 1).batch(0)
+    losers = [split(whole, 6)[k] for k, name in enumerate(whole["ids"]) if name not in ("c0", "c3")]
+    alignment = Alignment(cog, choose(cog, points, settings), settings=settings)
+
+    def prepared(micro_batches: list[dict[str, Any]], step: int) -> float:
+        alignment.prepare([part | {"step": step} for part in micro_batches])
+        return alignment.lambda_1
+
+    assert prepared(losers, 0) == 0.0
+    measured = prepared([whole], 1)  # though its time is every 4 steps
+    assert measured > 0
+    assert prepared(losers, 4) == prepared(losers, 8) == measured
 
 
 def test_fault_06_killed_and_resumed_kto_is_bit_equal(
