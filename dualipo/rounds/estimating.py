@@ -166,14 +166,15 @@ def _aligning_memory(size: Footprint, align: Align, width: int) -> dict[str, flo
 
 def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
     units = plan(config)
-    num_prompts = config.prompts.num_prompts * config.rounds
-    settings = config.generator
+    prompts, settings = config.prompts, config.generator
+    num_texts = prompts.num_prompts * config.rounds
+    num_texts += prompts.num_test_prompts + prompts.num_monitor_prompts
     pixels = settings.num_frames * settings.height * settings.width
     num_clips = sum(num for stage, num in units.items() if stage.startswith("sample "))
     trained = size.num_trained * (4 + 8)
     return {
         "latents": units.get("sample candidates", 0) * math.prod(size.latent_shape) * 4,
-        "text embeddings": num_prompts * math.prod(size.text_shape) * width,
+        "text embeddings": num_texts * math.prod(size.text_shape) * width,
         "lossless clips at most": num_clips * pixels * 3,
         "generators": 2 * config.rounds * size.num_parameters * width,
         "checkpoints": (config.align.checkpoints_total_limit + 1) * trained,
