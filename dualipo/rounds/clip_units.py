@@ -7,7 +7,9 @@ leaves is what it would leave without the worker. A clip that cannot be used is 
 with the next draw, then left out (faults 19, 23); its text is not encoded again.
 
 On a CUDA device the worker's kernels queue on the same stream as the transformer's, as the device
-is full of either; encoding, hashing and writing are what runs beside it.
+is full of either; encoding, hashing and writing are what runs beside it. On a CPU of whose cores
+the transformer takes several, the main thread waits: two pools of OpenMP threads on the same cores
+wait for one another, and nothing would be won.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -101,6 +103,8 @@ def sample_units(
                 settle()
                 generator = run.generator(clips.version)
                 behind.append((drawn, worker.submit(_store, run, clips, generator, drawn)))
+                if generator.device.type == "cpu" and num_threads > 1:
+                    settle()
         finally:
             settle()
 
