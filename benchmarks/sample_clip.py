@@ -37,7 +37,8 @@ def measure(shape: Shape, thresholds: list[float], steps: int, rotations: int) -
             model._scheduler = UniPCMultistepScheduler(
                 prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
             )
-        text_1LD, model._empty_caption_1LD = torch.randn(2, 1, *shape.text_LD, device=device)
+        text_1LD, empty_1LD = torch.randn(2, 1, *shape.text_LD, device=device)
+        model._empty_caption_LD = empty_1LD[0]
         clip(model, shape, text_1LD, 0.0, 1)  # a warm-up
         for rotation in range(rotations):
             first = rotation % len(ways)

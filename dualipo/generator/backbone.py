@@ -43,6 +43,13 @@ class Backbone(Protocol):
         """Turn uint8 frames into latents, normalised as the module takes them."""
         ...
 
+    def load_decoder(self) -> None:
+        """Read what `decode` needs, so that it may then run in a thread of its own.
+
+        Reading a model sets torch's defaults for all threads; what runs beside it would feel them.
+        """
+        ...
+
     def decode(self, latents: Tensor) -> Tensor:
         """Turn latents into uint8 frames_BFHWC; a clip that is not finite comes back black."""
         ...
@@ -81,8 +88,12 @@ class Backbone(Protocol):
         width: int,
         num_inference_steps: int,
         guidance_scale: float,
+        empty_LD: Tensor | None = None,
     ) -> Tensor:
-        """Sample one latent per caption, each from its own seed."""
+        """Sample one latent per caption, each from its own seed.
+
+        `empty_LD` is the empty caption's text, where it is known: guidance needs it.
+        """
         ...
 
     def hash(self) -> str:

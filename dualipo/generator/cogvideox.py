@@ -86,6 +86,9 @@ class CogVideoX:
         latents_BCFHW = self._vae.encode(video_BCFHW).latent_dist.mode().float()
         return latents_BCFHW.transpose(1, 2) * self._vae.config.scaling_factor
 
+    def load_decoder(self) -> None:
+        _ = self._vae
+
     @torch.no_grad()
     def decode(self, latents_BFCHW: Tensor) -> Tensor:
         """As the stock pipeline, clip by clip; black for a clip that is not finite (fault 23)."""
@@ -145,6 +148,7 @@ class CogVideoX:
         width: int,
         num_inference_steps: int,
         guidance_scale: float,
+        empty_LD: Tensor | None = None,
     ) -> Tensor:
         """The stock sampler; a clip's seed gives its noise, and the steps' where they draw any."""
         assert len(seeds) == len(text_BLD), "one seed a caption"
@@ -155,10 +159,12 @@ class CogVideoX:
         )
         scheduler = type(self._scheduler).from_config(self._scheduler.config)
         scheduler.set_timesteps(num_inference_steps, device=self.device)
+        if empty_LD is None and guidance_scale > 1.0:
+            empty_LD = self._empty_caption_LD
         before: Tensor | None = None  # the multi-step solver's past prediction and timestep
         back: Tensor | None = None
         for timestep in scheduler.timesteps:
-            velocity = self._guided(latents_BFCHW, timestep, text_BLD, guidance_scale)
+            velocity = self._guided(latents_BFCHW, timestep, text_BLD, empty_LD, guidance_scale)
             if isinstance(scheduler, CogVideoXDPMScheduler):
                 latents_BFCHW, before = scheduler.step(
                     velocity, before, timestep, back, latents_BFCHW, generator=draws
@@ -176,14 +182,21 @@ class CogVideoX:
     def save(self, folder: Path) -> None:
         weights.publish(self.module, folder)
 
-    def _guided(self, noisy: Tensor, timestep: Tensor, text_BLD: Tensor, scale: float) -> Tensor:
+    def _guided(
+        self,
+        noisy: Tensor,
+        timestep: Tensor,
+        text_BLD: Tensor,
+        empty_LD: Tensor | None,
+        scale: float,
+    ) -> Tensor:
         timestep_B = timestep.expand(len(noisy))
         with step_cache.branch(self.module, "caption"):
             velocity = self._forward(noisy, timestep_B, text_BLD)
-        if scale <= 1.0:
+        if scale <= 1.0 or empty_LD is None:
             return velocity
         with step_cache.branch(self.module, "free"):
-            free = self._forward(noisy, timestep_B, self._empty_caption_1LD.expand_as(text_BLD))
+            free = self._forward(noisy, timestep_B, empty_LD.expand_as(text_BLD))
         return free + scale * (velocity - free)
 
     def _forward(self, noisy: Tensor, timestep_B: Tensor, text_BLD: Tensor) -> Tensor:
@@ -243,8 +256,8 @@ class CogVideoX:
         return vae.requires_grad_(False).eval().to(self.device)
 
     @functools.cached_property
-    def _empty_caption_1LD(self) -> Tensor:
-        return self.encode_text([""])
+    def _empty_caption_LD(self) -> Tensor:
+        return self.encode_text([""])[0]
 
 
 def load(

@@ -1,10 +1,20 @@
 """Frames as people see them and as an autoencoder takes them: uint8 against [-1, 1].
 
+A batch of small clips goes through an autoencoder at once; of large ones, clip by clip, or its
+activations would not fit (a clip of 81x480x832 alone takes gigabytes).
+
 Shapes: B batch, C channels, F frames, H and W pixels.
 """
 
 import torch
 from torch import Tensor
+
+PIXELS_AT_ONCE = 1 << 24  # half of a clip of 81x480x832, far more than a batch of the world's
+
+
+def clips_at_once(*, num_pixels: int) -> int:
+    """How many clips of so many pixels (frames x height x width) go through together."""
+    return max(1, PIXELS_AT_ONCE // num_pixels)
 
 
 def to_video(frames_BFHWC: Tensor, *, device: torch.device) -> Tensor:

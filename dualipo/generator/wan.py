@@ -50,7 +50,9 @@ class Wan:
         self.max_sequence_length = max_sequence_length
         self._folder = folder
         self._dtype = dtype
-        self._vae_settings = dict(AutoencoderKLWan.load_config(folder / "vae"))
+        settings = AutoencoderKLWan.load_config(folder / "vae")
+        self._in_time = int(settings.get("scale_factor_temporal", 4))
+        self._in_space = int(settings.get("scale_factor_spatial", 8))
 
     @property
     def device(self) -> torch.device:
@@ -70,22 +72,31 @@ class Wan:
     @torch.no_grad()
     def encode_clips(self, frames_BFHWC: Tensor) -> Tensor:
         """The posterior's mode, (z - mean) / std per channel, in float32."""
-        video_BCFHW = frames.to_video(frames_BFHWC, device=self.device)
-        latents_BCFHW = self._vae.encode(video_BCFHW).latent_dist.mode()
+        num_clips = frames.clips_at_once(num_pixels=frames_BFHWC[0, ..., 0].numel())
+        parts = [
+            self._vae.encode(frames.to_video(part, device=self.device)).latent_dist.mode()
+            for part in frames_BFHWC.split(num_clips)
+        ]
         mean_C, std_C = self._latent_moments
-        return (latents_BCFHW - mean_C) / std_C
+        return (torch.cat(parts) - mean_C) / std_C
+
+    def load_decoder(self) -> None:
+        _ = self._latent_moments  # reads the autoencoder too
 
     @torch.no_grad()
     def decode(self, latents_BCFHW: Tensor) -> Tensor:
         """Frames rounded to uint8 on the CPU; black for a clip that is not finite (fault 23)."""
         mean_C, std_C = self._latent_moments
         latents_BCFHW = latents_BCFHW.to(self.device, torch.float32) * std_C + mean_C
-        return frames.to_frames(self._vae.decode(latents_BCFHW).sample)
+        num_clips = frames.clips_at_once(
+            num_pixels=latents_BCFHW[0, 0].numel() * self._in_time * self._in_space**2
+        )
+        parts = latents_BCFHW.split(num_clips)
+        return torch.cat([frames.to_frames(self._vae.decode(part).sample) for part in parts])
 
     def latent_shape(self, *, num_frames: int, height: int, width: int) -> tuple[int, ...]:
         """[C, F, H, W] of one clip; a size that the model cannot make is refused."""
-        in_time = int(self._vae_settings.get("scale_factor_temporal", 4))
-        in_space = int(self._vae_settings.get("scale_factor_spatial", 8))
+        in_time, in_space = self._in_time, self._in_space
         patch_frames, patch_height, patch_width = self.module.config.patch_size
         step_height, step_width = in_space * patch_height, in_space * patch_width
         num_latent_frames = (num_frames - 1) // in_time + 1
@@ -136,9 +147,12 @@ class Wan:
         width: int,
         num_inference_steps: int,
         guidance_scale: float,
+        empty_LD: Tensor | None = None,
     ) -> Tensor:
         """The stock sampler, from one noise per seed, guided against the empty caption."""
         assert len(seeds) == len(text_BLD), "one seed a caption"
+        if guidance_scale > 1.0 and empty_LD is None:
+            empty_LD = self._empty_caption_LD
         shape = self.latent_shape(num_frames=num_frames, height=height, width=width)
         latents_BCFHW = noise_draws.gaussian(shape, draws=seeds).to(self.device)
         # A scheduler remembers its past predictions, so each batch has a fresh one.
@@ -148,8 +162,8 @@ class Wan:
             timestep_B = timestep.expand(len(seeds))
             with step_cache.branch(self.module, "caption"):
                 velocity = self._forward(latents_BCFHW, timestep_B, text_BLD)
-            if guidance_scale > 1.0:
-                empty_BLD = self._empty_caption_1LD.expand_as(text_BLD)
+            if guidance_scale > 1.0 and empty_LD is not None:
+                empty_BLD = empty_LD.expand_as(text_BLD)
                 with step_cache.branch(self.module, "free"):
                     free = self._forward(latents_BCFHW, timestep_B, empty_BLD)
                 velocity = free + guidance_scale * (velocity - free)
@@ -195,8 +209,8 @@ class Wan:
         return mean, std
 
     @functools.cached_property
-    def _empty_caption_1LD(self) -> Tensor:
-        return self.encode_text([""])
+    def _empty_caption_LD(self) -> Tensor:
+        return self.encode_text([""])[0]
 
 
 def load(

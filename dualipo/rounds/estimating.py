@@ -166,8 +166,9 @@ def _aligning_memory(size: Footprint, align: Align, width: int) -> dict[str, flo
 
 def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
     units = plan(config)
-    num_prompts = config.prompts.num_prompts * config.rounds
-    settings = config.generator
+    prompts, settings = config.prompts, config.generator
+    num_texts = prompts.num_prompts * config.rounds
+    num_texts += prompts.num_test_prompts + prompts.num_monitor_prompts
     pixels = settings.num_frames * settings.height * settings.width
     num_clips = sum(num for stage, num in units.items() if stage.startswith("sample "))
     trained = size.num_trained * (4 + 8)
@@ -177,7 +178,7 @@ def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
     latent, text = math.prod(size.latent_shape) * 4, math.prod(size.text_shape) * width
     return {
         "latents": units.get("sample candidates", 0) * latent,
-        "text embeddings": num_prompts * text,
+        "text embeddings": num_texts * text,
         "real clips": num_real * (latent + text),
         "reference errors of an alignment at most": num_slots * sides * 4,
         "lossless clips at most": num_clips * pixels * 3,

@@ -27,9 +27,10 @@ from dualipo.evaluation.signals import (
 )
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Prompt, Verdict, Vote
 from dualipo.rounds import judging, sources, warming
+from dualipo.rounds.clip_units import ClipSet
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
-from dualipo.rounds.sampling import ClipSet, fixed_prompts, generator_before, sample_set
+from dualipo.rounds.sampling import fixed_prompts, generator_before, sample_set
 from dualipo.store import atomic
 from dualipo.store.ledger import Unit
 from dualipo.tracking import read_metrics
@@ -44,7 +45,8 @@ def sample_fixed(run: Run, name: str, round: int, attempt: int, version: str) ->
     """A version's clips of the test or monitor prompts, from the same noise in every round."""
     per_prompt = MONITOR_CLIPS if name == "monitor" else run.config.monitor.num_test_clips
     prompts = fixed_prompts(run, name)
-    return sample_set(run, ClipSet(name, round, attempt, version, prompts, per_prompt))
+    clips = ClipSet(name, round, attempt, version, prompts, per_prompt, texts_of=name)
+    return sample_set(run, clips)
 
 
 def measure_base(run: Run) -> None:
@@ -279,9 +281,9 @@ def oracle_ordered_pairs(run: Run, *, version: str = "base") -> tuple[list[Asked
     settings = run.config.monitor
     prompts = fixed_prompts(run, "test")[: accuracy_prompts(run.config)]
     made = run.ledger.version("generator", version)
-    clips = sample_set(
-        run, ClipSet("accuracy", made.round, made.attempt, version, prompts, ACCURACY_CLIPS)
-    )
+    where = made.round, made.attempt
+    wanted = ClipSet("accuracy", *where, version, prompts, ACCURACY_CLIPS, texts_of="test")
+    clips = sample_set(run, wanted)
     scores = dict(
         zip(
             [c.clip for c in clips],

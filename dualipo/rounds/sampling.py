@@ -1,26 +1,24 @@
 """Prompts and clips: which captions a run uses for what, and what a generator makes of them.
 
 Test, monitor and seed prompts are drawn once and never used to train; a round's prompts are fresh.
-Clips are sampled in fixed units: prompts x candidates, one seed each, named by (set, prompt, k,
-draw), so the test clips of every version start from the same noise. A clip that cannot be used is
-sampled once more with the next draw, then left out; a prompt with fewer than two is dropped
-(faults 19, 23).
+Clips are sampled in fixed units (`clip_units`): prompts x candidates, one seed each, named by (set,
+prompt, k, draw), so the test clips of every version start from the same noise. The texts of the
+test and monitor prompts are encoded once for all versions, as alignment trains no text encoder. A
+prompt with fewer than two clips that can be used is dropped (faults 19, 23).
 
-Artifacts: `prompts-<set>.parquet` and `<set>.parquet` in, clips, latents and candidate rows out.
+Artifacts: `prompts-<set>.parquet` in; `texts-<set>.safetensors`, `<set>.parquet`, clips, latents
+and candidate rows out.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor
-
-from dualipo.config import Generator
-from dualipo.generator.backbone import Backbone
-from dualipo.generator.sample import sample
+from dualipo.generator.sample import EMPTY, encode_texts
 from dualipo.prompts.corpus import choose
 from dualipo.records import Candidate, Prompt
 from dualipo.rounds import sources
+from dualipo.rounds.clip_units import ClipSet, latents_path, sample_units
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.store import stored, tables, tensors
@@ -28,27 +26,6 @@ from dualipo.store.ledger import Unit
 from dualipo.store.stored import Place
 
 ROUND = "candidates"  # the set that a round trains on; its latents and texts are kept
-
-
-@dataclass(frozen=True)
-class ClipSet:
-    """A set of clips to sample: who makes it, of which prompts, how many each, and where."""
-
-    name: str
-    round: int
-    attempt: int
-    version: str
-    prompts: Sequence[Prompt]
-    clips_per_prompt: int
-    keep_latents: bool = False
-
-    def unit(self, index: int) -> Unit:
-        """The set's unit of work number `index`."""
-        return Unit(self.round, self.attempt, f"sample.{self.name}", index)
-
-    def candidate_id(self, prompt: Prompt, index: int) -> str:
-        """Unique in the run, and without a hint of the version (fault 58)."""
-        return f"{self.name}-{self.round}-{self.attempt}-{prompt.prompt_id}-{index}"
 
 
 def choose_fixed_prompts(run: Run) -> None:
@@ -153,94 +130,32 @@ def sample_set(run: Run, clips: ClipSet) -> list[Candidate]:
         stage = f"sample {clips.name}"
         run.progress.stage(stage, round=clips.round, attempt=clips.attempt, total=num_clips)
         clock = Clock()
-        for index, start in enumerate(range(0, len(clips.prompts), per_unit)):
-            some = clips.prompts[start : start + per_unit]
-            if not run.is_done(clips.unit(index)):
-                _sample_unit(run, clips, index, some)
-            run.progress.advance(len(some) * clips.clips_per_prompt)
+        starts = range(0, len(clips.prompts), per_unit)
+        units = enumerate(clips.prompts[start : start + per_unit] for start in starts)
+        sample_units(run, clips, units, texts=_known_texts(run, clips))
         _close_set(run, clips, closing, clock)
     return tables.read_records(_set_path(run, clips), record_type=Candidate)
 
 
-def _sample_unit(run: Run, clips: ClipSet, index: int, prompts: Sequence[Prompt]) -> None:
-    generator = run.generator(clips.version)
-    wanted = [
-        _candidate(run, clips, prompt, k)
-        for prompt in prompts
-        for k in range(clips.clips_per_prompt)
-    ]
-    made, latents, texts = _sample_usable(run, generator, wanted)
+def _known_texts(run: Run, clips: ClipSet) -> dict[str, Place]:
+    """Where the texts of the fixed prompts are, by caption; encoded by whoever needs them first."""
+    if clips.texts_of is None or not clips.prompts:
+        return {}
+    unit = Unit(BASE_ROUND, 0, f"texts.{clips.texts_of}")
+    path = run.directory.round_path(BASE_ROUND) / f"texts-{clips.texts_of}.safetensors"
+    names = {p.caption: f"text.{p.prompt_id}" for p in fixed_prompts(run, clips.texts_of)}
     settings = run.config.generator
-    stored = [
-        replace(candidate, clip=run.clip_store.put(frames_FHW3.numpy(), settings.fps))
-        for candidate, frames_FHW3 in made
-    ]
-    files: tuple[Path, ...] = ()
-    if clips.keep_latents:
-        path = latents_path(run, clips.round, index)
-        captions = list(dict.fromkeys(prompt.caption for prompt in prompts))
-        named = {f"latent.{c.candidate_id}": z for c, z in zip(stored, latents, strict=True)}
-        ids = {prompt.caption: prompt.prompt_id for prompt in prompts}
-        named |= {f"text.{ids[caption]}": texts[caption] for caption in captions}
-        tensors.save(path, named, metadata={"axes": generator.latent_axes[1:]})
-        files = (path,)
-    run.commit(
-        clips.unit(index),
-        files=files,
-        clips=tuple(dict.fromkeys(candidate.clip for candidate in stored)),
-        candidates=stored,
-        events={"sample_unit": {"wanted": len(wanted), "made": len(stored)}},
-    )
-
-
-def _candidate(run: Run, clips: ClipSet, prompt: Prompt, index: int, draw: int = 0) -> Candidate:
-    """A candidate to be: the seed is named by the set, and by the round where it is trained on."""
-    where = (clips.round,) if clips.keep_latents else ()
-    return Candidate(
-        candidate_id=clips.candidate_id(prompt, index),
-        prompt_id=prompt.prompt_id,
-        caption=prompt.caption,
-        index=index,
-        draw=draw,
-        seed=run.seed("sample", clips.name, *where, prompt.prompt_id, index, draw),
-        clip="",
-        generator_version=clips.version,
-        round=clips.round,
-    )
-
-
-def _sample_usable(
-    run: Run, generator: Backbone, wanted: list[Candidate]
-) -> tuple[list[tuple[Candidate, Tensor]], list[Tensor], dict[str, Tensor]]:
-    """Sample the batch; what is rejected once more with the next draw."""
-    settings: Generator = run.config.generator
-    made: list[tuple[Candidate, Tensor]] = []
-    latents: list[Tensor] = []
-    texts: dict[str, Tensor] = {}
-    for last in (False, True):
-        samples = sample(
-            generator,
-            captions=[candidate.caption for candidate in wanted],
-            seeds=[candidate.seed for candidate in wanted],
-            settings=settings,
-        )
-        texts |= samples.texts
-        rejected = []
-        for n, (candidate, fault) in enumerate(zip(wanted, samples.faults, strict=True)):
-            if fault is None:
-                made.append((candidate, samples.frames_NFHW3[n]))
-                latents.append(samples.latents[n])
-            else:
-                rejected.append(candidate)
-        if last or not rejected:
-            break
-        wanted = [_next_draw(run, candidate) for candidate in rejected]
-    return made, latents, texts
-
-
-def _next_draw(run: Run, candidate: Candidate) -> Candidate:
-    draw = candidate.draw + 1
-    return replace(candidate, draw=draw, seed=run.seed("resample", candidate.seed, draw))
+    if settings.guidance_scale > 1.0:
+        names[EMPTY] = "empty"
+    if not run.is_done(unit):
+        generator, size = run.generator(clips.version), settings.sample_batch_size
+        captions = [caption for caption in names if caption != EMPTY]
+        texts = encode_texts(generator, captions=captions, batch_size=size)
+        texts |= encode_texts(generator, captions=[EMPTY], batch_size=1)
+        tensors.save(path, {name: texts[c] for c, name in names.items()}, metadata={})
+        run.commit(unit, files=(path,))
+    tensors.verify(path, expected_sha256=run.ledger.files()[run.directory.relative(path)])
+    return {caption: (str(path), name) for caption, name in names.items()}
 
 
 def _close_set(run: Run, clips: ClipSet, closing: Unit, clock: Clock) -> None:
@@ -248,7 +163,7 @@ def _close_set(run: Run, clips: ClipSet, closing: Unit, clock: Clock) -> None:
     mine = {clips.candidate_id(p, k) for p in clips.prompts for k in range(clips.clips_per_prompt)}
     found = [c for c in run.ledger.candidates(clips.round) if c.candidate_id in mine]
     needed = min(2, clips.clips_per_prompt)
-    counts = {p.prompt_id: sum(c.prompt_id == p.prompt_id for c in found) for p in clips.prompts}
+    counts = Counter(candidate.prompt_id for candidate in found)
     order = {prompt.prompt_id: n for n, prompt in enumerate(clips.prompts)}
     usable = [c for c in found if counts[c.prompt_id] >= needed]
     usable.sort(key=lambda candidate: (order[candidate.prompt_id], candidate.index))
@@ -258,7 +173,7 @@ def _close_set(run: Run, clips: ClipSet, closing: Unit, clock: Clock) -> None:
         "num_clips": len(found),
         "num_rejected": len(mine) - len(found),
         "num_resampled": sum(candidate.draw > 0 for candidate in found),
-        "num_prompts_dropped": sum(count < needed for count in counts.values()),
+        "num_prompts_dropped": sum(counts[p.prompt_id] < needed for p in clips.prompts),
     }
     run.commit(
         closing, files=(path,), clock=clock, events={"sample": event} if clips.keep_latents else {}
@@ -269,11 +184,6 @@ def _set_path(run: Run, clips: ClipSet) -> Path:
     if clips.keep_latents:
         return run.directory.round_path(clips.round) / f"{clips.name}.parquet"
     return run.directory.attempt_path(clips.round, clips.attempt) / f"{clips.name}.parquet"
-
-
-def latents_path(run: Run, round: int, index: int) -> Path:
-    """Where a unit's latents and texts are."""
-    return run.directory.path / "latents" / f"{round:03d}" / f"unit-{index:04d}.safetensors"
 
 
 def stored_latents(

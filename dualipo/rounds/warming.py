@@ -24,9 +24,10 @@ from dualipo.preferences.contradictions import Usable
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Point, Prompt
 from dualipo.rounds import judging, rewriting, sources
+from dualipo.rounds.clip_units import ClipSet
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
-from dualipo.rounds.sampling import ClipSet, choose_fixed_prompts, fixed_prompts, sample_set
+from dualipo.rounds.sampling import choose_fixed_prompts, fixed_prompts, sample_set
 from dualipo.store import atomic, tables
 from dualipo.store.ledger import Unit, Version
 from dualipo.store.rundir import remove_checkpoints

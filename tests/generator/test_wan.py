@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from diffusers import WanPipeline
 from torch import Tensor
 
 from dualipo.errors import ConfigError, ModelError
-from dualipo.generator import backbone
+from dualipo.generator import backbone, frames
 from dualipo.generator.backbone import Backbone
 
 SIZE = {"num_frames": 9, "height": 32, "width": 32}
@@ -61,6 +62,26 @@ def test_latents_are_normalised_per_channel(wan: Backbone) -> None:
     with torch.no_grad():
         expected = wan._vae.decode(raw).sample.permute(0, 2, 3, 4, 1)
     assert (decoded - (expected.clamp(-1, 1) + 1) * 127.5).abs().max() <= 0.51
+
+
+def test_large_clips_pass_the_autoencoder_one_by_one(
+    wan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once: list[int] = []
+    for layer in (wan._vae.quant_conv, wan._vae.post_quant_conv):
+        layer.register_forward_pre_hook(lambda _, inputs: at_once.append(len(inputs[0])))
+    frames_BFHWC = torch.randint(0, 256, (3, 9, 32, 32, 3), dtype=torch.uint8)
+    latents = wan.encode_clips(frames_BFHWC)
+    decoded = wan.decode(latents)
+    assert at_once == [3, 3]
+    monkeypatch.setattr(frames, "PIXELS_AT_ONCE", 9 * 32 * 32)
+    at_once.clear()
+    # The same but for the arithmetic of another batch shape.
+    torch.testing.assert_close(wan.encode_clips(frames_BFHWC), latents, rtol=1e-4, atol=1e-4)
+    assert (wan.decode(latents).int() - decoded.int()).abs().max() <= 1
+    assert at_once == [1] * 6
+    monkeypatch.undo()
+    assert frames.clips_at_once(num_pixels=81 * 480 * 832) == 1
 
 
 def test_flow_matching_ends_at_clip_and_noise(wan: Backbone) -> None:
