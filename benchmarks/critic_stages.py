@@ -160,15 +160,19 @@ def measure(run: Run, folder: Path, *, has_srpo: bool) -> dict[str, Hits]:
 
 
 def summary(hits: Hits) -> dict[str, Any]:
-    """Accuracies and paired differences with their intervals, over prompts of one seed or more."""
+    """Accuracies and differences, pair by pair, with intervals over prompts of one seed or more."""
     table: dict[str, Any] = {"num_pairs": sum(map(len, hits["with_reasons"].values()))}
-    for arm, by_prompt in hits.items():
-        values = [(hit, prompt) for prompt, some in by_prompt.items() for hit in some]
-        numbers, prompts = zip(*values, strict=True)
-        table[arm] = asdict(bootstrap.clustered_mean(numbers, clusters=prompts))
+    prompts = [prompt for prompt, some in hits["with_reasons"].items() for _ in some]
+    of_pairs = {
+        arm: [hit for prompt in hits["with_reasons"] for hit in by_prompt[prompt]]
+        for arm, by_prompt in hits.items()
+    }
+    for arm, values in of_pairs.items():
+        table[arm] = asdict(bootstrap.clustered_mean(values, clusters=prompts))
     for after, before in DIFFERENCES:
         if after in hits and before in hits:
-            gain = bootstrap.paired_difference(hits[before], hits[after])
+            gains = [a - b for a, b in zip(of_pairs[after], of_pairs[before], strict=True)]
+            gain = bootstrap.clustered_mean(gains, clusters=prompts)
             table[f"{after} - {before}"] = asdict(gain) | {"excludes_zero": gain.excludes_zero}
     return table
 
