@@ -21,6 +21,7 @@ from dualipo import config
 from dualipo.evaluation import summary
 from dualipo.evaluation.bootstrap import by_prompt, paired_difference
 from dualipo.evaluation.charts import percent, three_decimals
+from dualipo.evaluation.report_tables import Table
 from dualipo.progress import PlainProgress
 from dualipo.store import atomic
 from dualipo.store.fork import fork
@@ -111,10 +112,10 @@ def table(results: dict[str, Any]) -> str:
         f"warm start (at least {percent(LEAST_WARM)})",
         "refreshed critics that served",
     ]
-    lines = [heads, ["---"] * len(heads)]
+    rows = []
     for seed, found in results.items():
-        rounds = found["rounds"]["dual"]
-        ends = (three_decimals(rounds[0]["total"]), three_decimals(rounds[-1]["total"]))
+        of_dual = found["rounds"]["dual"]
+        ends = (three_decimals(of_dual[0]["total"]), three_decimals(of_dual[-1]["total"]))
         shipped, warm = (
             found["critic_on_oracle_pairs"][name] for name in ("shipped", "warm start")
         )
@@ -123,8 +124,8 @@ def table(results: dict[str, Any]) -> str:
             _bold(percent(shipped), holds=shipped <= MOST_SHIPPED),
             _bold(percent(warm), holds=warm >= LEAST_WARM),
         )
-        lines.append([seed, *ends, *differences, *critics, _served(rounds)])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        rows.append([seed, *ends, *differences, *critics, _served(of_dual)])
+    return Table(heads, rows).in_markdown()
 
 
 def _said(difference: dict[str, Any]) -> str:

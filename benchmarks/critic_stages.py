@@ -18,7 +18,7 @@ stopped. Any key of the recipe can be overridden.
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from dualipo.critic.chat import ChatCritic
 from dualipo.critic.rewards import RewardCritic
 from dualipo.critic.vlm import Vlm
 from dualipo.evaluation import bootstrap
+from dualipo.evaluation.charts import percent
+from dualipo.evaluation.report_tables import Table
 from dualipo.progress import PlainProgress
 from dualipo.rounds import (
     aligning,
@@ -49,6 +51,13 @@ from dualipo.store.ledger import Unit
 SRPO = "c001.0"
 SHIFTED = aligning.version_of(0, 0)
 OVERRIDES = ["rounds=2", "refresh.max_holdout_drop=1"]
+ARMS = {
+    "shipped": "shipped",
+    "reward_head": "reward head",
+    "without_reasons": "warm start, labels alone",
+    "with_reasons": "warm start, with reasons",
+    "srpo": "after SRPO",
+}
 DIFFERENCES = (
     ("with_reasons", "without_reasons"),
     ("with_reasons", "shipped"),
@@ -175,6 +184,30 @@ def summary(hits: Hits) -> dict[str, Any]:
             gain = bootstrap.clustered_mean(gains, clusters=prompts)
             table[f"{after} - {before}"] = asdict(gain) | {"excludes_zero": gain.excludes_zero}
     return table
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """All seeds: what each arm reaches on both sets, and the differences, in markdown."""
+    sets = results["all seeds"]
+    heads = ["forced choice", *(f"on {name} clips" for name in sets)]
+    arms = [name for name in ARMS if all(name in found for found in sets.values())]
+    rows = [[ARMS[arm], *(_share(found[arm]) for found in sets.values())] for arm in arms]
+    for after, before in DIFFERENCES:
+        name = f"{after} - {before}"
+        if all(name in found for found in sets.values()):
+            cells = [_difference(found[name]) for found in sets.values()]
+            rows.append([f"{ARMS[after]} - {ARMS[before]}", *cells])
+    return Table(heads, rows).in_markdown()
+
+
+def _share(found: Mapping[str, float]) -> str:
+    ends = f"{percent(found['low'])} to {percent(found['high'])}"
+    return f"{percent(found['mean'])} ({ends})"
+
+
+def _difference(found: Mapping[str, float]) -> str:
+    mean, low, high = (f"{100 * found[name]:+.1f}" for name in ("mean", "low", "high"))
+    return f"{f'**{mean}**' if found['excludes_zero'] else mean} ({low} to {high})"
 
 
 def pooled(seeds: Sequence[dict[str, Hits]], name: str) -> Hits:

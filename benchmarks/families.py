@@ -24,6 +24,7 @@ import claims
 from dualipo import config
 from dualipo.errors import DualipoError
 from dualipo.evaluation.bootstrap import Interval, paired_difference
+from dualipo.evaluation.report_tables import Table
 from dualipo.rounds.run import model_folder
 from dualipo.store import atomic
 from dualipo.store.ledger import Ledger
@@ -85,7 +86,7 @@ def said(gain: Interval) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> str:
     """A line a family and loss, in markdown."""
-    lines = ["| generator | loss | base | last round | gain |", "|---|---|---|---|---|"]
+    rows = []
     for family, of_family in results.items():
         for loss, found in of_family.items():
             if "gain" not in found:
@@ -93,8 +94,8 @@ def table(results: dict[str, Any]) -> str:
             gain = found["gain"]
             cells = [family, loss, f"{found['base']:.3f}", f"{found['last_round']:.3f}"]
             cells.append(f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})")
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            rows.append(cells)
+    return Table(["generator", "loss", "base", "last round", "gain"], rows).in_markdown()
 
 
 def one_family(

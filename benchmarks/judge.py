@@ -18,9 +18,10 @@ begins with another way; the lowest ratio of the rotations is what may be claime
 import argparse
 import json
 import platform
+import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from dualipo.critic.prefixes import divide
 from dualipo.critic.transformers_vlm import TransformersVlm
 from dualipo.critic.vila import Vila
 from dualipo.critic.vlm import Query
+from dualipo.evaluation.report_tables import Table
 from dualipo.records import DIMENSIONS
 from dualipo.rounds.run import model_folder
 from dualipo.seeds import derive
@@ -248,6 +250,26 @@ def measured(bench: Bench, *, rotations: int) -> dict[str, Any]:
         "lowest_ratio_of_ours": ratios,
         "prefill_of_ours": {name: prefill["ours"] / prefill[name] for name in names},
     }
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """The median rate of every way, and how ours compares, in markdown."""
+    heads = ["critic", "way", "votes a second", "ours over it, lowest", "prefill of ours", "looks"]
+    rows = []
+    for critic in (name for name in CRITICS if name in results):
+        found = results[critic]
+        for way, rates in found["votes_a_second"].items():
+            rows.append(
+                [
+                    critic,
+                    way,
+                    f"{statistics.median(rates):.1f}",
+                    f"{found['lowest_ratio_of_ours'][way]:.1f}",
+                    f"{found['prefill_of_ours'][way]:.3f}",
+                    str(found["counts"][way]["looks"]),
+                ]
+            )
+    return Table(heads, rows).in_markdown()
 
 
 def _now() -> float:

@@ -32,6 +32,8 @@ from dualipo.critic import judge, reasoning, vote
 from dualipo.critic.asks import Item
 from dualipo.errors import DataError
 from dualipo.evaluation.bootstrap import clustered_mean
+from dualipo.evaluation.charts import percent, three_decimals
+from dualipo.evaluation.report_tables import Table
 from dualipo.preferences import build
 from dualipo.progress import PlainProgress
 from dualipo.records import Candidate, Prompt, Vote
@@ -234,6 +236,26 @@ def agreement(rows: Sequence[Mapping[str, Any]], way: str, other: str) -> dict[s
         "bottom": interval([float(bottom) for _, bottom in same]),
         "both": interval([float(all(one)) for one in same]),
     }
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """What each way agrees with, and costs, in markdown."""
+    heads = ["way", "prompts kept", "same top", "same bottom", "both", "oracle gap"]
+    heads += ["votes a prompt", "prefixes a prompt"]
+    rows = []
+    for way in ("round robin", "knockout", "pointwise", "confirmed"):
+        one = found[way]
+        ends = [_ends(one["agreement"][end], percent) for end in ("top", "bottom", "both")]
+        cost = [f"{one['cost_a_prompt'][name]:.0f}" for name in ("votes", "prefixes")]
+        gap = _ends(one["oracle_gap"], three_decimals)
+        rows.append([way, str(one["num_kept"]), *ends, gap, *cost])
+    halves = [_ends(found["half against half"][end], percent) for end in ("top", "bottom", "both")]
+    rows.append(["round robin, half against half", str(found["num_prompts"]), *halves, "", "", ""])
+    return Table(heads, rows).in_markdown()
+
+
+def _ends(found: Mapping[str, float], said: Callable[[float], str]) -> str:
+    return f"{said(found['mean'])} ({said(found['low'])} to {said(found['high'])})"
 
 
 def interval(values: Sequence[float]) -> dict[str, Any] | None:

@@ -1,37 +1,60 @@
-"""Writes results into README.md, and the picture of a report into docs/.
+"""Writes results into README.md and docs/results.md, and the picture of a report into docs/.
 
-    python benchmarks/readme.py runs/quick
+    python benchmarks/readme.py              # the tables of what is in benchmarks/results/
+    python benchmarks/readme.py runs/quick   # and a run's table and picture
 
-The README holds no figure that was typed by hand: the run's table, and that of the claims where
-`benchmarks/claims.py` left its data. The picture needs Chromium on the PATH and is left as it was
-without one.
+No figure in them was typed by hand. A table whose data are not there says so. The picture needs
+Chromium on the PATH and is left as it was without one.
 """
 
 import argparse
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import claims
+import critic_stages
+import judge
+import rank
 
 from dualipo.evaluation import summary
 
 ROOT = Path(__file__).resolve().parent.parent
-NO_CLAIMS = "Not run to its end yet: nothing is claimed."
-CLAIMS = ROOT / "benchmarks" / "results" / "claims-world.json"
+README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
+MISSING = "Not run to its end yet: nothing is claimed."
 
 
-def write(readme: Path, name: str, text: str) -> None:
+class Shown(NamedTuple):
+    """A table in a document: what it is made of, and by what."""
+
+    document: Path
+    name: str
+    data: str
+    table: Callable[[Any], str]
+
+
+SHOWN = (
+    Shown(README, "claims", "claims-world", claims.table),
+    Shown(ROOT / "docs/results.md", "critic-stages", "critic-stages-world", critic_stages.table),
+    Shown(ROOT / "docs/results.md", "rank", "rank-world-dual-0-warm", rank.table),
+    Shown(ROOT / "docs/results.md", "judge", "judge-cpu-one-thread-x86_64", judge.table),
+)
+
+
+def write(document: Path, name: str, text: str) -> None:
     """Replace what stands between the markers of `name`."""
     begin, end = (
         f"<!-- {name}: written by benchmarks/readme.py, from here -->",
         f"<!-- {name}: to here -->",
     )
-    before, begun, rest = readme.read_text().partition(begin)
+    before, begun, rest = document.read_text().partition(begin)
     _, ended, after = rest.partition(end)
-    assert begun and ended, f"{readme}: the markers of {name} are missing"
-    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    assert begun and ended, f"{document}: the markers of {name} are missing"
+    document.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def take_picture(run_path: Path, picture: Path) -> None:
@@ -47,11 +70,21 @@ def take_picture(run_path: Path, picture: Path) -> None:
     subprocess.run([*command, page], check=True, capture_output=True, timeout=120)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
+def main() -> None:
+    """Write every table, and what is asked of a run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, nargs="?")
     run = parser.parse_args().run
-    write(ROOT / "README.md", "run", f"```\n{summary.table(run)}\n```")
-    claimed = claims.table(json.loads(CLAIMS.read_text())) if CLAIMS.is_file() else NO_CLAIMS
-    write(ROOT / "README.md", "claims", claimed)
-    take_picture(run, ROOT / "docs" / "report.png")
+    for shown in SHOWN:
+        path = RESULTS / f"{shown.data}.json"
+        found = shown.table(json.loads(path.read_text())) if path.is_file() else MISSING
+        write(shown.document, shown.name, found)
+    if run:
+        write(README, "run", f"```\n{summary.table(run)}\n```")
+        take_picture(run, ROOT / "docs" / "report.png")
+
+
+if __name__ == "__main__":
+    main()

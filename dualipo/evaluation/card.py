@@ -15,6 +15,7 @@ from dualipo.evaluation import recipe, use
 from dualipo.evaluation.charts import percent, three_decimals
 from dualipo.evaluation.headline import signed
 from dualipo.evaluation.history import RoundHistory, RunHistory
+from dualipo.evaluation.report_tables import Table
 from dualipo.records import DIMENSIONS
 from dualipo.store.ledger import Ledger, Version
 
@@ -127,15 +128,14 @@ def _scores(run: RunHistory, one: RoundHistory) -> str:
     if not measured:
         return "## Scores\n\nNot measured."
     names = ("total", *DIMENSIONS)
-    lines = [_table_row(["generator", *names]), _table_row(["---"] * (1 + len(names)))]
-    for found in measured:
-        lines.append(_table_row([found.label, *(_score(found, name) for name in names)]))
+    rows = [[found.label, *(_score(found, name) for name in names)] for found in measured]
+    table = Table(["generator", *names], rows).in_markdown()
     change = histories.difference(run.base, one) if one is not run.base else None
     tail = [f"Paired difference of the total: {signed(change)}."] if change else []
     if (share := one.holdout()) is not None:
         tail.append(f"The critic agrees with held-out labels in {percent(share)}.")
     intro = "Mean over test prompts with 95 % intervals."
-    return "\n".join(["## Scores", "", intro, "", *lines, "", *tail])
+    return "\n".join(["## Scores", "", intro, "", table, "", *tail])
 
 
 def _score(one: RoundHistory, name: str) -> str:
@@ -144,10 +144,6 @@ def _score(one: RoundHistory, name: str) -> str:
         return "not measured"
     ends = (interval.mean, interval.low, interval.high)
     return "{} ({} to {})".format(*map(three_decimals, ends))
-
-
-def _table_row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _code(text: str) -> str:

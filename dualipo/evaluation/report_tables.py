@@ -21,6 +21,11 @@ class Table(NamedTuple):
     head: list[str]
     rows: list[list[str]]
 
+    def in_markdown(self) -> str:
+        """A line a row."""
+        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
 
 def scores(measured: Sequence[RoundHistory], names: Sequence[str]) -> Table:
     """Test scores with intervals, and paired differences against base and the round before."""
