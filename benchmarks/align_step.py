@@ -22,7 +22,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dualipo.config import Align
+from dualipo.evaluation.report_tables import Table
 from dualipo.generator import losses
 from dualipo.generator.align import Alignment, Prepared
 from dualipo.generator.batches import PreferenceSet
@@ -304,6 +305,24 @@ def bars(compared: dict[str, dict[str, float]]) -> dict[str, bool]:
         )
         for ratio, which, side, bar in BARS
     }
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Every family's ratios, peak memory and bars, in markdown."""
+    families = results["families"]
+    of_all = list(families.values())
+    rows = []
+    for ratio in of_all[0]["ratios"]:
+        ends = [one["ratios"][ratio] for one in of_all]
+        cells = [f"{x['lowest']:.2f} / {x['median']:.2f} / {x['highest']:.2f}" for x in ends]
+        rows.append([ratio, *cells])
+    for variant in ("four_forwards", "cached"):
+        cells = [f"{one['peak_mb'][variant]:.0f} MB" for one in of_all]
+        rows.append([f"peak memory, {variant}", *cells])
+    for bar in of_all[0]["bars"]:
+        cells = ["held" if one["bars"][bar] else "**missed**" for one in of_all]
+        rows.append([f"bar: {bar}", *cells])
+    return Table(["lowest / median / highest", *families], rows).in_markdown()
 
 
 def _pair(backbone: Any, shape: Shape) -> PreferenceSet:

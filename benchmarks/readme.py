@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import align_step
 import claims
 import critic_stages
 import judge
@@ -42,6 +43,7 @@ SHOWN = (
     Shown(ROOT / "docs/results.md", "critic-stages", "critic-stages-world", critic_stages.table),
     Shown(ROOT / "docs/results.md", "rank", "rank-world-dual-0-warm", rank.table),
     Shown(ROOT / "docs/results.md", "judge", "judge-cpu-one-thread-x86_64", judge.table),
+    Shown(ROOT / "docs/results.md", "align-step", "align-step-cpu-one-thread", align_step.table),
 )
 
 
