@@ -262,8 +262,10 @@ class Srpo(CriticPreference):
     pce: Literal["gaussian", "sigmoid", "monte_carlo"] = "gaussian"
     pce_threshold: float = Field(0.5, ge=0, le=1)
     pce_tau: float = Field(1.0, gt=0)
-    pce_filter: bool = Field(True, description="ablation: False keeps every path")
-    srpo_weight: bool = Field(True, description="ablation: False gives every kept path weight 1")
+    pce_filter: bool = Field(
+        True, description="ablation (no PCE, with srpo_weight): False keeps all"
+    )
+    srpo_weight: bool = Field(True, description="ablation (no SRPO loss): False weighs all alike")
     num_extra_pairs: int = Field(48, ge=0, description="judged beside the confirmed ones")
     seed_anchor_share: float = Field(0.25, ge=0, lt=1)
     unanimous: Literal["skip", "hint"] = "hint"

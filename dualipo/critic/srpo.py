@@ -28,7 +28,7 @@ from dualipo.records import Order, Verdict, Vote
 from dualipo.training import loop
 
 Dropped = Literal[
-    *("unreadable", "uncertain", "tie", "one order", "unanimous", "hint refused", "not certain")
+    "unreadable", "uncertain", "tie", "one order", "unanimous", "hint refused", "not certain"
 ]
 
 

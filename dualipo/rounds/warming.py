@@ -300,7 +300,8 @@ def own_questions(run: Run) -> list[Trace]:
     paired = {pair.dimension for pair in pairs}
     unpaired = [point for point in points if point.dimension not in paired]
     # In turn first: leaving out prompts must not move the order of a seed that is so already.
-    asked = _part(run, warm_start.in_turn([*pairs, *unpaired]), held_out=False)
+    labels: list[Pair | Point] = [*pairs, *unpaired]
+    asked = _part(run, warm_start.in_turn(labels), held_out=False)
     return [
         trace
         for label in asked

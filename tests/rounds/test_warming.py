@@ -153,7 +153,7 @@ def test_lift_s_rationales_warm_a_critic_without_any_pair(
     traces = warm_start.traces([], label_set.read(output).points)
     assert "It was motion issues.\n<grade>bad</grade>" in {trace.response for trace in traces}
     path = memory / "lifted"
-    own = (*SEED, f"seed_labels.path={output}")
+    own = (*SEED, f"seed_labels.path={output}", "warm_start_dpo.num_paths=8")
     assert harnesses.ended(harnesses.recipe(models_folder, path, *own)) == 0, harnesses.log(path)
     (event,) = harnesses.events(path, "warm_start_sft")
     assert 0 < event["num_traces"] < len(traces) == 18  # a part is held out
