@@ -103,7 +103,7 @@ class ChatCritic(ABC):
         self.module.requires_grad_(False)
 
     def rest(self) -> None:
-        """Promise that the weights change within `learning` only: a clip is looked at once."""
+        """Promise that the weights change within `learning` only: clips can be remembered."""
         self._rests = True
 
     @contextmanager
@@ -140,9 +140,7 @@ class ChatCritic(ABC):
         if torch.is_grad_enabled():
             return self.see(clips)
         # Alone, so that what else is asked, or remembered, moves nothing.
-        frozen = not any(weight.requires_grad for weight in self.module.parameters())
-        look = self._recall if frozen or self._rests else self._look
-        return {clip_id: look(clip_id, clip) for clip_id, clip in clips.items()}
+        return {clip_id: self._look(clip_id, clip) for clip_id, clip in clips.items()}
 
     def log_probs(
         self, queries: Sequence[Query], responses: Sequence[Response]
@@ -211,11 +209,17 @@ class ChatCritic(ABC):
         return torch.stack(columns, 1)
 
     def _look(self, clip_id: str, clip: np.ndarray) -> Tensor:
-        return self.see({clip_id: clip})[clip_id]
+        """At a clip that is not remembered.
 
-    def _recall(self, clip_id: str, clip: np.ndarray) -> Tensor:
-        key = clip_id, torch.is_autocast_enabled(self.device.type)
-        return self.memory.recall(key, lambda: self._look(clip_id, clip))
+        Before it learns, a critic is measured as training computes (`precision.forward_pass`):
+        what is remembered must be rounded in the same way.
+        """
+        how: tuple[int, ...] = (torch.is_autocast_enabled(self.device.type),)
+        if any(weight.requires_grad for weight in self.module.parameters()):
+            if not self._rests:
+                return self.see({clip_id: clip})[clip_id]
+            how += (torch.backends.cuda.flash_sdp_enabled(), torch.get_num_threads())
+        return self.memory.recall((clip_id, *how), lambda: self.see({clip_id: clip})[clip_id])
 
     def _tail_log_probs(
         self, queries: Sequence[Query], ids: list[list[int]], lengths_B: Tensor

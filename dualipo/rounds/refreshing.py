@@ -49,7 +49,6 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
     items, votes = _judged(run, unit, candidates, current)
     clock = Clock()
     learner, refreshed = _train(run, unit, items, votes, current)
-    learner.freeze()
     event: dict[str, Any] = {
         "why": why,
         "num_judged": len({(vote.item, vote.dimension) for vote in votes}),
