@@ -90,6 +90,7 @@ def without_reasons(run: Run, folder: Path) -> ChatCritic:
     pairs = [replace(pair, **silent) for pair in pairs]
     points = [replace(point, rationale="") for point in points]
     critic = run.load_critic(warming.SHIPPED)
+    critic.adapt(seed=run.seed("critic", warming.SHIPPED))  # a LoRA where the other arm has one
     settings = run.config
     warm_start.supervise(
         critic,

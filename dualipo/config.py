@@ -150,8 +150,10 @@ class CriticCheck(Group):
     """What a critic must show before it is trusted, on held-out pairs (`dualipo critic check`)."""
 
     num_pairs: int = Field(24, ge=0, description="0 checks nothing")
-    min_accuracy: float = Field(0.5, ge=0, le=1, description="forced choice against labels")
-    min_caption_sensitivity: float = Field(0.5, ge=0, le=1)
+    min_accuracy: float = Field(0.55, ge=0, le=1, description="forced choice; a coin has 0.5")
+    min_caption_sensitivity: float = Field(
+        0.55, ge=0, le=1, description="a critic that reads no caption has 0.5"
+    )
     max_caption_obedience: float = Field(0.1, ge=0, le=1)
     max_position_bias: float = Field(0.2, ge=0, le=0.5)
     max_calibration_error: float = Field(0.2, ge=0, le=1)
@@ -188,7 +190,9 @@ class Critic(Group):
     max_frames: int = Field(16, ge=1)
     short_video: Literal["use_all", "repeat", "error"] = "use_all"
     max_pixels: int = Field(100352, ge=784, description="of a frame, where its size is free")
-    num_votes: int = Field(8, ge=2, description="pairwise paths a dimension, half of them swapped")
+    num_votes: int = Field(
+        8, ge=2, multiple_of=2, description="pairwise paths a dimension, half of them swapped"
+    )
     num_score_paths: int = Field(2, ge=1, description="pointwise paths a dimension")
     temperature: float = Field(0.8, gt=0)
     max_new_tokens: int = Field(96, ge=8)
@@ -204,6 +208,9 @@ class Critic(Group):
     min_entropy: float = Field(0.05, ge=0, description="of answers, in nats: below it, collapsed")
     cross_check: Literal["talking", "all"] = Field(
         "talking", description="captions that seem to talk to it are tried without; or every one"
+    )
+    max_position_share: float = Field(
+        0.9, gt=0.5, le=1, description="of one place among answers for A or B: above it, collapsed"
     )
     dimension_slack: float = Field(0.1, ge=0)
     margin_percentile: float = Field(20.0, ge=0, lt=100)
@@ -261,8 +268,10 @@ class Srpo(CriticPreference):
     pce: Literal["gaussian", "sigmoid", "monte_carlo"] = "gaussian"
     pce_threshold: float = Field(0.5, ge=0, le=1)
     pce_tau: float = Field(1.0, gt=0)
-    pce_filter: bool = Field(True, description="ablation: False keeps every path")
-    srpo_weight: bool = Field(True, description="ablation: False gives every kept path weight 1")
+    pce_filter: bool = Field(
+        True, description="ablation (no PCE, with srpo_weight): False keeps all"
+    )
+    srpo_weight: bool = Field(True, description="ablation (no SRPO loss): False weighs all alike")
     num_extra_pairs: int = Field(48, ge=0, description="judged beside the confirmed ones")
     seed_anchor_share: float = Field(0.25, ge=0, lt=1)
     unanimous: Literal["skip", "hint"] = "hint"

@@ -1,8 +1,8 @@
 """What VILA and the VLMs of transformers have in common as critics: prompts of text and visual
 tokens go in, answers are sampled and scored (METHOD.md 3).
 
-A clip's visual tokens are a function of clip and weights alone, remembered once the weights are
-frozen; prompts that begin alike share one prefill (`prefixes`, `decode`). A family's own parts are
+A clip's visual tokens are a function of clip and weights alone, remembered while the weights
+rest; prompts that begin alike share one prefill (`prefixes`, `decode`). A family's own parts are
 how a clip is seen, and where its tokens stand if not one behind the other.
 
 Legend: B queries, L tokens, H language-model width, F frames, M visual tokens a frame, R tokens
@@ -12,7 +12,8 @@ of the longest response, C choices, U prefixes, Q questions, S their tokens, J s
 import hashlib
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -53,6 +54,7 @@ class ChatCritic(ABC):
         self.settings = settings
         self.model_max_length = model_max_length
         self.memory = ClipMemory(max_bytes=settings.clip_memory_mb << 20)
+        self._rests = False
 
     @abstractmethod
     def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
@@ -100,6 +102,20 @@ class ChatCritic(ABC):
         """Train no more: from now on a clip is looked at once."""
         self.module.requires_grad_(False)
 
+    def rest(self) -> None:
+        """Promise that the weights change within `learning` only: clips can be remembered."""
+        self._rests = True
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """Look at every clip anew while the weights change, and once they have."""
+        rested, self._rests = self._rests, False
+        self.memory.forget()
+        try:
+            yield
+        finally:
+            self._rests = rested
+
     def hash(self) -> str:
         """The sha256 of all weights by name: equal after a save and load."""
         digest = hashlib.sha256()
@@ -124,9 +140,7 @@ class ChatCritic(ABC):
         if torch.is_grad_enabled():
             return self.see(clips)
         # Alone, so that what else is asked, or remembered, moves nothing.
-        frozen = not any(weight.requires_grad for weight in self.module.parameters())
-        look = self._recall if frozen else self._look
-        return {clip_id: look(clip_id, clip) for clip_id, clip in clips.items()}
+        return {clip_id: self._look(clip_id, clip) for clip_id, clip in clips.items()}
 
     def log_probs(
         self, queries: Sequence[Query], responses: Sequence[Response]
@@ -195,11 +209,17 @@ class ChatCritic(ABC):
         return torch.stack(columns, 1)
 
     def _look(self, clip_id: str, clip: np.ndarray) -> Tensor:
-        return self.see({clip_id: clip})[clip_id]
+        """At a clip that is not remembered.
 
-    def _recall(self, clip_id: str, clip: np.ndarray) -> Tensor:
-        key = clip_id, torch.is_autocast_enabled(self.device.type)
-        return self.memory.recall(key, lambda: self._look(clip_id, clip))
+        Before it learns, a critic is measured as training computes (`precision.forward_pass`):
+        what is remembered must be rounded in the same way.
+        """
+        how: tuple[int, ...] = (torch.is_autocast_enabled(self.device.type),)
+        if any(weight.requires_grad for weight in self.module.parameters()):
+            if not self._rests:
+                return self.see({clip_id: clip})[clip_id]
+            how += (torch.backends.cuda.flash_sdp_enabled(), torch.get_num_threads())
+        return self.memory.recall((clip_id, *how), lambda: self.see({clip_id: clip})[clip_id])
 
     def _tail_log_probs(
         self, queries: Sequence[Query], ids: list[list[int]], lengths_B: Tensor

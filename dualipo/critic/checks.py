@@ -3,7 +3,7 @@
 On held-out labelled pairs: does it speak the grammar, say different things of different clips,
 prefer no position, agree with the labels, know how certain it is, care about the caption, and not
 obey one? And are frames and frame rate what it is meant to see? A number that could not be measured
-is None and fails no one.
+is None and fails no one. A critic that refuses short clips is asked nothing while there are some.
 """
 
 import importlib.util
@@ -68,14 +68,18 @@ def run(
     clips: Clips,
     fps: Mapping[str, float],
     expected_fps: float,
+    expected_frames: int,
     settings: Critic,
     seed_of: SeedOf,
 ) -> Checked:
     """Check a critic on labelled pairs; `fps` is what the file of each clip says."""
+    frames, rate = _contract(items, clips, fps, expected_fps, expected_frames, settings)
+    if settings.short_video == "error" and not frames.passed:
+        return Checked((frames, rate), ())
     margins = forced_choice.margins(vlm, items, clips=clips, settings=settings)
     against_labels, bins = _against_labels(margins, verdicts, settings)
     found = (
-        *_contract(items, clips, fps, expected_fps, settings),
+        *(frames, rate),
         *_answers(vlm, items, clips, settings, seed_of),
         *against_labels,
         *_captions(vlm, items, clips, settings, seed_of),
@@ -99,16 +103,22 @@ def _contract(
     clips: Clips,
     fps: Mapping[str, float],
     expected_fps: float,
+    expected_frames: int,
     settings: Critic,
-) -> list[Check]:
+) -> tuple[Check, Check]:
+    """Clips as long and as fast as the generator's, as far as the critic would see of them."""
     shown = {clip_id for item in items for clip_id in item.clip_ids}
     lengths = [len(clips(clip_id)) for clip_id in sorted(shown)]
     rates = [abs(fps[clip_id] - expected_fps) for clip_id in shown if clip_id in fps]
-    least = 1.0 if settings.short_video != "error" else float(settings.max_frames)
-    return [
+    least = {
+        "use_all": min(settings.max_frames, expected_frames),
+        "repeat": 1,
+        "error": settings.max_frames,
+    }[settings.short_video]
+    return (
         Check("frames", min(lengths, default=None), least, True, "in the shortest clip"),
         Check("frame rate", max(rates, default=None), 0.01, False, "clips' fps from generator.fps"),
-    ]
+    )
 
 
 def _answers(
@@ -121,7 +131,7 @@ def _answers(
     decided = [one for one in shown if one != "tie"]
     bias = abs(decided.count("first") / len(decided) - 0.5) if decided else None
     want = settings.check
-    parsed = 1.0 - judge.abstain_rate(votes)
+    parsed = 1.0 - judge.abstain_rate(votes) if votes else None
     entropy = vote.entropy(Counter(shown).values()) if shown else None
     return [
         Check("parse rate", parsed, 1 - settings.max_abstain_rate, True, "answers in the grammar"),

@@ -161,6 +161,21 @@ def require_opinion(votes: Sequence[Vote], *, settings: Critic) -> None:
             "shown. It has collapsed: go back to the previous critic, or train it on a seed "
             "with every label."
         )
+    _require_both_places(votes, settings)
+
+
+def _require_both_places(votes: Sequence[Vote], settings: Critic) -> None:
+    """A pair is shown in both orders: who always prefers one place has looked at neither clip."""
+    places = [as_shown(one) for one in votes if one.outcome in ("a", "b")]
+    if len(places) < MIN_VOTES:
+        return
+    place, count = Counter(places).most_common(1)[0]
+    if count > settings.max_position_share * len(places):
+        raise StageError(
+            f"critic: {count} of {len(places)} times it prefers the {place} of two clips, "
+            f"critic.max_position_share is {settings.max_position_share:.0%}. Go back to the "
+            "previous critic, or train the warm start longer."
+        )
 
 
 def _votes(bench: "_Bench", asks: Sequence[Ask], draws: range) -> list[Vote]:

@@ -1,4 +1,4 @@
-"""What a critic that no longer learns remembers of the clips it has seen, within a number of bytes.
+"""What a critic whose weights rest remembers of the clips it has seen, within a number of bytes.
 
 A clip's visual tokens do not change while the weights do not, so each clip goes through the vision
 tower once a critic version. What does not fit is forgotten, the least recently used first, and
@@ -30,3 +30,8 @@ class ClipMemory:
             _, forgotten = self._kept.popitem(last=False)
             self.num_bytes -= forgotten.nbytes
         return seen
+
+    def forget(self) -> None:
+        """Look at everything again."""
+        self._kept.clear()
+        self.num_bytes = 0

@@ -16,7 +16,7 @@ from dualipo.config import CriticPreference
 from dualipo.critic import asks as asking
 from dualipo.critic import losses
 from dualipo.critic.asks import Ask, Clips
-from dualipo.critic.batches import mixed
+from dualipo.critic.batches import mixed, within_memory
 from dualipo.critic.vlm import Response, TrainableVlm
 from dualipo.training import loop
 from dualipo.training.precision import forward_pass
@@ -42,12 +42,14 @@ def path_log_probs(
     batch_size: int,
 ) -> list[float]:
     """log pi(response | question) of each, summed over its tokens."""
-    found: list[float] = []
-    for start in range(0, len(asks), batch_size):
-        part = slice(start, start + batch_size)
-        sums_B, _ = vlm.log_probs(asking.queries(asks[part], clips), responses[part])
-        found += sums_B.tolist()
-    return found
+
+    def score(some: Sequence[tuple[Ask, Response]]) -> list[float]:
+        queries = asking.queries([ask for ask, _ in some], clips)
+        sums_B, _ = vlm.log_probs(queries, [response for _, response in some])
+        return sums_B.tolist()
+
+    told = list(zip(asks, responses, strict=True))
+    return within_memory(told, score, batch_size=batch_size, subject="critic's paths")
 
 
 class PathPreference(loop.Objective):
@@ -110,15 +112,16 @@ def train(
             "reference_gaps": [gaps[i] for i in chosen],
         }
 
-    return loop.train(
-        vlm.module,
-        PathPreference(vlm, clips=clips, beta=settings.beta_critic),
-        batches=batch,
-        settings=settings,
-        checkpoint_folder=checkpoint_folder,
-        seed=seed,
-        on_step=on_step,
-    )
+    with vlm.learning():
+        return loop.train(
+            vlm.module,
+            PathPreference(vlm, clips=clips, beta=settings.beta_critic),
+            batches=batch,
+            settings=settings,
+            checkpoint_folder=checkpoint_folder,
+            seed=seed,
+            on_step=on_step,
+        )
 
 
 def _reference_gaps(

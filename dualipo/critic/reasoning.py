@@ -131,7 +131,11 @@ def parse(text: str, kind: Kind, *, truncated: bool) -> Parsed:
 
 
 def contradicts(verdict: Verdict, grade_a: Grade | None, grade_b: Grade | None) -> bool:
-    """Does a verdict prefer the clip with the worse grade?"""
+    """Does a verdict prefer the clip with the worse grade?
+
+    A tie prefers none, however far the grades are apart: no pair is kept for it and nothing
+    trained on it, so an abstention would do no more, and hide what the critic said.
+    """
     if grade_a is None or grade_b is None:
         return False
     lead = GRADES.index(grade_b) - GRADES.index(grade_a)  # positive: A has the better grade

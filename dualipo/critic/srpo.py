@@ -21,12 +21,15 @@ from dualipo.config import Critic, Srpo
 from dualipo.critic import asks as asking
 from dualipo.critic import certainty, preference, reasoning, vote
 from dualipo.critic.asks import Ask, Clips, Item, SeedOf
+from dualipo.critic.batches import within_memory
 from dualipo.critic.preference import PathPair
 from dualipo.critic.vlm import TrainableVlm, Vlm
 from dualipo.records import Order, Verdict, Vote
 from dualipo.training import loop
 
-Dropped = Literal["unreadable", "uncertain", "tie", "unanimous", "hint refused", "not certain"]
+Dropped = Literal[
+    "unreadable", "uncertain", "tie", "one order", "unanimous", "hint refused", "not certain"
+]
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,10 @@ def build_pool(votes: Sequence[Vote], items: Sequence[Item], *, keep_vote_share:
             dropped["tie"] += 1
         else:
             [ask, swapped] = asking.asks([replace(by_id[item], dimensions=(dimension,))])
-            judged += _judged(ask, group, tally.majority) + _judged(swapped, group, tally.majority)
+            made = [_judged(one, group, tally.majority) for one in (ask, swapped)]
+            judged += [one for one in made if one is not None]
+            if None in made:
+                dropped["one order"] += 1
     return Pool(tuple(judged), dict(dropped))
 
 
@@ -82,11 +88,15 @@ def fill_losers(
 ) -> Pool:
     """Give unanimous questions a loser sampled under a hint, or leave them out ("skip")."""
     lone = [one for one in pool.judged if one.loser is None]
-    found: dict[Ask, str] = {}
+    found: dict[Ask, str | None] = {}
     if unanimous == "hint":
-        for start in range(0, len(lone), settings.judge_batch_size):
-            batch = lone[start : start + settings.judge_batch_size]
-            found |= _hinted(vlm, batch, clips, settings, seed_of)
+        drawn = within_memory(
+            lone,
+            lambda some: _hinted(vlm, some, clips, settings, seed_of),
+            batch_size=settings.judge_batch_size,
+            subject="critic's hinted answers",
+        )
+        found = dict(zip([one.ask for one in lone], drawn, strict=True))
     filled = [replace(one, loser=one.loser or found.get(one.ask)) for one in pool.judged]
     reason: Dropped = "hint refused" if unanimous == "hint" else "unanimous"
     whole = tuple(one for one in filled if one.loser is not None)
@@ -137,20 +147,20 @@ def refresh(
     return Refreshed("trained", tuple(kept), dropped, mean, trained.metrics)
 
 
-def _judged(ask: Ask, votes: Sequence[Vote], majority: Verdict) -> list[Judged]:
+def _judged(ask: Ask, votes: Sequence[Vote], majority: Verdict) -> Judged | None:
     """The question as it was shown in one order; nothing if none there met the majority."""
     here = [one for one in votes if one.order == ask.order]
     winners = tuple(one.reasoning for one in here if one.outcome == majority)
     losers = [one.reasoning for one in here if one.outcome not in (majority, "abstain")]
     if not winners:
-        return []
-    return [Judged(ask, _shown(majority, ask.order), winners, losers[0] if losers else None)]
+        return None
+    return Judged(ask, _shown(majority, ask.order), winners, losers[0] if losers else None)
 
 
 def _hinted(
     vlm: Vlm, batch: Sequence[Judged], clips: Clips, settings: Critic, seed_of: SeedOf
-) -> dict[Ask, str]:
-    """One path a question under a hint; kept where it ends in another verdict."""
+) -> list[str | None]:
+    """One path a question under a hint; none where it does not end in another verdict."""
     hinted = [replace(one.ask, hint=reasoning.swap_verdict(one.verdict)) for one in batch]
     drawn = vlm.sample(
         asking.queries(hinted, clips),
@@ -159,11 +169,10 @@ def _hinted(
         seeds=[[seed_of(ask.item, ask.dimension, ask.order, 0, 0)] for ask in hinted],
         max_new_tokens=settings.max_new_tokens,
     )
-    found: dict[Ask, str] = {}
+    found: list[str | None] = []
     for one, [path] in zip(batch, drawn, strict=True):
         outcome = reasoning.parse(path.text, "pair", truncated=path.truncated).outcome
-        if outcome not in (one.verdict, "abstain"):
-            found[one.ask] = path.text
+        found.append(None if outcome in (one.verdict, "abstain") else path.text)
     return found
 
 

@@ -6,6 +6,7 @@ model's own adapter decides how to write it down.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -98,4 +99,8 @@ class TrainableVlm(Vlm, Protocol):
         self, queries: Sequence[Query], responses: Sequence[Response]
     ) -> tuple[Tensor, Tensor]:
         """Differentiable sum of log-probabilities [B] over response tokens, and their number."""
+        ...
+
+    def learning(self) -> AbstractContextManager[None]:
+        """Within it the weights change: what was seen with them before is forgotten."""
         ...

@@ -6,11 +6,12 @@ A trace's evidence is the human's reason and its verdict the human's label, by c
 is asked about one dimension at a time.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -18,13 +19,15 @@ from dualipo.config import Critic, CriticTraining, SeedLabels
 from dualipo.critic import asks as asking
 from dualipo.critic import losses, reasoning
 from dualipo.critic.asks import Ask, Clips, SeedOf
-from dualipo.critic.batches import shuffled
+from dualipo.critic.batches import shuffled, within_memory
 from dualipo.critic.preference import PathPair
 from dualipo.critic.vlm import Path as ReasoningPath
 from dualipo.critic.vlm import TrainableVlm, Vlm
 from dualipo.errors import DataError
 from dualipo.records import DIMENSIONS, Pair, Point
 from dualipo.training import loop
+
+Label = TypeVar("Label", bound=Pair | Point)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,14 @@ def traces(pairs: Sequence[Pair], points: Sequence[Point]) -> list[Trace]:
     return made
 
 
+def in_turn(labels: Sequence[Label]) -> list[Label]:
+    """Take the dimensions in turn, so that no beginning is about one alone; else in file order."""
+    found: dict[str, list[Label]] = {}
+    for label in labels:
+        found.setdefault(label.dimension, []).append(label)
+    return [label for turn in itertools.zip_longest(*found.values()) for label in turn if label]
+
+
 def supervise(
     vlm: TrainableVlm,
     traces: Sequence[Trace],
@@ -85,15 +96,16 @@ def supervise(
         chosen = [traces[i] for i in indices(step)]
         return {"ids": [trace.ask.item for trace in chosen], "traces": chosen}
 
-    return loop.train(
-        vlm.module,
-        Supervision(vlm, clips=clips),
-        batches=batch,
-        settings=settings,
-        checkpoint_folder=checkpoint_folder,
-        seed=seed,
-        on_step=on_step,
-    )
+    with vlm.learning():
+        return loop.train(
+            vlm.module,
+            Supervision(vlm, clips=clips),
+            batches=batch,
+            settings=settings,
+            checkpoint_folder=checkpoint_folder,
+            seed=seed,
+            on_step=on_step,
+        )
 
 
 def self_sampled(
@@ -109,20 +121,21 @@ def self_sampled(
 
     A question whose paths all agree makes no pair.
     """
-    made = []
-    width = max(1, settings.judge_batch_size // num_paths)
-    for start in range(0, len(traces), width):
-        batch = traces[start : start + width]
-        drawn = vlm.sample(
-            asking.queries([trace.ask for trace in batch], clips),
+
+    def draw(some: Sequence[Trace]) -> list[list[ReasoningPath]]:
+        return vlm.sample(
+            asking.queries([trace.ask for trace in some], clips),
             num_paths=num_paths,
             temperature=settings.temperature,
-            seeds=[_seeds(trace.ask, num_paths, seed_of) for trace in batch],
+            seeds=[_seeds(trace.ask, num_paths, seed_of) for trace in some],
             max_new_tokens=settings.max_new_tokens,
         )
-        for trace, paths in zip(batch, drawn, strict=True):
-            made += _contrast(trace, paths)
-    return made
+
+    width = max(1, settings.judge_batch_size // num_paths)
+    drawn = within_memory(traces, draw, batch_size=width, subject="critic's own traces")
+    return [
+        pair for trace, paths in zip(traces, drawn, strict=True) for pair in _contrast(trace, paths)
+    ]
 
 
 class Supervision(loop.Objective):

@@ -5,60 +5,16 @@ with ties, every |margin| is tried as the width within which the critic is said 
 the best is reported (the smallest |margin| is always such a tie); without ties, labelled ties are
 left out and a margin of exactly zero is wrong. Where several pairs share one |margin|, VideoAlign
 also tries to call only some of them ties, by row order; here a width is a width.
-
-`summarise` is this project's own: forced choice and free-form answers over decided labels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from dualipo.errors import DataError
-from dualipo.records import DIMENSIONS, Dimension, Verdict
+from dualipo.records import Verdict
 
 _SIGNS: dict[str, int] = {"a": 1, "b": -1, "tie": 0}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One labelled pair as the critic saw it.
-
-    `margin` is log p(A) - log p(B) in the verdict's place (forced choice, both orders averaged),
-    `verdict` what the critic answered in its own words.
-    """
-
-    dimension: Dimension
-    label: Verdict
-    margin: float
-    verdict: Verdict
-
-
-def summarise(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return what the events `warm_start` and `monitor` hold; labelled ties are left out.
-
-    No default stands in for a judgement: a margin of zero, an abstention and a tie are all wrong.
-    """
-    decided = [row for row in rows if row.label in ("a", "b")]
-    if not decided:
-        raise DataError(
-            f"{len(rows)} labels, none of them for A or B: no accuracy follows. Collect more "
-            "labels (seed_labels.num_pairs), or loosen what counts as a tie."
-        )
-    by_dimension = {
-        dimension: _share([_is_right(row) for row in decided if row.dimension == dimension])
-        for dimension in DIMENSIONS
-        if any(row.dimension == dimension for row in decided)
-    }
-    return {
-        "forced_choice": _share([_is_right(row) for row in decided]),
-        "free_form": _share([row.verdict == row.label for row in decided]),
-        "num": len(decided),
-        "num_correct_forced": sum(_is_right(row) for row in decided),
-        "abstain_rate": _share([row.verdict == "abstain" for row in decided]),
-        "by_dimension": by_dimension,
-    }
 
 
 def videoalign(
@@ -103,11 +59,3 @@ def _arrays(labels: Sequence[Verdict], margins: Sequence[float]) -> tuple[np.nda
     if not np.isfinite(margins).all():
         raise DataError("a margin is not finite. Leave the pair out and count it.")
     return np.array([_SIGNS[label] for label in labels]), np.asarray(margins, np.float64)
-
-
-def _is_right(row: Row) -> bool:
-    return row.margin * _SIGNS[row.label] > 0
-
-
-def _share(flags: Sequence[bool]) -> float:
-    return sum(flags) / len(flags)

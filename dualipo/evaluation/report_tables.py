@@ -85,16 +85,20 @@ def filters(history: RunHistory) -> Table:
     for one in history.rounds:
         event = one.events.get
         prompts, sample, prefer = event("prompts", {}), event("sample", {}), event("prefer", {})
+        score, confirm = event("score", {}), event("confirm", {})
         screened = prompts.get("screened", {}).items()
         rows.append(
             [one.label, _count(prompts, "num"), _count(prompts, "num_folded")]
             + [", ".join(f"{why}: {count}" for why, count in screened) or DASH]
             + [_count(sample, key) for key in ("num_clips", "num_rejected", "num_resampled")]
-            + [_percent(event(name, {}), "abstain_rate") for name in ("score", "confirm")]
-            + [_percent(prefer, "mean_vote_share")]
+            + [_count(score, "num_short")]
+            + [_percent(votes, "abstain_rate") for votes in (score, confirm)]
+            + [_percent(prefer, "mean_vote_share"), _short(confirm, "mean_entropy")]
+            + [_percent(confirm, "mean_order_agreement")]
         )
-    head = ["round", "prompts", "folded", "screened", "clips", "rejected", "resampled"]
-    return Table([*head, "grades abstained", "votes abstained", "mean vote share"], rows)
+    head = ["round", "prompts", "folded", "screened", "clips", "rejected", "resampled", "short"]
+    head += ["grades abstained", "votes abstained", "mean vote share", "entropy", "orders agree"]
+    return Table(head, rows)
 
 
 def alignments(history: RunHistory) -> Table:

@@ -15,12 +15,15 @@ from typing import Literal
 from dualipo.preferences import build
 from dualipo.records import DIMENSIONS, GRADES, Dimension, Grade, Vote
 
-DropReason = Literal["unreadable", "neither", "thin margin"]
+DropReason = Literal["unreadable", "tie", "neither", "thin margin"]
 
 
 @dataclass(frozen=True)
 class Opinion:
-    """What the paths say of one clip in one dimension; `share` is of all its paths."""
+    """What the paths say of one clip in one dimension; `share` is of all its paths.
+
+    Without a grade two lead, or none was read: then the share is 0.
+    """
 
     grade: Grade | None
     share: float
@@ -102,11 +105,13 @@ def _opinion(outcomes: Sequence[str]) -> Opinion:
 
 def _label(by_dimension: Mapping[Dimension, Opinion]) -> bool | DropReason:
     """A Bad decides whatever else could not be read; a Good needs every dimension."""
-    grades = [by_dimension[d].grade if d in by_dimension else None for d in DIMENSIONS]
+    found = [by_dimension.get(d, Opinion(None, 0.0)) for d in DIMENSIONS]
+    grades = [one.grade for one in found]
     if "bad" in grades:
         return False
     if None in grades:
-        return "unreadable"
+        unread = any(one.share == 0 for one in found)
+        return "unreadable" if unread else "tie"
     return True if set(grades) == {"good"} else "neither"
 
 

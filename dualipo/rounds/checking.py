@@ -45,7 +45,9 @@ def as_event(critic: str, checked: Checked) -> dict[str, Any]:
 
 
 def say_failures(run: Run, critic: str, checked: Checked) -> None:
-    """One line for each check that failed."""
+    """One line for each check that failed; or that there was nothing to check it on."""
+    if all(one.number is None for one in checked.checks):
+        run.progress.say(f"critic {critic}: not checked, as no labelled pair is held out.")
     for one in checked.checks:
         if not one.passed:
             run.progress.say(f"critic {critic}: {one.name} is {one.number:.3f} ({one.what})")
@@ -76,6 +78,7 @@ def check(run: Run, version: str, critic: Vlm) -> Checked:
         clips=run.clip,
         fps={clip: clip_files.probe(run.clip_store.path(clip)).fps for clip in sorted(shown)},
         expected_fps=run.config.generator.fps,
+        expected_frames=run.config.generator.num_frames,
         settings=run.config.critic,
         seed_of=judging.seed_of(run, "check", version),
     )

@@ -6,7 +6,7 @@ that stop a stage (faults 27, 31) read all of its votes at once.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,9 @@ from dualipo.preferences.build import Built, Confirmation, Contest
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Order, Pair, Prompt, Vote
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.store import clips as clip_files
 from dualipo.store import tables
+from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Unit
 
 Kind = Literal["point", "pair"]
@@ -238,8 +240,8 @@ def prefer(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) 
         num_prompts = len({c.prompt_id for c in candidates})
         events = {
             "prefer": _prefer_event(built, dropped, num_prompts, tallies),
-            "score": votes_event(run.ledger.votes(round, attempt, "point")),
-            "confirm": votes_event(votes) | {"mean_vote_share": _mean_share(tallies)},
+            "score": score_event(run, candidates, run.ledger.votes(round, attempt, "point")),
+            "confirm": votes_event(votes) | _means(tallies),
             "words": _words(votes, contests, tallies, clip_of),
         }
         run.commit(unit, files=(path,), events=events)
@@ -305,13 +307,38 @@ def _prefer_event(
         "kept": len(built.kept),
         "dropped": dict(Counter(built.dropped) + dropped),
         "certainty": [kept.certainty for kept in built.kept],
-        "mean_vote_share": _mean_share(tallies),
+        "mean_vote_share": _means(tallies)["mean_vote_share"],
     }
 
 
-def _mean_share(tallies: dict[Any, vote.Tally]) -> float | None:
-    shares = [tally.share for tally in tallies.values()]
-    return sum(shares) / len(shares) if shares else None
+def _means(tallies: dict[Any, vote.Tally]) -> dict[str, float | None]:
+    """Over the items and dimensions: how much the votes of each agree."""
+    found = tallies.values()
+    return {
+        "mean_vote_share": _mean([tally.share for tally in found]),
+        "mean_entropy": _mean([tally.entropy for tally in found]),
+        "mean_order_agreement": _mean([tally.order_agreement for tally in found]),
+    }
+
+
+def _mean(numbers: Sequence[float]) -> float | None:
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def score_event(run: Run, candidates: Sequence[Candidate], votes: Sequence[Vote]) -> dict[str, Any]:
+    """Of the pointwise votes; also how many clips are shorter than the critic wants (fault 21)."""
+    settings = run.config.critic
+    clips = {candidate.clip for candidate in candidates}
+    num_short = count_short(run.clip_store, clips, max_frames=settings.max_frames)
+    return votes_event(votes) | {"num_short": num_short, "short_video": settings.short_video}
+
+
+def count_short(store: ClipStore, clips: Iterable[str], *, max_frames: int) -> int:
+    """Clips of fewer frames than `max_frames`; a header that does not say is not believed."""
+    lengths = (
+        clip_files.probe(store.path(clip)).num_frames or len(store.read(clip)) for clip in clips
+    )
+    return sum(length < max_frames for length in lengths)
 
 
 def votes_event(votes: Sequence[Vote]) -> dict[str, Any]:

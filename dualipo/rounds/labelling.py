@@ -40,7 +40,8 @@ def prefer_points(
         built = _build(run, unit, candidates, graded)
         kept = [_point(run, unit, one, by_id[one.candidate_id]) for one in built.kept]
         tables.write_records(path, kept, record_type=Point)
-        events = {"prefer": _event(built, graded), "score": judging.votes_event(votes)}
+        score = judging.score_event(run, candidates, votes)
+        events = {"prefer": _event(built, graded), "score": score}
         run.commit(unit, files=(path,), events=events)
     return tables.read_records(path, record_type=Point)
 

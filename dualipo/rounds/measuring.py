@@ -25,7 +25,7 @@ from dualipo.evaluation.signals import (
     stop_reasons,
     trend,
 )
-from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Prompt, Verdict, Vote
+from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Point, Prompt, Verdict, Vote
 from dualipo.rounds import judging, sources, warming
 from dualipo.rounds.clip_units import ClipSet
 from dualipo.rounds.clock import Clock
@@ -174,16 +174,26 @@ def holdout_accuracy(run: Run, critic: str) -> float | None:
     known = [v for _, _, v in run.ledger.events("holdout") if v["critic_version"] == critic]
     if known:
         return known[0]["accuracy"]
-    accuracy = label_accuracy(run, run.critic(critic), held_out_pairs(run))
+    accuracy = accuracy_on_holdout(run, run.critic(critic))
     where = run.ledger.version("critic", critic)
     unit = Unit(where.round, where.attempt, f"holdout.{critic}")
     run.commit(unit, events={"holdout": {"critic_version": critic, "accuracy": accuracy}})
     return accuracy
 
 
-def held_out_pairs(run: Run) -> list[Pair]:
-    """The seed's pairs that no critic was trained on."""
-    return warming.seed_labels(run, held_out=True)[0]
+def accuracy_on_holdout(run: Run, critic: Vlm) -> float | None:
+    """On the seed's labels that no critic was trained on: pairs, or points where there is none."""
+    pairs, points = warming.seed_labels(run, held_out=True)
+    accuracy = label_accuracy(run, critic, pairs)
+    return grade_accuracy(run, critic, points) if accuracy is None else accuracy
+
+
+def grade_accuracy(run: Run, critic: Vlm, points: Sequence[Point]) -> float | None:
+    """How often the likeliest grade is the label's; clips without an answer are left out."""
+    items = [Item(p.point_id, p.prompt, (p.video,), (p.dimension,)) for p in points]  # type: ignore[arg-type]
+    found = forced_choice.grades(critic, items, clips=run.clip, settings=run.config.critic)
+    graded = [(found.get((p.point_id, p.dimension)), p.grade) for p in points]  # type: ignore[arg-type]
+    return _mean([float(given == grade) for given, grade in graded if given])
 
 
 def label_accuracy(run: Run, critic: Vlm, pairs: Sequence[Pair]) -> float | None:

@@ -63,7 +63,7 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
         run.forget_models()
         return
     version_id = f"c{unit.round:03d}.{unit.attempt}"
-    after = measuring.label_accuracy(run, learner, measuring.held_out_pairs(run))
+    after = measuring.accuracy_on_holdout(run, learner)
     lost = before - after if before is not None and after is not None else 0.0
     fell = lost > run.config.refresh.max_holdout_drop
     asked = run.config.critic.check.num_pairs > 0 and not fell

@@ -136,9 +136,11 @@ class Run:
         settings = self.config.critic
         folder = self._version_folder("critic", version_id)
         shipped = settings.pretrained_model_name_or_path
-        return backends.load(
+        critic = backends.load(
             folder or model_folder(shipped, "critic"), settings=settings, device=self.device
         )
+        critic.rest()
+        return critic
 
     def load_reward_head(self, version_id: str) -> HeadedCritic:
         """A version's reward head on the shipped critic's sight; without a version's, untrained."""

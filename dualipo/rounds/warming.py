@@ -19,6 +19,7 @@ from dualipo.critic import preference, reward_head, warm_start
 from dualipo.critic.chat import ChatCritic
 from dualipo.critic.preference import PathPair
 from dualipo.critic.reward_head import HeadedCritic
+from dualipo.critic.warm_start import Trace
 from dualipo.preferences import label_set
 from dualipo.preferences.contradictions import Usable
 from dualipo.preferences.label_set import LabelSet
@@ -34,7 +35,7 @@ from dualipo.store.rundir import remove_checkpoints
 
 SHIPPED, SFT, WARM = "shipped", "sft", "warm"
 
-Label = TypeVar("Label", Pair, Point)
+Label = TypeVar("Label", bound=Pair | Point)
 
 
 def register_base(run: Run) -> None:
@@ -193,10 +194,17 @@ def _spread(num_items: int, *, num: int, seed: int) -> list[int]:
 
 def seed_labels(run: Run, *, held_out: bool) -> tuple[list[Pair], list[Point]]:
     """The seed's training part, or what is held out: whole prompts, chosen by their id."""
-    pairs_path, points_path = _label_paths(run)
-    pairs = tables.read_records(pairs_path, record_type=Pair)
-    points = tables.read_records(points_path, record_type=Point)
+    pairs, points = read_seed(run)
     return _part(run, pairs, held_out=held_out), _part(run, points, held_out=held_out)
+
+
+def read_seed(run: Run) -> tuple[list[Pair], list[Point]]:
+    """All labels of the seed, in file order."""
+    pairs_path, points_path = _label_paths(run)
+    return (
+        tables.read_records(pairs_path, record_type=Pair),
+        tables.read_records(points_path, record_type=Point),
+    )
 
 
 def _part(run: Run, labels: Sequence[Label], *, held_out: bool) -> list[Label]:
@@ -284,13 +292,33 @@ def fit_reward_head(run: Run) -> None:
     _publish(run, unit, critic, SFT, SHIPPED, clock, {"num_traces": len(pairs)})
 
 
+def own_questions(run: Run) -> list[Trace]:
+    """What the critic may be asked of the seed's training part, the dimensions in turn.
+
+    Pairs; points only of dimensions that no pair is about, as what is confirmed are pairs.
+    """
+    pairs, points = read_seed(run)
+    paired = {pair.dimension for pair in pairs}
+    unpaired = [point for point in points if point.dimension not in paired]
+    # In turn first: leaving out prompts must not move the order of a seed that is so already.
+    labels: list[Pair | Point] = [*pairs, *unpaired]
+    asked = _part(run, warm_start.in_turn(labels), held_out=False)
+    return [
+        trace
+        for label in asked
+        for trace in (
+            warm_start.traces([label], [])
+            if isinstance(label, Pair)
+            else warm_start.traces([], [label])
+        )
+    ]
+
+
 def own_traces(run: Run, critic: str, settings: CriticPreference) -> list[PathPair]:
-    """The critic's own paths on some of the seed's training pairs, right against wrong."""
-    pairs, _ = seed_labels(run, held_out=False)
-    questions = warm_start.traces(pairs, [])[: settings.max_questions]
+    """The critic's own paths on some of the seed's training part, right against wrong."""
     return warm_start.self_sampled(
         run.critic(critic),
-        questions,
+        own_questions(run)[: settings.max_questions],
         clips=run.clip,
         num_paths=settings.num_paths,
         settings=run.config.critic,

@@ -1,11 +1,11 @@
 """Self-checks: every way of being wrong fails its own check, and an honest critic passes."""
 
-import numpy as np
 import pytest
 
 from dualipo.config import Critic
 from dualipo.critic import checks, judge
 from dualipo.critic.asks import Item
+from dualipo.critic.vila import Vila
 from tests.critic.conftest import Scripted, brightest, seed_of, shade
 
 SETTINGS = Critic(num_votes=2, max_frames=3)
@@ -18,14 +18,29 @@ VERDICTS = {
 }
 
 
-def check(answer, *, settings=SETTINGS, fps=8.0):
+def honest(query, seed):
+    """It sees which clip is brighter, and which caption is a clip's own."""
+    if query.kind == "pair":
+        return brightest(query, seed)
+    shown = query.caption, query.clip_ids[0]
+    own = any(shown == (item.caption, item.clip_ids[0]) for item in ITEMS)
+    return f"x\n<grade>{'good' if own else 'bad'}</grade>"
+
+
+def contrary(query, seed):
+    told = honest(query, seed)
+    return told.replace(">A<", ">X<").replace(">B<", ">A<").replace(">X<", ">B<")
+
+
+def check(answer, *, settings=SETTINGS, fps=8.0, num_frames=4):
     return checks.run(
-        Scripted(answer),
+        Scripted(answer) if callable(answer) else answer,
         ITEMS,
         VERDICTS,
         clips=shade,
         fps={clip_id: fps for item in ITEMS for clip_id in item.clip_ids},
         expected_fps=8.0,
+        expected_frames=num_frames,
         settings=settings,
         seed_of=seed_of,
     )
@@ -40,7 +55,7 @@ def numbers(checked):
 
 
 def test_an_honest_critic_passes_and_the_table_says_so():
-    checked = check(brightest)
+    checked = check(honest)
     assert failed(checked) == set() and checked.passed
     said = numbers(checked)
     assert said["accuracy"] == 1.0 and said["parse rate"] == 1.0 and said["position bias"] == 0.0
@@ -62,50 +77,53 @@ def test_a_critic_that_does_not_speak_the_grammar_is_refused():
 
 
 def test_a_critic_that_is_always_wrong_is_refused():
-    def contrary(query, seed):
-        honest = brightest(query, seed)
-        return honest.replace(">A<", ">X<").replace(">B<", ">A<").replace(">X<", ">B<")
-
-    assert {"accuracy"} == failed(check(contrary))
+    assert failed(check(contrary)) == {"accuracy"}
 
 
 def test_fault_38_an_obedient_critic_is_refused():
     def obedient(query, seed):
-        honest = brightest(query, seed)
         if query.caption in (judge.NEUTRAL_CAPTION, *(item.caption for item in ITEMS)):
-            return honest
-        return honest.replace(">A<", ">X<").replace(">B<", ">A<").replace(">X<", ">B<")
+            return honest(query, seed)
+        return contrary(query, seed)
 
     assert failed(check(obedient)) == {"caption obedience"}
 
 
-def test_a_critic_that_reads_captions_is_sensitive_to_them():
-    def reader(query, seed):
-        if query.kind == "pair":
-            return brightest(query, seed)
-        own = any(
-            item.caption == query.caption and item.clip_ids[0] == query.clip_ids[0]
-            for item in ITEMS
-        )
-        return f"x\n<grade>{'good' if own else 'bad'}</grade>"
-
+def test_a_critic_that_reads_no_caption_is_refused():
+    assert failed(check(brightest)) == {"caption sensitivity"}
     assert numbers(check(brightest))["caption sensitivity"] == 0.5
-    assert numbers(check(reader))["caption sensitivity"] == 1.0
+    assert numbers(check(honest))["caption sensitivity"] == 1.0
+
+
+def test_a_critic_whose_certainty_says_nothing_is_refused():
+    def wavering(query, seed):
+        """As sure when it is wrong: of every second pair."""
+        odd = any(f"the {n}th" in query.caption for n in range(1, 12, 2))
+        return contrary(query, seed) if odd else honest(query, seed)
+
+    assert failed(check(wavering)) >= {"calibration error", "accuracy"}
 
 
 @pytest.mark.parametrize("fps", [8.0, 16.0])
-def test_the_frame_contract_is_kept_or_named(fps):
-    strict = SETTINGS.model_copy(update={"short_video": "error", "max_frames": 4})
-    lengths = {len(shade(i)) for item in ITEMS for i in item.clip_ids}
-    found = failed(check(brightest, settings=strict, fps=fps))
-    assert ("frame rate" in found) == (fps != 8.0)
-    assert ("frames" in found) == (min(lengths) < 4)
-    assert np.isfinite(numbers(check(brightest))["frames"])
+def test_clips_that_are_short_or_run_at_another_pace_are_named(fps):
+    found = failed(check(honest, fps=fps, settings=Critic(num_votes=2), num_frames=9))
+    assert found == {"frames"} | ({"frame rate"} if fps != 8.0 else set())
+    accepted = Critic(num_votes=2, short_video="repeat")
+    assert "frames" not in failed(check(honest, settings=accepted, num_frames=9))
+
+
+def test_fault_21_a_critic_that_refuses_short_clips_is_told_of_them_and_asked_nothing(
+    taught_folder,
+):
+    strict = Critic(max_frames=5, short_video="error")
+    checked = check(Vila.load(taught_folder, settings=strict), settings=strict)
+    assert failed(checked) == {"frames"} and len(checked.checks) == 2
 
 
 def test_nothing_to_check_fails_no_one():
     checked = checks.run(
         Scripted(brightest), [], {}, clips=shade, fps={}, expected_fps=8.0,
-        settings=SETTINGS, seed_of=seed_of,
+        expected_frames=4, settings=SETTINGS, seed_of=seed_of,
     )  # fmt: skip
-    assert checked.passed and "not measured" in checks.table(checked)
+    assert checked.passed and {one.number for one in checked.checks} == {None}
+    assert checks.table(checked).count("not measured") == len(checked.checks)

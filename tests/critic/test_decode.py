@@ -80,6 +80,21 @@ def test_a_critic_that_learns_looks_again(vila):
         vila.log_probs([query], ["A"])[0].sum().backward()
 
 
+def test_a_critic_at_rest_looks_once_until_it_learns(vila):
+    looks = []
+    vila.module.vision_tower.register_forward_hook(lambda *_: looks.append(1))
+    query = make_query("point")
+    vila.rest()
+    with torch.no_grad():
+        before = [vila.embed_clips([query])["clip0"] for _ in range(2)][1]
+        assert len(looks) == 1
+        with vila.learning():
+            vila.module.mm_projector.layers[2].bias.add_(1.0)
+            vila.embed_clips([query])
+        after = [vila.embed_clips([query])["clip0"] for _ in range(2)][1]
+    assert len(looks) == 3 and not torch.equal(after, before)
+
+
 def test_a_clip_looks_the_same_whatever_else_is_asked_and_remembered():
     small = make_vila(settings=Critic(max_frames=3, clip_memory_mb=0))
     small.freeze()

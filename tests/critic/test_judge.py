@@ -1,5 +1,8 @@
+from collections import Counter
+
 import numpy as np
 import pytest
+import torch
 
 from dualipo.config import Critic
 from dualipo.critic import forced_choice, judge, vote
@@ -63,6 +66,18 @@ def test_fault_31_a_constant_critic_stops_the_stage():
     with pytest.raises(StageError, match="grade is 'good"):
         judge.require_opinion(grades, settings=SETTINGS)
     judge.require_opinion(score(Scripted(brightest)), settings=SETTINGS)
+
+
+def test_fault_31_a_critic_that_nearly_always_prefers_one_place_stops_the_stage():
+    def habit(query, seed):
+        return f"A: x\nB: y\n<verdict>{'A' if seed % 20 else 'B'}</verdict>"
+
+    votes = confirm(Scripted(habit))
+    assert vote.entropy(Counter(map(judge.as_shown, votes)).values()) > SETTINGS.min_entropy
+    with pytest.raises(StageError, match="of 144 times it prefers the first of two clips"):
+        judge.require_opinion(votes, settings=SETTINGS)
+    patient = SETTINGS.model_copy(update={"max_position_share": 1.0})
+    judge.require_opinion(votes, settings=patient)
 
 
 @pytest.mark.parametrize("answer", ["I like the first one", None])
@@ -149,3 +164,20 @@ def test_early_stopping_leaves_out_only_votes_that_change_no_decision():
         sooner = vote.tallies(early)[place]
         kept = [one.share >= SETTINGS.keep_vote_share for one in (tally, sooner)]
         assert (tally.majority, kept[0]) == (sooner.majority, kept[1])
+
+
+def test_fault_26_forced_choice_asks_fewer_at_once_when_memory_runs_out():
+    class Small(Scripted):
+        most = 0
+
+        def sample(self, queries, **how):
+            if len(queries) > 5:
+                raise torch.OutOfMemoryError
+            self.most = max(self.most, len(queries))
+            return super().sample(queries, **how)
+
+    def lean(vlm):
+        return forced_choice.margins(vlm, PAIRS, clips=shade, settings=SETTINGS)
+
+    small = Small(brightest)
+    assert lean(small) == lean(Scripted(brightest)) and small.most == 5  # 36, 18, 9, 5

@@ -49,6 +49,10 @@ def test_pool_pairs_paths_of_the_same_question_and_counts_what_it_drops():
     assert pool.dropped == {"uncertain": 1, "unreadable": 1, "tie": 1}
     first, second = pool.judged
     assert (first.verdict, first.winners, first.loser) == ("a", ("aba0", "aba1", "aba2"), "abb3")
+    lopsided = srpo.build_pool(votes(ab="bbbb", ba="aaaa"), ITEMS, keep_vote_share=0.5)
+    assert lopsided.dropped == {"tie": 1}
+    lopsided = srpo.build_pool(votes(ab="t---", ba="aaaa"), ITEMS, keep_vote_share=0.5)
+    assert lopsided.dropped == {"one order": 1} and len(lopsided.judged) == 1
     # Shown in the other order the same majority is "B", and nobody said otherwise.
     assert (second.verdict, second.ask.clip_ids) == ("b", ("shade20", "shade200"))
     assert second.loser is None

@@ -25,6 +25,15 @@ def test_traces_leave_out_what_cannot_be_asked_and_grades_that_contradict():
     assert len(traces) == 2
 
 
+def test_the_beginning_of_a_seed_is_about_every_dimension():
+    motion = [pair(n) for n in range(4)]
+    rest = [pair(n, "b", d) for n in range(2) for d in ("consistency", "faithfulness")]
+    turned = warm_start.in_turn([*motion, *rest])
+    assert {label.dimension for label in turned[:3]} == set(DIMENSIONS)
+    assert [label for label in turned if label.dimension == "motion"] == motion
+    assert len(turned) == 8 and warm_start.in_turn(turned) == turned
+
+
 def test_fault_67_a_small_or_one_sided_seed_is_refused_with_its_counts():
     settings = SeedLabels(min_per_verdict=2)
     pairs = [pair(i, v, d) for i in range(2) for v in "ab" for d in DIMENSIONS]
@@ -73,6 +82,10 @@ def test_a_fine_tuned_critic_judges_and_chooses(taught):
     assert {vote.outcome for vote in votes} == {"a"}
     margins = forced_choice.margins(taught, items, clips=shade, settings=SETTINGS)
     assert forced_choice.accuracy(margins, {("x", "motion"): "a"}) == 1.0
+    shades = {"good": "shade230", "normal": "shade120", "bad": "shade20"}
+    single = [Item(grade, "a lamp", (clip,), ("motion",)) for grade, clip in shades.items()]
+    found = forced_choice.grades(taught, single, clips=shade, settings=SETTINGS)
+    assert found == {(grade, "motion"): grade for grade in shades}
 
 
 def test_label_probabilities_read_while_sampling_are_those_asked_afterwards(taught):

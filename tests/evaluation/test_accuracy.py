@@ -1,16 +1,10 @@
-"""Preference accuracy: by hand where ties matter, and abstentions that never count as right."""
+"""Preference accuracy: by hand where ties matter, and no answer where none follows."""
 
 import numpy as np
 import pytest
 
 from dualipo.errors import DataError
-from dualipo.evaluation.accuracy import (
-    Row,
-    accuracy_with_ties,
-    accuracy_without_ties,
-    summarise,
-    videoalign,
-)
+from dualipo.evaluation.accuracy import accuracy_with_ties, accuracy_without_ties, videoalign
 from dualipo.records import Verdict
 
 
@@ -43,27 +37,7 @@ def test_with_ties_equals_trying_every_width() -> None:
     assert accuracy_with_ties(labels, margins_P.tolist()) == pytest.approx(max(tried))
 
 
-def test_the_summary_counts_abstentions_and_ties_as_wrong() -> None:
-    rows = [
-        Row("motion", "a", 1.0, "a"),
-        Row("motion", "a", 2.0, "abstain"),
-        Row("motion", "b", 0.0, "tie"),
-        Row("consistency", "b", -1.0, "a"),
-        Row("consistency", "tie", 5.0, "tie"),
-    ]
-    assert summarise(rows) == {
-        "forced_choice": 3 / 4,
-        "free_form": 1 / 4,
-        "num": 4,
-        "num_correct_forced": 3,
-        "abstain_rate": 1 / 4,
-        "by_dimension": {"consistency": 1.0, "motion": 2 / 3},
-    }
-
-
 def test_labels_that_allow_no_accuracy_are_refused() -> None:
-    with pytest.raises(DataError, match="no accuracy"):
-        summarise([Row("motion", "tie", 1.0, "a")])
     with pytest.raises(DataError, match="all labels are ties"):
         accuracy_without_ties(["tie"], [1.0])
     with pytest.raises(DataError, match="abstain"):

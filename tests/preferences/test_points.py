@@ -41,14 +41,15 @@ def test_good_everywhere_is_desirable_bad_anywhere_is_not_and_the_rest_is_counte
             "one bad": grades("good", "bad", "good"),
             "bad and unread": grades("bad", None, "good"),
             "mixed": grades("good", "normal", "good"),
-            "unread": grades("good", None, "good"),
+            "two grades lead": grades("good", None, "good", share=0.5),
+            "unread": grades("good", None, "good", share=0.0),
             "nothing": {},
         }
     )
     kept = {one.candidate_id: (one.desirable, one.certainty) for one in built.kept}
     assert kept == {"best": (True, 0.75), "one bad": (False, 1.0), "bad and unread": (False, 1.0)}
-    assert built.dropped == {"neither": 1, "unreadable": 2}
-    assert len(built.kept) + sum(built.dropped.values()) == 6
+    assert built.dropped == {"neither": 1, "tie": 1, "unreadable": 2}
+    assert len(built.kept) + sum(built.dropped.values()) == 7
 
 
 def test_extremes_label_the_ends_of_wide_prompts_only() -> None:

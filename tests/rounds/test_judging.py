@@ -1,10 +1,14 @@
 """Judging in a run: what it keeps, and critics that must not go on."""
 
+import math
 from collections import Counter
 from pathlib import Path
 
 from dualipo.records import Pair
+from dualipo.rounds import judging
 from dualipo.store import tables
+from dualipo.store.clips import ClipStore
+from dualipo.store.ledger import Unit
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
@@ -53,3 +57,28 @@ def test_fault_27_a_critic_that_cannot_be_read_stops_the_stage(harness: Harness)
 
 def test_fault_31_a_critic_without_an_opinion_stops_the_stage(harness: Harness) -> None:
     stops(harness, "critic.min_entropy=99", "It has collapsed")
+
+
+def test_fault_31_a_critic_of_one_place_stops_before_anything_is_preferred(
+    harness: Harness,
+) -> None:
+    with harnesses.elsewhere(harness) as path:
+        assert harnesses.ended(harness.recipe(path, "critic.max_position_share=0.501")) == 1
+        assert "times it prefers the" in harnesses.log(path)
+        with harnesses.ledger_of(path) as ledger:
+            assert ledger.votes(0, 0, "pair") and not ledger.is_done(Unit(0, 0, "judged"))
+
+
+def test_what_the_votes_agree_on_is_recorded(harness: Harness) -> None:
+    for event in harnesses.events(harness.path, "confirm"):
+        assert 0 < event["mean_entropy"] <= math.log(3)
+        assert 0 < event["mean_order_agreement"] < 1 and 0 < event["mean_vote_share"] < 1
+
+
+def test_fault_21_short_clips_are_counted_where_they_are_scored(harness: Harness) -> None:
+    with harnesses.ledger_of(harness.path) as ledger:
+        clips = {candidate.clip for candidate in ledger.candidates(0)}
+    store = ClipStore(harness.path / "clips")
+    assert judging.count_short(store, clips, max_frames=9) == 0
+    assert judging.count_short(store, clips, max_frames=10) == len(clips) > 0
+    assert {event["num_short"] for event in harnesses.events(harness.path, "score")} == {0}

@@ -21,6 +21,10 @@ from tests.rounds import harness as harnesses
 from tests.rounds import models
 
 SEED = ("rounds=0", "seed=3", "monitor.num_accuracy_pairs=0")
+POINTS = (  # what a seed of grades is for; a round of it with a refresh
+    *("rounds=1", "align.loss_type=kto", "align.kto_labels=extremes"),
+    *("warm_start_dpo.num_paths=8", "refresh.srpo.num_paths=8", "refresh.srpo.num_extra_pairs=6"),
+)
 GRADES = tuple(f"<grade>{grade}</grade>" for grade in ("good", "normal", "bad"))
 TABLES = {"seed-pairs.parquet": Pair, "seed-points.parquet": Point}
 
@@ -153,9 +157,14 @@ def test_lift_s_rationales_warm_a_critic_without_any_pair(
     traces = warm_start.traces([], label_set.read(output).points)
     assert "It was motion issues.\n<grade>bad</grade>" in {trace.response for trace in traces}
     path = memory / "lifted"
-    own = (*SEED, f"seed_labels.path={output}")
+    own = (*SEED, f"seed_labels.path={output}", *POINTS)
     assert harnesses.ended(harnesses.recipe(models_folder, path, *own)) == 0, harnesses.log(path)
     (event,) = harnesses.events(path, "warm_start_sft")
     assert 0 < event["num_traces"] < len(traces) == 18  # a part is held out
     (event,) = harnesses.events(path, "seed")
-    assert event["sources"] == {"human": 18} and sha256_of(path, "sft") == sha256_of(path, "warm")
+    assert event["sources"] == {"human": 18}
+    (event,) = harnesses.events(path, "warm_start_dpo")
+    assert event["num_pairs"] > 0 and sha256_of(path, "sft") != sha256_of(path, "warm")
+    (event,) = harnesses.events(path, "refresh")  # whose revert rule reads the points held out
+    assert event["outcome"] != "empty" and event["num_kept"] > 0
+    assert 0 < event["holdout_before"] < 1 and event["holdout_after"] is not None
