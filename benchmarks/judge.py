@@ -9,7 +9,8 @@ The same pairs, dimensions, orders and votes, and as many tokens an answer, are 
 - `plain`: `generate` on batches of prompts, a prompt a vote;
 - `num_return_sequences`: `generate` on a prompt a question, as many sequences as votes;
 - `ours`: `judge.confirm`.
-Prefill tokens and passes of clips through the vision tower are counted by hooks. The Qwen2.5-VL is
+A second is one of CPU time on a CPU, with one thread, and of wall time on a GPU. Prefill tokens and
+passes of clips through the vision tower are counted by hooks. The Qwen2.5-VL is
 small and random, with a prefix of over 1,000 tokens, 20 times the question's: it shows what a long
 prefix costs. `qwen2.5-vl-7b` has that model's real shape and 16 frames a clip. Every rotation
 begins with another way; the lowest ratio of the rotations is what may be claimed.
@@ -273,9 +274,10 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def _now() -> float:
-    """Seconds, when a GPU has done all it was asked for."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    """Seconds, when a GPU has done all it was asked for; without one, of CPU time."""
+    if not torch.cuda.is_available():
+        return time.process_time()
+    torch.cuda.synchronize()
     return time.perf_counter()
 
 
