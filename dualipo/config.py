@@ -6,14 +6,13 @@ written to `config.json` in the run directory, and its leaves decide what may ch
 """
 
 import difflib
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from dualipo import overriding
+from dualipo import recipes
 from dualipo.errors import ConfigError
 
 
@@ -340,17 +339,9 @@ MAY_CHANGE = (
 
 def load(recipe: Path, overrides: list[str] | None = None) -> Config:
     """Read a TOML recipe, apply dotted overrides, and check every key and value."""
-    try:
-        tree = tomllib.loads(recipe.read_text())
-    except FileNotFoundError as missing:
-        raise ConfigError(f"{recipe}: no such recipe. See `ls recipes/`.") from missing
-    except (IsADirectoryError, PermissionError) as refusal:
-        raise ConfigError(f"{recipe}: {refusal.strerror}. Name a TOML file.") from refusal
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
-        raise ConfigError(f"{recipe}: not TOML ({broken}). Mend that line.") from broken
-    tree = overriding.snake_case(tree)
+    tree = recipes.read(recipe)
     for override in overrides or []:
-        overriding.apply(tree, override)
+        recipes.apply(tree, override)
     return resolve(tree, subject=str(recipe))
 
 
@@ -393,15 +384,9 @@ def leaves(config: Group, prefix: str = "") -> dict[str, Any]:
 
 def from_leaves(flat: dict[str, Any], *, subject: str, overrides: Sequence[str] = ()) -> Config:
     """The inverse of `leaves`: read back a run's `config.json`, and apply dotted overrides."""
-    tree: dict[str, Any] = {}
-    for key, value in flat.items():
-        *groups, leaf = key.split(".")
-        inner = tree
-        for group in groups:
-            inner = inner.setdefault(group, {})
-        inner[leaf] = value
+    tree = recipes.nested(flat)
     for override in overrides:
-        overriding.apply(tree, override)
+        recipes.apply(tree, override)
     return resolve(tree, subject=subject)
 
 
