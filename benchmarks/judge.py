@@ -158,7 +158,9 @@ class Bench:
     def _look(self, queries: Sequence[Query]) -> dict[str, torch.Tensor]:
         """Every clip of a batch anew: a plain judge remembers nothing."""
         clips = {i: c for q in queries for i, c in zip(q.clip_ids, q.clips, strict=True)}
-        return {clip_id: self.critic._look(clip_id, clip) for clip_id, clip in clips.items()}
+        return {
+            clip_id: self.critic.see({clip_id: clip})[clip_id] for clip_id, clip in clips.items()
+        }
 
 
 def shipped(num_pairs: int) -> Bench:

@@ -14,5 +14,5 @@ def test_a_pairs_prefixes_and_clips_are_computed_once() -> None:
     most = orders * shape["prefix tokens"] + questions * shape["question tokens"]
     assert ours["prefill tokens"] <= most
     assert ours["prefill tokens"] <= bench.seen["prefill tokens"] / 10
-    assert ours["looks"] == 2  # of two clips
+    assert ours["looks"] == 2 < bench.seen["looks"]  # of two clips
     assert shape["prefix tokens"] >= max(1000, 20 * shape["question tokens"])
