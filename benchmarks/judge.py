@@ -48,6 +48,7 @@ from tests.critic import vlms
 from tests.critic.conftest import make_tokenizer
 
 NUM_VOTES = 8  # a pair and dimension, half of them in each order
+WAYS = ("one by one", "plain", "num_return_sequences", "ours")
 BATCH = 192  # paths at once, in every way but the first; a large model's is smaller
 
 TEXT_7B = {
@@ -220,12 +221,18 @@ def qwen(
 def ways(bench: Bench) -> dict[str, Callable[[], int]]:
     """Name -> a function that casts all votes and says how many."""
     batch = bench.critic.settings.judge_batch_size
-    return {
-        "one by one": lambda: bench.generate(batch=1, sequences=1),
-        "plain": lambda: bench.generate(batch=batch, sequences=1),
-        "num_return_sequences": lambda: bench.generate(batch=batch, sequences=NUM_VOTES // 2),
-        "ours": bench.ours,
-    }
+    return dict(
+        zip(
+            WAYS,
+            (
+                lambda: bench.generate(batch=1, sequences=1),
+                lambda: bench.generate(batch=batch, sequences=1),
+                lambda: bench.generate(batch=batch, sequences=NUM_VOTES // 2),
+                bench.ours,
+            ),
+            strict=True,
+        )
+    )
 
 
 def measured(bench: Bench, *, rotations: int) -> dict[str, Any]:
@@ -261,7 +268,8 @@ def table(results: Mapping[str, Any]) -> str:
     rows = []
     for critic in (name for name in CRITICS if name in results):
         found = results[critic]
-        for way, rates in found["votes_a_second"].items():
+        for way in WAYS:
+            rates = found["votes_a_second"][way]
             rows.append(
                 [
                     critic,

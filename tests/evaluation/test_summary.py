@@ -76,7 +76,7 @@ def test_the_card_names_origin_scores_and_simulated_labels(make_run: RunMaker) -
 
 
 def test_the_card_opens_models_in_the_run_s_precision(make_run: RunMaker) -> None:
-    text = card.card(make_run(generator={"torch_dtype": "bfloat16"}), "g1")
+    text = card.card(make_run(generator={"torch_dtype": "bfloat16"}, align={"rank": 4}), "g1")
     assert '"OUT", dtype=torch.bfloat16)' in text
     (shipped,) = re.findall(r"BASE is the base model's \(`(.*?)`, which ships\)", text)
     assert (Path(__file__).parents[2] / shipped / "model_index.json").is_file()

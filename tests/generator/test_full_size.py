@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKLWan
 
 from dualipo.generator import backbone, published
 
@@ -87,5 +88,5 @@ def test_wan(name: str, billions: float, tmp_path: Path) -> None:
     shape = backbone.latent_shape(num_frames=81, height=480, width=832)
     assert shape == (16, 21, 60, 104)
     assert backbone._scheduler.config.flow_shift == 3.0  # 480p, METHOD.md 4.1
-    assert len(backbone._vae_settings["latents_mean"]) == shape[0]
+    assert len(AutoencoderKLWan.load_config(tmp_path / "vae")["latents_mean"]) == shape[0]
     assert num_tokens(backbone, "patch_embedding", shape, 512) == 32760
