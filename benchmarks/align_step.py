@@ -7,7 +7,7 @@
 Each rotation times every variant in turn, beginning with another one, so that a machine that grows
 slower is unfair to none. Seconds are CPU time on a CPU (run it with OMP_NUM_THREADS=1) and
 synchronised wall time on a GPU; peak memory is of a process of its own, or the GPU's, and so each
-family is measured in a process of its own. Ratios are taken within a rotation. All variants compute
+family is measured in a process of its own. Ratios are taken within a rotation, of every variant's median pair. All variants compute
 the same loss with the same library kernels, in the training loop's context. The optimizer's step,
 which is the same for all, is left out, and what is measured every `ratio_every` steps.
 """
@@ -62,7 +62,7 @@ def main() -> None:
     )
     parser.add_argument("--family", nargs="+", choices=FAMILIES, default=["wan", "cogvideox"])
     parser.add_argument("--rotations", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=4, help="pairs a variant and rotation")
+    parser.add_argument("--repeats", type=int, default=9, help="pairs a variant and rotation")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     device = prepare()
@@ -188,13 +188,13 @@ class Bench:
         for rotation in range(rotations):
             first = rotation % len(names)
             order = names[first:] + names[:first]
-            spent = dict.fromkeys(order, 0.0)
-            for repeat in range(repeats + 1):
+            spent: dict[str, list[float]] = {name: [] for name in names}
+            for _ in range(repeats + 1):
                 for name in order:
-                    taken = self._timed(functools.partial(self.learn, self.variants[name]), 1)
-                    spent[name] += taken if repeat else 0.0  # the first of each is a warm-up
-            for name in names:
-                seconds[name].append(spent[name] / repeats)
+                    step = functools.partial(self.learn, self.variants[name])
+                    spent[name].append(self._timed(step, 1))
+            for name in names:  # the first of each is a warm-up
+                seconds[name].append(statistics.median(spent[name][1:]))
         return seconds
 
     def learn(self, variant: Callable[[], Tensor]) -> None:
