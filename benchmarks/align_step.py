@@ -7,9 +7,10 @@
 Each rotation times every variant in turn, beginning with another one, so that a machine that grows
 slower is unfair to none. Seconds are CPU time on a CPU (run it with OMP_NUM_THREADS=1) and
 synchronised wall time on a GPU; peak memory is of a process of its own, or the GPU's, and so each
-family is measured in a process of its own. Ratios are taken within a rotation, of every variant's median pair. All variants compute
-the same loss with the same library kernels, in the training loop's context. The optimizer's step,
-which is the same for all, is left out, and what is measured every `ratio_every` steps.
+family is measured in a process of its own. Ratios are taken within a rotation, of every variant's
+median pair. All variants compute the same loss with the same library kernels, in the training
+loop's context. The optimizer's step, which is the same for all, is left out, and what is measured
+every `ratio_every` steps.
 """
 
 import argparse
