@@ -64,8 +64,7 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
         return
     version_id = f"c{unit.round:03d}.{unit.attempt}"
     after = measuring.accuracy_on_holdout(run, learner)
-    lost = before - after if before is not None and after is not None else 0.0
-    fell = lost > run.config.refresh.max_holdout_drop
+    fell = _fell(before, after, most=run.config.refresh.max_holdout_drop)
     asked = run.config.critic.check.num_pairs > 0 and not fell
     checked = checking.check(run, version_id, learner) if asked else None
     known = checking.recorded(run, current)
@@ -92,6 +91,13 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
         events=events,
         serves=serves,
     )
+
+
+def _fell(before: float | None, after: float | None, *, most: float) -> bool:
+    """Whether the accuracy on held-out labels sank by more; one that answers none lost it all."""
+    if before is None:
+        return False
+    return after is None or before - after > most
 
 
 def _judged(

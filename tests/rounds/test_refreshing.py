@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from dualipo.rounds import refreshing
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
@@ -30,10 +33,21 @@ def test_fault_33_a_worse_critic_is_kept_as_evidence_and_does_not_serve(
 ) -> None:
     [refresh] = harnesses.events(reverting.path, "refresh")
     assert refresh["outcome"] == "reverted"
-    assert refresh["holdout_after"] < refresh["holdout_before"]
+    assert refresh["holdout_before"] is not None
+    assert refresh["holdout_after"] is None  # it answers nothing any more, which is no pass
     assert refresh["critic_version"] == "warm"
     with harnesses.ledger_of(reverting.path) as ledger:
         evidence = ledger.version("critic", "c000.0")
         assert ledger.vote_critics(0, 1) == []
     assert (reverting.path / evidence.path / "llm" / "model.safetensors").is_file()
     assert heads(reverting.path) == ("g000.0", "warm")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fell"),
+    [(0.7, 0.65, False), (0.7, 0.5, True), (0.7, None, True), (None, 0.5, False)],
+)
+def test_fault_33_a_critic_that_answers_nothing_has_lost_its_accuracy(
+    before: float | None, after: float | None, fell: bool
+) -> None:
+    assert refreshing._fell(before, after, most=0.1) == fell
