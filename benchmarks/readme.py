@@ -41,7 +41,7 @@ class Shown(NamedTuple):
 SHOWN = (
     Shown(README, "claims", "claims-world", claims.table),
     Shown(ROOT / "docs/results.md", "critic-stages", "critic-stages-world", critic_stages.table),
-    Shown(ROOT / "docs/results.md", "rank", "rank-world-dual-0-warm", rank.table),
+    Shown(ROOT / "docs/results.md", "rank", "rank-dual-0-warm", rank.table),
     Shown(ROOT / "docs/results.md", "judge", "judge-cpu-one-thread-x86_64", judge.table),
     Shown(ROOT / "docs/results.md", "align-step", "align-step-cpu-one-thread", align_step.table),
 )
