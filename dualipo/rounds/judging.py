@@ -326,19 +326,20 @@ def _mean(numbers: Sequence[float]) -> float | None:
 
 
 def score_event(run: Run, candidates: Sequence[Candidate], votes: Sequence[Vote]) -> dict[str, Any]:
-    """Of the pointwise votes; also how many clips are shorter than the critic wants (fault 21)."""
+    """Of the pointwise votes; also how many clips are shorter than they should be (fault 21)."""
     settings = run.config.critic
     clips = {candidate.clip for candidate in candidates}
-    num_short = count_short(run.clip_store, clips, max_frames=settings.max_frames)
+    wanted = min(settings.max_frames, run.config.generator.num_frames)
+    num_short = count_short(run.clip_store, clips, num_wanted=wanted)
     return votes_event(votes) | {"num_short": num_short, "short_video": settings.short_video}
 
 
-def count_short(store: ClipStore, clips: Iterable[str], *, max_frames: int) -> int:
-    """Clips of fewer frames than `max_frames`; a header that does not say is not believed."""
+def count_short(store: ClipStore, clips: Iterable[str], *, num_wanted: int) -> int:
+    """Clips of fewer frames than are wanted; a header that does not say is not believed."""
     lengths = (
         clip_files.probe(store.path(clip)).num_frames or len(store.read(clip)) for clip in clips
     )
-    return sum(length < max_frames for length in lengths)
+    return sum(length < num_wanted for length in lengths)
 
 
 def votes_event(votes: Sequence[Vote]) -> dict[str, Any]:

@@ -79,6 +79,6 @@ def test_fault_21_short_clips_are_counted_where_they_are_scored(harness: Harness
     with harnesses.ledger_of(harness.path) as ledger:
         clips = {candidate.clip for candidate in ledger.candidates(0)}
     store = ClipStore(harness.path / "clips")
-    assert judging.count_short(store, clips, max_frames=9) == 0
-    assert judging.count_short(store, clips, max_frames=10) == len(clips) > 0
+    assert judging.count_short(store, clips, num_wanted=9) == 0
+    assert judging.count_short(store, clips, num_wanted=10) == len(clips) > 0
     assert {event["num_short"] for event in harnesses.events(harness.path, "score")} == {0}
