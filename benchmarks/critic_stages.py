@@ -94,7 +94,7 @@ def without_reasons(run: Run, folder: Path) -> ChatCritic:
     settings = run.config
     warm_start.supervise(
         critic,
-        warm_start.traces(pairs, points),
+        warm_start.traces([*pairs, *points]),
         clips=run.clip,
         settings=settings.warm_start_sft,
         checkpoint_folder=folder / "sft",
@@ -102,7 +102,7 @@ def without_reasons(run: Run, folder: Path) -> ChatCritic:
     )
     preferred = warm_start.self_sampled(
         critic,
-        warm_start.traces(pairs, [])[: settings.warm_start_dpo.max_questions],
+        warm_start.traces(pairs)[: settings.warm_start_dpo.max_questions],
         clips=run.clip,
         num_paths=settings.warm_start_dpo.num_paths,
         settings=settings.critic,

@@ -85,7 +85,7 @@ def trained(run: Run, items: Pool, *, steps: int | None, seed: int) -> ChatCriti
     with tempfile.TemporaryDirectory() as folder:
         warm_start.supervise(
             critic,
-            warm_start.traces(labels, []),
+            warm_start.traces(labels),
             clips=run.clip,
             settings=settings,
             checkpoint_folder=Path(folder),

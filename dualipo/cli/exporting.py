@@ -31,7 +31,9 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--round", type=int, help="of a run: that round's preferences (default: its seed labels)"
     )
-    parser.add_argument("--version", help=f"of a {PIPELINE}: e.g. g001.0 (default: the newest)")
+    parser.add_argument(
+        "--version", help=f"of a {PIPELINE}: e.g. g001.0 (default: the one that serves)"
+    )
     parser.add_argument("--link", action="store_true", help="hard links instead of copies")
     parser.set_defaults(act=act)
 

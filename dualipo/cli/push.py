@@ -22,7 +22,7 @@ def add(verbs: Any) -> None:
     model = parts.add_parser("model", help="a run's generator, with its card and recipe")
     model.add_argument("run", type=Path, help="a run directory, e.g. runs/quick")
     model.add_argument("repo", help="OWNER/NAME")
-    model.add_argument("--version", help="e.g. g001.0 (default: the newest)")
+    model.add_argument("--version", help="e.g. g001.0 (default: the one that serves)")
     model.add_argument(
         "--pipeline", action="store_true", help="whole, with the base model's other parts"
     )

@@ -1,18 +1,11 @@
-"""Which items a training step sees: epochs in a fresh order each, as a function of the step.
-And how many questions are asked at once: as many as memory holds.
-"""
+"""Which items a training step sees: epochs in a fresh order each, as a function of the step."""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable
 
 import torch
 
 from dualipo import seeds
-from dualipo.training import memory
-
-Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
 
 
 def shuffled(num_items: int, *, batch_size: int, seed: int) -> Callable[[int], list[int]]:
@@ -41,39 +34,3 @@ def mixed(
         return items
     anchors = shuffled(num_anchors, batch_size=from_anchors, seed=seeds.derive(seed, "anchors"))
     return lambda step: items(step) + [num_items + index for index in anchors(step)]
-
-
-def within_memory(
-    asked: Sequence[Asked],
-    ask: Callable[[Sequence[Asked]], list[Answer]],
-    *,
-    batch_size: int,
-    subject: str,
-) -> list[Answer]:
-    """One answer to each of `asked`, `batch_size` at once; fewer after running out of memory.
-
-    A batch size that suits votes, which share their prompts, may be too many different prompts.
-    """
-    answers: list[Answer] = []
-    num_parts = 1
-    for start in range(0, len(asked), batch_size):
-        batch = asked[start : start + batch_size]
-        made, num_parts = memory.within_memory(
-            functools.partial(_in_parts, batch, ask),
-            num_parts=min(num_parts, len(batch)),
-            num_items=len(batch),
-            subject=subject,
-        )
-        answers += made
-    return answers
-
-
-def _in_parts(
-    batch: Sequence[Asked], ask: Callable[[Sequence[Asked]], list[Answer]], num_parts: int
-) -> list[Answer]:
-    size = -(-len(batch) // num_parts)
-    return [
-        answer
-        for start in range(0, len(batch), size)
-        for answer in ask(batch[start : start + size])
-    ]

@@ -79,7 +79,8 @@ def run(
     margins = forced_choice.margins(vlm, items, clips=clips, settings=settings)
     against_labels, bins = _against_labels(margins, verdicts, settings)
     found = (
-        *(frames, rate),
+        frames,
+        rate,
         *_answers(vlm, items, clips, settings, seed_of),
         *against_labels,
         *_captions(vlm, items, clips, settings, seed_of),

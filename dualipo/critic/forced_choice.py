@@ -13,9 +13,9 @@ from dualipo.config import Critic
 from dualipo.critic import asks as asking
 from dualipo.critic import reasoning
 from dualipo.critic.asks import Ask, Clips, Item
-from dualipo.critic.batches import within_memory
 from dualipo.critic.vlm import Choice, Path, Query, Vlm
 from dualipo.records import GRADES, Dimension, Grade, Verdict
+from dualipo.training.memory import batched
 
 Place = tuple[str, Dimension]
 VERDICT = Choice(reasoning.VERDICT_TAG, ("A", "B"))
@@ -74,7 +74,7 @@ def _log_probs(
     vlm: Vlm, asks: Sequence[Ask], choice: Choice, *, clips: Clips, settings: Critic
 ) -> list[dict[str, float]]:
     """Of each option in the label's place, behind a greedy path."""
-    return within_memory(
+    return batched(
         asks,
         partial(_choose, vlm, choice, clips, settings),
         batch_size=settings.judge_batch_size,

@@ -16,9 +16,10 @@ from dualipo.config import CriticPreference
 from dualipo.critic import asks as asking
 from dualipo.critic import losses
 from dualipo.critic.asks import Ask, Clips
-from dualipo.critic.batches import mixed, within_memory
+from dualipo.critic.batches import mixed
 from dualipo.critic.vlm import Response, TrainableVlm
 from dualipo.training import loop
+from dualipo.training.memory import batched
 from dualipo.training.precision import forward_pass
 
 
@@ -49,7 +50,7 @@ def path_log_probs(
         return sums_B.tolist()
 
     told = list(zip(asks, responses, strict=True))
-    return within_memory(told, score, batch_size=batch_size, subject="critic's paths")
+    return batched(told, score, batch_size=batch_size, subject="critic's paths")
 
 
 class PathPreference(loop.Objective):

@@ -21,11 +21,11 @@ from dualipo.config import Critic, Srpo
 from dualipo.critic import asks as asking
 from dualipo.critic import certainty, preference, reasoning, vote
 from dualipo.critic.asks import Ask, Clips, Item, SeedOf
-from dualipo.critic.batches import within_memory
 from dualipo.critic.preference import PathPair
 from dualipo.critic.vlm import TrainableVlm, Vlm
 from dualipo.records import Order, Verdict, Vote
 from dualipo.training import loop
+from dualipo.training.memory import batched
 
 Dropped = Literal[
     "unreadable", "uncertain", "tie", "one order", "unanimous", "hint refused", "not certain"
@@ -90,7 +90,7 @@ def fill_losers(
     lone = [one for one in pool.judged if one.loser is None]
     found: dict[Ask, str | None] = {}
     if unanimous == "hint":
-        drawn = within_memory(
+        drawn = batched(
             lone,
             lambda some: _hinted(vlm, some, clips, settings, seed_of),
             batch_size=settings.judge_batch_size,

@@ -19,13 +19,14 @@ from dualipo.config import Critic, CriticTraining, SeedLabels
 from dualipo.critic import asks as asking
 from dualipo.critic import losses, reasoning
 from dualipo.critic.asks import Ask, Clips, SeedOf
-from dualipo.critic.batches import shuffled, within_memory
+from dualipo.critic.batches import shuffled
 from dualipo.critic.preference import PathPair
 from dualipo.critic.vlm import Path as ReasoningPath
 from dualipo.critic.vlm import TrainableVlm, Vlm
 from dualipo.errors import DataError
 from dualipo.records import DIMENSIONS, Pair, Point
 from dualipo.training import loop
+from dualipo.training.memory import batched
 
 Label = TypeVar("Label", bound=Pair | Point)
 
@@ -53,22 +54,28 @@ def require_enough(pairs: Sequence[Pair], points: Sequence[Point], *, settings: 
         )
 
 
-def traces(pairs: Sequence[Pair], points: Sequence[Point]) -> list[Trace]:
+def traces(labels: Sequence[Pair | Point]) -> list[Trace]:
     """A pair makes two traces, the second with A and B swapped; a point makes one."""
     made = []
-    for pair in pairs:
-        if pair.dimension == "overall" or pair.verdict == "abstain":
-            continue
-        clip_ids = (pair.video_a, pair.video_b)
-        ask = Ask(pair.pair_id, "pair", pair.prompt, pair.dimension, clip_ids)
-        response = _pair_response(pair)
-        made += [Trace(ask, response), Trace(ask.swapped(), reasoning.swap(response))]
-    for point in points:
-        if point.dimension == "overall":
-            continue
-        ask = Ask(point.point_id, "point", point.prompt, point.dimension, (point.video,))
-        made.append(Trace(ask, reasoning.render_point(point.rationale, point.grade)))
+    for label in labels:
+        if label.dimension != "overall":
+            made += _of_pair(label) if isinstance(label, Pair) else [_of_point(label)]
     return made
+
+
+def _of_pair(pair: Pair) -> list[Trace]:
+    if pair.verdict == "abstain":
+        return []
+    assert pair.dimension != "overall"
+    ask = Ask(pair.pair_id, "pair", pair.prompt, pair.dimension, (pair.video_a, pair.video_b))
+    response = _pair_response(pair)
+    return [Trace(ask, response), Trace(ask.swapped(), reasoning.swap(response))]
+
+
+def _of_point(point: Point) -> Trace:
+    assert point.dimension != "overall"
+    ask = Ask(point.point_id, "point", point.prompt, point.dimension, (point.video,))
+    return Trace(ask, reasoning.render_point(point.rationale, point.grade))
 
 
 def in_turn(labels: Sequence[Label]) -> list[Label]:
@@ -132,7 +139,7 @@ def self_sampled(
         )
 
     width = max(1, settings.judge_batch_size // num_paths)
-    drawn = within_memory(traces, draw, batch_size=width, subject="critic's own traces")
+    drawn = batched(traces, draw, batch_size=width, subject="critic's own traces")
     return [
         pair for trace, paths in zip(traces, drawn, strict=True) for pair in _contrast(trace, paths)
     ]

@@ -60,7 +60,7 @@ def push(files: Files, repo_id: str, *, kind: Literal["model", "dataset"], is_pu
 def model_files(
     run_path: Path, version_id: str | None = None, *, other_parts: Mapping[str, Path] | None = None
 ) -> Files:
-    """A generator version (default: the newest) with its card and recipe.
+    """A generator version (default: the one that serves) with its card and recipe.
 
     The base pipeline's `other_parts` make it a whole pipeline. That has no LoRA beside it: on
     weights that hold it already, it would count twice.
@@ -85,7 +85,7 @@ def model_files(
 
 
 def made_version(run_path: Path, version_id: str | None = None) -> Version:
-    """A generator that the run made (default: the newest); ConfigError for one it began with."""
+    """A generator that the run made (default: the one that serves); refused: one it began with."""
     ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
     try:
         head = ledger.head("generator")

@@ -237,11 +237,11 @@ def prefer(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) 
         clip_of = {c.candidate_id: c.clip for c in candidates}
         pairs = [_pair(run, unit, kept, tallies, clip_of) for kept in built.kept]
         tables.write_records(path, pairs, record_type=Pair)
-        num_prompts = len({c.prompt_id for c in candidates})
+        num_prompts, agreed = len({c.prompt_id for c in candidates}), _means(tallies)
         events = {
-            "prefer": _prefer_event(built, dropped, num_prompts, tallies),
+            "prefer": _prefer_event(built, dropped, num_prompts, agreed["mean_vote_share"]),
             "score": score_event(run, candidates, run.ledger.votes(round, attempt, "point")),
-            "confirm": votes_event(votes) | _means(tallies),
+            "confirm": votes_event(votes) | agreed,
             "words": _words(votes, contests, tallies, clip_of),
         }
         run.commit(unit, files=(path,), events=events)
@@ -300,14 +300,14 @@ def _prefer_event(
     built: Built,
     dropped: Counter[build.DropReason],
     num_prompts: int,
-    tallies: dict[Any, vote.Tally],
+    mean_vote_share: float | None,
 ) -> dict[str, Any]:
     return {
         "num_prompts": num_prompts,
         "kept": len(built.kept),
         "dropped": dict(Counter(built.dropped) + dropped),
         "certainty": [kept.certainty for kept in built.kept],
-        "mean_vote_share": _means(tallies)["mean_vote_share"],
+        "mean_vote_share": mean_vote_share,
     }
 
 

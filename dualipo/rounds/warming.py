@@ -223,7 +223,7 @@ def fine_tune(run: Run) -> None:
         return
     pairs, points = seed_labels(run, held_out=False)
     warm_start.require_enough(pairs, points, settings=run.config.seed_labels)
-    traces = rewriting.worded(run, warm_start.traces(pairs, points))
+    traces = rewriting.worded(run, warm_start.traces([*pairs, *points]))
     learner = run.learner(SHIPPED)
     settings = run.config.warm_start_sft
     clock = Clock()
@@ -302,16 +302,7 @@ def own_questions(run: Run) -> list[Trace]:
     unpaired = [point for point in points if point.dimension not in paired]
     # In turn first: leaving out prompts must not move the order of a seed that is so already.
     labels: list[Pair | Point] = [*pairs, *unpaired]
-    asked = _part(run, warm_start.in_turn(labels), held_out=False)
-    return [
-        trace
-        for label in asked
-        for trace in (
-            warm_start.traces([label], [])
-            if isinstance(label, Pair)
-            else warm_start.traces([], [label])
-        )
-    ]
+    return warm_start.traces(_part(run, warm_start.in_turn(labels), held_out=False))
 
 
 def own_traces(run: Run, critic: str, settings: CriticPreference) -> list[PathPair]:

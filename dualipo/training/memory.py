@@ -1,7 +1,8 @@
 """As much at once as the device's memory holds (fault 26): micro batches halve, batches do not."""
 
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,8 @@ from dualipo.training import ranks
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
 
 
 def within_memory(
@@ -40,3 +43,39 @@ def within_memory(
             torch.cuda.empty_cache()
         num_parts = min(2 * num_parts, num_items)
         logger.warning("%s: out of memory; the same batch in %d parts now.", subject, num_parts)
+
+
+def batched(
+    asked: Sequence[Asked],
+    ask: Callable[[Sequence[Asked]], list[Answer]],
+    *,
+    batch_size: int,
+    subject: str,
+) -> list[Answer]:
+    """One answer to each of `asked`, `batch_size` at once; fewer after running out of memory.
+
+    A batch size that suits votes, which share their prompts, may be too many different prompts.
+    """
+    answers: list[Answer] = []
+    num_parts = 1
+    for start in range(0, len(asked), batch_size):
+        batch = asked[start : start + batch_size]
+        made, num_parts = within_memory(
+            functools.partial(_in_parts, batch, ask),
+            num_parts=min(num_parts, len(batch)),
+            num_items=len(batch),
+            subject=subject,
+        )
+        answers += made
+    return answers
+
+
+def _in_parts(
+    batch: Sequence[Asked], ask: Callable[[Sequence[Asked]], list[Answer]], num_parts: int
+) -> list[Answer]:
+    size = -(-len(batch) // num_parts)
+    return [
+        answer
+        for start in range(0, len(batch), size)
+        for answer in ask(batch[start : start + size])
+    ]

@@ -186,7 +186,7 @@ def taught_folder(tmp_path_factory):
     vila = make_vila(settings=SETTINGS, scale=1)
     result = warm_start.supervise(
         vila,
-        warm_start.traces(BOTH, [point(0), point(1, "bad"), point(2, "normal")]),
+        warm_start.traces([*BOTH, point(0), point(1, "bad"), point(2, "normal")]),
         clips=shade,
         settings=CriticTraining(learning_rate=1e-2, max_train_steps=150, train_batch_size=7),
         checkpoint_folder=tmp_path_factory.mktemp("sft"),

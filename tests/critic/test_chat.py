@@ -44,7 +44,7 @@ def test_a_lora_begins_as_nothing_and_is_saved_as_whole_weights(folder, tmp_path
     assert language and all(".lora_" in name for name in language) and trained > language
     warm_start.supervise(
         critic,
-        warm_start.traces(BOTH, []),
+        warm_start.traces(BOTH),
         clips=shade,
         settings=CriticTraining(learning_rate=1e-2, max_train_steps=2, train_batch_size=4),
         checkpoint_folder=tmp_path / "steps",

@@ -8,7 +8,7 @@ from dualipo.errors import StageError
 from tests.critic import loopback
 from tests.critic.conftest import BOTH, point
 
-TRACES = warm_start.traces(BOTH, [point(0), point(1, "bad")])
+TRACES = warm_start.traces([*BOTH, point(0), point(1, "bad")])
 CLEAR = "A: It is bright. Grade: good\nB: It is dark. Grade: bad\n<verdict>A</verdict>"
 
 

@@ -152,7 +152,7 @@ def test_it_learns_the_grammar(tmp_path):
     critic = make_critic("qwen2_5_vl", scale=1)
     result = warm_start.supervise(
         critic,
-        warm_start.traces(BOTH, []),
+        warm_start.traces(BOTH),
         clips=shade,
         settings=CriticTraining(learning_rate=1e-2, max_train_steps=12, train_batch_size=4),
         checkpoint_folder=tmp_path,

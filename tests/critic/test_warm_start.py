@@ -10,7 +10,7 @@ from tests.critic.conftest import BOTH, SETTINGS, Scripted, brightest, pair, poi
 
 
 def test_traces_end_in_the_humans_label_and_stand_in_both_orders():
-    traces = warm_start.traces([*BOTH, pair(2, "tie")], [point(0), point(1, "bad")])
+    traces = warm_start.traces([*BOTH, pair(2, "tie"), point(0), point(1, "bad")])
     outcomes = [reasoning.parse(t.response, t.ask.kind, truncated=False).outcome for t in traces]
     assert outcomes == ["a", "b", "b", "a", "tie", "tie", "good", "bad"]
     assert traces[1].ask.clip_ids == traces[0].ask.clip_ids[::-1]
@@ -19,7 +19,7 @@ def test_traces_end_in_the_humans_label_and_stand_in_both_orders():
 
 def test_traces_leave_out_what_cannot_be_asked_and_grades_that_contradict():
     traces = warm_start.traces(
-        [pair(0, "a", "overall"), pair(1, "abstain"), pair(2, grade_a="bad", grade_b="good")], []
+        [pair(0, "a", "overall"), pair(1, "abstain"), pair(2, grade_a="bad", grade_b="good")]
     )
     assert [t.response for t in traces][:1] == ["A: light\nB: dark\n<verdict>A</verdict>"]
     assert len(traces) == 2
@@ -55,7 +55,7 @@ def test_self_sampled_pairs_have_the_humans_verdict_as_winner():
         return shown if seed % 2 or query.kind == "point" else reasoning.swap(shown)
 
     critic = Scripted(half)
-    traces = warm_start.traces(BOTH, [point(0)])
+    traces = warm_start.traces([*BOTH, point(0)])
     made = warm_start.self_sampled(
         critic, traces, clips=shade, num_paths=8, settings=SETTINGS, seed_of=seed_of
     )

@@ -154,7 +154,7 @@ def test_lift_s_rationales_warm_a_critic_without_any_pair(
     (tmp_path / "lift.json").write_text(json.dumps(rows))
     output = memory / "lift"
     load("lift", [tmp_path / "lift.json"], root=tmp_path, output=output)
-    traces = warm_start.traces([], label_set.read(output).points)
+    traces = warm_start.traces(label_set.read(output).points)
     assert "It was motion issues.\n<grade>bad</grade>" in {trace.response for trace in traces}
     path = memory / "lifted"
     own = (*SEED, f"seed_labels.path={output}", *POINTS)

@@ -42,7 +42,7 @@ def test_labels_become_the_traces_of_a_warm_start(book: LabelBook) -> None:
             told = Answer(task.task_id, dimension, outcome, f"because {n}")
             assert book.answer("ada", told, key=f"{task.task_id}{dimension}") == "saved"
     pairs, points = label_records.read_labels(book.path)
-    traces = warm_start.traces(pairs, points)
+    traces = warm_start.traces([*pairs, *points])
     assert len(traces) == 2 * 18 + 3
     for trace, pair in zip(traces[0:36:2], pairs, strict=True):
         parsed = reasoning.parse(trace.response, "pair", truncated=False)
