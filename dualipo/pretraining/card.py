@@ -41,7 +41,7 @@ def card(measured: dict[str, dict[str, Any]]) -> str:
         for name, optimizer in named.items()
     )
     more = "".join(f"- `{folder}/`: {said}\n" for folder, (said, _) in others.items())
-    gates = "\n".join(_gates(folder, found) for folder, found in measured.items())
+    gates = "".join(_gates(folder, found) for folder, found in measured.items())
     return f"""# The embedded models
 
 Small models of the embedded world, made by `dualipo pretrain vae|generator|critic` from seed
