@@ -17,6 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from intervals import bold, difference
+
 from dualipo import config
 from dualipo.evaluation import summary
 from dualipo.evaluation.bootstrap import by_prompt, paired_difference
@@ -104,7 +106,7 @@ def compare(folder: Path, seed: int) -> dict[str, Any]:
 def table(results: dict[str, Any]) -> str:
     """The seeds' differences and critics in markdown; a bold one holds what it should.
 
-    A difference should exclude 0 from above; a critic should keep its bar.
+    A difference should exclude 0; a critic should keep its bar.
     """
     heads = ["seed", "base", "last round", *HEADINGS.values()]
     heads += [
@@ -119,18 +121,13 @@ def table(results: dict[str, Any]) -> str:
         shipped, warm = (
             found["critic_on_oracle_pairs"][name] for name in ("shipped", "warm start")
         )
-        differences = [_said(found["dual_minus"][name]) for name in AGAINST]
+        differences = [difference(found["dual_minus"][name]) for name in AGAINST]
         critics = (
-            _bold(percent(shipped), holds=shipped <= MOST_SHIPPED),
-            _bold(percent(warm), holds=warm >= LEAST_WARM),
+            _bold_if(shipped <= MOST_SHIPPED, percent(shipped)),
+            _bold_if(warm >= LEAST_WARM, percent(warm)),
         )
         rows.append([seed, *ends, *differences, *critics, _served(of_dual)])
     return Table(heads, rows).in_markdown()
-
-
-def _said(difference: dict[str, Any]) -> str:
-    mean = _bold(f"{difference['mean']:+.3f}", holds=difference["low"] > 0)
-    return f"{mean} ({difference['low']:+.3f} to {difference['high']:+.3f})"
 
 
 def _served(rounds: Sequence[Mapping[str, Any]]) -> str:
@@ -139,8 +136,8 @@ def _served(rounds: Sequence[Mapping[str, Any]]) -> str:
     return f"{tried.count('refreshed')} of {len(tried)}"
 
 
-def _bold(text: str, *, holds: bool) -> str:
-    return f"**{text}**" if holds else text
+def _bold_if(holds: bool, text: str) -> str:
+    return bold(text) if holds else text
 
 
 def main() -> None:

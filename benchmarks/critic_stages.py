@@ -23,6 +23,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from intervals import difference, with_ends
+
 from dualipo import config
 from dualipo.config import Config
 from dualipo.critic import preference, reward_head, warm_start
@@ -192,23 +194,19 @@ def table(results: Mapping[str, Any]) -> str:
     sets = results["all seeds"]
     heads = ["forced choice", *(f"on {name} clips" for name in sets)]
     arms = [name for name in ARMS if all(name in found for found in sets.values())]
-    rows = [[ARMS[arm], *(_share(found[arm]) for found in sets.values())] for arm in arms]
+    rows = [
+        [ARMS[arm], *(with_ends(found[arm], percent) for found in sets.values())] for arm in arms
+    ]
     for after, before in DIFFERENCES:
         name = f"{after} - {before}"
         if all(name in found for found in sets.values()):
-            cells = [_difference(found[name]) for found in sets.values()]
+            cells = [difference(found[name], _points) for found in sets.values()]
             rows.append([f"{ARMS[after]} - {ARMS[before]}", *cells])
     return Table(heads, rows).in_markdown()
 
 
-def _share(found: Mapping[str, float]) -> str:
-    ends = f"{percent(found['low'])} to {percent(found['high'])}"
-    return f"{percent(found['mean'])} ({ends})"
-
-
-def _difference(found: Mapping[str, float]) -> str:
-    mean, low, high = (f"{100 * found[name]:+.1f}" for name in ("mean", "low", "high"))
-    return f"{f'**{mean}**' if found['excludes_zero'] else mean} ({low} to {high})"
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"
 
 
 def pooled(seeds: Sequence[dict[str, Hits]], name: str) -> Hits:

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import claims
+from intervals import difference
 
 from dualipo import config
 from dualipo.errors import DualipoError
 from dualipo.evaluation.bootstrap import Interval, paired_difference
+from dualipo.evaluation.charts import three_decimals
 from dualipo.evaluation.report_tables import Table
 from dualipo.rounds.run import model_folder
 from dualipo.store import atomic
@@ -85,17 +87,18 @@ def said(gain: Interval) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """A line a family and loss, in markdown."""
+    """A line a family and loss, in markdown; a bold gain is a rise."""
+    heads = ["generator", "loss", "base", "last round", "gain", "seeds that rise alone"]
     rows = []
-    for family, of_family in results.items():
+    for family, of_family in results["families"].items():
         for loss, found in of_family.items():
             if "gain" not in found:
                 continue
-            gain = found["gain"]
-            cells = [family, loss, f"{found['base']:.3f}", f"{found['last_round']:.3f}"]
-            cells.append(f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})")
-            rows.append(cells)
-    return Table(["generator", "loss", "base", "last round", "gain"], rows).in_markdown()
+            alone = [one["rises"] for one in found["gain_by_seed"].values()]
+            ends = (three_decimals(found["base"]), three_decimals(found["last_round"]))
+            gain = difference(found["gain"])
+            rows.append([family, loss, *ends, gain, f"{sum(alone)} of {len(alone)}"])
+    return Table(heads, rows).in_markdown()
 
 
 def one_family(
@@ -158,11 +161,12 @@ def main() -> None:
         model_folder(loaded.generator.pretrained_model_name_or_path, "generator")
     atomic.make_folder(arguments.output)
     path = arguments.output / f"{file_name(arguments)}.json"
-    results: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+    results = {"overrides": shared, "seeds": arguments.seeds, "families": found}
     for family, overrides in shared.items():
-        results[family] = one_family(family, overrides, arguments)
-        atomic.write_json(path, {"overrides": shared, "seeds": arguments.seeds, **results})
-        print(json.dumps({family: results[family]}, indent=2), flush=True)
+        found[family] = one_family(family, overrides, arguments)
+        atomic.write_json(path, results)
+        print(json.dumps({family: found[family]}, indent=2), flush=True)
     print(table(results))
 
 

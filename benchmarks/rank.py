@@ -27,12 +27,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from intervals import with_ends
+
 from dualipo.config import Critic
 from dualipo.critic import judge, reasoning, vote
 from dualipo.critic.asks import Item
 from dualipo.errors import DataError
 from dualipo.evaluation.bootstrap import clustered_mean
-from dualipo.evaluation.charts import percent, three_decimals
+from dualipo.evaluation.charts import percent
 from dualipo.evaluation.report_tables import Table
 from dualipo.preferences import build
 from dualipo.progress import PlainProgress
@@ -42,6 +44,7 @@ from dualipo.rounds.run import Run
 from dualipo.store import atomic
 from dualipo.store.ledger import Unit
 
+AGREED = ("top", "bottom", "both")
 Ends = tuple[int, int]  # places of the top and of the bottom among a prompt's candidates
 Shares = dict[tuple[int, int], float]  # of the votes on a pair, what the first of it was given
 
@@ -245,17 +248,15 @@ def table(found: Mapping[str, Any]) -> str:
     rows = []
     for way in ("round robin", "knockout", "pointwise", "confirmed"):
         one = found[way]
-        ends = [_ends(one["agreement"][end], percent) for end in ("top", "bottom", "both")]
+        ends = [with_ends(one["agreement"][end], percent) for end in AGREED]
         cost = [f"{one['cost_a_prompt'][name]:.0f}" for name in ("votes", "prefixes")]
-        gap = _ends(one["oracle_gap"], three_decimals)
+        gap = with_ends(one["oracle_gap"])
         rows.append([way, str(one["num_kept"]), *ends, gap, *cost])
-    halves = [_ends(found["half against half"][end], percent) for end in ("top", "bottom", "both")]
+    halves = [
+        with_ends(found["half against half"][end], percent) for end in ("top", "bottom", "both")
+    ]
     rows.append(["round robin, half against half", str(found["num_prompts"]), *halves, "", "", ""])
     return Table(heads, rows).in_markdown()
-
-
-def _ends(found: Mapping[str, float], said: Callable[[float], str]) -> str:
-    return f"{said(found['mean'])} ({said(found['low'])} to {said(found['high'])})"
 
 
 def interval(values: Sequence[float]) -> dict[str, Any] | None:

@@ -18,13 +18,16 @@ from typing import Any, NamedTuple
 import align_step
 import claims
 import critic_stages
+import families
 import judge
 import rank
+import slots
+import step_caching
 
 from dualipo.evaluation import summary
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+README, OTHERS = ROOT / "README.md", ROOT / "docs" / "results.md"
 RESULTS = ROOT / "benchmarks" / "results"
 MISSING = "Not run to its end yet: nothing is claimed."
 
@@ -40,10 +43,13 @@ class Shown(NamedTuple):
 
 SHOWN = (
     Shown(README, "claims", "claims-world", claims.table),
-    Shown(ROOT / "docs/results.md", "critic-stages", "critic-stages-world", critic_stages.table),
-    Shown(ROOT / "docs/results.md", "rank", "rank-dual-0-warm", rank.table),
-    Shown(ROOT / "docs/results.md", "judge", "judge-cpu-one-thread-x86_64", judge.table),
-    Shown(ROOT / "docs/results.md", "align-step", "align-step-cpu-one-thread", align_step.table),
+    Shown(OTHERS, "critic-stages", "critic-stages-world", critic_stages.table),
+    Shown(OTHERS, "rank", "rank-dual-0-warm", rank.table),
+    Shown(OTHERS, "judge", "judge-cpu-one-thread-x86_64", judge.table),
+    Shown(OTHERS, "families", "families-world", families.table),
+    Shown(OTHERS, "align-step", "align-step-cpu-one-thread", align_step.table),
+    Shown(OTHERS, "slots", "slots-world", slots.table),
+    Shown(OTHERS, "step-caching", "step-caching-before-0-warm", step_caching.table),
 )
 
 

@@ -18,14 +18,18 @@ import platform
 import time
 from dataclasses import asdict
 from pathlib import Path
+from statistics import mean
 from typing import Any, NamedTuple
 
 import torch
+from intervals import difference
 
 from dualipo import config
 from dualipo.config import Config
 from dualipo.errors import ConfigError
 from dualipo.evaluation.bootstrap import paired_difference
+from dualipo.evaluation.charts import three_decimals
+from dualipo.evaluation.report_tables import Table
 from dualipo.generator import align as alignment
 from dualipo.generator import backbone, reference
 from dualipo.generator.backbone import Backbone
@@ -223,6 +227,18 @@ def _of_arm(arm: str, pooled: dict[str, Scores], seeds: dict[str, Any]) -> dict[
     return found
 
 
+def table(results: dict[str, Any]) -> str:
+    """An arm a line, in markdown: what fixed slots gain, and lose to fresh noise."""
+    heads = ["slots a pair", "total", "- base", "- fresh noise", "CPU seconds of the set-up"]
+    rows = []
+    for name in (arm for arm, found in results.items() if isinstance(found, dict)):
+        found = results[name]
+        cells = [difference(found[x]) if x in found else "" for x in ("minus_base", "minus_fresh")]
+        setup = f"{mean(found['setup_seconds']):.1f}" if "setup_seconds" in found else ""
+        rows.append([name, three_decimals(found["total"]), *cells, setup])
+    return Table(heads, rows).in_markdown()
+
+
 def main() -> None:
     """Train the arms that are missing, compare, and write the result."""
     parser = argparse.ArgumentParser(
@@ -253,6 +269,7 @@ def main() -> None:
     atomic.make_folder(arguments.output)
     atomic.write_json(arguments.output / f"slots-{arguments.recipe.stem}.json", results)
     print(json.dumps(results, indent=2))
+    print(table(results))
 
 
 if __name__ == "__main__":

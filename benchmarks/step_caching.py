@@ -24,11 +24,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from intervals import with_ends
 from rank import interval
 from scipy.stats import spearmanr
 
 from dualipo.critic import judge
 from dualipo.critic.asks import Item
+from dualipo.evaluation.charts import percent
+from dualipo.evaluation.report_tables import Table
 from dualipo.generator.sample import Samples, sample
 from dualipo.progress import PlainProgress
 from dualipo.records import DIMENSIONS, Prompt
@@ -167,6 +170,24 @@ def of_way(rows: Sequence[Mapping[str, Any]], way: str) -> dict[str, Any]:
     }
 
 
+def table(results: Mapping[str, Any]) -> str:
+    """A threshold a line, in markdown: what it saves, and what it does to the ranking."""
+    heads = ["step cache", "times as fast", "critic's rank correlation", "same top", "same bottom"]
+    heads += ["oracle's rank correlation", "oracle's total"]
+    rows = []
+    for way in (name for name, found in results.items() if isinstance(found, Mapping)):
+        found = results[way]
+        ends = [with_ends(found[end], percent) for end in ("same_top", "same_bottom")]
+        rank = [with_ends(found["rank_correlation"]), *ends]
+        fast = f"{found['times_as_fast']:.2f}" if "times_as_fast" in found else ""
+        by_oracle = [
+            with_ends(found[name]) if name in found else ""
+            for name in ("oracle_rank_correlation", "oracle_total")
+        ]
+        rows.append([way, fast, *rank, *by_oracle])
+    return Table(heads, rows).in_markdown()
+
+
 def main() -> None:
     """Measure the units that are missing, and write the summary."""
     parser = argparse.ArgumentParser(
@@ -208,6 +229,7 @@ def main() -> None:
     atomic.make_folder(arguments.output)
     atomic.write_json(arguments.output / f"step-caching-{name}.json", results)
     print(json.dumps(results, indent=2))
+    print(table(results))
 
 
 if __name__ == "__main__":
