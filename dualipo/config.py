@@ -69,6 +69,8 @@ class Generator(Group):
     max_sequence_length: int = 32
     sample_batch_size: int = Field(32, ge=1, description="clips a forward pass")
     mixed_precision: Literal["no", "bf16"] = Field("no", description="while sampling")
+    latents_dtype: Literal["float32", "bfloat16"] = Field("float32", description="as stored")
+    clip_qp: int = Field(0, ge=0, le=51, description="x264's, of stored clips; 0 is lossless")
     step_cache: float = Field(
         0.0, ge=0, lt=1, description="skip a step's blocks under this change; 0 is exact"
     )

@@ -78,7 +78,7 @@ class PreferenceSet:
 
     def stack(self, side: str, items: Sequence[int]) -> Tensor:
         latents = {"winners": self.winners, "losers": self.losers}[side]
-        return torch.stack([latents[item] for item in items])
+        return torch.stack([latents[item] for item in items]).float()
 
     def stack_texts(self, items: Sequence[int]) -> Tensor:
         return torch.stack([self.texts[self.caption_keys[item]] for item in items])
@@ -119,7 +119,7 @@ class PointSet:
 
     def stack(self, side: str, items: Sequence[int]) -> Tensor:
         assert side == "clips", side
-        return torch.stack([self.clips[item] for item in items])
+        return torch.stack([self.clips[item] for item in items]).float()
 
     def stack_texts(self, items: Sequence[int]) -> Tensor:
         return torch.stack([self.texts[self.caption_keys[item]] for item in items])

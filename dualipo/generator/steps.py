@@ -92,7 +92,7 @@ class Steps:
             seed=seed,
         )
         places = _part(stream, share, num_shares)
-        latents = torch.stack([self.real.latents[item] for item, _ in places])
+        latents = torch.stack([self.real.latents[item] for item, _ in places]).float()
         levels_B, noise_B = noise.draw(
             self.backbone,
             shape=latents.shape[1:],

@@ -158,7 +158,7 @@ def _save_latents(
     run: Run, clips: ClipSet, drawn: _Drawn, kept: Sequence[Kept], generator: Backbone
 ) -> Path:
     path = latents_path(run, clips.round, drawn.index)
-    named = {f"latent.{candidate.candidate_id}": latent for candidate, latent in kept}
+    named = {f"latent.{one.candidate_id}": latent.to(run.latents_dtype) for one, latent in kept}
     ids = {prompt.caption: prompt.prompt_id for prompt in drawn.prompts}
     named |= {f"text.{ids[caption]}": drawn.denoised.texts[caption] for caption in ids}
     tensors.save(path, named, metadata={"axes": generator.latent_axes[1:]})

@@ -59,7 +59,8 @@ def lines(config: Config) -> list[str]:
         f"({config.generator.sample_batch_size} clips), and what the autoencoder decodes with",
         f"memory of {_devices(settings)}, aligning: {storage(sum(memory.values()))} "
         f"({_parts(memory)})",
-        f"disk: {storage(sum(disk.values()))} ({_parts(disk)}); {_free(config)} free",
+        f"disk: {storage(sum(disk.values()))} ({_parts(disk)}){_lossy(config)}; "
+        f"{_free(config)} free",
         f"steps: {num_clips} clips sampled, {plan(config).get('align', 0)} alignment steps of "
         f"{settings.train_batch_size} in {config.rounds} rounds, if no critic is refreshed",
         *_time(found.flops),
@@ -117,6 +118,12 @@ def _missing(config: Config) -> list[str]:
     ]
 
 
+def _lossy(config: Config) -> str:
+    """What cannot be counted before the first clip."""
+    qp = config.generator.clip_qp
+    return f", and clips at quantizer {qp} ({storage(_pixels(config))} of pixels)" if qp else ""
+
+
 def _critic(config: Config) -> list[str]:
     """Its weights, as they are held to judge and to learn."""
     name = config.critic.pretrained_model_name_or_path
@@ -169,22 +176,30 @@ def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
     prompts, settings = config.prompts, config.generator
     num_texts = prompts.num_prompts * config.rounds
     num_texts += prompts.num_test_prompts + prompts.num_monitor_prompts
-    pixels = settings.num_frames * settings.height * settings.width
-    num_clips = sum(num for stage, num in units.items() if stage.startswith("sample "))
     trained = size.num_trained * (4 + 8)
     num_items, sides = _compared(config)
     num_slots = num_items * config.align.num_slots if config.rounds else 0
     num_real = config.align.num_real_clips if config.align.real_nll_ratio else 0
-    latent, text = math.prod(size.latent_shape) * 4, math.prod(size.text_shape) * width
+    latent = math.prod(size.latent_shape) * getattr(torch, settings.latents_dtype).itemsize
+    text = math.prod(size.text_shape) * width
+    # What x264 makes at a quantizer is known once it has made some.
+    lossless = {} if settings.clip_qp else {"lossless clips at most": _pixels(config)}
     return {
         "latents": units.get("sample candidates", 0) * latent,
         "text embeddings": num_texts * text,
         "real clips": num_real * (latent + text),
         "reference errors of an alignment at most": num_slots * sides * 4,
-        "lossless clips at most": num_clips * pixels * 3,
+        **lossless,
         "generators": 2 * config.rounds * size.num_parameters * width,
         "checkpoints": (config.align.checkpoints_total_limit + 1) * trained,
     }
+
+
+def _pixels(config: Config) -> float:
+    """Bytes of all clips' pixels."""
+    units, settings = plan(config), config.generator
+    num_clips = sum(num for stage, num in units.items() if stage.startswith("sample "))
+    return num_clips * settings.num_frames * settings.height * settings.width * 3
 
 
 def _compared(config: Config) -> tuple[int, int]:

@@ -79,7 +79,7 @@ def _encode_world(run: Run, index: int, places: range) -> None:
         return
     generator = run.generator("base")
     frames_NFHW3, captions = sources.real_clips(run.config, places=places)
-    latents = generator.encode_clips(torch.from_numpy(frames_NFHW3)).cpu()
+    latents = generator.encode_clips(torch.from_numpy(frames_NFHW3)).cpu().to(run.latents_dtype)
     _commit(run, "clips", index, captions, list(latents), axes=generator.latent_axes[1:])
 
 
@@ -94,7 +94,8 @@ def _encode_footage(run: Run, index: int, footage: Footage, *, num: int) -> None
     num_used, num_bad = len(footage.used), len(footage.bad)
     captions, latents = [], []
     for frames_FHWC, caption in itertools.islice(footage.read(), num):
-        latents.append(generator.encode_clips(frames_FHWC[None]).cpu()[0])
+        latent = generator.encode_clips(frames_FHWC[None]).cpu()[0]
+        latents.append(latent.to(run.latents_dtype))
         captions.append(caption)
         interrupt.check()
     drawn = {"used": footage.used[num_used:], "skipped": list(footage.bad.items())[num_bad:]}

@@ -49,7 +49,7 @@ class Run:
         self.config = config
         self.progress = progress
         self.ledger: Ledger = directory.ledger
-        self.clip_store = ClipStore(directory.clips_path)
+        self.clip_store = ClipStore(directory.clips_path, qp=config.generator.clip_qp)
         self.metrics = Metrics(directory.metrics_path)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.clip = functools.lru_cache(maxsize=4096)(self._read_clip)
@@ -60,6 +60,12 @@ class Run:
         """Let go of the folder."""
         self.metrics.close()
         self.directory.close()
+
+    @property
+    def latents_dtype(self) -> torch.dtype:
+        """In which latents are stored; they are trained on in float32."""
+        dtype: torch.dtype = getattr(torch, self.config.generator.latents_dtype)
+        return dtype
 
     def seed(self, *parts: int | str) -> int:
         """A seed of this run, named by where it is used."""

@@ -1,9 +1,9 @@
 """Clips as MP4 files: written the same bytes each time, read under limits, stored by content.
 
-Written: H.264, lossless 4:4:4 at full range, which browsers play. The only loss is the rounding
-from RGB to YUV and back: at most 2 of 255 levels, 0.7 on average over uniform noise. Read: any
-usual container, after its header was checked against the limits (fault 22); a clip that is empty,
-cut short or damaged is a MediaError (fault 19, 20).
+Written: H.264, 4:4:4 at full range, lossless where its quantizer `qp` is 0: the only loss is the
+rounding from RGB to YUV and back, at most 2 of 255 levels, 0.7 on average over uniform noise. Read:
+any usual container, after its header was checked against the limits (fault 22); a clip that is
+empty, cut short or damaged is a MediaError (fault 19, 20).
 
 A garbled byte may still decode, to other pixels: `ClipStore.read` finds it by the hash.
 Left out: sound, rotation flags, and resampling in time. frames_FHWC: frames, height, width, RGB.
@@ -57,14 +57,15 @@ class Header:
 
 
 class ClipStore:
-    """Clips under `folder`, each named by the sha256 of its file."""
+    """Clips under `folder`, each named by the sha256 of its file; stored with x264's quantizer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, qp: int = 0) -> None:
         self.folder = folder
+        self.qp = qp
 
     def put(self, frames_FHWC: Frames, fps: float) -> str:
         """Store a clip and return its sha256; one that is there already is left alone."""
-        content = encode_clip(frames_FHWC, fps)
+        content = encode_clip(frames_FHWC, fps, qp=self.qp)
         sha256 = hashlib.sha256(content).hexdigest()
         if not self.path(sha256).exists():
             atomic.write_bytes(self.path(sha256), content, name="clip")
@@ -98,14 +99,18 @@ def write_clip(path: Path, frames_FHWC: Frames, fps: float) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def encode_clip(frames_FHWC: Frames, fps: float) -> bytes:
-    """The MP4 file of a clip. One thread, for x264's output depends on their number."""
+def encode_clip(frames_FHWC: Frames, fps: float, *, qp: int = 0) -> bytes:
+    """The MP4 file of a clip.
+
+    One thread, for x264's output depends on their number; a quantizer and not a rate factor, with
+    whose block tree the same clip now and then becomes other bytes.
+    """
     assert frames_FHWC.dtype == np.uint8 and frames_FHWC.shape[3:] == (3,), frames_FHWC.shape
     sink = io.BytesIO()
     with av.open(sink, "w", format="mp4") as container:
         container.flags |= _BITEXACT
         rate = Fraction(fps).limit_denominator(1001)
-        stream: Any = container.add_stream("libx264", rate=rate, options={"qp": "0"})
+        stream: Any = container.add_stream("libx264", rate=rate, options={"qp": str(qp)})
         stream.height, stream.width = frames_FHWC.shape[1:3]
         stream.pix_fmt = "yuv444p"
         stream.codec_context.thread_count = 1

@@ -1,9 +1,11 @@
-"""A whole run upon the embedded CogVideoX: the same loop, the other family."""
+"""A whole run upon the embedded CogVideoX, as small on disk as may be: the same loop."""
 
 from pathlib import Path
 
 import pytest
+import torch
 
+from dualipo.store import tensors
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
@@ -12,6 +14,8 @@ COGVIDEOX = (
     "generator.max_sequence_length=32",
     "align.rank=2",
     "rounds=1",
+    "generator.latents_dtype=bfloat16",
+    "generator.clip_qp=12",
 )
 
 
@@ -19,6 +23,12 @@ COGVIDEOX = (
 def cogvideox(models_folder: Path, memory: Path) -> Harness:
     """One round, with a refresh, and so two alignments from the same start."""
     return harnesses.prepare(models_folder, memory / "cogvideox", *COGVIDEOX, wanted="refreshed")
+
+
+def test_latents_are_stored_in_half_precision(cogvideox: Harness) -> None:
+    files = [*(cogvideox.path / "latents").rglob("*.safetensors")]
+    kept = [one for path in files for one in tensors.load(path).values() if one.dim() == 4]
+    assert kept and {latent.dtype for latent in kept} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("part", ["reference.safetensors", "checkpoint"])

@@ -27,6 +27,21 @@ def test_a_clip_comes_back_within_two_levels(tmp_path: Path, frames_FHWC) -> Non
     assert write_clip(tmp_path / "again.mp4", frames_FHWC, 7.5) == sha256
 
 
+def test_a_quantizer_trades_size_for_loss(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 255, 64 * 64).reshape(1, 64, 64, 1) + np.arange(9).reshape(9, 1, 1, 1)
+    noise = np.random.default_rng(0).normal(0, 4, (9, 64, 64, 3))
+    frames_FHWC = (ramp + noise).clip(0, 255).astype(np.uint8)
+    errors, sizes = [], []
+    for qp in (0, 12, 30):
+        store = ClipStore(tmp_path / f"{qp}", qp=qp)
+        sha256 = store.put(frames_FHWC, 8)
+        assert store.put(frames_FHWC, 8) == sha256
+        errors.append(np.abs(store.read(sha256).astype(int) - frames_FHWC).mean())
+        sizes.append(store.path(sha256).stat().st_size)
+    assert errors == sorted(errors) and errors[0] < 0.75 < errors[2]
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] > 10 * sizes[2]
+
+
 def test_black_white_and_grey_are_exact(tmp_path: Path) -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     write_clip(tmp_path / "clip.mp4", np.tile(levels, (2, 1, 1, 3)), 8)
