@@ -1,6 +1,6 @@
 """Clips as data URIs that every browser plays, for a page that needs nothing beside it.
 
-Stored clips are lossless 4:4:4, which only some browsers decode. Here they become H.264 4:2:0; a
+Stored clips are 4:4:4, which only some browsers decode. Here they become H.264 4:2:0; a
 small clip is first enlarged by whole pixels, so that halving its colour resolution costs nothing,
 and a large one is shrunk to what a page shows.
 
