@@ -71,9 +71,7 @@ class Generator(Group):
     mixed_precision: Literal["no", "bf16"] = Field("no", description="while sampling")
     latents_dtype: Literal["float32", "bfloat16"] = Field("float32", description="as stored")
     clip_qp: int = Field(0, ge=0, le=51, description="x264's, of stored clips; 0 is lossless")
-    step_cache: float = Field(
-        0.0, ge=0, lt=1, description="skip a step's blocks under this change; 0 is exact"
-    )
+    step_cache: float = Field(0.0, ge=0, lt=1, description="skip a step that changes less; 0: none")
 
 
 class Align(Optimizer):
@@ -103,6 +101,7 @@ class Align(Optimizer):
     video_column: str = "file_name"
     caption_column: str = "caption"
     ratio_every: int = Field(10, ge=1, description="steps between two gradient-norm measurements")
+    reference: Literal["start", "base"] = Field("start", description="of the round; or the run's")
     num_slots: int = Field(8, ge=1, description="fixed (noise level, noise) draws an item")
     flow_shift: float = Field(3.0, gt=0, description="of flow matching: Wan's, not CogVideoX's")
     weighting_scheme: Literal["none", "logit_normal"] = Field(

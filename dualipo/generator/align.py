@@ -1,8 +1,9 @@
 """One alignment: Diffusion-DPO or Diffusion-KTO, with NLL terms (METHOD.md 4.2 to 4.5).
 
 L = w L_preference + lambda_1 E_winners[error] + lambda_2 E_real[error], the reference being the
-weights at the start. Trains an adapter where `align.rank` asks for one, else every weight of the
-backbone's module that requires a gradient. Several ranks (training/ranks.py) call it together.
+weights at the start, or another model that has measured its errors before. Trains an adapter where
+`align.rank` asks for one, else every weight of the backbone's module that requires a gradient.
+Several ranks (training/ranks.py) call it together.
 
 Shapes: B batch; a latent's own axes are written `...`.
 """
@@ -44,6 +45,16 @@ class AlignResult:
     metrics: Metrics
 
 
+def measure_reference(
+    backbone: Backbone, *, preferences: Preferences, settings: Align, folder: Path, seed: int
+) -> str:
+    """Leave in `folder` the errors of a reference that is not the start; return its hash.
+
+    Drop `backbone` then, before the policy is loaded. Repeated, it measures nothing again.
+    """
+    return _reference(backbone, preferences, settings, folder, seed).reference_hash
+
+
 def align(
     backbone: Backbone,
     *,
@@ -52,23 +63,17 @@ def align(
     settings: Align,
     folder: Path,
     seed: int,
+    reference_hash: str | None = None,
     on_step: Callable[[int, Metrics], None] | None = None,
 ) -> AlignResult:
-    """Train `backbone.module` in place, from the reference's weights, and publish it.
+    """Train `backbone.module` in place and publish it.
 
-    Resumes from `folder`: hand in the weights at the start of the round then too.
+    Resumes from `folder`: hand in the weights at the start of the round then too. They are the
+    reference, unless `reference_hash` is what `measure_reference` returned.
     """
     if real is None and settings.real_nll_ratio > 0:
         raise DataError("alignment: no real clips. Provide some, or set align.real_nll_ratio=0.")
-    ranks.shard(backbone.module)
-    with forward_pass(backbone.device, settings):
-        errors = reference.load_or_measure(
-            backbone,
-            preferences=preferences,
-            settings=settings,
-            seed=seed,
-            path=folder / "reference.safetensors",
-        )
+    errors = _reference(backbone, preferences, settings, folder, seed, reference_hash)
     if settings.rank:
         lora.attach(backbone.module, targets=backbone.lora_targets, settings=settings, seed=seed)
     _require_full_precision(backbone)
@@ -100,6 +105,26 @@ def align(
         num_steps=trained.num_steps,
         metrics=objectives.with_spread(trained.metrics),
     )
+
+
+def _reference(
+    backbone: Backbone,
+    preferences: Preferences,
+    settings: Align,
+    folder: Path,
+    seed: int,
+    reference_hash: str | None = None,
+) -> reference.ReferenceErrors:
+    ranks.shard(backbone.module)
+    with forward_pass(backbone.device, settings):
+        return reference.load_or_measure(
+            backbone,
+            preferences=preferences,
+            settings=settings,
+            seed=seed,
+            path=folder / "reference.safetensors",
+            reference_hash=reference_hash,
+        )
 
 
 @dataclass(frozen=True)

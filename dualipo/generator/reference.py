@@ -1,11 +1,12 @@
 """The reference's denoising errors, measured once over fixed slots (METHOD.md 4.2, 4.3, 4.5).
 
 At the start of an alignment the policy *is* the reference, so its errors on every (item, slot) are
-all that the loss ever needs of it: no second copy of the model is held. They are kept in a file
-with the hash of the parameters that made them; a file of another model, schedule, seed or setting
-is refused (FAULTS.md 34). All this takes a network that computes the same whenever it is asked: a
-LoRA's dropout is refused (config.py), so is a transformer's own (cogvideox.py), and captions are
-never dropped.
+all that the loss ever needs of it: no second copy of the model is held. Where the reference is
+another model, that one measures them and is dropped before the policy is loaded. They are kept in a
+file with the hash of the parameters that made them; a file of another model, schedule, seed or
+setting is refused (FAULTS.md 34). All this takes a network that computes the same whenever it is
+asked: a LoRA's dropout is refused (config.py), so is a transformer's own (cogvideox.py), and
+captions are never dropped.
 
 Shapes: P items (pairs or points), S slots, B batch; a latent's own axes are written `...`.
 """
@@ -38,11 +39,24 @@ class ReferenceErrors:
 
 
 def load_or_measure(
-    backbone: Backbone, *, preferences: Preferences, settings: Align, seed: int, path: Path
+    backbone: Backbone,
+    *,
+    preferences: Preferences,
+    settings: Align,
+    seed: int,
+    path: Path,
+    reference_hash: str | None = None,
 ) -> ReferenceErrors:
-    """Read `path`, or measure and publish it. Call it before the first step, resumed or not."""
-    expected = _identity(backbone, preferences, settings, seed)
-    if not ranks.from_first(path.exists()):
+    """Read `path`, or measure and publish it. Call it before the first step, resumed or not.
+
+    With a `reference_hash` the model of that hash has measured it before, and `backbone` may be
+    another.
+    """
+    expected = {
+        "reference_hash": reference_hash or backbone.hash(),
+        **_identity(backbone, preferences, settings, seed),
+    }
+    if not reference_hash and not ranks.from_first(path.exists()):
         measured = measure(
             backbone,
             preferences=preferences,
@@ -57,7 +71,7 @@ def load_or_measure(
     if different := [key for key, value in expected.items() if found.get(key) != value]:
         raise StageError(
             f"{path}: measured with another {', '.join(different)} than this alignment's. The "
-            "reference must be the weights at the start of the round: restore them, or delete "
+            "reference must be the weights that align.reference names: restore them, or delete "
             "this attempt's folder to align anew."
         )
     return ReferenceErrors(tensor_files.load(path), expected["reference_hash"])
@@ -160,7 +174,6 @@ def _identity(
     dtype = next(backbone.module.parameters()).dtype
     levels = (settings.weighting_scheme, settings.logit_mean, settings.logit_std)
     return {
-        "reference_hash": backbone.hash(),
         "items": str(seeds.derive(*preferences.ids)),
         "sides": ", ".join(preferences.sides),
         "seed": str(seed),

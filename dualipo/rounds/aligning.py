@@ -2,7 +2,7 @@
 
 Latents and text embeddings come from sampling; the real clips' are encoded once a run
 (`real_clips`). Both attempts of a round start from the weights that sampled its candidates, which
-are the reference.
+are the reference, unless `align.reference` asks for those that the run began with.
 """
 
 from collections.abc import Callable, Sequence
@@ -81,25 +81,35 @@ def _train(
     on_step: Callable[[int, Any], None],
 ) -> alignment.AlignResult:
     """In this process, or in as many as the recipe asks for."""
-    if run.config.align.num_processes > 1:
+    settings = run.config.align
+    from_base = settings.reference == "base" != parent
+    if settings.num_processes > 1:
         run.forget_models()
         job = ranked.job_of(
             preferences,
             folders=run.generator_folders(parent),
+            from_base=from_base,
             settings=run.config,
             folder=folder,
             seed=seed,
             real=real,
         )
         return ranked.run(job, on_step=on_step)
+    told: dict[str, Any] = {
+        "preferences": preferences,
+        "settings": settings,
+        "folder": folder,
+        "seed": seed,
+    }
+    reference_hash = None
+    if from_base:
+        reference_hash = alignment.measure_reference(run.generator("base", fresh=True), **told)
     return alignment.align(
         run.generator(parent, fresh=True),
-        preferences=preferences,
         real=real,
-        settings=run.config.align,
-        folder=folder,
-        seed=seed,
+        reference_hash=reference_hash,
         on_step=on_step,
+        **told,
     )
 
 

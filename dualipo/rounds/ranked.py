@@ -24,7 +24,7 @@ from dualipo import interrupt
 from dualipo.config import Align, Config
 from dualipo.errors import ConfigError, DualipoError, StageError
 from dualipo.generator import backbone
-from dualipo.generator.align import AlignResult, align
+from dualipo.generator.align import AlignResult, align, measure_reference
 from dualipo.generator.batches import PointSet, PreferenceSet, RealClips
 from dualipo.store import atomic
 from dualipo.store.stored import Place, StoredList, StoredTable
@@ -42,6 +42,7 @@ class Job:
 
     generator: str
     transformer: str | None
+    from_base: bool  # the reference is the pipeline's own transformer, not the start
     max_sequence_length: int
     torch_dtype: str
     settings: dict[str, Any]
@@ -60,6 +61,7 @@ def job_of(
     preferences: PreferenceSet | PointSet,
     *,
     folders: tuple[Path, Path | None],
+    from_base: bool,
     settings: Config,
     folder: Path,
     seed: int,
@@ -71,6 +73,7 @@ def job_of(
     return Job(
         generator=str(folders[0]),
         transformer=str(transformer) if transformer else None,
+        from_base=from_base,
         max_sequence_length=settings.generator.max_sequence_length,
         torch_dtype=settings.generator.torch_dtype,
         settings=settings.align.model_dump(),
@@ -157,20 +160,29 @@ def train(job: Job) -> AlignResult:
         if dist.get_rank() == 0:
             print(json.dumps({"step": step, "metrics": metrics}), flush=True)
 
+    told: dict[str, Any] = {
+        "preferences": _preferences(job),
+        "settings": Align(**job.settings),
+        "folder": Path(job.folder),
+        "seed": job.seed,
+    }
+    reference_hash = measure_reference(_load(job, None), **told) if job.from_base else None
     return align(
-        backbone.load(
-            Path(job.generator),
-            max_sequence_length=job.max_sequence_length,
-            dtype=getattr(torch, job.torch_dtype),
-            device=loading_device(),
-            transformer_folder=Path(job.transformer) if job.transformer else None,
-        ),
-        preferences=_preferences(job),
+        _load(job, job.transformer),
         real=_real(job),
-        settings=Align(**job.settings),
-        folder=Path(job.folder),
-        seed=job.seed,
+        reference_hash=reference_hash,
         on_step=on_step,
+        **told,
+    )
+
+
+def _load(job: Job, transformer: str | None) -> backbone.Backbone:
+    return backbone.load(
+        Path(job.generator),
+        max_sequence_length=job.max_sequence_length,
+        dtype=getattr(torch, job.torch_dtype),
+        device=loading_device(),
+        transformer_folder=Path(transformer) if transformer else None,
     )
 
 

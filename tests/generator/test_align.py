@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from torch import Tensor
 from dualipo.config import Align
 from dualipo.errors import ConfigError, DataError, StageError
 from dualipo.generator import backbone
-from dualipo.generator.align import Alignment, AlignResult, align
+from dualipo.generator.align import Alignment, AlignResult, align, measure_reference
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.batches import PreferenceSet, RealClips
 from dualipo.generator.objectives import Dpo
 from dualipo.generator.ratio import gradient_norm
-from dualipo.generator.reference import load_or_measure
+from dualipo.generator.reference import load_or_measure, measure
 from dualipo.generator.steps import Steps, split
 from dualipo.training.loop import Metrics
 from dualipo.training.optim import trainable
@@ -121,6 +122,37 @@ def test_accumulation_does_not_change_the_loss(run: Run) -> None:
     for name in ("loss", "winner_nll", "real_nll", "winner_gap", "z_std", "lambda_1", "lambda_2"):
         whole, split_up = (metrics[1][name] for metrics in logged)
         assert whole == pytest.approx(split_up, rel=1e-3, abs=1e-5)
+
+
+def test_the_reference_may_be_another_model_than_the_start(
+    run: Run, wan: Backbone, pipeline_folder: Path, preferences: PreferenceSet, tmp_path: Path
+) -> None:
+    first = run("first", max_train_steps=25)
+    start = partial(
+        backbone.load,
+        pipeline_folder,
+        max_sequence_length=8,
+        transformer_folder=first.transformer_folder,
+    )
+    settings = Align(**SETTINGS | {"train_batch_size": 5, "num_slots": 1, "real_nll_ratio": 0})
+    told: dict[str, Any] = {"preferences": preferences, "settings": settings, "seed": 2}
+    errors = {name: measure(model, **told).sides for name, model in
+              {"base": wan, "start": start()}.items()}  # fmt: skip
+    told["folder"] = tmp_path / "second"
+    reference_hash = measure_reference(wan, **told)
+    logged: list[Metrics] = []
+    second = align(
+        start(),
+        real=None,
+        reference_hash=reference_hash,
+        on_step=lambda _, metrics: logged.append(metrics),
+        **told,
+    )
+    assert second.reference_hash == reference_hash == first.reference_hash
+    for side in ("winner", "loser"):
+        gap = (errors["start"][f"{side}s"] - errors["base"][f"{side}s"]).mean()
+        assert logged[0][f"{side}_gap"] == pytest.approx(float(gap), rel=1e-4)
+    assert logged[0]["dpo"] < 0.9 * math.log(2)  # what the first alignment learnt counts
 
 
 @pytest.mark.parametrize("preference_weight", [1.0, 0.0])

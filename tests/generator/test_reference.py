@@ -64,7 +64,7 @@ def test_fault_34_another_reference_is_refused(
     assert first.reference_hash == wan.hash()
     with torch.no_grad():
         next(wan.module.parameters()).view(-1)[0] += 1e-3
-    with pytest.raises(StageError, match=r"another reference_hash than.*start of the round"):
+    with pytest.raises(StageError, match=r"another reference_hash than.*align.reference"):
         load_or_measure(wan, seed=4, **arguments)
 
 

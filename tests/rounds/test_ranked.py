@@ -27,9 +27,16 @@ ALIGN: dict[str, Any] = {
 }
 
 
-def test_torchrun_trains_what_the_driver_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("from_base", [False, True])
+def test_torchrun_trains_what_the_driver_names(tmp_path: Path, from_base: bool) -> None:
     make_pipeline().save_pretrained(tmp_path / "wan")
-    base = backbone.load(tmp_path / "wan", max_sequence_length=8)
+    base = start = backbone.load(tmp_path / "wan", max_sequence_length=8)
+    transformer = None
+    if from_base:
+        transformer = tmp_path / "transformer"
+        start = backbone.load(tmp_path / "wan", max_sequence_length=8)
+        torch.nn.init.ones_(start.module.proj_out.weight)
+        start.save(transformer)
     file = tmp_path / "unit.safetensors"
     kept = {"w": torch.ones(4, 3, 4, 4), "l": -torch.ones(4, 3, 4, 4), "t": torch.ones(8, 32)}
     tensors.save(file, kept, metadata={})
@@ -43,7 +50,8 @@ def test_torchrun_trains_what_the_driver_names(tmp_path: Path) -> None:
     )
     job = ranked.job_of(
         preferences,
-        folders=(tmp_path / "wan", None),
+        folders=(tmp_path / "wan", transformer),
+        from_base=from_base,
         settings=Config.model_validate({"align": ALIGN, "generator": {"max_sequence_length": 8}}),
         folder=tmp_path / "generator",
         seed=3,
@@ -51,7 +59,8 @@ def test_torchrun_trains_what_the_driver_names(tmp_path: Path) -> None:
     )
     steps: list[dict[str, float]] = []
     made = ranked.run(job, on_step=lambda _, metrics: steps.append(metrics))
-    assert steps[0]["dpo"] == pytest.approx(0.6931, abs=1e-3) and steps[0]["real_nll"] > 0
+    assert (steps[0]["dpo"] == pytest.approx(0.6931, abs=1e-3)) != from_base
+    assert steps[0]["real_nll"] > 0
     assert len(steps) == made.num_steps == 2
     assert made.reference_hash == base.hash() != made.generator_hash
     version = backbone.load(
@@ -76,7 +85,7 @@ def test_more_processes_than_devices_are_refused(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     job = ranked.Job(
-        *("", None, 8, "float32", {"num_processes": 2}, str(tmp_path), 0),
+        *("", None, False, 8, "float32", {"num_processes": 2}, str(tmp_path), 0),
         *([], [], {}, {}, None, None, None),
     )
     with pytest.raises(ConfigError, match="has 1 devices"):
