@@ -1,6 +1,7 @@
 """What step caching saves, and what it does to the critic's ranking of a prompt's candidates.
 
     python benchmarks/step_caching.py runs/world --thresholds 0.1 0.2 0.3 0.5 --prompts 32
+    python benchmarks/step_caching.py runs/world --steps 50 --prompts 16
     python benchmarks/step_caching.py runs/smoke --critic sft --prompts 3 --output out
 
 The base generator of a run makes round 0's candidates of each prompt exactly, and again from the
@@ -28,6 +29,7 @@ from intervals import with_ends
 from rank import interval
 from scipy.stats import spearmanr
 
+from dualipo.config import Generator
 from dualipo.critic import judge
 from dualipo.critic.asks import Item
 from dualipo.evaluation.charts import percent
@@ -46,9 +48,8 @@ Ranked = tuple[np.ndarray, np.ndarray]  # of one prompt's clips: exact, and anot
 Agreement = tuple[float, float, float]  # rank correlation, same top, same bottom
 
 
-def make(run: Run, prompts: Sequence[Prompt], threshold: float) -> tuple[Samples, float]:
+def make(run: Run, prompts: Sequence[Prompt], settings: Generator) -> tuple[Samples, float]:
     """The prompts' candidates in one unit, and the seconds a clip."""
-    settings = run.config.generator.model_copy(update={"step_cache": threshold})
     each = settings.num_candidates
     captions = [prompt.caption for prompt in prompts for _ in range(each)]
     seeds = [
@@ -64,7 +65,7 @@ def make(run: Run, prompts: Sequence[Prompt], threshold: float) -> tuple[Samples
 
 
 def measure(
-    run: Run, critic: str, prompts: Sequence[Prompt], ways: Mapping[str, float], turn: int
+    run: Run, critic: str, prompts: Sequence[Prompt], ways: Mapping[str, Generator], turn: int
 ) -> list[dict[str, Any]]:
     """A row a prompt of one unit: every way's seconds, scores and distance from the exact clips."""
     order = [*ways]
@@ -197,19 +198,27 @@ def main() -> None:
     parser.add_argument("--critic", default="warm")
     parser.add_argument("--thresholds", type=float, nargs="+", default=[0.1, 0.2, 0.3, 0.5])
     parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--steps", type=int, help="default: the run's")
     parser.add_argument("--work", type=Path, default=Path("runs/step-caching"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
-    ways = {EXACT: 0.0} | {f"{threshold:g}": threshold for threshold in arguments.thresholds}
+    thresholds = {EXACT: 0.0} | {f"{one:g}": one for one in arguments.thresholds}
     name = f"{arguments.run.name}-{arguments.critic}"
-    work = arguments.work / "-".join([name, *ways])
+    name += f"-{arguments.steps}-steps" if arguments.steps else ""
+    work = arguments.work / "-".join([name, *thresholds])
     atomic.make_folder(work)
     rows: list[dict[str, Any]] = []
     with loop.opened(stages.config_of(arguments.run), PlainProgress()) as run:
         settings = run.config.generator
+        if arguments.steps:
+            settings = settings.model_copy(update={"num_inference_steps": arguments.steps})
+        ways = {
+            way: settings.model_copy(update={"step_cache": threshold})
+            for way, threshold in thresholds.items()
+        }
         prompts = sampling.fixed_prompts(run, "test")[: arguments.prompts]
         per_unit = max(1, settings.sample_batch_size // settings.num_candidates)
-        make(run, prompts[:1], 0.0)  # loads the model, outside the clock
+        make(run, prompts[:1], ways[EXACT])  # loads the model, outside the clock
         for turn, start in enumerate(range(0, len(prompts), per_unit)):
             path = work / f"unit-{turn:03d}-of-{len(prompts)}.json"
             if not path.exists():
