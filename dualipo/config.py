@@ -102,7 +102,7 @@ class Align(Optimizer):
     caption_column: str = "caption"
     ratio_every: int = Field(10, ge=1, description="steps between two gradient-norm measurements")
     reference: Literal["start", "base"] = Field("start", description="of the round; or the run's")
-    num_slots: int = Field(2, ge=1, description="fixed (noise level, noise) draws an item")
+    num_slots: int = Field(4, ge=1, description="fixed (noise level, noise) draws an item")
     flow_shift: float = Field(3.0, gt=0, description="of flow matching: Wan's, not CogVideoX's")
     weighting_scheme: Literal["none", "logit_normal"] = Field(
         "none", description="how noise levels are drawn: none is uniform"

@@ -3,16 +3,17 @@
 Its tensors live on the CPU and say that they do not: mixing them with others is the error that it
 would be on CUDA, and so is turning them into numpy. Autocast casts what CUDA's would before a
 multiplication. Results are the CPU's own but for rounding, as attention is computed in its parts.
-`entered` changes torch for the whole process and its threads: enter it in a child
-(`harness.in_child`).
+`entered` changes torch for the whole process and its threads, and wants one in which nothing was
+ever differentiated: `ended` gives it one.
 
 Leaves out what only a real device has: memory, streams, kernels that are missing or not
 deterministic.
 """
 
 import functools
+import multiprocessing
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -33,6 +34,19 @@ _AUTOCAST = {
     *(functional.linear, functional.conv1d, functional.conv2d, functional.conv3d),
     functional.scaled_dot_product_attention,
 }
+
+
+def ended(function: Callable[..., None], *args: Any) -> int | None:
+    """Call a module's function in a process of its own, on the device; its exit code."""
+    process = multiprocessing.get_context("spawn").Process(target=_enter, args=(function, args))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def _enter(function: Callable[..., None], args: tuple[Any, ...]) -> None:
+    with entered():
+        function(*args)
 
 
 class Pretend(Tensor):

@@ -18,7 +18,6 @@ from dualipo.errors import ModelError
 from tests import pretend
 from tests.critic import vlms
 from tests.critic.conftest import BOTH, make_clip, make_query, make_tokenizer, shade
-from tests.rounds import harness as harnesses
 
 SETTINGS = Critic(max_frames=3, max_pixels=1024)
 QUERIES = [
@@ -61,25 +60,24 @@ def test_clips_matter(critic):
     assert abs(here - there) > 1e-3
 
 
-def test_a_critic_on_a_device_is_the_cpu_s(critic, tmp_path):
-    answers = ["A: good"] * 3
-    with torch.no_grad():
-        here = critic.log_probs(QUERIES, answers)[0]
+def answer_on_the_device() -> None:
+    """In a process of its own: every family's critic, on the CPU and then on the device."""
+    for kind in FAMILIES:
+        critic, answers = make_critic(kind), ["A: good"] * 3
+        with torch.no_grad():
+            here = critic.log_probs(QUERIES, answers)[0]
+        critic.module.to(pretend.NAME)
+        there = critic.log_probs(QUERIES, answers)[0]
+        there.sum().backward()
+        torch.testing.assert_close(there.detach().cpu(), here, rtol=1e-4, atol=1e-3)
+        drawn = critic.sample(
+            QUERIES, num_paths=2, temperature=0.7, seeds=[[0, 1]] * 3, max_new_tokens=4
+        )
+        assert all(path.token_ids for paths in drawn for path in paths)
 
-    def body() -> None:
-        with pretend.entered() as device:
-            critic.module.to(device)
-            loss = critic.log_probs(QUERIES, answers)[0]
-            loss.sum().backward()
-            torch.testing.assert_close(loss.detach().cpu(), here, rtol=1e-4, atol=1e-3)
-            drawn = critic.sample(
-                QUERIES, num_paths=2, temperature=0.7, seeds=[[0, 1]] * 3, max_new_tokens=4
-            )
-            assert all(path.token_ids for paths in drawn for path in paths)
 
-    assert harnesses.in_child(body, path=tmp_path / "critic") == 0, harnesses.log(
-        tmp_path / "critic"
-    )
+def test_every_critic_answers_on_a_device_as_on_the_cpu():
+    assert pretend.ended(answer_on_the_device) == 0
 
 
 def test_a_saved_critic_answers_the_same(critic, tmp_path):
