@@ -315,7 +315,7 @@ def table(results: Mapping[str, Any]) -> str:
     families = results["families"]
     of_all = list(families.values())
     rows = []
-    for ratio in of_all[0]["ratios"]:
+    for ratio in sorted(of_all[0]["ratios"], key=lambda name: (len(name), name)):  # 10 after 4
         ends = [one["ratios"][ratio] for one in of_all]
         cells = [f"{x['lowest']:.2f} / {x['median']:.2f} / {x['highest']:.2f}" for x in ends]
         rows.append([ratio, *cells])

@@ -252,9 +252,7 @@ def table(found: Mapping[str, Any]) -> str:
         cost = [f"{one['cost_a_prompt'][name]:.0f}" for name in ("votes", "prefixes")]
         gap = with_ends(one["oracle_gap"])
         rows.append([way, str(one["num_kept"]), *ends, gap, *cost])
-    halves = [
-        with_ends(found["half against half"][end], percent) for end in ("top", "bottom", "both")
-    ]
+    halves = [with_ends(found["half against half"][end], percent) for end in AGREED]
     rows.append(["round robin, half against half", str(found["num_prompts"]), *halves, "", "", ""])
     return Table(heads, rows).in_markdown()
 

@@ -231,7 +231,7 @@ def table(results: dict[str, Any]) -> str:
     """An arm a line, in markdown: what fixed slots gain, and lose to fresh noise."""
     heads = ["slots a pair", "total", "- base", "- fresh noise", "CPU seconds of the set-up"]
     rows = []
-    for name in (arm for arm, found in results.items() if isinstance(found, dict)):
+    for name in ("base", *sorted(filter(str.isdigit, results), key=int), FRESH):
         found = results[name]
         cells = [difference(found[x]) if x in found else "" for x in ("minus_base", "minus_fresh")]
         setup = f"{mean(found['setup_seconds']):.1f}" if "setup_seconds" in found else ""

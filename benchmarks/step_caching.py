@@ -176,7 +176,8 @@ def table(results: Mapping[str, Any]) -> str:
     heads = ["step cache", "times as fast", "critic's rank correlation", "same top", "same bottom"]
     heads += ["oracle's rank correlation", "oracle's total"]
     rows = []
-    for way in (name for name, found in results.items() if isinstance(found, Mapping)):
+    ways = [name for name, found in results.items() if isinstance(found, Mapping)]
+    for way in sorted(ways, key=lambda way: (way != EXACT, way)):
         found = results[way]
         ends = [with_ends(found[end], percent) for end in ("same_top", "same_bottom")]
         rank = [with_ends(found["rank_correlation"]), *ends]

@@ -71,7 +71,7 @@ class Generator(Group):
     mixed_precision: Literal["no", "bf16"] = Field("no", description="while sampling")
     latents_dtype: Literal["float32", "bfloat16"] = Field("float32", description="as stored")
     clip_qp: int = Field(0, ge=0, le=51, description="x264's, of stored clips; 0 is lossless")
-    step_cache: float = Field(0.0, ge=0, lt=1, description="skip a step that changes less; 0: none")
+    step_cache: float = Field(0.0, ge=0, lt=1, description="skip blocks that change less; 0: exact")
 
 
 class Align(Optimizer):

@@ -3,18 +3,16 @@
 Its tensors live on the CPU and say that they do not: mixing them with others is the error that it
 would be on CUDA, and so is turning them into numpy. Autocast casts what CUDA's would before a
 multiplication. Results are the CPU's own but for rounding, as attention is computed in its parts.
-`entered` changes torch for the whole process and its threads, and wants one in which nothing was
-ever differentiated: `ended` gives it one.
+All this changes torch for a whole process, in which nothing was differentiated before: `ended`
+starts one.
 
 Leaves out what only a real device has: memory, streams, kernels that are missing or not
 deterministic.
 """
 
-import functools
 import multiprocessing
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -28,7 +26,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "pretend"
 # CUDA too lets these take tensors of both places: copies, and indices that lie on the CPU.
-_MIXING = ("aten::copy_", "aten::_to_copy", "aten::index", "aten::index_put_", "aten::set_")
+_COPIES = {"aten::copy_", "aten::_to_copy", "aten::set_"}
+_INDEXED = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
 _AUTOCAST = {
     *(torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, torch.addmm, torch.baddbmm),
     *(functional.linear, functional.conv1d, functional.conv2d, functional.conv3d),
@@ -45,7 +44,16 @@ def ended(function: Callable[..., None], *args: Any) -> int | None:
 
 
 def _enter(function: Callable[..., None], args: tuple[Any, ...]) -> None:
-    with entered():
+    backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Backend())
+    library = torch.library.Library("_", "IMPL")  # what it registers lives as long as it does
+    library.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+    run = threading.Thread.run
+
+    def run_there(thread: threading.Thread) -> None:
+        with _Function(), _Dispatch():
+            run(thread)
+
+    with mock.patch.object(threading.Thread, "run", run_there), _Function(), _Dispatch():
         function(*args)
 
 
@@ -106,9 +114,9 @@ def _dispatch(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     here = [one for one in given if isinstance(one, Pretend)]
     elsewhere = [one for one in given if not isinstance(one, Pretend) and one.dim()]
     operation = func._schema.name
-    if here and elsewhere and not operation.startswith(_MIXING):
+    if here and elsewhere and operation not in _COPIES | _INDEXED:
         raise RuntimeError(f"{operation}: tensors on two devices")
-    if operation.startswith("aten::index") and here and not isinstance(args[0], Pretend):
+    if operation in _INDEXED and here and not isinstance(args[0], Pretend):
         raise RuntimeError(f"{operation}: a tensor on the CPU, indices on the device")
     target = kwargs.get("device")
     if operation == "aten::copy_":
@@ -172,26 +180,3 @@ class _Backend(backend_registration._DummyBackendModule):
 
     def set_rng_state(self, state: Tensor, device: Any) -> None:
         torch.set_rng_state(state)
-
-
-@functools.cache
-def _register() -> torch.library.Library:
-    """Tell torch of the device, once; what is returned must live as long as the process."""
-    backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Backend())
-    library = torch.library.Library("_", "IMPL")
-    library.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-    return library
-
-
-@contextmanager
-def entered() -> Iterator[str]:
-    """The device's name, for this process and for the threads that it starts."""
-    _register()
-    run = threading.Thread.run
-
-    def run_there(thread: threading.Thread) -> None:
-        with _Function(), _Dispatch():
-            run(thread)
-
-    with mock.patch.object(threading.Thread, "run", run_there), _Function(), _Dispatch():
-        yield NAME

@@ -103,7 +103,7 @@ def encode_clip(frames_FHWC: Frames, fps: float, *, qp: int = 0) -> bytes:
     """The MP4 file of a clip.
 
     One thread, for x264's output depends on their number; a quantizer and not a rate factor, with
-    whose block tree the same clip now and then becomes other bytes.
+    which the same clip now and then becomes other bytes.
     """
     assert frames_FHWC.dtype == np.uint8 and frames_FHWC.shape[3:] == (3,), frames_FHWC.shape
     sink = io.BytesIO()

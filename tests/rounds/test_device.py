@@ -60,11 +60,10 @@ def run_on_the_device(settings: Config) -> None:
 def test_a_run_never_mixes_devices(
     models_folder: Path, memory: Path, tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
-    code: int | None = PREFERRED_NOTHING
     for seed in range(MAX_SEEDS):
         path = memory / tmp_path.name / f"{seed}"
-        chosen = ("rounds=1", *overrides, f"seed={seed}")
-        if code == PREFERRED_NOTHING:
-            settings = harnesses.recipe(models_folder, path, *chosen)
-            code = pretend.ended(run_on_the_device, settings)
+        settings = harnesses.recipe(models_folder, path, "rounds=1", *overrides, f"seed={seed}")
+        code = pretend.ended(run_on_the_device, settings)
+        if code != PREFERRED_NOTHING:
+            break
     assert code == 0

@@ -61,6 +61,7 @@ def test_the_alignment_is_logged_and_shown(kto: Harness) -> None:
 @pytest.mark.parametrize(
     "name",
     [
+        "preferences.parquet.after_rename",
         "reference.safetensors.after_rename",
         "checkpoint.after_rename",
         "pytorch_lora_weights.safetensors.after_rename",
