@@ -4,14 +4,15 @@
     python benchmarks/align_step.py --rotations 1 --repeats 1 --output here.json    # does it work?
     python benchmarks/align_step.py --family wan2.1-1.3b     # real shape, random weights, a GPU
 
-Each rotation times every variant in turn, beginning with another one, so that a machine that grows
-slower is unfair to none. Seconds are CPU time on a CPU (run it with OMP_NUM_THREADS=1) and
-synchronised wall time on a GPU; peak memory is of a process of its own, or the GPU's, and so each
-family is measured in a process of its own. Ratios are taken within a rotation, of every variant's
-fastest pair: what else a machine does can only add to a time. A rotation before the first warms up.
-All variants compute the same loss with the same library kernels, in the training loop's context.
-The optimizer's step, which is the same for all, is left out, and what is measured every
-`ratio_every` steps.
+Each rotation takes every variant in turn, beginning with another one, there and back some times
+over; its ratio of two variants is the median of those of neighbouring times: a machine that is
+slower for a moment is so for both. A rotation before the first warms up. Seconds are CPU time on
+a CPU (run it with OMP_NUM_THREADS=1) and synchronised wall time on a GPU; peak memory is of a
+process of its own, or the GPU's, and so each family is measured in a process of its own, whose
+allocator keeps what it was given: pages that come and go are a tenth of a step, now of one variant,
+now of another. All variants compute the same loss with the same library kernels, in the training
+loop's context. The optimizer's step, which is the same for all, is left out, and what is measured
+every `ratio_every` steps.
 """
 
 import argparse
@@ -47,7 +48,10 @@ from dualipo.training import lora
 from dualipo.training.precision import forward_pass
 from dualipo.training.recompute import recomputed
 
+Seconds = dict[str, list[list[float]]]  # of a variant, by rotation and repeat
+
 VISITS = (1, 2, 4, 10)
+KEEP_MEMORY = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**31 - 1))
 # What is to be held: which ratio, of which rotations, and on which side of what number.
 BARS = (
     ("cached over policy_only", "highest", "at most", 1.05),
@@ -68,6 +72,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     device = prepare()
+    os.environ |= KEEP_MEMORY  # glibc reads it as the families' processes start
     found: dict[str, Any] = {}
     for name in arguments.family:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
@@ -97,13 +102,16 @@ def measure_family(shape: Shape, rotations: int, repeats: int) -> dict[str, Any]
             compared = ratios(seconds)
             result = {
                 "parameters": bench.parameters(),
-                "seconds_per_pair": seconds,
+                "seconds_per_pair": {
+                    name: [statistics.median(spent) for spent in rotated]
+                    for name, rotated in seconds.items()
+                },
                 "ratios": compared,
                 "bars": bars(compared),
                 "peak_mb": memory,
             }
             if bench.device.type == "cuda":
-                result["share_of_matmul_rate"] = bench.efficiency(min(seconds["cached"]))
+                result["share_of_matmul_rate"] = bench.efficiency(min(map(min, seconds["cached"])))
     return result
 
 
@@ -183,21 +191,21 @@ class Bench:
         """What a slot's entry in the cache costs, once; it has no backward pass."""
         return self._both()["winners"].mean()
 
-    def rotate(self, rotations: int, repeats: int) -> dict[str, list[float]]:
-        """Seconds a pair of every variant in each rotation."""
+    def rotate(self, rotations: int, repeats: int) -> Seconds:
+        """Time every variant on the pair, `repeats` times in each rotation."""
         names = list(self.variants)
-        seconds: dict[str, list[float]] = {name: [] for name in names}
+        seconds: Seconds = {name: [] for name in names}
         for rotation in range(-1, rotations):  # the first one is a warm-up
             first = rotation % len(names)
             order = names[first:] + names[:first]
             spent: dict[str, list[float]] = {name: [] for name in names}
-            for _ in range(repeats):
-                for name in order:
+            for repeat in range(repeats):
+                for name in order if repeat % 2 else reversed(order):
                     step = functools.partial(self.learn, self.variants[name])
                     spent[name].append(self._timed(step, 1))
             if rotation >= 0:
                 for name in names:
-                    seconds[name].append(min(spent[name]))
+                    seconds[name].append(spent[name])
         return seconds
 
     def learn(self, variant: Callable[[], Tensor]) -> None:
@@ -275,21 +283,25 @@ class Bench:
         return clock() - start
 
 
-def ratios(seconds: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-    """Within each rotation: lowest, median and highest over the rotations."""
-    rotations = [
-        dict(zip(seconds, row, strict=True)) for row in zip(*seconds.values(), strict=True)
-    ]
-    compared = {
-        "cached over policy_only": [one["cached"] / one["policy_only"] for one in rotations],
-        "four_forwards over cached": [one["four_forwards"] / one["cached"] for one in rotations],
-        "two_batched over cached": [one["two_batched"] / one["cached"] for one in rotations],
+def ratios(seconds: Seconds) -> dict[str, dict[str, float]]:
+    """Of each rotation, by pairs of neighbouring times: lowest, median and highest over them."""
+    ratio_of: dict[str, Callable[[dict[str, float]], float]] = {
+        "cached over policy_only": lambda one: one["cached"] / one["policy_only"],
+        "four_forwards over cached": lambda one: one["four_forwards"] / one["cached"],
+        "two_batched over cached": lambda one: one["two_batched"] / one["cached"],
     }
     for visits in VISITS:
-        compared[f"four_forwards over cached, set-up over {visits} visits"] = [
-            one["four_forwards"] / (one["cached"] + one["cache_setup"] / visits)
-            for one in rotations
-        ]
+        ratio_of[f"four_forwards over cached, set-up over {visits} visits"] = functools.partial(
+            _with_setup, visits
+        )
+    rotations = [
+        [dict(zip(seconds, times, strict=True)) for times in zip(*rotation, strict=True)]
+        for rotation in zip(*seconds.values(), strict=True)
+    ]
+    compared = {
+        name: [statistics.median(map(ratio, repeats)) for repeats in rotations]
+        for name, ratio in ratio_of.items()
+    }
     return {
         name: {
             "lowest": min(values),
@@ -298,6 +310,10 @@ def ratios(seconds: dict[str, list[float]]) -> dict[str, dict[str, float]]:
         }
         for name, values in compared.items()
     }
+
+
+def _with_setup(visits: int, one: dict[str, float]) -> float:
+    return one["four_forwards"] / (one["cached"] + one["cache_setup"] / visits)
 
 
 def bars(compared: dict[str, dict[str, float]]) -> dict[str, bool]:
