@@ -50,6 +50,7 @@ SHOWN = (
     Shown(OTHERS, "align-step", "align-step-cpu-one-thread", align_step.table),
     Shown(OTHERS, "slots", "slots-world", slots.table),
     Shown(OTHERS, "step-caching", "step-caching-before-0-warm", step_caching.table),
+    Shown(OTHERS, "step-caching-50", "step-caching-before-0-warm-50-steps", step_caching.table),
 )
 
 
