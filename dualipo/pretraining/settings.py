@@ -138,7 +138,7 @@ _LARGE_TRAINING = GENERATOR_TRAINING.model_copy(
 )
 
 # Folders lie below the weights. `large` has three times the parameters of `small`, and its
-# autoencoder; half precision holds `large` and `cogvideox` in 30 MB.
+# autoencoder; half precision holds `large` and `cogvideox` in 30 MiB.
 VARIANTS = {
     "small": Variant("wan", "generator", "generator/vae", 192, 6, 6, 512, GENERATOR_TRAINING),
     "large": Variant("wan", "generator-large", "generator/vae", 288, 9, 8, 864, _LARGE_TRAINING),
