@@ -16,13 +16,15 @@ def test_every_generator_is_measured_and_the_larger_must_be_better(tmp_path: Pat
     (tmp_path / "generator-cogvideox").mkdir()  # begun, not finished
     monkeypatch.setattr(gates, "NUM_CLIPS", 2)
     brief = Generator(num_inference_steps=2, guidance_scale=1.0, sample_batch_size=8)
-    measured = gates.measure_all(tmp_path, sampling=brief, num_prompts=1)
+    measured = gates.measure_all(tmp_path, sampling=brief, num_prompts=2)
     assert list(measured) == [small, large]
     assert measured[large]["base"] == measured[small]["base"]
     assert measured[large]["passed"]["better than small"] is False
     assert "better than small" not in measured[small]["passed"]
     written = card.card(measured)
     assert "`generator-large/`, 3.3M parameters in its transformer:" in written
-    assert "Better than the small one's base: **no**." in written
+    assert (
+        "Its base beyond the small one's: +0.000\n(+0.000 to +0.000; above 0: **no**)." in written
+    )
     assert "| large generator | 4500 | 48 | Muon | 0.003 |" in written
     assert "cogvideox" not in written.lower()

@@ -100,8 +100,8 @@ def test_a_variant_is_made_of_its_autoencoder_and_passes_through_the_gates(
             generator.pretrain(folder, work, variant=variant)
     monkeypatch.setattr(gates, "NUM_CLIPS", 2)
     brief = Generator(num_inference_steps=2, guidance_scale=1.0, sample_batch_size=8)
-    measured = gates.measure(folder, sampling=brief, num_prompts=1)
-    assert measured["num_parameters"] < 200_000
+    measured, totals = gates.measure(folder, sampling=brief, num_prompts=1)
+    assert measured["num_parameters"] < 200_000 and len(totals["0"]) == 8
     assert not measured["passed"]["base"]
 
 
