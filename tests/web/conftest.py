@@ -95,6 +95,7 @@ def open_site(
         name: str = "labels",
     ) -> Site:
         book = LabelBook(tmp_path / f"{name}.sqlite")
+        book.seed = 1  # a book draws its own: here the coins fall alike in every run
         pairs = queue.pair_items(candidates, num=num_pairs, seed=1)
         points = queue.point_items(candidates, num=num_points, seed=1)
         asked = [replace(item, num_wanted=num_wanted) for item in (*pairs, *points)]
