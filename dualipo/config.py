@@ -70,6 +70,7 @@ class Generator(Group):
     sample_batch_size: int = Field(32, ge=1, description="clips a forward pass")
     mixed_precision: Literal["no", "bf16"] = Field("no", description="while sampling")
     latents_dtype: Literal["float32", "bfloat16"] = Field("float32", description="as stored")
+    keep_latents: bool = Field(False, description="of a round that is over; nothing reads them")
     clip_qp: int = Field(0, ge=0, le=51, description="x264's, of stored clips; 0 is lossless")
     step_cache: float = Field(0.0, ge=0, lt=1, description="skip blocks that change less; 0: exact")
 
@@ -333,7 +334,7 @@ LEARNING = ("vila", "transformers_vlm")  # the critics that reason in words, wit
 # A resumed run may change these and nothing else (fault 47): a server may move, its model stays.
 MAY_CHANGE = (
     *("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds"),
-    *("report_to", "logging_dir", "push_to_hub", "hub_model_id"),
+    *("generator.keep_latents", "report_to", "logging_dir", "push_to_hub", "hub_model_id"),
     *(f"{group}.{name}" for group in SERVERS for name in Server.model_fields),
 )
 

@@ -172,9 +172,9 @@ def _aligning_memory(size: Footprint, align: Align, width: int) -> dict[str, flo
 
 
 def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
-    units = plan(config)
     prompts, settings = config.prompts, config.generator
-    num_texts = prompts.num_prompts * config.rounds
+    num_kept = config.rounds if settings.keep_latents else min(config.rounds, 1)
+    num_texts = prompts.num_prompts * num_kept
     num_texts += prompts.num_test_prompts + prompts.num_monitor_prompts
     trained = size.num_trained * (4 + 8)
     num_items, sides = _compared(config)
@@ -185,7 +185,7 @@ def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
     # What x264 makes at a quantizer is known once it has made some.
     lossless = {} if settings.clip_qp else {"lossless clips at most": _pixels(config)}
     return {
-        "latents": units.get("sample candidates", 0) * latent,
+        "latents": num_kept * prompts.num_prompts * settings.num_candidates * latent,
         "text embeddings": num_texts * text,
         "real clips": num_real * (latent + text),
         "reference errors of an alignment at most": num_slots * sides * 4,

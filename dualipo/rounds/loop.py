@@ -47,6 +47,7 @@ def rounds(run: Run) -> None:
             if attempt == 1 or not refreshing.refresh_critic(run, round_, attempt, candidates):
                 break
         measuring.report_scores(run, round_, attempt, version)
+        sampling.drop_latents(run, round_)
         write_report(run)
         if run.config.refresh.stop_early and measuring.stop_reasons_of(run, round_, attempt):
             measuring.keep_best(run, round_, attempt)

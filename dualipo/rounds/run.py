@@ -6,7 +6,7 @@ one generator and one critic are in memory.
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -92,6 +92,16 @@ class Run:
         named |= {self.directory.relative(self.clip_store.path(clip)): clip for clip in clips}
         timed = {f"clock.{unit.stage}": clock.read()} if clock else {}
         self.ledger.commit_unit(unit, files=named, events={**(events or {}), **timed}, **rows)
+
+    def drop(self, unit: Unit, files: Sequence[Path]) -> None:
+        """Commit that nothing reads `files` again, then remove them.
+
+        What a kill leaves of them has no row: the next start sweeps it.
+        """
+        self.ledger.commit_unit(unit, dropped=[self.directory.relative(path) for path in files])
+        for path in files:
+            with atomic.storage_errors(path):
+                path.unlink()
 
     def recorded(self, unit: Unit, name: str) -> Any:
         """What a finished unit recorded under `name`."""

@@ -196,8 +196,7 @@ def stored_latents(
     latents: dict[str, Place] = {}
     texts: dict[str, Place] = {}
     hashes, wanted = run.ledger.files(), {f"latent.{candidate}" for candidate in candidates}
-    folder = latents_path(run, round, 0).parent
-    for path in sorted(folder.glob("unit-*.safetensors")):
+    for path in _latents_files(run, round):
         names = stored.names(str(path))
         if wanted.isdisjoint(names):
             continue
@@ -206,3 +205,14 @@ def stored_latents(
             kind, _, key = name.partition(".")
             (latents if kind == "latent" else texts)[key] = str(path), name
     return latents, texts
+
+
+def drop_latents(run: Run, round: int) -> None:
+    """Remove the latents and texts of a round that is over: nothing reads them again."""
+    unit = Unit(round, 0, "drop_latents")
+    if not run.config.generator.keep_latents and not run.is_done(unit):
+        run.drop(unit, _latents_files(run, round))
+
+
+def _latents_files(run: Run, round: int) -> list[Path]:
+    return sorted(latents_path(run, round, 0).parent.glob("unit-*.safetensors"))

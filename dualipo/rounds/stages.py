@@ -137,8 +137,9 @@ def _refresh(run: Run, round: int, attempt: int) -> None:
 
 
 def _close(run: Run, round: int, attempt: int) -> None:
-    """What is measured of a round's last attempt only, as in the loop."""
+    """What the loop does after a round's last attempt only."""
     measuring.report_scores(run, round, attempt, aligning.version_of(round, attempt))
+    sampling.drop_latents(run, round)
 
 
 # Stage -> the command whose units it needs, and what it does.

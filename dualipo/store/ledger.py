@@ -86,11 +86,13 @@ class Ledger:
         versions: Iterable[Version] = (),
         heads: Mapping[ModelKind, str] | None = None,
         events: Mapping[str, Any] | None = None,
+        dropped: Iterable[str] = (),
     ) -> None:
         """Record all that `unit` made, in one transaction. The files must be published already.
 
         `files` maps paths (relative to the run directory) to sha256, `votes` are (kind, critic
         version, vote), `events` any JSON values; an event named `clock.*` is not in the digest.
+        `dropped` are paths that nothing reads any more: they are garbage once this is committed.
         """
         rows = {
             "files": [(path, sha256, *astuple(unit)) for path, sha256 in (files or {}).items()],
@@ -101,6 +103,7 @@ class Ledger:
             "events": [
                 (*astuple(unit), key, _json(value)) for key, value in (events or {}).items()
             ],
+            "dropped": [(path,) for path in dropped],
         }
         with self._errors():
             atomic.retry(lambda: self._transaction(lambda: self._insert(unit, rows)))
@@ -114,6 +117,7 @@ class Ledger:
             astuple(unit),
         )
         self._insert_files(rows["files"])
+        self._connection.executemany("DELETE FROM files WHERE path = ?", rows["dropped"])
         for table in ("candidates", "votes", "versions", "heads", "events"):
             # A head is moved; everything else is written once.
             verb = "INSERT OR REPLACE" if table == "heads" else "INSERT"

@@ -27,6 +27,13 @@ def harness(memory: Path, models_folder: Path) -> Harness:
 
 
 @pytest.fixture(scope="session")
+def keeping(memory: Path, models_folder: Path) -> Harness:
+    """The same, of which the latents of rounds that are over stay."""
+    kept = "generator.keep_latents=true"
+    return harnesses.prepare(models_folder, memory / "keeping", kept, wanted="refreshed")
+
+
+@pytest.fixture(scope="session")
 def reverting(memory: Path, models_folder: Path) -> Harness:
     """One round, whose refresh is undone."""
     return harnesses.prepare(

@@ -22,10 +22,10 @@ def damage(path: Path) -> None:
 
 
 def test_fault_34_the_files_of_named_candidates_are_verified_and_no_others(
-    harness: Harness,
+    keeping: Harness,
 ) -> None:
-    with harnesses.elsewhere(harness) as path:
-        shutil.copytree(harness.path, path)
+    with harnesses.elsewhere(keeping) as path:
+        shutil.copytree(keeping.path, path)
         rows = tables.read_records(
             path / "rounds" / "000" / "candidates.parquet", record_type=Candidate
         )
@@ -33,7 +33,7 @@ def test_fault_34_the_files_of_named_candidates_are_verified_and_no_others(
         named = {one.candidate_id for one in first}
 
         def body() -> None:
-            with opened(harness.recipe(path), PlainProgress()) as run:
+            with opened(keeping.recipe(path), PlainProgress()) as run:
                 files = [sampling.latents_path(run, 0, index) for index in (0, 1)]
                 damage(files[1])
                 latents, texts = sampling.stored_latents(run, 0, candidates=named)

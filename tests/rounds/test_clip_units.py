@@ -54,7 +54,7 @@ def own(state: harnesses.State) -> harnesses.State:
     return {name: state[name] for name in state if name.startswith("latents/000/")}
 
 
-def test_a_unit_is_denoised_while_the_one_before_is_decoded(harness: Harness) -> None:
+def test_a_unit_is_denoised_while_the_one_before_is_decoded(keeping: Harness) -> None:
     def overlapped(run: Run) -> None:
         began, waited = Event(), []
 
@@ -69,9 +69,9 @@ def test_a_unit_is_denoised_while_the_one_before_is_decoded(harness: Harness) ->
         assert waited == [True], "the second unit waited for the first one's decoding"
         require_synchronous_bits(run)
 
-    with harnesses.elsewhere(harness) as path:
-        assert inside(harness, path, overlapped) == 0, harnesses.log(path)
-        assert own(harnesses.state(path)) == own(harness.clean)
+    with harnesses.elsewhere(keeping) as path:
+        assert inside(keeping, path, overlapped) == 0, harnesses.log(path)
+        assert own(harnesses.state(path)) == own(keeping.clean)
 
 
 def require_synchronous_bits(run: Run) -> None:
@@ -100,7 +100,7 @@ def require_synchronous_bits(run: Run) -> None:
             assert content == clip_path.read_bytes()
 
 
-def test_fault_10_an_interrupt_keeps_the_unit_that_the_worker_has(harness: Harness) -> None:
+def test_fault_10_an_interrupt_keeps_the_unit_that_the_worker_has(keeping: Harness) -> None:
     def interrupted(run: Run) -> None:
         on_step(run, 0, lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(Interrupted):
@@ -108,13 +108,13 @@ def test_fault_10_an_interrupt_keeps_the_unit_that_the_worker_has(harness: Harne
         clips = ClipSet("candidates", 0, 0, "base", (), 2)
         assert run.ledger.is_done(clips.unit(0)) and not run.ledger.is_done(clips.unit(1))
 
-    with harnesses.elsewhere(harness) as path:
-        assert inside(harness, path, interrupted) == 0, harnesses.log(path)
+    with harnesses.elsewhere(keeping) as path:
+        assert inside(keeping, path, interrupted) == 0, harnesses.log(path)
         first = harnesses.state(path)  # no file without a row
         assert len(own(first)) == 1
-        assert inside(harness, path, sample_round) == 0, harnesses.log(path)
+        assert inside(keeping, path, sample_round) == 0, harnesses.log(path)
         assert "swept" not in harnesses.log(path)
-        assert own(harnesses.state(path)) == own(harness.clean)
+        assert own(harnesses.state(path)) == own(keeping.clean)
 
 
 def test_an_error_of_the_worker_surfaces_with_its_cause(harness: Harness) -> None:

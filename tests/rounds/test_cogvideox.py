@@ -15,6 +15,7 @@ COGVIDEOX = (
     "align.rank=2",
     "rounds=1",
     "generator.latents_dtype=bfloat16",
+    "generator.keep_latents=true",
     "generator.clip_qp=12",
 )
 

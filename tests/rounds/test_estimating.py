@@ -27,11 +27,13 @@ def test_recipes_of_reality_are_estimated_before_a_download(name: str) -> None:
     assert differing == {"output_dir", "critic"}
     found = estimating.estimate(settings[0])
     assert found.footprint.num_parameters == pytest.approx(GENERATORS[name], rel=0.01)
-    num_numbers = 800_000 * 3 * 16 * (13 * 60 * 90 if "cog" in name else 21 * 60 * 104)
-    assert found.disk["latents"] == 2 * num_numbers
+    num_numbers = 800_000 * 16 * (13 * 60 * 90 if "cog" in name else 21 * 60 * 104)
+    assert found.disk["latents"] == 2 * num_numbers  # of one round, as they go when it is over
+    keeping = config.load(RECIPES / f"{name}-vila.toml", ["generator.keep_latents=true"])
+    assert estimating.estimate(keeping).disk["latents"] == 3 * found.disk["latents"]
     errors = found.disk["reference errors of an alignment at most"]
     assert errors == 100_000 * 2 * 4 * settings[0].align.num_slots
-    one_clip = num_numbers / 800_000 / 3 * 2 + 2 * math.prod(found.footprint.text_shape)
+    one_clip = num_numbers / 800_000 * 2 + 2 * math.prod(found.footprint.text_shape)
     assert found.disk["real clips"] == 2048 * one_clip
     disk = next(line for line in estimating.lines(settings[0]) if line.startswith("disk"))
     assert "clips at quantizer 12" in disk and "lossless" not in disk

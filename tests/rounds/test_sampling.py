@@ -1,5 +1,7 @@
 """Generators that make clips nobody can use."""
 
+import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,3 +91,31 @@ def test_fault_24_clips_without_contrast_make_no_pair(
     assert event["kept"] == 0 and event["dropped"].keys() <= {"unreadable"}
     assert f"{num_alike} of 8 prompts have no contrast" in said
     assert "no preference pair was kept" in said
+
+
+@pytest.mark.parametrize("point", ["ledger.before_commit", "ledger.after_commit"])
+def test_rounds_that_are_over_leave_no_latents_even_if_killed(
+    harness: Harness, keeping: Harness, point: str
+) -> None:
+    """A finished run that kept them is told to keep them no longer: it is as if it never had."""
+    assert folders_of_latents(keeping.clean) == {"000", "001", "real"}
+    assert folders_of_latents(harness.clean) == {"real"}
+    with harnesses.elsewhere(keeping) as path:
+        settings = keeping.recipe(path, "generator.keep_latents=false")
+        names = path.with_name("names")
+        shutil.copytree(keeping.path, path)
+        assert harnesses.ended(settings, fail=f"count@{names}") == 0, harnesses.log(path)
+        assert harnesses.state(path) == harness.clean
+        shutil.rmtree(path)
+        shutil.copytree(keeping.path, path)
+        hit = 1 + names.read_text().split().index(point)
+        assert harnesses.ended(settings, fail=f"kill@{hit}") == -signal.SIGKILL
+        assert harnesses.ended(settings) == 0, harnesses.log(path)
+        is_committed = point == "ledger.after_commit"
+        assert ("swept latents/000/" in harnesses.log(path)) == is_committed
+        assert harnesses.state(path) == harness.clean
+
+
+def folders_of_latents(state: harnesses.State) -> set[str]:
+    """Of which rounds, and of real clips, latents are there."""
+    return {name.split("/")[1] for name in state if name.startswith("latents/")}

@@ -62,6 +62,16 @@ def test_what_is_committed_is_read_back(ledger: Ledger) -> None:
     reader.close()
 
 
+def test_a_dropped_file_has_no_row_once_its_unit_is_committed(ledger: Ledger) -> None:
+    ledger.commit_unit(Unit(1, 0, "sample"), files={"a": "aa", "b": "bb"})
+    failpoints.arm("enospc@1")  # before the commit
+    with pytest.raises(StorageError):
+        ledger.commit_unit(Unit(1, 0, "drop"), dropped=["a"])
+    assert ledger.files() == {"a": "aa", "b": "bb"}
+    ledger.commit_unit(Unit(1, 0, "drop"), dropped=["a"])
+    assert ledger.files() == {"b": "bb"} and ledger.is_done(Unit(1, 0, "sample"))
+
+
 def test_fault_04_a_vote_or_a_unit_cannot_be_there_twice(ledger: Ledger) -> None:
     commit_everything(ledger)
     before = ledger.digest()
