@@ -129,7 +129,7 @@ class Align(Optimizer):
     def _shares_are_equal(self) -> "Align":
         num = self.num_processes
         if num > 1 and (self.rank or self.optimizer != "adamw"):
-            raise ValueError("num_processes over 1 trains every weight with adamw: set rank=0")
+            raise ValueError("num_processes over 1 takes rank=0 and optimizer=adamw: set both")
         if self.train_batch_size % num or (self.real_nll_ratio and self.real_batch_size % num):
             raise ValueError(
                 f"train_batch_size and real_batch_size must be multiples of num_processes={num}"

@@ -22,6 +22,7 @@ _MOMENTS = (
     *("step", "exp_avg", "exp_avg_sq", "momentum_buffer"),
     *("state1", "state2", "absmax1", "absmax2", "qmap1", "qmap2"),
 )
+_SHARED = {"qmap1", "qmap2"}  # one small table for all weights
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -57,9 +58,12 @@ class Optimizer:
             part.zero_grad(set_to_none=True)
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """The state as `{"exp_avg.layer.weight": ...}`; empty before the first step."""
+        """The state as `{"exp_avg.layer.weight": ...}`; empty before the first step.
+
+        No two of them share memory, so that a file can hold them all.
+        """
         return {
-            f"{moment}.{name}": torch.as_tensor(value)
+            f"{moment}.{name}": value.clone() if moment in _SHARED else torch.as_tensor(value)
             for name, weight in self._named.items()
             for part in self._parts
             if weight in part.state
