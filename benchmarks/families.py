@@ -1,4 +1,4 @@
-"""Do DPO and KTO each raise the oracle score of a Wan and of a CogVideoX from its base?
+"""Do DPO and KTO each raise the oracle score of each embedded generator from its base?
 
     python benchmarks/families.py recipes/world.toml rounds=1 refresh.update_critic=false
     python benchmarks/families.py RECIPE KEY=VALUE --claims runs/claims   # Wan: its warm starts
@@ -7,14 +7,16 @@
 For each family and seed both losses share a warm start (`dualipo fork`), and every run resumes
 where it stopped; overrides hold for all of them. The last round's oracle total on test prompts is
 compared with the base generator's, prompt by prompt, from the same noise: a seed alone, and all
-seeds together. Intervals are 95 % paired bootstraps clustered by prompt. Beside them stands what
-tells whether beta fits: METHOD.md 4.2 wants a standard deviation of z of 0.3 to 1. KTO's labels are
-the best and the worst clip of a prompt: a small critic's grades name too few clips desirable. What
-comes out is written as data, whether it holds or not, and so is why a run could not go on.
+seeds together; and with the large Wan's base: does a small generator, aligned, beat it? Intervals
+are 95 % paired bootstraps clustered by prompt. Beside them stands what tells whether beta fits:
+METHOD.md 4.2 wants a standard deviation of z of 0.3 to 1. KTO's labels are the best and the worst
+clip of a prompt: a small critic's grades name too few clips desirable. What comes out is written as
+data, whether it holds or not, and so is why a run could not go on.
 """
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,10 +33,11 @@ from dualipo.rounds.run import model_folder
 from dualipo.store import atomic
 from dualipo.store.ledger import Ledger
 
+LARGE = "wan-large"
 # z of DPO is half a beta times a gap of two gains, that of KTO a beta times one gain.
 FAMILIES = {
+    LARGE: ["generator.pretrained_model_name_or_path=embedded-large", "align.beta_kto=100"],
     "wan": ["generator.pretrained_model_name_or_path=embedded", "align.beta_kto=100"],
-    "wan-large": ["generator.pretrained_model_name_or_path=embedded-large", "align.beta_kto=100"],
     "cogvideox": [  # a velocity has half the variance of Wan's flow, hence twice the betas
         "generator.pretrained_model_name_or_path=embedded-cogvideox",
         "align.beta_dpo=200",
@@ -45,7 +48,7 @@ LOSSES = {
     "dpo": ["align.loss_type=dpo"],
     "kto": ["align.loss_type=kto", "align.kto_labels=extremes"],
 }
-DEFAULT_FAMILIES, DEFAULT_SEEDS = ["wan", "cogvideox"], [0, 1, 2]
+DEFAULT_SEEDS = [0, 1, 2]
 SHOWN = ("z_std", "implicit_accuracy", "winner_gap", "loser_gap")
 Scores = dict[str, list[float]]
 
@@ -63,10 +66,7 @@ def compare(runs: Path, loss: str, seeds: list[int]) -> dict[str, Any]:
     paths = {seed: runs / f"{loss}-{seed}" for seed in seeds}
     ends = {seed: claims.scores(path) for seed, path in paths.items()}
     gains = {f"{seed}": said(paired_difference(*both)) for seed, both in ends.items()}
-    base, last = (
-        {f"{seed} {prompt}": v for seed, both in ends.items() for prompt, v in both[end].items()}
-        for end in (0, 1)
-    )
+    base, last = (of_all({seed: both[end] for seed, both in ends.items()}) for end in (0, 1))
     return {
         "base": mean(base),
         "last_round": mean(last),
@@ -74,6 +74,20 @@ def compare(runs: Path, loss: str, seeds: list[int]) -> dict[str, Any]:
         "gain_by_seed": gains,
         "alignments": {f"{seed}": alignments(path) for seed, path in paths.items()},
     }
+
+
+def against_large(runs: Path, family: str, loss: str, seeds: list[str]) -> dict[str, Any]:
+    """The last round of `family` less the base of the large Wan, over the same prompts."""
+    large, last = (
+        of_all({seed: claims.scores(runs / name / f"{loss}-{seed}")[end] for seed in seeds})
+        for end, name in enumerate((LARGE, family))
+    )
+    return said(paired_difference(large, last))
+
+
+def of_all(by_seed: Mapping[Any, Scores]) -> Scores:
+    """A prompt of one seed is not that of another."""
+    return {f"{seed} {prompt}": v for seed, found in by_seed.items() for prompt, v in found.items()}
 
 
 def mean(scores: Scores) -> float:
@@ -89,6 +103,7 @@ def said(gain: Interval) -> dict[str, Any]:
 def table(results: dict[str, Any]) -> str:
     """A line a family and loss, in markdown; a bold gain is a rise."""
     heads = ["generator", "loss", "base", "last round", "gain", "seeds that rise alone"]
+    heads += ["- the large Wan's base"]
     rows = []
     for family, of_family in results["families"].items():
         for loss, found in of_family.items():
@@ -97,7 +112,8 @@ def table(results: dict[str, Any]) -> str:
             alone = [one["rises"] for one in found["gain_by_seed"].values()]
             ends = (three_decimals(found["base"]), three_decimals(found["last_round"]))
             gain = difference(found["gain"])
-            rows.append([family, loss, *ends, gain, f"{sum(alone)} of {len(alone)}"])
+            large = difference(found["minus_large_base"]) if "minus_large_base" in found else ""
+            rows.append([family, loss, *ends, gain, f"{sum(alone)} of {len(alone)}", large])
     return Table(heads, rows).in_markdown()
 
 
@@ -133,7 +149,7 @@ def file_name(arguments: argparse.Namespace) -> str:
     """Names what is not all there is, so that no part overwrites another."""
     parts = ["families", arguments.recipe.stem]
     for asked, everything in (
-        (arguments.families, DEFAULT_FAMILIES),
+        (arguments.families, [*FAMILIES]),
         (arguments.losses, [*LOSSES]),
         (arguments.seeds, DEFAULT_SEEDS),
     ):
@@ -148,7 +164,7 @@ def main() -> None:
     )
     parser.add_argument("recipe", type=Path)
     parser.add_argument("overrides", nargs="*", help="of every run, such as rounds=1")
-    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=DEFAULT_FAMILIES)
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=[*FAMILIES])
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=[*LOSSES])
     parser.add_argument("--seeds", type=int, nargs="+", default=DEFAULT_SEEDS)
     parser.add_argument("--runs", type=Path, default=Path("runs/families"))
@@ -165,6 +181,11 @@ def main() -> None:
     results = {"overrides": shared, "seeds": arguments.seeds, "families": found}
     for family, overrides in shared.items():
         found[family] = one_family(family, overrides, arguments)
+        for loss, of_loss in found[family].items():
+            seeds = [*of_loss.get("gain_by_seed", {})]
+            large = found.get(LARGE, {}).get(loss, {}).get("gain_by_seed", {})
+            if seeds and large.keys() >= {*seeds}:
+                of_loss["minus_large_base"] = against_large(arguments.runs, family, loss, seeds)
         atomic.write_json(path, results)
         print(json.dumps({family: found[family]}, indent=2), flush=True)
     print(table(results))
