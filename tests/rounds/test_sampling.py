@@ -1,4 +1,4 @@
-"""Generators that make clips nobody can use."""
+"""Generators that make clips nobody can use, and latents that go when their round is over."""
 
 import shutil
 import signal
