@@ -36,14 +36,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dualipo.config import Align
-from dualipo.evaluation.report_tables import Table
+from dualipo.evaluation.report.report_tables import Table
 from dualipo.generator import losses
 from dualipo.generator.align import Alignment, Prepared
-from dualipo.generator.batches import PreferenceSet
-from dualipo.generator.denoise import single_errors
 from dualipo.generator.objectives import Dpo
+from dualipo.generator.preference_sets import PreferenceSet
 from dualipo.generator.reference import ReferenceErrors, measure
-from dualipo.generator.steps import Steps
+from dualipo.generator.step_batches import Steps
+from dualipo.generator.training_errors import single_errors
 from dualipo.training import lora
 from dualipo.training.precision import forward_pass
 from dualipo.training.recompute import recomputed

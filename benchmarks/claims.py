@@ -22,8 +22,8 @@ from intervals import bold, difference
 from dualipo import config
 from dualipo.evaluation import summary
 from dualipo.evaluation.bootstrap import by_prompt, paired_difference
-from dualipo.evaluation.charts import percent, three_decimals
-from dualipo.evaluation.report_tables import Table
+from dualipo.evaluation.report.charts import percent, three_decimals
+from dualipo.evaluation.report.report_tables import Table
 from dualipo.progress import PlainProgress
 from dualipo.store import atomic
 from dualipo.store.fork import fork

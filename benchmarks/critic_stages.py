@@ -27,13 +27,13 @@ from intervals import difference, with_ends
 
 from dualipo import config
 from dualipo.config import Config
-from dualipo.critic import preference, reward_head, warm_start
-from dualipo.critic.chat import ChatCritic
-from dualipo.critic.rewards import RewardCritic
+from dualipo.critic.learning import preference, reward_head, warm_start
+from dualipo.critic.models.chat import ChatCritic
+from dualipo.critic.models.rewards import RewardCritic
 from dualipo.critic.vlm import Vlm
 from dualipo.evaluation import bootstrap
-from dualipo.evaluation.charts import percent
-from dualipo.evaluation.report_tables import Table
+from dualipo.evaluation.report.charts import percent
+from dualipo.evaluation.report.report_tables import Table
 from dualipo.progress import PlainProgress
 from dualipo.rounds import (
     aligning,

@@ -27,8 +27,8 @@ from intervals import difference
 from dualipo import config
 from dualipo.errors import DualipoError
 from dualipo.evaluation.bootstrap import Interval, paired_difference
-from dualipo.evaluation.charts import three_decimals
-from dualipo.evaluation.report_tables import Table
+from dualipo.evaluation.report.charts import three_decimals
+from dualipo.evaluation.report.report_tables import Table
 from dualipo.rounds.run import model_folder
 from dualipo.store import atomic
 from dualipo.store.ledger import Ledger

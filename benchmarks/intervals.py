@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from dualipo.evaluation.charts import three_decimals
+from dualipo.evaluation.report.charts import three_decimals
 
 Said = Callable[[float], str]
 

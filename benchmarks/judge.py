@@ -33,12 +33,12 @@ from transformers.modeling_utils import PreTrainedModel
 from dualipo.config import Critic
 from dualipo.critic import asks, judge, reasoning
 from dualipo.critic.asks import Ask, Item
-from dualipo.critic.chat import ChatCritic
-from dualipo.critic.prefixes import divide
-from dualipo.critic.transformers_vlm import TransformersVlm
-from dualipo.critic.vila import Vila
+from dualipo.critic.models.chat import ChatCritic
+from dualipo.critic.models.prefixes import divide
+from dualipo.critic.models.transformers_vlm import TransformersVlm
+from dualipo.critic.models.vila import Vila
 from dualipo.critic.vlm import Query
-from dualipo.evaluation.report_tables import Table
+from dualipo.evaluation.report.report_tables import Table
 from dualipo.records import DIMENSIONS
 from dualipo.rounds.run import model_folder
 from dualipo.seeds import derive

@@ -25,9 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from dualipo import config
-from dualipo.critic import forced_choice, judge, warm_start
+from dualipo.critic import judge
 from dualipo.critic.asks import Item
-from dualipo.critic.chat import ChatCritic
+from dualipo.critic.learning import warm_start
+from dualipo.critic.models.chat import ChatCritic
+from dualipo.critic.trust import forced_choice
 from dualipo.evaluation.bootstrap import wilson
 from dualipo.preferences import queue
 from dualipo.progress import PlainProgress

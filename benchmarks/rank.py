@@ -34,8 +34,8 @@ from dualipo.critic import judge, reasoning, vote
 from dualipo.critic.asks import Item
 from dualipo.errors import DataError
 from dualipo.evaluation.bootstrap import clustered_mean
-from dualipo.evaluation.charts import percent
-from dualipo.evaluation.report_tables import Table
+from dualipo.evaluation.report.charts import percent
+from dualipo.evaluation.report.report_tables import Table
 from dualipo.preferences import build
 from dualipo.progress import PlainProgress
 from dualipo.records import Candidate, Prompt, Vote

@@ -28,12 +28,12 @@ from dualipo import config
 from dualipo.config import Config
 from dualipo.errors import ConfigError
 from dualipo.evaluation.bootstrap import paired_difference
-from dualipo.evaluation.charts import three_decimals
-from dualipo.evaluation.report_tables import Table
+from dualipo.evaluation.report.charts import three_decimals
+from dualipo.evaluation.report.report_tables import Table
 from dualipo.generator import align as alignment
 from dualipo.generator import backbone, reference
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.batches import PreferenceSet, RealClips
+from dualipo.generator.preference_sets import PreferenceSet, RealClips
 from dualipo.generator.sample import Samples, encode_texts, sample
 from dualipo.rounds import sources
 from dualipo.rounds.run import model_folder

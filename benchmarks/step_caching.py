@@ -32,8 +32,8 @@ from scipy.stats import spearmanr
 from dualipo.config import Generator
 from dualipo.critic import judge
 from dualipo.critic.asks import Item
-from dualipo.evaluation.charts import percent
-from dualipo.evaluation.report_tables import Table
+from dualipo.evaluation.report.charts import percent
+from dualipo.evaluation.report.report_tables import Table
 from dualipo.generator.sample import Samples, sample
 from dualipo.progress import PlainProgress
 from dualipo.records import DIMENSIONS, Prompt

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 
 from dualipo.config import Critic
-from dualipo.critic import judge, threads
+from dualipo.critic import judge
 from dualipo.critic.asks import Item
-from dualipo.critic.vila import Vila
+from dualipo.critic.models import threads
+from dualipo.critic.models.vila import Vila
 from dualipo.rounds.run import EMBEDDED, model_folder
 from dualipo.seeds import derive
 from dualipo.store import atomic

@@ -54,7 +54,7 @@ def add(verbs: Any) -> None:
 def check(arguments: argparse.Namespace) -> int:
     """Check one version and print the table."""
     require_run(arguments.run)
-    from dualipo.critic import checks
+    from dualipo.critic.trust import checks
     from dualipo.rounds import stages  # imports torch
 
     with watching() as progress:

@@ -12,7 +12,7 @@ from dualipo.cli.show import require_run
 from dualipo.errors import DataError
 
 if TYPE_CHECKING:
-    from dualipo.evaluation.hub import Files
+    from dualipo.evaluation.share.hub import Files
 
 
 def add(verbs: Any) -> None:
@@ -46,7 +46,7 @@ def push_model(arguments: argparse.Namespace) -> int:
         return _push(
             arguments, publishing.pipeline_files(arguments.run, arguments.version), "model"
         )
-    from dualipo.evaluation import hub
+    from dualipo.evaluation.share import hub
 
     return _push(arguments, hub.model_files(arguments.run, arguments.version), "model")
 
@@ -78,7 +78,7 @@ def _push(arguments: argparse.Namespace, files: "Files", kind: Literal["model", 
         print(readme.decode())
         print("\n".join(name for name in files))
         return 0
-    from dualipo.evaluation import hub
+    from dualipo.evaluation.share import hub
 
     print(hub.push(files, arguments.repo, kind=kind, is_public=arguments.public))
     return 0

@@ -62,7 +62,8 @@ def act(arguments: argparse.Namespace) -> int:
 
 def _run(settings: config.Config) -> int:
     """Run; print what it will need, the table, and where the report is."""
-    from dualipo.evaluation import hub, summary
+    from dualipo.evaluation import summary
+    from dualipo.evaluation.share import hub
 
     if settings.push_to_hub:
         hub.token()  # asked for now: after hours of work is too late
@@ -82,7 +83,7 @@ def _run(settings: config.Config) -> int:
 
 def _push(path: Path, repo: str) -> None:
     """A Hub that is not there takes nothing from a run that is done (fault 61)."""
-    from dualipo.evaluation import hub
+    from dualipo.evaluation.share import hub
 
     try:
         print(hub.push(hub.model_files(path), repo, kind="model", is_public=False))

@@ -12,8 +12,8 @@ from dualipo.store import atomic
 def add(verbs: Any) -> None:
     """Declare both verbs."""
     status = verbs.add_parser("status", help="print how far a run is and what it has found")
-    report = verbs.add_parser("report", help="write a run's report.html anew")
-    for parser, act in ((status, show_status), (report, write_report)):
+    report_page = verbs.add_parser("report", help="write a run's report.html anew")
+    for parser, act in ((status, show_status), (report_page, write_report)):
         parser.add_argument("run", type=Path, help="a run directory, e.g. runs/quick")
         parser.set_defaults(act=act)
     status.add_argument("--json", action="store_true", help="the same figures as JSON")
@@ -34,10 +34,10 @@ def show_status(arguments: argparse.Namespace) -> int:
 def write_report(arguments: argparse.Namespace) -> int:
     """Build the report from the ledger and publish it."""
     require_run(arguments.run)
-    from dualipo.evaluation import report
+    from dualipo.evaluation.report import report_page
 
     path = arguments.run / "report.html"
-    atomic.write_text(path, report.build(arguments.run))
+    atomic.write_text(path, report_page.build(arguments.run))
     print(path)
     return 0
 

@@ -15,7 +15,7 @@ from dualipo.store import atomic
 from dualipo.store.label_tables import BOOK
 
 if TYPE_CHECKING:
-    from dualipo.evaluation.study_items import Clip
+    from dualipo.evaluation.study.study_items import Clip
 
 FOLDER = "study"
 
@@ -59,7 +59,7 @@ def _add_size(parts: Any) -> None:
 
 def act_size(arguments: argparse.Namespace) -> int:
     """Print the number of prompts."""
-    from dualipo.evaluation.study_size import study_size
+    from dualipo.evaluation.study.study_size import study_size
 
     size = study_size(
         arguments.win_rate,
@@ -80,7 +80,7 @@ def act_ask(arguments: argparse.Namespace) -> int:
     label.require_web()
     from dataclasses import replace
 
-    from dualipo.evaluation import study_items
+    from dualipo.evaluation.study import study_items
     from dualipo.store.labels import LabelBook
 
     clips = _clips(arguments)
@@ -99,13 +99,13 @@ def act_result(arguments: argparse.Namespace) -> int:
     path = _book(arguments.run)
     if not path.is_file():
         raise DataError(f"{path}: no study yet. Begin one with `dualipo study ask`.")
-    from dualipo.evaluation import study, study_page
+    from dualipo.evaluation.study import study_page, win_rates
     from dualipo.store.label_records import answers
     from dualipo.store.labels import LabelBook
 
     book = LabelBook(path)
     try:
-        found = study.evaluate(answers(book), dimensions=book.dimensions)
+        found = win_rates.evaluate(answers(book), dimensions=book.dimensions)
     finally:
         book.close()
     atomic.write_json(path.with_name("result.json"), study_page.as_json(found))
@@ -118,7 +118,7 @@ def act_result(arguments: argparse.Namespace) -> int:
 
 def _clips(arguments: argparse.Namespace) -> list["Clip"]:
     from dualipo.cli.show import require_run
-    from dualipo.evaluation import study_items
+    from dualipo.evaluation.study import study_items
     from dualipo.store.clips import ClipStore
 
     if arguments.manifest:

@@ -36,7 +36,7 @@ def add(verbs: Any) -> None:
 def act(arguments: argparse.Namespace) -> int:
     """Send, and say how much."""
     require_run(arguments.run)
-    from dualipo.evaluation import trackers
+    from dualipo.evaluation.share import trackers
 
     is_over = _when_input_ends() if arguments.follow else lambda: True
     folder = arguments.logging_dir

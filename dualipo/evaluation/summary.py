@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.evaluation import history as histories
-from dualipo.evaluation.charts import Format, percent, three_decimals
-from dualipo.evaluation.headline import DASH, accuracies
 from dualipo.evaluation.history import RoundHistory, RunHistory
+from dualipo.evaluation.report.charts import Format, percent, three_decimals
+from dualipo.evaluation.report.headline import DASH, accuracies
 from dualipo.records import DIMENSIONS
 
 _SCORES = ("total", *DIMENSIONS)

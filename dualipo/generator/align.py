@@ -20,10 +20,10 @@ from dualipo.config import Align
 from dualipo.errors import ConfigError, DataError
 from dualipo.generator import objectives, ratio, reference
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.batches import Preferences, RealClips
-from dualipo.generator.denoise import single_errors
-from dualipo.generator.objectives import Objective
-from dualipo.generator.steps import Steps, split
+from dualipo.generator.objectives import PreferenceLoss
+from dualipo.generator.preference_sets import Preferences, RealClips
+from dualipo.generator.step_batches import Steps, split
+from dualipo.generator.training_errors import single_errors
 from dualipo.training import loop, lora, optim, ranks
 from dualipo.training.loop import Metrics
 from dualipo.training.precision import forward_pass
@@ -142,7 +142,7 @@ class Alignment:
     stays what it was, and one that was never measured is at the next step.
     """
 
-    def __init__(self, backbone: Backbone, objective: Objective, *, settings: Align) -> None:
+    def __init__(self, backbone: Backbone, objective: PreferenceLoss, *, settings: Align) -> None:
         self._backbone = backbone
         self._objective = objective
         self._settings = settings

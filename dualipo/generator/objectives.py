@@ -18,8 +18,8 @@ from torch import Tensor
 from dualipo.config import Align
 from dualipo.generator import losses
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.batches import PointSet, Preferences, PreferenceSet
-from dualipo.generator.denoise import shared_errors
+from dualipo.generator.preference_sets import PointSet, Preferences, PreferenceSet
+from dualipo.generator.training_errors import shared_errors
 from dualipo.training import ranks
 
 Batch = dict[str, Any]
@@ -33,7 +33,7 @@ class Terms(NamedTuple):
     metrics: dict[str, Tensor]
 
 
-class Objective(Protocol):
+class PreferenceLoss(Protocol):
     """A preference loss."""
 
     def prepare(self, micro_batches: list[Batch]) -> Any:
@@ -45,7 +45,7 @@ class Objective(Protocol):
         ...
 
 
-def choose(backbone: Backbone, preferences: Preferences, settings: Align) -> Objective:
+def choose(backbone: Backbone, preferences: Preferences, settings: Align) -> PreferenceLoss:
     """The objective that `align.loss_type` names, for the preferences that it needs."""
     needed = {"dpo": PreferenceSet, "kto": PointSet}[settings.loss_type]
     assert isinstance(preferences, needed), f"{settings.loss_type} trains on a {needed.__name__}"

@@ -23,8 +23,8 @@ from dualipo import interrupt, seeds
 from dualipo.config import Align
 from dualipo.errors import DataError, StageError
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.batches import Preferences
-from dualipo.generator.denoise import autocast, shared_errors, slot_noise
+from dualipo.generator.preference_sets import Preferences
+from dualipo.generator.training_errors import autocast, shared_errors, slot_noise
 from dualipo.store import tensors as tensor_files
 from dualipo.training import ranks
 from dualipo.training.memory import within_memory

@@ -28,8 +28,8 @@ from transformers import (
 
 from dualipo.config import Critic
 from dualipo.critic import reasoning
-from dualipo.critic.projector import MmProjector
-from dualipo.critic.vila import Vila, VilaModule
+from dualipo.critic.models.projector import MmProjector
+from dualipo.critic.models.vila import Vila, VilaModule
 from dualipo.critic.vlm import Query
 from dualipo.pretraining import settings, sight
 from dualipo.pretraining.generated import GeneratedClips

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dualipo.errors import ConfigError
 from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.denoise import single_errors
+from dualipo.generator.training_errors import single_errors
 from dualipo.pretraining import cogvideox, settings, wan
 from dualipo.pretraining.settings import Variant
 from dualipo.pretraining.text import build_tokenizer

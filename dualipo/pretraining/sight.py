@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dualipo.critic.vila import VilaModule
+from dualipo.critic.models.vila import VilaModule
 from dualipo.pretraining import settings
 from dualipo.pretraining.wear import wear
 from dualipo.seeds import derive

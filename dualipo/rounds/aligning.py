@@ -12,9 +12,10 @@ from typing import Any
 
 from dualipo.errors import DataError
 from dualipo.generator import align as alignment
-from dualipo.generator.batches import PointSet, PreferenceSet, RealClips
+from dualipo.generator import ranked
+from dualipo.generator.preference_sets import PointSet, PreferenceSet, RealClips
 from dualipo.records import Pair, Point
-from dualipo.rounds import judging, ranked, real_clips
+from dualipo.rounds import judging, real_clips
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import Run
 from dualipo.rounds.sampling import generator_before, stored_latents

@@ -7,10 +7,10 @@ reverted (`refreshing`); the checks that stop a stage are `judge`'s own.
 from collections.abc import Mapping
 from typing import Any
 
-from dualipo.critic import checks
 from dualipo.critic.asks import Item
-from dualipo.critic.checks import Checked
-from dualipo.critic.forced_choice import Place
+from dualipo.critic.trust import checks
+from dualipo.critic.trust.checks import Checked
+from dualipo.critic.trust.forced_choice import Place
 from dualipo.critic.vlm import Vlm
 from dualipo.records import Verdict
 from dualipo.rounds import judging, warming

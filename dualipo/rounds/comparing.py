@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from dualipo.critic import forced_choice, reward_head
 from dualipo.critic.asks import Item
-from dualipo.critic.rewards import RewardCritic
-from dualipo.critic.score_file import ScoreFile
+from dualipo.critic.learning import reward_head
+from dualipo.critic.models.rewards import RewardCritic
+from dualipo.critic.models.score_file import ScoreFile
+from dualipo.critic.trust import forced_choice
 from dualipo.critic.vlm import Vlm
 from dualipo.errors import DataError
 from dualipo.evaluation import accuracy

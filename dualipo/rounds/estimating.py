@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 
 from dualipo.config import Align, Config
-from dualipo.generator import backbone, published
+from dualipo.generator import backbone, published_models
 from dualipo.generator.estimate import Footprint, measure
 from dualipo.rounds.amounts import count, duration, matmul_rate, storage
 from dualipo.rounds.planning import plan
@@ -95,10 +95,10 @@ def estimate(config: Config) -> Estimate:
 
 def _folder(config: Config, temporary: Path) -> Path:
     name = config.generator.pretrained_model_name_or_path
-    known = published.find(name)
+    known = published_models.find(name)
     if is_embedded(name) or Path(name).expanduser().is_dir() or known is None:
         return model_folder(name, "generator")
-    published.write(temporary, known)
+    published_models.write(temporary, known)
     return temporary
 
 
@@ -106,7 +106,7 @@ def _missing(config: Config) -> list[str]:
     """Which folders are to be filled before the run, and how."""
     generator = config.generator.pretrained_model_name_or_path
     critic = config.critic.pretrained_model_name_or_path
-    known = published.find(generator)
+    known = published_models.find(generator)
     sources = {generator: known.repository if known else None}
     if config.critic.backend != "server":
         sources[critic] = _CRITICS.get(Path(critic).name.lower(), (None,))[0]

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from dualipo.critic import judge, reasoning, vote
 from dualipo.critic.asks import Item, SeedOf
-from dualipo.critic.backends import Judge
-from dualipo.critic.server import Server
+from dualipo.critic.models.backends import Judge
+from dualipo.critic.models.server import Server
 from dualipo.preferences import build
 from dualipo.preferences.build import Built, Confirmation, Contest
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Order, Pair, Prompt, Vote

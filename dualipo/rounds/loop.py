@@ -10,7 +10,8 @@ from pathlib import Path
 
 from dualipo import interrupt
 from dualipo.config import Config, leaves
-from dualipo.evaluation import card, report, trackers
+from dualipo.evaluation.report import report_page
+from dualipo.evaluation.share import card, trackers
 from dualipo.progress import Progress
 from dualipo.rounds import (
     aligning,
@@ -100,7 +101,7 @@ def plan_text(config: Config) -> str:
 def write_report(run: Run) -> None:
     """What people read, rebuilt from the ledger: the report, and a card for each generator."""
     path = run.directory.path
-    atomic.write_text(run.directory.report_path, report.build(path))
+    atomic.write_text(run.directory.report_path, report_page.build(path))
     for _, _, aligned in run.ledger.events("align"):
         version = aligned["generator_version"]
         atomic.write_text(path / "cards" / f"{version}.md", card.card(path, version))

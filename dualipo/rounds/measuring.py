@@ -14,8 +14,9 @@ from dataclasses import asdict
 from typing import Any
 
 from dualipo.config import Config
-from dualipo.critic import forced_choice, judge, vote
+from dualipo.critic import judge, vote
 from dualipo.critic.asks import Item
+from dualipo.critic.trust import forced_choice
 from dualipo.critic.vlm import Vlm
 from dualipo.evaluation.signals import (
     Signals,

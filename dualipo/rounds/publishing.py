@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dualipo.errors import ConfigError, DataError, ModelError
-from dualipo.evaluation import hub
-from dualipo.evaluation.hub import Files
+from dualipo.evaluation.share import hub
+from dualipo.evaluation.share.hub import Files
 from dualipo.generator import pipeline
 from dualipo.rounds.run import model_folder
 from dualipo.store import atomic

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from dualipo import interrupt
-from dualipo.generator.batches import RealClips
 from dualipo.generator.footage import Footage
+from dualipo.generator.preference_sets import RealClips
 from dualipo.generator.sample import encode_texts
 from dualipo.rounds import sources
 from dualipo.rounds.clock import Clock

@@ -9,10 +9,10 @@ outcome, never a crash (fault 32).
 from collections.abc import Sequence
 from typing import Any
 
-from dualipo.critic import srpo
 from dualipo.critic.asks import Item
-from dualipo.critic.chat import ChatCritic
-from dualipo.critic.srpo import Pool
+from dualipo.critic.learning import srpo
+from dualipo.critic.learning.srpo import Pool
+from dualipo.critic.models.chat import ChatCritic
 from dualipo.records import DIMENSIONS, Candidate, Vote
 from dualipo.rounds import checking, judging, measuring, warming
 from dualipo.rounds.clock import Clock

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dualipo.critic import rewriting
-from dualipo.critic.warm_start import Trace
+from dualipo.critic.learning import rewriting
+from dualipo.critic.learning.warm_start import Trace
 from dualipo.records import Order
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run

@@ -17,13 +17,13 @@ import torch
 
 from dualipo import interrupt
 from dualipo.config import Config
-from dualipo.critic import backends
-from dualipo.critic.backends import Judge
-from dualipo.critic.chat import ChatCritic
-from dualipo.critic.reward_head import HeadedCritic
-from dualipo.critic.rewards import RewardCritic
-from dualipo.critic.score_file import Scale, ScoreFile
-from dualipo.critic.server import Server
+from dualipo.critic.learning.reward_head import HeadedCritic
+from dualipo.critic.models import backends
+from dualipo.critic.models.backends import Judge
+from dualipo.critic.models.chat import ChatCritic
+from dualipo.critic.models.rewards import RewardCritic
+from dualipo.critic.models.score_file import Scale, ScoreFile
+from dualipo.critic.models.server import Server
 from dualipo.errors import ModelError
 from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone

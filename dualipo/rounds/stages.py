@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dualipo.config import Config, from_leaves
-from dualipo.critic.checks import Checked
+from dualipo.critic.trust.checks import Checked
 from dualipo.errors import ConfigError, DataError
 from dualipo.progress import Progress
 from dualipo.records import Candidate

@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 import torch
 
 from dualipo.config import LEARNING, CriticPreference
-from dualipo.critic import preference, reward_head, warm_start
-from dualipo.critic.chat import ChatCritic
-from dualipo.critic.preference import PathPair
-from dualipo.critic.reward_head import HeadedCritic
-from dualipo.critic.warm_start import Trace
+from dualipo.critic.learning import preference, reward_head, warm_start
+from dualipo.critic.learning.preference import PathPair
+from dualipo.critic.learning.reward_head import HeadedCritic
+from dualipo.critic.learning.warm_start import Trace
+from dualipo.critic.models.chat import ChatCritic
 from dualipo.preferences import label_set
 from dualipo.preferences.contradictions import Usable
 from dualipo.preferences.label_set import LabelSet

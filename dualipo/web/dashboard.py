@@ -24,22 +24,21 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dualipo.evaluation import (
+from dualipo.evaluation import history, timeline
+from dualipo.evaluation.report import (
     embed,
     exhibits,
     headline,
-    history,
-    report,
+    report_page,
     report_tables,
     sections,
-    timeline,
 )
 from dualipo.store.clips import ClipStore
 from dualipo.web.answers import explain_errors
 from dualipo.web.security import LoopbackGuard
 
 _FOLDER = Path(__file__).parent
-_REPORT = Path(report.__file__).parent
+_REPORT = Path(report_page.__file__).parent
 _STATIC = {
     "report.css": (_REPORT / "report.css", "text/css"),
     "dashboard.css": (_FOLDER / "static" / "dashboard.css", "text/css"),

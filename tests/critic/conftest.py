@@ -16,9 +16,9 @@ from transformers import (
 
 from dualipo import seeds
 from dualipo.config import Critic, CriticTraining
-from dualipo.critic import warm_start
-from dualipo.critic.projector import MmProjector
-from dualipo.critic.vila import Vila, VilaModule
+from dualipo.critic.learning import warm_start
+from dualipo.critic.models.projector import MmProjector
+from dualipo.critic.models.vila import Vila, VilaModule
 from dualipo.critic.vlm import Path, Query
 from dualipo.records import Pair, Point
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from dualipo.config import Critic
-from dualipo.critic import forced_choice, judge, vote
+from dualipo.critic import judge, vote
 from dualipo.critic.asks import Item
+from dualipo.critic.trust import forced_choice
 from dualipo.errors import StageError
 from dualipo.records import DIMENSIONS
 from tests.critic.conftest import Scripted, brightest, make_clip, make_vila, seed_of, shade

@@ -13,9 +13,9 @@ from transformers import (
 )
 
 from dualipo.config import Critic
-from dualipo.critic import towers, vision
-from dualipo.critic.projector import MmProjector
-from dualipo.critic.vila import PARTS, Vila
+from dualipo.critic.models import towers, vision
+from dualipo.critic.models.projector import MmProjector
+from dualipo.critic.models.vila import PARTS, Vila
 from dualipo.errors import ModelError
 from tests.critic.conftest import make_query, make_tokenizer, make_vila
 

@@ -11,8 +11,9 @@ import pytest
 from dualipo import config
 from dualipo.cli.main import main
 from dualipo.errors import DataError
-from dualipo.evaluation import card, recipe, summary
+from dualipo.evaluation import summary
 from dualipo.evaluation.history import RoundHistory
+from dualipo.evaluation.share import card, recipe
 
 RunMaker = Callable[..., Path]
 

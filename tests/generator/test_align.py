@@ -16,11 +16,11 @@ from dualipo.errors import ConfigError, DataError, StageError
 from dualipo.generator import backbone
 from dualipo.generator.align import Alignment, AlignResult, align, measure_reference
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.batches import PreferenceSet, RealClips
 from dualipo.generator.objectives import Dpo
+from dualipo.generator.preference_sets import PreferenceSet, RealClips
 from dualipo.generator.ratio import gradient_norm
 from dualipo.generator.reference import load_or_measure, measure
-from dualipo.generator.steps import Steps, split
+from dualipo.generator.step_batches import Steps, split
 from dualipo.training.loop import Metrics
 from dualipo.training.optim import trainable
 

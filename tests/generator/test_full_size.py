@@ -10,11 +10,11 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan
 
-from dualipo.generator import backbone, published
+from dualipo.generator import backbone, published_models
 
 
 def on_meta(name: str, folder: Path, text_length: int) -> Any:
-    published.write(folder, published.PUBLISHED[name])
+    published_models.write(folder, published_models.PUBLISHED[name])
     return backbone.load(
         folder, max_sequence_length=text_length, dtype=torch.bfloat16, device="meta"
     )

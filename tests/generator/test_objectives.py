@@ -11,11 +11,11 @@ from dualipo.config import Align
 from dualipo.generator import backbone
 from dualipo.generator.align import Alignment, AlignResult, align
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.batches import PointSet
-from dualipo.generator.denoise import slot_noise
 from dualipo.generator.objectives import Kto, choose, class_weights
+from dualipo.generator.preference_sets import PointSet
 from dualipo.generator.reference import load_or_measure
-from dualipo.generator.steps import Steps, split
+from dualipo.generator.step_batches import Steps, split
+from dualipo.generator.training_errors import slot_noise
 from dualipo.training.loop import Metrics
 
 SETTINGS: dict[str, Any] = {

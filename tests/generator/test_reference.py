@@ -11,10 +11,10 @@ from dualipo.config import Align
 from dualipo.errors import StageError
 from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.batches import PreferenceSet
-from dualipo.generator.denoise import single_errors
 from dualipo.generator.noise import draw, slot_seed
+from dualipo.generator.preference_sets import PreferenceSet
 from dualipo.generator.reference import load_or_measure, measure
+from dualipo.generator.training_errors import single_errors
 
 SETTINGS = Align(num_slots=3, train_batch_size=2)
 

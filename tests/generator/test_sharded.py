@@ -15,7 +15,7 @@ from dualipo.config import Align
 from dualipo.errors import CheckpointError
 from dualipo.generator import backbone
 from dualipo.generator.align import align
-from dualipo.generator.batches import PointSet, PreferenceSet, RealClips
+from dualipo.generator.preference_sets import PointSet, PreferenceSet, RealClips
 from dualipo.store import tensors
 from dualipo.training import loop, ranks
 from tests.generator import test_align, test_objectives

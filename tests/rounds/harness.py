@@ -19,7 +19,7 @@ from typing import Any
 
 from dualipo import config, failpoints
 from dualipo.config import Config
-from dualipo.critic.vila import Vila
+from dualipo.critic.models.vila import Vila
 from dualipo.generator import backbone
 from dualipo.generator.sample import sample
 from dualipo.progress import PlainProgress

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from dualipo.config import Critic, CriticTraining
-from dualipo.critic import reasoning, warm_start
+from dualipo.critic import reasoning
 from dualipo.critic.asks import Ask
-from dualipo.critic.warm_start import Trace
+from dualipo.critic.learning import warm_start
+from dualipo.critic.learning.warm_start import Trace
 from dualipo.records import DIMENSIONS, GRADES
 from dualipo.world import corpus
 from tests.critic.conftest import make_tokenizer, make_vila

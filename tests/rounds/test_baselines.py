@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dualipo.cli.main import main
-from dualipo.critic.score_file import Scale, ScoreFile
+from dualipo.critic.models.score_file import Scale, ScoreFile
 from dualipo.errors import DataError
 from dualipo.progress import PlainProgress
 from dualipo.rounds import comparing, loop, stages, warming

@@ -1,7 +1,7 @@
 """Critic versions are checked before they judge, in a run and by hand."""
 
 from dualipo.cli.main import main
-from dualipo.critic.checks import Check, Checked
+from dualipo.critic.trust.checks import Check, Checked
 from dualipo.rounds import checking
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness

@@ -21,11 +21,11 @@ from dualipo import config
 from dualipo.cli.main import main
 from dualipo.config import Config
 from dualipo.errors import DataError, ModelError
-from dualipo.evaluation import card as card_text
-from dualipo.evaluation import hub, use
+from dualipo.evaluation.share import card as card_text
+from dualipo.evaluation.share import hub, use
 from dualipo.generator import backbone
 from dualipo.generator.align import align
-from dualipo.generator.batches import PreferenceSet
+from dualipo.generator.preference_sets import PreferenceSet
 from dualipo.rounds import publishing
 from dualipo.rounds.run import model_folder
 from dualipo.store import atomic

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dualipo import tracking
-from dualipo.evaluation import trackers
+from dualipo.evaluation.share import trackers
 from tests.rounds import harness as harnesses
 
 SEED = ("rounds=0", "seed=3", "monitor.num_accuracy_pairs=0")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dualipo.captions import normalise
-from dualipo.critic import warm_start
+from dualipo.critic.learning import warm_start
 from dualipo.preferences import label_set
 from dualipo.preferences.importers.load import load
 from dualipo.records import Pair, Point, Prompt

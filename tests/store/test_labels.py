@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dualipo.critic import reasoning, warm_start
+from dualipo.critic import reasoning
+from dualipo.critic.learning import warm_start
 from dualipo.errors import DataError, StorageError
 from dualipo.records import DIMENSIONS
 from dualipo.store import label_records

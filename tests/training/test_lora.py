@@ -16,7 +16,7 @@ from dualipo.config import Align
 from dualipo.errors import ConfigError
 from dualipo.generator import backbone
 from dualipo.generator.align import AlignResult, align
-from dualipo.generator.batches import PreferenceSet
+from dualipo.generator.preference_sets import PreferenceSet
 from dualipo.store import checkpoint
 from dualipo.training import lora
 from dualipo.training.loop import Metrics

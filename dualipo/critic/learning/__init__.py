@@ -1,0 +1,1 @@
+"""How the critic learns: warm start, DPO over reasoning paths, SRPO, and the reward head."""

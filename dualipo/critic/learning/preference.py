@@ -1,0 +1,137 @@
+"""DPO over reasoning paths: what the warm start's second half and SRPO share (METHOD.md 3.2, 3.3).
+
+A preference holds two responses to one question. The reference is the critic at the start of the
+training: its log-probabilities are computed once, so that no second copy of the weights is kept.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dualipo.config import CriticPreference
+from dualipo.critic import asks as asking
+from dualipo.critic.asks import Ask, Clips
+from dualipo.critic.learning import losses
+from dualipo.critic.learning.batches import mixed
+from dualipo.critic.vlm import Response, TrainableVlm
+from dualipo.training import loop
+from dualipo.training.memory import batched
+from dualipo.training.precision import forward_pass
+
+
+@dataclass(frozen=True)
+class PathPair:
+    """Two answers to one question; SRPO's weight is the winner's PCE."""
+
+    ask: Ask
+    winner: Response
+    loser: Response
+    weight: float = 1.0
+
+
+@torch.no_grad()
+def path_log_probs(
+    vlm: TrainableVlm,
+    asks: Sequence[Ask],
+    responses: Sequence[Response],
+    *,
+    clips: Clips,
+    batch_size: int,
+) -> list[float]:
+    """log pi(response | question) of each, summed over its tokens."""
+
+    def score(some: Sequence[tuple[Ask, Response]]) -> list[float]:
+        queries = asking.queries([ask for ask, _ in some], clips)
+        sums_B, _ = vlm.log_probs(queries, [response for _, response in some])
+        return sums_B.tolist()
+
+    told = list(zip(asks, responses, strict=True))
+    return batched(told, score, batch_size=batch_size, subject="critic's paths")
+
+
+class PathPreference(loop.Objective):
+    """The objective: `losses.path_dpo` on a batch of pairs and their reference gaps."""
+
+    def __init__(self, vlm: TrainableVlm, *, clips: Clips, beta: float) -> None:
+        self.vlm = vlm
+        self.clips = clips
+        self.beta = beta
+
+    def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:
+        """Mean over pairs; `accuracy` is how often the winner gained more than the loser."""
+        pairs: list[PathPair] = micro_batch["pairs"]
+        queries = asking.queries([pair.ask for pair in pairs], self.clips)
+        responses = [pair.winner for pair in pairs] + [pair.loser for pair in pairs]
+        winner_B, loser_B = self.vlm.log_probs(queries * 2, responses)[0].chunk(2)
+        gap_B = winner_B.new_tensor(micro_batch["reference_gaps"])
+        margin_B = losses.path_margin(winner_B, loser_B, reference_gap_B=gap_B)
+        weight_B = winner_B.new_tensor([pair.weight for pair in pairs])
+        loss = losses.path_dpo(margin_B, beta=self.beta, weight_B=weight_B)
+        return loss, {
+            "accuracy": float((margin_B > 0).float().mean()),
+            "margin": float(margin_B.detach().mean()),
+        }
+
+
+def train(
+    vlm: TrainableVlm,
+    pairs: Sequence[PathPair],
+    *,
+    anchors: Sequence[PathPair] = (),
+    anchor_share: float = 0.0,
+    clips: Clips,
+    settings: CriticPreference,
+    reference_batch_size: int,
+    checkpoint_folder: Path,
+    seed: int,
+    on_step: Callable[[int, loop.Metrics], None] | None = None,
+) -> loop.TrainResult:
+    """Train `vlm` in place; of each batch `anchor_share` are anchors, where there are any.
+
+    `vlm` must hold the weights that are its reference, also when training resumes.
+    """
+    everything = [*pairs, *anchors]
+    with forward_pass(next(vlm.module.parameters()).device, settings):
+        gaps = _reference_gaps(vlm, everything, clips=clips, batch_size=reference_batch_size)
+    indices = mixed(
+        len(pairs),
+        len(anchors),
+        share=anchor_share,
+        batch_size=settings.train_batch_size,
+        seed=seed,
+    )
+
+    def batch(step: int) -> dict[str, Any]:
+        chosen = indices(step)
+        return {
+            "ids": [everything[i].ask.item for i in chosen],
+            "pairs": [everything[i] for i in chosen],
+            "reference_gaps": [gaps[i] for i in chosen],
+        }
+
+    with vlm.learning():
+        return loop.train(
+            vlm.module,
+            PathPreference(vlm, clips=clips, beta=settings.beta_critic),
+            batches=batch,
+            settings=settings,
+            checkpoint_folder=checkpoint_folder,
+            seed=seed,
+            on_step=on_step,
+        )
+
+
+def _reference_gaps(
+    vlm: TrainableVlm, pairs: Sequence[PathPair], *, clips: Clips, batch_size: int
+) -> list[float]:
+    """log pi_0(winner) - log pi_0(loser) of each pair."""
+    asks = [pair.ask for pair in pairs]
+    winners, losers = (
+        path_log_probs(vlm, asks, some, clips=clips, batch_size=batch_size)
+        for some in ([pair.winner for pair in pairs], [pair.loser for pair in pairs])
+    )
+    return [winner - loser for winner, loser in zip(winners, losers, strict=True)]

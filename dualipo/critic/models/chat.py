@@ -1,0 +1,351 @@
+"""What VILA and the VLMs of transformers have in common as critics: prompts of text and visual
+tokens go in, answers are sampled and scored (METHOD.md 3).
+
+A clip's visual tokens are a function of clip and weights alone, remembered while the weights
+rest; prompts that begin alike share one prefill (`prefixes`, `decode`). A family's own parts are
+how a clip is seen, and where its tokens stand if not one behind the other.
+
+Legend: B queries, L tokens, H language-model width, F frames, M visual tokens a frame, R tokens
+of the longest response, C choices, U prefixes, Q questions, S their tokens, J slots, T new tokens.
+"""
+
+import hashlib
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path as FilePath
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dualipo.config import Critic
+from dualipo.critic.models import decode, templates, threads
+from dualipo.critic.models.memory import ClipMemory
+from dualipo.critic.models.prefixes import Division, divide
+from dualipo.critic.models.templates import Style
+from dualipo.critic.models.tokens import Tokens
+from dualipo.critic.vlm import Choice, Path, Query, Response
+from dualipo.errors import ModelError
+from dualipo.training import lora
+
+VISUAL = -1  # the id that holds a visual token's place
+
+
+class ChatCritic(ABC):
+    """A critic that can be asked and trained; implements `vlm.TrainableVlm`."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        llm: PreTrainedModel,
+        *,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: Critic,
+        model_max_length: int,
+        style: Style,
+    ) -> None:
+        self.module = module.eval()
+        self.llm = llm
+        self.tokens = Tokens(tokenizer, end=style.end)
+        self.style = style
+        self.settings = settings
+        self.model_max_length = model_max_length
+        self.memory = ClipMemory(max_bytes=settings.clip_memory_mb << 20)
+        self._rests = False
+
+    @abstractmethod
+    def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
+        """Visual tokens [F, M, H] of clips by id, in one pass of the vision tower.
+
+        H is a multiple of the width where the tower adds to deeper layers (`decode.deepened`).
+        """
+
+    @abstractmethod
+    def write_to(self, folder: FilePath) -> None:
+        """Write the whole weights, and all that is read beside them."""
+
+    def positions(self, queries: Sequence[Query], ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        """Where the tokens of (the beginnings of) prompts stand: [B, L] or [axes, B, L]."""
+        return decode.counted(mask_BL)
+
+    def save(self, folder: FilePath | str) -> None:
+        """Write a folder that can be loaded again, here and by servers: an adapter is merged."""
+        lora.absorb(self.llm.get_decoder())
+        folder = FilePath(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write_to(folder)
+
+    def adapt(self, *, seed: int) -> None:
+        """Where the recipe asks for a rank, train a LoRA instead of the language model's weights.
+
+        The projector, and a tower that the recipe tunes, are trained as they are.
+        """
+        if self.settings.rank:
+            lora.inject(self.llm.get_decoder(), settings=self.settings, seed=seed)
+            self.llm.get_output_embeddings().requires_grad_(False)
+
+    def write(self, query: Query, num_tokens: dict[str, tuple[int, int]]) -> list[int]:
+        """The prompt's token ids, `VISUAL` in visual places; a clip has (F, M) of them."""
+        frames = [num_tokens[clip_id][0] for clip_id in query.clip_ids]
+        ids = list(self.tokens.start) if self.style.begins else []
+        for part in templates.prompt(query, num_frames=frames, style=self.style):
+            if isinstance(part, str):
+                ids += self.tokens.encode(part)
+            else:
+                ids += [VISUAL] * num_tokens[query.clip_ids[part.clip]][1]
+        return ids
+
+    def freeze(self) -> None:
+        """Train no more: from now on a clip is looked at once."""
+        self.module.requires_grad_(False)
+
+    def rest(self) -> None:
+        """Promise that the weights change within `learning` only: clips can be remembered."""
+        self._rests = True
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """Look at every clip anew while the weights change, and once they have."""
+        rested, self._rests = self._rests, False
+        self.memory.forget()
+        try:
+            yield
+        finally:
+            self._rests = rested
+
+    def hash(self) -> str:
+        """The sha256 of all weights by name: equal after a save and load."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.module.state_dict().items()):
+            plain = tensor.detach().cpu().contiguous()
+            digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
+            digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.module.parameters()).device
+
+    def embed_clips(self, queries: Sequence[Query]) -> dict[str, Tensor]:
+        """Visual tokens [F, M, H] of every clip in the queries, each clip id once."""
+        clips = {
+            clip_id: clip
+            for query in queries
+            for clip_id, clip in zip(query.clip_ids, query.clips, strict=True)
+        }
+        if torch.is_grad_enabled():
+            return self.see(clips)
+        # Alone, so that what else is asked, or remembered, moves nothing.
+        return {clip_id: self._look(clip_id, clip) for clip_id, clip in clips.items()}
+
+    def log_probs(
+        self, queries: Sequence[Query], responses: Sequence[Response]
+    ) -> tuple[Tensor, Tensor]:
+        """Sum of log pi(response | query) over the response's tokens [B], and their number [B].
+
+        A text is scored with its end of sequence; a path's token ids are scored as they are.
+        """
+        ids = [self.tokens.response(response) for response in responses]
+        lengths_B = torch.tensor([len(row) for row in ids], device=self.device)
+        return self._tail_log_probs(queries, ids, lengths_B), lengths_B
+
+    @torch.no_grad()
+    def sample(
+        self,
+        queries: Sequence[Query],
+        *,
+        num_paths: int,
+        temperature: float,
+        seeds: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        choice: Choice | None = None,
+    ) -> list[list[Path]]:
+        """Draw `num_paths` reasoning paths a query; see `vlm.Vlm`."""
+        assert len(seeds) == len(queries) and all(len(row) == num_paths for row in seeds)
+        first_ids = self.tokens.first_tokens(choice) if choice else []
+        drawn_NT = decode.uniforms(list(itertools.chain(*seeds)), max_new_tokens=max_new_tokens)
+        with self._autocast(), threads.few_for(self.llm):
+            visual = self.embed_clips(queries)
+            rows = self._prompts(queries, visual, room=max_new_tokens)
+            about = [(query.kind, query.caption, query.clip_ids) for query in queries]
+            division = divide(rows, about)
+            slots = division.slots(num_paths)
+            decoded = decode.decode(
+                self.llm,
+                self._pack([queries[i] for i in division.firsts], division.prefixes, visual),
+                self._questions(division),
+                num_paths=num_paths,
+                temperature=temperature,
+                uniforms_UJT=self._in_slots(drawn_NT, division, slots),
+                end_ids=torch.tensor([self.tokens.end], device=self.device),
+                tracked_C=torch.tensor(first_ids, dtype=torch.long, device=self.device),
+            )
+        return self._paths(decoded, slots, choice)
+
+    @torch.no_grad()
+    def choice_log_probs(
+        self, queries: Sequence[Query], prefixes: Sequence[str], choices: Sequence[str]
+    ) -> Tensor:
+        """Log-probabilities [B, C] of each choice following the prefix of a response.
+
+        Prefix and choice are tokenized together; what all choices share counts as prefix.
+        """
+        split = [self.tokens.continuations(prefix, choices) for prefix in prefixes]
+        heads, tails = [head for head, _ in split], [tail for _, tail in split]
+        with self._autocast():
+            if all(len(tail) == 1 for row in tails for tail in row):
+                next_BV = self._logits(queries, heads, keep=1)[:, -1]
+                chosen_BC = torch.tensor(tails, device=self.device)[:, :, 0]
+                return decode.log_softmax(next_BV).gather(1, chosen_BC)
+            columns = []
+            for index in range(len(choices)):
+                ids = [head + tail[index] for head, tail in zip(heads, tails, strict=True)]
+                lengths_B = torch.tensor([len(row[index]) for row in tails], device=self.device)
+                columns.append(self._tail_log_probs(queries, ids, lengths_B))
+        return torch.stack(columns, 1)
+
+    def _look(self, clip_id: str, clip: np.ndarray) -> Tensor:
+        """At a clip that is not remembered.
+
+        Before it learns, a critic is measured as training computes (`precision.forward_pass`):
+        what is remembered must be rounded in the same way.
+        """
+        how: tuple[int, ...] = (torch.is_autocast_enabled(self.device.type),)
+        if any(weight.requires_grad for weight in self.module.parameters()):
+            if not self._rests:
+                return self.see({clip_id: clip})[clip_id]
+            how += (torch.backends.cuda.flash_sdp_enabled(), torch.get_num_threads())
+        return self.memory.recall((clip_id, *how), lambda: self.see({clip_id: clip})[clip_id])
+
+    def _tail_log_probs(
+        self, queries: Sequence[Query], ids: list[list[int]], lengths_B: Tensor
+    ) -> Tensor:
+        """Sum of the log-probabilities of each row's last `lengths_B` response tokens."""
+        width = int(lengths_B.max())
+        logits_BRV = self._logits(queries, ids, keep=width + 1)[:, :-1]
+        rows = [[0] * (width - len(row)) + row[-width:] for row in ids]
+        targets_BR = torch.tensor(rows, device=self.device)
+        log_probs_BR = decode.log_softmax(logits_BRV).gather(2, targets_BR[..., None])[..., 0]
+        places_R = torch.arange(width, 0, -1, device=self.device)
+        return log_probs_BR.where(places_R <= lengths_B[:, None], 0.0).sum(1)
+
+    def _logits(self, queries: Sequence[Query], ids: list[list[int]], *, keep: int) -> Tensor:
+        """Logits [B, keep, V] at the last `keep` tokens of queries followed by `ids`."""
+        visual = self.embed_clips(queries)
+        prompts = self._prompts(queries, visual, room=max(map(len, ids)))
+        rows = [prompt + tail for prompt, tail in zip(prompts, ids, strict=True)]
+        packed = self._pack(queries, rows, visual)
+        with decode.deepened(self.llm, packed.deep_NBLH):
+            return self.llm(
+                inputs_embeds=packed.embeds_BLH,
+                attention_mask=packed.mask_BL,
+                position_ids=packed.positions,
+                use_cache=False,
+                logits_to_keep=keep,
+            ).logits
+
+    def _prompts(
+        self, queries: Sequence[Query], visual: dict[str, Tensor], *, room: int
+    ) -> list[list[int]]:
+        """Write the prompts; each must leave room for an answer."""
+        num_tokens = {clip_id: (len(seen), seen.shape[1]) for clip_id, seen in visual.items()}
+        rows = [self.write(query, num_tokens) for query in queries]
+        for query, row in zip(queries, rows, strict=True):
+            if len(row) + room > self.model_max_length:
+                raise self._no_room(query, num_tokens, len(row) + room)
+        return rows
+
+    def _pack(
+        self, queries: Sequence[Query], rows: Sequence[Sequence[int]], visual: dict[str, Tensor]
+    ) -> decode.Prompts:
+        """Embed (the beginnings of) prompts, padded on the left, with all their visual tokens."""
+        ids_BL, mask_BL = _left_padded(rows)
+        ids_BL, mask_BL = ids_BL.to(self.device), mask_BL.to(self.device)
+        embeds_BLH = self.llm.get_input_embeddings()(ids_BL.clamp(min=0))
+        shown = torch.cat(
+            [visual[clip_id].flatten(0, 1) for query in queries for clip_id in query.clip_ids]
+        )
+        # A token is as wide as the language model, or holds what is added to deeper layers, too.
+        first, *deep = shown.to(embeds_BLH.dtype).split(embeds_BLH.shape[2], dim=1)
+        places_BLH = (ids_BL == VISUAL)[..., None].expand_as(embeds_BLH)
+        nothing_BLH = torch.zeros_like(embeds_BLH)
+        return decode.Prompts(
+            embeds_BLH.masked_scatter(places_BLH, first),
+            mask_BL,
+            self.positions(queries, ids_BL, mask_BL),
+            torch.stack([nothing_BLH.masked_scatter(places_BLH, more) for more in deep])
+            if deep
+            else None,
+        )
+
+    def _questions(self, division: Division) -> decode.Questions:
+        """What follows each prefix; a prefix with fewer questions has empty places."""
+        num_questions = division.num_questions
+        rows = [
+            list(rest)
+            for rests in division.rests
+            for rest in [*rests, *[()] * (num_questions - len(rests))]
+        ]
+        assert all(VISUAL not in row for row in rows), "clips stand before the question"
+        ids_NS, mask_NS = (part.to(self.device) for part in _left_padded(rows))
+        return decode.Questions(
+            ids_NS.unflatten(0, (-1, num_questions)), mask_NS.unflatten(0, (-1, num_questions))
+        )
+
+    def _in_slots(self, drawn_NT: Tensor, division: Division, slots: list[list[int]]) -> Tensor:
+        """Give each path's numbers to its slot: [U, J, T]."""
+        num_slots = division.num_questions * len(slots[0])
+        spread_NT = drawn_NT.new_zeros(len(division.prefixes) * num_slots, drawn_NT.shape[1])
+        spread_NT[torch.tensor(slots).flatten()] = drawn_NT
+        return spread_NT.unflatten(0, (-1, num_slots)).to(self.device)
+
+    def _no_room(
+        self, query: Query, num_tokens: dict[str, tuple[int, int]], needed: int
+    ) -> ModelError:
+        visual = sum(rows * each for rows, each in (num_tokens[i] for i in query.clip_ids))
+        shown = [min(len(clip), self.settings.max_frames) for clip in query.clips]
+        text = needed - visual
+        fits = (self.model_max_length - text) * max(shown) // visual
+        remedy = f"Set critic.max_frames = {fits}" if fits > 0 else "Lower critic.max_new_tokens"
+        return ModelError(
+            f"critic: {sum(shown)} frames of {visual // sum(shown)} tokens and {text} of text "
+            f"are {needed}, its context holds {self.model_max_length}. {remedy}, or use a "
+            "critic with a longer context."
+        )
+
+    def _paths(
+        self, decoded: decode.Decoded, slots: list[list[int]], choice: Choice | None
+    ) -> list[list[Path]]:
+        """Read each query's slots, which are counted over all rows."""
+        tokens = decoded.tokens_UJT.flatten(0, 1).tolist()
+        counts = decoded.num_tokens_UJ.flatten().tolist()
+        ended = decoded.ended_UJ.flatten().tolist()
+        log_probs = decoded.log_probs_UJT.sum(2).flatten().tolist()
+        tracked = decoded.tracked_UJTC.flatten(0, 1).tolist() if choice else []
+
+        def path(slot: int) -> Path:
+            ids = tokens[slot][: counts[slot]]
+            place = self.tokens.place_after(ids, choice.after) if choice else None
+            chosen = {}
+            if choice and place is not None:
+                chosen = dict(zip(choice.options, tracked[slot][place], strict=True))
+            text = self.tokens.text(ids)
+            return Path(text, tuple(ids), log_probs[slot], not ended[slot], chosen)
+
+        return [[path(slot) for slot in row] for row in slots]
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.settings.mixed_precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled)
+
+
+def _left_padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Ids and mask, as long as the longest row."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows])
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    return ids, mask

@@ -1,0 +1,75 @@
+"""The critic's text as token ids and back, and the place of a label among them.
+
+Texts are tokenized without special tokens and remembered: headings and questions recur.
+"""
+
+import functools
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from dualipo.critic.models.prefixes import num_shared
+from dualipo.critic.vlm import Choice, Response
+from dualipo.errors import ModelError
+
+
+class Tokens:
+    """A tokenizer as the critic uses it."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, end: str | None = None) -> None:
+        """`end` ends an answer if the tokenizer knows it; else its end of sequence does."""
+        if tokenizer.eos_token_id is None:
+            raise ModelError("critic tokenizer: no end of sequence. Set its eos_token.")
+        self.tokenizer = tokenizer
+        known = tokenizer.get_vocab()
+        self.end: int = known.get(end or "", tokenizer.eos_token_id)
+        self.start: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        self.encode = functools.lru_cache(maxsize=8192)(self._encode)
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What the ids say, without special tokens and outer spaces."""
+        said = self.tokenizer.decode(
+            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        assert isinstance(said, str)
+        return said.strip()
+
+    def response(self, response: Response) -> list[int]:
+        """A text with its end of sequence; a path's token ids as they are."""
+        return list(response) if isinstance(response, tuple) else [*self.encode(response), self.end]
+
+    def continuations(
+        self, prefix: str, choices: Sequence[str]
+    ) -> tuple[list[int], list[list[int]]]:
+        """Split prefix + choice into the ids that all choices share and the rest of each."""
+        rows = [list(self.encode(prefix + choice)) for choice in choices]
+        shared = num_shared(rows)
+        return rows[0][:shared], [row[shared:] for row in rows]
+
+    def first_tokens(self, choice: Choice) -> list[int]:
+        """The token by which each option begins behind `choice.after`; all must differ."""
+        first = [rest[0] for rest in self.continuations(choice.after, choice.options)[1]]
+        if len(set(first)) < len(first):
+            raise ModelError(
+                f"critic tokenizer: {', '.join(choice.options)} share their first token after "
+                f"{choice.after!r}. Use a tokenizer that tells them apart."
+            )
+        return first
+
+    def place_after(self, ids: Sequence[int], marker: str) -> int | None:
+        """Index of the token behind the last `marker`; none if a token straddles its end."""
+        text = self.text(ids)
+        if marker not in text:
+            return None
+        wanted = text.rindex(marker) + len(marker)
+        low, high = 0, len(ids)
+        while low < high:
+            middle = (low + high) // 2
+            if len(self.text(ids[:middle])) < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        return low if low < len(ids) and self.text(ids[:low]).endswith(marker) else None

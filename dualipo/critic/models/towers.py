@@ -1,0 +1,154 @@
+"""VILA's vision towers: SigLIP, and InternViT as published for the 40B model (METHOD.md 3.5).
+
+transformers has InternViT's layers as InternVLVisionModel; the published folder (`intern_vit_6b`)
+has the same weights under other names, with query, key and value in one matrix. It is read as it
+is, and saved so where the folder stays as published, else in transformers' layout. Features are
+those before the last layer, without a class token.
+
+Legend: F frames, L patches, C channels, H and W pixels.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import (
+    InternVLVisionConfig,
+    InternVLVisionModel,
+    PreTrainedModel,
+    SiglipVisionModel,
+)
+
+from dualipo.config import Critic
+from dualipo.critic.models import loading
+from dualipo.critic.models.vision import IMAGENET, SIGLIP, Scaling
+from dualipo.errors import ModelError
+from dualipo.store import tensors
+
+PUBLISHED_INTERN_VIT = "intern_vit_6b"
+TOWERS = ("siglip_vision_model", "internvl_vision", PUBLISHED_INTERN_VIT)
+
+# Published name of a part of a layer -> transformers' name.
+_LAYER = {
+    "attn.proj": "attention.projection_layer",
+    "attn.q_norm": "attention.q_norm",
+    "attn.k_norm": "attention.k_norm",
+    "ls1": "lambda_1",
+    "ls2": "lambda_2",
+    "mlp": "mlp",
+    "norm1": "layernorm_before",
+    "norm2": "layernorm_after",
+}
+_EMBEDDINGS = {
+    "class_embedding": "cls_token",
+    "position_embedding": "position_embeddings",
+    "patch_embedding.weight": "patch_embeddings.projection.weight",
+    "patch_embedding.bias": "patch_embeddings.projection.bias",
+}
+
+
+def load(folder: Path, *, settings: Critic) -> PreTrainedModel:
+    """Read a tower of any known kind."""
+    kind = json.loads((folder / "config.json").read_text()).get("model_type")
+    if kind == "siglip_vision_model":
+        return loading.read(SiglipVisionModel, folder, settings=settings)
+    if kind == "internvl_vision":
+        return loading.read(InternVLVisionModel, folder, settings=settings)
+    if kind == PUBLISHED_INTERN_VIT:
+        return _published_intern_vit(folder, dtype=getattr(torch, settings.torch_dtype))
+    raise ModelError(f"{folder}: vision tower {kind!r}. Use one of: {', '.join(TOWERS)}.")
+
+
+def save(tower: PreTrainedModel, folder: Path, *, kind: str | None) -> None:
+    """Write a tower; one that shall stay of a published `kind` gets its config.json from there."""
+    if kind != PUBLISHED_INTERN_VIT:
+        tower.save_pretrained(folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = _published_names(tower.state_dict())
+    tensors.write(folder / "model.safetensors", weights, metadata={"format": "pt"})
+
+
+def features(tower: PreTrainedModel, pixels_FCHW: Tensor) -> Tensor:
+    """What the tower sees before its last layer: [F, L, C], patches only."""
+    seen_FLC = tower(pixels_FCHW, output_hidden_states=True).hidden_states[-2]
+    return seen_FLC[:, 1:] if tower.config.model_type == "internvl_vision" else seen_FLC
+
+
+def size(tower: PreTrainedModel) -> tuple[int, int]:
+    """Height and width of the frames it takes."""
+    side = tower.config.image_size
+    return (side, side) if isinstance(side, int) else (side[0], side[1])
+
+
+def default_scaling(tower: PreTrainedModel) -> Scaling:
+    """Of the colours, where the folder does not say."""
+    return IMAGENET if tower.config.model_type == "internvl_vision" else SIGLIP
+
+
+def _published_intern_vit(folder: Path, *, dtype: torch.dtype) -> InternVLVisionModel:
+    said = json.loads((folder / "config.json").read_text())
+    config = InternVLVisionConfig(
+        hidden_size=said["hidden_size"],
+        intermediate_size=said["intermediate_size"],
+        num_hidden_layers=said["num_hidden_layers"],
+        num_attention_heads=said["num_attention_heads"],
+        image_size=said["image_size"],
+        patch_size=said["patch_size"],
+        attention_bias=said["qkv_bias"],
+        use_qk_norm=said["qk_normalization"],
+        norm_type=said.get("norm_type", "rms_norm"),
+        layer_norm_eps=said["layer_norm_eps"],
+        hidden_act=said.get("hidden_act", "gelu"),
+        use_mean_pooling=True,  # no norm behind the last layer
+    )
+    published: dict[str, Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        published |= load_file(file)
+    tower = InternVLVisionModel(config)
+    report = tower.load_state_dict(_renamed(published), strict=False)
+    loading.require_all(folder, report.missing_keys)
+    return tower.to(dtype)
+
+
+def _renamed(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Published weights under transformers' names."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in published.items():
+        place, _, rest = name.partition(".")
+        if place == "embeddings" and rest in _EMBEDDINGS:
+            found[f"embeddings.{_EMBEDDINGS[rest]}"] = tensor
+        elif place == "encoder":
+            _, number, part = rest.split(".", 2)
+            layer = f"encoder.layer.{number}"
+            if part.startswith("attn.qkv."):
+                for side, third in zip("qkv", tensor.chunk(3), strict=True):
+                    found[f"{layer}.attention.{side}_proj.{part.rpartition('.')[2]}"] = third
+                continue
+            key = next(key for key in _LAYER if part == key or part.startswith(key + "."))
+            found[f"{layer}.{_LAYER[key]}{part.removeprefix(key)}"] = tensor
+    return found
+
+
+def _published_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `_renamed`."""
+    embeddings = {ours: theirs for theirs, ours in _EMBEDDINGS.items()}
+    parts = {ours: theirs for theirs, ours in _LAYER.items()}
+    found: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        place, _, rest = name.partition(".")
+        if place == "embeddings":
+            found[f"embeddings.{embeddings[rest]}"] = tensor
+            continue
+        _, number, part = rest.split(".", 2)
+        layer, last = f"encoder.layers.{number}", part.rpartition(".")[2]
+        if part.startswith("attention.q_proj."):
+            sides = [weights[name.replace("q_proj", f"{side}_proj")] for side in "qkv"]
+            found[f"{layer}.attn.qkv.{last}"] = torch.cat(sides)
+        elif not part.startswith(("attention.k_proj.", "attention.v_proj.")):
+            key = next(key for key in parts if part == key or part.startswith(key + "."))
+            found[f"{layer}.{parts[key]}{part.removeprefix(key)}"] = tensor
+    return found

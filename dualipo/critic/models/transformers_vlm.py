@@ -1,0 +1,185 @@
+"""A VLM of transformers as the critic, from a local folder (METHOD.md 3.5, `families`).
+
+The model is transformers' own; ours is how frames are prepared, so that no torchvision is needed,
+and how prompts are written. Only safetensors are read and no foreign code is run (fault 49, 53).
+Leaves out absolute time: two neighbouring rows of frames are a second apart, whatever the clip.
+
+Legend: B prompts, L tokens, F frames, M visual tokens a frame, H language-model width.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import (
+    AutoModelForImageTextToText,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from dualipo.config import Critic
+from dualipo.critic.models import frames, loading, vision
+from dualipo.critic.models.chat import VISUAL, ChatCritic
+from dualipo.critic.models.families import FAMILIES
+from dualipo.critic.vlm import Query
+from dualipo.errors import ModelError
+
+# What servers read beside the weights, the tokenizer's files and the preprocessor's.
+FOR_SERVERS = (
+    "video_preprocessor_config.json",
+    "processor_config.json",
+    "chat_template.json",
+    "chat_template.jinja",
+)
+
+
+class TransformersVlm(ChatCritic):
+    """A critic that can be asked, trained and saved; implements `vlm.TrainableVlm`."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: Critic,
+        model_max_length: int | None = None,
+        preprocessor: Path | None = None,
+        beside: Sequence[Path] = (),
+    ) -> None:
+        kind = model.config.model_type
+        if kind not in FAMILIES:
+            known = ", ".join(FAMILIES)
+            raise ModelError(f"critic: {kind!r} is not known as a VLM. Use one of: {known}.")
+        self.family = FAMILIES[kind]
+        text_config = model.config.get_text_config()
+        super().__init__(
+            model,
+            model,
+            tokenizer=tokenizer,
+            settings=settings,
+            model_max_length=model_max_length or text_config.max_position_embeddings,
+            style=self.family.style,
+        )
+        self.preprocessor = preprocessor
+        self.beside = beside
+        self.scaling = vision.scaling_of(preprocessor, self.family.scaling)
+
+    @classmethod
+    def load(
+        cls, folder: Path | str, *, settings: Critic, device: torch.device | str = "cpu"
+    ) -> "TransformersVlm":
+        """Read a folder as transformers saved it, in `settings.torch_dtype`."""
+        folder = Path(folder)
+        loading.require_safetensors(folder)
+        kind = json.loads((folder / "config.json").read_text()).get("model_type")
+        if kind not in FAMILIES:
+            known = ", ".join(FAMILIES)
+            raise ModelError(f"{folder}: model_type {kind!r} is unknown. Use one of: {known}.")
+        try:
+            tokenizer = loading.tokenizer(folder)
+            model = loading.read(AutoModelForImageTextToText, folder, settings=settings)
+        except loading.BROKEN as broken:
+            raise ModelError(
+                f"{folder}: cannot be read as {kind} ({broken}). Fetch the folder again, whole."
+            ) from broken
+        for name, weight in model.named_parameters():
+            if FAMILIES[kind].is_tower(name):
+                weight.requires_grad_(settings.tune_vision_tower)
+        return cls(
+            model.to(device),
+            tokenizer=tokenizer,
+            settings=settings,
+            preprocessor=vision.preprocessor_in(folder),
+            beside=[folder / name for name in FOR_SERVERS if (folder / name).is_file()],
+        )
+
+    def write_to(self, folder: Path) -> None:
+        """Write the folder that `load` and servers read."""
+        self.llm.save_pretrained(folder)
+        self.tokens.tokenizer.save_pretrained(folder)
+        if self.preprocessor and self.preprocessor.is_file():
+            shutil.copyfile(self.preprocessor, folder / vision.PREPROCESSOR)
+        for path in self.beside:
+            shutil.copyfile(path, folder / path.name)
+
+    def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
+        """Clip by clip: their frames may differ in number and size."""
+        return {clip_id: self._see(clip_id, clip) for clip_id, clip in clips.items()}
+
+    def _see(self, clip_id: str, clip: np.ndarray) -> Tensor:
+        shown_FCHW = vision.pixels(
+            clip,
+            clip_id=clip_id,
+            size=self._size(clip),
+            scaling=self.scaling,
+            settings=self.settings,
+        )
+        return self.family.see(self.llm, shown_FCHW.to(self.device, self.llm.dtype))
+
+    def _size(self, clip_FHWC: np.ndarray) -> tuple[int, int]:
+        """Height and width at which a clip's frames are seen."""
+        if self.family.multiple is not None:
+            return vision.fitting_size(
+                clip_FHWC.shape[1],
+                clip_FHWC.shape[2],
+                multiple=self.family.multiple(self.llm),
+                max_pixels=self.settings.max_pixels,
+            )
+        size: Any = self.llm.config.vision_config.image_size
+        return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    def positions(self, queries: Sequence[Query], ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        """Three axes where the family has them: a clip's tokens stand on a grid (Qwen-VL)."""
+        if not self.family.grid_positions:
+            return super().positions(queries, ids_BL, mask_BL)
+        config = self.llm.config.vision_config
+        interval = getattr(config, "tokens_per_second", 1)
+        placed_3BL = torch.zeros(3, *ids_BL.shape, dtype=torch.long)
+        for row, query in enumerate(queries):
+            ids = ids_BL[row, mask_BL[row].bool()].tolist()
+            grids = [grid for clip in query.clips for grid in self._grids(clip)]
+            placed_3BL[:, row, ids_BL.shape[1] - len(ids) :] = _on_grids(ids, grids, interval)
+        return placed_3BL.to(ids_BL.device)
+
+    def _grids(self, clip_FHWC: np.ndarray) -> list[tuple[int, int]]:
+        """Rows and columns of each run of a clip's visual tokens."""
+        height, width = self._size(clip_FHWC)
+        assert self.family.multiple is not None
+        multiple = self.family.multiple(self.llm)
+        grid = height // multiple, width // multiple
+        if not self.family.style.is_timed:
+            return [grid]
+        shown = frames.choose(
+            clip_FHWC,
+            max_frames=self.settings.max_frames,
+            short_video=self.settings.short_video,
+            clip_id="",
+        )
+        return [grid] * math.ceil(len(shown) / self.llm.config.vision_config.temporal_patch_size)
+
+
+def _on_grids(ids: list[int], grids: list[tuple[int, int]], interval: int) -> Tensor:
+    """Positions [3, L] of one prompt: text counts on, a visual run spans its largest side."""
+    placed: list[Tensor] = []
+    start, at = 0, 0
+    left = iter(grids)
+    while at < len(ids):
+        visual = ids[at] == VISUAL
+        end = next((n for n in range(at, len(ids)) if (ids[n] == VISUAL) != visual), len(ids))
+        if visual:
+            rows, columns = next(left)
+            times = torch.arange((end - at) // (rows * columns)) * interval
+            axes = torch.meshgrid(times, torch.arange(rows), torch.arange(columns), indexing="ij")
+            placed.append(torch.stack([axis.flatten() for axis in axes]) + start)
+            start += max(rows, columns)
+        else:
+            placed.append(torch.arange(end - at).expand(3, -1) + start)
+            start += end - at
+        at = end
+    return torch.cat(placed, 1)

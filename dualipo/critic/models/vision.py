@@ -1,0 +1,102 @@
+"""From clips to what a vision tower takes: frames chosen, resized, scaled (METHOD.md 3.5).
+
+In own torch code: transformers' video processors need torchvision. Leaves out image tiling.
+Legend: F frames, H and W pixels, C colours, T pairs of frames, L patches, P values of a patch.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dualipo.config import Critic
+from dualipo.critic.models import frames
+
+PREPROCESSOR = "preprocessor_config.json"
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and deviation of the colours, as the tower was trained with."""
+
+    mean: Triple = (0.5, 0.5, 0.5)
+    std: Triple = (0.5, 0.5, 0.5)
+
+
+SIGLIP = Scaling()
+IMAGENET = Scaling((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CLIP = Scaling((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+
+
+def preprocessor_in(folder: Path) -> Path | None:
+    """The file that says how frames were scaled in training, where a folder has one."""
+    path = folder / PREPROCESSOR
+    return path if path.is_file() else None
+
+
+def scaling_of(preprocessor: Path | None, default: Scaling) -> Scaling:
+    """What a preprocessor's file says, or the family's default."""
+    said = json.loads(preprocessor.read_text()) if preprocessor else {}
+    if "image_mean" not in said or "image_std" not in said:
+        return default
+    mean, std = ((s[0], s[1], s[2]) for s in (said["image_mean"], said["image_std"]))
+    return Scaling(mean, std)
+
+
+def pixels(
+    clip_FHWC: np.ndarray,
+    *,
+    clip_id: str,
+    size: tuple[int, int],
+    scaling: Scaling = SIGLIP,
+    settings: Critic,
+) -> Tensor:
+    """Choose frames, resize them to `size` (height, width) and scale them: [F, C, H, W]."""
+    chosen = frames.choose(
+        clip_FHWC,
+        max_frames=settings.max_frames,
+        short_video=settings.short_video,
+        clip_id=clip_id,
+    )
+    unit_FCHW = torch.from_numpy(chosen).permute(0, 3, 1, 2).float() / 255
+    if unit_FCHW.shape[2:] != size:
+        unit_FCHW = nn.functional.interpolate(
+            unit_FCHW, size, mode="bicubic", antialias=True
+        ).clamp(0, 1)
+    mean_C11, std_C11 = (torch.tensor(s)[:, None, None] for s in (scaling.mean, scaling.std))
+    return (unit_FCHW - mean_C11) / std_C11
+
+
+def fitting_size(height: int, width: int, *, multiple: int, max_pixels: int) -> tuple[int, int]:
+    """The nearest size in whole multiples, of about the same shape, within `max_pixels`."""
+    shrink = min(1.0, (max_pixels / (height * width)) ** 0.5)
+    rounding = round if shrink == 1.0 else int
+
+    def whole(side: int) -> int:
+        return max(1, rounding(side * shrink / multiple)) * multiple
+
+    return whole(height), whole(width)
+
+
+def patches(
+    pixels_FCHW: Tensor, *, patch: int, merge: int, pair: int
+) -> tuple[Tensor, tuple[int, int, int]]:
+    """Qwen-VL's patches [L, P] and their grid (T, rows, columns).
+
+    `pair` frames make one row in time, the last repeated to fill; `merge` squared neighbours in
+    space stand together, as the tower merges them into one token.
+    """
+    missing = -len(pixels_FCHW) % pair
+    filled = torch.cat([pixels_FCHW, pixels_FCHW[-1:].expand(missing, -1, -1, -1)])
+    colours, height, width = filled.shape[1:]
+    grid = len(filled) // pair, height // patch, width // patch
+    blocks = filled.reshape(
+        grid[0], pair, colours, grid[1] // merge, merge, patch, grid[2] // merge, merge, patch
+    )
+    ordered = blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8)
+    return ordered.reshape(grid[0] * grid[1] * grid[2], -1), grid

@@ -1,0 +1,1 @@
+"""Whether a critic may be trusted: self-checks, forced choice, calibration, hostile captions."""

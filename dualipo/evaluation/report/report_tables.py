@@ -1,0 +1,158 @@
+"""The report's tables: the same numbers as its charts, and those that no chart shows.
+
+Rows of ready text; a value that was not recorded is a dash, never a zero. A line break within a
+cell sets the interval under its number.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dualipo.evaluation import history as histories
+from dualipo.evaluation.bootstrap import Interval
+from dualipo.evaluation.history import RoundHistory, RunHistory
+from dualipo.evaluation.report.charts import percent, short, three_decimals
+from dualipo.evaluation.report.headline import DASH, duration
+from dualipo.records import DIMENSIONS
+
+
+class Table(NamedTuple):
+    """Column heads and rows of text."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+    def in_markdown(self) -> str:
+        """A line a row."""
+        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def scores(measured: Sequence[RoundHistory], names: Sequence[str]) -> Table:
+    """Test scores with intervals, and paired differences against base and the round before."""
+    rows = []
+    for index, one in enumerate(measured):
+        cells = [_with_ends(one.score(name)) for name in names]
+        steps = [
+            _difference(measured[0], one) if index else DASH,
+            _difference(measured[index - 1], one) if index > 1 else DASH,
+        ]
+        rows.append([one.label, *cells, *steps])
+    return Table(["generator", *names, "total against base", "against the round before"], rows)
+
+
+def accuracies(found: Sequence[tuple[str, dict[str, Any]]]) -> Table:
+    """The critic on pairs that the oracle orders."""
+    rows = []
+    for label, accuracy in found:
+        ends = histories.accuracy_interval(accuracy)
+        forced = percent(accuracy["forced_choice"])
+        parts = [_percent(accuracy["by_dimension"], dimension) for dimension in DIMENSIONS]
+        rows.append(
+            [
+                label,
+                f"{forced}\n{percent(ends.low)} to {percent(ends.high)}",
+                str(accuracy["num"]),
+                *(_percent(accuracy, key) for key in ("free_form", "abstain_rate")),
+                *parts,
+            ]
+        )
+    return Table(["critic", "forced choice", "pairs", "own words", "abstains", *DIMENSIONS], rows)
+
+
+def refreshes(history: RunHistory) -> Table:
+    """What the monitor saw in each round, and what followed from it."""
+    rows = []
+    for one in history.finished_rounds:
+        monitor, refresh = one.events["monitor"], one.events.get("refresh", {})
+        why = refresh.get("why") or monitor["triggers"]
+        ends = [_percent(refresh, key) for key in ("holdout_before", "holdout_after")]
+        used = [_count(refresh, key) for key in ("num_kept", "num_judged")]
+        rows.append(
+            [one.label]
+            + [_percent(monitor, key) for key in ("holdout_accuracy", "audit_accuracy", "win_rate")]
+            + [one.refresh_outcome() or DASH, "; ".join(why) or DASH]
+            + [DASH if ends == [DASH, DASH] else " → ".join(ends)]
+            + [DASH if used == [DASH, DASH] else " of ".join(used)]
+            + ["; ".join(monitor["stop"]) or DASH]
+        )
+    head = ["round", "held-out", "audit", "win rate", "refresh", "why", "held-out by refresh"]
+    return Table([*head, "judgements used", "reasons to stop"], rows)
+
+
+def filters(history: RunHistory) -> Table:
+    """How many prompts, clips and votes there were, and how many were set aside."""
+    rows = []
+    for one in history.rounds:
+        event = one.events.get
+        prompts, sample, prefer = event("prompts", {}), event("sample", {}), event("prefer", {})
+        score, confirm = event("score", {}), event("confirm", {})
+        screened = prompts.get("screened", {}).items()
+        rows.append(
+            [one.label, _count(prompts, "num"), _count(prompts, "num_folded")]
+            + [", ".join(f"{why}: {count}" for why, count in screened) or DASH]
+            + [_count(sample, key) for key in ("num_clips", "num_rejected", "num_resampled")]
+            + [_count(score, "num_short")]
+            + [_percent(votes, "abstain_rate") for votes in (score, confirm)]
+            + [_percent(prefer, "mean_vote_share"), _short(confirm, "mean_entropy")]
+            + [_percent(confirm, "mean_order_agreement")]
+        )
+    head = ["round", "prompts", "folded", "screened", "clips", "rejected", "resampled", "short"]
+    head += ["grades abstained", "votes abstained", "mean vote share", "entropy", "orders agree"]
+    return Table(head, rows)
+
+
+def alignments(history: RunHistory) -> Table:
+    """The alignment's last numbers, and which critic's judgements it learnt from."""
+    rows = []
+    for one in history.rounds:
+        if align := one.events.get("align"):
+            gaps = [_short(align, key) for key in ("winner_gap", "loser_gap", "z_std")]
+            trained = [_count(align, "num_steps"), _percent(align, "implicit_accuracy"), *gaps]
+            rows.append([one.label, *trained, align["generator_version"], align["critic_version"]])
+    head = ["round", "steps", "implicit accuracy", "winner gap", "loser gap", "std of z"]
+    return Table([*head, "generator", "critic"], rows)
+
+
+def clocks(history: RunHistory) -> Table:
+    """Seconds per stage and round, and the highest memory of each stage."""
+    columns = [one for one in (history.base, *history.rounds) if one.clocks]
+    stages = list(dict.fromkeys(stage for one in columns for stage in one.clocks))
+    rows = []
+    for stage in stages:
+        spent = [one.clocks.get(stage) for one in columns]
+        total = sum(clock.seconds for clock in spent if clock)
+        peak_mb = max(clock.peak_mb for clock in spent if clock)
+        cells = [duration(clock.seconds) if clock else DASH for clock in spent]
+        rows.append([stage, *cells, duration(total), f"{peak_mb:,.0f} MB"])
+    sums = [duration(sum(clock.seconds for clock in one.clocks.values())) for one in columns]
+    whole = sum(clock.seconds for one in columns for clock in one.clocks.values())
+    if rows:
+        rows.append(["all stages", *sums, duration(whole), ""])
+    return Table(["stage", *(one.label for one in columns), "total", "peak memory"], rows)
+
+
+def _difference(before: RoundHistory, after: RoundHistory) -> str:
+    change = histories.difference(before, after)
+    return f"{change.mean:+.3f}\n{change.low:+.3f} to {change.high:+.3f}" if change else DASH
+
+
+def _with_ends(interval: Interval | None) -> str:
+    if interval is None:
+        return DASH
+    ends = (interval.mean, interval.low, interval.high)
+    return "{}\n{} to {}".format(*map(three_decimals, ends))
+
+
+def _percent(event: Mapping[str, Any], key: str) -> str:
+    value = event.get(key)
+    return DASH if value is None else percent(value)
+
+
+def _count(event: Mapping[str, Any], key: str) -> str:
+    value = event.get(key)
+    return DASH if value is None else f"{value:,}"
+
+
+def _short(event: Mapping[str, Any], key: str) -> str:
+    value = event.get(key)
+    return DASH if value is None else short(value)

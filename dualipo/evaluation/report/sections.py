@@ -1,0 +1,250 @@
+"""The report's charts and tables, one function a section: from a `RunHistory` to what is shown.
+
+Each returns charts (SVG) and tables (`report_tables.py`), so that the template holds no arithmetic.
+A section whose events are not there yet is empty, and the page says so. Left out: the clips, which
+are in `exhibits.py`.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from dualipo.evaluation import history as histories
+from dualipo.evaluation.history import RoundHistory, RunHistory
+from dualipo.evaluation.report import charts, report_tables
+from dualipo.evaluation.report.charts import Point, Series, percent, short, three_decimals
+from dualipo.evaluation.report.report_tables import Table
+from dualipo.records import DIMENSIONS
+
+LN_2 = math.log(2)
+
+_KEPT_TONE = 1
+_WARM = "warm start"
+_KINDS = (
+    "pairs ordered by the oracle (reported to people only)",
+    "labels held out from its training",
+    "audit: fresh labels of the round's own clips",
+)
+_CURVES = (
+    ("loss", "Loss of the alignment", LN_2, "dashed: ln 2, where training starts"),
+    ("implicit_accuracy", "Implicit accuracy", 0.5, "dashed: one half, no preference learnt"),
+    ("winner_gap", "Winner gap", 0.0, "under 0: winners are fitted better than before the round"),
+    ("loser_gap", "Loser gap", 0.0, "over 0: losers are fitted worse than before the round"),
+)
+
+_TRAININGS = {
+    "warm_start_sft": "the critic's fine-tuning",
+    "warm_start_dpo": "the critic on its own traces",
+    "srpo": "the critic's refresh",
+}
+
+
+class Section(NamedTuple):
+    """Charts with their captions, a legend of (name, tone), and tables."""
+
+    charts: list[tuple[str, Markup, str]]
+    legend: list[tuple[str, int]]
+    tables: list[Table]
+    notes: list[str]
+
+
+NOTHING = Section([], [], [], [])
+
+
+def scores(history: RunHistory) -> Section:
+    """Mean test score with its interval for base and every round, total and parts."""
+    measured = history.scored()
+    if not measured:
+        return NOTHING
+    names = ("total", *DIMENSIONS)
+    points = {
+        name: [_score_point(at, one, name) for at, one in enumerate(measured)] for name in names
+    }
+    ends = [end for of in points.values() for point in of for end in (point.low, point.high)]
+    bounds = [end for end in ends if end is not None]
+    pad = 0.1 * (max(bounds) - min(bounds)) or 0.05
+    drawn = []
+    for tone, name in enumerate(names, start=1):
+        chart = charts.line_chart(
+            [Series(name, points[name], tone, has_labels=True)],
+            title=f"{name} per round",
+            x_labels=[one.label for one in measured],
+            y_range=(min(bounds) - pad, max(bounds) + pad),
+        )
+        drawn.append((name.capitalize(), chart, ""))
+    return Section(drawn, [], [report_tables.scores(measured, names)], [])
+
+
+def critic(history: RunHistory) -> Section:
+    """The critic's accuracy over the warm start and the rounds, and every refresh."""
+    stages = [history.base, *history.finished_rounds]
+    ordered = [pair for one in stages for pair in one.accuracies()]
+    starts = [label for label, _ in history.base.accuracies()] or [_WARM]
+    labels = starts + [one.label for one in history.finished_rounds]
+    held, audits = [], []
+    for one in stages:
+        at = len(starts) - 1 if one is history.base else labels.index(one.label)
+        if (share := one.holdout()) is not None:
+            held.append(Point(at, share))
+        if (share := one.events.get("monitor", {}).get("audit_accuracy")) is not None:
+            audits.append(Point(at, share))
+    if not ordered and not held:
+        return NOTHING
+    oracle = [_accuracy_point(labels.index(label), accuracy) for label, accuracy in ordered]
+    series = [
+        Series(name, points, tone, has_labels=tone == 1)
+        for tone, (name, points) in enumerate(zip(_KINDS, (oracle, held, audits), strict=True), 1)
+    ]
+    chart = charts.line_chart(
+        series,
+        title="accuracy of the critic",
+        x_labels=labels,
+        marks=_refresh_marks(history, labels),
+        reference=0.5,
+        value_format=percent,
+        axis_format=lambda value: f"{100 * value:g} %",
+        width=980,
+        height=290,
+    )
+    tables = [report_tables.accuracies(ordered), report_tables.refreshes(history)]
+    caption = (
+        "Dashed level: chance. A vertical line marks a round in which the critic was refreshed."
+    )
+    legend = [(name, tone) for tone, name in enumerate(_KINDS, start=1)]
+    return Section([("", chart, caption)], legend, tables, _annotators(history))
+
+
+def kept(history: RunHistory) -> Section:
+    """What became of every prompt: kept as a preference, or dropped and why."""
+    built = [one for one in history.rounds if "prefer" in one.events]
+    if not built:
+        return NOTHING
+    reasons = sorted({reason for one in built for reason in one.events["prefer"]["dropped"]})
+    tones = {reason: 2 + index % (charts.NUM_TONES - 1) for index, reason in enumerate(reasons)}
+    bars = []
+    for one in built:
+        prefer = one.events["prefer"]
+        dropped = [(why, prefer["dropped"].get(why, 0), tones[why]) for why in reasons]
+        bars.append((one.label, [("kept", prefer["kept"], _KEPT_TONE), *dropped]))
+    units = built[0].events["prefer"].get("of", "prompts")
+    chart = charts.stacked_bars(bars, title=f"{units} kept and dropped per round")
+    legend = [("kept", _KEPT_TONE), *tones.items()]
+    caption = f"{units.capitalize()} per round; every dropped one has its reason."
+    return Section([("", chart, caption)], legend, [report_tables.filters(history)], [])
+
+
+def curves(history: RunHistory) -> Section:
+    """How the alignment of each round went, step by step."""
+    aligned = [one for one in history.rounds if one.metrics.get("align")]
+    if not aligned:
+        return NOTHING
+    drawn = []
+    for key, title, reference, caption in _CURVES:
+        series = [line for one in aligned for line in _curve(one, key)]
+        if series:
+            chart = charts.line_chart(
+                series, title=f"{title} by step", reference=reference, value_format=short
+            )
+            drawn.append((title, chart, caption))
+    legend = [(one.label, _round_tone(one)) for one in aligned]
+    return Section(drawn, legend, [report_tables.alignments(history)], [])
+
+
+def losses(history: RunHistory) -> Section:
+    """The loss of every training but the alignments', which have charts of their own."""
+    drawn = []
+    for one in (history.base, *history.rounds):
+        for stage, rows in one.metrics.items():
+            points = [
+                Point(row["step"], row["loss"]) for row in rows if _is_finite(row.get("loss"))
+            ]
+            if stage == "align" or not points:
+                continue
+            series = [Series("each step", points, is_faint=True)]
+            series.append(Series("running mean", _running_mean(points)))
+            title = f"{one.label.capitalize()}: {_TRAININGS.get(stage, stage)}"
+            chart = charts.line_chart(series, title=f"loss, {title}", value_format=short)
+            drawn.append((title, chart, f"loss {short(points[-1].y)} at step {len(points)}"))
+    return Section(drawn, [], [], [])
+
+
+def certainty(history: RunHistory) -> Section:
+    """How sure the critic was of the pairs that were kept."""
+    built = [one for one in history.rounds if one.events.get("prefer", {}).get("certainty")]
+    values = [value for one in built for value in one.events["prefer"]["certainty"]]
+    if not values:
+        return NOTHING
+    bounds = (0.5, 1.0) if min(values) >= 0.5 else (0.0, 1.0)
+    most = max(
+        count
+        for one in built
+        for count in charts.bin_counts(
+            one.events["prefer"]["certainty"], bounds=bounds, num_bins=10
+        )
+    )
+    drawn = []
+    for one in built:
+        own = one.events["prefer"]["certainty"]
+        units = one.events["prefer"].get("of", "pairs")
+        title = f"{one.label.capitalize()}: {len(own)} {units}"
+        tone = _round_tone(one)
+        chart = charts.histogram(own, title=title, bounds=bounds, most=most, tone=tone)
+        drawn.append((title, chart, f"mean {three_decimals(sum(own) / len(own))}"))
+    return Section(drawn, [], [], [])
+
+
+def _score_point(at: int, one: RoundHistory, name: str) -> Point:
+    interval = one.score(name)
+    assert interval
+    return Point(at, interval.mean, interval.low, interval.high)
+
+
+def _accuracy_point(at: int, accuracy: dict[str, Any]) -> Point:
+    interval = histories.accuracy_interval(accuracy)
+    return Point(at, accuracy["forced_choice"], interval.low, interval.high)
+
+
+def _annotators(history: RunHistory) -> list[str]:
+    annotators = history.base.events.get("warm_start", {}).get("annotators", {})
+    shares = [f"{name} {percent(share)}" for name, share in annotators.items() if share is not None]
+    if not shares:
+        return []
+    return [f"The simulated annotators against the oracle's order: {', '.join(shares)}."]
+
+
+def _refresh_marks(history: RunHistory, labels: list[str]) -> list[tuple[float, str]]:
+    return [
+        (labels.index(one.label), one.events["refresh"]["outcome"])
+        for one in history.rounds
+        if one.label in labels
+        and one.events.get("refresh", {}).get("outcome") in ("refreshed", "reverted", "empty")
+    ]
+
+
+def _curve(one: RoundHistory, key: str) -> list[Series]:
+    rows = [row for row in one.metrics["align"] if _is_finite(row.get(key))]
+    if not rows:
+        return []
+    points = [Point(row["step"], row[key]) for row in rows]
+    tone = _round_tone(one)
+    raw = Series(f"{one.label}, each step", points, tone, is_faint=True)
+    return [raw, Series(one.label, _running_mean(points), tone)]
+
+
+def _running_mean(points: Sequence[Point]) -> list[Point]:
+    reach = max(len(points) // 16, 1)
+    smoothed = []
+    for index, point in enumerate(points):
+        near = points[max(index - reach, 0) : index + reach + 1]
+        smoothed.append(Point(point.x, sum(other.y for other in near) / len(near)))
+    return smoothed
+
+
+def _round_tone(one: RoundHistory) -> int:
+    return 1 + one.round % charts.NUM_TONES
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,1 @@
+"""What leaves the run: model cards, the Hugging Face Hub, trackers, the recipe to repeat it."""

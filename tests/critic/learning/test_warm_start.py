@@ -1,0 +1,143 @@
+import pytest
+
+from dualipo.config import CriticPreference, SeedLabels
+from dualipo.critic import judge, reasoning
+from dualipo.critic.asks import Ask, Item, queries
+from dualipo.critic.learning import preference, warm_start
+from dualipo.critic.learning.batches import mixed, shuffled
+from dualipo.critic.trust import forced_choice
+from dualipo.errors import DataError
+from dualipo.records import DIMENSIONS
+from tests.critic.conftest import BOTH, SETTINGS, Scripted, brightest, pair, point, seed_of, shade
+
+
+def test_traces_end_in_the_humans_label_and_stand_in_both_orders():
+    traces = warm_start.traces([*BOTH, pair(2, "tie"), point(0), point(1, "bad")])
+    outcomes = [reasoning.parse(t.response, t.ask.kind, truncated=False).outcome for t in traces]
+    assert outcomes == ["a", "b", "b", "a", "tie", "tie", "good", "bad"]
+    assert traces[1].ask.clip_ids == traces[0].ask.clip_ids[::-1]
+    assert traces[0].response.startswith("A: light Grade: good\nB: dark")
+
+
+def test_traces_leave_out_what_cannot_be_asked_and_grades_that_contradict():
+    traces = warm_start.traces(
+        [pair(0, "a", "overall"), pair(1, "abstain"), pair(2, grade_a="bad", grade_b="good")]
+    )
+    assert [t.response for t in traces][:1] == ["A: light\nB: dark\n<verdict>A</verdict>"]
+    assert len(traces) == 2
+
+
+def test_the_beginning_of_a_seed_is_about_every_dimension():
+    motion = [pair(n) for n in range(4)]
+    rest = [pair(n, "b", d) for n in range(2) for d in ("consistency", "faithfulness")]
+    turned = warm_start.in_turn([*motion, *rest])
+    assert {label.dimension for label in turned[:3]} == set(DIMENSIONS)
+    assert [label for label in turned if label.dimension == "motion"] == motion
+    assert len(turned) == 8 and warm_start.in_turn(turned) == turned
+
+
+def test_fault_67_a_small_or_one_sided_seed_is_refused_with_its_counts():
+    settings = SeedLabels(min_per_verdict=2)
+    pairs = [pair(i, v, d) for i in range(2) for v in "ab" for d in DIMENSIONS]
+    points = [point(i, g, d) for i in range(2) for g in ("good", "bad") for d in DIMENSIONS]
+    warm_start.require_enough(pairs, points, settings=settings)
+    warm_start.require_enough(pairs, [], settings=settings)
+    with pytest.raises(DataError, match="motion b: 0"):
+        one_sided = [p for p in pairs if (p.dimension, p.verdict) != ("motion", "b")]
+        warm_start.require_enough(one_sided, points, settings=settings)
+    with pytest.raises(DataError, match="faithfulness good: 1"):
+        warm_start.require_enough(pairs, points[:2] + points[3:5], settings=settings)
+    with pytest.raises(DataError, match="no label at all"):
+        warm_start.require_enough([], [], settings=settings)
+
+
+def test_self_sampled_pairs_have_the_humans_verdict_as_winner():
+    def half(query, seed):
+        shown = brightest(query, seed)
+        return shown if seed % 2 or query.kind == "point" else reasoning.swap(shown)
+
+    critic = Scripted(half)
+    traces = warm_start.traces([*BOTH, point(0)])
+    made = warm_start.self_sampled(
+        critic, traces, clips=shade, num_paths=8, settings=SETTINGS, seed_of=seed_of
+    )
+    assert len(made) == 4  # the point's paths all agree
+    for one in made:
+        seeds = [seed_of(one.ask.item, "motion", one.ask.order, draw, 0) for draw in range(8)]
+        assert one.winner == (next(s for s in seeds if s % 2) % 7, 2)
+        assert one.loser == (next(s for s in seeds if not s % 2) % 7, 2)
+
+
+def test_every_epoch_sees_every_item_once_in_another_order():
+    batch = shuffled(10, batch_size=4, seed=1)
+    seen = [i for step in range(5) for i in batch(step)]
+    assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10)) and seen[:10] != seen[10:]
+    assert batch(3) == shuffled(10, batch_size=4, seed=1)(3)
+    both = mixed(10, 5, share=0.25, batch_size=8, seed=1)(7)
+    assert sum(i >= 10 for i in both) == 2 and max(both) < 15
+    assert max(mixed(10, 0, share=0.25, batch_size=8, seed=1)(7)) < 10
+
+
+def test_a_fine_tuned_critic_judges_and_chooses(taught):
+    items = [Item("x", "a lamp", ("shade230", "shade20"), ("motion",))]
+    votes = judge.confirm(taught, items, clips=shade, settings=SETTINGS, seed_of=seed_of)
+    assert {vote.outcome for vote in votes} == {"a"}
+    margins = forced_choice.margins(taught, items, clips=shade, settings=SETTINGS)
+    assert forced_choice.accuracy(margins, {("x", "motion"): "a"}) == 1.0
+    shades = {"good": "shade230", "normal": "shade120", "bad": "shade20"}
+    single = [Item(grade, "a lamp", (clip,), ("motion",)) for grade, clip in shades.items()]
+    found = forced_choice.grades(taught, single, clips=shade, settings=SETTINGS)
+    assert found == {(grade, "motion"): grade for grade in shades}
+
+
+def test_label_probabilities_read_while_sampling_are_those_asked_afterwards(taught):
+    taught.module.double()
+    asks = [Ask("x", "point", "a lamp", "motion", (f"shade{n}",)) for n in (20, 120, 230)]
+    shown = queries(asks, shade)
+    drawn = taught.sample(
+        shown,
+        num_paths=2,
+        temperature=0.8,
+        seeds=[[1, 2]] * 3,
+        max_new_tokens=40,
+        choice=reasoning.GRADE_CHOICE,
+    )
+    for query, paths in zip(shown, drawn, strict=True):
+        for path in paths:
+            prefix = path.text[: path.text.index("<grade>")] + "<grade>"
+            options = reasoning.GRADE_CHOICE.options
+            asked = taught.choice_log_probs([query], [prefix], options)[0].tolist()
+            read = [path.choice_log_probs[option] for option in options]
+            assert (read[0], read[2]) == pytest.approx((asked[0], asked[2]), abs=1e-9)
+            assert asked[1] < read[1] < asked[1] + 0.01  # "normal" is two tokens, the first is read
+    votes = judge.score(
+        taught,
+        [Item(f"c{n}", "a lamp", (f"shade{n}",), ("motion",)) for n in (20, 120, 230)],
+        clips=shade,
+        settings=SETTINGS,
+        seed_of=seed_of,
+    )
+    scores = judge.expected_scores(votes)
+    assert scores["c230", "motion"] > scores["c120", "motion"] > scores["c20", "motion"]
+
+
+def test_path_preference_starts_at_ln_2_and_learns(taught, tmp_path):
+    ask = Ask("x", "pair", "a lamp", "motion", ("shade230", "shade20"))
+    pairs = [
+        preference.PathPair(ask, "A: light\nB: dark\n<verdict>A</verdict>", "A: dark\nB: dark")
+    ]
+    losses = []
+    result = preference.train(
+        taught,
+        pairs,
+        clips=shade,
+        settings=CriticPreference(
+            learning_rate=1e-4, max_train_steps=8, train_batch_size=2, lr_warmup_steps=0
+        ),
+        reference_batch_size=4,
+        checkpoint_folder=tmp_path,
+        seed=0,
+        on_step=lambda step, metrics: losses.append(metrics["loss"]),
+    )
+    assert losses[0] == pytest.approx(0.693147, abs=1e-4)
+    assert losses[-1] < losses[0] and result.metrics["accuracy"] == 1.0

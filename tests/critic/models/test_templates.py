@@ -1,0 +1,58 @@
+"""How queries are written for VILA's language models: golden strings."""
+
+import pytest
+
+from dualipo.critic import reasoning
+from dualipo.critic.models import templates
+from dualipo.critic.models.templates import TEMPLATES
+from tests.critic.conftest import make_query
+
+# The turn as the models were trained on it, and the token that ends an answer: the first four as
+# VILA's conversations have them, the last as Qwen's tokenizers write a chat.
+GOLDEN = {
+    "vicuna_v1": (
+        "A chat between a curious user and an artificial intelligence assistant. The assistant "
+        "gives helpful, detailed, and polite answers to the user's questions. USER: {} ASSISTANT:",
+        True,
+        None,
+    ),
+    "plain": ("USER: {} ASSISTANT:", True, None),
+    "llama_3": (
+        "<|start_header_id|>system<|end_header_id|>\n\nYou are a helpful language and vision "
+        "assistant. You are able to understand the visual content that the user provides, and "
+        "assist the user with a variety of tasks using natural language.<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\n{}<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n",
+        True,
+        None,
+    ),
+    "hermes-2": (
+        "<|im_start|>system\nAnswer the questions.<|im_end|><|im_start|>user\n{}<|im_end|>"
+        "<|im_start|>assistant\n",
+        False,
+        "<|im_end|>",
+    ),
+    "chatml": (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{}"
+        "<|im_end|>\n<|im_start|>assistant\n",
+        False,
+        "<|im_end|>",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(TEMPLATES))
+def test_a_template_writes_the_turn_that_its_models_know(name):
+    turn, begins, end = GOLDEN[name]
+    query = make_query(question="Which is better?")
+    parts = templates.prompt(query, num_frames=[2, 1], style=TEMPLATES[name])
+    written = "".join(part if isinstance(part, str) else "<image>" for part in parts)
+    asked = f"{reasoning.fence(query.caption)}\nWhich is better?"
+    assert written == turn.replace("{}", f"Video A:\n<image>\n<image>\nVideo B:\n<image>\n{asked}")
+    assert (TEMPLATES[name].begins, TEMPLATES[name].end) == (begins, end)
+
+
+def test_what_a_tokenizer_knows_names_the_template():
+    assert templates.guess({"a"}) == "vicuna_v1"
+    assert templates.guess({"<|start_header_id|>"}) == "llama_3"
+    assert templates.guess({"<|im_start|>"}) == "chatml"

@@ -1,0 +1,205 @@
+"""VLMs of transformers as critics: tiny random models, against transformers' own way."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import Qwen2VLImageProcessor
+
+from dualipo.config import Critic, CriticTraining
+from dualipo.critic.learning import warm_start
+from dualipo.critic.models import vision
+from dualipo.critic.models.chat import VISUAL
+from dualipo.critic.models.families import FAMILIES
+from dualipo.critic.models.transformers_vlm import TransformersVlm
+from dualipo.errors import ModelError
+from tests import pretend
+from tests.critic import vlms
+from tests.critic.conftest import BOTH, make_clip, make_query, make_tokenizer, shade
+
+SETTINGS = Critic(max_frames=3, max_pixels=1024)
+QUERIES = [
+    make_query(),
+    make_query(dimension="faithfulness"),
+    make_query("point", 3, caption="a longer caption, to force padding"),
+]
+
+
+def make_critic(kind: str, *, settings: Critic = SETTINGS, scale: float = 6) -> TransformersVlm:
+    model = vlms.make(kind, scale=scale)
+    return TransformersVlm(model, tokenizer=make_tokenizer(), settings=settings)
+
+
+@pytest.fixture(params=list(FAMILIES))
+def critic(request) -> TransformersVlm:
+    return make_critic(request.param)
+
+
+def test_every_family_has_a_tiny_model():
+    assert vlms.MAKERS.keys() == FAMILIES.keys()
+
+
+def test_greedy_paths_are_uncached_argmax(critic):
+    drawn = critic.sample(
+        QUERIES, num_paths=2, temperature=0.0, seeds=[[0, 0]] * 3, max_new_tokens=10
+    )
+    for query, [path, again] in zip(QUERIES, drawn, strict=True):
+        ids: list[int] = []
+        while len(ids) < 10 and ids[-1:] != [critic.tokens.end]:
+            ids.append(int(critic._logits([query], [ids], keep=1).argmax()))
+        assert path.token_ids == again.token_ids == tuple(ids)
+
+
+def test_clips_matter(critic):
+    [query] = QUERIES[:1]
+    other = make_query(clips=(make_clip(7), make_clip(8)), clip_ids=("x", "y"))
+    with torch.no_grad():
+        here, there = critic.log_probs([query, other], ["A: good"] * 2)[0].tolist()
+    assert abs(here - there) > 1e-3
+
+
+def answer_on_the_device() -> None:
+    """In a process of its own: every family's critic, on the CPU and then on the device."""
+    for kind in FAMILIES:
+        critic, answers = make_critic(kind), ["A: good"] * 3
+        with torch.no_grad():
+            here = critic.log_probs(QUERIES, answers)[0]
+        critic.module.to(pretend.NAME)
+        there = critic.log_probs(QUERIES, answers)[0]
+        there.sum().backward()
+        torch.testing.assert_close(there.detach().cpu(), here, rtol=1e-4, atol=1e-3)
+        drawn = critic.sample(
+            QUERIES, num_paths=2, temperature=0.7, seeds=[[0, 1]] * 3, max_new_tokens=4
+        )
+        assert all(path.token_ids for paths in drawn for path in paths)
+
+
+def test_every_critic_answers_on_a_device_as_on_the_cpu():
+    assert pretend.ended(answer_on_the_device) == 0
+
+
+def test_a_saved_critic_answers_the_same(critic, tmp_path):
+    (tmp_path / "p.json").write_text(json.dumps({"image_mean": [0, 0, 0], "image_std": [1, 1, 1]}))
+    critic.preprocessor = tmp_path / "p.json"
+    critic.scaling = vision.scaling_of(critic.preprocessor, vision.CLIP)
+    critic.save(tmp_path / "saved")
+    (tmp_path / "saved" / "processor_config.json").write_text("{}")
+    again = TransformersVlm.load(tmp_path / "saved", settings=SETTINGS)
+    again.save(tmp_path / "again")  # with what servers read
+    assert (tmp_path / "again" / "processor_config.json").is_file()
+    assert again.hash() == critic.hash() and again.scaling == critic.scaling
+    with torch.no_grad():
+        before, after = (c.log_probs(QUERIES, ["A: good"] * 3)[0] for c in (critic, again))
+    assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen2_vl", "qwen3_vl"])
+def test_qwen_sees_and_places_a_video_as_transformers_does(kind):
+    critic = make_critic(kind)
+    model, config = critic.llm, critic.llm.config
+    clip = make_clip(0, num_frames=3, size=48)[:, :, :32]  # not square, an odd number of frames
+    query = make_query("point", clips=(clip,))
+    frames = vision.pixels(
+        clip, clip_id="x", size=critic._size(clip), scaling=critic.scaling, settings=SETTINGS
+    )
+    shown, grid = vision.patches(frames, patch=4, merge=2, pair=2)
+    [row] = critic._prompts([query], critic.embed_clips([query]), room=0)
+    assert row.count(VISUAL) == grid[0] * grid[1] * grid[2] // 4
+    ids = torch.tensor([[config.video_token_id if i == VISUAL else i for i in row]])
+    with torch.no_grad():
+        theirs = model(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            pixel_values_videos=shown,
+            video_grid_thw=torch.tensor([grid]),
+            mm_token_type_ids=torch.tensor([[2 if i == VISUAL else 0 for i in row]]),
+        ).logits
+        ours = critic._logits([query], [[]], keep=len(row))
+    assert torch.allclose(ours, theirs, atol=2e-4)
+
+
+# The token that holds a visual token's place, and how a clip's frames are handed over.
+SHOWN = {
+    "smolvlm": ("image_token_id", lambda frames: {"pixel_values": frames[None]}),
+    "llava_onevision": ("video_token_id", lambda frames: {"pixel_values_videos": frames[None]}),
+    "internvl": ("image_token_id", lambda frames: {"pixel_values": frames}),
+}
+
+
+@pytest.mark.parametrize("kind", SHOWN)
+def test_the_others_answer_a_video_as_transformers_does(kind):
+    critic = make_critic(kind)
+    query = make_query("point", clips=(make_clip(0, num_frames=3, size=48),))
+    frames = vision.pixels(
+        query.clips[0],
+        clip_id="x",
+        size=critic._size(query.clips[0]),
+        scaling=critic.scaling,
+        settings=SETTINGS,
+    )
+    place, shown = SHOWN[kind]
+    with torch.no_grad():
+        [row] = critic._prompts([query], critic.embed_clips([query]), room=0)
+        placed = getattr(critic.llm.config, place)
+        ids = torch.tensor([[placed if i == VISUAL else i for i in row]])
+        mask = torch.ones_like(ids)
+        theirs = critic.llm(input_ids=ids, attention_mask=mask, **shown(frames)).logits
+        ours = critic._logits([query], [[]], keep=len(row))
+    assert VISUAL in row and torch.allclose(ours, theirs, atol=2e-4)
+
+
+def test_patches_are_those_of_transformers_image_processor():
+    picture = make_clip(0, num_frames=1, size=56)
+    processor = Qwen2VLImageProcessor(do_resize=False, patch_size=14, merge_size=2)
+    theirs = processor(Image.fromarray(picture[0]), return_tensors="pt")
+    frames = vision.pixels(
+        picture, clip_id="x", size=(56, 56), scaling=vision.CLIP, settings=Critic()
+    )
+    ours, grid = vision.patches(frames, patch=14, merge=2, pair=2)
+    assert grid == tuple(theirs["image_grid_thw"][0].tolist())
+    assert torch.allclose(ours, torch.as_tensor(theirs["pixel_values"]), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((480, 832), (224, 392)), ((64, 64), (56, 56)), ((56, 84), (56, 84))]
+)
+def test_frames_keep_their_shape_within_the_pixels(shape, size):
+    assert vision.fitting_size(*shape, multiple=28, max_pixels=128 * 28 * 28) == size
+
+
+def test_it_learns_the_grammar(tmp_path):
+    critic = make_critic("qwen2_5_vl", scale=1)
+    result = warm_start.supervise(
+        critic,
+        warm_start.traces(BOTH),
+        clips=shade,
+        settings=CriticTraining(learning_rate=1e-2, max_train_steps=12, train_batch_size=4),
+        checkpoint_folder=tmp_path,
+        seed=0,
+    )
+    assert result.metrics["loss"] < 4.0 < np.log(vlms.VOCABULARY)
+
+
+def test_the_vision_tower_learns_only_where_asked(critic, tmp_path):
+    critic.save(tmp_path)
+    for tuned in (False, True):
+        settings = SETTINGS.model_copy(update={"tune_vision_tower": tuned})
+        again = TransformersVlm.load(tmp_path, settings=settings)
+        again.log_probs(QUERIES[:1], ["A: good"])[0].sum().backward()
+        moved = {n: weight.grad is not None for n, weight in again.llm.named_parameters()}
+        tower = [name for name in moved if again.family.is_tower(name)]
+        assert any(moved[name] for name in tower) == tuned
+        projector = [name for name in moved if re.search(r"merger|projector|connector", name)]
+        assert any(".patch_embed" in name for name in tower)
+        assert all(moved[name] for name in projector) and not {*projector} & {*tower}
+
+
+def test_an_unknown_family_is_named_with_what_is_known(tmp_path):
+    critic = make_critic("smolvlm")
+    critic.save(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
+    with pytest.raises(ModelError, match=r"'whisper' is unknown. Use one of: qwen2_vl"):
+        TransformersVlm.load(tmp_path, settings=SETTINGS)

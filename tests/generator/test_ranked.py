@@ -1,0 +1,92 @@
+"""An alignment under torchrun: the driver hands over places and gets steps and weights back."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dualipo.config import Config
+from dualipo.errors import ConfigError
+from dualipo.generator import backbone, ranked
+from dualipo.generator.preference_sets import PreferenceSet, RealClips
+from dualipo.store import tensors
+from dualipo.store.stored import StoredList, StoredTable
+from tests.generator.conftest import make_pipeline
+
+ALIGN: dict[str, Any] = {
+    "num_processes": 2,
+    "max_train_steps": 2,
+    "train_batch_size": 2,
+    "learning_rate": 1e-3,
+    "lr_warmup_steps": 0,
+    "num_slots": 1,
+    "real_batch_size": 2,
+    "checkpointing_steps": 1,
+}
+
+
+@pytest.mark.parametrize("from_base", [False, True])
+def test_torchrun_trains_what_the_driver_names(tmp_path: Path, from_base: bool) -> None:
+    make_pipeline().save_pretrained(tmp_path / "wan")
+    base = start = backbone.load(tmp_path / "wan", max_sequence_length=8)
+    transformer = None
+    if from_base:
+        transformer = tmp_path / "transformer"
+        start = backbone.load(tmp_path / "wan", max_sequence_length=8)
+        torch.nn.init.ones_(start.module.proj_out.weight)
+        start.save(transformer)
+    file = tmp_path / "unit.safetensors"
+    kept = {"w": torch.ones(4, 3, 4, 4), "l": -torch.ones(4, 3, 4, 4), "t": torch.ones(8, 32)}
+    tensors.save(file, kept, metadata={})
+    places = {name: (str(file), name) for name in kept}
+    preferences = PreferenceSet(
+        ["a", "b"],
+        ["ball", "ball"],
+        StoredList([places["w"]] * 2),
+        StoredList([places["l"]] * 2),
+        StoredTable({"ball": places["t"]}),
+    )
+    job = ranked.job_of(
+        preferences,
+        folders=(tmp_path / "wan", transformer),
+        from_base=from_base,
+        settings=Config.model_validate({"align": ALIGN, "generator": {"max_sequence_length": 8}}),
+        folder=tmp_path / "generator",
+        seed=3,
+        real=RealClips(StoredList([places["l"]] * 3), StoredList([places["t"]] * 3)),
+    )
+    steps: list[dict[str, float]] = []
+    made = ranked.run(job, on_step=lambda _, metrics: steps.append(metrics))
+    assert (steps[0]["dpo"] == pytest.approx(0.6931, abs=1e-3)) != from_base
+    assert steps[0]["real_nll"] > 0
+    assert len(steps) == made.num_steps == 2
+    assert made.reference_hash == base.hash() != made.generator_hash
+    version = backbone.load(
+        tmp_path / "wan", max_sequence_length=8, transformer_folder=made.transformer_folder
+    )
+    assert version.hash() == made.generator_hash
+    left = sorted(path.name for path in (tmp_path / "generator").iterdir())
+    assert left == ["checkpoints", "reference.safetensors", "transformer"]
+
+
+def test_unequal_shares_adapters_and_moments_of_8_bits_are_refused() -> None:
+    for change, reason in (
+        ({"train_batch_size": 3}, "multiples of num_processes=2"),
+        ({"rank": 4}, "takes rank=0 and optimizer=adamw: set both"),
+        ({"optimizer": "adamw_8bit"}, "takes rank=0 and optimizer=adamw: set both"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            Config.model_validate({"align": ALIGN | change})
+
+
+def test_more_processes_than_devices_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    job = ranked.Job(
+        *("", None, False, 8, "float32", {"num_processes": 2}, str(tmp_path), 0),
+        *([], [], {}, {}, None, None, None),
+    )
+    with pytest.raises(ConfigError, match="has 1 devices"):
+        ranked.run(job, on_step=lambda *_: None)
