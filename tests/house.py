@@ -18,19 +18,104 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 VAGUE = frozenset(
-    "one some found told made mine here there it thing things stuff that this those these "
-    "what which data info obj tmp".split()
+    [
+        "one",
+        "some",
+        "found",
+        "told",
+        "made",
+        "mine",
+        "here",
+        "there",
+        "it",
+        "thing",
+        "things",
+        "stuff",
+        "that",
+        "this",
+        "those",
+        "these",
+        "what",
+        "which",
+        "data",
+        "info",
+        "obj",
+        "tmp",
+    ]
 )
 # Words with which no sentence of a docstring begins that a reader understands without its context.
 _DANGLING = frozenset(
-    "of what where as whether how which when who whose why if in on at its it this these those "
-    "within from to by for with without only so than then that not no none while until both "
-    "and or but also like".split()
+    [
+        "of",
+        "what",
+        "where",
+        "as",
+        "whether",
+        "how",
+        "which",
+        "when",
+        "who",
+        "whose",
+        "why",
+        "if",
+        "in",
+        "on",
+        "at",
+        "its",
+        "it",
+        "this",
+        "these",
+        "those",
+        "within",
+        "from",
+        "to",
+        "by",
+        "for",
+        "with",
+        "without",
+        "only",
+        "so",
+        "than",
+        "then",
+        "that",
+        "not",
+        "no",
+        "none",
+        "while",
+        "until",
+        "both",
+        "and",
+        "or",
+        "but",
+        "also",
+        "like",
+    ]
 )
 # A function's summary is an order: it does not begin with a noun.
 _NOUNS = frozenset(
-    "a an the all any every each some one two three his her their our several many most "
-    "same true false".split()
+    [
+        "a",
+        "an",
+        "the",
+        "all",
+        "any",
+        "every",
+        "each",
+        "some",
+        "one",
+        "two",
+        "three",
+        "his",
+        "her",
+        "their",
+        "our",
+        "several",
+        "many",
+        "most",
+        "same",
+        "true",
+        "false",
+    ]
 )
 
 LIMITS = {
@@ -72,9 +157,9 @@ def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.id
         elif isinstance(node, ast.arg):
             yield node.lineno, node.arg
-        elif isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-            yield node.lineno, node.name
-        elif isinstance(node, ast.ExceptHandler) and node.name:
+        elif isinstance(node, (*_FUNCTIONS, ast.ClassDef)) or (
+            isinstance(node, ast.ExceptHandler) and node.name
+        ):
             yield node.lineno, node.name
 
 
