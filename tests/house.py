@@ -17,106 +17,26 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-VAGUE = frozenset(
-    [
-        "one",
-        "some",
-        "found",
-        "told",
-        "made",
-        "mine",
-        "here",
-        "there",
-        "it",
-        "thing",
-        "things",
-        "stuff",
-        "that",
-        "this",
-        "those",
-        "these",
-        "what",
-        "which",
-        "data",
-        "info",
-        "obj",
-        "tmp",
-    ]
-)
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+VAGUE = _words("""
+    one some found told made mine here there it thing things stuff that this those these what which
+    data info obj tmp
+""")
 # Words with which no sentence of a docstring begins that a reader understands without its context.
-_DANGLING = frozenset(
-    [
-        "of",
-        "what",
-        "where",
-        "as",
-        "whether",
-        "how",
-        "which",
-        "when",
-        "who",
-        "whose",
-        "why",
-        "if",
-        "in",
-        "on",
-        "at",
-        "its",
-        "it",
-        "this",
-        "these",
-        "those",
-        "within",
-        "from",
-        "to",
-        "by",
-        "for",
-        "with",
-        "without",
-        "only",
-        "so",
-        "than",
-        "then",
-        "that",
-        "not",
-        "no",
-        "none",
-        "while",
-        "until",
-        "both",
-        "and",
-        "or",
-        "but",
-        "also",
-        "like",
-    ]
-)
+_DANGLING = _words("""
+    of what where as whether how which when who whose why if in on at its it this these those within
+    from to by for with without only so than then that not no none while until both and or but also
+    like
+""")
 # A function's summary is an order: it does not begin with a noun.
-_NOUNS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "all",
-        "any",
-        "every",
-        "each",
-        "some",
-        "one",
-        "two",
-        "three",
-        "his",
-        "her",
-        "their",
-        "our",
-        "several",
-        "many",
-        "most",
-        "same",
-        "true",
-        "false",
-    ]
-)
+_NOUNS = _words("""
+    a an the all any every each some one two three his her their our several many most same true
+    false
+""")
 
 LIMITS = {
     "vague names": 0.005,  # of bound names
