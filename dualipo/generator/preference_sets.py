@@ -16,8 +16,8 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from dualipo import seeds
 from dualipo.errors import DataError
+from dualipo.training import epochs
 
 
 class Preferences(Protocol):
@@ -149,22 +149,11 @@ def certainty_weights(preferences: Preferences) -> Tensor:
     return certainties_P / certainties_P.mean()
 
 
-def cycle(step: int, *, num_items: int, batch_size: int, seed: int) -> list[tuple[int, int]]:
-    """The step's (item, epoch) places in an endless shuffled stream; each epoch has each once."""
-    first = step * batch_size
-    places = range(first, first + batch_size)
-    orders = {epoch: _order(num_items, seed, epoch) for epoch in {p // num_items for p in places}}
-    return [(orders[p // num_items][p % num_items], p // num_items) for p in places]
-
-
 def slot_places(
     step: int, *, num_items: int, num_slots: int, batch_size: int, seed: int
 ) -> list[tuple[int, int]]:
     """The step's (item, slot) places: an item uses its slots in turn, epoch after epoch."""
-    stream = cycle(step, num_items=num_items, batch_size=batch_size, seed=seed)
+    stream = epochs.places(
+        step, num_items=num_items, batch_size=batch_size, seed=seed, stream="order"
+    )
     return [(item, (item + epoch) % num_slots) for item, epoch in stream]
-
-
-def _order(num_items: int, seed: int, epoch: int) -> list[int]:
-    generator = torch.Generator().manual_seed(seeds.derive(seed, "order", epoch))
-    return torch.randperm(num_items, generator=generator).tolist()

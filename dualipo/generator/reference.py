@@ -24,10 +24,11 @@ from dualipo.config import Align
 from dualipo.errors import DataError, StageError
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.preference_sets import Preferences
-from dualipo.generator.training_errors import autocast, shared_errors, slot_noise
+from dualipo.generator.training_errors import shared_errors, slot_noise
 from dualipo.store import tensors as tensor_files
 from dualipo.training import ranks
 from dualipo.training.memory import within_memory
+from dualipo.training.precision import forward_pass
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _errors_at_once(
         settings=settings,
         seed=seed,
     )
-    with autocast(backbone, settings):
+    with forward_pass(backbone.device, settings):
         return shared_errors(
             backbone,
             sides=sides,

@@ -22,6 +22,7 @@ from torch import Tensor
 from dualipo.config import Generator
 from dualipo.generator import step_cache
 from dualipo.generator.backbone import Backbone
+from dualipo.training.precision import autocast
 
 EMPTY = ""  # the caption that guidance is against
 
@@ -86,12 +87,11 @@ def denoise(
     unknown = [caption for caption in captions if caption not in known]
     known |= encode_texts(backbone, captions=unknown, batch_size=settings.sample_batch_size)
     batches = []
-    is_mixed = settings.mixed_precision == "bf16"
     for start in range(0, len(seeds), settings.sample_batch_size):
         some = slice(start, start + settings.sample_batch_size)
         texts_BLD = torch.stack([known[caption] for caption in captions[some]])
         with (
-            torch.autocast(backbone.device.type, torch.bfloat16, is_mixed),
+            autocast(backbone.device, settings),
             step_cache.cached(backbone.module, threshold=settings.step_cache),
         ):
             latents_B = backbone.sample(

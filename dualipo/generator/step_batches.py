@@ -20,11 +20,11 @@ from dualipo.generator.preference_sets import (
     Preferences,
     RealClips,
     certainty_weights,
-    cycle,
     slot_places,
 )
 from dualipo.generator.reference import ReferenceErrors
 from dualipo.generator.training_errors import slot_noise
+from dualipo.training import epochs
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,12 @@ class Steps:
         if self.real is None or self.settings.real_nll_ratio == 0:
             return {}
         seed = seeds.derive(self.seed, "real")
-        stream = cycle(
+        stream = epochs.places(
             step,
             num_items=len(self.real.latents),
             batch_size=self.settings.real_batch_size,
             seed=seed,
+            stream="order",
         )
         places = _part(stream, share, num_shares)
         latents = torch.stack([self.real.latents[item] for item, _ in places]).float()

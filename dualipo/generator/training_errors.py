@@ -60,9 +60,3 @@ def single_errors(
     prediction = backbone.predict(noisy, levels_B=levels_B, text_BLD=text_BLD)
     target = backbone.target(latents, noise=noise, levels_B=levels_B)
     return losses.denoising_error(prediction, target)
-
-
-def autocast(backbone: Backbone, settings: Align) -> torch.autocast:
-    """The training loop's own precision: or the policy would differ from the reference at once."""
-    enabled = settings.mixed_precision == "bf16"
-    return torch.autocast(backbone.device.type, torch.bfloat16, enabled)

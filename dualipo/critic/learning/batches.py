@@ -1,25 +1,19 @@
-"""Which items a training step sees: epochs in a fresh order each, as a function of the step."""
+"""The batches that the critic learns from: its own items, with a share of human anchors."""
 
-import functools
 from collections.abc import Callable
 
-import torch
-
 from dualipo import seeds
+from dualipo.training import epochs
 
 
 def shuffled(num_items: int, *, batch_size: int, seed: int) -> Callable[[int], list[int]]:
-    """Step -> indices; an epoch's rest is filled from the next epoch."""
-    assert num_items > 0
-
-    @functools.lru_cache(maxsize=2)
-    def order(epoch: int) -> list[int]:
-        generator = torch.Generator().manual_seed(seeds.derive(seed, "epoch", epoch))
-        return torch.randperm(num_items, generator=generator).tolist()
+    """Return a function from a step to the indices of its items."""
 
     def batch(step: int) -> list[int]:
-        places = range(step * batch_size, (step + 1) * batch_size)
-        return [order(place // num_items)[place % num_items] for place in places]
+        places = epochs.places(
+            step, num_items=num_items, batch_size=batch_size, seed=seed, stream="epoch"
+        )
+        return [item for item, _ in places]
 
     return batch
 
@@ -27,10 +21,15 @@ def shuffled(num_items: int, *, batch_size: int, seed: int) -> Callable[[int], l
 def mixed(
     num_items: int, num_anchors: int, *, share: float, batch_size: int, seed: int
 ) -> Callable[[int], list[int]]:
-    """Batches in which `share` of the places hold anchors, numbered behind the items."""
-    from_anchors = min(round(share * batch_size), batch_size - 1) if num_anchors else 0
-    items = shuffled(num_items, batch_size=batch_size - from_anchors, seed=seed)
-    if not from_anchors:
+    """Return batches like `shuffled`'s in which `share` of the places hold anchors.
+
+    Anchors are numbered behind the items. At least one place of a batch stays an item's.
+    """
+    num_anchor_places = min(round(share * batch_size), batch_size - 1) if num_anchors else 0
+    items = shuffled(num_items, batch_size=batch_size - num_anchor_places, seed=seed)
+    if not num_anchor_places:
         return items
-    anchors = shuffled(num_anchors, batch_size=from_anchors, seed=seeds.derive(seed, "anchors"))
+    anchors = shuffled(
+        num_anchors, batch_size=num_anchor_places, seed=seeds.derive(seed, "anchors")
+    )
     return lambda step: items(step) + [num_items + index for index in anchors(step)]

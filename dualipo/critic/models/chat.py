@@ -30,6 +30,7 @@ from dualipo.critic.models.tokens import Tokens
 from dualipo.critic.vlm import Choice, Path, Query, Response
 from dualipo.errors import ModelError
 from dualipo.training import lora
+from dualipo.training.precision import autocast
 
 VISUAL = -1  # the id that holds a visual token's place
 
@@ -168,7 +169,7 @@ class ChatCritic(ABC):
         assert len(seeds) == len(queries) and all(len(row) == num_paths for row in seeds)
         first_ids = self.tokens.first_tokens(choice) if choice else []
         drawn_NT = decode.uniforms(list(itertools.chain(*seeds)), max_new_tokens=max_new_tokens)
-        with self._autocast(), threads.few_for(self.llm):
+        with autocast(self.device, self.settings), threads.few_for(self.llm):
             visual = self.embed_clips(queries)
             rows = self._prompts(queries, visual, room=max_new_tokens)
             about = [(query.kind, query.caption, query.clip_ids) for query in queries]
@@ -196,7 +197,7 @@ class ChatCritic(ABC):
         """
         split = [self.tokens.continuations(prefix, choices) for prefix in prefixes]
         heads, tails = [head for head, _ in split], [tail for _, tail in split]
-        with self._autocast():
+        with autocast(self.device, self.settings):
             if all(len(tail) == 1 for row in tails for tail in row):
                 next_BV = self._logits(queries, heads, keep=1)[:, -1]
                 chosen_BC = torch.tensor(tails, device=self.device)[:, :, 0]
@@ -337,10 +338,6 @@ class ChatCritic(ABC):
             return Path(text, tuple(ids), log_probs[slot], not ended[slot], chosen)
 
         return [[path(slot) for slot in row] for row in slots]
-
-    def _autocast(self) -> torch.autocast:
-        enabled = self.settings.mixed_precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled)
 
 
 def _left_padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

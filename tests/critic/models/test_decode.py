@@ -13,6 +13,7 @@ from dualipo.critic.models.prefixes import divide
 from dualipo.critic.models.vila import Vila
 from dualipo.records import DIMENSIONS
 from dualipo.rounds.run import model_folder
+from dualipo.training.precision import autocast
 from dualipo.world import corpus
 from tests.critic.conftest import make_clip, make_query, make_vila, seed_of
 
@@ -21,7 +22,7 @@ REAL = [corpus.real_clip(seed, num_frames=9) for seed in range(2)]
 
 def plain_greedy(critic, query, *, num_tokens):
     """transformers' own `generate` on the whole prompt, as one row."""
-    with torch.no_grad(), critic._autocast():
+    with torch.no_grad(), autocast(critic.device, critic.settings):
         visual = critic.embed_clips([query])
         [row] = critic._prompts([query], visual, room=num_tokens)
         packed = critic._pack([query], [row], visual)
