@@ -4,7 +4,7 @@ A line holds at least `step`; it is flushed at once, so that a killed run keeps 
 resumed run repeats the steps after its last checkpoint: `read_metrics` lets the later line win.
 The environment, where tokens live, is never written anywhere.
 
-Left out: external trackers. They read this file (`evaluation/trackers.py`).
+Left out: external trackers. They read this file (`evaluation/share/trackers.py`).
 """
 
 import json

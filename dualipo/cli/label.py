@@ -110,7 +110,7 @@ def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
     from dualipo.preferences.queue import Mix
     from dualipo.store.clips import ClipStore
     from dualipo.web import server
-    from dualipo.web.app import Desk, create_app
+    from dualipo.web.labelling_page import Desk, create_app
     from dualipo.web.security import LOOPBACK
 
     _require_share("repeats", arguments.repeats)

@@ -59,9 +59,9 @@ def _add_size(parts: Any) -> None:
 
 def act_size(arguments: argparse.Namespace) -> int:
     """Print the number of prompts."""
-    from dualipo.evaluation.study.study_size import study_size
+    from dualipo.evaluation.study.study_size import smallest_study
 
-    size = study_size(
+    size = smallest_study(
         arguments.win_rate,
         ties=arguments.ties,
         answers_per_prompt=arguments.answers_per_prompt,
@@ -110,7 +110,7 @@ def act_result(arguments: argparse.Namespace) -> int:
         book.close()
     atomic.write_json(path.with_name("result.json"), study_page.as_json(found))
     title = arguments.run.resolve().name
-    atomic.write_text(path.with_name("result.html"), study_page.page(found, title=title))
+    atomic.write_text(path.with_name("result.html"), study_page.build(found, title=title))
     print(study_page.table(found))
     print(path.with_name("result.html"))
     return 0

@@ -13,7 +13,7 @@ from typing import Any
 
 from dualipo.cli.show import require_run
 
-# The names of `evaluation.trackers.TRACKERS`, kept apart as that imports more.
+# The names of `evaluation.share.trackers.TRACKERS`, kept apart as that imports more.
 TRACKERS = ("tensorboard", "wandb", "trackio")
 LEAVE_AFTER = 600  # seconds: a tracker that hangs does not stay for ever
 

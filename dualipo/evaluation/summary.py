@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dualipo.evaluation import history as histories
-from dualipo.evaluation.history import RoundHistory, RunHistory
+from dualipo.evaluation import run_history
 from dualipo.evaluation.report.charts import Format, percent, three_decimals
 from dualipo.evaluation.report.headline import DASH, accuracies
+from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.records import DIMENSIONS
 
 _SCORES = ("total", *DIMENSIONS)
@@ -30,9 +30,9 @@ def table(run_path: Path) -> str:
 
 def as_dict(run_path: Path) -> dict[str, Any]:
     """The table as plain values; None for what is not measured yet."""
-    run = histories.read(run_path)
+    run = run_history.read(run_path)
     scored = run.scored()
-    change = histories.difference(scored[0], scored[-1]) if len(scored) > 1 else None
+    change = run_history.difference(scored[0], scored[-1]) if len(scored) > 1 else None
     return {
         "run": run.name,
         "finished": run.is_finished,

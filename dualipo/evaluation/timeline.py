@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dualipo.evaluation.history import BASE, RunHistory
 from dualipo.evaluation.report.headline import duration
+from dualipo.evaluation.run_history import BASE, RunHistory
 from dualipo.store import lock
 from dualipo.store.ledger import Ledger, Unit
 

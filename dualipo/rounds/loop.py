@@ -11,7 +11,7 @@ from pathlib import Path
 from dualipo import interrupt
 from dualipo.config import Config, leaves
 from dualipo.evaluation.report import report_page
-from dualipo.evaluation.share import card, trackers
+from dualipo.evaluation.share import model_card, trackers
 from dualipo.progress import Progress
 from dualipo.rounds import (
     aligning,
@@ -80,7 +80,7 @@ def opened(config: Config, progress: Progress) -> Iterator[Run]:
     try:
         for name in directory.sweep():
             progress.say(f"swept {name}: no ledger row vouches for it")
-        with trackers.beside(
+        with trackers.send_in_background(
             directory.path, to=config.report_to, folder=config.logging_dir, say=progress.say
         ):
             yield this
@@ -104,4 +104,4 @@ def write_report(run: Run) -> None:
     atomic.write_text(run.directory.report_path, report_page.build(path))
     for _, _, aligned in run.ledger.events("align"):
         version = aligned["generator_version"]
-        atomic.write_text(path / "cards" / f"{version}.md", card.card(path, version))
+        atomic.write_text(path / "cards" / f"{version}.md", model_card.render(path, version))

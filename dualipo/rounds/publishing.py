@@ -21,7 +21,7 @@ from dualipo.store.ledger import Ledger
 
 def pipeline_files(run_path: Path, version_id: str | None = None) -> Files:
     """What a version's whole pipeline consists of, with its card and recipe."""
-    hub.made_version(run_path, version_id)  # refused before the base model is looked for
+    hub.trained_version(run_path, version_id)  # refused before the base model is looked for
     name = atomic.read_json(run_path / "config.json")["generator.pretrained_model_name_or_path"]
     try:
         base = model_folder(name, "generator")
@@ -39,7 +39,7 @@ def export_pipeline(
     """Write `output`, all of it or nothing; return the version. `link` makes hard links."""
     if output.exists():
         raise ConfigError(f"{output}: exists already. Delete it, or give another name.")
-    made = hub.made_version(run_path, version_id).version_id
+    made = hub.trained_version(run_path, version_id).version_id
     files, known = pipeline_files(run_path, made), _hashes(run_path)
     with atomic.publish_folder(output, name="export", num_bytes=_num_bytes(files)) as temporary:
         for name, given in files.items():

@@ -24,9 +24,9 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dualipo.evaluation import history, timeline
+from dualipo.evaluation import run_history, timeline
 from dualipo.evaluation.report import (
-    embed,
+    browser_clips,
     exhibits,
     headline,
     report_page,
@@ -34,7 +34,7 @@ from dualipo.evaluation.report import (
     sections,
 )
 from dualipo.store.clips import ClipStore
-from dualipo.web.answers import explain_errors
+from dualipo.web.error_responses import explain_errors
 from dualipo.web.security import LoopbackGuard
 
 _FOLDER = Path(__file__).parent
@@ -109,7 +109,7 @@ class Board:
         return template.render(told, mark=mark, bodies=bodies)
 
     def _clip(self, sha256: str) -> bytes | None:
-        return embed.playable(self.clips, sha256)
+        return browser_clips.browser_mp4(self.clips, sha256)
 
 
 def create_app(run_path: Path) -> LoopbackGuard:
@@ -161,7 +161,7 @@ async def _events(mark: Callable[[], str], is_closing: Callable[[], bool]) -> As
 
 def _told(run_path: Path) -> dict[str, Any]:
     """All that the templates show."""
-    run = history.read(run_path)
+    run = run_history.read(run_path)
     newest = max((one.round for one in run.rounds), default=0)
     return {
         "run": run,
@@ -183,7 +183,7 @@ def _told(run_path: Path) -> dict[str, Any]:
     }
 
 
-def _pairs(run_path: Path, run: history.RunHistory, newest: int) -> list[exhibits.JudgedPair]:
+def _pairs(run_path: Path, run: run_history.RunHistory, newest: int) -> list[exhibits.JudgedPair]:
     """What the critic says in the newest round, else what it said in the one before."""
     is_told = any(one.events.get("words") for one in run.rounds if one.round == newest)
     so_far = []

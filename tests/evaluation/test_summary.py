@@ -12,8 +12,8 @@ from dualipo import config
 from dualipo.cli.main import main
 from dualipo.errors import DataError
 from dualipo.evaluation import summary
-from dualipo.evaluation.history import RoundHistory
-from dualipo.evaluation.share import card, recipe
+from dualipo.evaluation.run_history import RoundHistory
+from dualipo.evaluation.share import model_card, recipe
 
 RunMaker = Callable[..., Path]
 
@@ -70,14 +70,15 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_card_names_origin_scores_and_simulated_labels(make_run: RunMaker) -> None:
-    text = card.card(make_run(), "g1")
+    text = model_card.render(make_run(), "g1")
     assert "labels behind this model are simulated" in text and "- simulated-labels" in text
     assert "round 1, attempt 1" in text and "critic-1" in text and "- Seed: 7" in text
     assert "| round 1 | 0.584 (" in text and "[align]\nmax_train_steps = 40" in text
 
 
 def test_the_card_opens_models_in_the_run_s_precision(make_run: RunMaker) -> None:
-    text = card.card(make_run(generator={"torch_dtype": "bfloat16"}, align={"rank": 4}), "g1")
+    run = make_run(generator={"torch_dtype": "bfloat16"}, align={"rank": 4})
+    text = model_card.render(run, "g1")
     assert '"OUT", dtype=torch.bfloat16)' in text
     (shipped,) = re.findall(r"BASE is the base model's \(`(.*?)`, which ships\)", text)
     assert (Path(__file__).parents[2] / shipped / "model_index.json").is_file()
@@ -85,7 +86,7 @@ def test_the_card_opens_models_in_the_run_s_precision(make_run: RunMaker) -> Non
 
 def test_the_card_of_an_unknown_version_is_refused(make_run: RunMaker) -> None:
     with pytest.raises(DataError, match="Known: g0, g1, g2"):
-        card.card(make_run(), "g9")
+        model_card.render(make_run(), "g9")
 
 
 def test_the_recipe_shown_resolves_to_the_same_configuration(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dualipo import config, tracking
-from dualipo.evaluation import history, timeline
+from dualipo.evaluation import run_history, timeline
 from dualipo.evaluation.timeline import Timeline
 from dualipo.store.ledger import Unit
 from dualipo.store.rundir import RunDir
@@ -32,7 +32,7 @@ def commit(run: RunDir, round: int, *stages: str, attempt: int = 0, **events: An
 
 
 def read(run: RunDir) -> Timeline:
-    return timeline.read(run.path, history.read(run.path))
+    return timeline.read(run.path, run_history.read(run.path))
 
 
 def states(run: RunDir, leg: int) -> dict[str, str]:

@@ -15,7 +15,7 @@ from dualipo.store.clips import ClipStore
 from dualipo.store.label_tables import BOOK
 from dualipo.store.labels import LabelBook
 from dualipo.web import server
-from dualipo.web.app import Desk, create_app
+from dualipo.web.labelling_page import Desk, create_app
 from tests.rounds import harness as harnesses
 
 SEED = ("rounds=0", "seed=3", "monitor.num_accuracy_pairs=0")

@@ -21,8 +21,7 @@ from dualipo import config
 from dualipo.cli.main import main
 from dualipo.config import Config
 from dualipo.errors import DataError, ModelError
-from dualipo.evaluation.share import card as card_text
-from dualipo.evaluation.share import hub, use
+from dualipo.evaluation.share import diffusers_usage, hub, model_card
 from dualipo.generator import backbone
 from dualipo.generator.align import align
 from dualipo.generator.preference_sets import PreferenceSet
@@ -169,7 +168,7 @@ def test_a_stock_pipeline_from_the_folder_is_the_version(
     )
     assert not (out / "pytorch_lora_weights.safetensors").exists()
     again = backbone.load(out, max_sequence_length=8)  # another run may begin from it
-    assert again.hash() == hub.made_version(run, LAST).sha256
+    assert again.hash() == hub.trained_version(run, LAST).sha256
 
 
 @pytest.mark.parametrize("family", ["wan", "cogvideox"])
@@ -178,7 +177,7 @@ def test_every_way_of_loading_that_the_card_shows_is_the_version(
 ) -> None:
     """From the pipeline, the transformer, the LoRA on its round's start, and all LoRA stacked."""
     run, out, start = runs[family, 4], tmp_path / "out", tmp_path / "start"
-    card = card_text.card(run, LAST)
+    card = model_card.render(run, LAST)
     assert "library_name" not in card and "--version g000.0" in card
     publishing.export_pipeline(run, out)
     publishing.export_pipeline(run, start, version_id="g000.0")
@@ -190,7 +189,7 @@ def test_every_way_of_loading_that_the_card_shows_is_the_version(
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     wrong = opened(shown[2].replace("START", "BASE"), run, **folders)
     assert (of_stock(wrong) - expected).abs().max() > 1e-2
-    first = blocks(card_text.card(run, "g000.0"))[-1]
+    first = blocks(model_card.render(run, "g000.0"))[-1]
     torch.testing.assert_close(
         of_stock(opened(first, run)), of_backbone(run, "g000.0"), rtol=1e-4, atol=1e-4
     )
@@ -198,8 +197,8 @@ def test_every_way_of_loading_that_the_card_shows_is_the_version(
 
 def test_the_card_s_call_fits_the_model_that_ships(runs: dict[tuple[str, int], Path]) -> None:
     run = runs["wan", 0]
-    version = hub.made_version(run)
-    text = use.section(config.leaves(Config()), run, version, is_pipeline=True)
+    version = hub.trained_version(run)
+    text = diffusers_usage.section(config.leaves(Config()), run, version, is_pipeline=True)
     names: dict[str, Any] = {}
     shipped = model_folder("embedded", "generator")
     exec(blocks(text)[0].replace("FOLDER", str(shipped)), names)

@@ -17,7 +17,7 @@ from dualipo.records import Candidate
 from dualipo.store.clips import ClipStore
 from dualipo.store.labels import LabelBook
 from dualipo.web import server
-from dualipo.web.app import Desk, create_app
+from dualipo.web.labelling_page import Desk, create_app
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}

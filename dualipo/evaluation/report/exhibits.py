@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dualipo.evaluation.history import RunHistory
 from dualipo.evaluation.report.charts import percent
+from dualipo.evaluation.run_history import RunHistory
 from dualipo.records import Candidate, Dimension, Vote
 from dualipo.store import tables
 from dualipo.store.ledger import Ledger

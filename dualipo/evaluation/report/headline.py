@@ -5,10 +5,10 @@ A difference whose interval holds zero is said to show nothing; simulated labels
 
 from dataclasses import dataclass
 
-from dualipo.evaluation import history as histories
+from dualipo.evaluation import run_history
 from dualipo.evaluation.bootstrap import Interval
-from dualipo.evaluation.history import RoundHistory, RunHistory
 from dualipo.evaluation.report.charts import percent, three_decimals
+from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.evaluation.share import recipe
 
 DASH = "—"  # what stands for a number that was not recorded
@@ -76,7 +76,7 @@ def _progress(history: RunHistory) -> str:
 
 def _score(history: RunHistory) -> str:
     ends = _ends(history)
-    change = histories.difference(*ends) if ends else None
+    change = run_history.difference(*ends) if ends else None
     if not ends or not change:
         return "Test scores of the base model and of a round are not there yet."
     first, last = (end.score("total") for end in ends)
@@ -123,7 +123,7 @@ def _labels(history: RunHistory) -> str:
 
 def _score_tile(history: RunHistory) -> Tile:
     ends = _ends(history)
-    change = histories.difference(*ends) if ends else None
+    change = run_history.difference(*ends) if ends else None
     if not ends or not change:
         return Tile("Test score", DASH, "not measured yet")
     means = [three_decimals(score.mean) for end in ends if (score := end.score("total"))]

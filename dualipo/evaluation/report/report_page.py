@@ -17,9 +17,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dualipo.evaluation import history
-from dualipo.evaluation.report import exhibits, headline, report_tables, sections, trust
-from dualipo.evaluation.report.embed import data_uri
+from dualipo.evaluation import run_history
+from dualipo.evaluation.report import critic_checks, exhibits, headline, report_tables, sections
+from dualipo.evaluation.report.browser_clips import data_uri
 from dualipo.evaluation.share import recipe
 from dualipo.store.clips import ClipStore
 
@@ -29,7 +29,7 @@ _PAGE = "report_page.html.j2"
 
 def build(run_path: Path) -> str:
     """Return the report of the run at `run_path`, finished or not."""
-    run = history.read(run_path)
+    run = run_history.read(run_path)
     address = partial(data_uri, ClipStore(run_path / "clips"))
     css, script = (_read(name) for name in ("report.css", "report.js"))
     page = _environment().get_template(_PAGE)
@@ -42,7 +42,7 @@ def build(run_path: Path) -> str:
         tiles=headline.tiles(run),
         scores=sections.scores(run),
         critic=sections.critic(run),
-        trust=trust.trust(run),
+        trust=critic_checks.trust_section(run),
         kept=sections.kept(run),
         curves=sections.curves(run),
         certainty=sections.certainty(run),

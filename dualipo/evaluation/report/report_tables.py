@@ -7,11 +7,11 @@ cell sets the interval under its number.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dualipo.evaluation import history as histories
+from dualipo.evaluation import run_history
 from dualipo.evaluation.bootstrap import Interval
-from dualipo.evaluation.history import RoundHistory, RunHistory
 from dualipo.evaluation.report.charts import percent, short, three_decimals
 from dualipo.evaluation.report.headline import DASH, duration
+from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.records import DIMENSIONS
 
 
@@ -44,7 +44,7 @@ def accuracies(found: Sequence[tuple[str, dict[str, Any]]]) -> Table:
     """The critic on pairs that the oracle orders."""
     rows = []
     for label, accuracy in found:
-        ends = histories.accuracy_interval(accuracy)
+        ends = run_history.accuracy_interval(accuracy)
         forced = percent(accuracy["forced_choice"])
         parts = [_percent(accuracy["by_dimension"], dimension) for dimension in DIMENSIONS]
         rows.append(
@@ -132,7 +132,7 @@ def clocks(history: RunHistory) -> Table:
 
 
 def _difference(before: RoundHistory, after: RoundHistory) -> str:
-    change = histories.difference(before, after)
+    change = run_history.difference(before, after)
     return f"{change.mean:+.3f}\n{change.low:+.3f} to {change.high:+.3f}" if change else DASH
 
 

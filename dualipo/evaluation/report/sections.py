@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from dualipo.evaluation import history as histories
-from dualipo.evaluation.history import RoundHistory, RunHistory
+from dualipo.evaluation import run_history
 from dualipo.evaluation.report import charts, report_tables
 from dualipo.evaluation.report.charts import Point, Series, percent, short, three_decimals
 from dualipo.evaluation.report.report_tables import Table
+from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.records import DIMENSIONS
 
 LN_2 = math.log(2)
@@ -202,7 +202,7 @@ def _score_point(at: int, one: RoundHistory, name: str) -> Point:
 
 
 def _accuracy_point(at: int, accuracy: dict[str, Any]) -> Point:
-    interval = histories.accuracy_interval(accuracy)
+    interval = run_history.accuracy_interval(accuracy)
     return Point(at, accuracy["forced_choice"], interval.low, interval.high)
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from dualipo.errors import ConfigError, HubError
-from dualipo.evaluation import history as histories
-from dualipo.evaluation.report import embed
-from dualipo.evaluation.share import card, recipe, use
+from dualipo.evaluation import run_history
+from dualipo.evaluation.report import browser_clips
+from dualipo.evaluation.share import diffusers_usage, model_card, recipe
 from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger, Version
 
@@ -66,31 +66,31 @@ def model_files(
     The base pipeline's `other_parts` make it a whole pipeline. That has no LoRA beside it: on
     weights that hold it already, it would count twice.
     """
-    run = histories.read(run_path)
-    version = made_version(run_path, version_id)
+    run = run_history.read(run_path)
+    version = trained_version(run_path, version_id)
     folder, is_pipeline = run_path / version.path, other_parts is not None
     shown = _clips(run_path, version.version_id)
     captions = {path: caption for path, (caption, _) in shown.items()}
-    told = card.card(run_path, version.version_id, beside=captions, is_pipeline=is_pipeline)
+    told = model_card.render(run_path, version.version_id, beside=captions, is_pipeline=is_pipeline)
     files: dict[str, Path | bytes] = {
         "README.md": told.encode(),
         "recipe.toml": recipe.minimal(run.config).encode(),
     }
     files |= {path: content for path, (_, content) in shown.items()}
-    if other_parts is None and (folder.parent / use.LORA).is_file():
-        files[use.LORA] = folder.parent / use.LORA
+    if other_parts is None and (folder.parent / diffusers_usage.LORA).is_file():
+        files[diffusers_usage.LORA] = folder.parent / diffusers_usage.LORA
     inside = sorted(path for path in folder.rglob("*") if path.is_file())
     files |= {f"transformer/{path.relative_to(folder).as_posix()}": path for path in inside}
     files |= other_parts or {}
     return files
 
 
-def made_version(run_path: Path, version_id: str | None = None) -> Version:
+def trained_version(run_path: Path, version_id: str | None = None) -> Version:
     """A generator that the run made (default: the one that serves); refused: one it began with."""
     ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
     try:
         head = ledger.head("generator")
-        wanted = version_id or (head.version_id if head else use.BASE)
+        wanted = version_id or (head.version_id if head else diffusers_usage.BASE)
         version = ledger.version("generator", wanted)
     finally:
         ledger.close()
@@ -105,6 +105,6 @@ def made_version(run_path: Path, version_id: str | None = None) -> Version:
 def _clips(run_path: Path, version_id: str) -> dict[str, tuple[str, bytes]]:
     """Path -> caption and a clip that every browser plays; one that is damaged is left out."""
     store = ClipStore(run_path / "clips")
-    found = card.clips(run_path, version_id).items()
-    made = {path: (text, embed.playable(store, clip)) for path, (text, clip) in found}
+    found = model_card.example_clips(run_path, version_id).items()
+    made = {path: (text, browser_clips.browser_mp4(store, clip)) for path, (text, clip) in found}
     return {path: (text, clip) for path, (text, clip) in made.items() if clip is not None}

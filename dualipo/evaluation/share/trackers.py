@@ -151,7 +151,7 @@ def require(to: str) -> None:
 
 
 @contextmanager
-def beside(
+def send_in_background(
     run_path: Path, *, to: str, folder: str | None, say: Callable[[str], None]
 ) -> Iterator[None]:
     """While the block runs, a process of its own sends the run's metrics to the tracker `to`."""

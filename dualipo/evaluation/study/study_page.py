@@ -85,7 +85,7 @@ def sentence(study: Study) -> str:
     )
 
 
-def page(study: Study, *, title: str) -> str:
+def build(study: Study, *, title: str) -> str:
     """The whole page."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),

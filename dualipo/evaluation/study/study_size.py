@@ -18,14 +18,14 @@ from dualipo.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class StudySize:
     """What to ask for: prompts, and answers in each dimension."""
 
     num_prompts: int
     num_answers: int
 
 
-def study_size(
+def smallest_study(
     win_rate: float,
     *,
     ties: float = 0.2,
@@ -33,7 +33,7 @@ def study_size(
     likeness: float = 0.3,
     power: float = 0.8,
     level: float = 0.95,
-) -> Size:
+) -> StudySize:
     """The smallest study that finds a win rate as far from 1/2 as `win_rate`, ties half each."""
     shares = {"ties": ties, "likeness": likeness}
     for name, share in {**shares, "power": power, "level": level}.items():
@@ -51,4 +51,4 @@ def study_size(
     independent = ((z((1 + level) / 2) * spread + z(power) * spread_if_true) / gap) ** 2
     alike = 1 + (answers_per_prompt - 1) * likeness
     num_prompts = math.ceil(independent * alike / answers_per_prompt)
-    return Size(num_prompts, num_prompts * answers_per_prompt)
+    return StudySize(num_prompts, num_prompts * answers_per_prompt)

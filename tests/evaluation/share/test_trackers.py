@@ -94,7 +94,7 @@ def in_a_run(run: Path, *, begun: Path | None = None) -> list[str]:
     """Log beside a tracker as a run does, until it has `begun`; returns what was said."""
     said: list[str] = []
     with (
-        trackers.beside(run, to="wandb", folder=None, say=said.append),
+        trackers.send_in_background(run, to="wandb", folder=None, say=said.append),
         tracking.Metrics(run / "metrics.jsonl") as metrics,
     ):
         metrics.log(40, round=0, attempt=0, stage="align", loss=0.5)
@@ -138,6 +138,6 @@ def test_a_tracker_that_is_not_installed_is_refused_before_any_work(
     monkeypatch.setattr("importlib.util.find_spec", no_package)
     with (
         pytest.raises(ConfigError, match=r"not installed\. `pip install trackio`"),
-        trackers.beside(make_run(num_rounds=0), to="trackio", folder=None, say=print),
+        trackers.send_in_background(make_run(num_rounds=0), to="trackio", folder=None, say=print),
     ):
         raise AssertionError("begun")

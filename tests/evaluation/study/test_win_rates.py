@@ -98,7 +98,7 @@ def test_bradley_terry_of_two_is_the_log_odds():
 
 
 def test_the_size_has_the_power_it_promises():
-    size = study_size.study_size(0.6, ties=0.2, answers_per_prompt=1, power=0.8)
+    size = study_size.smallest_study(0.6, ties=0.2, answers_per_prompt=1, power=0.8)
     rng = np.random.default_rng(0)
     wins, ties = 0.6 - 0.1, 0.2
     scores = rng.choice(
@@ -110,7 +110,7 @@ def test_the_size_has_the_power_it_promises():
 
 def test_size_grows_with_likeness_and_small_differences():
     def num(win_rate: float, **more: float) -> int:
-        return study_size.study_size(win_rate, **more).num_prompts
+        return study_size.smallest_study(win_rate, **more).num_prompts
 
     assert num(0.55) > 3 * num(0.6)
     assert num(0.6) == num(0.4)

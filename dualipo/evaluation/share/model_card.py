@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.errors import DataError
-from dualipo.evaluation import history as histories
-from dualipo.evaluation.history import RoundHistory, RunHistory
+from dualipo.evaluation import run_history
 from dualipo.evaluation.report.charts import percent, three_decimals
 from dualipo.evaluation.report.headline import signed
 from dualipo.evaluation.report.report_tables import Table
-from dualipo.evaluation.share import recipe, use
+from dualipo.evaluation.run_history import RoundHistory, RunHistory
+from dualipo.evaluation.share import diffusers_usage, recipe
 from dualipo.records import DIMENSIONS
 from dualipo.store.ledger import Ledger, Version
 
@@ -32,9 +32,9 @@ _IMPORTED = (
 )
 
 
-def clips(run_path: Path, version_id: str) -> dict[str, tuple[str, str]]:
+def example_clips(run_path: Path, version_id: str) -> dict[str, tuple[str, str]]:
     """Some clips of a version for its card: path beside it -> (caption, sha256)."""
-    run = histories.read(run_path)
+    run = run_history.read(run_path)
     _, one, is_last = _made(run, run_path, version_id)
     shown = one.events.get("gallery") if is_last else None
     if not shown:
@@ -43,7 +43,7 @@ def clips(run_path: Path, version_id: str) -> dict[str, tuple[str, str]]:
     return {f"clips/{n}.mp4": pair for n, pair in enumerate(pairs) if n < NUM_CLIPS}
 
 
-def card(
+def render(
     run_path: Path,
     version_id: str,
     *,
@@ -54,7 +54,7 @@ def card(
 
     `beside` are clips that stand next to it: path -> caption. In a whole pipeline it says so.
     """
-    run = histories.read(run_path)
+    run = run_history.read(run_path)
     version, one, is_last = _made(run, run_path, version_id)
     sections = [
         _header(run, is_pipeline=is_pipeline),
@@ -63,7 +63,7 @@ def card(
         _SIMULATED if run.labels_are_simulated else _IMPORTED,
         "\n".join(f"- {note}" for note in recipe.notes(run.config)),
         _scores(run, one) if is_last else "This version was replaced by another attempt.",
-        use.section(run.config, run_path, version, is_pipeline=is_pipeline),
+        diffusers_usage.section(run.config, run_path, version, is_pipeline=is_pipeline),
         _clip_list(beside or {}),
         f"## Recipe\n\nEvery setting that differs from the defaults:\n\n"
         f"{_fenced(recipe.minimal(run.config), 'toml')}",
@@ -130,7 +130,7 @@ def _scores(run: RunHistory, one: RoundHistory) -> str:
     names = ("total", *DIMENSIONS)
     rows = [[found.label, *(_score(found, name) for name in names)] for found in measured]
     table = Table(["generator", *names], rows).in_markdown()
-    change = histories.difference(run.base, one) if one is not run.base else None
+    change = run_history.difference(run.base, one) if one is not run.base else None
     tail = [f"Paired difference of the total: {signed(change)}."] if change else []
     if (share := one.holdout()) is not None:
         tail.append(f"The critic agrees with held-out labels in {percent(share)}.")

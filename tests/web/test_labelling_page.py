@@ -277,7 +277,7 @@ def _rows(site: Site, query: str) -> list[tuple[Any, ...]]:
 
 
 def _routes(site: Site) -> Any:
-    from dualipo.web.app import create_app
+    from dualipo.web.labelling_page import create_app
 
     return [route for route in create_app(site.desk).app.routes if hasattr(route, "methods")]  # type: ignore[attr-defined]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dualipo.evaluation.report.embed import data_uri
+from dualipo.evaluation.report.browser_clips import data_uri
 from dualipo.store.clips import ClipStore, probe, read_clip
 
 

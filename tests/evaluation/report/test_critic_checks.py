@@ -1,13 +1,13 @@
 """What the report says of critics that captions could turn."""
 
-from dualipo.evaluation.history import BASE, RoundHistory, RunHistory
-from dualipo.evaluation.report import trust
+from dualipo.evaluation.report import critic_checks
+from dualipo.evaluation.run_history import BASE, RoundHistory, RunHistory
 
 
 def test_fault_38_the_report_names_what_captions_turned() -> None:
     tried = {"talking": ["p1", "p2"], "flipped": ["p2"]}
     rounds = [RoundHistory(0), RoundHistory(1, events={"captions": tried})]
     history = RunHistory(name="run", config={}, base=RoundHistory(BASE), rounds=rounds)
-    assert trust.trust(history).notes == [
+    assert critic_checks.trust_section(history).notes == [
         "round 1: 1 of 2 captions that were tried without turned what the critic says: p2."
     ]

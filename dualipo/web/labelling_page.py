@@ -26,8 +26,8 @@ from dualipo.preferences.queue import Mix
 from dualipo.store import clips
 from dualipo.store.clips import ClipStore
 from dualipo.store.labels import Answer, LabelBook, Place, Task
-from dualipo.web import overview
-from dualipo.web.answers import explain_errors
+from dualipo.web import organiser
+from dualipo.web.error_responses import explain_errors
 from dualipo.web.questions import question
 from dualipo.web.security import COOKIE, ORGANISER_COOKIE, Door, Guard
 
@@ -94,7 +94,7 @@ def create_app(desk: Desk) -> Guard:
     _add_pages(app, desk)
     _add_labelling(app, desk)
     _add_clips(app, desk)
-    app.get("/api/organiser")(lambda: overview.overview(desk.book))
+    app.get("/api/organiser")(lambda: organiser.overview(desk.book))
     door = Door(desk.hosts, desk.book.annotator_of, desk.is_organiser)
     return Guard(app, door)
 

@@ -28,13 +28,13 @@ _BITEXACT = 0x0400  # AVFMT_FLAG_BITEXACT: the same clip gives the same page
 
 def data_uri(clips: ClipStore, sha256: str) -> str | None:
     """The clip as `data:video/mp4;base64,...`; None if it is missing or damaged."""
-    content = playable(clips, sha256)
+    content = browser_mp4(clips, sha256)
     if content is None:
         return None
     return f"data:video/mp4;base64,{base64.b64encode(content).decode()}"
 
 
-def playable(clips: ClipStore, sha256: str) -> bytes | None:
+def browser_mp4(clips: ClipStore, sha256: str) -> bytes | None:
     """The clip as an MP4 that every browser plays; None if it is missing or damaged."""
     try:
         frames_FHWC = clips.read(sha256)

@@ -8,15 +8,15 @@ right: on the diagonal it knows what it knows.
 from collections.abc import Mapping
 from typing import Any
 
-from dualipo.evaluation.history import RunHistory
 from dualipo.evaluation.report import charts
 from dualipo.evaluation.report.charts import Point, Series, percent, short
 from dualipo.evaluation.report.headline import DASH
 from dualipo.evaluation.report.report_tables import Table
 from dualipo.evaluation.report.sections import NOTHING, Section
+from dualipo.evaluation.run_history import RunHistory
 
 
-def trust(history: RunHistory) -> Section:
+def trust_section(history: RunHistory) -> Section:
     """Checks of every critic version, and the newest ones' reliability."""
     checked, notes = history.critic_checks, _turned(history)
     if not checked:
