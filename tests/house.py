@@ -3,17 +3,18 @@
 STYLE.md gives the rules; `LIMITS` holds what is allowed, and `test_style` enforces it. Vague names
 are counted among all bound names: parameters, assignments, loop variables, functions and classes.
 A docstring is a fragment where its first line is no sentence that stands alone: a function's begins
-with a verb in the imperative, a class's or a module's says what it is. Duplicates are counted by
-pylint's checker.
+with a verb in the imperative, a class's or a module's says what it is. `tests.duplicates` counts
+the pairs of files that share six lines of logic.
 """
 
 import argparse
 import ast
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.duplicates import duplicates
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,11 +44,10 @@ LIMITS = {
     "fragment docstrings": 0.02,  # of docstrings
     "long functions": 0,  # over MAX_FUNCTION lines
     "long files": 0,  # over MAX_FILE lines
-    "duplicates": 15,  # pairs of places that share six lines of logic
+    "duplicates": 15,  # pairs of files that share six lines of logic
 }
 MAX_FUNCTION = 45
 MAX_FILE = 400
-MIN_DUPLICATE = 6
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -122,7 +122,7 @@ def long_functions(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted: places by rule, and the number of names and docstrings that there are."""
+    """The places that break each rule, and the numbers of all names and docstrings."""
 
     places: dict[str, list[Place]]
     num_names: int
@@ -136,7 +136,7 @@ class Counts:
 
 
 def count(paths: Sequence[Path]) -> Counts:
-    """Count everything but duplicates in the files."""
+    """Count what breaks a rule in the files."""
     places: dict[str, list[Place]] = {rule: [] for rule in LIMITS}
     num_names = num_docstrings = 0
     for path in paths:
@@ -153,25 +153,11 @@ def count(paths: Sequence[Path]) -> Counts:
         places["long functions"] += [Place(path, *at) for at in long_functions(tree)]
         if (length := len(text.splitlines())) > MAX_FILE:
             places["long files"].append(Place(path, length, f"{length} lines"))
+    places["duplicates"] = [
+        Place(a.path, a.line, f"stands again at {b.path.relative_to(ROOT)}:{b.line}")
+        for a, b in duplicates(paths)
+    ]
     return Counts(places, num_names, num_docstrings)
-
-
-def duplicates(folder: Path) -> list[str]:
-    """List pairs of places below the folder that share six lines of logic, by pylint's checker."""
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "pylint", "--disable=all", "--enable=duplicate-code"),
-            *(f"--min-similarity-lines={MIN_DUPLICATE}", "--score=n", "--reports=n"),
-            *("--ignore-signatures=y", "--ignore-imports=y", "--ignore-docstrings=y"),
-            *("--ignore-comments=y", "--msg-template={msg}", str(folder)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Similar lines" in ended.stdout or not ended.stdout.strip(), ended.stdout + ended.stderr
-    lines = [line for line in ended.stdout.splitlines() if line.startswith("==")]
-    return [f"{a[2:]} ~ {b[2:]}" for a, b in zip(lines[::2], lines[1::2], strict=False)]
 
 
 def main() -> int:
@@ -189,8 +175,6 @@ def main() -> int:
     print(f"{counts.num_names} bound names, {counts.num_docstrings} docstrings")
     broken = False
     for rule, limit in LIMITS.items():
-        if rule == "duplicates":
-            continue
         value = counts.value(rule)
         broken |= value > limit
         shares = 0 < limit < 1
