@@ -15,7 +15,7 @@ from dualipo.config import Rewriter
 from dualipo.critic import reasoning
 from dualipo.critic.learning.warm_start import Trace
 from dualipo.critic.models import server
-from dualipo.critic.models.http import Failure
+from dualipo.critic.models.http import Answer, Failure
 
 Fate = Literal["rewritten", "another label", "no answer"]
 
@@ -63,7 +63,7 @@ def _body(trace: Trace, settings: Rewriter) -> dict[str, Any]:
     }
 
 
-def _read(trace: Trace, answer: dict[str, Any] | Failure) -> tuple[str, Fate]:
+def _read(trace: Trace, answer: Answer) -> tuple[str, Fate]:
     found = server.choices_of(answer)
     if not found:
         return trace.response, "no answer"

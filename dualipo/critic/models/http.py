@@ -1,29 +1,33 @@
-"""JSON over HTTP that cannot hang: a deadline for the whole exchange, a cap on the answer, bounded
-retries with backoff (fault 64).
+"""JSON over HTTP that cannot hang, on httpx: deadlines, a cap, bounded retries (fault 64).
 
-Standard library only. A socket's own timeout begins anew with every byte, so a timer closes the
-connection when the time is up, whether headers, chunks or the body are read or the question is
-still being sent. Connecting has as long again. Leaves out streaming, proxies, and a limit on the
-resolver's own patience. The key goes into a header and nowhere else: not into a message, a log or
-an error (fault 62).
+httpx limits the wait for each piece of an answer, so a server that sends a byte now and then could
+hold it for ever. Here one exchange is a coroutine under `asyncio.timeout`, which ends it wherever
+it waits: while it connects, sends, or reads a header, a chunk's size or the body. The coroutines
+run on one event loop in a background thread, so that `post` can be called from any thread, also
+where a notebook runs a loop of its own, and so that connections are used again.
+
+Leaves out streaming, proxies, compressed answers and redirects, which count as refusals. The key
+goes into a header and nowhere else: not into a message, a log or an error (fault 62).
 """
 
-import http.client
+import asyncio
+import functools
 import json
-import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import urlsplit
+
+import httpx
 
 from dualipo.errors import ConfigError
 from dualipo.tracking import redact
 
 MAX_ANSWER_BYTES = 64 << 20
 MAX_WAIT = 30.0  # seconds between two tries
+MAX_IDLE = 2.0  # seconds that a connection is kept; servers close theirs after five or more
 SHOWN_CHARACTERS = 200
 
 Trouble = Literal["unreachable", "slow", "refused", "broken", "not JSON"]
@@ -31,16 +35,19 @@ Trouble = Literal["unreachable", "slow", "refused", "broken", "not JSON"]
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no answer after the last try; `status` where the server gave one."""
+    """The reason why the last try gave no answer; `status` is set where the server sent one."""
 
     trouble: Trouble
     detail: str
     status: int | None = None
 
 
+Answer = dict[str, Any] | Failure
+
+
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to ask. `timeout` seconds are for one try from the first byte sent to the last read.
+    """An address that is asked; `timeout` seconds are for one whole try, connecting included.
 
     `settings_name` is the group of settings that this comes from, for errors.
     """
@@ -53,20 +60,25 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         try:
-            parts = urlsplit(self.base_url)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port or a bracket that is none
+            url = httpx.URL(self.base_url)
+            usable = url.scheme in ("http", "https") and bool(url.host) and url.port != 0
+        except (httpx.InvalidURL, ValueError):
             usable = False
-        if not usable:
+        if not usable or (url.port or 1) > 65535:
             raise ConfigError(
                 f"{redact(self.base_url)}: no HTTP address. Give {self.settings_name}.base_url as "
                 "http://HOST:PORT/v1."
             )
-        if parts.username or parts.password:
+        if url.userinfo:
             raise ConfigError(
                 f"{self.settings_name}.base_url: holds a user or password, which would be written "
                 "into the run. Put the key into the environment, see "
                 f"{self.settings_name}.api_key_env."
+            )
+        if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise ConfigError(
+                "the server's key: holds a line's end or another character that no header can. "
+                f"Set the variable that {self.settings_name}.api_key_env names again."
             )
 
     def post(
@@ -75,119 +87,75 @@ class Endpoint:
         body: dict[str, Any],
         *,
         sleep: Callable[[float], None] = time.sleep,
-    ) -> dict[str, Any] | Failure:
-        """Ask until there is an answer, a refusal that no repetition mends, or no try left."""
-        encoded = json.dumps(body).encode()
-        outcome: dict[str, Any] | Failure = Failure("unreachable", "not asked")
+    ) -> Answer:
+        """Ask until there is an answer, a refusal that repetition cannot mend, or no try left."""
+        base = httpx.URL(self.base_url)
+        url = base.copy_with(path=base.path.rstrip("/") + path)
+        outcome: Answer = Failure("unreachable", "not asked")
         for again in range(self.max_retries + 1):
             if again:
                 sleep(min(MAX_WAIT, 0.5 * 2 ** (again - 1)))
-            outcome = self._try(path, encoded)
+            exchange = self._exchange(url, json.dumps(body).encode())
+            outcome = asyncio.run_coroutine_threadsafe(exchange, _loop()).result()
             if not isinstance(outcome, Failure) or outcome.trouble == "refused":
                 break
         return outcome
 
-    def _try(self, path: str, encoded: bytes) -> dict[str, Any] | Failure:
-        connection = self._connection()
-        if failure := self._connect(connection):
-            connection.close()
-            return failure
-        with _deadline(connection, seconds=self.timeout) as passed:
-            outcome = self._exchange(connection, path, encoded)
-        # What was cut off may look whole, or broken.
-        slow = Failure("slow", f"no whole answer in {self.timeout:g} s")
-        return slow if passed.is_set() else outcome
-
-    def _connect(self, connection: http.client.HTTPConnection) -> Failure | None:
+    async def _exchange(self, url: httpx.URL, body: bytes) -> Answer:
         try:
-            connection.connect()
+            async with (
+                asyncio.timeout(self.timeout),
+                self._client.stream("POST", url, content=body) as answer,
+            ):
+                text = bytearray()
+                async for part in answer.aiter_raw():
+                    text += part
+                    if len(text) > MAX_ANSWER_BYTES:
+                        return Failure("broken", f"the answer exceeds {MAX_ANSWER_BYTES} bytes")
+                return _decoded(answer.status_code, bytes(text))
         except TimeoutError:
-            return Failure("slow", f"no connection in {self.timeout:g} s")
-        except ConnectionRefusedError as refusal:
-            return Failure("unreachable", refusal.strerror or "connection refused")
-        except (OSError, UnicodeError) as broken:  # a name may not even be one
-            return Failure("unreachable", f"{type(broken).__name__}: {broken}")
-        return None
+            return Failure("slow", f"no whole answer in {self.timeout:g} s")
+        except (httpx.ConnectError, UnicodeError) as error:  # a host's name may not even be one
+            return Failure("unreachable", _cause(error))
+        except httpx.HTTPError as error:
+            return Failure("broken", _cause(error))
 
-    def _exchange(
-        self, connection: http.client.HTTPConnection, path: str, encoded: bytes
-    ) -> dict[str, Any] | Failure:
-        try:
-            connection.request("POST", self._path(path), encoded, self._headers())
-            answer = connection.getresponse()
-            return _decoded(answer.status, _read(answer))
-        except TimeoutError:
-            return Failure("slow", f"nothing for {self.timeout:g} s")
-        except (OSError, http.client.HTTPException) as broken:
-            return Failure("broken", f"{type(broken).__name__}: {broken}")
-
-    def _connection(self) -> http.client.HTTPConnection:
-        parts = urlsplit(self.base_url)
-        assert parts.hostname
-        if parts.scheme == "https":
-            return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=self.timeout)
-        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=self.timeout)
-
-    def _path(self, path: str) -> str:
-        return urlsplit(self.base_url).path.rstrip("/") + path
-
-    def _headers(self) -> dict[str, str]:
-        key = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
-        return {"Content-Type": "application/json", **key}
+    @functools.cached_property
+    def _client(self) -> httpx.AsyncClient:
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if self.api_key:
+            headers["Authorization"] = f"Bearer {self.api_key}"
+        return httpx.AsyncClient(
+            headers=headers,
+            timeout=None,  # `asyncio.timeout` is the only clock
+            limits=httpx.Limits(keepalive_expiry=MAX_IDLE),
+            trust_env=False,
+            verify=ssl.create_default_context(),  # the machine's own authorities
+        )
 
 
-@contextmanager
-def _deadline(
-    connection: http.client.HTTPConnection, *, seconds: float
-) -> Iterator[threading.Event]:
-    """End what is under way on a connection after so many seconds, and close it in any case.
-
-    Yields whether the time has passed.
-    """
-    opened, passed = connection.sock, threading.Event()
-
-    def end() -> None:
-        passed.set()
-        with suppress(OSError):  # closed already
-            # Not TLS's own `shutdown`, which would wait for the other side's word.
-            socket.socket.shutdown(opened, socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield passed
-    finally:
-        timer.cancel()
-        timer.join()
-        connection.close()
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="http", daemon=True).start()
+    return loop
 
 
-def _read(answer: http.client.HTTPResponse) -> bytes:
-    """All of the answer, as far as the cap."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        part = answer.read1(1 << 16)
-        if not part:
-            break
-        parts.append(part)
-        size += len(part)
-        if size > MAX_ANSWER_BYTES:
-            raise http.client.HTTPException(f"the answer exceeds {MAX_ANSWER_BYTES} bytes")
-    if answer.length:  # closed before the length that it declared
-        raise http.client.IncompleteRead(b"".join(parts), answer.length)
-    return b"".join(parts)
+def _cause(error: BaseException) -> str:
+    """Return the system's own words, which lie beneath httpx's and anyio's."""
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    return str(redact(f"{type(error).__name__}: {error}"))
 
 
-def _decoded(status: int, text: bytes) -> dict[str, Any] | Failure:
+def _decoded(status: int, text: bytes) -> Answer:
     shown = str(redact(text[:SHOWN_CHARACTERS].decode("utf-8", "replace")))
     if status == 429 or status >= 500:
         return Failure("broken", f"HTTP {status}: {shown}", status)
     if status >= 300:
         return Failure("refused", f"HTTP {status}: {shown}", status)
     try:
-        found = json.loads(text)
+        answer = json.loads(text)
     except (ValueError, RecursionError):
         return Failure("not JSON", shown, status)
-    return found if isinstance(found, dict) else Failure("not JSON", shown, status)
+    return answer if isinstance(answer, dict) else Failure("not JSON", shown, status)

@@ -33,7 +33,7 @@ from dualipo import config
 from dualipo.config import Critic
 from dualipo.critic import reasoning
 from dualipo.critic.models import frames
-from dualipo.critic.models.http import Endpoint, Failure
+from dualipo.critic.models.http import Answer, Endpoint, Failure
 from dualipo.critic.vlm import Choice, Path, Query
 from dualipo.errors import StageError
 
@@ -112,7 +112,7 @@ class Server:
             rows.append([found.get(option, math.nan) for option in choices])
         return torch.tensor(rows)
 
-    def _ask_all(self, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any] | Failure]:
+    def _ask_all(self, bodies: Sequence[dict[str, Any]]) -> list[Answer]:
         """All requests, some at a time, in their order."""
         with ThreadPoolExecutor(self.settings.server.max_concurrency) as pool:
             answers = list(pool.map(lambda b: self.endpoint.post("/chat/completions", b), bodies))
@@ -128,9 +128,7 @@ class Server:
                 )
         return answers
 
-    def _paths(
-        self, answer: dict[str, Any] | Failure, num_paths: int, choice: Choice | None
-    ) -> list[Path]:
+    def _paths(self, answer: Answer, num_paths: int, choice: Choice | None) -> list[Path]:
         """Read what came; what did not come is unread."""
         found = choices_of(answer)[:num_paths]
         if not isinstance(answer, Failure) and len(found) < num_paths:
@@ -227,7 +225,7 @@ def stop_if_hopeless(failure: Failure, *, settings: config.Server, does: str, re
         )
 
 
-def choices_of(answer: dict[str, Any] | Failure) -> list[dict[str, Any]]:
+def choices_of(answer: Answer) -> list[dict[str, Any]]:
     """The answer's choices that have the shape of one; strangers' JSON is not trusted."""
     found = [] if isinstance(answer, Failure) else answer.get("choices")
     if not isinstance(found, list):

@@ -1,14 +1,35 @@
 """The whole exchange ends in time, wherever a server dawdles; an address in error is named."""
 
+import asyncio
+import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from dualipo.config import Rewriter, Server
-from dualipo.critic.models import server
+from dualipo.critic.models import http, server
 from dualipo.critic.models.http import Endpoint, Failure
 from dualipo.errors import ConfigError
 from tests.critic import loopback
+
+
+def ask(url: str, *, timeout: float = 30.0, body: dict[str, str] | None = None) -> http.Answer:
+    endpoint = Endpoint(url, None, timeout=timeout, max_retries=0, settings_name="critic.server")
+    return endpoint.post("/chat/completions", body or {})
+
+
+def trouble(outcome: http.Answer) -> str:
+    assert isinstance(outcome, Failure), outcome
+    return outcome.trouble
+
+
+@contextmanager
+def silent() -> Iterator[int]:
+    """Listen on a port where connections open and nobody ever reads or answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
 
 
 @pytest.mark.parametrize(
@@ -23,11 +44,18 @@ from tests.critic import loopback
 )
 def test_fault_64_a_dripping_answer_ends_at_the_deadline_wherever_it_drips(begun):
     with loopback.serving(lambda body, count: loopback.dripping_after(begun)) as served:
-        endpoint = Endpoint(served.url, None, timeout=0.3, max_retries=0, settings_name="x")
         began = time.monotonic()
-        outcome = endpoint.post("/chat/completions", {})
-    assert time.monotonic() - began < 3
-    assert isinstance(outcome, Failure) and outcome.trouble == "slow"
+        outcome = ask(served.url, timeout=0.3)
+    assert time.monotonic() - began < 3 and trouble(outcome) == "slow"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])  # one never answers, one never shakes hands
+@pytest.mark.parametrize("size", [1, 32 << 20], ids=["answering", "reading"])
+def test_fault_64_a_server_that_opens_and_does_nothing_ends_at_the_deadline(scheme, size):
+    with silent() as port:
+        began = time.monotonic()
+        outcome = ask(f"{scheme}://127.0.0.1:{port}", timeout=0.3, body={"text": "x" * size})
+    assert time.monotonic() - began < 3 and trouble(outcome) == "slow"
 
 
 def test_a_server_that_hangs_up_is_broken_and_not_gone():
@@ -35,9 +63,56 @@ def test_a_server_that_hangs_up_is_broken_and_not_gone():
         handler.close_connection = True
 
     with loopback.serving(lambda body, count: hang_up) as served:
+        assert trouble(ask(served.url)) == "broken"
+
+
+def test_a_server_that_is_gone_is_unreachable_in_the_systems_own_words():
+    with silent() as port:
+        pass
+    outcome = ask(f"http://127.0.0.1:{port}/v1")
+    assert trouble(outcome) == "unreachable" and "ConnectionRefusedError" in outcome.detail
+
+
+def test_an_answer_over_the_cap_is_broken_whatever_length_it_declared(monkeypatch):
+    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1000)
+
+    def endless(handler):
+        handler.close_connection = True
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"0" * 5000)
+
+    for say in (endless, loopback.failing(200, b" " * 1001)):
+        with loopback.serving(lambda body, count, say=say: say) as served:
+            outcome = ask(served.url)
+        assert trouble(outcome) == "broken" and "exceeds 1000 bytes" in outcome.detail
+
+
+def test_a_redirect_is_a_refusal_and_is_not_followed():
+    def elsewhere(handler):
+        handler.send_response(307)
+        handler.send_header("Location", served.url + "/other")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    with loopback.serving(lambda body, count: elsewhere) as served:
+        outcome = ask(served.url)
+    assert (outcome.trouble, outcome.status) == ("refused", 307) and len(served.requests) == 1
+
+
+def test_a_connection_is_used_again_and_a_notebooks_own_loop_is_no_hindrance():
+    peers: set[int] = set()
+
+    def note(handler):
+        peers.add(handler.client_address[1])
+        handler.answer(200, b"{}")
+
+    with loopback.serving(lambda body, count: note) as served:
         endpoint = Endpoint(served.url, None, timeout=30, max_retries=0, settings_name="x")
-        outcome = endpoint.post("/chat/completions", {})
-    assert isinstance(outcome, Failure) and outcome.trouble == "broken"
+
+        async def in_a_notebook() -> list[http.Answer]:
+            return [endpoint.post("/chat/completions", {}) for _ in range(3)]
+
+        assert asyncio.run(in_a_notebook()) == [{}] * 3
+    assert len(peers) == 1
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "http://host:99999/v1", "http://[::1/v1"])
@@ -50,3 +125,11 @@ def test_an_address_that_is_none_names_the_setting_that_holds_it(url, settings, 
     with pytest.raises(ConfigError, match=rf"{name}\.base_url: holds a user.*{name}\.api_key_env"):
         known = settings(base_url="http://me:secret@host/v1")
         server.endpoint_of(known, settings_name=name)
+
+
+@pytest.mark.parametrize("key", ["sk-secret\n", "sk-s\u00e9cret"])
+def test_fault_62_a_key_that_no_header_can_hold_is_refused_and_not_shown(monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ConfigError, match=r"critic\.server\.api_key_env") as refusal:
+        server.endpoint_of(Server(), settings_name="critic.server")
+    assert "cret" not in str(refusal.value)
