@@ -348,7 +348,10 @@ def _pair(backbone: Any, shape: Shape) -> PreferenceSet:
     num_frames, height, width = shape.clip
     sizes = backbone.latent_shape(num_frames=num_frames, height=height, width=width)
     winner, loser = torch.randn(2, 1, *sizes)
-    return PreferenceSet(["pair"], ["x"], winner, loser, {"x": torch.randn(shape.text_LD)})
+    texts = {"x": torch.randn(shape.text_LD)}
+    return PreferenceSet(
+        ids=["pair"], caption_keys=["x"], texts=texts, winners=winner, losers=loser
+    )
 
 
 def num_held(sizes: set[int]) -> int:

@@ -109,8 +109,8 @@ def lesson(loaded: Config, path: Path, *, min_gap: float) -> Lesson:
         )
     named = tensors.load(path)
     ids = [f"pair-{n}" for n in range(len(named["winners"]))]
-    texts = dict(zip(ids, named["texts"], strict=True))
-    pairs = PreferenceSet(ids, ids, named["winners"], named["losers"], texts)
+    texts = dict(zip(ids, named.pop("texts"), strict=True))
+    pairs = PreferenceSet(ids=ids, caption_keys=ids, texts=texts, **named)
     return Lesson(pairs, _real(model, loaded) if loaded.align.real_nll_ratio else None)
 
 

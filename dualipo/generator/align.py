@@ -1,17 +1,17 @@
 """One alignment: Diffusion-DPO or Diffusion-KTO, with NLL terms (METHOD.md 4.2 to 4.5).
 
-L = w L_preference + lambda_1 E_winners[error] + lambda_2 E_real[error], the reference being the
-weights at the start, or another model that has measured its errors before. Trains an adapter where
+L = w L_preference + lambda_1 E_winners[error] + lambda_2 E_real[error]. The reference is the model
+at the start, or another one that has measured its errors before. An adapter is trained where
 `align.rank` asks for one, else every weight of the backbone's module that requires a gradient.
-Several ranks (training/ranks.py) call it together.
+Where several ranks train together (training/ranks.py), all of them call these functions.
 
 Shapes: B batch; a latent's own axes are written `...`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -21,20 +21,20 @@ from dualipo.errors import ConfigError, DataError
 from dualipo.generator import objectives, ratio, reference
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.objectives import PreferenceLoss
+from dualipo.generator.pipeline import TRANSFORMER
 from dualipo.generator.preference_sets import Preferences, RealClips
 from dualipo.generator.step_batches import Steps, split
 from dualipo.generator.training_errors import single_errors
 from dualipo.training import loop, lora, optim, ranks
 from dualipo.training.loop import Metrics
-from dualipo.training.precision import forward_pass
 from dualipo.training.recompute import recomputed
 
 
 @dataclass(frozen=True)
 class AlignResult:
-    """The new version: a transformer folder, its weights' hash, and those it started from.
+    """The new version: its transformer folder, its weights' hash, and the reference's.
 
-    With LoRA the transformer holds the merged weights, and `adapter_path` what was added to them.
+    With LoRA the transformer holds the merged weights, and `adapter_path` the adapter alone.
     """
 
     transformer_folder: Path
@@ -44,13 +44,30 @@ class AlignResult:
     num_steps: int
     metrics: Metrics
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as JSON values, for another process."""
+        adapter = str(self.adapter_path) if self.adapter_path else None
+        paths = {"transformer_folder": str(self.transformer_folder), "adapter_path": adapter}
+        return asdict(self) | paths
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Build the result that `as_json` described."""
+        adapter = values["adapter_path"]
+        paths = {
+            "transformer_folder": Path(values["transformer_folder"]),
+            "adapter_path": Path(adapter) if adapter else None,
+        }
+        return cls(**{**values, **paths})
+
 
 def measure_reference(
     backbone: Backbone, *, preferences: Preferences, settings: Align, folder: Path, seed: int
 ) -> str:
-    """Leave in `folder` the errors of a reference that is not the start; return its hash.
+    """Write the errors of a reference that is not the start into `folder`; return its hash.
 
-    Drop `backbone` then, before the policy is loaded. Repeated, it measures nothing again.
+    Drop `backbone` then, before the policy is loaded. A second call finds the errors and measures
+    nothing.
     """
     return _reference(backbone, preferences, settings, folder, seed).reference_hash
 
@@ -66,10 +83,11 @@ def align(
     reference_hash: str | None = None,
     on_step: Callable[[int, Metrics], None] | None = None,
 ) -> AlignResult:
-    """Train `backbone.module` in place and publish it.
+    """Train `backbone.module` in place and publish it below `folder`.
 
-    Resumes from `folder`: hand in the weights at the start of the round then too. They are the
-    reference, unless `reference_hash` is what `measure_reference` returned.
+    A repeated call resumes from the last checkpoint in `folder`; it too takes the weights at the
+    start of the round. They are the reference, unless `reference_hash` is what
+    `measure_reference` returned.
     """
     if real is None and settings.real_nll_ratio > 0:
         raise DataError("alignment: no real clips. Provide some, or set align.real_nll_ratio=0.")
@@ -78,27 +96,11 @@ def align(
         lora.attach(backbone.module, targets=backbone.lora_targets, settings=settings, seed=seed)
     _require_full_precision(backbone)
     steps = Steps(backbone, preferences, real, errors, settings, seed)
-    objective = objectives.choose(backbone, preferences, settings)
-    with recomputed(backbone.module, device=backbone.device, settings=settings):
-        trained = loop.train(
-            backbone.module,
-            Alignment(backbone, objective, settings=settings),
-            batches=lambda step: steps.batch(
-                step, share=ranks.rank(), num_shares=ranks.num_ranks()
-            ),
-            settings=settings,
-            checkpoint_folder=folder / "checkpoints",
-            seed=seed,
-            on_step=on_step and (lambda step, found: on_step(step, objectives.with_spread(found))),
-            split=split,
-        )
-    adapter_path = folder / lora.ADAPTER_FILE if settings.rank else None
-    if adapter_path:
-        lora.save(backbone.module, adapter_path)
-        lora.merge(backbone.module)
-    backbone.save(folder / "transformer")
+    trained = _train(backbone, steps, folder=folder, on_step=on_step)
+    adapter_path = _merge_adapter(backbone, folder) if settings.rank else None
+    backbone.save(folder / TRANSFORMER)
     return AlignResult(
-        transformer_folder=folder / "transformer",
+        transformer_folder=folder / TRANSFORMER,
         adapter_path=adapter_path,
         generator_hash=backbone.hash(),
         reference_hash=errors.reference_hash,
@@ -116,20 +118,57 @@ def _reference(
     reference_hash: str | None = None,
 ) -> reference.ReferenceErrors:
     ranks.shard(backbone.module)
-    with forward_pass(backbone.device, settings):
-        return reference.load_or_measure(
-            backbone,
-            preferences=preferences,
+    return reference.load_or_measure(
+        backbone,
+        preferences=preferences,
+        settings=settings,
+        seed=seed,
+        path=folder / "reference.safetensors",
+        reference_hash=reference_hash,
+    )
+
+
+def _train(
+    backbone: Backbone,
+    steps: Steps,
+    *,
+    folder: Path,
+    on_step: Callable[[int, Metrics], None] | None,
+) -> loop.TrainResult:
+    """Run the training loop on this rank's share of every step's batch."""
+    settings = steps.settings
+
+    def report(step: int, metrics: Metrics) -> None:
+        if on_step is not None:
+            on_step(step, objectives.with_spread(metrics))
+
+    objective = objectives.choose(backbone, steps.preferences, settings)
+    with recomputed(backbone.module, device=backbone.device, settings=settings):
+        return loop.train(
+            backbone.module,
+            Alignment(backbone, objective, settings=settings),
+            batches=lambda step: steps.batch(
+                step, share=ranks.rank(), num_shares=ranks.num_ranks()
+            ),
             settings=settings,
-            seed=seed,
-            path=folder / "reference.safetensors",
-            reference_hash=reference_hash,
+            checkpoint_folder=folder / "checkpoints",
+            seed=steps.seed,
+            on_step=report,
+            split=split,
         )
+
+
+def _merge_adapter(backbone: Backbone, folder: Path) -> Path:
+    """Save the adapter, add it to the weights, and return its file."""
+    path = folder / lora.ADAPTER_FILE
+    lora.save(backbone.module, path)
+    lora.merge(backbone.module)
+    return path
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the micro batches of a step share: KTO's reference point, and the real clips' share."""
+    """Values that a step's micro batches share: the preference loss's, and real clips per item."""
 
     preference: Any
     real_per_item: float
@@ -138,8 +177,8 @@ class Prepared:
 class Alignment:
     """The whole loss; its state is the NLL terms' weights, measured every `ratio_every` steps.
 
-    A step may have nothing to measure one by, as one of KTO without a desirable clip: the weight
-    stays what it was, and one that was never measured is at the next step.
+    A step may hold nothing to measure a weight by: one of KTO may be without a desirable clip. The
+    weight then stays as it was; one that was never measured is measured at the next step.
     """
 
     def __init__(self, backbone: Backbone, objective: PreferenceLoss, *, settings: Align) -> None:
@@ -150,7 +189,7 @@ class Alignment:
         self.lambda_2 = 0.0
 
     def prepare(self, micro_batches: list[dict[str, Any]]) -> Prepared:
-        """Decide what the batch decides as a whole, and measure the weights if it is time."""
+        """Compute what the whole batch decides, and measure the terms' weights if it is time."""
         num_items = sum(len(part["ids"]) for part in micro_batches)
         num_real = sum(_num_real(part) for part in micro_batches)
         prepared = Prepared(self._objective.prepare(micro_batches), num_real / num_items)
@@ -177,7 +216,7 @@ class Alignment:
         return step % self._settings.ratio_every == 0 or is_missing
 
     def loss(self, micro_batch: dict[str, Any], prepared: Prepared) -> tuple[Tensor, Metrics]:
-        """The three terms' weighted sum."""
+        """Return the weighted sum of the three terms, and what to log."""
         preference, winner_nll, real_nll, metrics = self._terms(micro_batch, prepared)
         loss = preference + self.lambda_1 * winner_nll + self.lambda_2 * real_nll
         return loss, metrics | {"lambda_1": self.lambda_1, "lambda_2": self.lambda_2}
@@ -191,7 +230,7 @@ class Alignment:
     def _terms(
         self, batch: dict[str, Any], prepared: Prepared
     ) -> tuple[Tensor, Tensor, Tensor, Metrics]:
-        """Weighted preference loss, winners' NLL and real clips' NLL, and what to log."""
+        """Return the weighted preference loss, the winners' NLL, the real NLL, and what to log."""
         terms = self._objective.terms(batch, prepared.preference)
         real_nll = self._real_nll(batch, prepared.real_per_item)
         metrics = terms.metrics | {"real_nll": real_nll}
@@ -200,7 +239,10 @@ class Alignment:
         return preference, terms.winner_nll, real_nll, logged
 
     def _real_nll(self, batch: dict[str, Any], real_per_item: float) -> Tensor:
-        """The loop weighs a micro batch by its items; this makes that a mean over real clips."""
+        """Return the real clips' NLL, scaled so that the loop's sum is the mean over real clips.
+
+        The loop weighs a micro batch by its items, and its share of real clips may differ.
+        """
         num_real = _num_real(batch)
         if not num_real:
             return torch.zeros((), device=self._backbone.device)
@@ -213,10 +255,13 @@ def _num_real(batch: dict[str, Any]) -> int:
 
 
 def _require_full_precision(backbone: Backbone) -> None:
-    """A learning rate of 1e-5 rounds away in bfloat16, silently."""
-    found = {weight.dtype for weight in optim.trainable(backbone.module).values()}
-    if found != {torch.float32}:
+    """Refuse trained weights of another type than float32.
+
+    In bfloat16 a step of a learning rate of 1e-5 rounds away silently.
+    """
+    dtypes = {weight.dtype for weight in optim.trainable(backbone.module).values()}
+    if dtypes != {torch.float32}:
         raise ConfigError(
-            f"alignment: trained weights are {', '.join(map(str, found)) or 'none'}, where float32 "
-            'is needed. Load them so; align.mixed_precision = "bf16" computes in bfloat16.'
+            f"alignment: trained weights are {', '.join(map(str, dtypes)) or 'none'}, where "
+            'float32 is needed. Load them so; align.mixed_precision = "bf16" computes in bfloat16.'
         )

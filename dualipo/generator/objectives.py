@@ -18,7 +18,7 @@ from torch import Tensor
 from dualipo.config import Align
 from dualipo.generator import losses
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.preference_sets import PointSet, Preferences, PreferenceSet
+from dualipo.generator.preference_sets import SETS, PointSet, Preferences
 from dualipo.generator.training_errors import shared_errors
 from dualipo.training import ranks
 
@@ -46,8 +46,8 @@ class PreferenceLoss(Protocol):
 
 
 def choose(backbone: Backbone, preferences: Preferences, settings: Align) -> PreferenceLoss:
-    """The objective that `align.loss_type` names, for the preferences that it needs."""
-    needed = {"dpo": PreferenceSet, "kto": PointSet}[settings.loss_type]
+    """Return the preference loss that `align.loss_type` names; the preferences must be its kind."""
+    needed = SETS[settings.loss_type]
     assert isinstance(preferences, needed), f"{settings.loss_type} trains on a {needed.__name__}"
     if isinstance(preferences, PointSet):
         return Kto(backbone, settings, **class_weights(preferences, settings=settings))

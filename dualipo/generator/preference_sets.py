@@ -1,108 +1,109 @@
-"""What an alignment trains on, and which of it a step uses: a pure function of the step.
+"""The preferences and real clips of an alignment, and which of them a step uses.
 
 Pairs (Diffusion-DPO) have two sides under one caption, points (Diffusion-KTO) one side and a label.
+Which items a step uses is a pure function of the step's number and the seed.
 
 Latents are any sequence that is indexed by item, a tensor or a view on files, because a real
-round's 100,000 pairs do not fit in memory. Real clips are a stream of their own, with its own
-period and noise.
+round's 100,000 pairs do not fit in memory. A set whose tensors are in files can be handed to
+another process as places, without copying a tensor. Real clips are a stream of their own, with its
+own period and noise.
 
 Shapes: B batch, L tokens, D features; a latent's own axes are written `...`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from dualipo.errors import DataError
+from dualipo.store.stored import StoredList, StoredTable
 from dualipo.training import epochs
 
 
-class Preferences(Protocol):
-    """What both kinds offer: items by id, whose sides share a caption and a slot's noise."""
+@dataclass(frozen=True, kw_only=True)
+class Preferences:
+    """Items to learn from: each has an id, a caption, and a latent on every side.
+
+    The sides of an item share its caption and its slots' noise. `caption_keys[k]` is where
+    `texts` has item k's text embedding; `certainties[k]` says how sure the critic was of it.
+    """
 
     sides: ClassVar[tuple[str, ...]]
 
-    @property
-    def ids(self) -> Sequence[str]:
-        """One for each item."""
-        ...
-
-    def stack(self, side: str, items: Sequence[int]) -> Tensor:
-        """Latents of one side, [B, ...]."""
-        ...
-
-    def stack_texts(self, items: Sequence[int]) -> Tensor:
-        """text_BLD of the items' captions."""
-        ...
-
-    def signs(self, items: Sequence[int]) -> Tensor | None:
-        """+1 for a desirable item, -1 for an undesirable one; none where sides say it."""
-        ...
-
-    @property
-    def certainties(self) -> Sequence[float] | None:
-        """How sure the critic was of each item; none where nobody said."""
-        ...
-
-
-@dataclass(frozen=True)
-class PreferenceSet:
-    """The round's pairs: `winners[k]` and `losers[k]` are latents of caption `caption_keys[k]`."""
-
-    sides: ClassVar[tuple[str, ...]] = ("winners", "losers")
-
-    pair_ids: Sequence[str]
+    ids: Sequence[str]
     caption_keys: Sequence[str]
-    winners: Sequence[Tensor] | Tensor
-    losers: Sequence[Tensor] | Tensor
     texts: Mapping[str, Tensor]
     certainties: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        lengths = {len(self.caption_keys), len(self.winners), len(self.losers)}
-        assert lengths == {len(self.pair_ids)}, "one caption, winner and loser a pair"
-        if not self.pair_ids:
+        lengths = {len(self.caption_keys), *(len(self.latents(side)) for side in self.sides)}
+        assert lengths == {len(self.ids)}, "one caption and one latent a side for each item"
+        if len(set(self.ids)) < len(self.ids):
+            raise DataError("alignment: a preference's id occurs twice. Remove the duplicates.")
+
+    def latents(self, side: str) -> Sequence[Tensor] | Tensor:
+        """Return the latents of one side, item by item."""
+        assert side in self.sides, side
+        latents: Sequence[Tensor] | Tensor = getattr(self, side)
+        return latents
+
+    def stack(self, side: str, items: Sequence[int]) -> Tensor:
+        """Read the items' latents of one side: float32 [B, ...]."""
+        latents = self.latents(side)
+        return torch.stack([latents[item] for item in items]).float()
+
+    def stack_texts(self, items: Sequence[int]) -> Tensor:
+        """Read the text embeddings of the items' captions: text_BLD."""
+        return torch.stack([self.texts[self.caption_keys[item]] for item in items])
+
+    def signs(self, items: Sequence[int]) -> Tensor | None:
+        """Return +1 for a desirable item and -1 for an undesirable one; None where sides tell."""
+        return None
+
+    def as_places(self) -> dict[str, Any]:
+        """Return the set as JSON values, with the places of its tensors instead of tensors."""
+        return {field.name: _as_place(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_places(cls, values: Mapping[str, Any]) -> Self:
+        """Build the set that `as_places` described; its tensors are read when they are used."""
+        stored = {side: StoredList(values[side]) for side in cls.sides}
+        return cls(**{**values, **stored, "texts": StoredTable(values["texts"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceSet(Preferences):
+    """The pairs of a round: under caption k, `winners[k]` was preferred to `losers[k]`."""
+
+    sides: ClassVar[tuple[str, ...]] = ("winners", "losers")
+
+    winners: Sequence[Tensor] | Tensor
+    losers: Sequence[Tensor] | Tensor
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.ids:
             raise DataError(
                 "alignment: no preference pair was kept. Sample more prompts, or lower "
                 "critic.margin_percentile or critic.confirm_vote_share."
             )
-        if len(set(self.pair_ids)) < len(self.pair_ids):
-            raise DataError("alignment: a pair id occurs twice. Remove the duplicates.")
-
-    @property
-    def ids(self) -> Sequence[str]:
-        return self.pair_ids
-
-    def stack(self, side: str, items: Sequence[int]) -> Tensor:
-        latents = {"winners": self.winners, "losers": self.losers}[side]
-        return torch.stack([latents[item] for item in items]).float()
-
-    def stack_texts(self, items: Sequence[int]) -> Tensor:
-        return torch.stack([self.texts[self.caption_keys[item]] for item in items])
-
-    def signs(self, items: Sequence[int]) -> None:
-        return None
 
 
-@dataclass(frozen=True)
-class PointSet:
-    """The round's labelled clips: `desirable[k]` says which `clips[k]` is."""
+@dataclass(frozen=True, kw_only=True)
+class PointSet(Preferences):
+    """The labelled clips of a round: `desirable[k]` is the label of `clips[k]`."""
 
     sides: ClassVar[tuple[str, ...]] = ("clips",)
 
-    point_ids: Sequence[str]
-    caption_keys: Sequence[str]
     clips: Sequence[Tensor] | Tensor
     desirable: Sequence[bool]
-    texts: Mapping[str, Tensor]
-    certainties: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        lengths = {len(self.caption_keys), len(self.clips), len(self.desirable)}
-        assert lengths == {len(self.point_ids)}, "one caption, clip and label a point"
+        super().__post_init__()
+        assert len(self.desirable) == len(self.ids), "one label for each clip"
         num_desirable = sum(self.desirable)
         if num_desirable in (0, len(self.desirable)):
             raise DataError(
@@ -110,22 +111,14 @@ class PointSet:
                 "undesirable clips, where KTO needs both. Sample more prompts, or set "
                 'align.kto_labels = "extremes", which labels the best and the worst of a prompt.'
             )
-        if len(set(self.point_ids)) < len(self.point_ids):
-            raise DataError("alignment: a point id occurs twice. Remove the duplicates.")
-
-    @property
-    def ids(self) -> Sequence[str]:
-        return self.point_ids
-
-    def stack(self, side: str, items: Sequence[int]) -> Tensor:
-        assert side == "clips", side
-        return torch.stack([self.clips[item] for item in items]).float()
-
-    def stack_texts(self, items: Sequence[int]) -> Tensor:
-        return torch.stack([self.texts[self.caption_keys[item]] for item in items])
 
     def signs(self, items: Sequence[int]) -> Tensor:
+        """Return +1 for a desirable clip and -1 for an undesirable one."""
         return torch.tensor([1.0 if self.desirable[item] else -1.0 for item in items])
+
+
+# The preferences that each `align.loss_type` trains on.
+SETS: dict[str, type[Preferences]] = {"dpo": PreferenceSet, "kto": PointSet}
 
 
 @dataclass(frozen=True)
@@ -136,11 +129,30 @@ class RealClips:
     texts: Sequence[Tensor] | Tensor
 
     def __post_init__(self) -> None:
-        assert len(self.latents) == len(self.texts), "one text a clip"
+        assert len(self.latents) == len(self.texts), "one text for each clip"
+
+    def as_places(self) -> dict[str, Any]:
+        """Return the clips as JSON values: the places of latents and texts."""
+        return {"latents": _as_place(self.latents), "texts": _as_place(self.texts)}
+
+    @classmethod
+    def from_places(cls, values: Mapping[str, Any]) -> Self:
+        """Build the clips that `as_places` described."""
+        return cls(StoredList(values["latents"]), StoredList(values["texts"]))
+
+
+def _as_place(value: Any) -> Any:
+    """Return a stored tensor's place, or plain values as they are; a tensor itself is refused."""
+    if isinstance(value, StoredTable):
+        return dict(value.places)
+    if isinstance(value, StoredList):
+        return list(value.places)
+    assert not isinstance(value, Tensor | Mapping), "only tensors in files have places"
+    return None if value is None else list(value)
 
 
 def certainty_weights(preferences: Preferences) -> Tensor:
-    """One weight an item, its certainty over the mean: the loss keeps its scale."""
+    """Return each item's certainty over the mean certainty: weights that keep the loss's scale."""
     if preferences.certainties is None:
         raise DataError(
             "alignment: no certainties beside the preferences. Set align.certainty_weights=false."
@@ -152,7 +164,7 @@ def certainty_weights(preferences: Preferences) -> Tensor:
 def slot_places(
     step: int, *, num_items: int, num_slots: int, batch_size: int, seed: int
 ) -> list[tuple[int, int]]:
-    """The step's (item, slot) places: an item uses its slots in turn, epoch after epoch."""
+    """Return the step's (item, slot) places: an item uses its slots in turn, epoch after epoch."""
     stream = epochs.places(
         step, num_items=num_items, batch_size=batch_size, seed=seed, stream="order"
     )

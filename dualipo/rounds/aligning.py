@@ -12,7 +12,7 @@ from typing import Any
 
 from dualipo.errors import DataError
 from dualipo.generator import align as alignment
-from dualipo.generator import ranked
+from dualipo.generator import shared_alignment
 from dualipo.generator.preference_sets import PointSet, PreferenceSet, RealClips
 from dualipo.records import Pair, Point
 from dualipo.rounds import judging, real_clips
@@ -86,7 +86,7 @@ def _train(
     from_base = settings.reference == "base" != parent
     if settings.num_processes > 1:
         run.forget_models()
-        job = ranked.job_of(
+        job = shared_alignment.describe(
             preferences,
             folders=run.generator_folders(parent),
             from_base=from_base,
@@ -95,7 +95,7 @@ def _train(
             seed=seed,
             real=real,
         )
-        return ranked.run(job, on_step=on_step)
+        return shared_alignment.run(job, on_step=on_step)
     told: dict[str, Any] = {
         "preferences": preferences,
         "settings": settings,
@@ -141,7 +141,7 @@ def _preferences(
     keys = [one.prompt_id for one in kept]
     if run.config.align.loss_type == "kto":
         return PointSet(
-            point_ids=[point.point_id for point in points],
+            ids=[point.point_id for point in points],
             caption_keys=keys,
             clips=StoredList([latent(point.point_id) for point in points]),
             desirable=[point.grade == "good" for point in points],
@@ -149,7 +149,7 @@ def _preferences(
             certainties=[point.certainty for point in points],
         )
     return PreferenceSet(
-        pair_ids=[pair.pair_id for pair in pairs],
+        ids=[pair.pair_id for pair in pairs],
         caption_keys=keys,
         winners=StoredList([latent(winner) for winner, _ in sides]),
         losers=StoredList([latent(loser) for _, loser in sides]),

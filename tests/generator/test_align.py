@@ -44,7 +44,10 @@ def preferences(text_BLD: Tensor) -> PreferenceSet:
     losers = torch.randn(5, 4, 3, 4, 4, generator=generator) * 0.3 - 1.0
     texts = {"ball": text_BLD[0], "cube": text_BLD[1]}
     ids = [f"pair-{k}" for k in range(5)]
-    return PreferenceSet(ids, ["ball", "cube", "ball", "cube", "ball"], winners, losers, texts)
+    captions = ["ball", "cube", "ball", "cube", "ball"]
+    return PreferenceSet(
+        ids=ids, caption_keys=captions, texts=texts, winners=winners, losers=losers
+    )
 
 
 @pytest.fixture

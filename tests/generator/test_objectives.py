@@ -39,7 +39,13 @@ def points(text_BLD: Tensor) -> PointSet:
     means = torch.tensor([1.0 if good else -1.0 for good in desirable]).view(-1, 1, 1, 1, 1)
     clips = torch.randn(6, 3, 4, 4, 4, generator=generator) * 0.3 + means
     texts = {"ball": text_BLD[0], "cube": text_BLD[1]}
-    return PointSet([f"c{k}" for k in range(6)], ["ball", "cube"] * 3, clips, desirable, texts)
+    return PointSet(
+        ids=[f"c{k}" for k in range(6)],
+        caption_keys=["ball", "cube"] * 3,
+        texts=texts,
+        clips=clips,
+        desirable=desirable,
+    )
 
 
 def start(

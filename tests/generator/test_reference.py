@@ -24,7 +24,13 @@ def preferences(text_BLD: Tensor) -> PreferenceSet:
     winners, losers = torch.randn(2, 3, 4, 3, 4, 4, generator=torch.Generator().manual_seed(3))
     losers[2] = winners[2]
     texts = {"ball": text_BLD[0], "cube": text_BLD[1]}
-    return PreferenceSet(["p0", "p1", "p2"], ["ball", "cube", "ball"], winners, losers, texts)
+    return PreferenceSet(
+        ids=["p0", "p1", "p2"],
+        caption_keys=["ball", "cube", "ball"],
+        texts=texts,
+        winners=winners,
+        losers=losers,
+    )
 
 
 def test_errors_are_those_of_named_slots(wan: Backbone, preferences: PreferenceSet) -> None:
@@ -87,14 +93,17 @@ def test_fault_34_every_key_of_the_cache_is_checked(
     load_or_measure(wan, preferences=preferences, settings=SETTINGS, seed=4, path=path)
     seed, items = change.get("seed", 4), change.get("items", [0, 1, 2])
     wan.module.to(change.get("dtype", torch.float32))
-    some = PreferenceSet(
-        [preferences.ids[k] for k in items], ["ball"] * len(items),
-        preferences.winners[: len(items)], preferences.losers[: len(items)], preferences.texts,
-    )  # fmt: skip
+    fewer = PreferenceSet(
+        ids=[preferences.ids[k] for k in items],
+        caption_keys=["ball"] * len(items),
+        texts=preferences.texts,
+        winners=preferences.winners[: len(items)],
+        losers=preferences.losers[: len(items)],
+    )
     known = {name: value for name, value in change.items() if name in Align.model_fields}
     settings = SETTINGS.model_copy(update=known)
     with pytest.raises(StageError, match=f"measured with another {key} than"):
-        load_or_measure(wan, preferences=some, settings=settings, seed=seed, path=path)
+        load_or_measure(wan, preferences=fewer, settings=settings, seed=seed, path=path)
 
 
 def test_fault_34_a_cogvideox_cache_is_of_one_schedule(cog_folder: Path) -> None:

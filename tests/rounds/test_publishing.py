@@ -108,7 +108,13 @@ def pairs(model: Any, seed: int) -> PreferenceSet:
     shape = model.latent_shape(num_frames=9, height=32, width=32)
     winners, losers = (torch.randn(4, *shape, generator=generator) + mean for mean in (1, -1))
     texts = {"x": model.encode_text(["a red ball"])[0]}
-    return PreferenceSet([f"p{k}" for k in range(4)], ["x"] * 4, winners, losers, texts)
+    return PreferenceSet(
+        ids=[f"p{k}" for k in range(4)],
+        caption_keys=["x"] * 4,
+        texts=texts,
+        winners=winners,
+        losers=losers,
+    )
 
 
 def base_of(run: Path) -> Path:

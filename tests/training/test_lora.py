@@ -52,7 +52,13 @@ def pairs(model: Any) -> PreferenceSet:
     shape = model.latent_shape(num_frames=9, height=32, width=32)
     winners, losers = (torch.randn(5, *shape, generator=generator) * 0.3 + mean for mean in (1, -1))
     texts = {"x": model.encode_text(["a red ball"])[0]}
-    return PreferenceSet([f"p{k}" for k in range(5)], ["x"] * 5, winners, losers, texts)
+    return PreferenceSet(
+        ids=[f"p{k}" for k in range(5)],
+        caption_keys=["x"] * 5,
+        texts=texts,
+        winners=winners,
+        losers=losers,
+    )
 
 
 @pytest.fixture

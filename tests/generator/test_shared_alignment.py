@@ -8,7 +8,7 @@ import torch
 
 from dualipo.config import Config
 from dualipo.errors import ConfigError
-from dualipo.generator import backbone, ranked
+from dualipo.generator import backbone, shared_alignment
 from dualipo.generator.preference_sets import PreferenceSet, RealClips
 from dualipo.store import tensors
 from dualipo.store.stored import StoredList, StoredTable
@@ -41,13 +41,13 @@ def test_torchrun_trains_what_the_driver_names(tmp_path: Path, from_base: bool) 
     tensors.save(file, kept, metadata={})
     places = {name: (str(file), name) for name in kept}
     preferences = PreferenceSet(
-        ["a", "b"],
-        ["ball", "ball"],
-        StoredList([places["w"]] * 2),
-        StoredList([places["l"]] * 2),
-        StoredTable({"ball": places["t"]}),
+        ids=["a", "b"],
+        caption_keys=["ball", "ball"],
+        texts=StoredTable({"ball": places["t"]}),
+        winners=StoredList([places["w"]] * 2),
+        losers=StoredList([places["l"]] * 2),
     )
-    job = ranked.job_of(
+    job = shared_alignment.describe(
         preferences,
         folders=(tmp_path / "wan", transformer),
         from_base=from_base,
@@ -57,15 +57,15 @@ def test_torchrun_trains_what_the_driver_names(tmp_path: Path, from_base: bool) 
         real=RealClips(StoredList([places["l"]] * 3), StoredList([places["t"]] * 3)),
     )
     steps: list[dict[str, float]] = []
-    made = ranked.run(job, on_step=lambda _, metrics: steps.append(metrics))
+    result = shared_alignment.run(job, on_step=lambda _, metrics: steps.append(metrics))
     assert (steps[0]["dpo"] == pytest.approx(0.6931, abs=1e-3)) != from_base
     assert steps[0]["real_nll"] > 0
-    assert len(steps) == made.num_steps == 2
-    assert made.reference_hash == base.hash() != made.generator_hash
+    assert len(steps) == result.num_steps == 2
+    assert result.reference_hash == base.hash() != result.generator_hash
     version = backbone.load(
-        tmp_path / "wan", max_sequence_length=8, transformer_folder=made.transformer_folder
+        tmp_path / "wan", max_sequence_length=8, transformer_folder=result.transformer_folder
     )
-    assert version.hash() == made.generator_hash
+    assert version.hash() == result.generator_hash
     left = sorted(path.name for path in (tmp_path / "generator").iterdir())
     assert left == ["checkpoints", "reference.safetensors", "transformer"]
 
@@ -84,9 +84,8 @@ def test_more_processes_than_devices_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    job = ranked.Job(
-        *("", None, False, 8, "float32", {"num_processes": 2}, str(tmp_path), 0),
-        *([], [], {}, {}, None, None, None),
+    job = shared_alignment.Job(
+        *("", None, False, 8, "float32", {"num_processes": 2}, str(tmp_path), 0, {}, None)
     )
     with pytest.raises(ConfigError, match="has 1 devices"):
-        ranked.run(job, on_step=lambda *_: None)
+        shared_alignment.run(job, on_step=lambda *_: None)
