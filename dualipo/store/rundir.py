@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dualipo import tracking
-from dualipo.config import MAY_CHANGE, Config, leaves
+from dualipo.config import MAY_CHANGE, Config, leaves, without_retired
 from dualipo.errors import ConfigError, DataError
 from dualipo.records import SCHEMA_VERSION
 from dualipo.store import atomic
@@ -177,7 +177,9 @@ def _check_marker(path: Path) -> None:
 
 def _check_diff(path: Path, now: dict[str, Any]) -> None:
     # A key that an older program did not know had today's default.
-    before = tracking.redact(leaves(Config())) | atomic.read_json(path / "config.json")
+    written = atomic.read_json(path / "config.json")
+    known = without_retired(written, subject=str(path / "config.json"))
+    before = tracking.redact(leaves(Config())) | known
     changed = [
         f"  {key}: {before.get(key)!r} -> {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())

@@ -3,10 +3,9 @@
 Left out: the recipe file the run was begun with. What it resolved to is all that matters.
 """
 
-import json
 from typing import Any
 
-from dualipo.config import Config, leaves
+from dualipo.config import RETIRED, Config, as_toml, leaves
 
 _NOTES: tuple[tuple[str, Any, str], ...] = (
     ("verdicts", "coin_flip", "Control: verdicts are coin flips, not the critic's."),
@@ -21,8 +20,9 @@ def rows(config: dict[str, Any]) -> list[tuple[str, str, bool]]:
     """(key, value as TOML, whether it differs from the default) of every effective setting."""
     defaults = leaves(Config())
     return [
-        (key, _toml(value), key not in defaults or value != defaults[key])
+        (key, as_toml(value), key not in defaults or value != defaults[key])
         for key, value in config.items()
+        if key not in RETIRED
     ]
 
 
@@ -41,9 +41,3 @@ def minimal(config: dict[str, Any]) -> str:
 def notes(config: dict[str, Any]) -> list[str]:
     """What makes the run a control or an ablation, as sentences; empty for the full method."""
     return [sentence for key, value, sentence in _NOTES if config.get(key) == value]
-
-
-def _toml(value: Any) -> str:
-    # JSON's strings, numbers, booleans and lists are TOML's too. None has no spelling: it is
-    # shown, and never differs from a default.
-    return json.dumps(value, ensure_ascii=False)

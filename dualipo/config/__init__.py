@@ -1,0 +1,52 @@
+"""The configuration tree: strict, flat where it can be, every default of METHOD.md in one place.
+
+A recipe is TOML (`recipes.py`), and `load` makes a `Config` of it. The tables of the tree stand in
+modules by what they are about; `dualipo settings` shows every setting with its meaning. The
+resolved tree is written to `config.json` in the run directory, and its leaves decide what may
+change on resume (`MAY_CHANGE`).
+"""
+
+from dualipo.config.align import Align
+from dualipo.config.catalogue import Setting, as_toml, groups, marked, settings
+from dualipo.config.critic import LEARNING, Critic, CriticCheck, RewardHead, Server
+from dualipo.config.experiment import MAY_CHANGE, SERVERS, Config
+from dualipo.config.fields import Group
+from dualipo.config.generator import Generator, Prompts
+from dualipo.config.learning import CriticPreference, CriticTraining, Rewriter, SeedLabels, Srpo
+from dualipo.config.reading import RETIRED, from_leaves, leaves, load, resolve, without_retired
+from dualipo.config.rounds import Monitor, Refresh
+from dualipo.config.training import Optimizer
+
+__all__ = [
+    "LEARNING",
+    "MAY_CHANGE",
+    "RETIRED",
+    "SERVERS",
+    "Align",
+    "Config",
+    "Critic",
+    "CriticCheck",
+    "CriticPreference",
+    "CriticTraining",
+    "Generator",
+    "Group",
+    "Monitor",
+    "Optimizer",
+    "Prompts",
+    "Refresh",
+    "RewardHead",
+    "Rewriter",
+    "SeedLabels",
+    "Server",
+    "Setting",
+    "Srpo",
+    "as_toml",
+    "from_leaves",
+    "groups",
+    "leaves",
+    "load",
+    "marked",
+    "resolve",
+    "settings",
+    "without_retired",
+]

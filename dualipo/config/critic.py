@@ -1,0 +1,263 @@
+"""The settings of the critic: its model, how it is asked, and what it must show to be trusted."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from dualipo.config.fields import Group, LoraAlpha, LoraRank, MixedPrecision, WeightsDtype
+from dualipo.config.training import (
+    LearningRate,
+    Optimizer,
+    Schedule,
+    TrainSteps,
+    WarmupSteps,
+    WeightDecay,
+)
+
+# The backends that reason in words and whose weights are here, so that they can learn.
+LEARNING = ("vila", "transformers_vlm")
+
+
+class Server(Group):
+    """The OpenAI-compatible server that `critic.backend = "server"` asks; its key is no setting."""
+
+    base_url: str = Field(
+        "http://127.0.0.1:8000/v1",
+        description="The address of the OpenAI-compatible server, as http://HOST:PORT/v1.",
+    )
+    api_key_env: str = Field(
+        "OPENAI_API_KEY",
+        description="The environment variable that holds the server's key, which is written "
+        "nowhere.",
+    )
+    timeout: float = Field(
+        120.0, gt=0, description="The seconds within which a whole answer has to arrive."
+    )
+    max_retries: int = Field(
+        4, ge=0, description="The number of times that a failed request is sent again."
+    )
+    max_concurrency: int = Field(
+        8, ge=1, description="The number of requests that are under way at the same time."
+    )
+
+
+class CriticCheck(Group):
+    """What a critic must show on held-out pairs before it is trusted (`dualipo critic check`)."""
+
+    num_pairs: int = Field(
+        24,
+        ge=0,
+        description="The number of held-out pairs that a critic is checked on; 0 checks nothing.",
+    )
+    min_accuracy: float = Field(
+        0.55,
+        ge=0,
+        le=1,
+        description="The smallest share of the pairs in which the critic must lean to the labelled "
+        "winner; guessing has 0.5.",
+    )
+    min_caption_sensitivity: float = Field(
+        0.55,
+        ge=0,
+        le=1,
+        description="The smallest share of clips that must score higher under their own caption "
+        "than under another one; a critic that reads no caption has 0.5.",
+    )
+    max_caption_obedience: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="The largest share of verdicts that captions with orders to the critic may "
+        "turn, beyond what ordinary captions turn.",
+    )
+    max_position_bias: float = Field(
+        0.2,
+        ge=0,
+        le=0.5,
+        description="The largest distance from one half of the share of answers that prefer the "
+        "clip shown first.",
+    )
+    max_calibration_error: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="The largest mean distance between how certain the critic is and how often it "
+        "is right.",
+    )
+    calibration: Literal["isotonic", "platt"] = Field(
+        "isotonic",
+        description='The curve that turns certainty into a probability, "isotonic" or "platt", '
+        "which needs scikit-learn.",
+    )
+
+
+class RewardHead(Optimizer):
+    """A Bradley-Terry reward head on the critic's vision, for `critic.backend = "reward_head"`."""
+
+    learning_rate: LearningRate = 1e-3
+    max_train_steps: TrainSteps = 400
+    train_batch_size: int = Field(
+        16, ge=1, description="The number of labelled pairs that one optimizer step learns from."
+    )
+    lr_scheduler: Schedule = "cosine"
+    lr_warmup_steps: WarmupSteps = 20
+    adam_weight_decay: WeightDecay = 0.01
+    width: int = Field(
+        64,
+        ge=8,
+        multiple_of=8,
+        description="The number of features of a token inside the head, a multiple of 8; more can "
+        "learn more.",
+    )
+    num_layers: int = Field(
+        2, ge=1, description="The number of transformer layers of the head; more can learn more."
+    )
+    num_heads: int = Field(
+        4, ge=1, description="The number of attention heads of each layer of the head."
+    )
+
+
+class Critic(Group):
+    """The critic: its model, its votes, and which of them are kept (METHOD.md 3.1, 3.4)."""
+
+    pretrained_model_name_or_path: str = Field(
+        "embedded",
+        description='The critic: a model\'s folder, "embedded" for the one that ships, the name of '
+        'the served model for backend "server", or a table of scores for backend "scores".',
+    )
+    backend: Literal["vila", "transformers_vlm", "server", "reward_head", "scores"] = Field(
+        "vila",
+        description='The kind of critic: "vila" and "transformers_vlm" run a local folder, '
+        '"server" asks over HTTP, "reward_head" trains a reward model on the seed, and "scores" '
+        "reads the scores of another model from a file.",
+    )
+    torch_dtype: WeightsDtype = "float32"
+    mixed_precision: MixedPrecision = "no"
+    rank: LoraRank = 0
+    lora_alpha: LoraAlpha = None
+    tune_vision_tower: bool = Field(
+        False,
+        description="Whether the vision tower is trained as well as the projector and the "
+        "language model.",
+    )
+    max_frames: int = Field(
+        16,
+        ge=1,
+        description="The largest number of frames, evenly spaced, that the critic sees of a clip; "
+        "more take more of its context.",
+    )
+    short_video: Literal["use_all", "repeat", "error"] = Field(
+        "use_all",
+        description="What is shown of a clip with fewer frames than critic.max_frames: "
+        '"use_all" shows each frame once, "repeat" repeats frames up to that number, and "error" '
+        "stops the run.",
+    )
+    max_pixels: int = Field(
+        100352,
+        ge=784,
+        description="The largest area in pixels at which a frame is seen, by models that take "
+        "frames of any size; a larger one takes more of the context.",
+    )
+    num_votes: int = Field(
+        8,
+        ge=2,
+        multiple_of=2,
+        description="The number of reasoning paths that vote on a pair in each dimension, half of "
+        "them with the clips swapped; more give steadier verdicts and take longer.",
+    )
+    num_score_paths: int = Field(
+        2,
+        ge=1,
+        description="The number of reasoning paths that score a clip in each dimension; more give "
+        "steadier scores and take longer.",
+    )
+    temperature: float = Field(
+        0.8,
+        gt=0,
+        description="The sampling temperature of reasoning paths; a higher one makes them differ "
+        "more, and more of them unreadable.",
+    )
+    max_new_tokens: int = Field(
+        96,
+        ge=8,
+        description="The largest length of an answer in tokens; a longer answer is cut off and "
+        "counts as unreadable.",
+    )
+    judge_batch_size: int = Field(
+        192,
+        ge=1,
+        description="The number of reasoning paths that are decoded at once; more need more "
+        "memory.",
+    )
+    clip_memory_mb: int = Field(
+        1024,
+        ge=0,
+        description="The memory in MiB for the visual tokens of clips, so that the vision tower "
+        "sees a clip once; more holds more clips.",
+    )
+    keep_vote_share: float = Field(
+        0.75,
+        gt=0.5,
+        le=1.0,
+        description="The smallest share of votes for a verdict from which the critic itself learns "
+        "in a refresh; a larger one keeps fewer and surer verdicts.",
+    )
+    confirm_vote_share: float = Field(
+        0.75,
+        ge=0,
+        le=1,
+        description="The smallest share of votes with which a winner must win at least one "
+        "dimension for the generator to learn from its pair; 0 takes any majority.",
+    )
+    early_stop: bool = Field(
+        False,
+        description="Whether votes are left out once they can change neither a verdict nor "
+        "whether it is kept.",
+    )
+    max_reasks: int = Field(
+        2,
+        ge=0,
+        description="The number of times that an unreadable answer is asked for again before it "
+        "counts as an abstention.",
+    )
+    max_abstain_rate: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="The largest share of a stage's answers that may be unreadable; above it the "
+        "run stops.",
+    )
+    min_entropy: float = Field(
+        0.05,
+        ge=0,
+        description="The smallest entropy of a stage's answers in nats; below it the critic says "
+        "the same whatever it sees, and the run stops.",
+    )
+    cross_check: Literal["talking", "all"] = Field(
+        "talking",
+        description='The captions that are tried again under a neutral one: "talking" tries those '
+        'that seem to talk to the critic, "all" tries every one.',
+    )
+    max_position_share: float = Field(
+        0.9,
+        gt=0.5,
+        le=1,
+        description="The largest share of a stage's verdicts that may prefer the clip in the same "
+        "position; above it the run stops.",
+    )
+    dimension_slack: float = Field(
+        0.1,
+        ge=0,
+        description="How much lower than the loser's a winner's expected score, between 0.05 and "
+        "0.9, may be in a dimension; a larger one keeps more pairs.",
+    )
+    margin_percentile: float = Field(
+        20.0,
+        ge=0,
+        lt=100,
+        description="The percentage of a round's confirmed pairs that are dropped because their "
+        "scores differ least.",
+    )
+    server: Server = Server()
+    reward_head: RewardHead = RewardHead()
+    check: CriticCheck = CriticCheck()

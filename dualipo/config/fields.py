@@ -1,0 +1,47 @@
+"""The base of every table of a recipe, and the fields that several tables share.
+
+A shared field is a type with its bounds and its meaning, so that a table only names it and gives a
+default: `rank: LoraRank = 0`. `dualipo settings` shows the meanings (`catalogue.py`).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Group(BaseModel):
+    """A table of the recipe, which is immutable and refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+WeightsDtype = Annotated[
+    Literal["float32", "bfloat16", "float16"],
+    Field(
+        description='The number format in which the weights are held: "float32", or "bfloat16" or '
+        '"float16" for half the memory.'
+    ),
+]
+MixedPrecision = Annotated[
+    Literal["no", "bf16"],
+    Field(
+        description='The number format of matrix products: "bf16" computes them in bfloat16 while '
+        'the weights stay as they are, "no" computes in the format of the weights.'
+    ),
+]
+LoraRank = Annotated[
+    int,
+    Field(
+        ge=0,
+        description="The rank of the LoRA that is trained: a larger one can learn more and needs "
+        "more memory, and 0 trains every weight without a LoRA.",
+    ),
+]
+LoraAlpha = Annotated[
+    int | None,
+    Field(
+        gt=0,
+        description="The strength of the LoRA, whose output is multiplied by lora_alpha / rank; "
+        "null makes that factor 1.",
+    ),
+]

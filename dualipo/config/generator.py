@@ -1,0 +1,107 @@
+"""The settings of sampling: where captions come from, and how the generator makes clips of them."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from dualipo.config.fields import Group, MixedPrecision, WeightsDtype
+
+
+class Prompts(Group):
+    """Where captions come from, and how many of them a run uses for what."""
+
+    source: Literal["world", "file"] = Field(
+        "world",
+        description='The source of captions: "world" makes them by the grammar of the embedded '
+        'world, "file" reads the file that prompts.path names.',
+    )
+    path: str | None = Field(
+        None,
+        description="A UTF-8 text file with one caption a line, which prompts.source = "
+        '"file" reads.',
+    )
+    num_prompts: int = Field(
+        48, ge=1, description="The number of prompts of each round, none of which is used twice."
+    )
+    num_monitor_prompts: int = Field(
+        24,
+        ge=1,
+        description="The number of prompts whose clips measure every round for the refresh of the "
+        "critic and the stopping rule.",
+    )
+    num_test_prompts: int = Field(
+        64,
+        ge=0,
+        description="The number of prompts whose clips the embedded world's oracle scores for "
+        "people alone; 0 scores none.",
+    )
+
+
+class Generator(Group):
+    """The text-to-video model, and how it samples clips."""
+
+    pretrained_model_name_or_path: str = Field(
+        "embedded",
+        description="The generator: a folder in diffusers' layout, or a small model that ships, "
+        '"embedded", "embedded-large" or "embedded-cogvideox".',
+    )
+    torch_dtype: WeightsDtype = "float32"
+    num_candidates: int = Field(
+        8,
+        ge=2,
+        description="The number of clips that are sampled for each prompt of a round; more make "
+        "the best and the worst differ more, and take longer.",
+    )
+    num_inference_steps: int = Field(
+        10,
+        ge=1,
+        description="The number of denoising steps of a clip; more give better clips and take "
+        "longer.",
+    )
+    guidance_scale: float = Field(
+        2.5,
+        description="The strength of classifier-free guidance towards the caption: above 1 every "
+        "denoising step costs twice as much, and 1 or less is no guidance.",
+    )
+    num_frames: int = Field(9, description="The length of a clip in frames.")
+    height: int = Field(32, description="The height of a clip in pixels.")
+    width: int = Field(32, description="The width of a clip in pixels.")
+    fps: int = Field(
+        8,
+        description="The frame rate of stored clips in frames a second, to which real clips are "
+        "thinned out.",
+    )
+    max_sequence_length: int = Field(
+        32, description="The number of text tokens to which every caption is cut or filled up."
+    )
+    sample_batch_size: int = Field(
+        32,
+        ge=1,
+        description="The number of clips that are denoised in one forward pass; more need more "
+        "memory.",
+    )
+    mixed_precision: MixedPrecision = "no"
+    latents_dtype: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description='The number format of stored latents: "float32", or "bfloat16" for half the '
+        "disk space.",
+    )
+    keep_latents: bool = Field(
+        False,
+        description="Whether the latents and text embeddings of finished rounds stay on disk, "
+        "where the run does not read them again.",
+    )
+    clip_qp: int = Field(
+        0,
+        ge=0,
+        le=51,
+        description="The x264 quantizer of stored clips: a larger one makes smaller files of "
+        "lower quality, and 0 is lossless.",
+    )
+    step_cache: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="The relative change of the transformer's first block up to which a denoising "
+        "step skips the other blocks; a larger one is faster and less exact, and 0 skips nothing.",
+    )

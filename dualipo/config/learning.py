@@ -1,0 +1,156 @@
+"""The settings of how the critic learns: the human seed, the warm start, the refresh by SRPO."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from dualipo.config.critic import Server
+from dualipo.config.fields import Group
+from dualipo.config.training import LearningRate, Optimizer, Schedule, TrainSteps, WarmupSteps
+
+
+class Rewriter(Server):
+    """The language model that words the seed's reasons anew (METHOD.md 3.3), if one is named."""
+
+    model: str | None = Field(
+        None,
+        description="The served model that words the reasons of the seed anew; null keeps the "
+        "people's own words.",
+    )
+    max_tokens: int = Field(256, ge=16, description="The largest length of its answer in tokens.")
+
+
+class SeedLabels(Group):
+    """The human seed: a label set, or what the world's simulated annotators say of base clips."""
+
+    path: str | None = Field(
+        None,
+        description="A label set that `dualipo import` made, or a run that people labelled; null "
+        "asks the simulated annotators of the embedded world.",
+    )
+    num_pairs: int = Field(
+        240,
+        ge=0,
+        description="The number of pairwise labels that the simulated annotators give.",
+    )
+    num_points: int = Field(
+        240,
+        ge=0,
+        description="The number of labels of single clips that the simulated annotators give.",
+    )
+    holdout_share: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="The share of the seed's prompts whose labels no critic is trained on, so "
+        "that they can measure it.",
+    )
+    num_prompts: int = Field(
+        60,
+        ge=1,
+        description="The number of prompts whose clips the simulated annotators are shown.",
+    )
+    clips_per_prompt: int = Field(
+        4, ge=2, description="The number of clips that are sampled for each of these prompts."
+    )
+    min_per_verdict: int = Field(
+        4,
+        ge=0,
+        description="The smallest number of labels of each verdict in each dimension; with fewer "
+        "the run stops before the warm start.",
+    )
+    rewriter: Rewriter = Rewriter()
+
+
+class CriticTraining(Optimizer):
+    """The first half of the warm start: fine-tuning on the seed's reasons (METHOD.md 3.3)."""
+
+    learning_rate: LearningRate = 3e-4
+    max_train_steps: TrainSteps = 150
+    train_batch_size: int = Field(
+        32, ge=1, description="The number of answers that one optimizer step learns from."
+    )
+    lr_warmup_steps: WarmupSteps = 10
+    lr_scheduler: Schedule = "linear"
+
+
+class CriticPreference(CriticTraining):
+    """The second half of the warm start: DPO on the critic's own reasoning (METHOD.md 3.3)."""
+
+    learning_rate: LearningRate = 2e-5
+    max_train_steps: TrainSteps = 30
+    train_batch_size: int = Field(
+        32,
+        ge=1,
+        description="The number of pairs of a right and a wrong answer that one optimizer step "
+        "learns from.",
+    )
+    beta_critic: float = Field(
+        0.1,
+        gt=0,
+        description="The factor on differences of log-probability in the loss; a larger one holds "
+        "the critic closer to where it began.",
+    )
+    num_paths: int = Field(
+        8,
+        ge=2,
+        description="The number of answers that are sampled to a question of the seed, to find a "
+        "right and a wrong one among them.",
+    )
+    max_questions: int = Field(
+        96,
+        ge=1,
+        description="The largest number of questions of the seed that the critic is asked for "
+        "such pairs.",
+    )
+
+
+class Srpo(CriticPreference):
+    """The refresh of the critic by SRPO, on its most certain judgements (METHOD.md 3.2)."""
+
+    pce: Literal["gaussian", "sigmoid", "monte_carlo"] = Field(
+        "gaussian",
+        description='The estimate of a judgement\'s certainty: "gaussian" takes the normal '
+        'distribution over all judgements, "sigmoid" a sigmoid around their mean, and '
+        '"monte_carlo" the share of winning paths above their mean.',
+    )
+    pce_threshold: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="The certainty that a judgement must exceed to be learned from; a larger one "
+        "keeps fewer.",
+    )
+    pce_tau: float = Field(
+        1.0,
+        description='The steepness of the sigmoid for refresh.srpo.pce = "sigmoid"; a larger one '
+        "moves certainties towards 0 and 1.",
+    )
+    pce_filter: bool = Field(
+        True,
+        description="Whether judgements that are not certain enough are left out; false keeps "
+        "all, which is an ablation.",
+    )
+    srpo_weight: bool = Field(
+        True,
+        description="Whether judgements are weighted by their certainty; false weighs all alike, "
+        "which is an ablation.",
+    )
+    num_extra_pairs: int = Field(
+        48,
+        ge=0,
+        description="The number of further pairs of the round's clips that are judged for the "
+        "refresh, beside the confirmed ones.",
+    )
+    seed_anchor_share: float = Field(
+        0.25,
+        ge=0,
+        lt=1,
+        description="The share of a batch that comes from the human seed; a larger one holds the "
+        "critic closer to people.",
+    )
+    unanimous: Literal["skip", "hint"] = Field(
+        "hint",
+        description='What becomes of a question without a losing answer: "skip" leaves it out, '
+        '"hint" asks the critic for the other verdict and takes that answer.',
+    )

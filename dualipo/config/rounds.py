@@ -1,0 +1,89 @@
+"""The settings of what decides between rounds: when the critic is refreshed, and when to stop."""
+
+from pydantic import Field
+
+from dualipo.config.fields import Group
+from dualipo.config.learning import Srpo
+
+
+class Refresh(Group):
+    """When the critic counts as stale, and when the rounds should end (METHOD.md 5)."""
+
+    update_critic: bool = Field(
+        True,
+        description="Whether a stale critic is refreshed; false never does, which is an ablation.",
+    )
+    force_rounds: tuple[int, ...] = Field(
+        (),
+        description="The rounds, counted from 0, in which the critic is refreshed whatever the "
+        "measurements say.",
+    )
+    max_audit_drop: float = Field(
+        0.03,
+        description="The largest fall, from one round to the next, of the critic's accuracy on "
+        "the audit's fresh labels; a larger fall refreshes it.",
+    )
+    max_evaluation_drop: float = Field(
+        0.3,
+        description="The largest distance under the best evaluation total, in points of 100; two "
+        "rounds in a row further below refresh the critic.",
+    )
+    min_vote_share: float = Field(
+        0.7,
+        description="The smallest mean share of votes that agree; a smaller one refreshes the "
+        "critic.",
+    )
+    max_implicit_accuracy: float = Field(
+        0.95,
+        description="The share of preferences that the trained generator fits, above which a "
+        "rising error on winners refreshes the critic.",
+    )
+    stop_win_rate: float = Field(
+        0.52,
+        description="The win rate against the round before under which the rounds should end.",
+    )
+    stop_gain: float = Field(
+        0.1,
+        description="The gain of the evaluation total in a round, in points of 100, under which "
+        "the rounds should end.",
+    )
+    stop_early: bool = Field(
+        False,
+        description="Whether the run ends when the stopping rule says so; false only reports it.",
+    )
+    max_holdout_drop: float = Field(
+        0.0,
+        ge=0,
+        description="The largest fall of the critic's accuracy on held-out labels in a refresh; a "
+        "larger fall brings the old critic back.",
+    )
+    srpo: Srpo = Srpo()
+
+
+class Monitor(Group):
+    """What a round is measured by: fresh audit labels, test clips, and the critic's accuracy."""
+
+    num_audit_labels: int = Field(
+        48,
+        ge=0,
+        description="The number of fresh labels in each round that audit the critic on the newest "
+        "generator's clips; more measure more exactly, and 0 skips the audit.",
+    )
+    num_test_clips: int = Field(
+        1, ge=1, description="The number of clips that are sampled for each test prompt."
+    )
+    num_gallery_prompts: int = Field(
+        6, ge=0, description="The number of test prompts whose clips the report shows."
+    )
+    num_accuracy_pairs: int = Field(
+        240,
+        ge=0,
+        description="The number of pairs, ordered by the embedded world's oracle, that measure "
+        "the critic's accuracy for people alone; 0 skips it.",
+    )
+    min_oracle_gap: float = Field(
+        0.1,
+        ge=0,
+        description="The smallest difference of the oracle's scores between the clips of such a "
+        "pair; a larger one makes the pairs easier.",
+    )
