@@ -1,10 +1,26 @@
 """The configuration: strict, helpful about mistakes, and the same words for the same things."""
 
+import functools
+import re
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
-from dualipo.config import MAY_CHANGE, Config, leaves, load, resolve
+from dualipo.config import (
+    MAY_CHANGE,
+    RETIRED,
+    Align,
+    Config,
+    from_leaves,
+    groups,
+    leaves,
+    load,
+    marked,
+    resolve,
+    settings,
+    without_retired,
+)
 from dualipo.errors import ConfigError
 
 
@@ -40,11 +56,23 @@ def test_leaves_round_trip_through_overrides() -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("align.beta_dop=1", ["unknown key `align.beta_dop`", "`align.beta_dpo`"]),
-        ("aling.beta_dpo=1", ["unknown key `aling`"]),
-        ("align.beta_dpo=-1", ["align.beta_dpo", "greater than 0", "-1"]),
-        ("align.beta_dpo=high", ["align.beta_dpo", "'high'"]),
-        ("align.loss_type=magic", ["align.loss_type", "'magic'"]),
+        ("align.beta_dop=1", ["no setting `align.beta_dop`. Did you mean `align.beta_dpo`?"]),
+        ("aling.beta_dpo=1", ["no setting `aling`. Did you mean `align`?"]),
+        ("align.max_pixels=1", ["Did you mean `critic.max_pixels`?"]),
+        ("zzz=1", ["no setting `zzz`. `dualipo settings` lists them all."]),
+        ("align.beta_dpo=-1", ["align.beta_dpo is -1, but it must be greater than 0. "]),
+        (
+            "align.beta_dpo=high",
+            ["'high', but it must be a number. `dualipo settings align.beta_dpo` says"],
+        ),
+        ("align.loss_type=magic", ["align.loss_type is 'magic', but it must be 'dpo' or 'kto'."]),
+        ("align.num_processes=3", ["align: train_batch_size", "num_processes = 3. Change them"]),
+        ("generator.num_frames=3.5", ["must be a whole number"]),
+        ("push_to_hub=maybe", ["push_to_hub is 'maybe', but it must be true or false."]),
+        ("refresh.force_rounds=1", ["must be a list"]),
+        ("align=1", ["must be a table of settings"]),
+        ("align.lora_dropout=0.1", ["it is no setting any more", "Remove it."]),
+        ("push_to_hub=true", ["push_to_hub is true, but hub_model_id is not set. Set it"]),
         ("seed.x=1", ["`seed` is a value"]),
         ("seed", ["group.key=value"]),
     ],
@@ -77,6 +105,40 @@ def test_a_recipe_that_is_missing_or_torn_is_named(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text("[align\nbeta_dpo")
     with pytest.raises(ConfigError, match=r"b\.toml: not TOML"):
         load(tmp_path / "b.toml")
+
+
+def test_a_retired_setting_is_left_out_where_it_says_what_is_always_so(recipe: Path) -> None:
+    assert load(recipe, ["align.lora_dropout=0"]) == load(recipe)
+    old = {**leaves(Config()), **RETIRED}
+    assert from_leaves(old, subject="config.json") == Config()
+    assert without_retired(old, subject="config.json") == leaves(Config())
+    assert not RETIRED.keys() & leaves(Config()).keys()
+
+
+def test_every_setting_says_in_a_sentence_what_it_means() -> None:
+    shown = settings()
+    assert [setting.key for setting in shown] == list(leaves(Config()))
+    for setting in shown:
+        words = setting.description.split()
+        assert len(words) >= 4 and words[0][0].isupper(), setting
+        assert re.fullmatch(r"(?!.*\. [A-Z]).*\.", setting.description), f"one sentence: {setting}"
+    assert {setting.group for setting in shown} == set(groups())
+    assert all(sentence.endswith(".") for sentence in groups().values())
+
+
+@pytest.mark.parametrize("name", sorted(groups()))
+def test_a_meaning_names_every_value_that_can_be_chosen(name: str) -> None:
+    group: Any = functools.reduce(getattr, name.split(".") if name else [], Config())
+    for field_name, field in type(group).model_fields.items():
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        for choice in choices:
+            assert f'"{choice}"' in (field.description or ""), f"{name}.{field_name}"
+
+
+def test_marks_show_what_differs_from_the_defaults() -> None:
+    lines = marked(Config(align=Align(beta_dpo=300.0)))
+    assert "* align.beta_dpo = 300.0  (default: 500.0)" in lines
+    assert "  align.beta_kto = 1000.0" in lines and len(lines) == len(leaves(Config()))
 
 
 def test_a_config_cannot_be_changed_in_place() -> None:

@@ -20,6 +20,20 @@ from dualipo.errors import ConfigError
 # Settings of older versions that could have one value alone; what it said is always so now.
 RETIRED: dict[str, Any] = {"align.lora_dropout": 0.0}
 
+# What a value must be, by pydantic's name of the error, where its own words are a programmer's.
+_KINDS = {
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "model_type": "a table of settings",
+}
+
 
 def load(recipe: Path, overrides: Sequence[str] | None = None) -> Config:
     """Read a TOML recipe, apply dotted overrides, and check every key and value."""
@@ -105,7 +119,7 @@ def _explain(error: Any, subject: str) -> str:
         return f"{subject}: there is no setting `{key}`. {_nearest(key)}"
     if error["type"] == "value_error":
         return f"{subject}: {key}: {error['ctx']['error']}."
-    must = error["msg"].removeprefix("Input should be ")
+    must = _KINDS.get(error["type"]) or error["msg"].removeprefix("Input should be ")
     return (
         f"{subject}: {key} is {error['input']!r}, but it must be {must}. "
         f"`dualipo settings {key}` says what it means."
@@ -113,9 +127,14 @@ def _explain(error: Any, subject: str) -> str:
 
 
 def _nearest(key: str) -> str:
-    """Suggest the known key or group that looks most like an unknown one."""
+    """Suggest the setting or group that looks most like an unknown key; a setting of its name."""
     keys = list(leaves(Config()))
-    groups = {key.rpartition(".")[0] for key in keys} - {""}
-    near = difflib.get_close_matches(key, [*sorted(groups), *keys], n=1)
+    groups = {known.rpartition(".")[0] for known in keys} - {""}
+    namesakes = [known for known in keys if _name(known) == _name(key)]
+    near = namesakes or difflib.get_close_matches(key, [*sorted(groups), *keys], n=1)
     remedy = "`dualipo settings` lists them all."
     return f"Did you mean `{near[0]}`? {remedy}" if near else remedy
+
+
+def _name(key: str) -> str:
+    return key.rpartition(".")[2]

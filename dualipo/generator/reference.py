@@ -5,8 +5,8 @@ all that the loss ever needs of it: no second copy of the model is held. Where t
 another model, that one measures them and is dropped before the policy is loaded. They are kept in a
 file with the hash of the parameters that made them; a file of another model, schedule, seed or
 setting is refused (FAULTS.md 34). All this takes a network that computes the same whenever it is
-asked: a LoRA's dropout is refused (config.py), so is a transformer's own (cogvideox.py), and
-captions are never dropped.
+asked: a LoRA has no dropout, a transformer's own is refused (cogvideox.py), and captions are never
+dropped.
 
 Shapes: P items (pairs or points), S slots, B batch; a latent's own axes are written `...`.
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dualipo.config import Config, resolve
+from dualipo.config import RETIRED, Config, resolve
 from dualipo.errors import ConfigError, DataError, RunLocked
 from dualipo.store.ledger import Unit
 from dualipo.store.rundir import RunDir, remove_checkpoints
@@ -105,6 +105,14 @@ def test_fault_47_only_what_may_change_changes_on_resume(run: RunDir) -> None:
     more = resolve({"rounds": 9, "output_dir": "elsewhere"}, subject="test")
     RunDir.open(run.path, more).close()
     assert json.loads((run.path / "config.json").read_text())["rounds"] == 9
+
+
+def test_a_run_of_an_older_version_is_resumed_though_a_setting_is_retired(run: RunDir) -> None:
+    run.close()
+    path = run.path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **RETIRED}))
+    RunDir.open(run.path, Config()).close()
+    assert not RETIRED.keys() & json.loads(path.read_text()).keys()
 
 
 @pytest.mark.parametrize("group", ["critic.server", "seed_labels.rewriter"])

@@ -11,7 +11,6 @@ import torch
 from diffusers import CogVideoXPipeline, WanPipeline
 from torch import Tensor, nn
 
-from dualipo import config
 from dualipo.config import Align
 from dualipo.errors import ConfigError
 from dualipo.generator import backbone
@@ -210,8 +209,3 @@ def test_an_adapter_may_stand_on_a_model_in_bfloat16(start: Start) -> None:
     assert logged[-1]["dpo"] < logged[0]["dpo"]
     with pytest.raises(ConfigError, match="float32"):
         start("wan", "full", dtype=torch.bfloat16, rank=0)
-
-
-def test_dropout_is_refused_with_the_reason() -> None:
-    with pytest.raises(ConfigError, match=r"lora_dropout.*must be 0: the reference's errors"):
-        config.resolve({"align": {"rank": 4, "lora_dropout": 0.1}}, subject="recipe")
