@@ -1,1 +1,1 @@
-"""Layer 4: the pages. They read runs and label books, and never import torch."""
+"""The web pages of layer 4: labelling, organiser, dashboard. Nothing here imports torch."""

@@ -1,4 +1,4 @@
-"""What the pages' servers answer when something is wrong: JSON with one `error` in words."""
+"""Error responses of the pages' servers: JSON with one `error`, a sentence."""
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -8,7 +8,7 @@ from dualipo.errors import DualipoError
 
 
 def explain_errors(app: FastAPI) -> None:
-    """Answer refusals, stops and malformed requests in words; nothing of a traceback."""
+    """Make the application answer errors with a sentence, never with a traceback."""
 
     @app.exception_handler(DualipoError)
     def refused(request: Request, error: DualipoError) -> JSONResponse:
@@ -20,5 +20,7 @@ def explain_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-        where = sorted({".".join(map(str, one["loc"][1:])) for one in error.errors()})
-        return JSONResponse({"error": f"malformed: {', '.join(where)}"}, status_code=422)
+        where = sorted({".".join(map(str, fault["loc"][1:])) for fault in error.errors()})
+        return JSONResponse(
+            {"error": f"these fields are missing or malformed: {', '.join(where)}"}, status_code=422
+        )

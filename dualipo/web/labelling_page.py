@@ -1,15 +1,15 @@
-"""The labelling page and its interface: `create_app(...)` gives the ASGI application.
+"""The labelling page and its interface: `create_app` returns the ASGI application.
 
 A page asks `/api/state` what to show, fetches the clips by addresses that name a task and a side,
 and sends answers with an idempotency key. Every answer goes through `LabelBook`, which commits it
 before the receipt is sent. Nothing in a response says who made a clip, when, or whether a question
 is a check (fault 58): clips carry no file dates, and repeats and gold look like all others.
 
-Left out: everything about who may ask (`security.py`).
+Left out: who may ask for what, which `security.py` decides.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +25,7 @@ from dualipo.preferences import queue
 from dualipo.preferences.queue import Mix
 from dualipo.store import clips
 from dualipo.store.clips import ClipStore
-from dualipo.store.labels import Answer, LabelBook, Place, Task
+from dualipo.store.labels import Answer, Choice, LabelBook, Place, Task
 from dualipo.web import organiser
 from dualipo.web.error_responses import explain_errors
 from dualipo.web.questions import question
@@ -68,7 +68,7 @@ class Join(BaseModel):
 
 @dataclass(frozen=True)
 class Desk:
-    """What the pages work on."""
+    """A label book, its clips, and the settings with which its pages are served."""
 
     book: LabelBook
     clip_store: ClipStore
@@ -78,17 +78,17 @@ class Desk:
     break_minutes: int = 25
     organiser_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
 
-    def choose(self, annotator: str, position: int, places: Any) -> Any:
-        """The queue's choice for this book."""
+    def choose(self, annotator: str, position: int, places: Sequence[Place]) -> Choice | None:
+        """Return the item that an annotator is asked about next."""
         return queue.choose(annotator, position, places, seed=self.book.seed, mix=self.mix)
 
     def is_organiser(self, token: str) -> bool:
-        """Whether a token is the organiser's."""
+        """Tell whether a token is the organiser's."""
         return secrets.compare_digest(token.encode(), self.organiser_token.encode())
 
 
 def create_app(desk: Desk) -> Guard:
-    """The whole application behind its guard."""
+    """Return the whole application behind its guard."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     explain_errors(app)
     _add_pages(app, desk)
@@ -108,17 +108,17 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
         lstrip_blocks=True,
     )
 
-    def page(name: str) -> Callable[[Request], HTMLResponse]:
+    def page_handler(name: str) -> Callable[[Request], HTMLResponse]:
         def show(request: Request) -> HTMLResponse:
             person = request.state.annotator or ""
             template = pages.get_template(f"{name}.html.j2")
-            told = {"title": desk.title, "person": person, "break_minutes": desk.break_minutes}
-            return HTMLResponse(template.render(told))
+            values = {"title": desk.title, "person": person, "break_minutes": desk.break_minutes}
+            return HTMLResponse(template.render(values))
 
         return show
 
     for path, name in (("/", "label"), ("/join", "join"), ("/organiser", "organiser")):
-        app.get(path)(page(name))
+        app.get(path)(page_handler(name))
 
     for folder in ("/static", "/organiser/static"):
         app.get(f"{folder}/{{name}}")(_static)
@@ -128,7 +128,7 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
         if desk.is_organiser(sent.token):
             return _let_in(ORGANISER_COOKIE, sent.token, "/organiser")
         if desk.book.annotator_of(sent.token) is None:
-            raise HTTPException(401, "this link is not valid: ask the organiser for another")
+            raise HTTPException(401, "this link is not valid: ask the organiser for a new one")
         return _let_in(COOKIE, sent.token, "/")
 
 
@@ -154,8 +154,8 @@ def _add_labelling(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/answers")
     def answer(request: Request, sent: Sent) -> dict[str, Any]:
-        told = Answer(sent.task, sent.dimension, sent.outcome, sent.reason.strip(), sent.seconds)
-        receipt = book.answer(request.state.annotator, told, key=sent.key)
+        given = Answer(sent.task, sent.dimension, sent.outcome, sent.reason.strip(), sent.seconds)
+        receipt = book.answer(request.state.annotator, given, key=sent.key)
         if receipt not in ("saved", "replayed"):
             raise HTTPException(404 if receipt == "no such question" else 409, receipt)
         return {"receipt": receipt} | _state(desk, request.state.annotator)
@@ -164,13 +164,13 @@ def _add_labelling(app: FastAPI, desk: Desk) -> None:
     def undo(request: Request, sent: Undo) -> dict[str, Any]:
         undone = book.undo(request.state.annotator, key=sent.key)
         if undone is None:
-            raise HTTPException(409, "nothing to take back")
-        told = {"outcome": undone.outcome, "reason": undone.reason}
-        return {"undone": told} | _state(desk, request.state.annotator)
+            raise HTTPException(409, "there is no answer to take back")
+        taken_back = {"outcome": undone.outcome, "reason": undone.reason}
+        return {"undone": taken_back} | _state(desk, request.state.annotator)
 
 
 def _state(desk: Desk, annotator: str) -> dict[str, Any]:
-    """All that the page shows: the question now, the clips to fetch ahead, and how far one is."""
+    """Return the page's state: the question, clips to fetch ahead, and the annotator's progress."""
     book = desk.book
     tasks = book.open_tasks(annotator, choose=desk.choose)
     places = book.places(annotator)
@@ -216,7 +216,7 @@ def _clip_urls(task: Task) -> dict[str, str]:
 
 
 def _length(store: ClipStore, clip: str) -> dict[str, Any]:
-    """What the page needs to step by frames; nothing where the clip cannot be read."""
+    """Return a clip's frames, rate and size, all 0 where it cannot be read."""
     try:
         header = _header(store.path(clip))
     except MediaError:
@@ -239,6 +239,6 @@ def _add_clips(app: FastAPI, desk: Desk) -> None:
             raise HTTPException(404, "no such clip")
         path = desk.clip_store.path(shown)
         if not path.is_file():
-            raise HTTPException(404, "the clip's file is gone: answer that it cannot be judged")
-        # Not a file response: that tells the file's date, and with it the round (fault 58).
+            raise HTTPException(404, 'the clip\'s file is missing: answer "cannot tell"')
+        # A file response would tell the file's date, and with it the round (fault 58).
         return Response(path.read_bytes(), media_type="video/mp4")

@@ -1,4 +1,4 @@
-"""What the organiser sees: how far everyone is, how far they agree, who may need help."""
+"""The organiser's figures: how far everyone is, how far they agree, who may need help."""
 
 from dataclasses import asdict
 from typing import Any
@@ -11,25 +11,25 @@ KINDS: tuple[ItemKind, ...] = ("pair", "point")
 
 
 def overview(book: LabelBook) -> dict[str, Any]:
-    """Counts and agreement from the answers that stand now."""
+    """Return counts, annotators and agreement from the answers that were not taken back."""
     given = answers(book)
-    asked = [one for one in given if not one.is_test]
+    counted = [answer for answer in given if not answer.is_test]
     return {
         "num_items": book.num_items(),
         "num_answers": len(given),
-        "num_items_answered": len({one.item_id for one in asked}),
+        "num_items_answered": len({answer.item_id for answer in counted}),
         "annotators": [asdict(row) for row in agreement.annotators(given)],
         "agreement": [
-            _agreement(asked, dimension, kind)
+            _agreement(counted, dimension, kind)
             for kind in KINDS
             for dimension in book.dimensions
-            if any(one.kind == kind for one in asked)
+            if any(answer.kind == kind for answer in counted)
         ],
     }
 
 
-def _agreement(asked: list[Given], dimension: str, kind: ItemKind) -> dict[str, Any]:
-    units = agreement.units_of(asked, dimension, kind)
+def _agreement(counted: list[Given], dimension: str, kind: ItemKind) -> dict[str, Any]:
+    units = agreement.units_of(counted, dimension, kind)
     return {
         "kind": kind,
         "dimension": dimension,

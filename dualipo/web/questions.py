@@ -1,4 +1,4 @@
-"""How the three dimensions are asked of people: METHOD.md section 2 in everyday words."""
+"""The questions that people are asked about clips: METHOD.md section 2 in everyday words."""
 
 PAIR = {
     "consistency": (
@@ -30,6 +30,6 @@ POINT = {
 
 
 def question(kind: str, dimension: str) -> dict[str, str]:
-    """The question and what to look for."""
-    asked, hint = (PAIR if kind == "pair" else POINT)[dimension]
-    return {"text": asked, "hint": hint}
+    """Return a dimension's question for a pair or a single clip, and a hint what to look for."""
+    text, hint = (PAIR if kind == "pair" else POINT)[dimension]
+    return {"text": text, "hint": hint}

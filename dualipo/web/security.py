@@ -1,12 +1,13 @@
-"""Who may ask the server for what: all is refused that is not allowed here (FAULTS.md 54-58).
+"""Access control of the pages: every request that no rule allows is refused (FAULTS.md 54-58).
 
-One guard stands before every route, so that a route added later is closed until it is named:
+One guard stands before every route, so a new route is closed until a rule here opens it:
 
 - the Host header must be a name under which the server was started (DNS rebinding);
-- all but PUBLIC needs a token, as a cookie or as a bearer (fault 56); organisers' pages theirs;
-- what changes something must come from our own page by Sec-Fetch-Site, or by Origin where a
-  browser does not send that; neither of them is refused too (fault 54). SameSite cookies do not
-  replace it: another port of this machine is the same site;
+- every route but those in PUBLIC needs a token, as a cookie or as a bearer (fault 56); the
+  organiser's pages need the organiser's token;
+- a request that changes something must come from our own page, by its Sec-Fetch-Site header, or
+  by Origin where a browser does not send that; without both it is refused (fault 54). SameSite
+  cookies are not enough: another port of this machine counts as the same site;
 - bodies are JSON and small; answers carry a policy without inline script (fault 55), are never
   stored, and say nothing about files' ages.
 
@@ -21,7 +22,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
-# Two, for one person may label and organise in one browser.
+# Two cookies, since one person may label and organise in the same browser.
 COOKIE = "dualipo_token"
 ORGANISER_COOKIE = "dualipo_organiser"
 ORGANISER = "/organiser"
@@ -29,10 +30,10 @@ MAX_BODY = 64 * 1024
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SAFE_METHODS = ("GET", "HEAD")
 
-# What proxies add.
+# Headers that proxies add.
 FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"})
 
-# What a stranger may load: the door, and what it looks like.
+# The routes that need no token: the page that takes a link's token, and its files.
 PUBLIC = frozenset(
     {
         ("GET", "/join"),
@@ -75,7 +76,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request goes no further."""
+    """A refused request: the HTTP status and the reason that is shown."""
 
     status: int
     reason: str
@@ -83,7 +84,11 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Door:
-    """Who is who: `annotator_of` looks a token up; the organiser's lives as long as the server."""
+    """The rules of a site: its host names, and who a token belongs to.
+
+    `annotator_of` returns the annotator of a token, or None. The organiser's token is made anew
+    with every start of the server.
+    """
 
     hosts: Collection[str]
     annotator_of: Callable[[str], str | None]
@@ -92,7 +97,10 @@ class Door:
 
 
 class Guard:
-    """ASGI middleware: refuses, or lets through with `scope["state"]["annotator"]` set."""
+    """ASGI middleware that refuses a request, or passes it on with its annotator.
+
+    The annotator's name then stands in `scope["state"]["annotator"]`.
+    """
 
     def __init__(self, app: App, door: Door) -> None:
         self.app = app
@@ -100,7 +108,7 @@ class Guard:
         self.closing = threading.Event()  # set by the server when it ends
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Judge one request."""
+        """Refuse one request, or pass it on to the application."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
@@ -111,7 +119,7 @@ class Guard:
         refusal = self.judge(scope, headers)
         if refusal is None and scope["method"] not in SAFE_METHODS:
             body = await _read(receive)
-            refusal = Refusal(413, "too long") if body is None else None
+            refusal = Refusal(413, "the request is too long") if body is None else None
             receive = _replay(body or b"")
         if refusal is not None:
             await _refuse(refusal, headers, send)
@@ -119,15 +127,15 @@ class Guard:
         await self.app(scope, receive, _with_headers(send))
 
     def judge(self, scope: Scope, headers: Mapping[str, str]) -> Refusal | None:
-        """Why the request is refused, or None; sets who is asking."""
+        """Return why the request is refused, or None; record who is asking in the scope."""
         method, path = scope["method"], scope["path"]
         if _host(headers.get("host", "")) not in self.door.hosts:
             return Refusal(421, "unknown host name: restart with --allow-host NAME to serve it")
         if method not in SAFE_METHODS:
             if not is_own_page(headers):
-                return Refusal(403, "not asked by this page")
+                return Refusal(403, "the request did not come from this page")
             if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-                return Refusal(415, "JSON only")
+                return Refusal(415, "the request must be JSON")
         state = scope.setdefault("state", {})
         state["annotator"], state["is_organiser"] = None, False
         if (method, path) in PUBLIC or (method in SAFE_METHODS and path in self.door.open_pages):
@@ -142,28 +150,34 @@ class Guard:
 
 
 class LoopbackGuard(Guard):
-    """For pages that only show, to whoever uses this very machine: no token, and no way to change
-    anything. Whoever comes from elsewhere is refused, also through a proxy that says so."""
+    """The guard of a page that only shows, to users of this machine: it needs no token.
+
+    It refuses requests that would change something, and requests from other machines, also those
+    that a proxy passes on and says so.
+    """
 
     def __init__(self, app: App) -> None:
         super().__init__(app, Door(LOOPBACK, lambda token: None, lambda token: False))
 
     def judge(self, scope: Scope, headers: Mapping[str, str]) -> Refusal | None:
-        """Why the request is refused, or None."""
+        """Return why the request is refused, or None."""
         peer = scope.get("client")
         if peer is None or peer[0] not in LOOPBACK or headers.keys() & FORWARDED:
-            return Refusal(403, "shown on its own machine alone: use `ssh -L` to look from afar")
+            return Refusal(
+                403,
+                "this page is shown on its own machine only: see it from elsewhere with `ssh -L`",
+            )
         if _host(headers.get("host", "")) not in self.door.hosts:
             return Refusal(421, "unknown host name: open it as 127.0.0.1 or localhost")
         if scope["method"] not in SAFE_METHODS:
-            return Refusal(405, "this page only shows")
+            return Refusal(405, "this page only shows a run, it changes nothing")
         return None
 
 
 def is_own_page(headers: Mapping[str, str]) -> bool:
-    """Whether a changing request comes from a page of this very origin (fault 54).
+    """Tell whether a changing request comes from a page of this origin (fault 54).
 
-    `none` is what a browser sends for an address typed in; no form or script can cause it.
+    A browser sends `none` for an address that was typed in; no form or script can cause that.
     """
     site = headers.get("sec-fetch-site")
     origin = headers.get("origin")
@@ -173,7 +187,7 @@ def is_own_page(headers: Mapping[str, str]) -> bool:
 
 
 def token_in(headers: Mapping[str, str], cookie_name: str) -> str:
-    """The token that a request carries; "" for none."""
+    """Return the token that a request carries, or "" for none."""
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return bearer.strip()
@@ -202,12 +216,12 @@ def _is_below(path: str, root: str) -> bool:
 
 def _unknown(token: str) -> Refusal:
     if token:
-        return Refusal(401, "this link is not valid (any more): ask the organiser for another")
-    return Refusal(401, "open your personal link: the organiser has it")
+        return Refusal(401, "this link is not valid: ask the organiser for a new one")
+    return Refusal(401, "open your personal link, which the organiser gives you")
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """The whole body, or None for one that is too long."""
+    """Return the whole body, or None for one that is longer than MAX_BODY."""
     body = b""
     while True:
         message = await receive()

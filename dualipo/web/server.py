@@ -1,4 +1,7 @@
-"""Serve an application on one address until it is stopped; uvicorn is imported here alone."""
+"""The web server: it serves an application on one address until it is stopped.
+
+No other module imports uvicorn.
+"""
 
 import socket
 from collections.abc import Iterator
@@ -12,7 +15,7 @@ from dualipo.web.security import Guard
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; one that is taken is refused before anything is printed."""
+    """Return a listening socket; an address that is in use is a ConfigError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named, or asyncio leaves Nagle on and every answer waits for 40 ms.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -30,19 +33,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address(listening: socket.socket, host: str) -> str:
-    """How a browser reaches it."""
+    """Return the URL under which a browser reaches the socket."""
     port = listening.getsockname()[1]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def serve(app: Guard, listening: socket.socket) -> None:
-    """Serve until a signal ends it; requests under way are finished."""
+    """Serve until a signal ends the server; finish the requests that are under way."""
     _server(app).run(sockets=[listening])
 
 
 @contextmanager
 def serving(app: Guard, listening: socket.socket) -> Iterator[None]:
-    """Serve beside the caller, in a thread."""
+    """Serve in a thread of its own while the block runs."""
     server = _server(app)
     thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
@@ -56,10 +59,10 @@ def serving(app: Guard, listening: socket.socket) -> Iterator[None]:
 
 
 class _Server(uvicorn.Server):
-    """Tells the application that it ends: a stream of events would keep it for seconds."""
+    """A uvicorn server that ends event streams at once; they would keep it alive for seconds."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the streams, then as uvicorn does."""
+        """End the event streams, then shut down."""
         self.config.app.closing.set()  # type: ignore[union-attr]
         await super().shutdown(sockets=sockets)
 

@@ -37,16 +37,16 @@ class Site:
         return self.desk.book
 
     def link(self, annotator: str) -> str:
-        """The personal link of an annotator."""
+        """Return a personal link of an annotator."""
         return f"{self.base}/join#{self.book.invite(annotator)}"
 
     def client(self, token: str, **headers: str) -> httpx.Client:
-        """A client as a page of this site is one."""
+        """Return a client with the token and origin that a page of this site sends."""
         own = {"authorization": f"Bearer {token}", "origin": self.base, **headers}
         return httpx.Client(base_url=self.base, headers=own, timeout=30, trust_env=False)
 
     def annotator(self, name: str) -> httpx.Client:
-        """An invited annotator's client."""
+        """Invite an annotator and return their client."""
         return self.client(self.book.invite(name))
 
 
@@ -60,7 +60,7 @@ def clips_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def candidates(clips_folder: Path) -> list[Candidate]:
-    """Two clips a prompt, made by two generators whose names must never be seen."""
+    """Return two clips a prompt, by two generators whose names nobody may see."""
     clips = sorted(path.stem for path in clips_folder.rglob("*.mp4"))
     return [
         Candidate(
@@ -82,7 +82,7 @@ def candidates(clips_folder: Path) -> list[Candidate]:
 def open_site(
     tmp_path: Path, clips_folder: Path, candidates: list[Candidate]
 ) -> Iterator[Callable[..., Site]]:
-    """`open_site(num_pairs=24, num_points=0, double=0.0, repeats=0.0)`: a server until the end."""
+    """Return `open_site(num_pairs=24, num_points=0, ...)`, which serves until the test ends."""
     opened = []
 
     def open_(
@@ -121,10 +121,10 @@ def site(open_site: Callable[..., Site]) -> Site:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
         pytest.skip("no Chromium is installed")
-    return found
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 def until(is_so: Callable[[], bool]) -> None:
-    """Wait from outside: what waits inside the page would need the eval that its policy refuses."""
+    """Poll until a condition holds; waiting inside the page would need eval, which it refuses."""
     deadline = time.monotonic() + 10
     while not is_so():
         assert time.monotonic() < deadline

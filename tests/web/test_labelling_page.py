@@ -54,8 +54,8 @@ def test_ten_annotators_at_once_lose_nothing(open_site: OpenSite) -> None:
     stored = Counter(row[0] for row in _rows(site, "SELECT key FROM labels"))
     assert stored == Counter(posted), "each once, none lost"
     given = label_records.answers(site.book)
-    assert [one.counter for one in given] == list(range(1, 1001))
-    places = Counter((one.annotator, one.item_id, one.dimension) for one in given)
+    assert [label.counter for label in given] == list(range(1, 1001))
+    places = Counter((label.annotator, label.item_id, label.dimension) for label in given)
     assert max(places.values()) == 1, "nobody was asked anything twice"
 
 
@@ -85,8 +85,8 @@ def test_what_was_shown_is_what_is_recorded(open_site: OpenSite) -> None:
         while (state := state_of(client))["step"]:
             step = state["step"]
             is_pair = step["kind"] == "pair"
-            told = answer(client, state, "a" if is_pair else "good", reason="A is sharper")
-            assert told.status_code == 200
+            sent = answer(client, state, "a" if is_pair else "good", reason="A is sharper")
+            assert sent.status_code == 200
             winners[step["task"]] = client.get(step["clips"][0]["url"]).content
     pairs, points = label_records.read_labels(site.book.path)
     assert len(pairs) == 24 * 3 and len(points) == 6 * 3
@@ -96,7 +96,9 @@ def test_what_was_shown_is_what_is_recorded(open_site: OpenSite) -> None:
         shown = winners[pair.pair_id.rpartition("-")[0]]
         assert site.desk.clip_store.path(pair.video_a).read_bytes() == shown
         assert pair.annotator_or_critic_version == "ada" and pair.round == 7
-    swapped = {one.is_swapped for one in label_records.answers(site.book) if one.kind == "pair"}
+    swapped = {
+        label.is_swapped for label in label_records.answers(site.book) if label.kind == "pair"
+    }
     assert swapped == {True, False}
     assert {(point.grade, point.source) for point in points} == {("good", "human")}
     for point in points:
@@ -110,10 +112,10 @@ def test_repeats_return_the_other_way_round_and_are_not_learned_from(open_site: 
         while (state := state_of(client))["step"]:
             assert answer(client, state, "a").status_code == 200
     given = label_records.answers(site.book)
-    repeats = [one for one in given if one.is_repeat]
-    first = {one.item_id: one for one in given if not one.is_repeat}
+    repeats = [label for label in given if label.is_repeat]
+    first = {label.item_id: label for label in given if not label.is_repeat}
     assert len(repeats) >= 6
-    assert all(one.is_swapped != first[one.item_id].is_swapped for one in repeats)
+    assert all(label.is_swapped != first[label.item_id].is_swapped for label in repeats)
     pairs, _ = label_records.records(given)
     assert len(pairs) == 24 * 3
     with site.client(site.desk.organiser_token) as organiser:
@@ -133,9 +135,9 @@ def test_double_labels_give_agreement(open_site: OpenSite) -> None:
                 best = min(task.clip_a, task.clip_b)
                 assert answer(client, state, "a" if task.shown("a") == best else "b").is_success
     with site.client(site.desk.organiser_token) as organiser:
-        told = organiser.get("/api/organiser").json()
-    assert 6 <= num_double <= 18 and told["num_items_answered"] == 24
-    for row in told["agreement"]:
+        figures = organiser.get("/api/organiser").json()
+    assert 6 <= num_double <= 18 and figures["num_items_answered"] == 24
+    for row in figures["agreement"]:
         assert row["num_shared"] == num_double
         assert row["alpha"] is None  # the smaller hash is always A: one answer only, so no number
         assert row["kappas"] == [{"annotators": ["ada", "ben"], "kappa": None, "num": num_double}]
@@ -148,7 +150,7 @@ def test_who_left_with_open_tasks_does_not_keep_them(open_site: OpenSite) -> Non
     with site.annotator("ada") as client:
         while (state := state_of(client))["step"]:
             assert answer(client, state, "tie").is_success
-    assert len({one.item_id for one in label_records.answers(site.book)}) == 4
+    assert len({label.item_id for label in label_records.answers(site.book)}) == 4
 
 
 def test_fault_58_nothing_tells_where_a_clip_comes_from(
@@ -168,8 +170,8 @@ def test_fault_58_nothing_tells_where_a_clip_comes_from(
     assert len(seen) > 100
     for response in seen:
         assert response.status_code == 200, response.text
-        told = str(response.headers) + response.content.decode("latin-1")
-        assert not [secret for secret in secrets if secret in told], response.url
+        shown = str(response.headers) + response.content.decode("latin-1")
+        assert not [secret for secret in secrets if secret in shown], response.url
         assert not {"last-modified", "etag", "date", "server"} & response.headers.keys()
     addresses = [str(r.url) for r in seen if r.headers["content-type"] == "video/mp4"]
     assert all(re.fullmatch(r".*/clips/[\w-]{16}/[ab]", address) for address in addresses)
@@ -204,7 +206,7 @@ def test_fault_56_every_route_is_closed_to_strangers(site: Site) -> None:
 
 
 def test_fault_54_only_our_own_page_may_change_anything(site: Site) -> None:
-    """The rows are Datasette's: Sec-Fetch-Site decides, Origin where a browser sends none."""
+    """Sec-Fetch-Site decides, or Origin where a browser does not send that (Datasette's table)."""
     own, port = site.base, site.base.rpartition(":")[2]
     table: list[tuple[dict[str, str], bool]] = [
         ({"sec-fetch-site": "same-origin", "origin": own}, True),

@@ -16,7 +16,7 @@ HOSTILE = '<img src=x onerror="window.canary=1"><script>window.canary=2</script>
 
 @pytest.fixture
 def sit_down(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """`sit_down(link)`: a page that opened a personal link; its errors fail the test."""
+    """Return `sit_down(link)`, which opens a personal link; errors of the page fail the test."""
     contexts: list[Any] = []
     errors: list[str] = []
 
@@ -87,8 +87,8 @@ def test_ten_pairs_by_keyboard_alone(
             given.append((("consistency", "faithfulness", "motion")[dimension], outcome))
     expect(page.locator("#count")).to_have_text("10 of 24")
     kept = label_records.answers(site.book)
-    assert [(one.dimension, one.shown_outcome) for one in kept] == given
-    assert [one.reason for one in kept if one.reason] == ["it trembles"] * 2
+    assert [(label.dimension, label.shown_outcome) for label in kept] == given
+    assert [label.reason for label in kept if label.reason] == ["it trembles"] * 2
     assert page.evaluate("document.cookie") == "", "no script can read the token"
     page.screenshot(path=tmp_path / "wide.png")
 
@@ -105,8 +105,8 @@ def test_the_clips_play_in_step_and_obey_the_keys(
     until(lambda: page.evaluate(playing))
     for _ in range(5):
         page.wait_for_timeout(80)
-        one, other = page.evaluate(times)
-        assert min(abs(one - other), 1.125 - abs(one - other)) < 0.15
+        first, second = page.evaluate(times)
+        assert min(abs(first - second), 1.125 - abs(first - second)) < 0.15
     press(page, "Space")
     assert not page.evaluate(playing)
     page.locator("#scrubber").fill("3")
@@ -115,8 +115,8 @@ def test_the_clips_play_in_step_and_obey_the_keys(
     page.locator("#question").focus()
     press(page, "ArrowLeft")
     expect(page.locator("#time")).to_have_text("4 / 9")
-    one, other = page.evaluate(times)
-    assert one == other == pytest.approx(3.5 / 8, abs=1e-3)
+    first, second = page.evaluate(times)
+    assert first == second == pytest.approx(3.5 / 8, abs=1e-3)
     press(page, "h", "z")
     assert page.evaluate(
         "[...document.querySelectorAll('video')].every(v => v.playbackRate === .5)"
@@ -141,7 +141,7 @@ def test_a_lost_connection_loses_no_answer(site: Site, sit_down: Callable[..., P
     page.route("**/api/answers", lambda route: (route.fetch(), route.abort()), times=1)
     press(page, "b", "Enter")
     expect(page.locator("#question")).to_have_text("Which clip moves better?")
-    assert [one.shown_outcome for one in label_records.answers(site.book)] == ["a", "b"]
+    assert [label.shown_outcome for label in label_records.answers(site.book)] == ["a", "b"]
 
 
 def test_fault_55_hostile_words_stay_words(
@@ -194,7 +194,9 @@ def test_a_stranger_gets_nowhere(site: Site, browser: Browser) -> None:
         "{method: 'POST', mode: 'no-cors', credentials: 'include', body: '{\"key\": \"evil-key\"}'}"
     )
     evil.evaluate(f"address => fetch(address, {forged}).catch(() => 0)", f"{site.base}/api/undo")
-    assert [one.outcome for one in label_records.answers(site.book)] == ["tie"], "not taken back"
+    assert [label.outcome for label in label_records.answers(site.book)] == ["tie"], (
+        "not taken back"
+    )
     context.close()
 
 
@@ -217,7 +219,7 @@ def test_single_clips_and_the_end_on_a_narrow_screen(
 
 
 def test_the_page_can_be_heard(site: Site, sit_down: Callable[..., Page]) -> None:
-    """What a screen reader is told: names, roles, states, and what has just happened."""
+    """Check what a screen reader reads out: names, roles, states, and the last action."""
     page = sit_down(site.link("ada"))
     choices = page.get_by_role("group", name="Which clip follows the caption better?")
     for name in ("A is better", "Tie", "B is better", "Cannot tell"):

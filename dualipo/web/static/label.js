@@ -135,7 +135,7 @@ const showClips = (step, isNew) => {
   if (!isNew) return;
   notice("");
   player.load(step.clips, (side, why) => {
-    notice(`Clip ${side.toUpperCase()} cannot be shown (${why}). If it stays so, answer “Cannot tell”.`);
+    notice(`Clip ${side.toUpperCase()} cannot be shown (${why}). If that does not change, answer “Cannot tell”.`);
   });
 };
 
@@ -180,7 +180,7 @@ const refused = async (failure) => {
     return;
   }
   show(await insist("/api/state", null, offline), { quiet: true });
-  notice(`That answer was not taken (${failure.message}); this is where you are now.`);
+  notice(`That answer was not taken (${failure.message}); this is your current question.`);
 };
 
 const send = async (path, body, then) => {
@@ -189,10 +189,10 @@ const send = async (path, body, then) => {
   mark();
   remember(path, body, state.person);
   try {
-    const told = await insist(path, body, offline);
+    const received = await insist(path, body, offline);
     forget();
     busy = false;
-    then(told);
+    then(received);
   } catch (failure) {
     busy = false;
     await refused(failure);
@@ -208,20 +208,20 @@ const save = () => {
   const { task, dimension } = state.step;
   const seconds = Math.min((performance.now() - shownAt) / 1000, 86_400);
   const body = { key: newKey(), task, dimension, outcome, reason: page.reason.value, seconds };
-  send("/api/answers", body, (told) => {
+  send("/api/answers", body, (received) => {
     sessionStorage.removeItem(DRAFT);
     pace.note();
     page.status.textContent = `Saved: ${SPOKEN[outcome] || outcome} for ${dimension}.`;
-    show(told);
+    show(received);
     remindOfRest();
   });
 };
 
 const undo = () => {
   if (!state?.can_undo) return;
-  send("/api/undo", { key: newKey() }, (told) => {
-    page.status.textContent = "Taken back. Your answer is there to be changed.";
-    show(told, { undone: told.undone });
+  send("/api/undo", { key: newKey() }, (received) => {
+    page.status.textContent = "Your last answer was taken back. You can change it now.";
+    show(received, { undone: received.undone });
     keepDraft();
   });
 };
@@ -229,7 +229,7 @@ const undo = () => {
 const remindOfRest = () => {
   const minutes = pace.tooLong();
   if (!minutes || !page.rest.hidden) return;
-  page.rested.textContent = `You have labelled for ${minutes} minutes. Tired eyes miss things: rest them a little.`;
+  page.rested.textContent = `You have labelled for ${minutes} minutes. Tired eyes miss things: take a short break.`;
   page.rest.hidden = false;
 };
 
@@ -263,7 +263,7 @@ const act = (event) => {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (event.shiftKey && PANS[key]) return () => player.pan(...PANS[key]);
   if (/^[1-9]$/.test(key)) return () => useReason(Number(key) - 1);
-  const choice = state?.step && CHOICES[state.step.kind].find((one) => one[1].toLowerCase() === key);
+  const choice = state?.step && CHOICES[state.step.kind].find((entry) => entry[1].toLowerCase() === key);
   return choice ? () => choose(choice[0]) : KEYS[key];
 };
 
@@ -305,7 +305,7 @@ const begin = async () => {
     return;
   }
   state = first;
-  send(left.path, left.body, (told) => show(told, { undone: told.undone }));
+  send(left.path, left.body, (received) => show(received, { undone: received.undone }));
 };
 
 begin().catch((failure) => notice(`${failure.message}.`));

@@ -39,36 +39,36 @@ const tile = (name, value) => {
   return box;
 };
 
-const show = (told) => {
+const show = (figures) => {
   id("tiles").replaceChildren(
-    tile("answers", told.num_answers),
-    tile("clips and pairs judged", `${told.num_items_answered} of ${told.num_items}`),
-    tile("annotators", told.annotators.length),
+    tile("answers", figures.num_answers),
+    tile("clips and pairs judged", `${figures.num_items_answered} of ${figures.num_items}`),
+    tile("annotators", figures.annotators.length),
   );
   fill(
     id("annotators"),
     ["annotator", "answers", "seconds each", "first side", "ties", "cannot tell", "same as before", "gold right"],
-    told.annotators.map((one) => [
-      one.name, String(one.num_answers), one.median_seconds === null ? "—" : one.median_seconds.toFixed(1),
-      percent(one.share_first), percent(one.share_tie), percent(one.share_abstain),
-      percent(one.with_self, one.num_repeats), percent(one.with_gold, one.num_gold),
+    figures.annotators.map((person) => [
+      person.name, String(person.num_answers), person.median_seconds === null ? "—" : person.median_seconds.toFixed(1),
+      percent(person.share_first), percent(person.share_tie), percent(person.share_abstain),
+      percent(person.with_self, person.num_repeats), percent(person.with_gold, person.num_gold),
     ]),
     "Nobody has answered yet.",
   );
   fill(
     id("agreement"),
     ["dimension", "asked of", "judged twice", "alpha", "alpha, ordinal"],
-    told.agreement.map((one) => [
-      one.dimension, one.kind === "pair" ? "pairs" : "single clips", String(one.num_shared),
-      decimals(one.alpha), decimals(one.alpha_ordinal),
+    figures.agreement.map((row) => [
+      row.dimension, row.kind === "pair" ? "pairs" : "single clips", String(row.num_shared),
+      decimals(row.alpha), decimals(row.alpha_ordinal),
     ]),
     "No answers yet.",
   );
   fill(
     id("kappas"),
     ["annotators", "dimension", "asked of", "shared", "kappa"],
-    told.agreement.flatMap((one) => one.kappas.map((pair) => [
-      pair.annotators.join(" and "), one.dimension, one.kind === "pair" ? "pairs" : "single clips",
+    figures.agreement.flatMap((row) => row.kappas.map((pair) => [
+      pair.annotators.join(" and "), row.dimension, row.kind === "pair" ? "pairs" : "single clips",
       String(pair.num), decimals(pair.kappa),
     ])),
     "No two people have judged the same clips yet.",
@@ -78,9 +78,9 @@ const show = (told) => {
 const renew = async () => {
   try {
     const answer = await fetch("/api/organiser");
-    const told = await answer.json();
-    if (!answer.ok) throw new Error(told.error);
-    show(told);
+    const figures = await answer.json();
+    if (!answer.ok) throw new Error(figures.error);
+    show(figures);
     id("live").textContent = "live";
     id("live").classList.remove("lost");
   } catch (failure) {

@@ -34,14 +34,14 @@ export class Player {
     tick();
   }
 
-  // Show these clips; `said` is told of one that cannot be played.
-  async load(clips, said) {
+  // Show these clips; `report` is called with one that cannot be played.
+  async load(clips, report) {
     this.pause();
     this.clips = [];
     this.setZoom(0);
     this.figures.forEach((figure, n) => { figure.hidden = n >= clips.length; });
     this.page.stage.classList.toggle("alone", clips.length === 1);
-    const loaded = clips.map((clip, n) => this.place(this.figures[n], clip, said));
+    const loaded = clips.map((clip, n) => this.place(this.figures[n], clip, report));
     this.clips = (await Promise.all(loaded)).filter(Boolean);
     this.forget(clips.map((clip) => clip.url));
     this.page.scrubber.max = String(Math.max(this.numFrames() - 1, 1));
@@ -73,7 +73,7 @@ export class Player {
     }
   }
 
-  async place(figure, clip, said) {
+  async place(figure, clip, report) {
     const video = figure.querySelector("video");
     const ratio = clip.height ? clip.width / clip.height : 1;
     figure.style.setProperty("--ratio", String(ratio));
@@ -90,7 +90,7 @@ export class Player {
       this.kept.delete(clip.url);
       figure.classList.add("broken");
       video.removeAttribute("src");
-      said(figure.dataset.side, failure.message);
+      report(figure.dataset.side, failure.message);
       return null;
     }
     video.playbackRate = this.rate();

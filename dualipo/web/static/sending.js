@@ -25,25 +25,25 @@ const call = async (path, body) => {
     body: JSON.stringify(body),
   };
   const answer = await fetch(path, options);
-  const told = await answer.json().catch(() => ({ error: answer.statusText }));
-  if (!answer.ok) throw new Refused(answer.status, told.error);
-  return told;
+  const received = await answer.json().catch(() => ({ error: answer.statusText }));
+  if (!answer.ok) throw new Refused(answer.status, received.error);
+  return received;
 };
 
-// Repeats until the server has answered; `said(true)` while there is no connection.
-export const insist = async (path, body, said) => {
+// Repeats until the server has answered; `offline(true)` while there is no connection.
+export const insist = async (path, body, offline) => {
   for (let n = 0; ; n += 1) {
     try {
-      const told = await call(path, body);
-      said(false);
-      return told;
+      const received = await call(path, body);
+      offline(false);
+      return received;
     } catch (failure) {
       // 503: the server could not write; what it did not take is sent again.
       if (failure instanceof Refused && failure.status !== 503) {
-        said(false);
+        offline(false);
         throw failure;
       }
-      said(true, failure.message);
+      offline(true, failure.message);
       await wait(PAUSES[Math.min(n, PAUSES.length - 1)]);
     }
   }
