@@ -24,6 +24,7 @@ from dualipo.evaluation import summary
 from dualipo.evaluation.bootstrap import by_prompt, paired_difference
 from dualipo.evaluation.report.charts import percent, three_decimals
 from dualipo.evaluation.report.report_tables import Table
+from dualipo.events import ScoresEvent
 from dualipo.progress import PlainProgress
 from dualipo.store import atomic
 from dualipo.store.fork import fork
@@ -48,11 +49,9 @@ HEADINGS = {
 def scores(run_path: Path) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Oracle totals by test prompt: of the base, and of the last round."""
     ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
-    events = [value for _, _, value in ledger.events("scores")]
+    events = [event for _, event in ledger.events(ScoresEvent)]
     ledger.close()
-    first, last = (
-        by_prompt(value["total"], value["prompt_ids"]) for value in (events[0], events[-1])
-    )
+    first, last = (by_prompt(event.total, event.prompt_ids) for event in (events[0], events[-1]))
     return first, last
 
 

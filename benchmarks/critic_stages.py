@@ -34,6 +34,7 @@ from dualipo.critic.vlm import Vlm
 from dualipo.evaluation import bootstrap
 from dualipo.evaluation.report.charts import percent
 from dualipo.evaluation.report.report_tables import Table
+from dualipo.events import RefreshEvent
 from dualipo.progress import PlainProgress
 from dualipo.rounds import (
     aligning,
@@ -82,7 +83,7 @@ def learn(run: Run) -> str:
     refresh = Unit(1, 0, "refresh")
     if not run.is_done(refresh):
         refreshing.refine(run, refresh, candidates, ["the benchmark asks for it"])
-    return str(run.recorded(refresh, "refresh")["outcome"])
+    return run.recorded(refresh, RefreshEvent).outcome
 
 
 def without_reasons(run: Run, folder: Path) -> ChatCritic:

@@ -29,6 +29,8 @@ from dualipo.errors import DualipoError
 from dualipo.evaluation.bootstrap import Interval, paired_difference
 from dualipo.evaluation.report.charts import three_decimals
 from dualipo.evaluation.report.report_tables import Table
+from dualipo.event_json import to_json
+from dualipo.events import AlignEvent
 from dualipo.rounds.run import model_folder
 from dualipo.store import atomic
 from dualipo.store.ledger import Ledger
@@ -56,7 +58,7 @@ Scores = dict[str, list[float]]
 def alignments(run_path: Path) -> list[dict[str, Any]]:
     """How each alignment of a run ended."""
     ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
-    events = [value for _, _, value in ledger.events("align")]
+    events = [to_json(event) for _, event in ledger.events(AlignEvent)]
     ledger.close()
     return [{name: value[name] for name in SHOWN if name in value} for value in events]
 

@@ -12,6 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from dualipo import config
+from dualipo.events import ClockEvent
 from dualipo.progress import PlainProgress
 from dualipo.store.ledger import Ledger
 
@@ -22,12 +23,10 @@ def table(run_path: Path) -> str:
     seconds: dict[str, float] = defaultdict(float)
     peak: dict[str, float] = defaultdict(float)
     units: dict[str, int] = defaultdict(int)
-    for _, name, value in ledger.events():
-        if name.startswith("clock."):
-            stage = name.removeprefix("clock.")
-            seconds[stage] += value["seconds"]
-            peak[stage] = max(peak[stage], value["peak_mb"])
-            units[stage] += 1
+    for _, clock in ledger.events(ClockEvent):
+        seconds[clock.stage] += clock.seconds
+        peak[clock.stage] = max(peak[clock.stage], clock.peak_mb)
+        units[clock.stage] += 1
     ledger.close()
     lines = [f"{'stage':<24}{'units':>7}{'seconds':>10}{'peak MB':>10}"]
     lines += [

@@ -7,25 +7,39 @@ an event of an earlier attempt is never shown in its place.
 Left out: votes and candidates. The stages' events already hold their sums.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dualipo import tracking
 from dualipo.errors import DataError
 from dualipo.evaluation import bootstrap
 from dualipo.evaluation.bootstrap import Interval
+from dualipo.event_parts import Accuracy
+from dualipo.events import (
+    ClockEvent,
+    CriticAccuracyEvent,
+    CriticCheckEvent,
+    Event,
+    HoldoutEvent,
+    MonitorEvent,
+    PromptsEvent,
+    RefreshEvent,
+    SampleEvent,
+    ScoresEvent,
+    SeedEvent,
+    WarmStartEvent,
+)
 from dualipo.store import atomic
 from dualipo.store.ledger import Ledger, Unit
 
 BASE = -1  # the round that stands for what was there before round 0
-_CLOCK = "clock."
-_WARM_STAGES = (("shipped", "shipped"), ("sft", "fine-tuned"), ("warm", "warm start"))
 # Recorded once a round, whatever number of attempts follows.
-_ROUND_WIDE = ("prompts", "sample", "refresh")
+_ROUND_WIDE = (PromptsEvent, SampleEvent, RefreshEvent)
 
-Recorded = tuple[Unit, str, Any]
+Recorded = tuple[Unit, Event]
+Kind = TypeVar("Kind", bound=Event)
 
 
 @dataclass(frozen=True)
@@ -38,13 +52,17 @@ class Clock:
 
 @dataclass(frozen=True)
 class RoundHistory:
-    """One round: `events` by name, `metrics` rows of its last attempt by stage."""
+    """One round: `events`, one of a class, and `metrics` rows of its last attempt by stage."""
 
     round: int
     attempt: int = 0
-    events: dict[str, Any] = field(default_factory=dict)
+    events: Sequence[Event] = ()
     clocks: dict[str, Clock] = field(default_factory=dict)
     metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def event(self, kind: type[Kind]) -> Kind | None:
+        """Return the round's event of this class; None where it was not recorded."""
+        return next((event for event in self.events if isinstance(event, kind)), None)
 
     @property
     def label(self) -> str:
@@ -54,38 +72,47 @@ class RoundHistory:
     @property
     def is_finished(self) -> bool:
         """Whether its last attempt was measured and did not ask for another one."""
-        refreshed = self.events.get("refresh", {}).get("outcome") == "refreshed"
-        return "monitor" in self.events and (self.attempt > 0 or not refreshed)
+        refresh = self.event(RefreshEvent)
+        refreshed = refresh is not None and refresh.outcome == "refreshed"
+        return self.event(MonitorEvent) is not None and (self.attempt > 0 or not refreshed)
 
     def score(self, part: str) -> Interval | None:
         """Mean test score of "total" or a dimension; None where it was not measured."""
-        scores = self.events.get("scores")
-        if not scores or len(set(scores["prompt_ids"])) < 2:
+        scores = self.event(ScoresEvent)
+        if not scores or len(set(scores.prompt_ids)) < 2:
             return None
-        return bootstrap.clustered_mean(_values(scores, part), clusters=scores["prompt_ids"])
+        return bootstrap.clustered_mean(_values(scores, part), clusters=scores.prompt_ids)
 
     def refresh_outcome(self) -> str | None:
         """What became of its refresh, and of a reverted one why."""
-        refresh = self.events.get("refresh", {})
-        if refresh.get("outcome") != "reverted":
-            return refresh.get("outcome")
-        failed = [f"fails its check of {name}" for name in refresh.get("newly_failed", ())]
+        refresh = self.event(RefreshEvent)
+        if refresh is None or refresh.outcome != "reverted":
+            return refresh.outcome if refresh else None
+        newly_failed = (refresh.refinement and refresh.refinement.newly_failed) or []
+        failed = [f"fails its check of {name}" for name in newly_failed]
         return f"reverted ({'; '.join(failed) or 'worse on held-out labels'})"
 
     def holdout(self) -> float | None:
         """The critic's accuracy on labels held out from its training: what triggers may read."""
         if self.round == BASE:
-            return self.events.get("holdout", {}).get("accuracy")
-        return self.events.get("monitor", {}).get("holdout_accuracy")
+            holdout = self.event(HoldoutEvent)
+            return holdout.accuracy if holdout else None
+        monitor = self.event(MonitorEvent)
+        return monitor.signals.holdout_accuracy if monitor else None
 
-    def accuracies(self) -> list[tuple[str, dict[str, Any]]]:
+    def accuracies(self) -> list[tuple[str, Accuracy]]:
         """The critic against the oracle's order, for people: (stage, recorded accuracy)."""
         if self.round == BASE:
-            warm = self.events.get("warm_start", {})
-            found = [(label, warm.get(key)) for key, label in _WARM_STAGES]
+            start = self.event(WarmStartEvent)
+            steps = (
+                [("shipped", start.shipped), ("fine-tuned", start.sft), ("warm start", start.warm)]
+                if start
+                else []
+            )
         else:
-            found = [(self.label, self.events.get("critic_accuracy"))]
-        return [(label, one) for label, one in found if one and one["num"]]
+            measured = self.event(CriticAccuracyEvent)
+            steps = [(self.label, measured.accuracy)] if measured else []
+        return [(label, accuracy) for label, accuracy in steps if accuracy.num]
 
 
 @dataclass(frozen=True)
@@ -96,7 +123,8 @@ class RunHistory:
     config: dict[str, Any]
     base: RoundHistory
     rounds: list[RoundHistory]
-    critic_checks: list[dict[str, Any]] = field(default_factory=list)  # of every version, in order
+    critic_checks: Sequence[CriticCheckEvent] = ()  # of every version, in order
+    unknown: frozenset[str] = frozenset()  # events and fields that another version wrote
 
     @property
     def finished_rounds(self) -> list[RoundHistory]:
@@ -107,14 +135,16 @@ class RunHistory:
     def is_finished(self) -> bool:
         """Whether all rounds asked for are done, or the stopping rule ended the run."""
         done = self.finished_rounds
-        if self.config.get("refresh.stop_early") and done and done[-1].events["monitor"]["stop"]:
+        last = done[-1].event(MonitorEvent) if done else None
+        if self.config.get("refresh.stop_early") and last and last.stop:
             return True
         return len(done) >= self.config.get("rounds", 0)
 
     @property
     def labels_are_simulated(self) -> bool:
         """Whether a program, not people, made seed labels; an imported seed says whose they are."""
-        return set(self.base.events.get("seed", {}).get("sources", ())) != {"human"}
+        seed = self.base.event(SeedEvent)
+        return set(seed.sources if seed else ()) != {"human"}
 
     def scored(self) -> list[RoundHistory]:
         """Base and every finished round whose generator has test scores."""
@@ -126,20 +156,22 @@ def read(run_path: Path) -> RunHistory:
     if not (run_path / "run.json").is_file():
         raise DataError(f"{run_path}: not a dualipo run (no run.json). Give a run's folder.")
     recorded: list[Recorded] = []
+    unknown: set[str] = set()
     if (run_path / "ledger.sqlite").is_file():
         ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
         try:
-            recorded = ledger.events()
+            recorded, unknown = ledger.events(), ledger.unknown
         finally:
             ledger.close()
     metrics = tracking.read_metrics(run_path / "metrics.jsonl")
-    numbers = sorted({unit.round for unit, _, _ in recorded} - {BASE})
+    numbers = sorted({unit.round for unit, _ in recorded} - {BASE})
     return RunHistory(
         name=run_path.resolve().name,
         config=atomic.read_json(run_path / "config.json"),
         base=_round(BASE, recorded, metrics),
         rounds=[_round(number, recorded, metrics) for number in numbers],
-        critic_checks=[value for _, name, value in recorded if name == "critic_check"],
+        critic_checks=[event for _, event in recorded if isinstance(event, CriticCheckEvent)],
+        unknown=frozenset(unknown),
     )
 
 
@@ -147,51 +179,51 @@ def difference(
     before: RoundHistory, after: RoundHistory, *, part: str = "total"
 ) -> Interval | None:
     """Paired difference of two rounds' test scores; None where their prompts are not the same."""
-    runs = [one.events.get("scores") for one in (before, after)]
-    if not (runs[0] and runs[1]) or set(runs[0]["prompt_ids"]) != set(runs[1]["prompt_ids"]):
+    runs = [one.event(ScoresEvent) for one in (before, after)]
+    if not (runs[0] and runs[1]) or set(runs[0].prompt_ids) != set(runs[1].prompt_ids):
         return None
-    grouped = [bootstrap.by_prompt(_values(run, part), run["prompt_ids"]) for run in runs if run]
+    grouped = [bootstrap.by_prompt(_values(run, part), run.prompt_ids) for run in runs if run]
     return bootstrap.paired_difference(*grouped) if len(grouped[0]) > 1 else None
 
 
-def accuracy_interval(accuracy: dict[str, Any]) -> Interval:
+def accuracy_interval(accuracy: Accuracy) -> Interval:
     """Wilson's interval of a recorded forced-choice accuracy."""
-    return bootstrap.wilson(accuracy["num_correct_forced"], accuracy["num"])
+    return bootstrap.wilson(accuracy.num_correct_forced, accuracy.num)
 
 
-def _values(scores: dict[str, Any], part: str) -> list[float]:
-    return scores["total"] if part == "total" else scores["parts"][part]
+def _values(scores: ScoresEvent, part: str) -> list[float]:
+    by_name = {"total": scores.total} | {str(name): own for name, own in scores.parts.items()}
+    return by_name[part]
 
 
 def _round(number: int, recorded: list[Recorded], metrics: list[dict[str, Any]]) -> RoundHistory:
-    own = [(unit, name, value) for unit, name, value in recorded if unit.round == number]
-    last = max((unit.attempt for unit, _, _ in own), default=0)
-    events: dict[str, Any] = {}
-    for unit, name, value in own:
-        if name == "refresh":
-            events[name] = _telling(events.get(name), value)
-        elif unit.attempt == last or name in _ROUND_WIDE:
-            events[name] = value
+    own = [(unit, event) for unit, event in recorded if unit.round == number]
+    last = max((unit.attempt for unit, _ in own), default=0)
+    events: dict[type[Event], Event] = {}
+    for unit, event in own:
+        if isinstance(event, RefreshEvent):
+            events[RefreshEvent] = _telling(events.get(RefreshEvent), event)
+        elif unit.attempt == last or isinstance(event, _ROUND_WIDE):
+            events[type(event)] = event
+    events.pop(ClockEvent, None)
     clocks = _clocks(own)
-    events = {name: value for name, value in events.items() if not name.startswith(_CLOCK)}
-    return RoundHistory(number, last, events, clocks, _metrics(metrics, number))
+    return RoundHistory(number, last, tuple(events.values()), clocks, _metrics(metrics, number))
 
 
-def _telling(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
+def _telling(before: Event | None, now: RefreshEvent) -> RefreshEvent:
     """A second attempt's "not needed" must not hide why there is a second attempt."""
-    if before and before["outcome"] in ("refreshed", "reverted", "empty"):
+    if isinstance(before, RefreshEvent) and before.outcome in ("refreshed", "reverted", "empty"):
         return before
     return now
 
 
 def _clocks(own: Iterable[Recorded]) -> dict[str, Clock]:
     clocks: dict[str, Clock] = {}
-    for _, name, value in own:
-        if name.startswith(_CLOCK):
-            stage = name.removeprefix(_CLOCK)
-            before = clocks.get(stage, Clock())
-            peak_mb = max(before.peak_mb, value["peak_mb"])
-            clocks[stage] = Clock(before.seconds + value["seconds"], peak_mb)
+    for _, event in own:
+        if isinstance(event, ClockEvent):
+            before = clocks.get(event.stage, Clock())
+            peak_mb = max(before.peak_mb, event.peak_mb)
+            clocks[event.stage] = Clock(before.seconds + event.seconds, peak_mb)
     return clocks
 
 

@@ -11,31 +11,13 @@ accuracy that sinks by less than the limit in every round.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from dualipo.config import Refresh
+from dualipo.event_parts import Signals
 
 _EVEN = 0.5  # win rate above which the critic finds the new generator better
-
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """What one round was measured by; None where it was not measured.
-
-    Accuracies and shares lie in [0, 1]. `win_rate` is the critic's, new generator against the
-    round before on monitor prompts. `winner_gap_trend` is the winner gap's slope over the round's
-    steps (see `trend`).
-    """
-
-    holdout_accuracy: float | None = None
-    audit_accuracy: float | None = None
-    win_rate: float | None = None
-    mean_vote_share: float | None = None
-    implicit_accuracy: float | None = None
-    winner_gap_trend: float | None = None
-    evaluation_total: float | None = None
 
 
 def refresh_triggers(history: Sequence[Signals], settings: Refresh) -> list[str]:

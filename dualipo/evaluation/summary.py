@@ -12,6 +12,7 @@ from dualipo.evaluation import run_history
 from dualipo.evaluation.report.charts import Format, percent, three_decimals
 from dualipo.evaluation.report.headline import DASH, accuracies
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
+from dualipo.events import PreferEvent, RefreshEvent, WarmStartEvent
 from dualipo.records import DIMENSIONS
 
 _SCORES = ("total", *DIMENSIONS)
@@ -50,12 +51,14 @@ def as_dict(run_path: Path) -> dict[str, Any]:
 
 def _warm_start(run: RunHistory) -> dict[str, Any] | None:
     """The warm critic beside those who taught it, on the same oracle-ordered pairs."""
-    event = run.base.events.get("warm_start")
+    event = run.base.event(WarmStartEvent)
     if event is None:
         return None
-    warm = event["warm"]
-    return {name: warm[name] for name in ("num", "forced_choice", "free_form")} | {
-        "annotators": event["annotators"]
+    return {
+        "num": event.warm.num,
+        "forced_choice": event.warm.forced_choice,
+        "free_form": event.warm.free_form,
+        "annotators": event.annotators,
     }
 
 
@@ -63,17 +66,17 @@ def _row(run: RunHistory, one: RoundHistory) -> dict[str, Any]:
     """Numbers of an attempt that was superseded or is not measured yet are left out."""
     done = one is run.base or one.is_finished
     scores = {name: one.score(name) if done else None for name in _SCORES}
-    prefer, refresh = one.events.get("prefer", {}), one.events.get("refresh", {})
+    prefer, refresh = one.event(PreferEvent), one.event(RefreshEvent)
     return {
         "round": one.label,
         **{name: interval.mean if interval else None for name, interval in scores.items()},
         "held-out": one.holdout() if done else None,
-        "kept": prefer.get("kept"),
-        "of": prefer.get("num_prompts"),
-        "vote share": prefer.get("mean_vote_share"),
-        "refresh": refresh.get("outcome"),
+        "kept": prefer.kept if prefer else None,
+        "of": prefer.num_prompts if prefer else None,
+        "vote share": prefer.mean_vote_share if prefer else None,
+        "refresh": refresh.outcome if refresh else None,
         "became": one.refresh_outcome(),
-        "why": refresh.get("why", []),
+        "why": refresh.why if refresh else [],
     }
 
 

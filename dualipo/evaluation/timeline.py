@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from dualipo.evaluation.report.headline import duration
 from dualipo.evaluation.run_history import BASE, RunHistory
+from dualipo.events import ClockEvent, RefreshEvent
 from dualipo.store import lock
 from dualipo.store.ledger import Ledger, Unit
 
@@ -85,7 +86,7 @@ class Timeline:
 @dataclass(frozen=True)
 class _Recorded:
     units: Sequence[Unit]
-    clocks: Sequence[tuple[Unit, str, Any]]
+    clocks: Sequence[tuple[Unit, ClockEvent]]
     history: RunHistory
 
 
@@ -114,8 +115,7 @@ def _recorded(run_path: Path, history: RunHistory) -> _Recorded:
         return _Recorded((), (), history)
     ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
     try:
-        clocks = [found for found in ledger.events() if found[1].startswith("clock.")]
-        return _Recorded(ledger.units(), clocks, history)
+        return _Recorded(ledger.units(), ledger.events(ClockEvent), history)
     finally:
         ledger.close()
 
@@ -144,8 +144,8 @@ def _leg(recorded: _Recorded, round: int, attempt: int) -> Leg:
 
 
 def _was_refreshed(history: RunHistory, round: int) -> bool:
-    found = (one.events.get("refresh", {}) for one in history.rounds if one.round == round)
-    return any(event.get("outcome") == "refreshed" for event in found)
+    found = (one.event(RefreshEvent) for one in history.rounds if one.round == round)
+    return any(event is not None and event.outcome == "refreshed" for event in found)
 
 
 def _began(recorded: _Recorded, own: Sequence[Unit], stage: str, round: int, attempt: int) -> bool:
@@ -165,9 +165,9 @@ def _note(
 ) -> str:
     if state == "done":
         spent = sum(
-            value["seconds"]
-            for unit, name, value in recorded.clocks
-            if (unit.round, unit.attempt) == where and name == f"clock.{stage}"
+            clock.seconds
+            for unit, clock in recorded.clocks
+            if (unit.round, unit.attempt) == where and clock.stage == stage
         )
         return duration(spent) if spent else ""
     if state != "now":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.errors import DataError
+from dualipo.events import AlignEvent
 from dualipo.generator import align as alignment
 from dualipo.generator import shared_alignment
 from dualipo.generator.preference_sets import PointSet, PreferenceSet, RealClips
@@ -50,12 +51,12 @@ def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Po
         )
     (folder / "reference.safetensors").unlink(missing_ok=True)
     shown = ("implicit_accuracy", "winner_gap", "loser_gap", "z_std")
-    event = {
-        "num_steps": result.num_steps,
-        "generator_version": version_id,
-        "critic_version": judging.critic_of(run, round, attempt),
+    event = AlignEvent(
+        num_steps=result.num_steps,
+        generator_version=version_id,
+        critic_version=judging.critic_of(run, round, attempt),
         **{name: result.metrics[name] for name in shown if name in result.metrics},
-    }
+    )
     path = run.directory.relative(result.transformer_folder)
     version = Version("generator", version_id, parent, round, attempt, path, result.generator_hash)
     run.commit(
@@ -64,7 +65,7 @@ def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Po
         clock=clock,
         versions=[version],
         heads={"generator": version_id},
-        events={"align": event},
+        events=[event],
     )
     remove_checkpoints(folder / "checkpoints")
     run.forget_models()

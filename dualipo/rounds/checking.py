@@ -4,14 +4,15 @@ What they find is recorded and said; a refreshed critic that fails what its pare
 reverted (`refreshing`); the checks that stop a stage are `judge`'s own.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
 
 from dualipo.critic.asks import Item
 from dualipo.critic.trust import checks
 from dualipo.critic.trust.checks import Checked
 from dualipo.critic.trust.forced_choice import Place
 from dualipo.critic.vlm import Vlm
+from dualipo.event_parts import CheckRow, ReliabilityBin
+from dualipo.events import CriticCheckEvent
 from dualipo.records import Verdict
 from dualipo.rounds import judging, warming
 from dualipo.rounds.clock import Clock
@@ -29,19 +30,24 @@ def check_critic(run: Run, round: int, attempt: int) -> None:
         return
     clock = Clock()
     checked = check(run, critic, run.critic(critic))
-    run.commit(unit, clock=clock, events={"critic_check": as_event(critic, checked)})
+    run.commit(unit, clock=clock, events=[as_event(critic, checked)])
     say_failures(run, critic, checked)
 
 
-def recorded(run: Run, critic: str) -> dict[str, Any] | None:
-    """What the checks of a version found, if they ran."""
-    events = (value for _, _, value in run.ledger.events("critic_check"))
-    return next((event for event in events if event["critic_version"] == critic), None)
+def recorded(run: Run, critic: str) -> CriticCheckEvent | None:
+    """Return what the checks of a version found; None if they did not run."""
+    events = (event for _, event in run.ledger.events(CriticCheckEvent))
+    return next((event for event in events if event.critic_version == critic), None)
 
 
-def as_event(critic: str, checked: Checked) -> dict[str, Any]:
-    """A version's checks for the ledger."""
-    return {"critic_version": critic, "passed": checked.passed, **checked.as_event()}
+def as_event(critic: str, checked: Checked) -> CriticCheckEvent:
+    """Return a version's checks for the ledger."""
+    return CriticCheckEvent(
+        critic_version=critic,
+        passed=checked.passed,
+        checks=[CheckRow(**asdict(check), passed=check.passed) for check in checked.checks],
+        reliability=[ReliabilityBin(**asdict(column)) for column in checked.reliability],
+    )
 
 
 def say_failures(run: Run, critic: str, checked: Checked) -> None:
@@ -53,10 +59,10 @@ def say_failures(run: Run, critic: str, checked: Checked) -> None:
             run.progress.say(f"critic {critic}: {one.name} is {one.number:.3f} ({one.what})")
 
 
-def newly_failed(before: Mapping[str, Any] | None, checked: Checked) -> list[str]:
-    """The checks that fail now and that passed in the event `before`."""
-    passed = {row["name"] for row in before["checks"] if row["passed"]} if before else set()
-    return [one.name for one in checked.checks if not one.passed and one.name in passed]
+def newly_failed(before: CriticCheckEvent | None, checked: Checked) -> list[str]:
+    """Return the names of the checks that fail now and that passed in the event `before`."""
+    passed = {row.name for row in before.checks if row.passed} if before else set()
+    return [check.name for check in checked.checks if not check.passed and check.name in passed]
 
 
 def check(run: Run, version: str, critic: Vlm) -> Checked:

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dualipo.events import SampleUnitEvent
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.sample import EMPTY, Denoised, decode, denoise
 from dualipo.records import Candidate, Prompt
@@ -182,7 +183,7 @@ def _commit(
         files=found.files,
         clips=tuple(dict.fromkeys(candidate.clip for candidate in candidates)),
         candidates=candidates,
-        events={"sample_unit": {"wanted": drawn.num_wanted, "made": len(candidates)}},
+        events=[SampleUnitEvent(wanted=drawn.num_wanted, made=len(candidates))],
     )
     run.progress.advance(drawn.num_wanted)
 

@@ -1,7 +1,9 @@
-"""What a stage cost: seconds and peak memory, for `clock.*` events, which no digest reads."""
+"""What a stage cost: seconds and peak memory, for a `ClockEvent`, which no digest reads."""
 
 import resource
 import time
+
+from dualipo.events import ClockEvent
 
 
 class Clock:
@@ -10,7 +12,8 @@ class Clock:
     def __init__(self) -> None:
         self._start = time.monotonic()
 
-    def read(self) -> dict[str, float]:
-        """Seconds since the start, and the process' peak memory so far in MB."""
+    def read(self, stage: str) -> ClockEvent:
+        """Return the seconds since the start, and the process' peak memory so far in MB."""
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {"seconds": time.monotonic() - self._start, "peak_mb": peak_kb / 1024}
+        seconds = time.monotonic() - self._start
+        return ClockEvent(stage=stage, seconds=seconds, peak_mb=peak_kb / 1024)

@@ -14,6 +14,17 @@ from dualipo.critic import judge, reasoning, vote
 from dualipo.critic.asks import Item, SeedOf
 from dualipo.critic.models.backends import Judge
 from dualipo.critic.models.server import Server
+from dualipo.event_parts import Words
+from dualipo.events import (
+    CaptionsEvent,
+    ConfirmEvent,
+    PreferEvent,
+    RefreshEvent,
+    ScoreEvent,
+    ScoreScaleEvent,
+    ServedEvent,
+    WordsEvent,
+)
 from dualipo.preferences import build
 from dualipo.preferences.build import Built, Confirmation, Contest
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Order, Pair, Prompt, Vote
@@ -52,7 +63,8 @@ def _keep_scale(run: Run, round: int, attempt: int, candidates: Sequence[Candida
     scores = run.score_file()
     scores.require((c.clip, c.caption) for c in candidates)
     if not run.is_done(unit):
-        run.commit(unit, events={"score_scale": scores.scale.as_event()})
+        scale = scores.scale
+        run.commit(unit, events=[ScoreScaleEvent(middle=scale.middle, spread=scale.spread)])
         run.forget_models()  # the judge may have read the file before it had these rows
 
 
@@ -78,12 +90,12 @@ def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate])
 
 def _caption_events(
     run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote]
-) -> dict[str, Any]:
+) -> list[CaptionsEvent]:
     """What is judged again without its caption, and of it what the caption turned (fault 38)."""
     every = run.config.critic.cross_check == "all"
     talking = [item for item in items if every or reasoning.suspicious(item.caption)]
     if not talking:
-        return {}
+        return []
     flips = judge.caption_flips(
         run.critic(critic_of(run, unit.round, unit.attempt)),
         talking,
@@ -97,15 +109,15 @@ def _caption_events(
             f"{len(flips)} of {len(talking)} captions that talk to the critic turned what it says: "
             f"{', '.join(flips[:3])}. Look at these captions."
         )
-    return {"captions": {"talking": [item.item for item in talking], "flipped": flips}}
+    return [CaptionsEvent(talking=[item.item for item in talking], flipped=flips)]
 
 
 def critic_of(run: Run, round: int, attempt: int) -> str:
     """The critic that judges an attempt: what served when the attempt began."""
     made = [
-        (where.round, value["critic_version"])
-        for where, _, value in run.ledger.events("refresh")
-        if value["outcome"] == "refreshed" and (where.round, where.attempt) < (round, attempt)
+        (where.round, refresh.critic_version)
+        for where, refresh in run.ledger.events(RefreshEvent)
+        if refresh.outcome == "refreshed" and (where.round, where.attempt) < (round, attempt)
     ]
     return max(made)[1] if made else "warm"
 
@@ -137,7 +149,7 @@ def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> lis
             tables.write_records(path, made, record_type=Vote)
             rows = [(kind, critic, one) for one in made]
             new = _troubles(loaded) - before
-            events = {"served": dict(new)} if new else None
+            events = [ServedEvent(troubles=dict(new))] if new else []
             run.commit(unit, files=(path,), votes=rows, clock=clock, events=events)
         votes += tables.read_records(path, record_type=Vote)
         run.progress.advance(len(some))
@@ -153,9 +165,9 @@ def _troubles(critic: Judge) -> Counter[str]:
 def _say_troubles(run: Run, stage: Unit) -> None:
     """What a stage met at a server: unanswered questions, labels without probabilities."""
     met: Counter[str] = Counter()
-    for unit, _, found in run.ledger.events("served"):
+    for unit, served in run.ledger.events(ServedEvent):
         if (unit.round, unit.attempt, unit.stage) == (stage.round, stage.attempt, stage.stage):
-            met.update(found)
+            met.update(served.troubles)
     if met:
         told = ", ".join(f"{count} x {name}" for name, count in sorted(met.items()))
         run.progress.say(f"{stage.stage}: of the served critic {told}. See critic.server.")
@@ -237,13 +249,13 @@ def prefer(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) 
         clip_of = {c.candidate_id: c.clip for c in candidates}
         pairs = [_pair(run, unit, kept, tallies, clip_of) for kept in built.kept]
         tables.write_records(path, pairs, record_type=Pair)
-        num_prompts, agreed = len({c.prompt_id for c in candidates}), _means(tallies)
-        events = {
-            "prefer": _prefer_event(built, dropped, num_prompts, agreed["mean_vote_share"]),
-            "score": score_event(run, candidates, run.ledger.votes(round, attempt, "point")),
-            "confirm": votes_event(votes) | agreed,
-            "words": _words(votes, contests, tallies, clip_of),
-        }
+        num_prompts, confirmed = len({c.prompt_id for c in candidates}), _confirm_event(votes)
+        events = [
+            _prefer_event(built, dropped, num_prompts, confirmed.mean_vote_share),
+            score_event(run, candidates, run.ledger.votes(round, attempt, "point")),
+            confirmed,
+            WordsEvent(pairs=_words(votes, contests, tallies, clip_of)),
+        ]
         run.commit(unit, files=(path,), events=events)
         _warn_if_alike(run, dropped["no contrast"], num_prompts)
     return tables.read_records(path, record_type=Pair)
@@ -301,37 +313,46 @@ def _prefer_event(
     dropped: Counter[build.DropReason],
     num_prompts: int,
     mean_vote_share: float | None,
-) -> dict[str, Any]:
-    return {
-        "num_prompts": num_prompts,
-        "kept": len(built.kept),
-        "dropped": dict(Counter(built.dropped) + dropped),
-        "certainty": [kept.certainty for kept in built.kept],
-        "mean_vote_share": mean_vote_share,
-    }
+) -> PreferEvent:
+    return PreferEvent(
+        num_prompts=num_prompts,
+        kept=len(built.kept),
+        dropped={str(why): num for why, num in (Counter(built.dropped) + dropped).items()},
+        certainty=[kept.certainty for kept in built.kept],
+        mean_vote_share=mean_vote_share,
+    )
 
 
-def _means(tallies: dict[Any, vote.Tally]) -> dict[str, float | None]:
-    """Over the items and dimensions: how much the votes of each agree."""
-    found = tallies.values()
-    return {
-        "mean_vote_share": _mean([tally.share for tally in found]),
-        "mean_entropy": _mean([tally.entropy for tally in found]),
-        "mean_order_agreement": _mean([tally.order_agreement for tally in found]),
-    }
+def _confirm_event(votes: Sequence[Vote]) -> ConfirmEvent:
+    """Summarise the pairwise votes: how many could be read, and how much they agree."""
+    tallies = vote.tallies(votes).values()
+    return ConfirmEvent(
+        num_votes=len(votes),
+        abstain_rate=judge.abstain_rate(votes),
+        position_bias=_position_bias(votes),
+        mean_vote_share=_mean([tally.share for tally in tallies]),
+        mean_entropy=_mean([tally.entropy for tally in tallies]),
+        mean_order_agreement=_mean([tally.order_agreement for tally in tallies]),
+    )
 
 
 def _mean(numbers: Sequence[float]) -> float | None:
     return sum(numbers) / len(numbers) if numbers else None
 
 
-def score_event(run: Run, candidates: Sequence[Candidate], votes: Sequence[Vote]) -> dict[str, Any]:
-    """Of the pointwise votes; also how many clips are shorter than they should be (fault 21)."""
+def score_event(run: Run, candidates: Sequence[Candidate], votes: Sequence[Vote]) -> ScoreEvent:
+    """Summarise the pointwise votes, and count the clips shorter than they should be (fault 21)."""
     settings = run.config.critic
     clips = {candidate.clip for candidate in candidates}
     wanted = min(settings.max_frames, run.config.generator.num_frames)
     num_short = count_short(run.clip_store, clips, num_wanted=wanted)
-    return votes_event(votes) | {"num_short": num_short, "short_video": settings.short_video}
+    return ScoreEvent(
+        num_votes=len(votes),
+        abstain_rate=judge.abstain_rate(votes),
+        position_bias=_position_bias(votes),
+        num_short=num_short,
+        short_video=settings.short_video,
+    )
 
 
 def count_short(store: ClipStore, clips: Iterable[str], *, num_wanted: int) -> int:
@@ -342,15 +363,11 @@ def count_short(store: ClipStore, clips: Iterable[str], *, num_wanted: int) -> i
     return sum(length < num_wanted for length in lengths)
 
 
-def votes_event(votes: Sequence[Vote]) -> dict[str, Any]:
-    """How many votes there were, how many could not be read, and whether position decided."""
-    readable = [one for one in votes if one.outcome in ("a", "b")]
-    first = sum((one.outcome == "a") == (one.order == "ab") for one in readable)
-    return {
-        "num_votes": len(votes),
-        "abstain_rate": judge.abstain_rate(votes),
-        "position_bias": first / len(readable) - 0.5 if readable else None,
-    }
+def _position_bias(votes: Sequence[Vote]) -> float | None:
+    """Return the share of decided votes for the clip shown first, less a half."""
+    decided = [cast for cast in votes if cast.outcome in ("a", "b")]
+    num_first = sum((cast.outcome == "a") == (cast.order == "ab") for cast in decided)
+    return num_first / len(decided) - 0.5 if decided else None
 
 
 def _words(
@@ -358,7 +375,7 @@ def _words(
     contests: Sequence[Contest],
     tallies: dict[Any, vote.Tally],
     clip_of: dict[str, str],
-) -> list[dict[str, Any]]:
+) -> list[Words]:
     """A few judged pairs with the critic's own reasoning, in the pair's own order."""
     by_place = vote.grouped(votes)
     told = []
@@ -369,15 +386,15 @@ def _words(
         place = places[n % len(places)]
         straight = [one.reasoning for one in by_place[place] if one.order == "ab"]
         told.append(
-            {
-                "caption": contest.prompt.caption,
-                "clip_a": clip_of[contest.top],
-                "clip_b": clip_of[contest.bottom],
-                "dimension": place[1],
-                "question": reasoning.question("pair", place[1]),
-                "verdict": tallies[place].majority,
-                "certainty": tallies[place].certainty,
-                "reasonings": straight[:2],
-            }
+            Words(
+                caption=contest.prompt.caption,
+                clip_a=clip_of[contest.top],
+                clip_b=clip_of[contest.bottom],
+                dimension=place[1],
+                question=reasoning.question("pair", place[1]),
+                verdict=tallies[place].majority,
+                certainty=tallies[place].certainty,
+                reasonings=straight[:2],
+            )
         )
     return told

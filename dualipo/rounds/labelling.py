@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dualipo.events import PreferEvent
 from dualipo.preferences import points as labels
 from dualipo.preferences.points import BuiltPoints, Labelled
 from dualipo.records import Candidate, Pair, Point
@@ -41,7 +42,7 @@ def prefer_points(
         kept = [_point(run, unit, one, by_id[one.candidate_id]) for one in built.kept]
         tables.write_records(path, kept, record_type=Point)
         score = judging.score_event(run, candidates, votes)
-        events = {"prefer": _event(built, graded), "score": score}
+        events = [_event(built, graded), score]
         run.commit(unit, files=(path,), events=events)
     return tables.read_records(path, record_type=Point)
 
@@ -74,15 +75,15 @@ def _point(run: Run, unit: Unit, labelled: Labelled, candidate: Candidate) -> Po
     )
 
 
-def _event(built: BuiltPoints, graded: Mapping[str, Mapping[Any, Any]]) -> dict[str, Any]:
-    """As of pairs, but counted in clips."""
+def _event(built: BuiltPoints, graded: Mapping[str, Mapping[Any, Any]]) -> PreferEvent:
+    """Summarise the labelled clips for the report: how many were kept, dropped, and why."""
     shares = [one.share for by_dimension in graded.values() for one in by_dimension.values()]
-    return {
-        "of": "clips",
-        "num_prompts": len(graded),
-        "kept": len(built.kept),
-        "num_desirable": sum(one.desirable for one in built.kept),
-        "dropped": built.dropped,
-        "certainty": [one.certainty for one in built.kept],
-        "mean_vote_share": statistics.fmean(shares) if shares else None,
-    }
+    return PreferEvent(
+        of="clips",
+        num_prompts=len(graded),
+        kept=len(built.kept),
+        num_desirable=sum(label.desirable for label in built.kept),
+        dropped={str(why): num for why, num in built.dropped.items()},
+        certainty=[label.certainty for label in built.kept],
+        mean_vote_share=statistics.fmean(shares) if shares else None,
+    )

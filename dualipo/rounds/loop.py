@@ -12,6 +12,7 @@ from dualipo import interrupt
 from dualipo.config import Config, leaves
 from dualipo.evaluation.report import report_page
 from dualipo.evaluation.share import model_card, trackers
+from dualipo.events import AlignEvent
 from dualipo.progress import Progress
 from dualipo.rounds import (
     aligning,
@@ -102,6 +103,6 @@ def write_report(run: Run) -> None:
     """What people read, rebuilt from the ledger: the report, and a card for each generator."""
     path = run.directory.path
     atomic.write_text(run.directory.report_path, report_page.build(path))
-    for _, _, aligned in run.ledger.events("align"):
-        version = aligned["generator_version"]
+    for _, aligned in run.ledger.events(AlignEvent):
+        version = aligned.generator_version
         atomic.write_text(path / "cards" / f"{version}.md", model_card.render(path, version))

@@ -10,7 +10,6 @@ the oracle orders. No trigger, stop or selection reads these.
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from dualipo.config import Config
@@ -19,12 +18,28 @@ from dualipo.critic.asks import Item
 from dualipo.critic.trust import forced_choice
 from dualipo.critic.vlm import Vlm
 from dualipo.evaluation.signals import (
-    Signals,
     best_round,
     hacking_alarm,
     refresh_triggers,
     stop_reasons,
     trend,
+)
+from dualipo.event_json import to_json
+from dualipo.event_parts import Accuracy, Signals
+from dualipo.events import (
+    AlignEvent,
+    CriticAccuracyEvent,
+    Event,
+    GalleryEvent,
+    HoldoutEvent,
+    KeepBestEvent,
+    MonitorEvent,
+    PreferEvent,
+    Recorded,
+    ScoresEvent,
+    WarmStartDpoEvent,
+    WarmStartEvent,
+    WarmStartSftEvent,
 )
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Point, Prompt, Verdict, Vote
 from dualipo.rounds import judging, sources, warming
@@ -68,17 +83,18 @@ def report_scores(run: Run, round: int, attempt: int, version: str) -> None:
     scores = sources.oracle_scores(asked, clips=run.clip)
     firsts = [candidate for candidate in candidates if candidate.index == 0]
     shown = firsts[: run.config.monitor.num_gallery_prompts]
-    event = {
-        "prompt_ids": [candidate.prompt_id for candidate in candidates],
-        "captions": [candidate.caption for candidate in candidates],
-        "parts": {d: [score[d] for score in scores] for d in DIMENSIONS},
-        "total": [statistics.fmean(score.values()) for score in scores],
-    }
-    events: dict[str, Any] = {"scores": event}
+    events: list[Event] = [
+        ScoresEvent(
+            prompt_ids=[candidate.prompt_id for candidate in candidates],
+            captions=[candidate.caption for candidate in candidates],
+            parts={d: [score[d] for score in scores] for d in DIMENSIONS},
+            total=[statistics.fmean(score.values()) for score in scores],
+        ),
+        GalleryEvent(captions=[c.caption for c in shown], clips=[c.clip for c in shown]),
+    ]
     if run.config.monitor.num_accuracy_pairs:
-        events["critic_accuracy"] = _accuracy_once(run, round, attempt)
-    gallery = {"captions": [c.caption for c in shown], "clips": [c.clip for c in shown]}
-    run.commit(unit, clock=clock, events=events | {"gallery": gallery})
+        events.append(_accuracy_once(run, round, attempt))
+    run.commit(unit, clock=clock, events=events)
 
 
 def monitor(run: Run, round: int, attempt: int, version: str) -> Signals:
@@ -90,20 +106,21 @@ def monitor(run: Run, round: int, attempt: int, version: str) -> Signals:
         clock = Clock()
         signals = _signals(run, round, attempt, clips, critic)
         history = [*history_before(run, round), signals]
-        event = asdict(signals) | {
-            "triggers": refresh_triggers(history, run.config.refresh),
-            "stop": stop_reasons(history, run.config.refresh),
-            "winner_gap": _last_metrics(run, round, attempt).get("winner_gap"),
-        }
+        event = MonitorEvent(
+            signals=signals,
+            triggers=refresh_triggers(history, run.config.refresh),
+            stop=stop_reasons(history, run.config.refresh),
+            winner_gap=_last_metrics(run, round, attempt).get("winner_gap"),
+        )
         path = run.directory.attempt_path(round, attempt) / "signals.json"
-        atomic.write_json(path, event)
-        run.commit(unit, files=(path,), clock=clock, events={"monitor": event})
-    return _read_signals(run.recorded(unit, "monitor"))
+        atomic.write_json(path, to_json(event))
+        run.commit(unit, files=(path,), clock=clock, events=[event])
+    return run.recorded(unit, MonitorEvent).signals
 
 
 def stop_reasons_of(run: Run, round: int, attempt: int) -> list[str]:
     """Why the monitor would end the run here."""
-    return list(run.recorded(Unit(round, attempt, "monitor"), "monitor")["stop"])
+    return run.recorded(Unit(round, attempt, "monitor"), MonitorEvent).stop
 
 
 def keep_best(run: Run, round: int, attempt: int) -> None:
@@ -112,43 +129,38 @@ def keep_best(run: Run, round: int, attempt: int) -> None:
     Its later ones stay in the run (METHOD.md 5; fault 65).
     """
     unit = Unit(round, attempt, "keep_best")
-    now = _read_signals(run.recorded(Unit(round, attempt, "monitor"), "monitor"))
+    now = run.recorded(Unit(round, attempt, "monitor"), MonitorEvent).signals
     history = [*history_before(run, round), now]
     if run.is_done(unit) or hacking_alarm(history) < 2:
         return
     best = best_round(history)
     version = {
-        where.round: str(value["generator_version"])
-        for where, _, value in run.ledger.events("align")
+        where.round: aligned.generator_version for where, aligned in run.ledger.events(AlignEvent)
     }[best]
-    event = {"round": best, "generator_version": version}
-    run.commit(unit, events={"keep_best": event}, heads={"generator": version})
+    event = KeepBestEvent(round=best, generator_version=version)
+    run.commit(unit, events=[event], heads={"generator": version})
     run.progress.say(f"the generator of round {best}, {version}, serves: later ones gained nothing")
 
 
 def history_before(run: Run, round: int) -> list[Signals]:
     """The signals of every earlier round's last attempt."""
-    last: dict[int, Any] = {}
-    for where, _, value in run.ledger.events("monitor"):
+    last: dict[int, Signals] = {}
+    for where, monitored in run.ledger.events(MonitorEvent):
         if where.round < round:
-            last[where.round] = value
-    return [_read_signals(last[key]) for key in sorted(last)]
-
-
-def _read_signals(event: Any) -> Signals:
-    return Signals(**{name: event[name] for name in asdict(Signals())})
+            last[where.round] = monitored.signals
+    return [last[key] for key in sorted(last)]
 
 
 def _signals(
     run: Run, round: int, attempt: int, clips: Sequence[Candidate], critic: str
 ) -> Signals:
     curve = _curve(run, round, attempt)
-    prefer = run.recorded(Unit(round, attempt, "prefer"), "prefer")
+    prefer = run.recorded(Unit(round, attempt, "prefer"), PreferEvent)
     return Signals(
         holdout_accuracy=holdout_accuracy(run, critic),
         audit_accuracy=_audit_accuracy(run, round, attempt, clips, critic),
         win_rate=_win_rate(run, round, attempt, clips, critic),
-        mean_vote_share=prefer["mean_vote_share"],
+        mean_vote_share=prefer.mean_vote_share,
         implicit_accuracy=_mean([row["implicit_accuracy"] for row in curve[-10:]]),
         # A KTO step without a desirable clip has no winner.
         winner_gap_trend=trend([row["winner_gap"] for row in curve if "winner_gap" in row]),
@@ -172,13 +184,13 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def holdout_accuracy(run: Run, critic: str) -> float | None:
     """Forced choice on the seed's held-out pairs; measured once a critic version."""
-    known = [v for _, _, v in run.ledger.events("holdout") if v["critic_version"] == critic]
-    if known:
-        return known[0]["accuracy"]
+    for _, known in run.ledger.events(HoldoutEvent):
+        if known.critic_version == critic:
+            return known.accuracy
     accuracy = accuracy_on_holdout(run, run.critic(critic))
     where = run.ledger.version("critic", critic)
     unit = Unit(where.round, where.attempt, f"holdout.{critic}")
-    run.commit(unit, events={"holdout": {"critic_version": critic, "accuracy": accuracy}})
+    run.commit(unit, events=[HoldoutEvent(critic_version=critic, accuracy=accuracy)])
     return accuracy
 
 
@@ -256,30 +268,40 @@ def measure_warm_start(run: Run) -> None:
         return
     asked, verdicts = oracle_ordered_pairs(run)
     clock = Clock()
-    event: dict[str, Any] = {
-        name: critic_accuracy(run, name, asked, verdicts)
-        for name in (warming.SHIPPED, warming.SFT, warming.WARM)
-    }
+    shipped, sft, warm = (
+        critic_accuracy(run, version, asked, verdicts)
+        for version in (warming.SHIPPED, warming.SFT, warming.WARM)
+    )
     opinions = sources.annotator_verdicts(asked, clips=run.clip, seed=run.seed("annotators"))
-    event["annotators"] = {
-        name: _mean([float(one.verdict == v) for one, v in zip(labels, verdicts, strict=True)])
+    annotators = {
+        name: _mean([float(label.verdict == v) for label, v in zip(labels, verdicts, strict=True)])
         for name, labels in opinions.items()
     }
-    for name, key in (("warm_start_sft", "num_traces"), ("warm_start_dpo", "num_pairs")):
-        event[key] = run.recorded(Unit(BASE_ROUND, 0, name), name)[key]
-    run.commit(unit, clock=clock, events={"warm_start": event})
+    event = WarmStartEvent(
+        shipped=shipped,
+        sft=sft,
+        warm=warm,
+        annotators=annotators,
+        num_traces=_recorded_before(run, "warm_start_sft", WarmStartSftEvent).num_traces,
+        num_pairs=_recorded_before(run, "warm_start_dpo", WarmStartDpoEvent).num_pairs,
+    )
+    run.commit(unit, clock=clock, events=[event])
 
 
-def _accuracy_once(run: Run, round: int, attempt: int) -> dict[str, Any]:
-    """The serving critic on the oracle-ordered pairs; a version is measured once."""
+def _recorded_before(run: Run, stage: str, kind: type[Recorded]) -> Recorded:
+    return run.recorded(Unit(BASE_ROUND, 0, stage), kind)
+
+
+def _accuracy_once(run: Run, round: int, attempt: int) -> CriticAccuracyEvent:
+    """Measure the serving critic on the oracle-ordered pairs, once a version."""
     critic = judging.critic_of(run, round, attempt)
-    known = {v["critic_version"]: v for _, _, v in run.ledger.events("critic_accuracy")}
-    known |= {
-        warming.WARM: run.recorded(Unit(BASE_ROUND, 0, "warm_accuracy"), "warm_start")["warm"]
+    known = {
+        event.critic_version: event.accuracy for _, event in run.ledger.events(CriticAccuracyEvent)
     }
+    known[warming.WARM] = _recorded_before(run, "warm_accuracy", WarmStartEvent).warm
     if critic not in known:
         known[critic] = critic_accuracy(run, critic, *oracle_ordered_pairs(run))
-    return known[critic] | {"critic_version": critic}
+    return CriticAccuracyEvent(critic_version=critic, accuracy=known[critic])
 
 
 def accuracy_prompts(config: Config) -> int:
@@ -337,7 +359,7 @@ def forced_hits(
 
 def critic_accuracy(
     run: Run, critic: str, asked: Sequence[Asked], verdicts: Sequence[Verdict]
-) -> dict[str, Any]:
+) -> Accuracy:
     """Forced choice, and free form with abstention counted as wrong."""
     loaded, items = run.critic(critic), _items(asked)
     expected = {(i.item, i.dimensions[0]): v for i, v in zip(items, verdicts, strict=True)}
@@ -350,17 +372,17 @@ def critic_accuracy(
         settings=once,
         seed_of=judging.seed_of(run, "accuracy", critic),
     )
-    return {
-        "forced_choice": _mean(list(hits.values())),
-        "free_form": _free_form(votes, expected),
-        "num": len(expected),
-        "num_correct_forced": sum(hits.values()),
-        "abstain_rate": judge.abstain_rate(votes),
-        "by_dimension": {
+    return Accuracy(
+        forced_choice=_mean(list(hits.values())),
+        free_form=_free_form(votes, expected),
+        num=len(expected),
+        num_correct_forced=sum(hits.values()),
+        abstain_rate=judge.abstain_rate(votes),
+        by_dimension={
             d: _mean([hit for (_, dimension), hit in hits.items() if dimension == d])
             for d in DIMENSIONS
         },
-    }
+    )
 
 
 def _items(asked: Sequence[Asked]) -> list[Item]:

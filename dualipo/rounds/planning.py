@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from dualipo.config import LEARNING, Config
+from dualipo.events import ScoresEvent
 from dualipo.rounds.measuring import ACCURACY_CLIPS, MONITOR_CLIPS, accuracy_prompts
 from dualipo.rounds.run import BASE_ROUND, Run
 
@@ -52,5 +53,5 @@ def _training(config: Config) -> dict[str, int]:
 def remaining(run: Run) -> dict[str, int]:
     """The plan of what a resumed run has still to do."""
     return plan(
-        run.config, rounds_done={where.round for where, _, _ in run.ledger.events("scores")}
+        run.config, rounds_done={where.round for where, _ in run.ledger.events(ScoresEvent)}
     )

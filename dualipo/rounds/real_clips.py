@@ -13,12 +13,13 @@ import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from dualipo import interrupt
+from dualipo.events import EncodeRealDrawnEvent, EncodeRealEvent, Event
 from dualipo.generator.footage import Footage
 from dualipo.generator.preference_sets import RealClips
 from dualipo.generator.sample import encode_texts
@@ -31,7 +32,6 @@ from dualipo.store.stored import Place, StoredList
 
 SHARD_CLIPS = 64  # also a pass through the text encoder, and of the world's through the autoencoder
 _STAGE = "encode_real"
-_DRAWN = "encode_real_drawn"  # which rows of the table a shard is, and which were skipped
 
 Kind = Literal["clips", "texts"]
 
@@ -69,8 +69,8 @@ def _encode(run: Run, closing: Unit) -> None:
     bad = list(footage.bad.values()) if footage else []
     if bad:
         run.progress.say(f"{len(bad)} real clips were skipped: {bad[0]}")
-    event = {"num": num_wanted, "num_skipped": len(bad)}
-    run.commit(closing, clock=clock, events={_STAGE: event})
+    event = EncodeRealEvent(num=num_wanted, num_skipped=len(bad))
+    run.commit(closing, clock=clock, events=[event])
 
 
 def _encode_world(run: Run, index: int, places: range) -> None:
@@ -86,9 +86,9 @@ def _encode_world(run: Run, index: int, places: range) -> None:
 def _encode_footage(run: Run, index: int, footage: Footage, *, num: int) -> None:
     """A shard of the recipe's clips, decoded and encoded one by one."""
     if run.is_done(unit := _unit("clips", index)):
-        before = run.recorded(unit, _DRAWN)
+        before = run.recorded(unit, EncodeRealDrawnEvent)
         captions = [caption for caption, _ in _read_places(_path(run, "clips", index))]
-        footage.go_on(used=before["used"], captions=captions, bad=dict(before["skipped"]))
+        footage.go_on(used=before.used, captions=captions, bad=dict(before.skipped))
         return
     generator = run.generator("base")
     num_used, num_bad = len(footage.used), len(footage.bad)
@@ -98,9 +98,11 @@ def _encode_footage(run: Run, index: int, footage: Footage, *, num: int) -> None
         latents.append(latent.to(run.latents_dtype))
         captions.append(caption)
         interrupt.check()
-    drawn = {"used": footage.used[num_used:], "skipped": list(footage.bad.items())[num_bad:]}
+    drawn = EncodeRealDrawnEvent(
+        used=footage.used[num_used:], skipped=list(footage.bad.items())[num_bad:]
+    )
     axes = generator.latent_axes[1:]
-    _commit(run, "clips", index, captions, latents, axes=axes, events={_DRAWN: drawn})
+    _commit(run, "clips", index, captions, latents, axes=axes, events=[drawn])
 
 
 def _encode_texts(run: Run) -> None:
@@ -121,7 +123,7 @@ def _commit(
     encoded: Sequence[Tensor],
     *,
     axes: str,
-    events: dict[str, Any] | None = None,
+    events: Sequence[Event] = (),
 ) -> None:
     """Publish a shard, its tensors by number, and commit its unit."""
     path = _path(run, kind, index)

@@ -7,12 +7,14 @@ outcome, never a crash (fault 32).
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 from dualipo.critic.asks import Item
 from dualipo.critic.learning import srpo
 from dualipo.critic.learning.srpo import Pool
 from dualipo.critic.models.chat import ChatCritic
+from dualipo.event_parts import Refinement
+from dualipo.events import Event, HoldoutEvent, MonitorEvent, Outcome, RefreshEvent
 from dualipo.records import DIMENSIONS, Candidate, Vote
 from dualipo.rounds import checking, judging, measuring, warming
 from dualipo.rounds.clock import Clock
@@ -26,20 +28,20 @@ def refresh_critic(run: Run, round: int, attempt: int, candidates: Sequence[Cand
     if not run.is_done(unit):
         why = reasons(run, round, attempt)
         if not why or not run.config.refresh.update_critic:
-            outcome = "off" if why else "not needed"
+            outcome: Outcome = "off" if why else "not needed"
             critic = judging.critic_of(run, round, attempt)
-            event = {"outcome": outcome, "why": why, "critic_version": critic}
-            run.commit(unit, events={"refresh": event})
+            event = RefreshEvent(outcome=outcome, why=why, critic_version=critic)
+            run.commit(unit, events=[event])
         else:
             refine(run, unit, candidates, why)
-    return run.recorded(unit, "refresh")["outcome"] == "refreshed"
+    return run.recorded(unit, RefreshEvent).outcome == "refreshed"
 
 
 def reasons(run: Run, round: int, attempt: int) -> list[str]:
     """Why the critic is stale: what the monitor recorded, or the recipe."""
-    recorded = run.recorded(Unit(round, attempt, "monitor"), "monitor")
+    monitored = run.recorded(Unit(round, attempt, "monitor"), MonitorEvent)
     forced = round in run.config.refresh.force_rounds
-    return list(recorded["triggers"]) + (["the recipe asks for it"] if forced else [])
+    return monitored.triggers + (["the recipe asks for it"] if forced else [])
 
 
 def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]) -> None:
@@ -49,17 +51,19 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
     items, votes = _judged(run, unit, candidates, current)
     clock = Clock()
     learner, refreshed = _train(run, unit, items, votes, current)
-    event: dict[str, Any] = {
-        "why": why,
-        "num_judged": len({(vote.item, vote.dimension) for vote in votes}),
-        "num_kept": len(refreshed.kept),
-        "dropped": refreshed.dropped,
-        "mean_pce": refreshed.mean_pce,
-        "holdout_before": before,
-    }
+    refinement = Refinement(
+        num_judged=len({(vote.item, vote.dimension) for vote in votes}),
+        num_kept=len(refreshed.kept),
+        dropped={str(why): num for why, num in refreshed.dropped.items()},
+        mean_pce=refreshed.mean_pce,
+        holdout_before=before,
+        holdout_after=None,
+    )
     if refreshed.status != "trained":
-        event |= {"outcome": "empty", "holdout_after": None, "critic_version": current}
-        run.commit(unit, clock=clock, events={"refresh": event})
+        empty = RefreshEvent(
+            outcome="empty", why=why, critic_version=current, refinement=refinement
+        )
+        run.commit(unit, clock=clock, events=[empty])
         run.forget_models()
         return
     version_id = f"c{unit.round:03d}.{unit.attempt}"
@@ -70,15 +74,17 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
     known = checking.recorded(run, current)
     newly_failed = checking.newly_failed(known, checked) if checked else []
     serves = not fell and not newly_failed
-    event |= {
-        "outcome": "refreshed" if serves else "reverted",
-        "holdout_after": after,
-        "newly_failed": newly_failed,
-        "critic_version": version_id if serves else current,
-    }
-    events = {"refresh": event, "holdout": {"critic_version": version_id, "accuracy": after}}
+    events: list[Event] = [
+        RefreshEvent(
+            outcome="refreshed" if serves else "reverted",
+            why=why,
+            critic_version=version_id if serves else current,
+            refinement=replace(refinement, holdout_after=after, newly_failed=newly_failed),
+        ),
+        HoldoutEvent(critic_version=version_id, accuracy=after),
+    ]
     if checked:
-        events["critic_check"] = checking.as_event(version_id, checked)
+        events.append(checking.as_event(version_id, checked))
         checking.say_failures(run, version_id, checked)
     warming.publish_critic(
         run,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from dualipo.critic.learning import rewriting
 from dualipo.critic.learning.warm_start import Trace
+from dualipo.events import RewriteEvent
 from dualipo.records import Order
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
@@ -44,7 +45,8 @@ def worded(run: Run, traces: Sequence[Trace]) -> list[Trace]:
             made, fates = rewriting.rewrite(some, settings=settings)
             rows = [Worded(one.ask.item, one.ask.order, one.response) for one in made]
             tables.write_records(path, rows, record_type=Worded)
-            run.commit(unit, files=(path,), clock=clock, events={"rewrite": Counter(fates)})
+            event = RewriteEvent(fates=dict(Counter(fates)))
+            run.commit(unit, files=(path,), clock=clock, events=[event])
         found += tables.read_records(path, record_type=Worded)
         run.progress.advance(len(some))
     return [replace(t, response=one.response) for t, one in zip(traces, found, strict=True)]

@@ -25,6 +25,7 @@ from dualipo.critic.models.rewards import RewardCritic
 from dualipo.critic.models.score_file import Scale, ScoreFile
 from dualipo.critic.models.server import Server
 from dualipo.errors import ModelError
+from dualipo.events import Event, Recorded, ScoreScaleEvent
 from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone
 from dualipo.progress import Progress
@@ -83,15 +84,15 @@ class Run:
         files: tuple[Path, ...] = (),
         clips: tuple[str, ...] = (),
         clock: Clock | None = None,
-        events: Mapping[str, Any] | None = None,
+        events: Sequence[Event] = (),
         **rows: Any,
     ) -> None:
         """Commit a unit with its published files; a folder stands for all files below it."""
         inside = [path for name in files for path in _files_below(name)]
         named = {self.directory.relative(path): atomic.sha256_file(path) for path in inside}
         named |= {self.directory.relative(self.clip_store.path(clip)): clip for clip in clips}
-        timed = {f"clock.{unit.stage}": clock.read()} if clock else {}
-        self.ledger.commit_unit(unit, files=named, events={**(events or {}), **timed}, **rows)
+        timed = [clock.read(unit.stage)] if clock else []
+        self.ledger.commit_unit(unit, files=named, events=[*events, *timed], **rows)
 
     def drop(self, unit: Unit, files: Sequence[Path]) -> None:
         """Commit that nothing reads `files` again, then remove them.
@@ -103,11 +104,11 @@ class Run:
             with atomic.storage_errors(path):
                 path.unlink()
 
-    def recorded(self, unit: Unit, name: str) -> Any:
-        """What a finished unit recorded under `name`."""
-        value = self.ledger.event(unit, name)
-        assert value is not None, f"{unit} recorded no {name}"
-        return value
+    def recorded(self, unit: Unit, kind: type[Recorded]) -> Recorded:
+        """Return the event of this class that a finished unit committed."""
+        event = self.ledger.event(unit, kind)
+        assert event is not None, f"{unit} committed no {kind.__name__}"
+        return event
 
     def generator(self, version_id: str, *, fresh: bool = False) -> Backbone:
         """The generator of a version; `fresh` where its weights may have been trained on."""
@@ -169,7 +170,8 @@ class Run:
 
     def score_file(self) -> ScoreFile:
         """The table of scores that the recipe names, on the scale that the run has kept."""
-        kept = [Scale(**value) for _, _, value in self.ledger.events("score_scale")]
+        recorded = self.ledger.events(ScoreScaleEvent)
+        kept = [Scale(scale.middle, scale.spread) for _, scale in recorded]
         path = Path(self.config.critic.pretrained_model_name_or_path).expanduser()
         return ScoreFile(path, may_be_missing=True, scale=kept[0] if kept else None)
 

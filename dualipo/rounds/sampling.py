@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from dualipo.events import AlignEvent, PromptsEvent, SampleEvent
 from dualipo.generator.sample import EMPTY, encode_texts
 from dualipo.prompts.corpus import choose
 from dualipo.records import Candidate, Prompt
@@ -81,8 +82,8 @@ def choose_prompts(run: Run, round: int) -> list[Prompt]:
         prompts = _draw(run, num=num, purpose=f"round {round}", exclude=exclude)
         tables.write_records(path, prompts, record_type=Prompt)
         num_folded = sum(prompt.multiplicity - 1 for prompt in prompts)
-        event = {"num": len(prompts), "num_folded": num_folded, "screened": {}}
-        run.commit(unit, files=(path,), events={"prompts": event})
+        event = PromptsEvent(num=len(prompts), num_folded=num_folded, screened={})
+        run.commit(unit, files=(path,), events=[event])
     return tables.read_records(path, record_type=Prompt)
 
 
@@ -114,8 +115,8 @@ def sample_candidates(run: Run, round: int, prompts: Sequence[Prompt]) -> list[C
 def generator_before(run: Run, round: int) -> str:
     """The generator a round starts from: what the last attempt of the round before made."""
     made = [
-        value["generator_version"]
-        for where, _, value in run.ledger.events("align")
+        aligned.generator_version
+        for where, aligned in run.ledger.events(AlignEvent)
         if where.round == round - 1
     ]
     return made[-1] if made else "base"
@@ -169,15 +170,13 @@ def _close_set(run: Run, clips: ClipSet, closing: Unit, clock: Clock) -> None:
     usable.sort(key=lambda candidate: (order[candidate.prompt_id], candidate.index))
     path = _set_path(run, clips)
     tables.write_records(path, usable, record_type=Candidate)
-    event = {
-        "num_clips": len(found),
-        "num_rejected": len(mine) - len(found),
-        "num_resampled": sum(candidate.draw > 0 for candidate in found),
-        "num_prompts_dropped": sum(counts[p.prompt_id] < needed for p in clips.prompts),
-    }
-    run.commit(
-        closing, files=(path,), clock=clock, events={"sample": event} if clips.keep_latents else {}
+    event = SampleEvent(
+        num_clips=len(found),
+        num_rejected=len(mine) - len(found),
+        num_resampled=sum(candidate.draw > 0 for candidate in found),
+        num_prompts_dropped=sum(counts[p.prompt_id] < needed for p in clips.prompts),
     )
+    run.commit(closing, files=(path,), clock=clock, events=[event] if clips.keep_latents else [])
 
 
 def _set_path(run: Run, clips: ClipSet) -> Path:

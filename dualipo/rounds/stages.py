@@ -11,6 +11,7 @@ from pathlib import Path
 from dualipo.config import Config, from_leaves
 from dualipo.critic.trust.checks import Checked
 from dualipo.errors import ConfigError, DataError
+from dualipo.events import RefreshEvent
 from dualipo.progress import Progress
 from dualipo.records import Candidate
 from dualipo.rounds import (
@@ -190,5 +191,5 @@ def _is_over(run: Run, round: int) -> bool:
 
 def _attempt(run: Run, round: int) -> int:
     """1 once the round's critic was refreshed, else 0."""
-    events = run.ledger.events("refresh")
-    return int(any(u.round == round and v["outcome"] == "refreshed" for u, _, v in events))
+    refreshes = run.ledger.events(RefreshEvent)
+    return int(any(u.round == round and one.outcome == "refreshed" for u, one in refreshes))

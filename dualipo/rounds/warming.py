@@ -7,10 +7,10 @@ larger set of pairs ordered by the oracle measures the critic for people only (`
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -20,6 +20,7 @@ from dualipo.critic.learning.preference import PathPair
 from dualipo.critic.learning.reward_head import HeadedCritic
 from dualipo.critic.learning.warm_start import Trace
 from dualipo.critic.models.chat import ChatCritic
+from dualipo.events import Event, SeedEvent, WarmStartDpoEvent, WarmStartSftEvent
 from dualipo.preferences import label_set
 from dualipo.preferences.contradictions import Usable
 from dualipo.preferences.label_set import LabelSet
@@ -63,17 +64,17 @@ def warm_start_critic(run: Run) -> None:
     if backend == "reward_head":
         fit_reward_head(run)
     else:  # trained elsewhere, or not at all
-        adopt(run, "warm_start_sft", SFT, SHIPPED, {"num_traces": 0})
-    adopt(run, "warm_start_dpo", WARM, SFT, {"num_pairs": 0})
+        adopt(run, "warm_start_sft", SFT, SHIPPED, WarmStartSftEvent(num_traces=0))
+    adopt(run, "warm_start_dpo", WARM, SFT, WarmStartDpoEvent(num_pairs=0))
 
 
-def adopt(run: Run, stage: str, version_id: str, parent: str, counts: Mapping[str, int]) -> None:
+def adopt(run: Run, stage: str, version_id: str, parent: str, event: Event) -> None:
     """A stage that has nothing to teach: the new version is its parent as it is."""
     unit = Unit(BASE_ROUND, 0, stage)
     if not run.is_done(unit):
         known = run.ledger.version("critic", parent)
         version = replace(known, version_id=version_id, parent=parent)
-        run.commit(unit, versions=[version], heads={"critic": version_id}, events={stage: counts})
+        run.commit(unit, versions=[version], heads={"critic": version_id}, events=[event])
 
 
 def seed_candidates(run: Run) -> list[Candidate]:
@@ -132,19 +133,19 @@ def publish_imported_seed(run: Run, unit: Unit, seed: Usable) -> None:
     pairs_path, points_path = _label_paths(run)
     tables.write_records(pairs_path, labels.pairs, record_type=Pair)
     tables.write_records(points_path, labels.points, record_type=Point)
-    event = {
-        "num_pairs": len(labels.pairs),
-        "num_points": len(labels.points),
-        "sources": dict(Counter(label.source for label in labels.every)),
-        "excluded": seed.excluded,
-        "agreement": seed.agreement,
-    }
+    event = SeedEvent(
+        num_pairs=len(labels.pairs),
+        num_points=len(labels.points),
+        sources=dict(Counter(label.source for label in labels.every)),
+        excluded=seed.excluded,
+        agreement=seed.agreement,
+    )
     run.commit(
         unit,
         files=(pairs_path, points_path),
         clips=tuple(labels.clips),
         clock=clock,
-        events={"seed": event},
+        events=[event],
     )
 
 
@@ -239,7 +240,7 @@ def fine_tune(run: Run) -> None:
             seed=run.seed(unit.stage),
             on_step=on_step,
         )
-    _publish(run, unit, learner, SFT, SHIPPED, clock, {"num_traces": len(traces)})
+    _publish(run, unit, learner, SFT, SHIPPED, clock, WarmStartSftEvent(num_traces=len(traces)))
 
 
 def prefer_traces(run: Run) -> None:
@@ -265,7 +266,7 @@ def prefer_traces(run: Run) -> None:
                 seed=run.seed(unit.stage),
                 on_step=on_step,
             )
-    _publish(run, unit, learner, WARM, SFT, clock, {"num_pairs": len(path_pairs)})
+    _publish(run, unit, learner, WARM, SFT, clock, WarmStartDpoEvent(num_pairs=len(path_pairs)))
 
 
 def fit_reward_head(run: Run) -> None:
@@ -289,7 +290,7 @@ def fit_reward_head(run: Run) -> None:
             seed=run.seed(unit.stage),
             on_step=on_step,
         )
-    _publish(run, unit, critic, SFT, SHIPPED, clock, {"num_traces": len(pairs)})
+    _publish(run, unit, critic, SFT, SHIPPED, clock, WarmStartSftEvent(num_traces=len(pairs)))
 
 
 def own_questions(run: Run) -> list[Trace]:
@@ -326,7 +327,7 @@ def publish_critic(
     parent: str,
     folder: Path,
     clock: Clock,
-    events: Mapping[str, Any],
+    events: Sequence[Event],
     serves: bool = True,
 ) -> None:
     """Save a critic as a version and, if it `serves`, swap it in: one transaction (fault 7)."""
@@ -360,7 +361,7 @@ def _publish(
     version_id: str,
     parent: str,
     clock: Clock,
-    counts: Any,
+    event: Event,
 ) -> None:
     publish_critic(
         run,
@@ -370,7 +371,7 @@ def _publish(
         parent=parent,
         folder=_folder(run, unit.stage),
         clock=clock,
-        events={unit.stage: counts},
+        events=[event],
     )
 
 

@@ -55,7 +55,7 @@ def fork(source: Path, target: Path, config: Config) -> None:
 def _require_no_round(source: Path) -> None:
     ledger = Ledger(source / "ledger.sqlite")  # not read-only: it folds what a kill left over
     try:
-        begun = [where.round for where, _, _ in ledger.events() if where.round >= 0]
+        begun = [where.round for where, _ in ledger.events() if where.round >= 0]
     finally:
         ledger.close()
     if begun:

@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
+from dualipo import events as typed_events
 from dualipo import failpoints
 from dualipo.errors import DataError, StorageError
+from dualipo.event_json import to_json
+from dualipo.events import Event, Recorded
 from dualipo.records import Candidate, Vote
 from dualipo.store import atomic, schema
 
@@ -56,6 +59,7 @@ class Ledger:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
+        self.unknown: set[str] = set()
         with self._errors():
             mode = "ro" if read_only else "rwc"
             uri = f"{path.absolute().as_uri()}?mode={mode}"
@@ -85,13 +89,13 @@ class Ledger:
         votes: Iterable[tuple[VoteKind, str, Vote]] = (),
         versions: Iterable[Version] = (),
         heads: Mapping[ModelKind, str] | None = None,
-        events: Mapping[str, Any] | None = None,
+        events: Iterable[Event] = (),
         dropped: Iterable[str] = (),
     ) -> None:
         """Record all that `unit` made, in one transaction. The files must be published already.
 
         `files` maps paths (relative to the run directory) to sha256, `votes` are (kind, critic
-        version, vote), `events` any JSON values; an event named `clock.*` is not in the digest.
+        version, vote); a `ClockEvent` is not in the digest.
         `dropped` are paths that nothing reads any more: they are garbage once this is committed.
         """
         rows = {
@@ -101,7 +105,8 @@ class Ledger:
             "versions": [astuple(version) for version in versions],
             "heads": list((heads or {}).items()),
             "events": [
-                (*astuple(unit), key, _json(value)) for key, value in (events or {}).items()
+                (*astuple(unit), typed_events.name_of(event), _json(to_json(event)))
+                for event in events
             ],
             "dropped": [(path,) for path in dropped],
         }
@@ -194,18 +199,35 @@ class Ledger:
         rows = self._rows("SELECT version_id FROM heads WHERE kind = ?", kind)
         return self.version(kind, rows[0][0]) if rows else None
 
-    def event(self, unit: Unit, name: str) -> Any | None:
-        """The value that `unit` recorded under `name`; None if it did not."""
-        found = [value for where, key, value in self.events(name) if where == unit and key == name]
-        return found[0] if found else None
+    def event(self, unit: Unit, kind: type[Recorded]) -> Recorded | None:
+        """Return the event of this class that `unit` committed; None if it committed none."""
+        return next((event for where, event in self.events(kind) if where == unit), None)
 
-    def events(self, name: str | None = None) -> list[tuple[Unit, str, Any]]:
-        """Recorded (unit, name, value), all or those of one name, by key."""
+    @overload
+    def events(self) -> list[tuple[Unit, Event]]: ...
+
+    @overload
+    def events(self, kind: type[Recorded]) -> list[tuple[Unit, Recorded]]: ...
+
+    def events(self, kind: type[Event] | None = None) -> list[tuple[Unit, Any]]:
+        """Return the events of one class, or all, with their units, by key.
+
+        An event or a field that another version of dualipo wrote is left out; its name is added
+        to `unknown`, for `events.in_words`.
+        """
         query = (
             "SELECT round, attempt, stage, unit_index, name, value FROM events"
-            " WHERE ?1 IS NULL OR name = ?1 ORDER BY 1, 2, 3, 4, 5"
+            " WHERE name GLOB ? ORDER BY 1, 2, 3, 4, 5"
         )
-        return [(Unit(*row[:4]), row[4], json.loads(row[5])) for row in self._rows(query, name)]
+        pattern = typed_events.pattern_of(kind) if kind else "*"
+        recorded = []
+        for *unit, name, text in self._rows(query, pattern):
+            event = typed_events.read(
+                name, json.loads(text), subject=str(self.path), unknown=self.unknown
+            )
+            if event is not None:
+                recorded.append((Unit(*unit), event))
+        return recorded
 
     def files(self) -> dict[str, str]:
         """Every published path and its sha256."""

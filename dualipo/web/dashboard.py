@@ -33,6 +33,7 @@ from dualipo.evaluation.report import (
     report_tables,
     sections,
 )
+from dualipo.events import WordsEvent
 from dualipo.store.clips import ClipStore
 from dualipo.web.error_responses import explain_errors
 from dualipo.web.security import LoopbackGuard
@@ -185,7 +186,8 @@ def _told(run_path: Path) -> dict[str, Any]:
 
 def _pairs(run_path: Path, run: run_history.RunHistory, newest: int) -> list[exhibits.JudgedPair]:
     """What the critic says in the newest round, else what it said in the one before."""
-    is_told = any(one.events.get("words") for one in run.rounds if one.round == newest)
+    spoken = [one.event(WordsEvent) for one in run.rounds if one.round == newest]
+    is_told = any(words is not None and words.pairs for words in spoken)
     so_far = []
     if not is_told:
         so_far = exhibits.votes_so_far(run_path, newest, _address, most=NUM_PAIRS)

@@ -18,7 +18,7 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,6 @@ class Scale:
 
     middle: Scores
     spread: Scores
-
-    def as_event(self) -> dict[str, Any]:
-        """Plain values for a ledger."""
-        return asdict(self)
 
 
 class ScoreFile:

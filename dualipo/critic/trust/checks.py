@@ -10,8 +10,7 @@ import importlib.util
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from dualipo.config import Critic
 from dualipo.critic import judge, vote
@@ -54,11 +53,6 @@ class Checked:
     def passed(self) -> bool:
         """Whether all passed."""
         return all(check.passed for check in self.checks)
-
-    def as_event(self) -> dict[str, Any]:
-        """Plain values for a ledger."""
-        rows = [asdict(check) | {"passed": check.passed} for check in self.checks]
-        return {"checks": rows, "reliability": [asdict(one) for one in self.reliability]}
 
 
 def run(

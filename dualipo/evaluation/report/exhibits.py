@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dualipo.evaluation.report.charts import percent
 from dualipo.evaluation.run_history import RunHistory
+from dualipo.events import GalleryEvent, WordsEvent
 from dualipo.records import Candidate, Dimension, Vote
 from dualipo.store import tables
 from dualipo.store.ledger import Ledger
@@ -49,37 +49,39 @@ class JudgedPair:
 
 def gallery(history: RunHistory, address: Address) -> Gallery:
     """The same prompts and seeds from base and every round."""
-    shown = [one for one in (history.base, *history.rounds) if one.events.get("gallery")]
-    captions = shown[0].events["gallery"]["captions"] if shown else []
-    columns = [dict(_clips_by_caption(one.events["gallery"])) for one in shown]
+    stages = (history.base, *history.rounds)
+    shown = [(one.label, event) for one in stages if (event := one.event(GalleryEvent))]
+    captions = shown[0][1].captions if shown else []
+    columns = [dict(zip(event.captions, event.clips, strict=False)) for _, event in shown]
     rows = [
         (caption, [_at(address, of_round.get(caption)) for of_round in columns])
         for caption in dict.fromkeys(captions)
     ]
-    return Gallery([one.label for one in shown], rows)
+    return Gallery([label for label, _ in shown], rows)
 
 
 def judged_pairs(
     history: RunHistory, address: Address, *, most: int = MAX_PAIRS
 ) -> list[JudgedPair]:
     """Pairs of the newest round that recorded some."""
-    spoken = [one for one in history.rounds if one.events.get("words")]
+    rounds = [(one.label, event) for one in history.rounds if (event := one.event(WordsEvent))]
+    spoken = [(label, event.pairs) for label, event in rounds if event.pairs]
     if not spoken:
         return []
-    newest = spoken[-1]
+    label, pairs = spoken[-1]
     return [
         JudgedPair(
-            round=newest.label,
-            caption=pair["caption"],
-            clip_a=address(pair["clip_a"]),
-            clip_b=address(pair["clip_b"]),
-            dimension=pair["dimension"],
-            verdict=pair["verdict"],
-            answer=_ANSWERS.get(pair["verdict"], "no verdict"),
-            certainty=f"certainty {percent(pair['certainty'])}",
-            reasonings=pair["reasonings"][:MAX_REASONINGS],
+            round=label,
+            caption=pair.caption,
+            clip_a=address(pair.clip_a),
+            clip_b=address(pair.clip_b),
+            dimension=pair.dimension,
+            verdict=pair.verdict,
+            answer=_ANSWERS.get(pair.verdict, "no verdict"),
+            certainty=f"certainty {percent(pair.certainty)}",
+            reasonings=pair.reasonings[:MAX_REASONINGS],
         )
-        for pair in newest.events["words"][:most]
+        for pair in pairs[:most]
     ]
 
 
@@ -152,10 +154,6 @@ def _of_round(run_path: Path, round: int) -> list[Candidate]:
         return ledger.candidates(round)
     finally:
         ledger.close()
-
-
-def _clips_by_caption(event: dict[str, Any]) -> list[tuple[str, str]]:
-    return list(zip(event["captions"], event["clips"], strict=False))
 
 
 def _at(address: Address, sha256: str | None) -> str | None:

@@ -10,6 +10,7 @@ from dualipo.evaluation.bootstrap import Interval
 from dualipo.evaluation.report.charts import percent, three_decimals
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.evaluation.share import recipe
+from dualipo.events import PreferEvent, RefreshEvent, in_words
 
 DASH = "—"  # what stands for a number that was not recorded
 
@@ -26,7 +27,10 @@ class Tile:
 def sentences(history: RunHistory) -> list[str]:
     """One paragraph for someone who has never seen the project."""
     said = [_progress(history), _score(history), _critic(history), _labels(history)]
-    return [sentence for sentence in [*said, *recipe.notes(history.config)] if sentence]
+    said += recipe.notes(history.config)
+    if history.unknown:
+        said.append(in_words(set(history.unknown)))
+    return [sentence for sentence in said if sentence]
 
 
 def tiles(history: RunHistory) -> list[Tile]:
@@ -49,7 +53,7 @@ def duration(seconds: float) -> str:
 def accuracies(history: RunHistory) -> list[tuple[str, float]]:
     """The critic on pairs that the oracle orders: shipped, after its warm start, and now."""
     found = [pair for one in (history.base, *history.finished_rounds) for pair in one.accuracies()]
-    shown = [(label, accuracy["forced_choice"]) for label, accuracy in found]
+    shown = [(label, accuracy.forced_choice or 0.0) for label, accuracy in found]
     ends = [pair for pair in shown if pair[0] in ("shipped", "warm start")]
     return ends + [pair for pair in shown[-1:] if pair not in ends]
 
@@ -141,13 +145,13 @@ def _critic_tile(history: RunHistory) -> Tile:
 
 
 def _kept_tile(history: RunHistory) -> Tile:
-    built = [one.events["prefer"] for one in history.rounds if "prefer" in one.events]
+    built = [event for one in history.rounds if (event := one.event(PreferEvent))]
     name = "Prompts that gave a preference"
-    if built and built[0].get("of") == "clips":
+    if built and built[0].of == "clips":
         name = "Clips that were labelled"
     if not built:
         return Tile(name, DASH, "none built yet")
-    kept, asked = (sum(one[key] for one in built) for key in ("kept", "num_prompts"))
+    kept, asked = sum(one.kept for one in built), sum(one.num_prompts for one in built)
     return Tile(name, f"{kept} of {asked}", "over all rounds; the rest was dropped and counted")
 
 
@@ -161,4 +165,5 @@ def _time_tile(history: RunHistory) -> Tile:
 
 
 def _outcome(one: RoundHistory) -> str:
-    return one.events.get("refresh", {}).get("outcome", "")
+    refresh = one.event(RefreshEvent)
+    return refresh.outcome if refresh else ""

@@ -4,14 +4,25 @@ Rows of ready text; a value that was not recorded is a dash, never a zero. A lin
 cell sets the interval under its number.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from dualipo.evaluation import run_history
 from dualipo.evaluation.bootstrap import Interval
 from dualipo.evaluation.report.charts import percent, short, three_decimals
 from dualipo.evaluation.report.headline import DASH, duration
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
+from dualipo.event_parts import Accuracy
+from dualipo.events import (
+    AlignEvent,
+    ConfirmEvent,
+    MonitorEvent,
+    PreferEvent,
+    PromptsEvent,
+    RefreshEvent,
+    SampleEvent,
+    ScoreEvent,
+)
 from dualipo.records import DIMENSIONS
 
 
@@ -40,19 +51,19 @@ def scores(measured: Sequence[RoundHistory], names: Sequence[str]) -> Table:
     return Table(["generator", *names, "total against base", "against the round before"], rows)
 
 
-def accuracies(found: Sequence[tuple[str, dict[str, Any]]]) -> Table:
+def accuracies(found: Sequence[tuple[str, Accuracy]]) -> Table:
     """The critic on pairs that the oracle orders."""
     rows = []
     for label, accuracy in found:
         ends = run_history.accuracy_interval(accuracy)
-        forced = percent(accuracy["forced_choice"])
-        parts = [_percent(accuracy["by_dimension"], dimension) for dimension in DIMENSIONS]
+        parts = [_percent(accuracy.by_dimension.get(dimension)) for dimension in DIMENSIONS]
         rows.append(
             [
                 label,
-                f"{forced}\n{percent(ends.low)} to {percent(ends.high)}",
-                str(accuracy["num"]),
-                *(_percent(accuracy, key) for key in ("free_form", "abstain_rate")),
+                f"{_percent(accuracy.forced_choice)}\n{percent(ends.low)} to {percent(ends.high)}",
+                str(accuracy.num),
+                _percent(accuracy.free_form),
+                _percent(accuracy.abstain_rate),
                 *parts,
             ]
         )
@@ -63,17 +74,22 @@ def refreshes(history: RunHistory) -> Table:
     """What the monitor saw in each round, and what followed from it."""
     rows = []
     for one in history.finished_rounds:
-        monitor, refresh = one.events["monitor"], one.events.get("refresh", {})
-        why = refresh.get("why") or monitor["triggers"]
-        ends = [_percent(refresh, key) for key in ("holdout_before", "holdout_after")]
-        used = [_count(refresh, key) for key in ("num_kept", "num_judged")]
+        monitor, refresh = one.event(MonitorEvent), one.event(RefreshEvent)
+        assert monitor
+        signals, refinement = monitor.signals, refresh.refinement if refresh else None
+        why = (refresh and refresh.why) or monitor.triggers
+        ends = used = [DASH, DASH]
+        if refinement:
+            ends = [_percent(refinement.holdout_before), _percent(refinement.holdout_after)]
+            used = [_count(refinement.num_kept), _count(refinement.num_judged)]
+        measured = (signals.holdout_accuracy, signals.audit_accuracy, signals.win_rate)
         rows.append(
             [one.label]
-            + [_percent(monitor, key) for key in ("holdout_accuracy", "audit_accuracy", "win_rate")]
+            + [_percent(share) for share in measured]
             + [one.refresh_outcome() or DASH, "; ".join(why) or DASH]
             + [DASH if ends == [DASH, DASH] else " → ".join(ends)]
             + [DASH if used == [DASH, DASH] else " of ".join(used)]
-            + ["; ".join(monitor["stop"]) or DASH]
+            + ["; ".join(monitor.stop) or DASH]
         )
     head = ["round", "held-out", "audit", "win rate", "refresh", "why", "held-out by refresh"]
     return Table([*head, "judgements used", "reasons to stop"], rows)
@@ -83,19 +99,24 @@ def filters(history: RunHistory) -> Table:
     """How many prompts, clips and votes there were, and how many were set aside."""
     rows = []
     for one in history.rounds:
-        event = one.events.get
-        prompts, sample, prefer = event("prompts", {}), event("sample", {}), event("prefer", {})
-        score, confirm = event("score", {}), event("confirm", {})
-        screened = prompts.get("screened", {}).items()
-        rows.append(
-            [one.label, _count(prompts, "num"), _count(prompts, "num_folded")]
-            + [", ".join(f"{why}: {count}" for why, count in screened) or DASH]
-            + [_count(sample, key) for key in ("num_clips", "num_rejected", "num_resampled")]
-            + [_count(score, "num_short")]
-            + [_percent(votes, "abstain_rate") for votes in (score, confirm)]
-            + [_percent(prefer, "mean_vote_share"), _short(confirm, "mean_entropy")]
-            + [_percent(confirm, "mean_order_agreement")]
-        )
+        prompts, sample = one.event(PromptsEvent), one.event(SampleEvent)
+        score, confirm = one.event(ScoreEvent), one.event(ConfirmEvent)
+        prefer = one.event(PreferEvent)
+        row = [DASH] * 12
+        if prompts:
+            screened = ", ".join(f"{why}: {num}" for why, num in prompts.screened.items())
+            row[:3] = _count(prompts.num), _count(prompts.num_folded), screened or DASH
+        if sample:
+            counts = (sample.num_clips, sample.num_rejected, sample.num_resampled)
+            row[3:6] = map(_count, counts)
+        if score:
+            row[6:8] = _count(score.num_short), _percent(score.abstain_rate)
+        if confirm:
+            row[8], row[10] = _percent(confirm.abstain_rate), _short(confirm.mean_entropy)
+            row[11] = _percent(confirm.mean_order_agreement)
+        if prefer:
+            row[9] = _percent(prefer.mean_vote_share)
+        rows.append([one.label, *row])
     head = ["round", "prompts", "folded", "screened", "clips", "rejected", "resampled", "short"]
     head += ["grades abstained", "votes abstained", "mean vote share", "entropy", "orders agree"]
     return Table(head, rows)
@@ -105,10 +126,10 @@ def alignments(history: RunHistory) -> Table:
     """The alignment's last numbers, and which critic's judgements it learnt from."""
     rows = []
     for one in history.rounds:
-        if align := one.events.get("align"):
-            gaps = [_short(align, key) for key in ("winner_gap", "loser_gap", "z_std")]
-            trained = [_count(align, "num_steps"), _percent(align, "implicit_accuracy"), *gaps]
-            rows.append([one.label, *trained, align["generator_version"], align["critic_version"]])
+        if align := one.event(AlignEvent):
+            gaps = [_short(gap) for gap in (align.winner_gap, align.loser_gap, align.z_std)]
+            trained = [_count(align.num_steps), _percent(align.implicit_accuracy), *gaps]
+            rows.append([one.label, *trained, align.generator_version, align.critic_version])
     head = ["round", "steps", "implicit accuracy", "winner gap", "loser gap", "std of z"]
     return Table([*head, "generator", "critic"], rows)
 
@@ -143,16 +164,13 @@ def _with_ends(interval: Interval | None) -> str:
     return "{}\n{} to {}".format(*map(three_decimals, ends))
 
 
-def _percent(event: Mapping[str, Any], key: str) -> str:
-    value = event.get(key)
+def _percent(value: float | None) -> str:
     return DASH if value is None else percent(value)
 
 
-def _count(event: Mapping[str, Any], key: str) -> str:
-    value = event.get(key)
+def _count(value: int | None) -> str:
     return DASH if value is None else f"{value:,}"
 
 
-def _short(event: Mapping[str, Any], key: str) -> str:
-    value = event.get(key)
+def _short(value: float | None) -> str:
     return DASH if value is None else short(value)

@@ -16,6 +16,8 @@ from dualipo.evaluation.report import charts, report_tables
 from dualipo.evaluation.report.charts import Point, Series, percent, short, three_decimals
 from dualipo.evaluation.report.report_tables import Table
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
+from dualipo.event_parts import Accuracy
+from dualipo.events import MonitorEvent, PreferEvent, RefreshEvent, WarmStartEvent
 from dualipo.records import DIMENSIONS
 
 LN_2 = math.log(2)
@@ -88,7 +90,8 @@ def critic(history: RunHistory) -> Section:
         at = len(starts) - 1 if one is history.base else labels.index(one.label)
         if (share := one.holdout()) is not None:
             held.append(Point(at, share))
-        if (share := one.events.get("monitor", {}).get("audit_accuracy")) is not None:
+        monitor = one.event(MonitorEvent)
+        if monitor and (share := monitor.signals.audit_accuracy) is not None:
             audits.append(Point(at, share))
     if not ordered and not held:
         return NOTHING
@@ -118,17 +121,16 @@ def critic(history: RunHistory) -> Section:
 
 def kept(history: RunHistory) -> Section:
     """What became of every prompt: kept as a preference, or dropped and why."""
-    built = [one for one in history.rounds if "prefer" in one.events]
+    built = _built(history)
     if not built:
         return NOTHING
-    reasons = sorted({reason for one in built for reason in one.events["prefer"]["dropped"]})
+    reasons = sorted({reason for _, prefer in built for reason in prefer.dropped})
     tones = {reason: 2 + index % (charts.NUM_TONES - 1) for index, reason in enumerate(reasons)}
     bars = []
-    for one in built:
-        prefer = one.events["prefer"]
-        dropped = [(why, prefer["dropped"].get(why, 0), tones[why]) for why in reasons]
-        bars.append((one.label, [("kept", prefer["kept"], _KEPT_TONE), *dropped]))
-    units = built[0].events["prefer"].get("of", "prompts")
+    for one, prefer in built:
+        dropped = [(why, prefer.dropped.get(why, 0), tones[why]) for why in reasons]
+        bars.append((one.label, [("kept", prefer.kept, _KEPT_TONE), *dropped]))
+    units = built[0][1].of or "prompts"
     chart = charts.stacked_bars(bars, title=f"{units} kept and dropped per round")
     legend = [("kept", _KEPT_TONE), *tones.items()]
     caption = f"{units.capitalize()} per round; every dropped one has its reason."
@@ -172,27 +174,29 @@ def losses(history: RunHistory) -> Section:
 
 def certainty(history: RunHistory) -> Section:
     """How sure the critic was of the pairs that were kept."""
-    built = [one for one in history.rounds if one.events.get("prefer", {}).get("certainty")]
-    values = [value for one in built for value in one.events["prefer"]["certainty"]]
+    built = [(one, prefer) for one, prefer in _built(history) if prefer.certainty]
+    values = [value for _, prefer in built for value in prefer.certainty]
     if not values:
         return NOTHING
     bounds = (0.5, 1.0) if min(values) >= 0.5 else (0.0, 1.0)
     most = max(
         count
-        for one in built
-        for count in charts.bin_counts(
-            one.events["prefer"]["certainty"], bounds=bounds, num_bins=10
-        )
+        for _, prefer in built
+        for count in charts.bin_counts(prefer.certainty, bounds=bounds, num_bins=10)
     )
     drawn = []
-    for one in built:
-        own = one.events["prefer"]["certainty"]
-        units = one.events["prefer"].get("of", "pairs")
+    for one, prefer in built:
+        own, units = prefer.certainty, prefer.of or "pairs"
         title = f"{one.label.capitalize()}: {len(own)} {units}"
         tone = _round_tone(one)
         chart = charts.histogram(own, title=title, bounds=bounds, most=most, tone=tone)
         drawn.append((title, chart, f"mean {three_decimals(sum(own) / len(own))}"))
     return Section(drawn, [], [], [])
+
+
+def _built(history: RunHistory) -> list[tuple[RoundHistory, PreferEvent]]:
+    """Return the rounds whose preferences were built, with what became of their prompts."""
+    return [(one, prefer) for one in history.rounds if (prefer := one.event(PreferEvent))]
 
 
 def _score_point(at: int, one: RoundHistory, name: str) -> Point:
@@ -201,13 +205,14 @@ def _score_point(at: int, one: RoundHistory, name: str) -> Point:
     return Point(at, interval.mean, interval.low, interval.high)
 
 
-def _accuracy_point(at: int, accuracy: dict[str, Any]) -> Point:
+def _accuracy_point(at: int, accuracy: Accuracy) -> Point:
     interval = run_history.accuracy_interval(accuracy)
-    return Point(at, accuracy["forced_choice"], interval.low, interval.high)
+    return Point(at, accuracy.forced_choice or 0.0, interval.low, interval.high)
 
 
 def _annotators(history: RunHistory) -> list[str]:
-    annotators = history.base.events.get("warm_start", {}).get("annotators", {})
+    start = history.base.event(WarmStartEvent)
+    annotators = start.annotators if start else {}
     shares = [f"{name} {percent(share)}" for name, share in annotators.items() if share is not None]
     if not shares:
         return []
@@ -216,10 +221,11 @@ def _annotators(history: RunHistory) -> list[str]:
 
 def _refresh_marks(history: RunHistory, labels: list[str]) -> list[tuple[float, str]]:
     return [
-        (labels.index(one.label), one.events["refresh"]["outcome"])
+        (labels.index(one.label), refresh.outcome)
         for one in history.rounds
         if one.label in labels
-        and one.events.get("refresh", {}).get("outcome") in ("refreshed", "reverted", "empty")
+        and (refresh := one.event(RefreshEvent))
+        and refresh.outcome in ("refreshed", "reverted", "empty")
     ]
 
 

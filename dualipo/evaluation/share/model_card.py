@@ -7,7 +7,6 @@ markup on a model page. `clips` are what may stand beside the card, which then n
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from dualipo.errors import DataError
 from dualipo.evaluation import run_history
@@ -16,6 +15,7 @@ from dualipo.evaluation.report.headline import signed
 from dualipo.evaluation.report.report_tables import Table
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.evaluation.share import diffusers_usage, recipe
+from dualipo.events import AlignEvent, GalleryEvent
 from dualipo.records import DIMENSIONS
 from dualipo.store.ledger import Ledger, Version
 
@@ -36,10 +36,10 @@ def example_clips(run_path: Path, version_id: str) -> dict[str, tuple[str, str]]
     """Some clips of a version for its card: path beside it -> (caption, sha256)."""
     run = run_history.read(run_path)
     _, one, is_last = _made(run, run_path, version_id)
-    shown = one.events.get("gallery") if is_last else None
+    shown = one.event(GalleryEvent) if is_last else None
     if not shown:
         return {}
-    pairs = zip(shown["captions"], shown["clips"], strict=False)
+    pairs = zip(shown.captions, shown.clips, strict=False)
     return {f"clips/{n}.mp4": pair for n, pair in enumerate(pairs) if n < NUM_CLIPS}
 
 
@@ -105,15 +105,15 @@ def _header(run: RunHistory, *, is_pipeline: bool) -> str:
 
 
 def _origin(run: RunHistory, version: Version, one: RoundHistory | None) -> str:
-    align: dict[str, Any] = one.events.get("align", {}) if one else {}
+    align = one.event(AlignEvent) if one else None
     base = str(run.config.get("generator.pretrained_model_name_or_path"))
     facts = {
         "Base model": _code(base),
         "Made in": f"round {version.round}, attempt {version.attempt}" if version.round >= 0
         else "the start of the run",
         "From": _code(version.parent) if version.parent else "nothing before it",
-        "Judged by critic": _code(align["critic_version"]) if align else "not recorded",
-        "Alignment steps": str(align["num_steps"]) if align else "not recorded",
+        "Judged by critic": _code(align.critic_version) if align else "not recorded",
+        "Alignment steps": str(align.num_steps) if align else "not recorded",
         "Seed": str(run.config.get("seed")),
         "sha256 of the weights": _code(version.sha256),
     }  # fmt: skip

@@ -1,0 +1,94 @@
+"""The records that events hold (`events`): accuracies, signals, checks, and what a refresh used."""
+
+from dataclasses import dataclass
+
+from dualipo.event_json import Omitted
+from dualipo.records import Dimension, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """A critic on pairs that the oracle orders, for people only.
+
+    `num_correct_forced` counts a pair without a lean as a half. In free form an abstention is
+    wrong.
+    """
+
+    forced_choice: float | None
+    free_form: float | None
+    num: int
+    num_correct_forced: float
+    abstain_rate: float
+    by_dimension: dict[Dimension, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckRow:
+    """One self-check: `number` must be at least, or else at most, `threshold`."""
+
+    name: str
+    number: float | None
+    threshold: float
+    at_least: bool
+    what: str
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReliabilityBin:
+    """Pairs whose certainty lies between `low` and `high`, and how often the critic was right."""
+
+    low: float
+    high: float
+    num: int
+    mean_probability: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """A judged pair with some of the critic's reasoning about it."""
+
+    caption: str
+    clip_a: str
+    clip_b: str
+    dimension: Dimension
+    question: str
+    verdict: Verdict
+    certainty: float
+    reasonings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What one round was measured by; None where it was not measured.
+
+    Accuracies and shares lie in [0, 1]. `win_rate` is the critic's, new generator against the
+    round before on monitor prompts. `winner_gap_trend` is the winner gap's slope over the round's
+    steps (`evaluation.signals.trend`).
+    """
+
+    holdout_accuracy: float | None = None
+    audit_accuracy: float | None = None
+    win_rate: float | None = None
+    mean_vote_share: float | None = None
+    implicit_accuracy: float | None = None
+    winner_gap_trend: float | None = None
+    evaluation_total: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refinement:
+    """What SRPO used and made; `holdout_after` is None where nothing was trained.
+
+    `dropped` counts judgements by why they were not used, `newly_failed` names the self-checks
+    that the old critic passed and the new one does not.
+    """
+
+    num_judged: int
+    num_kept: int
+    dropped: dict[str, int]
+    mean_pce: float | None
+    holdout_before: float | None
+    holdout_after: float | None
+    newly_failed: Omitted[list[str] | None] = None

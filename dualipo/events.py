@@ -1,0 +1,365 @@
+"""What a unit of work reports: one frozen class for each event that a run's ledger can hold.
+
+A stage commits events with its unit (`rounds/`); the report, the summary and the dashboard read
+them (`evaluation/`). `EVENTS` maps the name under which an event is stored to its class.
+
+A `ClockEvent` carries its stage in its name ("clock.align"). The stored form is `event_json`'s.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from dualipo.event_json import Inline, InName, Omitted, Reader, Whole
+from dualipo.event_parts import Accuracy, CheckRow, Refinement, ReliabilityBin, Signals, Words
+from dualipo.records import Dimension
+
+Outcome = Literal["not needed", "off", "empty", "refreshed", "reverted"]
+
+_CLOCK = "clock."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """The base of all events; equal events are stored as equal bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClockEvent(Event):
+    """The cost of a unit: seconds, and the process' peak memory so far. No digest reads it."""
+
+    stage: InName[str]
+    seconds: float
+    peak_mb: float
+
+
+# Before round 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedEvent(Event):
+    """The label set that was taken as the seed; `excluded` counts labels by why they were left."""
+
+    num_pairs: int
+    num_points: int
+    sources: dict[str, int]
+    excluded: dict[str, int]
+    agreement: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewriteEvent(Event):
+    """Traces that a language model reworded, counted by what became of them."""
+
+    fates: Whole[dict[str, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStartSftEvent(Event):
+    """The critic's fine-tuning on the seed: how many traces it saw."""
+
+    num_traces: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStartDpoEvent(Event):
+    """The critic's training on its own traces: how many pairs of them it saw."""
+
+    num_pairs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStartEvent(Event):
+    """The warm start's accuracy, stage by stage, beside that of each simulated annotator."""
+
+    shipped: Accuracy
+    sft: Accuracy
+    warm: Accuracy
+    annotators: dict[str, float | None]
+    num_traces: int
+    num_pairs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreScaleEvent(Event):
+    """The mean and spread of a score file's scores, as the run keeps them from its first round."""
+
+    middle: dict[Dimension, float]
+    spread: dict[Dimension, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeRealEvent(Event):
+    """The real clips that were encoded, and how many had to be skipped."""
+
+    num: int
+    num_skipped: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeRealDrawnEvent(Event):
+    """The rows of the clip table that a shard took, and those that it skipped with the reason."""
+
+    used: list[int]
+    skipped: list[tuple[int, str]]
+
+
+# A round's clips
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptsEvent(Event):
+    """A round's prompts; `num_folded` counts duplicates, `screened` what was refused, by reason."""
+
+    num: int
+    num_folded: int
+    screened: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleUnitEvent(Event):
+    """One unit of clips: how many were wanted and how many could be used."""
+
+    wanted: int
+    made: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleEvent(Event):
+    """All clips of a round; a prompt with fewer than two usable clips is dropped."""
+
+    num_clips: int
+    num_rejected: int
+    num_resampled: int
+    num_prompts_dropped: int
+
+
+# A round's judgements
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticCheckEvent(Event):
+    """The self-checks of a critic version before it judges."""
+
+    critic_version: str
+    passed: bool
+    checks: list[CheckRow]
+    reliability: list[ReliabilityBin]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedEvent(Event):
+    """What a unit met at a served critic, for example unanswered questions, counted by kind."""
+
+    troubles: Whole[dict[str, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionsEvent(Event):
+    """The items judged again without their caption, and those whose verdict that turned."""
+
+    talking: list[str]
+    flipped: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreEvent(Event):
+    """A round's pointwise votes; `num_short` counts clips with fewer frames than the critic needs.
+
+    `position_bias` is None, as a single clip has no position.
+    """
+
+    num_votes: int
+    abstain_rate: float
+    position_bias: float | None
+    num_short: int | None = None
+    short_video: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmEvent(Event):
+    """A round's pairwise votes; the means run over contests and dimensions.
+
+    `position_bias` is the share of readable votes for the clip shown first, less a half.
+    """
+
+    num_votes: int
+    abstain_rate: float
+    position_bias: float | None
+    mean_vote_share: float | None = None
+    mean_entropy: float | None = None
+    mean_order_agreement: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferEvent(Event):
+    """A round's preferences: how many prompts were kept, and how many dropped, by reason.
+
+    With Diffusion-KTO the counts are of clips: `of` is "clips" and `num_prompts` counts clips.
+    """
+
+    num_prompts: int
+    kept: int
+    dropped: dict[str, int]
+    certainty: list[float]
+    mean_vote_share: float | None
+    of: Omitted[str | None] = None
+    num_desirable: Omitted[int | None] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordsEvent(Event):
+    """A few judged pairs of a round, for the report."""
+
+    pairs: Whole[list[Words]]
+
+
+# A round's training and what it is measured by
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignEvent(Event):
+    """An attempt's alignment: the generator it made, the critic it learnt from, its last numbers.
+
+    A number is None where the last step had none, for example KTO's winner gap.
+    """
+
+    num_steps: int
+    generator_version: str
+    critic_version: str
+    implicit_accuracy: Omitted[float | None] = None
+    winner_gap: Omitted[float | None] = None
+    loser_gap: Omitted[float | None] = None
+    z_std: Omitted[float | None] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorEvent(Event):
+    """An attempt's signals, why they call for a refresh, and why they would end the run."""
+
+    signals: Inline[Signals]
+    triggers: list[str]
+    stop: list[str]
+    winner_gap: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldoutEvent(Event):
+    """A critic version's accuracy on the seed's held-out labels; None where it answered none."""
+
+    critic_version: str
+    accuracy: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefreshEvent(Event):
+    """How an attempt's refresh ended and why there was one; `critic_version` serves afterwards.
+
+    `refinement` is None where the outcome is "not needed" or "off".
+    """
+
+    outcome: Outcome
+    why: list[str]
+    critic_version: str
+    refinement: Inline[Refinement | None] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoresEvent(Event):
+    """The oracle's scores of a version's test clips, a row for each clip, for people only."""
+
+    prompt_ids: list[str]
+    captions: list[str]
+    parts: dict[Dimension, list[float]]
+    total: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GalleryEvent(Event):
+    """The test clips that the report shows, with their captions."""
+
+    captions: list[str]
+    clips: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticAccuracyEvent(Event):
+    """The accuracy of the critic that judged a round, for people only."""
+
+    critic_version: str
+    accuracy: Inline[Accuracy]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepBestEvent(Event):
+    """The round whose generator serves, where later rounds only pleased a hacked critic."""
+
+    round: int
+    generator_version: str
+
+
+EVENTS: dict[str, type[Event]] = {
+    "seed": SeedEvent,
+    "rewrite": RewriteEvent,
+    "warm_start_sft": WarmStartSftEvent,
+    "warm_start_dpo": WarmStartDpoEvent,
+    "warm_start": WarmStartEvent,
+    "score_scale": ScoreScaleEvent,
+    "encode_real": EncodeRealEvent,
+    "encode_real_drawn": EncodeRealDrawnEvent,
+    "prompts": PromptsEvent,
+    "sample_unit": SampleUnitEvent,
+    "sample": SampleEvent,
+    "critic_check": CriticCheckEvent,
+    "served": ServedEvent,
+    "captions": CaptionsEvent,
+    "score": ScoreEvent,
+    "confirm": ConfirmEvent,
+    "prefer": PreferEvent,
+    "words": WordsEvent,
+    "align": AlignEvent,
+    "monitor": MonitorEvent,
+    "holdout": HoldoutEvent,
+    "refresh": RefreshEvent,
+    "scores": ScoresEvent,
+    "gallery": GalleryEvent,
+    "critic_accuracy": CriticAccuracyEvent,
+    "keep_best": KeepBestEvent,
+}
+_NAMES = {kind: name for name, kind in EVENTS.items()}
+
+
+Recorded = TypeVar("Recorded", bound=Event)
+
+
+def name_of(event: Event) -> str:
+    """Return the name under which an event is stored."""
+    return _CLOCK + event.stage if isinstance(event, ClockEvent) else _NAMES[type(event)]
+
+
+def pattern_of(kind: type[Event]) -> str:
+    """Return the names under which events of a kind are stored, as an SQLite GLOB pattern."""
+    return f"{_CLOCK}*" if kind is ClockEvent else _NAMES[kind]
+
+
+def read(name: str, value: Any, *, subject: str, unknown: set[str]) -> Event | None:
+    """Return a stored event; None, and its name among the `unknown`, where no class has its name.
+
+    Keys that no field has are added to `unknown` as "event.key"; `subject` names the ledger.
+    """
+    reader = Reader(subject, unknown)
+    if name.startswith(_CLOCK):
+        stage = name.removeprefix(_CLOCK)
+        return reader.record(ClockEvent, value, name=name, in_name={"stage": stage})
+    if name in EVENTS:
+        return reader.record(EVENTS[name], value, name=name, in_name={})
+    unknown.add(name)
+    return None
+
+
+def in_words(unknown: set[str]) -> str:
+    """Return the sentence that tells people which events and fields were passed by."""
+    names = ", ".join(sorted(unknown))
+    return (
+        f"Not shown, as this version of dualipo does not know it: {names}. Another version wrote "
+        "it into the ledger; read the run with that one to see it."
+    )
