@@ -12,7 +12,7 @@ from dualipo import interrupt
 from dualipo.config import Config, leaves
 from dualipo.evaluation.report import report_page
 from dualipo.evaluation.share import model_card, trackers
-from dualipo.events import AlignEvent
+from dualipo.events import AlignEvent, in_words
 from dualipo.progress import Progress
 from dualipo.rounds import (
     aligning,
@@ -86,6 +86,8 @@ def opened(config: Config, progress: Progress) -> Iterator[Run]:
         ):
             yield this
     finally:
+        if this.ledger.unknown:
+            progress.say(in_words(this.ledger.unknown))
         progress.close()
         this.close()
 

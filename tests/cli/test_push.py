@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dualipo import config
+from dualipo.events import GalleryEvent
 from dualipo.records import Pair
 from dualipo.store.clips import ClipStore
 from dualipo.store.label_tables import BOOK
@@ -97,7 +98,7 @@ def run(tmp_path: Path) -> Path:
     heads: Any = {"generator": "g000.0"}
     store = ClipStore(opened.clips_path)
     clips = {store.put(np.full((3, 16, 16, 3), 60 * n, np.uint8), 8): "base" for n in range(2)}
-    shown = {"gallery": {"captions": ["a `disc`", "gone"], "clips": [min(clips), "0" * 64]}}
+    shown = [GalleryEvent(captions=["a `disc`", "gone"], clips=[min(clips), "0" * 64])]
     opened.ledger.commit_unit(Unit(0, 0, "align"), versions=versions, heads=heads, events=shown)
     opened.close()
     book = LabelBook(tmp_path / "run" / BOOK)

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,8 +13,23 @@ from dualipo.errors import DataError
 from dualipo.evaluation import summary
 from dualipo.evaluation.run_history import RoundHistory
 from dualipo.evaluation.share import model_card, recipe
+from dualipo.event_parts import Refinement
+from dualipo.events import Event, Outcome, RefreshEvent
 
 RunMaker = Callable[..., Path]
+
+
+def refresh(outcome: Outcome, newly_failed: list[str]) -> RefreshEvent:
+    refinement = Refinement(
+        num_judged=9,
+        num_kept=4,
+        dropped={},
+        mean_pce=0.6,
+        holdout_before=0.7,
+        holdout_after=0.6,
+        newly_failed=newly_failed,
+    )
+    return RefreshEvent(outcome=outcome, why=[], critic_version="c000.0", refinement=refinement)
 
 
 def test_the_table_has_a_line_for_base_and_every_round(make_run: RunMaker) -> None:
@@ -33,19 +47,19 @@ def test_the_table_has_a_line_for_base_and_every_round(make_run: RunMaker) -> No
 
 
 @pytest.mark.parametrize(
-    ("refresh", "said"),
+    ("events", "said"),
     [
-        ({}, None),
-        ({"outcome": "refreshed", "newly_failed": []}, "refreshed"),
-        ({"outcome": "reverted", "newly_failed": []}, "reverted (worse on held-out labels)"),
+        ([], None),
+        ([refresh("refreshed", [])], "refreshed"),
+        ([refresh("reverted", [])], "reverted (worse on held-out labels)"),
         (
-            {"outcome": "reverted", "newly_failed": ["entropy", "position bias"]},
+            [refresh("reverted", ["entropy", "position bias"])],
             "reverted (fails its check of entropy; fails its check of position bias)",
         ),
     ],
 )
-def test_a_reverted_refresh_says_why_it_was(refresh: dict[str, Any], said: str | None) -> None:
-    assert RoundHistory(0, 0, {"refresh": refresh}, {}, {}).refresh_outcome() == said
+def test_a_reverted_refresh_says_why_it_was(events: list[Event], said: str | None) -> None:
+    assert RoundHistory(0, events=events).refresh_outcome() == said
 
 
 def test_an_unfinished_run_has_a_table_and_plain_values(make_run: RunMaker) -> None:

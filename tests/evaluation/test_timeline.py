@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dualipo import config, tracking
 from dualipo.evaluation import run_history, timeline
 from dualipo.evaluation.timeline import Timeline
+from dualipo.event_parts import Signals
+from dualipo.events import ClockEvent, Event, MonitorEvent, RefreshEvent
 from dualipo.store.ledger import Unit
 from dualipo.store.rundir import RunDir
 
 Commit = Callable[..., None]
+MONITORED = MonitorEvent(signals=Signals(), triggers=[], stop=[], winner_gap=None)
+REFRESHED = RefreshEvent(outcome="refreshed", why=[], critic_version="c000.0")
 
 
 @pytest.fixture
@@ -23,12 +26,12 @@ def run(tmp_path: Path) -> Iterator[RunDir]:
     opened.close()
 
 
-def commit(run: RunDir, round: int, *stages: str, attempt: int = 0, **events: Any) -> None:
+def commit(run: RunDir, round: int, *stages: str, attempt: int = 0, **events: Event) -> None:
     for stage in stages:
         unit = Unit(round, attempt, stage, -1 if stage.startswith("sample.") else 0)
-        seconds = {f"clock.{stage}": {"seconds": 61.0, "peak_mb": 1.0}}
-        mine = {name: value for name, value in events.items() if name == stage}
-        run.ledger.commit_unit(unit, events=seconds | mine)
+        clock = ClockEvent(stage=stage, seconds=61.0, peak_mb=1.0)
+        own = [event for name, event in events.items() if name == stage]
+        run.ledger.commit_unit(unit, events=[clock, *own])
 
 
 def read(run: RunDir) -> Timeline:
@@ -68,8 +71,8 @@ def test_every_moment_of_a_round_has_its_stage(run: RunDir) -> None:
 
 
 def test_a_refreshed_critic_makes_a_second_leg_which_has_the_scores(run: RunDir) -> None:
-    commit(run, 0, "monitor", monitor={"stop": []})
-    commit(run, 0, "refresh", refresh={"outcome": "refreshed", "why": []})
+    commit(run, 0, "monitor", monitor=MONITORED)
+    commit(run, 0, "refresh", refresh=REFRESHED)
     commit(run, 0, "score", attempt=1)
     first, second = read(run).legs[1:3]
     assert second.label == "round 0, after the refresh"
@@ -80,8 +83,7 @@ def test_a_refreshed_critic_makes_a_second_leg_which_has_the_scores(run: RunDir)
 
 def test_nobody_at_work_is_said_and_a_finished_run_waits_for_nothing(run: RunDir) -> None:
     for round in (0, 1):
-        event = {"monitor": {"stop": []}, "scores": None}
-        commit(run, round, "align", "monitor", "scores", **event)
+        commit(run, round, "align", "monitor", "scores", monitor=MONITORED)
     run.close()
     found = read(run)
     assert (found.state, found.now) == ("finished", "")

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dualipo import config, failpoints
 from dualipo.config import Config
 from dualipo.critic.models.vila import Vila
+from dualipo.events import Recorded, RefreshEvent
 from dualipo.generator import backbone
 from dualipo.generator.sample import sample
 from dualipo.progress import PlainProgress
@@ -155,15 +155,15 @@ def ledger_of(path: Path) -> Iterator[Ledger]:
     ledger.close()
 
 
-def events(path: Path, name: str) -> list[Any]:
-    """What a run recorded under a name."""
+def events(path: Path, kind: type[Recorded]) -> list[Recorded]:
+    """Return a run's events of one class."""
     with ledger_of(path) as ledger:
-        return [value for _, _, value in ledger.events(name)]
+        return [event for _, event in ledger.events(kind)]
 
 
 def outcome(path: Path) -> str:
     """How the first refresh ended."""
-    return events(path, "refresh")[0]["outcome"]
+    return events(path, RefreshEvent)[0].outcome
 
 
 def state(path: Path) -> State:

@@ -9,6 +9,7 @@ import pytest
 from dualipo.cli.main import main
 from dualipo.critic.models.score_file import Scale, ScoreFile
 from dualipo.errors import DataError
+from dualipo.events import PreferEvent, ScoreScaleEvent
 from dualipo.progress import PlainProgress
 from dualipo.rounds import comparing, loop, stages, warming
 from tests.rounds import harness as harnesses
@@ -54,11 +55,11 @@ def test_a_run_waits_for_scores_and_goes_on(harness: Harness) -> None:
             _score(rows, scores)
         with open(scores, "a") as stream:  # as a later round's clips would be
             stream.write(f"{'f' * 64}.mp4,a lamp,9999\n")
-        [event] = harnesses.events(path, "prefer")
-        assert event["kept"] > 0 and len({row["path"] for row in rows}) == len(rows)
+        [event] = harnesses.events(path, PreferEvent)
+        assert event.kept > 0 and len({row["path"] for row in rows}) == len(rows)
         # The scale is that of the first judged round, whatever the file has become since.
-        [kept] = harnesses.events(path, "score_scale")
-        assert kept["spread"]["motion"] < ScoreFile(scores).scale.spread["motion"]
+        [kept] = harnesses.events(path, ScoreScaleEvent)
+        assert kept.spread["motion"] < ScoreFile(scores).scale.spread["motion"]
         with loop.opened(settings, PlainProgress()) as run:
             assert run.score_file().scale == Scale(**kept)
 

@@ -2,21 +2,22 @@
 
 from dualipo.cli.main import main
 from dualipo.critic.trust.checks import Check, Checked
+from dualipo.events import CriticCheckEvent, RefreshEvent
 from dualipo.rounds import checking
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
 
 def test_every_critic_that_judged_was_checked_once(harness: Harness) -> None:
-    checked = harnesses.events(harness.path, "critic_check")
+    checked = harnesses.events(harness.path, CriticCheckEvent)
     refreshed = [
-        e for e in harnesses.events(harness.path, "refresh") if e["outcome"] == "refreshed"
+        e for e in harnesses.events(harness.path, RefreshEvent) if e.outcome == "refreshed"
     ]
-    versions = [event["critic_version"] for event in checked]
-    assert versions == ["warm", *[event["critic_version"] for event in refreshed]]
+    versions = [event.critic_version for event in checked]
+    assert versions == ["warm", *[event.critic_version for event in refreshed]]
     for event in checked:
-        assert {one["name"] for one in event["checks"]} >= {"parse rate", "entropy", "accuracy"}
-        assert event["passed"] == all(one["passed"] for one in event["checks"])
+        assert {check.name for check in event.checks} >= {"parse rate", "entropy", "accuracy"}
+        assert event.passed == all(check.passed for check in event.checks)
 
 
 def test_a_critic_is_checked_by_hand_with_a_verdict_and_changes_nothing(
@@ -31,9 +32,10 @@ def test_a_critic_is_checked_by_hand_with_a_verdict_and_changes_nothing(
 
 
 def test_a_check_fails_newly_only_where_the_critic_before_passed_it(harness: Harness) -> None:
-    [before, *_] = harnesses.events(harness.path, "critic_check")
-    fields = ("name", "number", "threshold", "at_least", "what")
-    rows = [Check(*(row[field] for field in fields)) for row in before["checks"]]
+    [before, *_] = harnesses.events(harness.path, CriticCheckEvent)
+    rows = [
+        Check(row.name, row.number, row.threshold, row.at_least, row.what) for row in before.checks
+    ]
     passed = {row.name for row in rows if row.passed}
     assert passed and passed < {row.name for row in rows}
     failing = Checked(tuple(Check(r.name, 0.0, 1.0, True, r.what) for r in rows), ())

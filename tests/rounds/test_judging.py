@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
+from dualipo.events import ConfirmEvent, PreferEvent, ScoreEvent
 from dualipo.records import Pair
 from dualipo.rounds import judging
 from dualipo.store import tables
@@ -25,7 +26,7 @@ def test_coin_flips_turn_pairs_around_and_change_nothing_else(harness: Harness) 
         settings = harness.recipe(path, *ONE_ROUND, "verdicts=coin_flip")
         assert harnesses.ended(settings) == 0, harnesses.log(path)
         flipped, judged = pairs(path), pairs(harness.path)
-        kept, expected = (harnesses.events(p, "prefer")[0] for p in (path, harness.path))
+        kept, expected = (harnesses.events(p, PreferEvent)[0] for p in (path, harness.path))
     assert kept == expected
     for coin, critic in zip(flipped, judged, strict=True):
         sides = (coin.video_a, coin.votes_a), (coin.video_b, coin.votes_b)
@@ -36,9 +37,9 @@ def test_coin_flips_turn_pairs_around_and_change_nothing_else(harness: Harness) 
 
 
 def test_every_prompt_is_kept_or_counted(harness: Harness) -> None:
-    for event in harnesses.events(harness.path, "prefer"):
-        assert event["kept"] + sum(event["dropped"].values()) == event["num_prompts"] == 8
-        assert event["kept"] > 0
+    for event in harnesses.events(harness.path, PreferEvent):
+        assert event.kept + sum(event.dropped.values()) == event.num_prompts == 8
+        assert event.kept > 0
 
 
 def stops(harness: Harness, override: str, said: str) -> None:
@@ -70,9 +71,9 @@ def test_fault_31_a_critic_of_one_place_stops_before_anything_is_preferred(
 
 
 def test_what_the_votes_agree_on_is_recorded(harness: Harness) -> None:
-    for event in harnesses.events(harness.path, "confirm"):
-        assert 0 < event["mean_entropy"] <= math.log(3)
-        assert 0 < event["mean_order_agreement"] < 1 and 0 < event["mean_vote_share"] < 1
+    for event in harnesses.events(harness.path, ConfirmEvent):
+        assert 0 < event.mean_entropy <= math.log(3)
+        assert 0 < event.mean_order_agreement < 1 and 0 < event.mean_vote_share < 1
 
 
 def test_fault_21_short_clips_are_counted_where_they_are_scored(harness: Harness) -> None:
@@ -81,4 +82,4 @@ def test_fault_21_short_clips_are_counted_where_they_are_scored(harness: Harness
     store = ClipStore(harness.path / "clips")
     assert judging.count_short(store, clips, num_wanted=9) == 0
     assert judging.count_short(store, clips, num_wanted=10) == len(clips) > 0
-    assert {event["num_short"] for event in harnesses.events(harness.path, "score")} == {0}
+    assert {event.num_short for event in harnesses.events(harness.path, ScoreEvent)} == {0}

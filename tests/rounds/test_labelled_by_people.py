@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from dualipo.errors import DataError
+from dualipo.events import SeedEvent
 from dualipo.preferences import label_set, queue
 from dualipo.preferences.exporters.export import read_source
 from dualipo.records import Candidate, Pair, Point, Prompt
@@ -64,8 +65,8 @@ def test_a_run_that_people_labelled_is_a_seed(
     base = path / "rounds" / "base"
     assert tables.read_records(base / "seed-pairs.parquet", record_type=Pair) == pairs
     assert tables.read_records(base / "seed-points.parquet", record_type=Point) == points
-    (event,) = harnesses.events(path, "seed")
-    assert event["sources"] == {"human": 15} and event["excluded"] == {}
+    (event,) = harnesses.events(path, SeedEvent)
+    assert event.sources == {"human": 15} and event.excluded == {}
     with harnesses.ledger_of(path) as ledger:
         warm, shipped = (ledger.version("critic", name).sha256 for name in ("warm", "shipped"))
         assert warm != shipped

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dualipo import config
+from dualipo.events import AlignEvent, PreferEvent
 from dualipo.records import Point
 from dualipo.rounds.planning import plan
 from dualipo.store import tables
@@ -46,14 +47,14 @@ def test_labels_need_no_pairwise_vote_and_reach_the_next_round(kto: Harness) -> 
 
 
 def test_every_clip_is_labelled_or_counted(kto: Harness) -> None:
-    for event in harnesses.events(kto.path, "prefer"):
-        assert event["kept"] + sum(event["dropped"].values()) == event["num_prompts"] == 16
-        assert 0 < event["num_desirable"] < event["kept"]
-        assert event["mean_vote_share"] is not None
+    for event in harnesses.events(kto.path, PreferEvent):
+        assert event.kept + sum(event.dropped.values()) == event.num_prompts == 16
+        assert 0 < event.num_desirable < event.kept
+        assert event.mean_vote_share is not None
 
 
 def test_the_alignment_is_logged_and_shown(kto: Harness) -> None:
-    event = harnesses.events(kto.path, "align")[-1]
+    event = harnesses.events(kto.path, AlignEvent)[-1]
     assert {"implicit_accuracy", "loser_gap", "z_std"} <= event.keys()
     assert "Clips that were labelled" in (kto.path / "report.html").read_text()
 

@@ -1,12 +1,12 @@
 """Which generator serves when a run ends early."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from dualipo.config import Config
-from dualipo.evaluation.signals import Signals
+from dualipo.event_parts import Signals
+from dualipo.events import AlignEvent, MonitorEvent
 from dualipo.progress import PlainProgress
 from dualipo.rounds import measuring
 from dualipo.rounds.run import Run
@@ -25,11 +25,12 @@ def test_fault_65_the_best_round_serves_where_a_critic_was_hacked_twice(
         made = Version("generator", name, None, round, 0, "", "ab" * 32)
         run.commit(
             Unit(round, 0, "align"),
-            events={"align": {"generator_version": name}},
+            events=[AlignEvent(num_steps=1, generator_version=name, critic_version="warm")],
             versions=[made],
             heads={"generator": name},
         )
-        run.commit(Unit(round, 0, "monitor"), events={"monitor": asdict(signals)})
+        monitored = MonitorEvent(signals=signals, triggers=[], stop=[], winner_gap=None)
+        run.commit(Unit(round, 0, "monitor"), events=[monitored])
     for _ in range(2):  # again after a crash
         measuring.keep_best(run, 2, 0)
         head = run.ledger.head("generator")

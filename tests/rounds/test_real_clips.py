@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dualipo.config import Config
+from dualipo.events import AlignEvent, EncodeRealDrawnEvent, EncodeRealEvent
 from dualipo.progress import PlainProgress
 from dualipo.rounds import real_clips
 from dualipo.rounds.loop import opened
@@ -53,19 +54,21 @@ def test_fault_66_killed_between_shards_nothing_is_read_twice(
     hit = 1 + hits.index("ledger.after_commit")
     assert hits[hit - 4] == "clips-0000.safetensors.before_rename"
     assert encode(settings, fail=f"kill@{hit}") == -signal.SIGKILL
-    [first] = harnesses.events(path, "encode_real_drawn")
-    assert first["skipped"] and len(first["used"]) == real_clips.SHARD_CLIPS
-    assert captions(path, "clips-0000") == [f"clip {n}" for n in first["used"]]
-    for place in first["used"]:
+    [first] = harnesses.events(path, EncodeRealDrawnEvent)
+    assert first.skipped and len(first.used) == real_clips.SHARD_CLIPS
+    assert captions(path, "clips-0000") == [f"clip {n}" for n in first.used]
+    for place in first.used:
         (folder / f"{place}.mp4").unlink()
-    for place, _ in first["skipped"]:  # it was counted, and is not asked again
+    for place, _ in first.skipped:  # it was counted, and is not asked again
         shutil.copy(clip, folder / f"{place}.mp4")
     assert encode(settings, fail="kill@6") == -signal.SIGKILL
     assert captions(path, "clips-0001")  # published, without a row
-    assert len(harnesses.events(path, "encode_real_drawn")) == 1
+    assert len(harnesses.events(path, EncodeRealDrawnEvent)) == 1
     assert encode(settings) == 0, harnesses.log(path)
     assert harnesses.state(path) == harnesses.state(clean)
-    assert harnesses.events(path, "encode_real") == [{"num": NUM_CLIPS, "num_skipped": 3}]
+    assert harnesses.events(path, EncodeRealEvent) == [
+        EncodeRealEvent(num=NUM_CLIPS, num_skipped=3)
+    ]
 
 
 def test_fault_66_a_run_skips_a_bad_clip_and_stops_at_many(
@@ -85,12 +88,12 @@ def test_fault_66_a_run_skips_a_bad_clip_and_stops_at_many(
     )
     assert harnesses.ended(settings) == 1
     assert "DataError: real clips: 2 could not be used, more than 5%" in harnesses.log(path)
-    assert harnesses.events(path, "encode_real_drawn") == []
+    assert harnesses.events(path, EncodeRealDrawnEvent) == []
     shutil.copy(clip, folder / "0.mp4")
     assert harnesses.ended(settings) == 0, harnesses.log(path)
     assert "1 real clips were skipped" in harnesses.log(path)
-    assert harnesses.events(path, "encode_real") == [{"num": 20, "num_skipped": 1}]
+    assert harnesses.events(path, EncodeRealEvent) == [EncodeRealEvent(num=20, num_skipped=1)]
     used = captions(path, "clips-0000")
     assert len(set(used)) == 20 and "clip 1" not in used
     assert captions(path, "texts-0000") == used
-    assert len(harnesses.events(path, "align")) == 1
+    assert len(harnesses.events(path, AlignEvent)) == 1

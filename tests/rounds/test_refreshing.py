@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dualipo.events import RefreshEvent
 from dualipo.rounds import refreshing
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
@@ -20,9 +21,9 @@ def test_fault_32_an_empty_keep_set_is_an_outcome(harness: Harness) -> None:
     with harnesses.elsewhere(harness) as path:
         settings = harness.recipe(path, "rounds=1", "refresh.srpo.pce_threshold=1.0")
         assert harnesses.ended(settings) == 0, harnesses.log(path)
-        [refresh] = harnesses.events(path, "refresh")
-        assert refresh["outcome"] == "empty" and refresh["num_kept"] == 0
-        assert refresh["dropped"]["not certain"] > 0
+        [refresh] = harnesses.events(path, RefreshEvent)
+        assert refresh.outcome == "empty" and refresh.refinement.num_kept == 0
+        assert refresh.refinement.dropped["not certain"] > 0
         # The critic stays, and with it the judgements: there is no second attempt.
         assert heads(path) == ("g000.0", "warm")
         assert (path / "report.html").exists()
@@ -31,11 +32,11 @@ def test_fault_32_an_empty_keep_set_is_an_outcome(harness: Harness) -> None:
 def test_fault_33_a_worse_critic_is_kept_as_evidence_and_does_not_serve(
     reverting: Harness,
 ) -> None:
-    [refresh] = harnesses.events(reverting.path, "refresh")
-    assert refresh["outcome"] == "reverted"
-    assert refresh["holdout_before"] is not None
-    assert refresh["holdout_after"] is None  # it answers nothing any more, which is no pass
-    assert refresh["critic_version"] == "warm"
+    [refresh] = harnesses.events(reverting.path, RefreshEvent)
+    assert refresh.outcome == "reverted"
+    assert refresh.refinement.holdout_before is not None
+    assert refresh.refinement.holdout_after is None  # it answers nothing any more: no pass
+    assert refresh.critic_version == "warm"
     with harnesses.ledger_of(reverting.path) as ledger:
         evidence = ledger.version("critic", "c000.0")
         assert ledger.vote_critics(0, 1) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from diffusers import WanPipeline
 
+from dualipo.events import PreferEvent, SampleEvent
 from dualipo.progress import PlainProgress
 from dualipo.records import Candidate
 from dualipo.rounds import sampling, warming
@@ -61,17 +62,17 @@ def test_fault_23_what_overflows_is_sampled_once_more_then_left_out(
                 sampling.sample_candidates(run, 0, sampling.choose_prompts(run, 0))
 
         assert harnesses.in_child(sample, path=path) == 0, harnesses.log(path)
-        [event] = harnesses.events(path, "sample")
+        [event] = harnesses.events(path, SampleEvent)
         with harnesses.ledger_of(path) as ledger:
             made = ledger.candidates(0)
         published = path / "rounds" / "000" / "candidates.parquet"
         table = tables.read_records(published, record_type=Candidate)
-    assert event["num_clips"] == len(made) == 16 - event["num_rejected"] < 16
+    assert event.num_clips == len(made) == 16 - event.num_rejected < 16
     again = [one for one in made if one.draw == 1]
-    assert event["num_resampled"] == len(again) > 0
+    assert event.num_resampled == len(again) > 0
     assert {one.draw for one in made} == {0, 1}
     whole = {one.prompt_id for one in table}
-    assert event["num_prompts_dropped"] == 8 - len(whole) > 0
+    assert event.num_prompts_dropped == 8 - len(whole) > 0
     assert len(table) == 2 * len(whole)
 
 
@@ -84,11 +85,11 @@ def test_fault_24_clips_without_contrast_make_no_pair(
         settings = harness.recipe(path, name, "seed_labels.holdout_share=0.01")
         assert harnesses.ended(settings) == 1
         said = harnesses.log(path)
-        [event] = harnesses.events(path, "prefer")
+        [event] = harnesses.events(path, PreferEvent)
         with harnesses.ledger_of(path) as ledger:
             assert len({one.clip for one in ledger.candidates(0)}) == 1
-    num_alike = event["dropped"].pop("no contrast")
-    assert event["kept"] == 0 and event["dropped"].keys() <= {"unreadable"}
+    num_alike = event.dropped.pop("no contrast")
+    assert event.kept == 0 and event.dropped.keys() <= {"unreadable"}
     assert f"{num_alike} of 8 prompts have no contrast" in said
     assert "no preference pair was kept" in said
 

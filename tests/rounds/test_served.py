@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dualipo.events import PreferEvent, ServedEvent
 from dualipo.rounds import warming
 from tests.critic import loopback
 from tests.rounds import harness as harnesses
@@ -34,10 +35,10 @@ def test_a_served_critic_judges_a_run_and_an_outage_is_resumed_elsewhere(harness
                 path, *OWN, f"critic.server.base_url={server.url}", "critic.server.timeout=60"
             )
             assert harnesses.ended(moved) == 0, harnesses.log(path)
-        [event] = harnesses.events(path, "prefer")
-        assert event["kept"] > 0 and event["mean_vote_share"] == 1.0
-        met = harnesses.events(path, "served")
-        assert {name for found in met for name in found} == {"broken"}
+        [event] = harnesses.events(path, PreferEvent)
+        assert event.kept > 0 and event.mean_vote_share == 1.0
+        served_units = harnesses.events(path, ServedEvent)
+        assert {name for unit in served_units for name in unit.troubles} == {"broken"}
         assert "of the served critic" in harnesses.log(path)
         with harnesses.ledger_of(path) as ledger:
             served = [ledger.version("critic", name).sha256 for name in (warming.SFT, warming.WARM)]

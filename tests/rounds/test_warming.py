@@ -8,6 +8,13 @@ import pytest
 
 from dualipo.captions import normalise
 from dualipo.critic.learning import warm_start
+from dualipo.events import (
+    RefreshEvent,
+    RewriteEvent,
+    SeedEvent,
+    WarmStartDpoEvent,
+    WarmStartSftEvent,
+)
 from dualipo.preferences import label_set
 from dualipo.preferences.importers.load import load
 from dualipo.records import Pair, Point, Prompt
@@ -66,8 +73,8 @@ def test_the_same_labels_from_a_label_set_make_the_same_critic(
     assert {sha256_of(path, v) for v in ("sft", "warm")} == {
         sha256_of(asked, v) for v in ("sft", "warm")
     }
-    (event,) = harnesses.events(path, "seed")
-    assert event["sources"] == {"simulated": 12} and event["excluded"] == {}
+    (event,) = harnesses.events(path, SeedEvent)
+    assert event.sources == {"simulated": 12} and event.excluded == {}
     with harnesses.ledger_of(path) as ledger:
         sampled = [c for c in ledger.candidates(BASE_ROUND) if c.candidate_id.startswith("seed")]
     assert not sampled
@@ -122,8 +129,8 @@ def test_reasons_worded_anew_are_asked_for_once_and_learnt_after_a_kill(
         names = memory / "reworded-names"
         settings = harnesses.recipe(models_folder, clean, *SEED, *own)
         assert harnesses.ended(settings, fail=f"count@{names}") == 0, harnesses.log(clean)
-        (fates,) = harnesses.events(clean, "rewrite")
-        assert fates["rewritten"] > 0 and sum(fates.values()) == len(server.requests)
+        (event,) = harnesses.events(clean, RewriteEvent)
+        assert event.fates["rewritten"] > 0 and sum(event.fates.values()) == len(server.requests)
         hits = names.read_text().split()
         last = len(hits) - hits[::-1].index("traces-0000.parquet.after_rename")
         settings = harnesses.recipe(models_folder, killed, *SEED, *own)
@@ -159,12 +166,12 @@ def test_lift_s_rationales_warm_a_critic_without_any_pair(
     path = memory / "lifted"
     own = (*SEED, f"seed_labels.path={output}", *POINTS)
     assert harnesses.ended(harnesses.recipe(models_folder, path, *own)) == 0, harnesses.log(path)
-    (event,) = harnesses.events(path, "warm_start_sft")
-    assert 0 < event["num_traces"] < len(traces) == 18  # a part is held out
-    (event,) = harnesses.events(path, "seed")
-    assert event["sources"] == {"human": 18}
-    (event,) = harnesses.events(path, "warm_start_dpo")
-    assert event["num_pairs"] > 0 and sha256_of(path, "sft") != sha256_of(path, "warm")
-    (event,) = harnesses.events(path, "refresh")  # whose revert rule reads the points held out
-    assert event["outcome"] != "empty" and event["num_kept"] > 0
-    assert 0 < event["holdout_before"] < 1 and event["holdout_after"] is not None
+    (event,) = harnesses.events(path, WarmStartSftEvent)
+    assert 0 < event.num_traces < len(traces) == 18  # a part is held out
+    (event,) = harnesses.events(path, SeedEvent)
+    assert event.sources == {"human": 18}
+    (event,) = harnesses.events(path, WarmStartDpoEvent)
+    assert event.num_pairs > 0 and sha256_of(path, "sft") != sha256_of(path, "warm")
+    (event,) = harnesses.events(path, RefreshEvent)  # whose revert rule reads the points held out
+    assert event.outcome != "empty" and event.refinement and event.refinement.num_kept > 0
+    assert 0 < event.refinement.holdout_before < 1 and event.refinement.holdout_after is not None

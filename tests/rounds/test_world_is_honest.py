@@ -2,17 +2,17 @@
 
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from dualipo.events import ClockEvent, CriticAccuracyEvent, Event, ScoresEvent, WarmStartEvent
 from dualipo.records import DIMENSIONS
 from dualipo.rounds import sources
 from dualipo.store.ledger import Unit
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
-FOR_PEOPLE = ("scores", "critic_accuracy", "warm_start")
+FOR_PEOPLE = (ScoresEvent, CriticAccuracyEvent, WarmStartEvent)
 
 
 def test_a_lying_oracle_changes_no_decision(
@@ -32,10 +32,10 @@ def test_a_lying_oracle_changes_no_decision(
         assert decisions(path) == decisions(reverting.path)
 
 
-def decisions(path: Path) -> list[tuple[Unit, str, Any]]:
+def decisions(path: Path) -> list[tuple[Unit, Event]]:
     with harnesses.ledger_of(path) as ledger:
         return [
-            (unit, name, value)
-            for unit, name, value in ledger.events()
-            if name not in FOR_PEOPLE and not name.startswith("clock.")
+            (unit, event)
+            for unit, event in ledger.events()
+            if not isinstance(event, (*FOR_PEOPLE, ClockEvent))
         ]

@@ -14,6 +14,7 @@ import pytest
 
 from dualipo import failpoints
 from dualipo.errors import DataError, StorageError
+from dualipo.events import ClockEvent, HoldoutEvent, RewriteEvent
 from dualipo.records import Candidate, Vote
 from dualipo.store import schema
 from dualipo.store.clips import ClipStore
@@ -21,6 +22,7 @@ from dualipo.store.ledger import Ledger, Unit, Version
 
 CANDIDATE = Candidate("p1-0", "p1", "a red ball", 0, 0, 2**62, "ab" * 32, "g0", 1)
 VOTE = Vote("p1-0:p1-1", "motion", "ba", 3, "abstain", -12.5, "<think>", None)
+HOLDOUT = HoldoutEvent(critic_version="c0", accuracy=None)
 VERSION = Version("critic", "c0", None, 1, 0, "rounds/001/critic", "cd" * 32)
 
 
@@ -38,7 +40,7 @@ def commit_everything(ledger: Ledger) -> None:
     ledger.commit_unit(
         Unit(1, 0, "confirm", 2),
         votes=[("pair", "c0", VOTE), ("point", "c0", replace(VOTE, outcome="good", score=0.9))],
-        events={"signals": {"b": [1, 0.5], "a": None}},
+        events=[HOLDOUT],
     )
 
 
@@ -50,8 +52,8 @@ def test_what_is_committed_is_read_back(ledger: Ledger) -> None:
     assert ledger.vote_critics(1, 0) == ["c0"]
     assert ledger.head("critic") == ledger.version("critic", "c0") == VERSION
     assert ledger.head("generator") is None and ledger.files() == {"a": "aa"}
-    assert ledger.event(Unit(1, 0, "confirm", 2), "signals") == {"a": None, "b": [1, 0.5]}
-    assert ledger.event(Unit(1, 0, "confirm", 1), "signals") is None
+    assert ledger.event(Unit(1, 0, "confirm", 2), HoldoutEvent) == HOLDOUT
+    assert ledger.event(Unit(1, 0, "confirm", 1), HoldoutEvent) is None
     assert ledger.is_done(Unit(1, 0, "sample")) and not ledger.is_done(Unit(1, 1, "sample"))
     with pytest.raises(DataError, match=r"no critic 'c9'\. Known: c0"):
         ledger.version("critic", "c9")
@@ -153,7 +155,8 @@ def test_the_digest_sees_rows_and_neither_order_nor_clock(tmp_path: Path) -> Non
     for order in (1, -1):
         ledger = Ledger(tmp_path / f"{order}.sqlite")
         for unit in [Unit(0, 0, "a"), Unit(0, 0, "b")][::order]:
-            events = {"clock.seconds": float(order), "kept": 3}
+            clock = ClockEvent(stage="sample", seconds=float(order), peak_mb=1.0)
+            events = [clock, RewriteEvent(fates={"kept": 3})]
             ledger.commit_unit(unit, files={"shared": "aa"}, events=events)
         digests.add(ledger.digest())
         ledger.commit_unit(Unit(0, 0, "c"))
@@ -183,17 +186,19 @@ def test_a_row_vouches_only_for_what_was_synced(ledger: Ledger, synced) -> None:
 FILL_DISK = """
 import pathlib, resource, sys
 from dualipo.errors import StorageError
+from dualipo.events import RewriteEvent
 from dualipo.store.ledger import Ledger, Unit
+EVENT = RewriteEvent(fates={"x" * 9000: 1})
 ledger = Ledger(pathlib.Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 try:
     for index in range(100):
-        ledger.commit_unit(Unit(0, 0, "sample", index), events={"text": "x" * 9000})
+        ledger.commit_unit(Unit(0, 0, "sample", index), events=[EVENT])
 except StorageError as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 assert ledger.units() == [Unit(0, 0, "sample", past) for past in range(index)]
-ledger.commit_unit(Unit(0, 0, "sample", index), events={"text": "x" * 9000})
+ledger.commit_unit(Unit(0, 0, "sample", index), events=[EVENT])
 print(index)
 """
 

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from dualipo import config, tracking
+from dualipo.events import SampleEvent
 from dualipo.records import Candidate, Vote
 from dualipo.store import tables
 from dualipo.store.ledger import Unit
@@ -90,7 +91,8 @@ def test_it_follows_a_run_and_leaves_alone_what_did_not_change(
     store = resumed.clips_path
     made = [_candidate(n, store) for n in range(3)]
     resumed.ledger.commit_unit(Unit(1, 0, "sample.candidates", 0), candidates=made)
-    resumed.ledger.commit_unit(Unit(1, 0, "sample.candidates", -1), events={"sample": {}})
+    sampled = SampleEvent(num_clips=3, num_rejected=0, num_resampled=0, num_prompts_dropped=0)
+    resumed.ledger.commit_unit(Unit(1, 0, "sample.candidates", -1), events=[sampled])
     with tracking.Metrics(resumed.metrics_path) as metrics:
         metrics.log(11, round=1, attempt=0, stage="align", loss=0.69)
     expect(page.locator("#now-title")).to_have_text("round 1: alignment")

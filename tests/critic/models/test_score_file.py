@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def test_a_scale_that_was_kept_outlasts_the_rows_that_come_later(tmp_path):
     before, kept = margin(table), ScoreFile(table).scale
     table.write_text(f"{VIDEOALIGN}clips/cc/{C}.mp4,a lamp,8,9,90.0,90.0,90.0,0\n")
     assert margin(table) < before / 2  # the file as it stands
-    again = ScoreFile(table, scale=Scale(**json.loads(json.dumps(kept.as_event()))))
+    again = ScoreFile(table, scale=Scale(**json.loads(json.dumps(asdict(kept)))))
     assert margin(again) == before
 
 
