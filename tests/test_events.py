@@ -1,4 +1,4 @@
-"""Every version stores an event as the same bytes, and says which stored fields it does not know."""
+"""An event is always stored as the same bytes; what a version does not know is told."""
 
 import json
 import re
