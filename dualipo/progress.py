@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol, TextIO
 
+from dualipo.amounts import duration
+
 
 class Progress(Protocol):
     """Whom the loop tells what it is doing."""
@@ -114,7 +116,7 @@ class Pace:
         seconds = sum(num * rates[name] for name, num in left.items())
         if not seconds:
             return ""
-        return f"{'about' if all(rates.values()) else 'over'} {duration(seconds)}"
+        return f"{'about' if all(rates.values()) else 'over'} {duration(seconds, 'clock')}"
 
     def _rate_of(self, name: str) -> float:
         """Seconds a unit of a stage; 0 where none was seen."""
@@ -173,17 +175,9 @@ class PlainProgress:
 
 def ended(pace: Pace) -> str:
     """The line that stays when a stage is over."""
-    return f"{pace.title}  {pace.done} in {duration(pace.seconds)}"
+    return f"{pace.title}  {pace.done} in {duration(pace.seconds, 'clock')}"
 
 
 def spell(figures: Mapping[str, float]) -> str:
     """`loss 0.693  accuracy 0.5`."""
     return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in figures.items())
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3 h 05 min`: as exact as anyone needs."""
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from dualipo.progress import Pace, PlainProgress, duration
+from dualipo.progress import Pace, PlainProgress
 
 
 class Clock:
@@ -68,11 +68,3 @@ def test_plain_lines_are_few_and_a_stage_ends_with_its_duration(clock: Clock) ->
         "round 1, attempt 1: align  20 in 20 s",
         "round 1: win rate 0.61",
     ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.25, "0.2 s"), (89, "89 s"), (600, "10 min"), (7500, "2 h 05 min")],
-)
-def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

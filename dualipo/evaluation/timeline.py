@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dualipo.evaluation.report.headline import duration
+from dualipo.amounts import duration
 from dualipo.evaluation.run_history import BASE, RunHistory
 from dualipo.events import ClockEvent, RefreshEvent
 from dualipo.store import lock

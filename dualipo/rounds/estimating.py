@@ -14,10 +14,11 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
+from dualipo.amounts import count, duration, storage
 from dualipo.config import Align, Config
 from dualipo.generator import backbone, published_models
 from dualipo.generator.estimate import Footprint, measure
-from dualipo.rounds.amounts import count, duration, matmul_rate, storage
+from dualipo.rounds.device_speed import matmul_rate
 from dualipo.rounds.planning import plan
 from dualipo.rounds.run import is_embedded, model_folder
 
@@ -239,10 +240,13 @@ def _time(flops: dict[str, float]) -> list[str]:
     )
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "this CPU"
     rate = matmul_rate()
+    own_time, reference_time = (
+        duration(total / speed, "estimated") for speed in (rate, REFERENCE_RATE)
+    )
     return [
         f"compute of the generator: {total:.2g} FLOP ({shares})",
-        f"time of the generator, at least: {duration(total / rate)} on {device} "
-        f"({rate / 1e12:.3g} TFLOP/s measured); {duration(total / REFERENCE_RATE)} on one device "
+        f"time of the generator, at least: {own_time} on {device} "
+        f"({rate / 1e12:.3g} TFLOP/s measured); {reference_time} on one device "
         f"that keeps {REFERENCE_RATE / 1e12:.0f} TFLOP/s. The critic's comes on top.",
     ]
 

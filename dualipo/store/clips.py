@@ -10,27 +10,23 @@ Left out: sound, rotation flags, and resampling in time. frames_FHWC: frames, he
 """
 
 import hashlib
-import io
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 
 from dualipo.errors import MediaError
-from dualipo.store import atomic
-
-Frames = np.ndarray[Any, np.dtype[np.uint8]]
+from dualipo.store import atomic, video
+from dualipo.store.video import Encoding, Frames
 
 # Not HLS, DASH or concat: those name other files and addresses to be fetched (fault 51).
 _CONTAINERS = "mov,mp4,matroska,webm,avi"
-_BITEXACT = 0x0400  # AVFMT_FLAG_BITEXACT: no dates and no version in the container
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,31 +96,13 @@ def write_clip(path: Path, frames_FHWC: Frames, fps: float) -> str:
 
 
 def encode_clip(frames_FHWC: Frames, fps: float, *, qp: int = 0) -> bytes:
-    """The MP4 file of a clip.
+    """Return the MP4 file of a clip as it is stored.
 
-    One thread, for x264's output depends on their number; a quantizer and not a rate factor, with
-    which the same clip now and then becomes other bytes.
+    x264 gets a quantizer and not a rate factor, with which the same clip now and then becomes other
+    bytes.
     """
-    assert frames_FHWC.dtype == np.uint8 and frames_FHWC.shape[3:] == (3,), frames_FHWC.shape
-    sink = io.BytesIO()
-    with av.open(sink, "w", format="mp4") as container:
-        container.flags |= _BITEXACT
-        rate = Fraction(fps).limit_denominator(1001)
-        stream: Any = container.add_stream("libx264", rate=rate, options={"qp": str(qp)})
-        stream.height, stream.width = frames_FHWC.shape[1:3]
-        stream.pix_fmt = "yuv444p"
-        stream.codec_context.thread_count = 1
-        stream.codec_context.color_range = ColorRange.JPEG
-        stream.codec_context.colorspace = Colorspace.ITU709
-        for frame_HWC in np.ascontiguousarray(frames_FHWC):
-            frame = av.VideoFrame.from_ndarray(frame_HWC, format="rgb24").reformat(
-                format="yuv444p",
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.JPEG,
-            )
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return sink.getvalue()
+    encoding = Encoding({"qp": str(qp)}, "yuv444p", ColorRange.JPEG)
+    return video.encode(frames_FHWC, fps, encoding)
 
 
 def probe(path: Path, *, limits: Limits = LIMITS) -> Header:
@@ -175,20 +153,20 @@ def _container(stream: BinaryIO, limits: Limits) -> Any:
     options = {"format_whitelist": _CONTAINERS}
     guards = {"max_pixels": str(limits.max_pixels), "err_detect": "explode"}
     container = av.open(stream, "r", container_options=options, io_open=_open_nothing)
-    for video in container.streams.video:
-        video.codec_context.options = guards
-        video.codec_context.thread_count = 1
+    for track in container.streams.video:
+        track.codec_context.options = guards
+        track.codec_context.thread_count = 1
     return container
 
 
 def _header(path: Path, container: Any, num_bytes: int) -> Header:
     if not container.streams.video:
         _refuse(path, "no video in it")
-    video = container.streams.video[0]
-    fps = float(video.average_rate or 0)
-    if not (video.width and video.height):
+    track = container.streams.video[0]
+    fps = float(track.average_rate or 0)
+    if not (track.width and track.height):
         _refuse(path, "no frames in it")
-    return Header(video.frames, video.height, video.width, fps, num_bytes)
+    return Header(track.frames, track.height, track.width, fps, num_bytes)
 
 
 def _check(path: Path, header: Header, limits: Limits, *, num_frames: int) -> None:

@@ -5,6 +5,7 @@ A difference whose interval holds zero is said to show nothing; simulated labels
 
 from dataclasses import dataclass
 
+from dualipo.amounts import duration
 from dualipo.evaluation import run_history
 from dualipo.evaluation.bootstrap import Interval
 from dualipo.evaluation.report.charts import percent, three_decimals
@@ -41,13 +42,6 @@ def tiles(history: RunHistory) -> list[Tile]:
 def signed(interval: Interval) -> str:
     """A difference with its interval."""
     return f"{interval.mean:+.3f} (95 % interval {interval.low:+.3f} to {interval.high:+.3f})"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit a reader would use."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def accuracies(history: RunHistory) -> list[tuple[str, float]]:

@@ -7,10 +7,11 @@ cell sets the interval under its number.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from dualipo.amounts import duration
 from dualipo.evaluation import run_history
 from dualipo.evaluation.bootstrap import Interval
 from dualipo.evaluation.report.charts import percent, short, three_decimals
-from dualipo.evaluation.report.headline import DASH, duration
+from dualipo.evaluation.report.headline import DASH
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.event_parts import Accuracy
 from dualipo.events import (
@@ -145,10 +146,9 @@ def clocks(history: RunHistory) -> Table:
         peak_mb = max(clock.peak_mb for clock in spent if clock)
         cells = [duration(clock.seconds) if clock else DASH for clock in spent]
         rows.append([stage, *cells, duration(total), f"{peak_mb:,.0f} MB"])
-    sums = [duration(sum(clock.seconds for clock in one.clocks.values())) for one in columns]
-    whole = sum(clock.seconds for one in columns for clock in one.clocks.values())
+    sums = [sum(clock.seconds for clock in one.clocks.values()) for one in columns]
     if rows:
-        rows.append(["all stages", *sums, duration(whole), ""])
+        rows.append(["all stages", *map(duration, [*sums, sum(sums)]), ""])
     return Table(["stage", *(one.label for one in columns), "total", "peak memory"], rows)
 
 
