@@ -1,4 +1,4 @@
-"""Three simulated annotators: they see with noise, overlook faults, and say why they judge so.
+"""Three simulated annotators, who see with noise, overlook faults, and say why they judge so.
 
 Each is a pure function of (annotator, seed, clip, caption, dimension): a clip is perceived once,
 as a score and as a view, and grade, verdict and reason follow from that one perception. So a
@@ -14,7 +14,7 @@ import numpy as np
 from dualipo.records import Dimension, Grade, Pair, Point, Prompt, Verdict
 from dualipo.seeds import derive
 from dualipo.world.describe import describe
-from dualipo.world.measurement import Measurement, ThingSeen
+from dualipo.world.measurement import Measurement, SeenFigure
 from dualipo.world.oracle import asked_scene, combine, parts
 from dualipo.world.scenes import Scene
 from dualipo.world.views import View, view_of_measurement
@@ -22,7 +22,7 @@ from dualipo.world.views import View, view_of_measurement
 
 @dataclass(frozen=True, slots=True)
 class Annotator:
-    """How one annotator errs.
+    """An annotator's errors.
 
     `noise` is the standard deviation of a perceived score. `careless` is the chance of looking
     at a dimension without seeing anything wrong, `blind` the chance of missing one kind of fault
@@ -49,7 +49,7 @@ ANNOTATORS = (
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A clip as it is shown to an annotator: its content hash, and what can be seen in it."""
+    """A clip that is shown to an annotator: its content hash, and what can be seen in it."""
 
     video: str
     measurement: Measurement
@@ -57,7 +57,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Perception:
-    """What an annotator makes of one clip in one dimension."""
+    """An annotator's opinion of one clip in one dimension."""
 
     score: float
     grade: Grade
@@ -117,7 +117,7 @@ def label_pair(
 def perceive(
     annotator: Annotator, *, seed: int, prompt: Prompt, clip: Shown, dimension: Dimension
 ) -> Perception:
-    """Look at one dimension of a clip: the score as perceived, its grade, and the reason."""
+    """Look at one dimension of a clip; return the perceived score, its grade, and the reason."""
     rng = np.random.default_rng(
         derive("annotator", annotator.name, seed, prompt.prompt_id, clip.video, dimension)
     )
@@ -126,38 +126,38 @@ def perceive(
         measurement = _mirror(measurement)
     missed = {kind for kind, chance in annotator.blind if rng.random() < chance}
     careless = rng.random() < annotator.careless
-    found = parts(measurement, asked, dimension)
-    noticed = {n: 1.0 if careless or n in missed else value for n, value in found.items()}
+    true_parts = parts(measurement, asked, dimension)
+    noticed = {n: 1.0 if careless or n in missed else value for n, value in true_parts.items()}
     score = combine(noticed) + rng.normal(0.0, annotator.noise)
     score = float(np.clip(score, 0.0, 1.0))
     view = view_of_measurement(measurement)
-    view = _as_asked(asked) if careless and view.things else _without(view, missed, asked)
+    view = _as_asked(asked) if careless and view.figures else _without(view, missed, asked)
     reason = describe(view, dimension, asked=asked, rng=rng)
     return Perception(score, _grade(annotator, score), reason)
 
 
 def _mirror(measurement: Measurement) -> Measurement:
-    """The clip as it would be seen by somebody who takes left for right."""
+    """Return the measurement that somebody makes who confuses left and right."""
     flip_2 = np.asarray([-1.0, 1.0])
 
-    def mirrored(thing: ThingSeen) -> ThingSeen:
-        return replace(thing, centre_F2=thing.centre_F2 * flip_2)
+    def mirrored(figure: SeenFigure) -> SeenFigure:
+        return replace(figure, centre_F2=figure.centre_F2 * flip_2)
 
-    return replace(measurement, things=tuple(mirrored(thing) for thing in measurement.things))
+    return replace(measurement, figures=tuple(mirrored(figure) for figure in measurement.figures))
 
 
 def _as_asked(asked: Scene) -> View:
-    """What somebody reports who notices nothing wrong."""
-    return View(asked.things, asked.background, asked.motion, asked.relation)
+    """Return the view of somebody who notices no difference from the caption."""
+    return View(asked.figures, asked.background, asked.motion, asked.relation)
 
 
 def _without(view: View, missed: set[str], asked: Scene) -> View:
-    """The view less the faults that were missed."""
+    """Return the view without the faults that the annotator missed."""
     view = replace(view, faults=view.faults - missed)
     if "background" in missed:
         view = replace(view, background=asked.background)
-    if "size" in missed and len(view.things) == len(asked.things) == 1:
-        view = replace(view, things=(replace(view.things[0], size=asked.things[0].size),))
+    if "size" in missed and len(view.figures) == len(asked.figures) == 1:
+        view = replace(view, figures=(replace(view.figures[0], size=asked.figures[0].size),))
     return view
 
 

@@ -13,10 +13,11 @@ from dualipo.world.scenes import (
     COLOURS,
     RELATIONS,
     SHAPES,
+    Figure,
     Motion,
     Relation,
     Scene,
-    Thing,
+    pick,
 )
 
 SIZE_WORDS = {"small": ("small", "little"), "big": ("big", "large")}
@@ -33,42 +34,38 @@ DIRECTION_WORDS = {
     "down": ("down", "downwards"),
 }
 FRAMES = (
-    "{thing} {motion} on a {background} background",
-    "on a {background} background, {thing} {motion}",
-    "{background} background: {thing} {motion}",
+    "{figure} {motion} on a {background} background",
+    "on a {background} background, {figure} {motion}",
+    "{background} background: {figure} {motion}",
 )
 
 
 def speak(scene: Scene, rng: np.random.Generator) -> str:
     """Return one of the scene's captions."""
     if scene.relation is None:
-        thing = scene.things[0]
-        noun = f"a {_one(rng, SIZE_WORDS[thing.size])} {thing.colour} {thing.shape}"
+        figure = scene.figures[0]
+        noun = f"a {pick(rng, SIZE_WORDS[figure.size])} {figure.colour} {figure.shape}"
         motion = _speak_motion(scene.motion, rng, VERBS, REST_WORDS)
     else:
-        first, second = (f"a {thing.colour} {thing.shape}" for thing in scene.things)
+        first, second = (f"a {figure.colour} {figure.shape}" for figure in scene.figures)
         noun = f"{first} {scene.relation} {second},"
         motion = "both " + _speak_motion(scene.motion, rng, PAIR_VERBS, PAIR_REST_WORDS)
-    return _one(rng, FRAMES).format(thing=noun, motion=motion, background=scene.background)
+    return pick(rng, FRAMES).format(figure=noun, motion=motion, background=scene.background)
 
 
 def _speak_motion(
     motion: Motion, rng: np.random.Generator, verbs: tuple[str, ...], rest_words: tuple[str, ...]
 ) -> str:
     if motion.kind == "rest" or motion.direction is None:
-        return _one(rng, rest_words)
+        return pick(rng, rest_words)
     if motion.kind == "bounce":
         return f"bounces {AXIS_WORDS[motion.direction]}"
     assert motion.speed is not None
-    way = _one(rng, DIRECTION_WORDS[motion.direction])
-    speed = _one(rng, SPEED_WORDS[motion.speed])
+    way = pick(rng, DIRECTION_WORDS[motion.direction])
+    speed = pick(rng, SPEED_WORDS[motion.speed])
     if rng.random() < 0.5:
-        return f"{_one(rng, verbs)} {speed} {way}"
-    return f"{_one(rng, verbs)} {way} {speed}"
-
-
-def _one(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
-    return choices[int(rng.integers(len(choices)))]
+        return f"{pick(rng, verbs)} {speed} {way}"
+    return f"{pick(rng, verbs)} {way} {speed}"
 
 
 _WORD = re.compile(r"[a-z]+")
@@ -99,16 +96,16 @@ def read(caption: str) -> Scene | None:
     motion = _read_motion(spoken)
     if motion is None or (len(colours) == 2) != (relation is not None):
         return None
-    things = tuple(
-        Thing(colour, shape, sizes[0])  # type: ignore[arg-type]
+    figures = tuple(
+        Figure(colour, shape, sizes[0])  # type: ignore[arg-type]
         for colour, shape in zip(colours, shapes, strict=True)
     )
-    return Scene(things, motion, backgrounds[0], relation)  # type: ignore[arg-type]
+    return Scene(figures, motion, backgrounds[0], relation)  # type: ignore[arg-type]
 
 
 def _read_relation(text: str) -> Relation | None:
-    found = [relation for relation in RELATIONS if relation in text]
-    return found[0] if len(found) == 1 else None
+    relations = [relation for relation in RELATIONS if relation in text]
+    return relations[0] if len(relations) == 1 else None
 
 
 def _read_motion(text: str) -> Motion | None:

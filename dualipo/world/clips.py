@@ -1,8 +1,8 @@
-"""Draws a scene into frames: uint8 [F, H, W, 3], antialiased, with at most one defect.
+"""Renders a scene into frames, uint8 [F, H, W, 3], antialiased, with at most one defect.
 
-Ground truth is exact: `paths` says where each thing is in each frame, and `render` paints exactly
-that. Numbers that a defect draws come from the generator handed in, so a clip is a pure function
-of its seed.
+Ground truth is exact: `paths` gives the place of each figure in each frame, and `render` paints
+exactly that. All random numbers come from the generator handed in, so a clip is a pure function of
+its seed.
 
 Shape legend: F frames, H and W pixels, 3 colour channels.
 """
@@ -21,8 +21,8 @@ from dualipo.world.scenes import (
     TRAVEL,
     Background,
     Defect,
+    Figure,
     Scene,
-    Thing,
 )
 
 FRAME_SIZE = 32
@@ -31,7 +31,7 @@ MARGIN = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One thing over time, arrays of length F: centre in pixels, radius, opacity, and paint."""
+    """One figure over time; all arrays have length F, distances are in pixels."""
 
     centre_F2: np.ndarray
     radius_F: np.ndarray
@@ -44,23 +44,23 @@ class Track:
 def render(
     scene: Scene, rng: np.random.Generator, *, num_frames: int = 9, defect: Defect | None = None
 ) -> np.ndarray:
-    """Draw the scene at a random place. Returns uint8 [F, 32, 32, 3]."""
+    """Draw the scene at a random place; return uint8 [F, 32, 32, 3]."""
     return paint(scene.background, tracks(scene, rng, num_frames=num_frames, defect=defect))
 
 
 def tracks(
     scene: Scene, rng: np.random.Generator, *, num_frames: int = 9, defect: Defect | None = None
 ) -> list[Track]:
-    """Place the scene: where and how each thing is in each frame, the defect included."""
-    moving = zip(scene.things, paths(scene, rng, num_frames), strict=True)
-    placed = [_track(thing, centre_F2) for thing, centre_F2 in moving]
+    """Return place and look of each figure in each frame, the defect included."""
+    moving = zip(scene.figures, paths(scene, rng, num_frames), strict=True)
+    placed = [_track(figure, centre_F2) for figure, centre_F2 in moving]
     if defect:
-        placed[defect.thing] = _spoil(placed[defect.thing], defect, rng)
+        placed[defect.figure] = _spoil(placed[defect.figure], defect, rng)
     return placed
 
 
 def paint(background: Background, placed: list[Track]) -> np.ndarray:
-    """Paint the tracks over a background. Returns uint8 [F, 32, 32, 3]."""
+    """Paint the tracks over a background; return uint8 [F, 32, 32, 3]."""
     num_frames = len(placed[0].radius_F)
     canvas_FHW3 = np.empty((num_frames, FRAME_SIZE, FRAME_SIZE, 3), np.float32)
     canvas_FHW3[:] = np.asarray(BACKGROUNDS[background], np.float32)
@@ -71,12 +71,12 @@ def paint(background: Background, placed: list[Track]) -> np.ndarray:
 
 
 def paths(scene: Scene, rng: np.random.Generator, num_frames: int) -> list[np.ndarray]:
-    """Where each thing's centre is: float [F, 2] in (x, y) pixels for each thing."""
+    """Return each figure's centre in each frame: float [F, 2], (x, y) in pixels."""
     offset_F2 = _offsets(scene, rng, num_frames)
     low_2 = -offset_F2.min(axis=0)
     high_2 = FRAME_SIZE - 1 - offset_F2.max(axis=0)
     if scene.relation is None:
-        reach = SIZES[scene.things[0].size] + MARGIN
+        reach = SIZES[scene.figures[0].size] + MARGIN
         start_2 = rng.uniform(low_2 + reach, np.maximum(high_2 - reach, low_2 + reach + 1e-6))
         return [start_2 + offset_F2]
     reach = SIZES["small"] + MARGIN
@@ -88,7 +88,7 @@ def paths(scene: Scene, rng: np.random.Generator, num_frames: int) -> list[np.nd
 
 
 def _offsets(scene: Scene, rng: np.random.Generator, num_frames: int) -> np.ndarray:
-    """Displacement from the start, float [F, 2]."""
+    """Return the displacement from the start in each frame, float [F, 2] in pixels."""
     motion = scene.motion
     time_F = np.linspace(0.0, 1.0, num_frames)
     if motion.kind == "rest" or motion.direction is None:
@@ -101,16 +101,16 @@ def _offsets(scene: Scene, rng: np.random.Generator, num_frames: int) -> np.ndar
     return rng.uniform(*TRAVEL[motion.speed]) * time_F[:, None] * along_2
 
 
-def _track(thing: Thing, centre_F2: np.ndarray) -> Track:
+def _track(figure: Figure, centre_F2: np.ndarray) -> Track:
     num_frames = len(centre_F2)
     ones_F = np.ones(num_frames)
-    colours_F3 = np.tile(np.asarray(COLOURS[thing.colour], np.float32), (num_frames, 1))
-    shapes = (thing.shape,) * num_frames
-    return Track(centre_F2, SIZES[thing.size] * ones_F, ones_F, ones_F, shapes, colours_F3)
+    colours_F3 = np.tile(np.asarray(COLOURS[figure.colour], np.float32), (num_frames, 1))
+    shapes = (figure.shape,) * num_frames
+    return Track(centre_F2, SIZES[figure.size] * ones_F, ones_F, ones_F, shapes, colours_F3)
 
 
 def _spoil(track: Track, defect: Defect, rng: np.random.Generator) -> Track:
-    """Apply one defect. Each kind changes one property, over the frames from `start` on."""
+    """Apply one defect: each kind changes one property, over the frames from `start` on."""
     num_frames = len(track.radius_F)
     frame_F = np.arange(num_frames)
     first = max(1, round(defect.start * num_frames))
@@ -161,7 +161,7 @@ _TRIANGLE = ((0.0, 1.0), (0.866, -0.5), (-0.866, -0.5))
 
 
 def signed_distance(shape: str, centre_2: np.ndarray, radius: float) -> np.ndarray:
-    """Distance to the outline in pixels, negative inside: float [H, W]."""
+    """Return each pixel's distance to the outline, float [H, W], negative inside."""
     x_HW, y_HW = _X_HW - centre_2[0], _Y_HW - centre_2[1]
     if shape == "circle":
         return np.hypot(x_HW, y_HW) - radius

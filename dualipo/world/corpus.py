@@ -1,4 +1,4 @@
-"""The world's clips with captions: clean real ones, and a web corpus as noisy as the web is.
+"""The world's captioned clips: clean "real" ones, and a noisy "web" corpus.
 
 Both are pure functions of a seed; nothing is stored. In the web corpus a quarter of the captions
 are wrong in one attribute and half of the clips have a defect, so a generator pretrained on it
@@ -20,7 +20,7 @@ DEFECT_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class CaptionedClip:
-    """A clip with its caption and its ground truth. `frames_FHW3` is uint8."""
+    """A clip with its caption and its ground truth; `frames_FHW3` is uint8."""
 
     frames_FHW3: np.ndarray
     caption: str
@@ -30,7 +30,7 @@ class CaptionedClip:
 
 
 def real_clip(seed: int, *, num_frames: int = 9) -> CaptionedClip:
-    """A clean clip with a true caption."""
+    """Draw a clean clip with a true caption."""
     rng = np.random.default_rng(derive("real", seed))
     scene = draw_scene(rng)
     frames_FHW3 = render(scene, rng, num_frames=num_frames)
@@ -38,7 +38,7 @@ def real_clip(seed: int, *, num_frames: int = 9) -> CaptionedClip:
 
 
 def web_clip(seed: int, *, num_frames: int = 9) -> CaptionedClip:
-    """A clip as the web has it: a defect in half of them, a wrong caption in a quarter."""
+    """Draw a noisy clip: half of them have a defect, a quarter a wrong caption."""
     rng = np.random.default_rng(derive("web", seed))
     scene = draw_scene(rng)
     defect = draw_defect(rng, scene) if rng.random() < DEFECT_SHARE else None
@@ -49,6 +49,6 @@ def web_clip(seed: int, *, num_frames: int = 9) -> CaptionedClip:
 
 
 def caption(seed: int) -> str:
-    """A caption alone, for prompt lists."""
+    """Draw a caption without its clip, for prompt lists."""
     rng = np.random.default_rng(derive("caption", seed))
     return speak(draw_scene(rng), rng)

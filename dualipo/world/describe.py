@@ -1,4 +1,4 @@
-"""The words in which people and the critic describe a clip: one small vocabulary for both.
+"""Describes a clip in words: simulated annotators and the critic share this small vocabulary.
 
 `describe` states facts about one dimension (METHOD.md section 2), in at most about twenty words
 and two or three paraphrases: what is shown, what differs from the caption, what goes wrong. It
@@ -12,7 +12,7 @@ import numpy as np
 
 from dualipo.records import Dimension
 from dualipo.world.captions import AXIS_WORDS
-from dualipo.world.scenes import DefectKind, Motion, Relation, Scene, Thing
+from dualipo.world.scenes import DefectKind, Figure, Motion, Relation, Scene, pick
 from dualipo.world.views import View
 
 NOTHING = ("no clear object is visible.", "nothing clear is visible.")
@@ -25,14 +25,14 @@ BOTH_KEEP = (
     "their shape, colour and size stay the same.",
 )
 FAULTS: dict[DefectKind, tuple[str, ...]] = {
-    "morph": ("the shape changes{change}.", "{one} changes its shape{change}."),
-    "recolour": ("the colour changes{change}.", "{one} changes its colour{change}."),
+    "morph": ("the shape changes{change}.", "{subject} changes its shape{change}."),
+    "recolour": ("the colour changes{change}.", "{subject} changes its colour{change}."),
     "pulse": ("the size pulses.", "the size grows and shrinks."),
-    "flicker": ("{one} flickers.", "{one} fades in and out."),
-    "vanish": ("{one} vanishes.", "{one} disappears."),
-    "smear": ("{one} is smeared.", "{one} is blurred and smeared."),
-    "jitter": ("{one} jitters.", "{one} trembles."),
-    "freeze": ("{one} freezes.", "{one} moves, then stands frozen."),
+    "flicker": ("{subject} flickers.", "{subject} fades in and out."),
+    "vanish": ("{subject} vanishes.", "{subject} disappears."),
+    "smear": ("{subject} is smeared.", "{subject} is blurred and smeared."),
+    "jitter": ("{subject} jitters.", "{subject} trembles."),
+    "freeze": ("{subject} freezes.", "{subject} moves, then stands frozen."),
 }
 FAITHFULNESS_FAULTS: tuple[DefectKind, ...] = (
     "vanish", "flicker", "smear", "morph", "recolour", "pulse",
@@ -48,9 +48,9 @@ OPPOSITE: dict[Relation, Relation] = {
 
 
 def describe(view: View, dimension: Dimension, *, asked: Scene, rng: np.random.Generator) -> str:
-    """Say in words what is seen of one dimension, against the scene that the caption asks for."""
-    if not view.things:
-        return _one(rng, NOTHING)
+    """Describe one dimension of a view in words, against the scene that the caption asks for."""
+    if not view.figures:
+        return pick(rng, NOTHING)
     if dimension == "consistency":
         return _describe_consistency(in_asked_order(view, asked), asked, rng)
     if dimension == "faithfulness":
@@ -59,83 +59,84 @@ def describe(view: View, dimension: Dimension, *, asked: Scene, rng: np.random.G
 
 
 def in_asked_order(view: View, asked: Scene) -> View:
-    """The view with its things in the caption's order, as far as they can be told apart."""
-    seen = view.things[:4]
+    """Reorder the view's figures as the caption names them, as far as they can be told apart."""
+    seen = view.figures[:4]
 
     def agreement(order: tuple[int, ...]) -> int:
-        return sum(_alike(seen[i], thing) for i, thing in zip(order, asked.things, strict=False))
+        return sum(_alike(seen[i], figure) for i, figure in zip(order, asked.figures, strict=False))
 
     order = max(permutations(range(len(seen))), key=agreement)
     swapped = view.relation is not None and order == (1, 0)
     relation = OPPOSITE[view.relation] if swapped and view.relation else view.relation
-    return replace(view, things=tuple(seen[i] for i in order), relation=relation)
+    return replace(view, figures=tuple(seen[i] for i in order), relation=relation)
 
 
-def _alike(seen: Thing, asked: Thing) -> int:
+def _alike(seen: Figure, asked: Figure) -> int:
     return 2 * (seen.colour == asked.colour) + (seen.shape == asked.shape)
 
 
 def differences(view: View, asked: Scene) -> list[str]:
-    """The attributes of the caption that the view, in the asked order, does not show."""
-    both = list(zip(view.things, asked.things, strict=False))
-    if len(view.things) == 1:
-        both = [(view.things[0], max(asked.things, key=lambda t: _alike(view.things[0], t)))]
+    """List the caption's attributes that the view does not show; its figures are in asked order."""
+    matches = list(zip(view.figures, asked.figures, strict=False))
+    if len(view.figures) == 1:
+        nearest = max(asked.figures, key=lambda figure: _alike(view.figures[0], figure))
+        matches = [(view.figures[0], nearest)]
     differs = {
-        "number": len(view.things) != len(asked.things),
-        "colour": any(seen.colour != thing.colour for seen, thing in both),
-        "shape": any(seen.shape != thing.shape for seen, thing in both),
-        "size": asked.relation is None and both[0][0].size != both[0][1].size,
-        "relation": len(view.things) == 2 and view.relation != (asked.relation or view.relation),
+        "number": len(view.figures) != len(asked.figures),
+        "colour": any(seen.colour != figure.colour for seen, figure in matches),
+        "shape": any(seen.shape != figure.shape for seen, figure in matches),
+        "size": asked.relation is None and matches[0][0].size != matches[0][1].size,
+        "relation": len(view.figures) == 2 and view.relation != (asked.relation or view.relation),
         "background": view.background != asked.background,
     }
-    return [attribute for attribute, so in differs.items() if so]
+    return [attribute for attribute, is_different in differs.items() if is_different]
 
 
 def _describe_consistency(view: View, asked: Scene, rng: np.random.Generator) -> str:
     shown = f"{_name(view)} on {view.background}."
     wrong = [f"the {attribute}" for attribute in differences(view, asked)]
     if not wrong:
-        return f"{shown} {_one(rng, MATCHES)}"
+        return f"{shown} {pick(rng, MATCHES)}"
     if len(wrong) == 1:
-        return f"{shown} {_one(rng, DIFFERS).format(what=wrong[0])}"
+        return f"{shown} {pick(rng, DIFFERS).format(what=wrong[0])}"
     listed = f"{', '.join(wrong[:-1])} and {wrong[-1]}"
-    return f"{shown} {_one(rng, DIFFER).format(what=listed)}"
+    return f"{shown} {pick(rng, DIFFER).format(what=listed)}"
 
 
 def _name(view: View) -> str:
-    if len(view.things) > 2:
+    if len(view.figures) > 2:
         return "several things"
-    if len(view.things) == 1:
-        thing = view.things[0]
-        return f"a {thing.size} {_noun(thing)}"
-    return f"a {_noun(view.things[0])} {view.relation} a {_noun(view.things[1])}"
+    if len(view.figures) == 1:
+        figure = view.figures[0]
+        return f"a {figure.size} {_noun(figure)}"
+    return f"a {_noun(view.figures[0])} {view.relation} a {_noun(view.figures[1])}"
 
 
-def _noun(thing: Thing) -> str:
-    return f"{thing.colour} {thing.shape}"
+def _noun(figure: Figure) -> str:
+    return f"{figure.colour} {figure.shape}"
 
 
 def _describe_faithfulness(view: View, rng: np.random.Generator) -> str:
     faults = [kind for kind in FAITHFULNESS_FAULTS if kind in view.faults][:MAX_FAULTS]
     if not faults:
-        return _one(rng, KEEPS if len(view.things) == 1 else BOTH_KEEP)
-    # From what to what is told where it is the only fault: the text stays short.
+        return pick(rng, KEEPS if len(view.figures) == 1 else BOTH_KEEP)
+    # Only a single fault names its values before and after, so that the text stays short.
     return " ".join(_fault(kind, view, rng, in_full=len(faults) == 1) for kind in faults)
 
 
 def _fault(kind: DefectKind, view: View, rng: np.random.Generator, *, in_full: bool) -> str:
     change = {"morph": view.shape_change, "recolour": view.colour_change}.get(kind)
-    told = f" from {change[0]} to {change[1]}" if change and in_full else ""
-    one = "it" if len(view.things) == 1 else "one"
-    return _one(rng, FAULTS[kind]).format(change=told, one=one)
+    from_to = f" from {change[0]} to {change[1]}" if change and in_full else ""
+    subject = "it" if len(view.figures) == 1 else "one"
+    return pick(rng, FAULTS[kind]).format(change=from_to, subject=subject)
 
 
 def _describe_motion(view: View, asked: Scene, rng: np.random.Generator) -> str:
-    if "freeze" in view.faults:  # then neither speed nor turn can be told
+    if "freeze" in view.faults:  # a frozen figure shows neither its speed nor its turn
         return _fault("freeze", view, rng, in_full=True)
     assert view.motion is not None
     smoothly = "jitter" not in view.faults
-    shown = _speak(view.motion, smoothly=smoothly, many=len(view.things) > 1)
+    shown = _speak(view.motion, smoothly=smoothly, many=len(view.figures) > 1)
     wanted = _wanted(view.motion, asked.motion)
     said = f"{shown}, the caption asks for {wanted}." if wanted else f"{shown}, as asked."
     return said if smoothly else f"{_fault('jitter', view, rng, in_full=True)} {said}"
@@ -153,7 +154,7 @@ def _speak(motion: Motion, *, smoothly: bool, many: bool) -> str:
 
 
 def _wanted(shown: Motion, asked: Motion) -> str:
-    """What the caption asks for where the shown motion differs from it, else nothing."""
+    """Name what the caption asks for where the shown motion differs; else return ""."""
     if asked.kind == "rest" or asked.direction is None:
         return "" if shown.kind == "rest" else "rest"
     if asked.kind == "bounce":
@@ -164,7 +165,3 @@ def _wanted(shown: Motion, asked: Motion) -> str:
     way = asked.direction if shown.direction != asked.direction else ""
     speed = SPEED_WORDS[asked.speed] if shown.speed != asked.speed else ""
     return ", ".join(filter(None, (way, speed)))
-
-
-def _one(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
-    return choices[int(rng.integers(len(choices)))]

@@ -1,11 +1,16 @@
-"""Sees a clip: from pixels alone to things with colour, shape, size and path. Never the truth.
+"""Measures a clip from its pixels alone: figures with colour, shape, size and path.
 
 A pixel is background + opacity * (colour - background), so the direction of its difference from
 the background names the colour and its length the opacity. Foreground pixels are joined into
 components, each is compared with templates of its own area and softness, and components are
 linked over the frames. Made for blurry, smeared or empty clips as well as for clean ones.
 
-Left out: two things of one colour that touch count as one thing.
+    frames -> background colour -> opacity and colour of each pixel
+           -> 4-connected components a frame, grown by the faint rim of their edges
+           -> each component's centre, area, colour, edge width, and overlap with each shape
+           -> tracks over the frames (nearest first, colour counts) -> figures and their paths
+
+A limit: two figures of one colour that touch count as one figure.
 
 Shape legend: F frames, H and W pixels, N components, 6 colours, 3 shapes (or colour channels).
 """
@@ -39,15 +44,15 @@ FOREGROUND = 0.2  # opacity from which a pixel belongs to a component
 NOISE = 0.06  # opacity under which a pixel is background
 MIN_MASS = 6.0  # pixels; smaller components are stray
 MAX_COMPONENTS = 4  # a frame, the largest first
-MIN_SEEN = 0.2  # share of the frames from which a track is a thing
-MIN_THING_AREA = 12.0
+MIN_SEEN = 0.2  # share of the frames from which a track is a figure
+MIN_FIGURE_AREA = 12.0
 MAX_STEP = 12.0  # pixels between two frames of one track
 SHAPE_TEMPERATURE = 0.015  # of the overlap, in the softmax over shapes
 
 
 @dataclass(frozen=True)
-class ThingSeen:
-    """One thing over the frames. Where `seen_F` is False the other arrays hold zeros."""
+class SeenFigure:
+    """One figure over the frames; where `seen_F` is False the other arrays hold zeros."""
 
     seen_F: np.ndarray
     centre_F2: np.ndarray
@@ -61,47 +66,47 @@ class ThingSeen:
 
     @cached_property
     def colour(self) -> Colour:
-        """The colour it has most."""
+        """The figure's most frequent colour."""
         return tuple(COLOURS)[int(self.colour_F6.sum(axis=0).argmax())]
 
     @cached_property
     def shape(self) -> Shape:
-        """The shape it has most."""
+        """The figure's most probable shape."""
         return SHAPES[int(self.shape_F3.sum(axis=0).argmax())]
 
     @cached_property
     def radius(self) -> float:
-        """Median radius in pixels."""
+        """The median radius in pixels."""
         return float(np.median(self.radius_F[self.seen_F]))
 
     @cached_property
     def size(self) -> Size:
-        """The nearer of the two sizes, in ratio."""
+        """The size whose radius is nearer by ratio."""
         return "small" if self.radius**2 < SIZES["small"] * SIZES["big"] else "big"
 
     @cached_property
-    def path(self) -> "Path":
-        """Its movement in numbers."""
+    def path(self) -> "FittedPath":
+        """The fitted path of the centre."""
         return _fit_path(self.centre_F2, self.seen_F)
 
 
 @dataclass(frozen=True)
-class Path:
-    """A centre's path over the whole clip, in pixels: straight part, bouncing part, the rest."""
+class FittedPath:
+    """The path of a figure's centre over the whole clip, in pixels, as `_fit_path` fits it."""
 
-    straight_2: np.ndarray
-    bounce_2: np.ndarray
+    straight_2: np.ndarray  # displacement of the straight part
+    bounce_2: np.ndarray  # displacement there and back
     residual: float  # root mean square distance from the fitted path
-    step_S: np.ndarray  # pixels a frame between one sight and the next
+    step_S: np.ndarray  # pixels a frame between two frames in which it was seen
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was seen in a clip. `things` are sorted by area; `stray` is the rest's share."""
+    """The figures seen in a clip, largest first; `stray` is the share of paint outside them."""
 
     background: Background
     background_3: np.ndarray
-    things: tuple[ThingSeen, ...]
+    figures: tuple[SeenFigure, ...]
     stray: float
     num_frames: int
 
@@ -111,21 +116,21 @@ def measure(frames_FHW3: np.ndarray) -> Measurement:
     num_frames, *frame_shape = frames_FHW3.shape
     if frame_shape != [FRAME_SIZE, FRAME_SIZE, 3] or num_frames < 2:
         raise DataError(
-            f"clip: shape {frames_FHW3.shape}, the oracle measures [F, {FRAME_SIZE}, "
-            f"{FRAME_SIZE}, 3] of 2 frames and more. Hand it clips of the embedded world."
+            f"clip: its shape is {frames_FHW3.shape}, but the oracle measures [F, {FRAME_SIZE}, "
+            f"{FRAME_SIZE}, 3] of 2 frames and more. Give it clips of the embedded world."
         )
     background_3 = _background(frames_FHW3)
     opacity_FHW, colour_FHW = _unmix(frames_FHW3, background_3)
     components = _components(opacity_FHW, colour_FHW)
-    tracks = [_thing(components, track, num_frames) for track in _link(components, num_frames)]
-    things = [track for track in tracks if _is_thing(track)]
-    things.sort(key=lambda thing: -float(thing.area_F.sum()))
+    tracks = [_figure(components, track, num_frames) for track in _link(components, num_frames)]
+    figures = [track for track in tracks if _is_figure(track)]
+    figures.sort(key=lambda figure: -float(figure.area_F.sum()))
     whole = float(np.where(opacity_FHW > FOREGROUND, opacity_FHW, 0).sum())
-    in_things = sum(float((thing.area_F * thing.opacity_F).sum()) for thing in things)
-    stray = min(1.0, max(0.0, 1 - in_things / whole)) if whole > 0 else 0.0
+    in_figures = sum(float((figure.area_F * figure.opacity_F).sum()) for figure in figures)
+    stray = min(1.0, max(0.0, 1 - in_figures / whole)) if whole > 0 else 0.0
     nearest = int(np.square(_BACKGROUNDS_33 - background_3).sum(axis=1).argmin())
     background = tuple(BACKGROUNDS)[nearest]
-    return Measurement(background, background_3, tuple(things), stray, num_frames)
+    return Measurement(background, background_3, tuple(figures), stray, num_frames)
 
 
 def _background(frames_FHW3: np.ndarray) -> np.ndarray:
@@ -135,7 +140,7 @@ def _background(frames_FHW3: np.ndarray) -> np.ndarray:
 
 
 def _unmix(frames_FHW3: np.ndarray, background_3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Opacity in [0, 1] and the index of the best colour of each pixel."""
+    """Return each pixel's opacity in [0, 1] and the index of its best colour."""
     towards_63 = _PALETTE_63 - background_3
     length_6 = np.maximum(np.linalg.norm(towards_63, axis=1), 60.0)
     along_FHW6 = (frames_FHW3 - background_3) @ (towards_63 / length_6[:, None]).T
@@ -146,7 +151,7 @@ def _unmix(frames_FHW3: np.ndarray, background_3: np.ndarray) -> tuple[np.ndarra
 
 @dataclass(frozen=True)
 class _Components:
-    """All components of all frames, arrays of length N."""
+    """All components of all frames; every array has length N."""
 
     frame_N: np.ndarray
     centre_N2: np.ndarray
@@ -187,7 +192,7 @@ def _components(opacity_FHW: np.ndarray, colour_FHW: np.ndarray) -> _Components:
 
 
 def _number(opacity_FHW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number the pixels of the kept components from 1, and name the frame of each component."""
+    """Label the pixels of the kept components from 1; return them and each component's frame."""
     root_FHW = _join(opacity_FHW > FOREGROUND)
     mass = np.bincount(root_FHW.ravel(), weights=opacity_FHW.ravel(), minlength=root_FHW.size + 1)
     mass[0] = 0.0
@@ -216,7 +221,7 @@ def _join(mask_FHW: np.ndarray) -> np.ndarray:
 
 
 def _spread(label_FHW: np.ndarray, axis: int) -> np.ndarray:
-    """Maximum of each pixel and its two neighbours along an axis."""
+    """Return the maximum of each pixel and its two neighbours along an axis."""
     spread = label_FHW.swapaxes(0, axis).copy()
     label = label_FHW.swapaxes(0, axis)
     np.maximum(spread[1:], label[:-1], out=spread[1:])
@@ -227,7 +232,7 @@ def _spread(label_FHW: np.ndarray, axis: int) -> np.ndarray:
 def _compare(
     solid_NHW: np.ndarray, centre_N2: np.ndarray, area_N: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Overlap (soft intersection over union) with each shape's template, and the edge's width.
+    """Return the overlap (soft IoU) with each shape's template, and the edge's width.
 
     A linear edge of width w adds w/6 to the sum of a(1-a) for each pixel of the perimeter.
     """
@@ -267,7 +272,7 @@ def _cost(components: _Components, last: int, following: int) -> float:
     return float(apart + 3.0 * (1 - same_colour))
 
 
-def _thing(components: _Components, track: list[int], num_frames: int) -> ThingSeen:
+def _figure(components: _Components, track: list[int], num_frames: int) -> SeenFigure:
     frames = components.frame_N[track]
 
     def over_frames(values: np.ndarray) -> np.ndarray:
@@ -275,7 +280,7 @@ def _thing(components: _Components, track: list[int], num_frames: int) -> ThingS
         filled[frames] = values[track]
         return filled
 
-    return ThingSeen(
+    return SeenFigure(
         over_frames(np.ones(len(components.frame_N))) > 0, over_frames(components.centre_N2),
         over_frames(components.area_N), over_frames(components.radius_N),
         over_frames(components.opacity_N), over_frames(components.softness_N),
@@ -284,15 +289,15 @@ def _thing(components: _Components, track: list[int], num_frames: int) -> ThingS
     )  # fmt: skip
 
 
-def _is_thing(track: ThingSeen) -> bool:
+def _is_figure(track: SeenFigure) -> bool:
     area = track.area_F[track.seen_F].mean()
-    return bool(track.seen_F.mean() >= MIN_SEEN and area >= MIN_THING_AREA)
+    return bool(track.seen_F.mean() >= MIN_SEEN and area >= MIN_FIGURE_AREA)
 
 
-def _fit_path(centre_F2: np.ndarray, seen_F: np.ndarray) -> Path:
-    """Least squares on start + t * straight + tent(t) * bounce, t from 0 to 1 over the clip.
+def _fit_path(centre_F2: np.ndarray, seen_F: np.ndarray) -> FittedPath:
+    """Fit start + t * straight + tent(t) * bounce by least squares, t from 0 to 1 over the clip.
 
-    A thing that is not seen on both sides of the turn is fitted a straight path.
+    A figure that is not seen on both sides of the turn is fitted a straight path.
     """
     time_F = np.linspace(0.0, 1.0, len(seen_F))
     basis_F3 = np.stack([np.ones_like(time_F), time_F, 1 - np.abs(1 - 2 * time_F)], axis=1)
@@ -303,4 +308,5 @@ def _fit_path(centre_F2: np.ndarray, seen_F: np.ndarray) -> Path:
     bounce_2 = fitted[2] if len(fitted) == 3 else np.zeros(2)
     apart_S = np.linalg.norm(np.diff(centre_F2[seen_F], axis=0), axis=1)
     step_S = apart_S / np.diff(np.flatnonzero(seen_F))
-    return Path(fitted[1], bounce_2, float(np.sqrt(np.square(left_F2).sum(axis=1).mean())), step_S)
+    residual = float(np.sqrt(np.square(left_F2).sum(axis=1).mean()))
+    return FittedPath(fitted[1], bounce_2, residual, step_S)

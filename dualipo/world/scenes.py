@@ -1,6 +1,6 @@
-"""What a clip of the embedded world shows, in words and in numbers, before any pixel.
+"""Scenes of the embedded world: what a clip shows, in words and numbers, before any pixel.
 
-A `Scene` is the exact ground truth of a clip: one thing or two, their motion, the background.
+A `Scene` is the exact ground truth of a clip: one figure or two, their motion, the background.
 A `Defect` is one way in which video models fail (METHOD.md says why they matter; FAULTS.md does
 not: these are faults of the content, not of the program).
 
@@ -65,8 +65,8 @@ DEFECTS: tuple[DefectKind, ...] = (*CORPUS_DEFECTS, "smear")
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
-    """One object of a scene."""
+class Figure:
+    """One coloured shape of a scene."""
 
     colour: Colour
     shape: Shape
@@ -75,7 +75,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """How the things move. `direction` is None at rest; a bounce has an axis and no speed."""
+    """The figures' movement; `direction` is None at rest, a bounce has an axis and no speed."""
 
     kind: MotionKind
     direction: Direction | None = None
@@ -84,9 +84,9 @@ class Motion:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a clip shows. With two things, the first stands in `relation` to the second."""
+    """The ground truth of a clip; of two figures, the first stands in `relation` to the second."""
 
-    things: tuple[Thing, ...]
+    figures: tuple[Figure, ...]
     motion: Motion
     background: Background
     relation: Relation | None = None
@@ -94,73 +94,75 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """A fault of the content: what happens, to which thing, from which share of the clip on.
+    """A fault of the content, which begins at the share `start` of the clip.
 
-    `target` names the new shape or colour of a morph or recolour.
+    `figure` is the index of the spoiled figure; `target` names the new shape or colour of a morph
+    or recolour.
     """
 
     kind: DefectKind
-    thing: int = 0
+    figure: int = 0
     start: float = 0.5
     target: str | None = None
 
 
-def _pick(rng: np.random.Generator, choices: Iterable[Choice]) -> Choice:
+def pick(rng: np.random.Generator, choices: Iterable[Choice]) -> Choice:
+    """Draw one of the choices."""
     options = list(choices)
     return options[int(rng.integers(len(options)))]
 
 
 def draw_scene(rng: np.random.Generator, *, two_share: float = 0.25) -> Scene:
-    """Draw a scene; `two_share` of them hold two things."""
+    """Draw a scene; the share `two_share` of them holds two figures."""
     if rng.random() < two_share:
         return _draw_pair_scene(rng)
-    thing = Thing(_pick(rng, COLOURS), _pick(rng, SHAPES), _pick(rng, SIZES))
-    return Scene((thing,), draw_motion(rng), _pick(rng, BACKGROUNDS))
+    figure = Figure(pick(rng, COLOURS), pick(rng, SHAPES), pick(rng, SIZES))
+    return Scene((figure,), draw_motion(rng), pick(rng, BACKGROUNDS))
 
 
 def draw_motion(rng: np.random.Generator) -> Motion:
-    """Draw a motion of a single thing: 60 % move, 15 % rest, 25 % bounce."""
+    """Draw a motion of a single figure: 60 % move, 15 % rest, 25 % bounce."""
     kind = rng.random()
     if kind < 0.6:
-        return Motion("move", _pick(rng, DIRECTIONS), _pick(rng, TRAVEL))
+        return Motion("move", pick(rng, DIRECTIONS), pick(rng, TRAVEL))
     if kind < 0.75:
         return Motion("rest")
-    return Motion("bounce", _pick(rng, ("left", "up")))
+    return Motion("bounce", pick(rng, ("left", "up")))
 
 
 def _draw_pair_scene(rng: np.random.Generator) -> Scene:
-    first: Colour = _pick(rng, COLOURS)
-    second: Colour = _pick(rng, [colour for colour in COLOURS if colour != first])
-    things = tuple(Thing(colour, _pick(rng, SHAPES), "small") for colour in (first, second))
-    relation: Relation = _pick(rng, RELATIONS)
+    first: Colour = pick(rng, COLOURS)
+    second: Colour = pick(rng, [colour for colour in COLOURS if colour != first])
+    figures = tuple(Figure(colour, pick(rng, SHAPES), "small") for colour in (first, second))
+    relation: Relation = pick(rng, RELATIONS)
     across: tuple[Direction, Direction] = (
         ("up", "down") if RELATIONS[relation][0] else ("left", "right")
     )
     still = rng.random() < 0.3
-    motion = Motion("rest") if still else Motion("move", _pick(rng, across), _pick(rng, TRAVEL))
-    return Scene(things, motion, _pick(rng, BACKGROUNDS), relation)
+    motion = Motion("rest") if still else Motion("move", pick(rng, across), pick(rng, TRAVEL))
+    return Scene(figures, motion, pick(rng, BACKGROUNDS), relation)
 
 
 def draw_defect(
     rng: np.random.Generator, scene: Scene, *, kinds: tuple[DefectKind, ...] = CORPUS_DEFECTS
 ) -> Defect:
-    """Draw a defect that is visible in this scene (a thing at rest cannot freeze)."""
+    """Draw a defect that is visible in this scene (a figure at rest cannot freeze)."""
     visible = [k for k in kinds if not (k == "freeze" and scene.motion.kind == "rest")]
-    kind: DefectKind = _pick(rng, visible)
-    index = int(rng.integers(len(scene.things)))
-    thing = scene.things[index]
+    kind: DefectKind = pick(rng, visible)
+    index = int(rng.integers(len(scene.figures)))
+    figure = scene.figures[index]
     target: str | None = None
     if kind == "morph":
-        target = _pick(rng, [s for s in SHAPES if s != thing.shape])
+        target = pick(rng, [s for s in SHAPES if s != figure.shape])
     if kind == "recolour":
-        taken = {each.colour for each in scene.things}
-        target = _pick(rng, [c for c in COLOURS if c not in taken])
+        taken = {each.colour for each in scene.figures}
+        target = pick(rng, [c for c in COLOURS if c not in taken])
     return Defect(kind, index, float(rng.uniform(0.25, 0.65)), target)
 
 
 def alter(rng: np.random.Generator, scene: Scene) -> Scene:
     """Return the scene with exactly one attribute changed (what a wrong caption says)."""
-    thing = scene.things[0]
+    figure = scene.figures[0]
     attributes = [
         "colour",
         "shape",
@@ -168,7 +170,7 @@ def alter(rng: np.random.Generator, scene: Scene) -> Scene:
         "motion",
         "relation" if scene.relation else "size",
     ]
-    attribute = _pick(rng, attributes)
+    attribute = pick(rng, attributes)
     if attribute == "background":
         return replace(scene, background=_other(rng, BACKGROUNDS, scene.background))
     if attribute == "relation":
@@ -176,18 +178,18 @@ def alter(rng: np.random.Generator, scene: Scene) -> Scene:
     if attribute == "motion":
         return replace(scene, motion=_other_motion(rng, scene))
     if attribute == "colour":
-        taken = {each.colour for each in scene.things}
-        colour = _pick(rng, [c for c in COLOURS if c not in taken])
-        changed = replace(thing, colour=colour)
+        taken = {each.colour for each in scene.figures}
+        colour = pick(rng, [c for c in COLOURS if c not in taken])
+        changed = replace(figure, colour=colour)
     elif attribute == "shape":
-        changed = replace(thing, shape=_other(rng, SHAPES, thing.shape))
+        changed = replace(figure, shape=_other(rng, SHAPES, figure.shape))
     else:
-        changed = replace(thing, size=_other(rng, SIZES, thing.size))
-    return replace(scene, things=(changed, *scene.things[1:]))
+        changed = replace(figure, size=_other(rng, SIZES, figure.size))
+    return replace(scene, figures=(changed, *scene.figures[1:]))
 
 
 def _other(rng: np.random.Generator, choices: Iterable[Choice], present: Choice | None) -> Choice:
-    return _pick(rng, [choice for choice in choices if choice != present])
+    return pick(rng, [choice for choice in choices if choice != present])
 
 
 def _other_motion(rng: np.random.Generator, scene: Scene) -> Motion:

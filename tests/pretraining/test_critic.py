@@ -55,7 +55,7 @@ def test_generated_clips_are_described_by_what_is_measured_in_them(generated):
     for asked, frames_FHW3, view in generated.draw(rng, 2):
         assert frames_FHW3.shape == (9, 32, 32, 3)
         assert view == view_of_measurement(measure(frames_FHW3))
-        assert asked.things
+        assert asked.figures
     shown = [critic.example(seed, num_clips=2, clips=generated) for seed in range(20)]
     texts = [text for _, text in shown]
     assert texts != [critic.example(seed, num_clips=2)[1] for seed in range(20)]

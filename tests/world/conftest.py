@@ -1,4 +1,4 @@
-"""Helpers of the world's tests: degraded copies of clips, and clips as a web page has them."""
+"""A fixture of the world's tests that degrades clips."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def blurred():
-    """A function: the clip under a gaussian blur of 0.5 pixels and noise of 4 levels."""
+    """Return a function that blurs a clip by 0.5 pixels and adds noise of 4 levels."""
 
     def blur(frames_FHW3: np.ndarray, *, seed: int) -> np.ndarray:
         kernel = np.exp(-(np.arange(-2, 3) ** 2) / (2 * 0.5**2))

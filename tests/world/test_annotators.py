@@ -1,4 +1,4 @@
-"""Simulated annotators: accurate to a degree, each in their own way, never against themselves."""
+"""Tests that simulated annotators are fairly accurate, differ, and never contradict themselves."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Item:
 
 
 def _clip(asked: Scene, rng: np.random.Generator) -> np.ndarray:
-    """A clip as a mediocre generator makes it: often spoiled, sometimes of another scene."""
+    """Render a clip as a mediocre generator would: often spoiled, sometimes of another scene."""
     shown = alter(rng, asked) if rng.random() < 0.25 else asked
     defect = draw_defect(rng, shown, kinds=DEFECTS) if rng.random() < 0.5 else None
     return render(shown, rng, defect=defect)
@@ -36,8 +36,8 @@ def _item(seed: int) -> Item:
     prompt = Prompt(str(seed), speak(asked, rng))
     measured = [measure(_clip(asked, rng)) for _ in range(2)]
     first, second = (Shown(f"{seed}-{n}", measurement) for n, measurement in enumerate(measured))
-    one, two = (score_measurement(measurement, asked) for measurement in measured)
-    return Item(prompt, (first, second), (one, two))
+    score_a, score_b = (score_measurement(measurement, asked) for measurement in measured)
+    return Item(prompt, (first, second), (score_a, score_b))
 
 
 @pytest.fixture(scope="module")
@@ -64,17 +64,17 @@ def labels(items) -> dict[str, list[Pair]]:
 def test_accuracy_where_the_oracle_sees_a_gap(annotator, items, labels):
     right = []
     for n, label in enumerate(labels[annotator.name]):
-        one, two = (getattr(each, label.dimension) for each in items[n // 3].scores)
-        if abs(one - two) >= 0.1:
-            right.append(label.verdict == ("a" if one > two else "b"))
+        score_a, score_b = (getattr(score, label.dimension) for score in items[n // 3].scores)
+        if abs(score_a - score_b) >= 0.1:
+            right.append(label.verdict == ("a" if score_a > score_b else "b"))
     assert len(right) > 150
     assert 0.8 <= np.mean(right) <= 0.95
 
 
 def test_annotators_differ(labels):
     ada, ben, eve = ([label.verdict for label in labels[a.name]] for a in ANNOTATORS)
-    for one, other in ((ada, ben), (ben, eve), (ada, eve)):
-        assert 0.6 < np.mean([a == b for a, b in zip(one, other, strict=True)]) < 0.97
+    for first, second in ((ada, ben), (ben, eve), (ada, eve)):
+        assert 0.6 < np.mean([a == b for a, b in zip(first, second, strict=True)]) < 0.97
 
 
 @pytest.mark.parametrize("annotator", ANNOTATORS, ids=lambda annotator: annotator.name)

@@ -1,4 +1,4 @@
-"""Descriptions: the truth and the pixels are described in the same words, shortly and in facts."""
+"""Tests that the truth and the pixels are described in the same words, shortly and in facts."""
 
 import re
 
@@ -12,24 +12,24 @@ from dualipo.world.measurement import measure
 from dualipo.world.scenes import (
     DEFECTS,
     Defect,
+    Figure,
     Motion,
     Scene,
-    Thing,
     alter,
     draw_defect,
     draw_scene,
 )
 from dualipo.world.views import View, view_of_measurement, view_of_truth
 
-ONE = Scene((Thing("red", "circle", "small"),), Motion("move", "up", "fast"), "black")
+ONE = Scene((Figure("red", "circle", "small"),), Motion("move", "up", "fast"), "black")
 TWO = Scene(
-    (Thing("red", "circle", "small"), Thing("blue", "square", "small")),
+    (Figure("red", "circle", "small"), Figure("blue", "square", "small")),
     Motion("rest"), "gray", "left of",
 )  # fmt: skip
 
 
 def _first(view: View, dimension: str, asked: Scene) -> str:
-    """The first of the paraphrases."""
+    """Return the first of the paraphrases."""
 
     class First(np.random.Generator):
         def integers(self, *_args, **_keywords):
@@ -44,18 +44,18 @@ def _first(view: View, dimension: str, asked: Scene) -> str:
         (ONE, None, "consistency", ONE, "a small red circle on black. all matches."),
         (TWO, None, "consistency", TWO, "a red circle left of a blue square on gray. all matches."),
         (ONE, None, "consistency",
-         Scene((Thing("blue", "square", "small"),), ONE.motion, "black"),
+         Scene((Figure("blue", "square", "small"),), ONE.motion, "black"),
          "a small red circle on black. the colour and the shape differ."),
-        (TWO, None, "consistency", Scene(TWO.things[::-1], TWO.motion, "gray", "right of"),
+        (TWO, None, "consistency", Scene(TWO.figures[::-1], TWO.motion, "gray", "right of"),
          "a blue square right of a red circle on gray. all matches."),
-        (ONE, None, "consistency", Scene(TWO.things, TWO.motion, "black", "above"),
+        (ONE, None, "consistency", Scene(TWO.figures, TWO.motion, "black", "above"),
          "a small red circle on black. the number differs."),
         (ONE, None, "faithfulness", ONE, "it keeps its shape, colour and size."),
         (ONE, Defect("morph", 0, 0.5, "square"), "faithfulness", ONE,
          "the shape changes from circle to square."),
         (TWO, Defect("vanish", 1), "faithfulness", TWO, "one vanishes."),
         (ONE, None, "motion", ONE, "it moves up fast and smoothly, as asked."),
-        (ONE, None, "motion", Scene(ONE.things, Motion("move", "down", "fast"), "black"),
+        (ONE, None, "motion", Scene(ONE.figures, Motion("move", "down", "fast"), "black"),
          "it moves up fast and smoothly, the caption asks for down."),
         (TWO, None, "motion", TWO, "they stay still, as asked."),
         (ONE, Defect("jitter"), "motion", ONE, "it jitters. it moves up fast, as asked."),
@@ -67,7 +67,7 @@ def test_words(shown, defect, dimension, asked, text):
 
 
 def test_several_faults_are_joined_and_nothing_is_said_plainly():
-    view = View(ONE.things, "black", ONE.motion, faults=frozenset({"vanish", "recolour"}))
+    view = View(ONE.figures, "black", ONE.motion, faults=frozenset({"vanish", "recolour"}))
     assert _first(view, "faithfulness", ONE) == "it vanishes. the colour changes."
     for dimension in DIMENSIONS:
         assert _first(View((), "black", None), dimension, ONE) == "no clear object is visible."

@@ -1,4 +1,4 @@
-"""The oracle's a-priori tests: clean clips score 1, each fault lowers its own part alone."""
+"""Tests the oracle: clean clips score 1, each fault lowers its own part alone."""
 
 import time
 
@@ -19,7 +19,7 @@ BROKEN_BY = {kind: MOTION if kind in ("jitter", "freeze") else FAITHFULNESS for 
 
 
 def _table(scores: list[OracleScore]) -> np.ndarray:
-    """[clips, 3 dimensions]"""
+    """Return the scores as an array [clips, 3 dimensions]."""
     return np.array([[getattr(each, dimension) for dimension in DIMENSIONS] for each in scores])
 
 
@@ -65,14 +65,14 @@ def test_a_wrong_caption_lowers_consistency_or_motion_alone():
         rng = np.random.default_rng(seed)
         scene = draw_scene(rng)
         asked = alter(rng, scene)
-        found = score(render(scene, rng), speak(asked, rng))
-        wrong, right = found.consistency, found.motion
+        scores = score(render(scene, rng), speak(asked, rng))
+        wrong, right = scores.consistency, scores.motion
         if asked.motion != scene.motion:
             wrong, right = right, wrong
             motion.append(wrong)
         else:
             consistency.append(wrong)
-        assert right > 0.9 and found.faithfulness > 0.9 and wrong < 0.75
+        assert right > 0.9 and scores.faithfulness > 0.9 and wrong < 0.75
     assert np.mean(consistency) < 0.6 and np.mean(motion) < 0.6
 
 
@@ -80,8 +80,8 @@ def test_centres_are_measured_to_a_fraction_of_a_pixel():
     for seed in range(100):
         scene = draw_scene(np.random.default_rng(seed), two_share=0.0)
         true_F2 = paths(scene, np.random.default_rng(seed), 9)[0]
-        thing = measure(render(scene, np.random.default_rng(seed))).things[0]
-        assert np.abs(thing.centre_F2 - true_F2).max() < 0.2
+        figure = measure(render(scene, np.random.default_rng(seed))).figures[0]
+        assert np.abs(figure.centre_F2 - true_F2).max() < 0.2
 
 
 @pytest.mark.parametrize("num_frames", [5, 8, 9, 17])

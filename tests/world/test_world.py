@@ -1,4 +1,4 @@
-"""The world itself: scenes, captions, clips and the corpus are consistent with one another."""
+"""Tests that scenes, captions, clips and the corpus are consistent with one another."""
 
 from dataclasses import fields
 
@@ -46,16 +46,16 @@ def test_alter_changes_exactly_one_attribute():
         altered = alter(rng, scene)
         changed = _changed(scene, altered)
         assert len(changed) == 1
-        if changed == ["things"]:
-            assert len(_changed(scene.things[0], altered.things[0])) == 1
-            assert altered.things[1:] == scene.things[1:]
+        if changed == ["figures"]:
+            assert len(_changed(scene.figures[0], altered.figures[0])) == 1
+            assert altered.figures[1:] == scene.figures[1:]
 
 
-def test_things_stay_inside_the_frame_and_go_where_the_scene_says():
+def test_figures_stay_inside_the_frame_and_go_where_the_scene_says():
     for scene, rng in _scenes(300):
         centres = paths(scene, rng, 9)
-        for thing, centre_F2 in zip(scene.things, centres, strict=True):
-            reach = SIZES[thing.size]
+        for figure, centre_F2 in zip(scene.figures, centres, strict=True):
+            reach = SIZES[figure.size]
             assert centre_F2.min() >= reach and centre_F2.max() <= FRAME_SIZE - 1 - reach
             travelled = np.linalg.norm(centre_F2[-1] - centre_F2[0])
             if scene.motion.kind == "move":
@@ -69,14 +69,14 @@ def test_things_stay_inside_the_frame_and_go_where_the_scene_says():
 
 
 @pytest.mark.parametrize("kind", DEFECTS)
-def test_a_defect_leaves_the_other_thing_as_it_is(kind):
+def test_a_defect_leaves_the_other_figure_as_it_is(kind):
     for scene, rng in _scenes(200):
         if not scene.relation or (kind == "freeze" and scene.motion.kind == "rest"):
             continue
         defect, seed = draw_defect(rng, scene, kinds=(kind,)), int(rng.integers(1 << 30))
         clean_FHW3 = render(scene, np.random.default_rng(seed))
         spoiled_FHW3 = render(scene, np.random.default_rng(seed), defect=defect)
-        own_F2 = paths(scene, np.random.default_rng(seed), 9)[defect.thing]
+        own_F2 = paths(scene, np.random.default_rng(seed), 9)[defect.figure]
         frame, y, x = np.nonzero((clean_FHW3 != spoiled_FHW3).any(axis=3))
         from_centre = np.hypot(x - own_F2[frame, 0], y - own_F2[frame, 1])
         assert len(from_centre) and (kind == "freeze" or from_centre.max() < 13)
