@@ -20,6 +20,7 @@ import torch
 from align_step import FAMILIES, Shape, dtype_of, prepare, random_backbone, write
 from diffusers import UniPCMultistepScheduler
 
+from dualipo.config import Generator
 from dualipo.generator import step_cache
 
 EXACT = "exact"
@@ -57,17 +58,20 @@ def clip(
     calls: list[int] = []
     counting = blocks[-1].attn1.register_forward_hook(lambda *_: calls.append(1))
     num_frames, height, width = shape.clip
+    settings = Generator(
+        num_frames=num_frames,
+        height=height,
+        width=width,
+        num_inference_steps=steps,
+        guidance_scale=5.0,
+    )
     clock = time.perf_counter if model.device.type == "cuda" else time.process_time
     start = clock()
     with step_cache.cached(model.module, threshold=threshold):
         model.sample(
             text_1LD,
             seeds=[0],
-            num_frames=num_frames,
-            height=height,
-            width=width,
-            num_inference_steps=steps,
-            guidance_scale=5.0,
+            settings=settings,
         ).cpu()
     seconds = clock() - start
     counting.remove()

@@ -1,6 +1,6 @@
-"""What a text-to-video model must offer, and which are known: one file and one line each.
+"""The protocol of a text-to-video model, and the models that are known: one file and line each.
 
-`load` reads a folder in diffusers' layout and hands it to the file that knows its pipeline class.
+`load` reads a folder in diffusers' layout and opens it by the class that knows its pipeline.
 Folders only: nothing is fetched, and weights are safetensors or refused (FAULTS.md 49).
 
 Shapes: B batch, F frames, H and W pixels or latent cells, C channels, L text tokens, D features.
@@ -8,15 +8,18 @@ A latent is stored as the backbone takes it; `latent_axes` names its order ("BCF
 "BFCHW" for CogVideoX).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from dualipo.config import Generator
 from dualipo.errors import ModelError
-from dualipo.generator import cogvideox, pipeline, wan
+from dualipo.generator import pipeline, weights
+from dualipo.generator.cogvideox import CogVideoX
+from dualipo.generator.wan import Wan
 
 
 class Backbone(Protocol):
@@ -27,12 +30,12 @@ class Backbone(Protocol):
 
     @property
     def module(self) -> nn.Module:
-        """The denoising transformer."""
+        """Return the denoising transformer."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where `module` computes."""
+        """Return the device on which `module` computes."""
         ...
 
     def encode_text(self, captions: Sequence[str]) -> Tensor:
@@ -40,42 +43,45 @@ class Backbone(Protocol):
         ...
 
     def encode_clips(self, frames_BFHWC: Tensor) -> Tensor:
-        """Turn uint8 frames into latents, normalised as the module takes them."""
+        """Encode uint8 frames as latents, normalised as the module takes them."""
         ...
 
     def load_decoder(self) -> None:
         """Read what `decode` needs, so that it may then run in a thread of its own.
 
-        Reading a model sets torch's defaults for all threads; what runs beside it would feel them.
+        Reading a model sets torch's defaults for all threads, and would disturb another one's work.
         """
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Turn latents into uint8 frames_BFHWC; a clip that is not finite comes back black."""
+        """Decode latents to uint8 frames_BFHWC; a clip that is not finite comes back black."""
         ...
 
     def latent_shape(self, *, num_frames: int, height: int, width: int) -> tuple[int, ...]:
-        """The shape of one clip's latent, without the batch axis."""
+        """Return the shape of one clip's latent, without the batch axis."""
         ...
 
     def noise_levels(self, fractions_B: Tensor, *, shift: float) -> Tensor:
-        """Turn fractions in [0, 1) of the way to noise into levels_B in [0, 1], as trained on."""
+        """Turn fractions in [0, 1) of the way to noise into the levels_B of training, in [0, 1]."""
         ...
 
     def schedule(self, *, shift: float) -> str:
-        """The identity of what `noise_levels`, `noised` and `target` compute by."""
+        """Name the schedule by which `noise_levels`, `noised` and `target` compute.
+
+        Errors that were measured under another schedule cannot be compared.
+        """
         ...
 
     def noised(self, latents: Tensor, *, noise: Tensor, levels_B: Tensor) -> Tensor:
-        """Clean latents with as much noise as the levels say."""
+        """Mix clean latents with as much noise as the levels say."""
         ...
 
     def target(self, latents: Tensor, *, noise: Tensor, levels_B: Tensor) -> Tensor:
-        """What the module is trained to predict."""
+        """Return what the module is trained to predict."""
         ...
 
     def predict(self, noisy: Tensor, *, levels_B: Tensor, text_BLD: Tensor) -> Tensor:
-        """The module's prediction, in float32, with a gradient where one is asked for."""
+        """Return the module's prediction, in float32, with a gradient if autograd is on."""
         ...
 
     def sample(
@@ -83,21 +89,18 @@ class Backbone(Protocol):
         text_BLD: Tensor,
         *,
         seeds: Sequence[int],
-        num_frames: int,
-        height: int,
-        width: int,
-        num_inference_steps: int,
-        guidance_scale: float,
+        settings: Generator,
         empty_LD: Tensor | None = None,
     ) -> Tensor:
         """Sample one latent per caption, each from its own seed.
 
-        `empty_LD` is the empty caption's text, where it is known: guidance needs it.
+        `settings` gives the clip's size, the number of steps and the guidance scale; `empty_LD` is
+        the empty caption's text, where it is known: guidance needs it.
         """
         ...
 
     def hash(self) -> str:
-        """The identity of the module's weights."""
+        """Return the identity of the module's weights."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -105,9 +108,10 @@ class Backbone(Protocol):
         ...
 
 
-BACKBONES: dict[str, Callable[..., Backbone]] = {
-    "WanPipeline": wan.load,
-    "CogVideoXPipeline": cogvideox.load,
+# By the class that a folder's model_index.json names.
+BACKBONES: dict[str, type[Wan] | type[CogVideoX]] = {
+    "WanPipeline": Wan,
+    "CogVideoXPipeline": CogVideoX,
 }
 
 
@@ -121,31 +125,34 @@ def load(
 ) -> Backbone:
     """Open a pipeline folder, with the transformer of a trained version if one is named.
 
-    On the device "meta" no weights are read, nor need there be any.
+    Only the transformer is read at once. On the device "meta" no weights are read, nor need there
+    be any.
     """
-    parts = pipeline.read_index(folder)
-    transformer_folder = transformer_folder or folder / "transformer"
+    index = pipeline.read_index(folder)
+    transformer_folder = transformer_folder or folder / pipeline.TRANSFORMER
     if not transformer_folder.is_dir():
         raise ModelError(
             f"{transformer_folder}: no such folder. Name the folder of a transformer that was "
             "saved by an alignment."
         )
-    found = parts.get("_class_name")
-    if found not in BACKBONES:
+    class_name = index.get("_class_name")
+    if class_name not in BACKBONES:
         raise ModelError(
-            f"{folder}: its pipeline is {found}; supported: {', '.join(BACKBONES)}, text to video. "
-            "Choose another generator.pretrained_model_name_or_path."
+            f"{folder}: its pipeline is {class_name}; supported: {', '.join(BACKBONES)}, text to "
+            "video. Choose another generator.pretrained_model_name_or_path."
         )
     if device != "meta":
         for part in (transformer_folder, folder / "vae", folder / "text_encoder"):
             _require_safetensors(part)
-    return BACKBONES[found](
-        folder,
-        transformer_folder=transformer_folder,
-        max_sequence_length=max_sequence_length,
-        dtype=dtype,
-        device=device,
+    family = BACKBONES[class_name]
+    settings = family.transformer_class.load_config(transformer_folder)
+    family.require_supported(
+        folder, index=index, transformer=settings, max_sequence_length=max_sequence_length
     )
+    module = weights.read_transformer(
+        family.transformer_class, transformer_folder, dtype=dtype, device=device
+    )
+    return family(folder, module=module, max_sequence_length=max_sequence_length, dtype=dtype)
 
 
 def _require_safetensors(part: Path) -> None:

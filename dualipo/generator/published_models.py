@@ -1,7 +1,7 @@
 """The published models' configurations (METHOD.md 4.6): what an estimate needs before a download.
 
-`write` makes a folder in diffusers' layout with the configurations and no weights, which
-`backbone.load(..., device="meta")` opens as it opens the downloaded one. Leaves out tokenizers.
+`write` makes a folder in diffusers' layout that holds configurations and no weights;
+`backbone.load(..., device="meta")` opens it like a downloaded one. Leaves out tokenizers.
 """
 
 import json
@@ -63,7 +63,7 @@ _WAN_SCHEDULER = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
 
 @dataclass(frozen=True)
 class Family:
-    """What the models of one pipeline class share."""
+    """The parts that all models of one pipeline class share."""
 
     pipeline: str
     transformer: type
@@ -96,9 +96,9 @@ WAN = Family(
 
 @dataclass(frozen=True)
 class Published:
-    """A model that was released: where it is to be had, and what is its own of its family's parts.
+    """A released model: where it can be downloaded, and what is its own of its family's parts.
 
-    The autoencoder's class has the published configuration as its defaults, but for `vae`.
+    `vae` holds what differs from the autoencoder class's defaults.
     """
 
     repository: str
@@ -108,47 +108,50 @@ class Published:
     scheduler: dict[str, Any]
 
 
+def _cogvideox(
+    repository: str, *, vae_scale: float, snr_shift: float, **transformer: Any
+) -> Published:
+    vae, scheduler = {"scaling_factor": vae_scale}, {"snr_shift_scale": snr_shift}
+    return Published(repository, COGVIDEOX, _COGVIDEOX | transformer, vae, scheduler)
+
+
+def _wan(repository: str, **transformer: Any) -> Published:
+    return Published(repository, WAN, _WAN | transformer, vae={}, scheduler={"flow_shift": 3.0})
+
+
 # By the name of the folder that a download makes, in lower case.
 PUBLISHED = {
-    "cogvideox-2b": Published(
+    "cogvideox-2b": _cogvideox(
         "zai-org/CogVideoX-2b",
-        COGVIDEOX,
-        _COGVIDEOX | {"num_attention_heads": 30, "num_layers": 30},
-        vae={"scaling_factor": 1.15258426},
-        scheduler={"snr_shift_scale": 3.0},
+        vae_scale=1.15258426,
+        snr_shift=3.0,
+        num_attention_heads=30,
+        num_layers=30,
     ),
-    "cogvideox-5b": Published(
+    "cogvideox-5b": _cogvideox(
         "zai-org/CogVideoX-5b",
-        COGVIDEOX,
-        _COGVIDEOX
-        | {"num_attention_heads": 48, "num_layers": 42, "use_rotary_positional_embeddings": True},
-        vae={"scaling_factor": 0.7},
-        scheduler={"snr_shift_scale": 1.0},
+        vae_scale=0.7,
+        snr_shift=1.0,
+        num_attention_heads=48,
+        num_layers=42,
+        use_rotary_positional_embeddings=True,
     ),
-    "wan2.1-t2v-1.3b-diffusers": Published(
-        "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
-        WAN,
-        _WAN | {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30},
-        vae={},
-        scheduler={"flow_shift": 3.0},
+    "wan2.1-t2v-1.3b-diffusers": _wan(
+        "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", num_attention_heads=12, ffn_dim=8960, num_layers=30
     ),
-    "wan2.1-t2v-14b-diffusers": Published(
-        "Wan-AI/Wan2.1-T2V-14B-Diffusers",
-        WAN,
-        _WAN | {"num_attention_heads": 40, "ffn_dim": 13824, "num_layers": 40},
-        vae={},
-        scheduler={"flow_shift": 3.0},
+    "wan2.1-t2v-14b-diffusers": _wan(
+        "Wan-AI/Wan2.1-T2V-14B-Diffusers", num_attention_heads=40, ffn_dim=13824, num_layers=40
     ),
 }
 
 
 def find(name_or_path: str) -> Published | None:
-    """The published model that a folder's name means; none where it means none."""
+    """Return the published model that a folder is named after; None where there is none."""
     return PUBLISHED.get(Path(name_or_path).name.lower())
 
 
 def write(folder: Path, model: Published) -> None:
-    """A pipeline folder of configurations, as a download would have them."""
+    """Write a pipeline folder with the configurations that a download would have."""
     family = model.family
     with device("meta"):
         vae = dict(family.vae(**model.vae).config)

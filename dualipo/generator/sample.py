@@ -97,11 +97,7 @@ def denoise(
             latents_B = backbone.sample(
                 texts_BLD,
                 seeds=seeds[some],
-                num_frames=settings.num_frames,
-                height=settings.height,
-                width=settings.width,
-                num_inference_steps=settings.num_inference_steps,
-                guidance_scale=settings.guidance_scale,
+                settings=settings,
                 empty_LD=known.get(EMPTY),
             )
         batches.append(latents_B.cpu())

@@ -10,7 +10,7 @@ import torch
 from diffusers import CogVideoXDPMScheduler, CogVideoXPipeline
 from torch import Tensor
 
-from dualipo.config import Align
+from dualipo.config import Align, Generator
 from dualipo.errors import ConfigError, ModelError
 from dualipo.generator import backbone, noise
 from dualipo.generator.backbone import Backbone
@@ -44,20 +44,25 @@ def changed(folder: Path, part: str, name: str, changes: dict[str, Any]) -> None
 def test_sampling_equals_the_stock_pipeline(which: str, request: pytest.FixtureRequest) -> None:
     # Not at the size that the transformer names, so that positions are made for this one.
     folder = request.getfixturevalue(which)
-    settings = {"num_frames": 9, "height": 32, "width": 48, "num_inference_steps": 4}
+    settings: dict[str, Any] = {
+        "num_frames": 9,
+        "height": 32,
+        "width": 48,
+        "num_inference_steps": 4,
+        "guidance_scale": 3.0,
+    }
     expected = CogVideoXPipeline.from_pretrained(folder)(
         ["a red ball rolls", "a blue cube"],
         generator=[torch.Generator().manual_seed(seed) for seed in (5, 6)],
         max_sequence_length=8,
         output_type="latent",
-        guidance_scale=3.0,
         **settings,
     ).frames
     model = backbone.load(folder, max_sequence_length=8)
     text_BLD = model.encode_text(["a red ball rolls", "a blue cube"])
-    latents = model.sample(text_BLD, seeds=[5, 6], guidance_scale=3.0, **settings)
+    latents = model.sample(text_BLD, seeds=[5, 6], settings=Generator(**settings))
     torch.testing.assert_close(latents, expected, rtol=1e-5, atol=1e-5)
-    alone = model.sample(text_BLD[1:], seeds=[6], guidance_scale=3.0, **settings)
+    alone = model.sample(text_BLD[1:], seeds=[6], settings=Generator(**settings))
     torch.testing.assert_close(latents[1:], alone, rtol=1e-4, atol=1e-4)
 
 

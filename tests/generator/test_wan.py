@@ -10,6 +10,7 @@ import torch
 from diffusers import WanPipeline
 from torch import Tensor
 
+from dualipo.config import Generator
 from dualipo.errors import ConfigError, ModelError
 from dualipo.generator import backbone, frames
 from dualipo.generator.backbone import Backbone
@@ -34,10 +35,10 @@ def test_sampling_equals_the_stock_pipeline(
         output_type="latent",
         **settings,
     ).frames
-    latents = wan.sample(text_BLD, seeds=[5, 6], **settings)
+    latents = wan.sample(text_BLD, seeds=[5, 6], settings=Generator(**settings))
     torch.testing.assert_close(latents, expected, rtol=0, atol=1e-6)
     # A clip depends on its own seed and caption, up to the arithmetic of another batch shape.
-    alone = wan.sample(text_BLD[1:], seeds=[6], **settings)
+    alone = wan.sample(text_BLD[1:], seeds=[6], settings=Generator(**settings))
     torch.testing.assert_close(latents[1:], alone, rtol=1e-4, atol=1e-4)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dualipo import config
 from dualipo.cli.main import main
-from dualipo.config import Config
+from dualipo.config import Config, Generator
 from dualipo.errors import DataError, ModelError
 from dualipo.evaluation.share import diffusers_usage, hub, model_card
 from dualipo.generator import backbone
@@ -125,8 +125,8 @@ def of_backbone(run: Path, version: str | None) -> Tensor:
     """The latent that a version's backbone samples."""
     folder = run / f"rounds/{version[1:4]}/attempt-0/generator/transformer" if version else None
     model = backbone.load(base_of(run), max_sequence_length=8, transformer_folder=folder)
-    sizes = {name: value for name, value in SIZES.items() if name != "max_sequence_length"}
-    return model.sample(model.encode_text(["a red ball"]), seeds=[5], **sizes)
+    text_BLD = model.encode_text(["a red ball"])
+    return model.sample(text_BLD, seeds=[5], settings=Generator(**SIZES))
 
 
 def of_stock(pipe: Any) -> Tensor:
@@ -210,9 +210,14 @@ def test_the_card_s_call_fits_the_model_that_ships(runs: dict[tuple[str, int], P
     exec(blocks(text)[0].replace("FOLDER", str(shipped)), names)
     assert names["frames"].shape == (9, 32, 32, 3)
     model = backbone.load(shipped, max_sequence_length=32)  # its text encoder is kept in float16
-    sizes = {"height": 32, "width": 32, "num_inference_steps": 2, "guidance_scale": 2.5}
+    sizes: dict[str, Any] = {
+        "height": 32,
+        "width": 32,
+        "num_inference_steps": 2,
+        "guidance_scale": 2.5,
+    }
     text_BLD = model.encode_text(["a red disc"])
-    expected = model.sample(text_BLD, seeds=[5], num_frames=9, **sizes)
+    expected = model.sample(text_BLD, seeds=[5], settings=Generator(num_frames=9, **sizes))
     asked = {"num_frames": 8, "max_sequence_length": 32, "output_type": "latent", **sizes}
     found = names["pipe"]("a red disc", generator=torch.Generator().manual_seed(5), **asked)
     torch.testing.assert_close(found.frames, expected, rtol=1e-5, atol=1e-5)

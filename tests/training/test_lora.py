@@ -11,7 +11,7 @@ import torch
 from diffusers import CogVideoXPipeline, WanPipeline
 from torch import Tensor, nn
 
-from dualipo.config import Align
+from dualipo.config import Align, Generator
 from dualipo.errors import ConfigError
 from dualipo.generator import backbone
 from dualipo.generator.align import AlignResult, align
@@ -84,8 +84,9 @@ def start(folders: dict[str, Path], tmp_path: Path) -> Start:
 
 
 def latents_of(model: Any, text_BLD: Tensor) -> Tensor:
-    sizes = {"num_frames": 9, "height": 32, "width": 32, "num_inference_steps": 3}
-    return model.sample(text_BLD, seeds=[5], guidance_scale=1.0, **sizes)
+    sizes = {"num_frames": 9, "height": 32, "width": 32}
+    settings = Generator(**sizes, num_inference_steps=3, guidance_scale=1.0)
+    return model.sample(text_BLD, seeds=[5], settings=settings)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

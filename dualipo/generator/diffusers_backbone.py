@@ -1,0 +1,161 @@
+"""The part of a backbone that Wan and CogVideoX have in common: a diffusers pipeline's folder.
+
+The transformer is handed over. Every other part is read from the folder when it is first used, for
+training needs none of them. `Wan` and `CogVideoX` add what differs: how clips become latents, the
+noise levels, the training target, and the sampler.
+
+Shapes: B batch, L text tokens, D features; a latent's own axes are written `...`.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dualipo.errors import ModelError
+from dualipo.generator import step_cache, weights
+
+NUM_TRAIN_TIMESTEPS = 1000
+
+
+class DiffusersBackbone:
+    """A text-to-video pipeline of diffusers; see `backbone.Backbone` for what each method means."""
+
+    pipeline_class: ClassVar[Any]
+    transformer_class: ClassVar[Any]
+    vae_class: ClassVar[Any]
+    supported: ClassVar[str]  # the models that `require_supported` lets through, for its message
+
+    def __init__(
+        self, folder: Path, *, module: Any, max_sequence_length: int, dtype: torch.dtype
+    ) -> None:
+        self.module = module
+        self.max_sequence_length = max_sequence_length
+        self._folder = folder
+        self._dtype = dtype
+        self._vae_settings: dict[str, Any] = dict(self.vae_class.load_config(folder / "vae"))
+
+    @classmethod
+    def require_supported(
+        cls,
+        folder: Path,
+        *,
+        index: Mapping[str, Any],
+        transformer: Mapping[str, Any],
+        max_sequence_length: int,
+    ) -> None:
+        """Refuse a relative that shares the pipeline's class; nothing but settings is read.
+
+        `index` is the pipeline's index, `transformer` the transformer's configuration.
+        """
+        in_channels, out_channels = (
+            transformer.get(key, 16) for key in ("in_channels", "out_channels")
+        )
+        kind = f"an image-to-video model ({in_channels} channels in, {out_channels} out)"
+        relatives = {**cls._relatives(index, transformer), kind: in_channels != out_channels}
+        for name, is_it in relatives.items():
+            if is_it:
+                raise ModelError(f"{folder}: {name}, which is not supported. {cls.supported}")
+
+    @classmethod
+    def _relatives(cls, index: Mapping[str, Any], transformer: Mapping[str, Any]) -> dict[str, Any]:
+        """Return unsupported relatives by name, with a true value for the one that this is."""
+        raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device on which the transformer computes."""
+        device: torch.device = self.module.device
+        return device
+
+    @torch.no_grad()
+    def encode_text(self, captions: Sequence[str]) -> Tensor:
+        """Embed captions as the stock pipeline does, padded to one length: text_BLD.
+
+        Wan's text is zero past its true length; CogVideoX attends to the padding as well.
+        """
+        text_BLD, _ = self._text_pipeline.encode_prompt(
+            list(captions),
+            do_classifier_free_guidance=False,
+            max_sequence_length=self.max_sequence_length,
+            device=self.device,
+        )
+        assert isinstance(text_BLD, Tensor)
+        return text_BLD
+
+    def load_decoder(self) -> None:
+        """Read the autoencoder."""
+        _ = self._vae
+
+    def hash(self) -> str:
+        """Return the identity of the transformer's weights."""
+        return weights.hash_of(self.module)
+
+    def save(self, folder: Path) -> None:
+        """Publish the transformer as a folder that `backbone.load` takes."""
+        weights.publish(self.module, folder)
+
+    def _guided(
+        self,
+        noisy: Tensor,
+        timestep: Tensor,
+        *,
+        text_BLD: Tensor,
+        empty_LD: Tensor | None,
+        scale: float,
+    ) -> Tensor:
+        """Predict with the caption; where `scale` is over 1, also without it, and guide.
+
+        Classifier-free guidance: free + scale (captioned - free). Each of the two passes has a step
+        cache of its own.
+        """
+        timestep_B = timestep.expand(len(noisy))
+        with step_cache.branch(self.module, "caption"):
+            captioned = self._forward(noisy, timestep_B, text_BLD)
+        if scale <= 1.0:
+            return captioned
+        empty_LD = self._empty_caption_LD if empty_LD is None else empty_LD
+        with step_cache.branch(self.module, "free"):
+            free = self._forward(noisy, timestep_B, empty_LD.expand_as(text_BLD))
+        return free + scale * (captioned - free)
+
+    def _forward(self, noisy: Tensor, timestep_B: Tensor, text_BLD: Tensor) -> Tensor:
+        """Return the transformer's prediction, in float32."""
+        raise NotImplementedError
+
+    def _new_scheduler(self, num_inference_steps: int) -> Any:
+        """Return a fresh sampler for one batch: it remembers its past predictions."""
+        scheduler = type(self._scheduler).from_config(self._scheduler.config)
+        scheduler.set_timesteps(num_inference_steps, device=self.device)
+        return scheduler
+
+    def _read_pipeline(self, **parts: Any) -> Any:
+        return self.pipeline_class.from_pretrained(
+            self._folder, use_safetensors=True, local_files_only=True, **parts
+        )
+
+    def _read_vae(self, dtype: torch.dtype) -> Any:
+        vae = self.vae_class.from_pretrained(
+            self._folder / "vae", dtype=dtype, use_safetensors=True
+        )
+        return vae.requires_grad_(False).eval().to(self.device)
+
+    @functools.cached_property
+    def _text_pipeline(self) -> Any:
+        return self._read_pipeline(transformer=None, vae=None, dtype=self._dtype).to(self.device)
+
+    @functools.cached_property
+    def _scheduler(self) -> Any:
+        others = dict.fromkeys(("transformer", "vae", "text_encoder", "tokenizer"))
+        return self._read_pipeline(**others).scheduler
+
+    @functools.cached_property
+    def _vae(self) -> Any:
+        raise NotImplementedError
+
+    @functools.cached_property
+    def _empty_caption_LD(self) -> Tensor:
+        return self.encode_text([""])[0]
