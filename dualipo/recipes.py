@@ -1,7 +1,7 @@
 """A recipe as a tree of plain values: read from TOML, and overridden by `group.key=value`.
 
-An override's value is read as JSON where it is JSON, else as text. Leaves out which keys exist: see
-`config`.
+An override's value is read as JSON where it is JSON, else as text. Which keys exist is not known
+here, but in `config`.
 """
 
 import json
@@ -13,22 +13,26 @@ from dualipo.errors import ConfigError
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The tree of a TOML file; `-` and `_` are the same in a key."""
+    """Read the tree of a TOML file; `-` and `_` are the same in a key."""
     try:
         tree = tomllib.loads(path.read_text())
     except FileNotFoundError as missing:
-        raise ConfigError(f"{path}: no such recipe. See `ls recipes/`.") from missing
+        raise ConfigError(f"{path}: there is no such recipe. See `ls recipes/`.") from missing
     except (IsADirectoryError, PermissionError) as refusal:
-        raise ConfigError(f"{path}: {refusal.strerror}. Name a TOML file.") from refusal
+        raise ConfigError(
+            f"{path}: the recipe cannot be read ({refusal.strerror}). Name a TOML file."
+        ) from refusal
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
-        raise ConfigError(f"{path}: not TOML ({broken}). Mend that line.") from broken
+        raise ConfigError(
+            f"{path}: the recipe is not TOML ({broken}). Correct that line."
+        ) from broken
     return snake_case(tree)
 
 
-def nested(flat: dict[str, Any]) -> dict[str, Any]:
-    """The tree of `{"group.key": value, ...}`."""
+def nested(leaves: dict[str, Any]) -> dict[str, Any]:
+    """Return the tree of `{"group.key": value, ...}`."""
     tree: dict[str, Any] = {}
-    for key, value in flat.items():
+    for key, value in leaves.items():
         *groups, leaf = key.split(".")
         inner = tree
         for group in groups:
@@ -37,8 +41,19 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of a tree as `{"group.key": value, ...}`."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            leaves |= flat(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = value
+    return leaves
+
+
 def snake_case(tree: dict[str, Any]) -> dict[str, Any]:
-    """The tree with `beta-dpo` written `beta_dpo` at every level."""
+    """Return the tree with `beta-dpo` written `beta_dpo` at every level."""
     return {
         key.replace("-", "_"): snake_case(value) if isinstance(value, dict) else value
         for key, value in tree.items()
@@ -49,13 +64,15 @@ def apply(tree: dict[str, Any], override: str) -> None:
     """Put an override's value into the tree, in place."""
     key, equals, text = override.partition("=")
     if not equals:
-        raise ConfigError(f"{override}: an override has the form group.key=value.")
+        raise ConfigError(
+            f"{override}: this is no override. Write it as group.key=value, e.g. align.rank=64."
+        )
     *groups, leaf = key.replace("-", "_").split(".")
     for group in groups:
         tree = tree.setdefault(group, {})
         if not isinstance(tree, dict):
             raise ConfigError(
-                f"{override}: `{group}` is a value, not a group. Drop what follows it."
+                f"{override}: `{group}` is a value, not a group. Leave out what follows it."
             )
     try:
         tree[leaf] = json.loads(text)

@@ -1,9 +1,9 @@
-"""`dualipo convert SOURCE [TARGET]`: pickled state dicts without their pickle.
+"""`dualipo convert SOURCE [TARGET]`: turns pickled state dicts into safetensors.
 
 A `.pt` or `.bin` file is a program in disguise, so the rest of dualipo refuses it (fault 49). Here
-torch reads it with `weights_only=True`, which runs no code of the file's. A folder is converted to
-the names that loaders look for, its weights one file or split over several by an index. Left out:
-optimizers, whole pickled modules.
+torch reads it with `weights_only=True`, which runs no code of the file's. The weights of a folder,
+one file or several with an index, are converted to the names that loaders look for. Optimizers and
+whole pickled modules are left out.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualipo.cli.verbs import add_verb
 from dualipo.errors import ModelError
 
 if TYPE_CHECKING:
@@ -24,21 +25,26 @@ INDEX = ".bin.index.json"
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
-    parser = verbs.add_parser("convert", help="turn .pt or .bin weights into safetensors")
+    parser = add_verb(
+        verbs,
+        "convert",
+        "Turn .pt or .bin weights into safetensors. No code in the file is run, and a folder is "
+        "converted in place.",
+    )
     parser.add_argument(
-        "source", type=Path, help="a .pt, .pth, .bin or .ckpt file, or a model's folder"
+        "source", type=Path, help="A .pt, .pth, .bin or .ckpt file, or a model's folder."
     )
     parser.add_argument(
         "target",
         type=Path,
         nargs="?",
-        help="of a file; default: beside it, under the name that loaders look for",
+        help="The file to write (default: beside the source, under the name that loaders expect).",
     )
     parser.set_defaults(act=act)
 
 
 def act(arguments: argparse.Namespace) -> int:
-    """Convert a file, or what a folder holds, and print where it went."""
+    """Convert a file or a folder's weights, and print where they went."""
     source: Path = arguments.source
     if not source.is_dir():
         target: Path = arguments.target or _target(source)
@@ -46,7 +52,7 @@ def act(arguments: argparse.Namespace) -> int:
         convert_file(source, target)
         return 0
     if arguments.target:
-        raise ModelError(f"{source}: a folder is converted in place. Leave {arguments.target} out.")
+        raise ModelError(f"{source}: a folder is converted in place. Leave out {arguments.target}.")
     indices = sorted(source.glob(f"*{INDEX}"))
     if len(indices) == 1:
         convert_split(indices[0])
@@ -54,7 +60,8 @@ def act(arguments: argparse.Namespace) -> int:
     whole = source / "pytorch_model.bin"
     if indices or not whole.is_file():
         raise ModelError(
-            f"{source}: {len(indices)} *{INDEX} and no pytorch_model.bin. Name the file to convert."
+            f"{source}: it holds {len(indices)} files *{INDEX} and no pytorch_model.bin. Name the "
+            "file to convert."
         )
     _refuse_existing(_target(whole))
     convert_file(whole, _target(whole))
@@ -74,7 +81,7 @@ def convert_file(source: Path, target: Path) -> list[str]:
 def convert_split(index: Path) -> None:
     """Convert the files that an index names, one in memory at a time, and write their index last.
 
-    What an interrupted conversion left is written again: without its index nothing reads it.
+    An interrupted conversion is repeated whole: without the index nothing reads what it wrote.
     """
     from dualipo.store import atomic
 
@@ -88,7 +95,7 @@ def convert_split(index: Path) -> None:
         places |= dict.fromkeys(convert_file(index.parent / file, shard), shard.name)
     if missing := sorted(files.keys() - places):
         raise ModelError(
-            f"{index}: {len(missing)} of its tensors are in no file, the first {missing[0]}. "
+            f"{index}: {len(missing)} of its tensors are in no file, the first is {missing[0]}. "
             "Fetch the folder again, whole."
         )
     metadata = json.loads(index.read_text()).get("metadata", {})
@@ -97,52 +104,60 @@ def convert_split(index: Path) -> None:
 
 
 def read_state_dict(source: Path) -> dict[str, "Tensor"]:
-    """Read named tensors; what would run code, or is not a state dict, is refused."""
+    """Read named tensors; refuse a file that would run code or is not a state dict."""
     import torch
 
     if not source.is_file():
-        raise ModelError(f"{source}: no such file. Give the .pt or .bin file to convert.")
+        raise ModelError(f"{source}: there is no such file. Give the .pt or .bin file to convert.")
     try:
-        found = torch.load(source, map_location="cpu", weights_only=True)
+        content = torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as refusal:
         reason = str(refusal).strip().splitlines()[-1]
         raise ModelError(
-            f"{source}: holds more than tensors, and loading that could run code ({reason}). "
+            f"{source}: it holds more than tensors, and to load it could run code ({reason}). "
             "Nothing was run. Ask its author for safetensors."
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError) as broken:
-        raise ModelError(f"{source}: cannot be read ({broken}). Download it again.") from None
-    return _named_tensors(found, source)
+        raise ModelError(f"{source}: it cannot be read ({broken}). Download it again.") from None
+    return _named_tensors(content, source)
 
 
-def _named_tensors(found: Any, source: Path) -> dict[str, "Tensor"]:
+def _named_tensors(content: Any, source: Path) -> dict[str, "Tensor"]:
+    """Return the state dict that a file's content is, or that it wraps."""
     import torch
 
-    if isinstance(found, dict):
-        wrapped = [found[name] for name in WRAPPERS if isinstance(found.get(name), dict)]
-        found = wrapped[0] if wrapped else found
-    # A clone of each: tied weights share memory, which safetensors does not store.
-    if isinstance(found, dict) and all(isinstance(value, torch.Tensor) for value in found.values()):
-        return {str(name): tensor.clone() for name, tensor in found.items()}
+    weights = content
+    if isinstance(content, dict):
+        wrapped = [content[name] for name in WRAPPERS if isinstance(content.get(name), dict)]
+        weights = wrapped[0] if wrapped else content
+    if isinstance(weights, dict) and all(isinstance(w, torch.Tensor) for w in weights.values()):
+        # Each is cloned: tied weights share memory, which safetensors does not store.
+        return {str(name): tensor.clone() for name, tensor in weights.items()}
     raise ModelError(
-        f"{source}: not a state dict (names to tensors). Save `model.state_dict()`, convert that."
+        f"{source}: it is not a state dict of names and tensors. Save `model.state_dict()`, and "
+        "convert that."
     )
 
 
 def _files_of(index: Path) -> dict[str, str]:
-    """The file of each tensor, by name; all beside the index."""
+    """Read the file of each tensor, by name; refuse files that are not beside the index."""
     try:
         files: dict[str, str] = dict(json.loads(index.read_text())["weight_map"])
     except (ValueError, KeyError, TypeError) as broken:
-        raise ModelError(f"{index}: no index of weights ({broken!r}). Fetch it again.") from None
+        raise ModelError(
+            f"{index}: it is no index of weights ({broken!r}). Fetch it again."
+        ) from None
     for name in files.values():
         if Path(name).name != name:
-            raise ModelError(f"{index}: {name!r} is not beside it. Ask its author for safetensors.")
+            raise ModelError(
+                f"{index}: it names {name!r}, which is not beside it. Ask its author for "
+                "safetensors."
+            )
     return files
 
 
 def _target(source: Path) -> Path:
-    """Where loaders look for what was in `source`."""
+    """Return the path at which loaders look for the weights of `source`."""
     return source.with_name(source.name.replace("pytorch_model", "model", 1)).with_suffix(
         ".safetensors"
     )
@@ -150,4 +165,4 @@ def _target(source: Path) -> Path:
 
 def _refuse_existing(target: Path) -> None:
     if target.exists():
-        raise ModelError(f"{target}: exists already. Delete it, or give another name.")
+        raise ModelError(f"{target}: it exists already. Delete it, or give another name.")

@@ -1,4 +1,4 @@
-"""`dualipo critic check|accuracy|clips RUN`: may it be trusted, is it better than a baseline."""
+"""`dualipo critic check | accuracy | clips RUN`: tells whether to trust a critic."""
 
 import argparse
 import json
@@ -7,48 +7,75 @@ from typing import Any
 
 from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
+from dualipo.cli.verbs import add_run, add_verb
 
-VERSION_HELP = "a version, e.g. shipped, sft, warm, c000.0; default: last"
+VERSION_HELP = "A version of the critic, e.g. shipped, sft, warm, c000.0 (default: the last one)."
 
 
 def add(verbs: Any) -> None:
     """Declare the verb and its actions."""
-    parser = verbs.add_parser("critic", help="check a run's critic, and compare it with baselines")
+    parser = add_verb(
+        verbs,
+        "critic",
+        "Check a run's critic, and compare it with reward models. Nothing is recorded in the run.",
+    )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    checking = _action(
+    _add_check(actions)
+    _add_accuracy(actions)
+    _add_clips(actions)
+
+
+def _add_check(actions: Any) -> None:
+    parser = add_verb(
         actions,
         "check",
-        "numbers, thresholds and verdicts on held-out pairs",
-        "Check a critic on the pairs that the run held out of its seed. Ends with 1 if a check "
-        "failed. The thresholds are those of the run's critic.check.",
+        "Check a critic on the pairs that the run held out of its seed. The thresholds are the "
+        "settings critic.check of the run. The command ends with 1 if a check failed.",
     )
-    checking.add_argument("--critic", help=VERSION_HELP)
-    checking.set_defaults(act=check)
-    comparing = _action(
+    add_run(parser)
+    parser.add_argument("--critic", metavar="VERSION", help=VERSION_HELP)
+    parser.set_defaults(act=check)
+
+
+def _add_accuracy(actions: Any) -> None:
+    parser = add_verb(
         actions,
         "accuracy",
-        "preference accuracy on held-out labels, beside reward models",
-        "Compare critics with reward models on the labels that the run held out of its seed, by "
-        "VideoAlign's calculation. Nothing is recorded in the run.",
+        "Measure the accuracy of critics and reward models on held-out labels. It is calculated as "
+        "VideoAlign does, with ties and without.",
     )
-    comparing.add_argument("--critic", nargs="+", default=[], metavar="V", help=VERSION_HELP)
-    comparing.add_argument(
-        "--scores", type=Path, nargs="+", default=[], metavar="FILE", help="docs/FORMATS.md, scores"
+    add_run(parser)
+    parser.add_argument("--critic", nargs="+", default=[], metavar="VERSION", help=VERSION_HELP)
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="A file of scores that another model gave (docs/FORMATS.md describes it).",
     )
-    comparing.add_argument(
-        "--reward-head", action="store_true", help="train a reward head on the same seed"
+    parser.add_argument(
+        "--reward-head", action="store_true", help="Train a reward head on the same seed, too."
     )
-    comparing.add_argument("--output", type=Path, help="write the figures as JSON, too")
-    comparing.set_defaults(act=compare)
-    listing = _action(
+    parser.add_argument("--output", type=Path, help="A JSON file to write the figures to.")
+    parser.set_defaults(act=compare)
+
+
+def _add_clips(actions: Any) -> None:
+    parser = add_verb(
         actions,
         "clips",
-        "list a run's clips and captions, for a reward model to score",
-        "Write the path and the caption of every clip of a run as CSV.",
+        "List the path and the caption of a run's clips, for a reward model to score.",
     )
-    listing.add_argument("--output", type=Path, required=True, help="the CSV to write")
-    listing.add_argument("--unscored", type=Path, metavar="FILE", help="only what this file lacks")
-    listing.set_defaults(act=list_clips)
+    add_run(parser)
+    parser.add_argument("--output", type=Path, required=True, help="The CSV file to write.")
+    parser.add_argument(
+        "--unscored",
+        type=Path,
+        metavar="FILE",
+        help="List only the clips that this file of scores does not have.",
+    )
+    parser.set_defaults(act=list_clips)
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -64,7 +91,7 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """Compare, print the table, and write the figures where asked."""
+    """Compare the critics, print the table, and write the figures if asked to."""
     require_run(arguments.run)
     from dualipo.rounds import comparing, stages  # imports torch
 
@@ -84,7 +111,7 @@ def compare(arguments: argparse.Namespace) -> int:
 
 
 def list_clips(arguments: argparse.Namespace) -> int:
-    """Write the list and say how long it is."""
+    """Write the list of clips, and print how long it is."""
     require_run(arguments.run)
     from dualipo.rounds import stages  # imports torch
 
@@ -92,11 +119,3 @@ def list_clips(arguments: argparse.Namespace) -> int:
         num = stages.list_clips(arguments.run, arguments.output, arguments.unscored, progress)
     print(f"{arguments.output}: {num} clips")
     return 0
-
-
-def _action(actions: Any, name: str, summary: str, description: str) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = actions.add_parser(
-        name, help=summary, description=description, allow_abbrev=False
-    )
-    made.add_argument("run", type=Path, help="a run directory, e.g. runs/quick")
-    return made

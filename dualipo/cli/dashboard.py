@@ -1,27 +1,33 @@
-"""`dualipo dashboard RUN`: watch a run in the browser while it runs; it only shows.
+"""`dualipo dashboard RUN`: watch a run in the browser while it runs; the page changes nothing.
 
-It is served to this machine alone and there is no switch for more: from afar, `ssh -L` brings it.
+The page is served to this machine alone, and no option changes that: from another machine, `ssh -L`
+reaches it.
 """
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from dualipo.cli.label import require_web
 from dualipo.cli.show import require_run
+from dualipo.cli.verbs import add_run, add_verb
 
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "dashboard",
-        help="watch a run in the browser while it runs",
-        description="Serve a page that shows a run, also while it runs, to this machine alone.",
-        epilog="From another machine: ssh -L 8766:127.0.0.1:8766 HOST, then the printed address.",
-        allow_abbrev=False,
+        "Serve a page that shows a run while it runs. Only this machine can open it.",
+        epilog="From another machine, run `ssh -L 8766:127.0.0.1:8766 HOST` and open the printed "
+        "address there.",
     )
-    parser.add_argument("run", type=Path, help="a run directory, e.g. runs/quick")
-    parser.add_argument("--port", type=int, default=8766, help="default: %(default)s; 0: any")
+    add_run(parser)
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=8766,
+        help="The port of the page, 0 for any free one (default: %(default)s).",
+    )
     parser.set_defaults(act=act)
 
 
@@ -34,6 +40,6 @@ def act(arguments: argparse.Namespace) -> int:
 
     listening = server.listen("127.0.0.1", arguments.port)
     print(server.address(listening, "127.0.0.1"), flush=True)
-    print("Ctrl-C ends the server; the run goes on without it.", flush=True)
+    print("Ctrl-C ends this page. The run goes on without it.", flush=True)
     server.serve(create_app(arguments.run), listening)
     return 0

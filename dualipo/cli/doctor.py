@@ -1,7 +1,8 @@
-"""`dualipo doctor [FOLDER]`: what would stop a run, found before it starts, each with a remedy.
+"""`dualipo doctor [FOLDER]`: finds what would stop a run before it starts, and says what to do.
 
-Versions, the torchvision trap, embedded weights, threads, disk and write permission. FAIL means
-that a run cannot work and exits 1; WARN that it may be slow or short of space.
+It looks at versions, a broken torchvision, the embedded weights, threads, disk space and write
+permission. FAIL means that a run cannot work, and the command ends with 1. WARN means that a run
+may be slow or run out of space.
 """
 
 import argparse
@@ -20,8 +21,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dualipo.cli import weights
+from dualipo.cli.verbs import add_verb
 
-# As in pyproject.toml; a test compares the two.
+# The bounds of pyproject.toml; a test compares the two.
 LOWEST = {"torch": "2.6", "diffusers": "0.42", "transformers": "5.17", "accelerate": "1.0"}
 LOWEST_PYTHON = (3, 11)
 INSTALL = "pip install -c constraints.txt ."
@@ -30,7 +32,7 @@ GIGABYTE = 1e9
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the examination."""
+    """One line of the examination: how bad it is, the fact, and what to do."""
 
     level: Literal["OK", "WARN", "FAIL"]
     fact: str
@@ -39,15 +41,24 @@ class Finding:
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
-    parser = verbs.add_parser("doctor", help="check this installation and say what to do")
+    parser = add_verb(
+        verbs,
+        "doctor",
+        "Check this installation, and say what to do. The command ends with 1 if a run cannot "
+        "work.",
+    )
     parser.add_argument(
-        "folder", type=Path, nargs="?", default=Path("runs"), help="where runs will be written"
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("runs"),
+        help="The folder in which runs will be written (default: %(default)s).",
     )
     parser.set_defaults(act=act)
 
 
 def act(arguments: argparse.Namespace) -> int:
-    """Print every finding; 1 if one is a FAIL."""
+    """Print every finding, and return 1 if one of them is a FAIL."""
     failed = False
     for finding in examine(arguments.folder):
         print(f"{finding.level:<5} {finding.fact}", flush=True)
@@ -73,20 +84,22 @@ def examine(folder: Path) -> Iterator[Finding]:
 
 
 def _python() -> Finding:
-    found = f"Python {platform.python_version()}"
+    python = f"Python {platform.python_version()}"
     if sys.version_info >= LOWEST_PYTHON:
-        return Finding("OK", found)
-    return Finding("FAIL", f"{found} is too old", "Make the environment with Python 3.11 or newer.")
+        return Finding("OK", python)
+    return Finding(
+        "FAIL", f"{python} is too old", "Make the environment with Python 3.11 or newer."
+    )
 
 
 def _package(name: str) -> Finding:
     try:
-        found = version(name)
+        installed = version(name)
     except PackageNotFoundError:
         return Finding("FAIL", f"{name} is not installed", f"Run `{INSTALL}`.")
-    if _numbers(found) >= _numbers(LOWEST[name]):
-        return Finding("OK", f"{name} {found}")
-    return Finding("FAIL", f"{name} {found} is older than {LOWEST[name]}", f"Run `{INSTALL}`.")
+    if _numbers(installed) >= _numbers(LOWEST[name]):
+        return Finding("OK", f"{name} {installed}")
+    return Finding("FAIL", f"{name} {installed} is older than {LOWEST[name]}", f"Run `{INSTALL}`.")
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -129,7 +142,7 @@ def _weights() -> Finding:
 
 
 def _torchvision() -> Finding:
-    """A torchvision built for another torch makes every model import fail, unreadably."""
+    """Look for a torchvision built for another torch, with which model imports fail unreadably."""
     if find_spec("torchvision") is None:
         return Finding("OK", "torchvision is absent, as it should be")
     if trouble := _trouble(lambda: importlib.import_module("torchvision")):
@@ -160,7 +173,7 @@ def _device() -> Finding:
 
 
 def _trouble(load: Callable[[], object]) -> str:
-    """What a broken library raises, in one line; empty where it loads."""
+    """Return what a broken library raises, in one line; nothing where it loads."""
     try:
         load()
     except Exception as broken:  # a half-installed library may raise anything at import
@@ -169,5 +182,6 @@ def _trouble(load: Callable[[], object]) -> str:
 
 
 def _existing(path: Path) -> Path:
+    """Return the path, or the nearest folder above it that exists."""
     path = path.absolute()
     return path if path.exists() else _existing(path.parent)

@@ -1,4 +1,4 @@
-"""`dualipo fork RUN NEW [key=value ...]`: ablations that share a run's seed and warm start."""
+"""`dualipo fork RUN NEW [key=value ...]`: begin ablations that share a seed and a warm start."""
 
 import argparse
 from pathlib import Path
@@ -6,30 +6,33 @@ from typing import Any
 
 from dualipo import config
 from dualipo.cli.show import require_run
+from dualipo.cli.verbs import add_verb
 from dualipo.store import atomic
 from dualipo.store.fork import fork
 
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "fork",
-        help="copy a run that began no round, to go on with other settings",
-        description="Copy a run made with rounds=0, so that several runs share its warm start.",
-        allow_abbrev=False,
+        "Copy a run that has begun no round, to change its settings. Several copies of a run that "
+        "was made with rounds=0 share its warm start.",
     )
-    parser.add_argument("run", type=Path, help="a run that was made with rounds=0")
-    parser.add_argument("new", type=Path, help="the folder of the copy")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. rounds=3")
+    parser.add_argument("run", type=Path, help="The folder of a run that was made with rounds=0.")
+    parser.add_argument("new", type=Path, help="The folder of the copy.")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="Change a setting, e.g. rounds=3."
+    )
     parser.set_defaults(act=act)
 
 
 def act(arguments: argparse.Namespace) -> int:
-    """Copy, then say how to go on."""
+    """Copy the run, and print the command that goes on."""
     require_run(arguments.run)
-    flat = atomic.read_json(arguments.run / "config.json")
+    leaves = atomic.read_json(arguments.run / "config.json")
     overrides = [*arguments.overrides, f"output_dir={arguments.new}"]
-    settings = config.from_leaves(flat, subject=str(arguments.run), overrides=overrides)
+    settings = config.from_leaves(leaves, subject=str(arguments.run), overrides=overrides)
     fork(arguments.run, arguments.new, settings)
-    print(f"{arguments.new}: goes on with `dualipo resume {arguments.new}`")
+    print(f"{arguments.new}: the copy is ready. Go on with `dualipo resume {arguments.new}`.")
     return 0

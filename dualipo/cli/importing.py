@@ -10,9 +10,10 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from dualipo.cli.verbs import add_verb
 from dualipo.records import DIMENSIONS, Source
 
-# The names of `preferences.importers.formats.FORMATS`, kept apart as that imports pyarrow.
+# The names in `preferences.importers.formats.FORMATS`, repeated because that imports pyarrow.
 FORMATS = (
     *("native", "trl", "trl-kto", "videoalign", "visionreward", "videofeedback", "videodpo"),
     *("hpdv3", "pickapic", "diffusion-kto", "lift", "label-studio"),
@@ -21,45 +22,53 @@ FORMATS = (
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "import",
-        help="read a preference data set into a label set",
-        description="Read labels and their clips into a folder that seed_labels.path can name. "
-        "All rows fit or nothing is imported; importing again adds nothing. Nothing is fetched.",
-        epilog="Formats and what becomes of their columns: docs/FORMATS.md.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("format", choices=FORMATS, metavar="FORMAT", help=", ".join(FORMATS))
-    parser.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help="csv, json, jsonl or parquet"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="the label set to add to")
-    parser.add_argument(
-        "--root", type=Path, help="where the clips' paths start (default: the first file's folder)"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="report, and change nothing")
-    parser.add_argument(
-        "--lenient", action="store_true", help="take the rows that fit, and list the others"
-    )
-    parser.add_argument("--link", action="store_true", help="hard links instead of copies")
-    parser.add_argument(
-        "--source", choices=get_args(Source), help="who judged, where the file does not say"
-    )
-    parser.add_argument("--annotator", default="", help="a name (default: the format's)")
-    parser.add_argument(
-        "--dimension",
-        choices=(*DIMENSIONS, "overall"),
-        default="overall",
-        help="what was judged, where the file does not say (default: overall)",
+        "Read a preference data set into a label set. A recipe names the label set as "
+        "seed_labels.path. If one row does not fit, nothing is imported. Importing the same file "
+        "again adds nothing. Nothing is downloaded.",
+        epilog="docs/FORMATS.md describes the formats and what becomes of their columns.",
     )
     parser.add_argument(
-        "--strip-prefix", default="", help="what to cut from the front of every clip's path"
+        "format", choices=FORMATS, metavar="FORMAT", help=f"One of: {', '.join(FORMATS)}."
     )
+    parser.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="A csv, json, jsonl or parquet file."
+    )
+    parser.add_argument("--output", type=Path, required=True, help="The label set to add to.")
+    parser.add_argument("--dry-run", action="store_true", help="Report, and change nothing.")
+    parser.add_argument(
+        "--lenient", action="store_true", help="Import the rows that fit, and list the others."
+    )
+    parser.add_argument("--link", action="store_true", help="Make hard links instead of copies.")
+    _add_reading(parser)
     parser.set_defaults(act=act)
 
 
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what the file does not say itself."""
+    reading = parser.add_argument_group("what the file does not say")
+    reading.add_argument(
+        "--root",
+        type=Path,
+        help="The folder in which the clips' paths start (default: the first file's folder).",
+    )
+    reading.add_argument(
+        "--strip-prefix", default="", help="The text to cut from the start of every clip's path."
+    )
+    reading.add_argument("--source", choices=get_args(Source), help="Who judged.")
+    reading.add_argument("--annotator", default="", help="A name (default: the format's).")
+    reading.add_argument(
+        "--dimension",
+        choices=(*DIMENSIONS, "overall"),
+        default="overall",
+        help="The dimension that was judged (default: %(default)s).",
+    )
+
+
 def act(arguments: argparse.Namespace) -> int:
-    """Import, and print what became of the rows."""
+    """Import the files, and print what became of their rows."""
     from dualipo.preferences.importers.load import Options, load
     from dualipo.preferences.importers.row import Settings
 
@@ -81,13 +90,13 @@ def act(arguments: argparse.Namespace) -> int:
         )
     print(report.text())
     if not arguments.dry_run:
-        print(f'\n{arguments.output}: name it in a recipe as seed_labels.path = "..."')
+        print(f'\nName it in a recipe as seed_labels.path = "{arguments.output}".')
     return 0
 
 
 @contextmanager
 def _counting() -> Iterator[Callable[[], None]]:
-    """Rows so far, on a terminal; how many there will be is not known."""
+    """Count rows on a terminal; yield the function that counts one more."""
     columns = (TextColumn("{task.completed} rows"), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(

@@ -1,8 +1,8 @@
-"""`dualipo label RUN`: serve the labelling page, and give out what people answered.
+"""`dualipo label RUN`: serve the labelling page, and export what people answered.
 
-Each person gets a link of their own. Questions are pairs (and single clips) of a round's
-candidates, or of the clips that the seed is asked about (`--round -1`); `--next` asks first where
-the critic was least certain. Answers stand in RUN/labels.sqlite, which the run itself never writes.
+Each person gets a link of their own. Questions are pairs and single clips of a round's candidates,
+or of the seed's clips (`--round -1`); `--next` asks first where the critic was least certain.
+Answers are kept in RUN/labels.sqlite, which the run itself never writes.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualipo.cli.show import require_run
+from dualipo.cli.verbs import add_run, add_verb
 from dualipo.errors import ConfigError, DataError
 from dualipo.store.label_tables import BOOK
 
@@ -21,65 +22,108 @@ if TYPE_CHECKING:
     from dualipo.records import Candidate, Pair, Point
     from dualipo.store.labels import Item, LabelBook
 
-INSTALL = 'The page needs more packages: `pip install -c constraints.txt ".[web]"`.'
+INSTALL = 'The page needs more packages. Run `pip install -c constraints.txt ".[web]"`.'
 
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "label",
-        help="serve the page on which people compare clips",
-        description="Serve the labelling page of a run and print each person's link.",
-        allow_abbrev=False,
+        "Serve the page on which people compare a run's clips. Each person gets a link.",
     )
-    parser.add_argument("run", type=Path, help="a run directory, e.g. runs/quick")
-    asked = parser.add_argument_group("what is asked")
-    asked.add_argument("--round", type=int, help="default: the newest; -1: the seed's clips")
-    asked.add_argument("--num-pairs", type=int, default=200, help="default: %(default)s")
-    asked.add_argument("--num-points", type=int, default=0, help="single clips; default: 0")
-    asked.add_argument(
-        "--next", action="store_true", help="ask first where the critic was least certain"
+    add_run(parser)
+    parser.add_argument(
+        "--export", type=Path, metavar="FILE.jsonl", help="Write the labels to a file, and end."
     )
-    asked.add_argument(
-        "--double", type=float, default=0.2, help="share asked of two people; default: %(default)s"
-    )
-    asked.add_argument(
-        "--gold", type=Path, help="labels with known answers (what --export writes), mixed in"
-    )
+    _add_questions(parser)
     add_people(parser)
     add_serving(parser)
-    parser.add_argument(
-        "--export", type=Path, metavar="FILE.jsonl", help="write the labels and end"
-    )
     parser.set_defaults(act=act)
 
 
+def _add_questions(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose the questions."""
+    asked = parser.add_argument_group("what is asked")
+    asked.add_argument(
+        "--round",
+        type=int,
+        help="The round whose clips are shown, or -1 for the seed's (default: the newest).",
+    )
+    asked.add_argument(
+        "--num-pairs", type=int, default=200, help="The number of pairs (default: %(default)s)."
+    )
+    asked.add_argument(
+        "--num-points",
+        type=int,
+        default=0,
+        help="The number of single clips (default: %(default)s).",
+    )
+    asked.add_argument(
+        "--next", action="store_true", help="Ask first where the critic was least certain."
+    )
+    asked.add_argument(
+        "--double",
+        type=float,
+        default=0.2,
+        help="The share of questions that two people are asked (default: %(default)s).",
+    )
+    asked.add_argument(
+        "--gold",
+        type=Path,
+        help="A file that --export wrote, whose known answers are mixed in as a check.",
+    )
+
+
 def add_people(parser: argparse.ArgumentParser) -> None:
-    """Who is asked and how they are checked; also used by `dualipo study`."""
+    """Add the options on who is asked and how people are checked; `dualipo study` has them too."""
     people = parser.add_argument_group("people")
     people.add_argument(
-        "--invite", nargs="+", metavar="NAME", help="print a link for each; default: you"
+        "--invite", nargs="+", metavar="NAME", help="Print a link for each NAME (default: you)."
     )
-    people.add_argument("--revoke", nargs="+", metavar="NAME", help="make a person's links void")
     people.add_argument(
-        "--repeats", type=float, default=0.1, help="share asked again; default: %(default)s"
+        "--revoke", nargs="+", metavar="NAME", help="Make the links of each NAME void."
     )
-    people.add_argument("--break-minutes", type=int, default=25, help="0: no reminder")
+    people.add_argument(
+        "--repeats",
+        type=float,
+        default=0.1,
+        help="The share of questions that a person is asked again (default: %(default)s).",
+    )
+    people.add_argument(
+        "--break-minutes",
+        type=int,
+        default=25,
+        help="Suggest a break after so many minutes, 0 for never (default: %(default)s).",
+    )
 
 
 def add_serving(parser: argparse.ArgumentParser) -> None:
-    """Where a page is served; also used by `dualipo study`."""
-    where = parser.add_argument_group("where")
-    where.add_argument("--host", default="127.0.0.1", help="default: %(default)s, nobody else's")
-    where.add_argument("--port", type=int, default=8765, help="default: %(default)s; 0: any")
-    where.add_argument(
-        "--allow-host", nargs="+", default=[], metavar="NAME", help="other names of this server"
+    """Add the options on where a page is served; `dualipo study` has them too."""
+    serving = parser.add_argument_group("where the page is served")
+    serving.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="The address to listen on (default: %(default)s, which only this machine reaches).",
     )
-    where.add_argument("--no-serve", action="store_true", help="print the links and end")
+    serving.add_argument(
+        "--port",
+        type=int,
+        default=8765,
+        help="The port, 0 for any free one (default: %(default)s).",
+    )
+    serving.add_argument(
+        "--allow-host",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="Names under which other machines reach this server.",
+    )
+    serving.add_argument("--no-serve", action="store_true", help="Print the links, and end.")
 
 
 def act(arguments: argparse.Namespace) -> int:
-    """Prepare the questions, print the links, serve; or export."""
+    """Prepare the questions, print the links and serve the page; or export the labels."""
     require_run(arguments.run)
     if arguments.export:
         return export(arguments.run / BOOK, arguments.export)
@@ -90,23 +134,23 @@ def act(arguments: argparse.Namespace) -> int:
     book = LabelBook(arguments.run / BOOK)
     try:
         num_new = book.add_items(questions(arguments, seed=book.seed))
-        print(f"{book.num_items()} questions, {num_new} of them new")
+        print(f"{book.num_items()} questions, {num_new} of them new.")
         return open_page(arguments, book)
     finally:
         book.close()
 
 
 def require_web() -> None:
-    """Say what to install where the page's packages are missing."""
+    """Raise ConfigError, which says what to install, where the page's packages are missing."""
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as missing:
-        raise ConfigError(f"{missing.name}: not installed. {INSTALL}") from None
+        raise ConfigError(f"{missing.name}: it is not installed. {INSTALL}") from None
 
 
 def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
-    """Print the links of those invited and serve until stopped."""
+    """Print the links of the people invited, and serve the page until it is stopped."""
     from dualipo.preferences.queue import Mix
     from dualipo.store.clips import ClipStore
     from dualipo.web import server
@@ -115,7 +159,7 @@ def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
 
     _require_share("repeats", arguments.repeats)
     for name in arguments.revoke or []:
-        print(f"{name}: {book.revoke(name)} links are void now")
+        print(f"{name}: {book.revoke(name)} links are void now.")
     desk = Desk(
         book=book,
         clip_store=ClipStore(arguments.run / "clips"),
@@ -131,13 +175,13 @@ def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
         print(f"{name}: {base}/join#{book.invite(name)}", flush=True)
     if listening is not None:
         print(f"organiser: {base}/join#{desk.organiser_token}", flush=True)
-        print("Ctrl-C ends the server; every answer is on disk already.", flush=True)
+        print("Ctrl-C ends the page. Every answer is on disk already.", flush=True)
         server.serve(create_app(desk), listening)
     return 0
 
 
 def questions(arguments: argparse.Namespace, *, seed: int) -> list["Item"]:
-    """The items that the arguments ask for."""
+    """Return the items that the arguments ask for."""
     from dualipo.preferences import queue
 
     candidates = read_candidates(arguments.run, arguments.round)
@@ -149,24 +193,26 @@ def questions(arguments: argparse.Namespace, *, seed: int) -> list["Item"]:
     asked = queue.with_double([*pairs, *points], share=arguments.double, seed=seed)
     if not asked:
         raise DataError(
-            f"{arguments.run}: nothing to ask. Raise --num-pairs or --num-points, or name another "
-            "--round."
+            f"{arguments.run}: there is nothing to ask. Raise --num-pairs or --num-points, or name "
+            "another --round."
         )
     gold = queue.gold_items(read_records(arguments.gold)) if arguments.gold else []
     return [*asked, *gold]
 
 
 def _uncertain(arguments: argparse.Namespace, candidates: Sequence["Candidate"]) -> list["Item"]:
+    """Return the pairs that the critic compared, the least certain first."""
     from dualipo.preferences import queue
     from dualipo.store.ledger import Ledger
 
     ledger = Ledger(arguments.run / "ledger.sqlite", read_only=True)
     try:
         round = candidates[0].round if candidates else -1
-        votes = [ledger.votes(round, attempt, "pair") for attempt in (1, 0)]
+        # The second attempt's votes are the newer ones, where there was one.
+        votes = ledger.votes(round, 1, "pair") or ledger.votes(round, 0, "pair")
     finally:
         ledger.close()
-    items = queue.uncertain_items(candidates, next((some for some in votes if some), []))
+    items = queue.uncertain_items(candidates, votes)
     if not items:
         raise DataError(
             f"{arguments.run}: the critic has not compared clips of round {round} yet, so nobody "
@@ -177,20 +223,20 @@ def _uncertain(arguments: argparse.Namespace, candidates: Sequence["Candidate"])
 
 
 def read_candidates(run: Path, round: int | None) -> list["Candidate"]:
-    """The clips of a round, or of the seed; clips that measure a run are never asked about."""
+    """Read the clips of a round or of the seed; clips that measure a run are never asked about."""
     from dualipo.records import Candidate
     from dualipo.store import tables
 
     seed = run / "rounds" / "base" / "attempt-0" / "seed.parquet"
     rounds = sorted((run / "rounds").glob("[0-9]*/candidates.parquet"))
     paths = {int(path.parent.name): path for path in rounds} | {-1: seed}
-    here = max(number for number, path in paths.items() if path.is_file() or number == -1)
-    path = paths.get(here if round is None else round)
+    newest = max(number for number, path in paths.items() if path.is_file() or number == -1)
+    path = paths.get(newest if round is None else round)
     if path is None or not path.is_file():
         wanted = "" if round is None else f" of round {round}"
         raise DataError(
-            f"{run}: no clips{wanted} yet. Run `dualipo sample {run}` first; there are rounds "
-            f"{', '.join(str(number) for number in sorted(paths)) or 'none'} (-1: the seed)."
+            f"{run}: there are no clips{wanted} yet. Run `dualipo sample {run}` first, or name one "
+            f"of the rounds {', '.join(str(number) for number in sorted(paths))} (-1 is the seed)."
         )
     return tables.read_records(path, record_type=Candidate)
 
@@ -214,17 +260,19 @@ def read_records(path: Path) -> list["Pair | Point"]:
     from dualipo.records import Pair, Point
 
     if not path.is_file():
-        raise DataError(f"{path}: no such file. Give the labels that `--export` wrote.")
-    found: list[Pair | Point] = []
+        raise DataError(f"{path}: there is no such file. Give the labels that `--export` wrote.")
+    labels: list[Pair | Point] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line)
-            found.append(Pair(**row) if "pair_id" in row else Point(**row))
+            labels.append(Pair(**row) if "pair_id" in row else Point(**row))
         except (ValueError, TypeError) as broken:
-            raise DataError(f"{path}, line {number}: {broken}. Mend or drop that line.") from None
-    return found
+            raise DataError(
+                f"{path}, line {number}: it is no label ({broken}). Correct or remove that line."
+            ) from None
+    return labels
 
 
 def _require_share(name: str, share: float) -> None:
     if not 0 <= share < 1:
-        raise ConfigError(f"--{name}: {share} is no share from 0 to 1. Give one.")
+        raise ConfigError(f"--{name}: {share} is no share. Give a number from 0 to less than 1.")

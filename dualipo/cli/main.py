@@ -1,15 +1,15 @@
 """`dualipo VERB ...`: the command line.
 
 Repeating a command resumes its run. An error meant for users is printed without a traceback and
-ends with its exit code; a signal ends at a safe place with 128 + its number and the command that
-goes on (fault 10). torch is imported by the verbs that need it, when they run.
+ends with its exit code. A signal ends the program at a safe place with 128 + its number, and the
+command that goes on is printed (fault 10). The verbs that need torch import it when they run.
 """
 
 import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dualipo.cli import (
@@ -25,31 +25,31 @@ from dualipo.cli import (
     push,
     quiet,
     run,
+    settings,
     show,
     stage,
     study,
     track,
 )
+from dualipo.cli.verbs import summary
 from dualipo.errors import DualipoError
 from dualipo.interrupt import Interrupted
 
-VERBS = (
-    run,
-    fork,
-    show,
-    stage,
-    dashboard,
-    label,
-    study,
-    critic,
-    doctor,
-    importing,
-    exporting,
-    push,
-    track,
-    convert,
-    pretrain,
+MODULES = (
+    *(doctor, settings, run, fork, stage, show, dashboard, critic, label, study),
+    *(importing, exporting, push, track, convert, pretrain),
 )
+# How `dualipo --help` groups the verbs.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Run": (
+        *("doctor", "settings", "run", "resume", "fork"),
+        *("sample", "judge", "prefer", "align", "evaluate", "refresh"),
+    ),
+    "Look": ("status", "report", "dashboard", "critic"),
+    "People": ("label", "study"),
+    "Exchange": ("import", "export", "push", "track"),
+    "Models": ("convert", "pretrain"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted as stop:
         program = Path(sys.argv[0])
         again = shlex.join([str(program) if program.name == "dualipo" else "dualipo", *given])
-        print(f"dualipo: {stop}. Nothing is lost; go on with:\n  {again}", file=sys.stderr)
+        print(f"dualipo: {stop}. Nothing is lost. Go on with:\n  {again}", file=sys.stderr)
         return stop.exit_code
     except KeyboardInterrupt:
         return 130
@@ -82,24 +82,38 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
     parser = build_parser()
     arguments, rest = parser.parse_known_args(given)
     if rest:
-        if "overrides" not in arguments or any(each.startswith("-") for each in rest):
+        if "overrides" not in arguments or any(word.startswith("-") for word in rest):
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         arguments.overrides += rest
     return arguments
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The verbs and their arguments."""
+    """Declare the verbs and their arguments."""
     parser = argparse.ArgumentParser(
         prog="dualipo",
+        usage="dualipo [-h] VERB ...",
         description="Dual-IPO: post-train a text-to-video model and its critic in turns.",
-        epilog="Begin with `dualipo doctor`, then `dualipo run recipes/quick.toml`.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for module in VERBS:
+    # argparse cannot group verbs: its own list is suppressed, and the epilog holds ours.
+    verbs = parser.add_subparsers(
+        prog="dualipo", metavar="VERB", required=True, help=argparse.SUPPRESS
+    )
+    for module in MODULES:
         module.add(verbs)
+    parser.epilog = _overview(verbs.choices)
     return parser
+
+
+def _overview(parsers: Mapping[str, argparse.ArgumentParser]) -> str:
+    """Return the verbs by group, each with its sentence, and where to begin."""
+    lines = []
+    for group, names in GROUPS.items():
+        lines += [f"{group}:", *(f"  {n:<11}{summary(parsers[n].description)}" for n in names), ""]
+    begin = "Begin with `dualipo doctor`, then `dualipo run recipes/quick.toml`."
+    return "\n".join([*lines, "`dualipo VERB --help` explains a verb.", begin])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""`dualipo pretrain PART`: make the embedded models again, from nothing.
+"""`dualipo pretrain PART`: makes the embedded models again, from nothing.
 
 The order is vae, generator, critic; each goes on from its last checkpoint when repeated. Then the
-manifest of hashes is written anew, which `dualipo doctor` reads. `--variant` makes the other
-generators that a recipe may name: `large` after `small`, whose autoencoder it takes.
+manifest of hashes, which `dualipo doctor` reads, is written anew. `--variant` makes the other
+generators that a recipe can name; `large` needs the autoencoder of `small`.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from typing import Any
 
 from dualipo.cli import weights
 from dualipo.cli.terminal import watching
+from dualipo.cli.verbs import add_verb
 from dualipo.config import Optimizer
 from dualipo.errors import ConfigError
 from dualipo.pretraining import settings
@@ -25,16 +26,32 @@ PARTS = ("vae", "generator", "critic", "gates")
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
-    parser = verbs.add_parser("pretrain", help="make the embedded models again (hours)")
-    parser.add_argument("part", choices=PARTS)
-    parser.add_argument(
-        "--variant", choices=VARIANTS, default="small", help="of the generator; default: small"
+    parser = add_verb(
+        verbs,
+        "pretrain",
+        "Make the embedded models again, which takes hours. Nobody needs this to use dualipo.",
+        epilog="The order is vae, generator, critic, gates.",
     )
     parser.add_argument(
-        "--output", type=Path, default=weights.FOLDER, help="default: the package's own weights"
+        "part", choices=PARTS, help='The model to train; "gates" measures them and writes a card.'
     )
     parser.add_argument(
-        "--work", type=Path, default=Path("pretraining"), help="checkpoints; default: pretraining/"
+        "--variant",
+        choices=VARIANTS,
+        default="small",
+        help="The variant of the generator (default: %(default)s).",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=weights.FOLDER,
+        help="The folder of the weights (default: the package's own).",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("pretraining"),
+        help="The folder of checkpoints (default: %(default)s).",
     )
     parser.set_defaults(act=act)
 
@@ -57,7 +74,7 @@ def act(arguments: argparse.Namespace) -> int:
 
 
 def _pretrain(part: str, variant: Variant) -> Callable[..., None]:
-    """The part's function; modules are loaded here, for they import torch."""
+    """Return the part's function; its module is loaded here because it imports torch."""
     if part == "generator":
         generator: Any = import_module("dualipo.pretraining.generator")
         return lambda *paths, **others: generator.pretrain(*paths, variant=variant, **others)
@@ -67,24 +84,26 @@ def _pretrain(part: str, variant: Variant) -> Callable[..., None]:
 
 
 def _require_sense(part: str, name: str, output: Path) -> None:
-    """Refuse what has no autoencoder or generator to stand upon, or is made another way."""
+    """Raise ConfigError for a part that is made another way, or whose basis is missing."""
     variant = VARIANTS[name]
     if part == "critic" and name != "small":
-        raise ConfigError("pretrain critic: there is one critic. Leave out --variant.")
+        raise ConfigError("pretrain critic: there is one critic only. Leave out --variant.")
     if part == "vae" and not variant.vae_folder.startswith(f"{variant.folder}/"):
         raise ConfigError(
-            f"pretrain vae: {name} takes {variant.vae_folder}. Pretrain `generator --variant "
-            f"{name}` at once."
+            f"pretrain vae: the variant {name} uses {variant.vae_folder}. Go on with `dualipo "
+            f"pretrain generator --variant {name}`."
         )
     needed = {"generator": variant.vae_folder, "critic": "generator"}.get(part)
     if needed and not (output / needed).is_dir():
-        of = f" --variant {name}" if variant.family == "cogvideox" else ""
-        first = "generator" if part == "critic" else f"vae{of}"
-        raise ConfigError(f"{output / needed}: no such folder. Pretrain `{first}` first.")
+        option = f" --variant {name}" if variant.family == "cogvideox" else ""
+        first = "generator" if part == "critic" else f"vae{option}"
+        raise ConfigError(
+            f"{output / needed}: there is no such folder. Run `dualipo pretrain {first}` first."
+        )
 
 
 def _stages(part: str, variant: Variant) -> dict[str, Optimizer]:
-    """The settings of a part's trainings, by the name of their checkpoints' folder, in order."""
+    """Return the settings of a part's trainings in order, by the name of their folder in `work`."""
     if part == "generator":
         return {variant.folder: variant.training}
     if part == "vae" and variant.family == "cogvideox":
@@ -99,7 +118,7 @@ def _stages(part: str, variant: Variant) -> dict[str, Optimizer]:
 
 
 def _gates(output: Path) -> int:
-    """Measure the weights, write their card and manifest; 1 if a gate is missed."""
+    """Measure the weights, write their card and manifest, and return 1 if a gate is missed."""
     from dualipo.pretraining import card, gates
 
     measured = gates.measure_all(output, sampling=settings.SAMPLING)
@@ -107,13 +126,13 @@ def _gates(output: Path) -> int:
     atomic.write_text(output / "README.md", card.card(measured))
     weights.write_manifest(output)
     print(card.card(measured))
-    return 0 if all(all(found["passed"].values()) for found in measured.values()) else 1
+    return 0 if all(all(model["passed"].values()) for model in measured.values()) else 1
 
 
 def _steps(
     progress: Progress, stages: dict[str, Optimizer], *, work: Path
 ) -> Callable[[int, dict[str, float]], None]:
-    """Show steps; a step number that falls begins the part's next stage."""
+    """Return an `on_step` that shows progress; a step number that falls begins the next stage."""
     totals = {name: optimizer.max_train_steps for name, optimizer in stages.items()}
     coming = [name for name, n in totals.items() if not (work / name / f"step-{n:06d}").exists()]
     last = -1

@@ -1,6 +1,6 @@
 """`dualipo push model | dataset`: publish a generator or labels on the Hugging Face Hub.
 
-Only this command and `push_to_hub = true` send anything; the token is HF_TOKEN of the environment.
+Only this command and `push_to_hub = true` send anything. The token is HF_TOKEN of the environment.
 """
 
 import argparse
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dualipo.cli.show import require_run
+from dualipo.cli.verbs import add_run, add_verb
 from dualipo.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,24 +18,41 @@ if TYPE_CHECKING:
 
 def add(verbs: Any) -> None:
     """Declare the verb and its two parts."""
-    parser = verbs.add_parser("push", help="publish a generator or labels on the Hub")
+    parser = add_verb(
+        verbs,
+        "push",
+        "Publish a generator or labels on the Hugging Face Hub. The token is taken from the "
+        "environment variable HF_TOKEN.",
+    )
     parts = parser.add_subparsers(metavar="WHAT", required=True)
-    model = parts.add_parser("model", help="a run's generator, with its card and recipe")
-    model.add_argument("run", type=Path, help="a run directory, e.g. runs/quick")
-    model.add_argument("repo", help="OWNER/NAME")
-    model.add_argument("--version", help="e.g. g001.0 (default: the one that serves)")
+    model = add_verb(parts, "model", "Publish a run's generator with its card and its recipe.")
+    add_run(model)
+    model.add_argument("repo", help="The repository, as OWNER/NAME.")
     model.add_argument(
-        "--pipeline", action="store_true", help="whole, with the base model's other parts"
+        "--version", help="The generator's version, e.g. g001.0 (default: the one that serves)."
+    )
+    model.add_argument(
+        "--pipeline",
+        action="store_true",
+        help="Publish a whole pipeline, with the base model's other parts.",
     )
     model.set_defaults(act=push_model)
-    data = parts.add_parser("dataset", help="labels with their clips, as a videofolder")
-    data.add_argument("source", type=Path, help="a label set, a run, or its labels.sqlite")
-    data.add_argument("repo", help="OWNER/NAME")
-    data.add_argument("--round", type=int, help="of a run: that round's preferences")
-    data.set_defaults(act=push_dataset)
-    for part in (model, data):
-        part.add_argument("--public", action="store_true", help="a new repository is private else")
-        part.add_argument("--dry-run", action="store_true", help="print the card and the files")
+    dataset = add_verb(parts, "dataset", "Publish labels with their clips as a videofolder.")
+    dataset.add_argument(
+        "source", type=Path, help="A label set, the folder of a run, or its labels.sqlite."
+    )
+    dataset.add_argument("repo", help="The repository, as OWNER/NAME.")
+    dataset.add_argument(
+        "--round", type=int, help="Publish the preferences of this round of the run."
+    )
+    dataset.set_defaults(act=push_dataset)
+    for part in (model, dataset):
+        part.add_argument(
+            "--public", action="store_true", help="Make a new repository public, not private."
+        )
+        part.add_argument(
+            "--dry-run", action="store_true", help="Print the card and the files, send nothing."
+        )
 
 
 def push_model(arguments: argparse.Namespace) -> int:
@@ -64,7 +82,7 @@ def push_dataset(arguments: argparse.Namespace) -> int:
         folder = Path(temporary) / "videofolder"
         outlet = export("videofolder", labels, store, output=folder, link=True)
         if not outlet.num_rows:
-            raise DataError(f"{arguments.source}: no label to publish.\n{outlet.text()}")
+            raise DataError(f"{arguments.source}: it holds no label to publish.\n{outlet.text()}")
         inside = sorted(path for path in folder.rglob("*") if path.is_file())
         files: dict[str, Path | bytes] = {"README.md": card(labels, outlet).encode()}
         files |= {path.relative_to(folder).as_posix(): path for path in inside}

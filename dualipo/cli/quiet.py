@@ -1,8 +1,8 @@
 """Keeps the libraries' chatter off the screen and their threads from spinning.
 
-Nearly all of it is environment, set before the libraries are imported and left alone where the user
-has set it: `DIFFUSERS_VERBOSITY=info dualipo run ...` brings the chatter back, `python -W default`
-the warnings.
+Nearly all of it is done by environment variables. They are set before the libraries are imported,
+and a variable that the user has set stays: `DIFFUSERS_VERBOSITY=info dualipo run ...` brings the
+chatter back, `python -W default` the warnings.
 """
 
 import logging
@@ -20,13 +20,13 @@ DEFAULTS = {
     # Where cores are shared, threads that spin while they wait make two many times slower than one.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-# torch says so once a process where bf16 meets a norm that is kept in float32, as it should be.
+# torch warns once a process where bf16 meets a norm that is kept in float32, as it should be.
 WARNING = "Mismatch dtype between input and weight"
 
 
 def prepare() -> None:
-    """Set what the user has not set."""
-    # peft imports bitsandbytes where it is, which then misses a kernel that nobody asked for.
+    """Set the variables that the user has not set, and hide two warnings that mean nothing here."""
+    # peft imports bitsandbytes if it is installed, which then misses a kernel that nobody needs.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)

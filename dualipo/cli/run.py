@@ -1,6 +1,6 @@
 """`dualipo run RECIPE [key=value ...]`: the whole method; the same command again resumes.
 
-`dualipo resume RUN` does so by the run's own configuration, without the recipe.
+`dualipo resume RUN` resumes by the run's own configuration, without the recipe.
 """
 
 import argparse
@@ -12,45 +12,50 @@ from typing import Any
 from dualipo import config
 from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
+from dualipo.cli.verbs import add_run, add_verb
 from dualipo.errors import DualipoError
 from dualipo.store import atomic
 
 
 def add(verbs: Any) -> None:
-    """Declare the verb."""
-    parser = verbs.add_parser(
+    """Declare `run` and `resume`."""
+    parser = add_verb(
+        verbs,
         "run",
-        help="run a recipe, or go on with its run",
-        description="Run a recipe. The same command again resumes the run where it stopped.",
-        allow_abbrev=False,
+        "Run a recipe from the warm start to the last round. The same command again resumes the "
+        "run where it stopped.",
+        epilog="`dualipo settings` explains every key.",
     )
-    parser.add_argument("recipe", type=Path, help="a TOML file, e.g. recipes/quick.toml")
+    parser.add_argument("recipe", type=Path, help="A TOML file, e.g. recipes/quick.toml.")
     parser.add_argument(
         "overrides",
         nargs="*",
         metavar="key=value",
-        help="replace a setting of the recipe, e.g. align.beta_dpo=3000",
+        help="Replace a setting of the recipe, e.g. align.beta_dpo=3000.",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print settings, plan and estimate, no more"
+        "--dry-run",
+        action="store_true",
+        help="Print the settings, the plan and an estimate, and run nothing.",
     )
     parser.set_defaults(act=act)
-    again = verbs.add_parser("resume", help="go on with a run, by its own configuration")
-    again.add_argument("run", type=Path, help="a run directory, e.g. runs/quick")
-    again.set_defaults(act=resume)
+    resuming = add_verb(
+        verbs, "resume", "Go on with a run that stopped, by the settings it began with."
+    )
+    add_run(resuming)
+    resuming.set_defaults(act=resume)
 
 
 def resume(arguments: argparse.Namespace) -> int:
-    """Go on with a run; an override stands in its configuration already."""
+    """Go on with a run by its configuration, which holds the overrides that it began with."""
     require_run(arguments.run)
-    config_path = arguments.run / "config.json"
-    here = [f"output_dir={json.dumps(str(arguments.run))}"]
-    flat = atomic.read_json(config_path)
-    return _run(config.from_leaves(flat, subject=str(config_path), overrides=here))
+    path = arguments.run / "config.json"
+    moved = [f"output_dir={json.dumps(str(arguments.run))}"]
+    return _run(config.from_leaves(atomic.read_json(path), subject=str(path), overrides=moved))
 
 
 def act(arguments: argparse.Namespace) -> int:
-    """Run, then print the results and where the report is."""
+    """Run a recipe, or print what it would do."""
     settings = config.load(arguments.recipe, arguments.overrides)
     if arguments.dry_run:
         from dualipo.rounds import loop
@@ -61,7 +66,7 @@ def act(arguments: argparse.Namespace) -> int:
 
 
 def _run(settings: config.Config) -> int:
-    """Run; print what it will need, the table, and where the report is."""
+    """Print what the run will need, run, and print its results and where the report is."""
     from dualipo.evaluation import summary
     from dualipo.evaluation.share import hub
 
@@ -82,7 +87,10 @@ def _run(settings: config.Config) -> int:
 
 
 def _push(path: Path, repo: str) -> None:
-    """A Hub that is not there takes nothing from a run that is done (fault 61)."""
+    """Publish the run's generator; a Hub that fails is told and no error, as the run is done.
+
+    That is fault 61.
+    """
     from dualipo.evaluation.share import hub
 
     try:

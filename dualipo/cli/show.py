@@ -5,18 +5,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dualipo.cli.verbs import add_run, add_verb
 from dualipo.errors import ConfigError
 from dualipo.store import atomic
 
 
 def add(verbs: Any) -> None:
-    """Declare both verbs."""
-    status = verbs.add_parser("status", help="print how far a run is and what it has found")
-    report_page = verbs.add_parser("report", help="write a run's report.html anew")
-    for parser, act in ((status, show_status), (report_page, write_report)):
-        parser.add_argument("run", type=Path, help="a run directory, e.g. runs/quick")
-        parser.set_defaults(act=act)
-    status.add_argument("--json", action="store_true", help="the same figures as JSON")
+    """Declare `status` and `report`."""
+    status = add_verb(verbs, "status", "Print how far a run is and what it has measured.")
+    add_run(status)
+    status.add_argument("--json", action="store_true", help="Print the same figures as JSON.")
+    status.set_defaults(act=show_status)
+    report = add_verb(verbs, "report", "Write a run's report.html anew.")
+    add_run(report)
+    report.set_defaults(act=write_report)
 
 
 def show_status(arguments: argparse.Namespace) -> int:
@@ -43,9 +45,9 @@ def write_report(arguments: argparse.Namespace) -> int:
 
 
 def require_run(path: Path) -> None:
-    """Refuse a folder that no run was begun in."""
+    """Raise ConfigError for a folder in which no run was begun."""
     if not (path / "run.json").is_file():
         raise ConfigError(
-            f"{path}: no run here (it has no run.json). Give the run's folder, the recipe's "
-            "output_dir, or begin one with `dualipo run RECIPE`."
+            f"{path}: there is no run here, as it has no run.json. Name the folder of a run, which "
+            "is its recipe's output_dir, or begin one with `dualipo run RECIPE`."
         )

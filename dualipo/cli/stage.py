@@ -1,37 +1,39 @@
-"""`dualipo sample RUN`, `judge RUN`, ...: one stage of a run, alone.
+"""`dualipo sample RUN`, `dualipo judge RUN` and their like: one stage of a run alone.
 
-A stage reads and writes the run directory only, so it can be run by hand, killed, and repeated.
+A stage reads and writes the run's folder only, so it can be run by hand, killed, and repeated.
 """
 
 import argparse
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
+from dualipo.cli.verbs import add_run, add_verb
 
 STAGES = {
-    "sample": "choose prompts and sample candidates",
-    "judge": "score the candidates and confirm the best and the worst by votes",
-    "prefer": "keep the certain preferences, drop and count the rest",
-    "align": "train the generator on the preferences",
-    "evaluate": "measure the round and rewrite the report",
-    "refresh": "let the critic train on its most certain judgements",
+    "sample": "Run one stage: choose prompts and sample clips of them.",
+    "judge": "Run one stage: score the clips, confirm best and worst by votes.",
+    "prefer": "Run one stage: keep sure preferences, count what is dropped.",
+    "align": "Run one stage: train the generator on the preferences.",
+    "evaluate": "Run one stage: measure the round and write the report.",
+    "refresh": "Run one stage: train the critic on its surest judgements.",
 }
 
 
 def add(verbs: Any) -> None:
     """Declare a verb for each stage."""
-    for name, what in STAGES.items():
-        parser = verbs.add_parser(name, help=f"alone: {what}", allow_abbrev=False)
-        parser.add_argument("run", type=Path, help="a run directory, e.g. runs/quick")
-        parser.add_argument("--round", type=int, help="default: the round that is under way")
+    for name, description in STAGES.items():
+        parser = add_verb(verbs, name, description)
+        add_run(parser)
+        parser.add_argument(
+            "--round", type=int, help="The round, counted from 0 (default: the one under way)."
+        )
         parser.set_defaults(act=partial(act, name))
 
 
 def act(name: str, arguments: argparse.Namespace) -> int:
-    """Run one stage."""
+    """Run the stage `name` of a run."""
     require_run(arguments.run)
     from dualipo.rounds import stages  # imports torch
 

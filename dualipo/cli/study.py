@@ -1,8 +1,8 @@
 """`dualipo study size | ask | result`: a blind comparison of generators by people.
 
-Decide with `size` how many prompts it takes, serve the page with `ask`, read `result` at the end:
-a table on the screen, `result.json` and `result.html` in RUN/study. Looking earlier is possible,
-but stopping when the numbers please makes the intervals lie.
+Decide with `size` how many prompts the study takes, serve the page with `ask`, and read `result` at
+the end: a table on the screen, and `result.json` and `result.html` in RUN/study. One may look
+earlier, but a study that is stopped when its numbers please has intervals that lie.
 """
 
 import argparse
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualipo.cli import label
+from dualipo.cli.verbs import add_verb
 from dualipo.errors import ConfigError, DataError
 from dualipo.store import atomic
 from dualipo.store.label_tables import BOOK
@@ -22,39 +23,81 @@ FOLDER = "study"
 
 def add(verbs: Any) -> None:
     """Declare the verb and its three parts."""
-    parser = verbs.add_parser("study", help="let people compare generators blindly")
+    parser = add_verb(
+        verbs,
+        "study",
+        "Let people compare generators without knowing which is which. A study has three parts: "
+        "size, ask, result.",
+    )
     parts = parser.add_subparsers(metavar="PART", required=True)
     _add_size(parts)
-    ask = parts.add_parser(
-        "ask", help="serve the page and print people's links", allow_abbrev=False
-    )
-    ask.add_argument("run", type=Path, help="a run directory, or any folder with --manifest")
-    ask.add_argument(
-        "--generators", nargs="+", metavar="VERSION", help="of the run, e.g. base g002.0"
-    )
-    ask.add_argument("--manifest", type=Path, help="JSON lines: generator, prompt, seed, video")
-    ask.add_argument("--num-prompts", type=int, help="default: all")
-    ask.add_argument(
-        "--answers", type=int, default=1, help="people asked about each pair; default: 1"
-    )
-    label.add_people(ask)
-    label.add_serving(ask)
-    ask.set_defaults(act=act_ask)
-    result = parts.add_parser("result", help="print the result and write its page")
-    result.add_argument("run", type=Path, help="the folder that `ask` was given")
+    _add_ask(parts)
+    result = add_verb(parts, "result", "Print the result and write its page.")
+    result.add_argument("run", type=Path, help="The folder that `study ask` was given.")
     result.set_defaults(act=act_result)
 
 
 def _add_size(parts: Any) -> None:
-    size = parts.add_parser("size", help="how many prompts a study needs", allow_abbrev=False)
-    size.add_argument("--win-rate", type=float, required=True, help="the smallest that matters")
-    size.add_argument("--ties", type=float, default=0.2, help="default: %(default)s")
-    size.add_argument("--answers-per-prompt", type=int, default=3, help="default: %(default)s")
+    size = add_verb(parts, "size", "Calculate how many prompts a study needs.")
     size.add_argument(
-        "--likeness", type=float, default=0.3, help="of answers about one prompt; default: 0.3"
+        "--win-rate",
+        type=float,
+        required=True,
+        help="The win rate that the study has to notice; closer to 0.5 takes more prompts.",
     )
-    size.add_argument("--power", type=float, default=0.8, help="default: %(default)s")
+    size.add_argument(
+        "--ties",
+        type=float,
+        default=0.2,
+        help="The share of answers that are ties (default: %(default)s).",
+    )
+    size.add_argument(
+        "--answers-per-prompt",
+        type=int,
+        default=3,
+        help="The number of answers about each prompt (default: %(default)s).",
+    )
+    size.add_argument(
+        "--likeness",
+        type=float,
+        default=0.3,
+        help="The correlation of answers about one prompt (default: %(default)s).",
+    )
+    size.add_argument(
+        "--power",
+        type=float,
+        default=0.8,
+        help="The share of such studies that notice it (default: %(default)s).",
+    )
     size.set_defaults(act=act_size)
+
+
+def _add_ask(parts: Any) -> None:
+    ask = add_verb(parts, "ask", "Serve the page of a study and print people's links.")
+    ask.add_argument(
+        "run", type=Path, help="The folder of a run, or any folder where --manifest is given."
+    )
+    ask.add_argument(
+        "--generators",
+        nargs="+",
+        metavar="VERSION",
+        help="The versions of the run's generator, e.g. base g002.0.",
+    )
+    ask.add_argument(
+        "--manifest",
+        type=Path,
+        help="A file of clips made elsewhere: JSON lines with generator, prompt, seed and video.",
+    )
+    ask.add_argument("--num-prompts", type=int, help="The number of prompts (default: all).")
+    ask.add_argument(
+        "--answers",
+        type=int,
+        default=1,
+        help="The number of people who are asked about each pair (default: %(default)s).",
+    )
+    label.add_people(ask)
+    label.add_serving(ask)
+    ask.set_defaults(act=act_ask)
 
 
 def act_size(arguments: argparse.Namespace) -> int:
@@ -69,8 +112,8 @@ def act_size(arguments: argparse.Namespace) -> int:
         power=arguments.power,
     )
     print(
-        f"{size.num_prompts} prompts, {size.num_answers} answers in each dimension: enough to see "
-        f"a win rate of {arguments.win_rate} in {arguments.power:.0%} of such studies"
+        f"{size.num_prompts} prompts with {size.num_answers} answers in each dimension are enough "
+        f"to notice a win rate of {arguments.win_rate} in {arguments.power:.0%} of such studies."
     )
     return 0
 
@@ -88,30 +131,30 @@ def act_ask(arguments: argparse.Namespace) -> int:
     try:
         chosen = study_items.items(clips, num_prompts=arguments.num_prompts, seed=book.seed)
         book.add_items([replace(item, num_wanted=arguments.answers) for item in chosen])
-        print(f"{book.num_items()} pairs, each in {len(book.dimensions)} dimensions")
+        print(f"{book.num_items()} pairs, each in {len(book.dimensions)} dimensions.")
         return label.open_page(arguments, book)
     finally:
         book.close()
 
 
 def act_result(arguments: argparse.Namespace) -> int:
-    """Print the table; publish result.json and result.html."""
+    """Print the table, and write result.json and result.html."""
     path = _book(arguments.run)
     if not path.is_file():
-        raise DataError(f"{path}: no study yet. Begin one with `dualipo study ask`.")
+        raise DataError(f"{path}: there is no study yet. Begin one with `dualipo study ask`.")
     from dualipo.evaluation.study import study_page, win_rates
     from dualipo.store.label_records import answers
     from dualipo.store.labels import LabelBook
 
     book = LabelBook(path)
     try:
-        found = win_rates.evaluate(answers(book), dimensions=book.dimensions)
+        rates = win_rates.evaluate(answers(book), dimensions=book.dimensions)
     finally:
         book.close()
-    atomic.write_json(path.with_name("result.json"), study_page.as_json(found))
+    atomic.write_json(path.with_name("result.json"), study_page.as_json(rates))
     title = arguments.run.resolve().name
-    atomic.write_text(path.with_name("result.html"), study_page.build(found, title=title))
-    print(study_page.table(found))
+    atomic.write_text(path.with_name("result.html"), study_page.build(rates, title=title))
+    print(study_page.table(rates))
     print(path.with_name("result.html"))
     return 0
 
@@ -125,7 +168,9 @@ def _clips(arguments: argparse.Namespace) -> list["Clip"]:
         return study_items.of_manifest(arguments.manifest, ClipStore(arguments.run / "clips"))
     require_run(arguments.run)
     if not arguments.generators or len(set(arguments.generators)) < 2:
-        raise ConfigError("--generators: name two or more versions, e.g. base g000.0.")
+        raise ConfigError(
+            "--generators: a study compares two or more versions. Name them, e.g. base g000.0."
+        )
     return study_items.of_run(arguments.run, arguments.generators)
 
 

@@ -13,7 +13,7 @@ from dualipo.progress import Pace, PlainProgress, Progress, ended, spell
 
 
 class TerminalProgress:
-    """Round, stage, item, rate, figures and the time left of the whole run."""
+    """A live line with round, stage, item, rate, figures, and the time left of the whole run."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._pace = Pace()
@@ -29,7 +29,7 @@ class TerminalProgress:
         self._task = self._live.add_task("", note="", visible=False)
 
     def plan(self, units: Mapping[str, int]) -> None:
-        """Replace what is expected from now on."""
+        """Replace the units that are expected from now on."""
         self._pace.plan(units)
 
     def stage(self, name: str, *, round: int, attempt: int, total: int) -> None:
@@ -65,7 +65,7 @@ class TerminalProgress:
 
 @contextlib.contextmanager
 def watching() -> Iterator[Progress]:
-    """Show a long command on a terminal, else as plain lines, and let signals end it well."""
+    """Show progress on a terminal or in plain lines, and let signals end the command well."""
     interrupt.install()
     progress = TerminalProgress() if sys.stderr.isatty() else PlainProgress()
     try:

@@ -1,6 +1,6 @@
 """`dualipo track RUN --to TRACKER`: send a run's metrics to a tracker, now or again later.
 
-A run whose recipe says `report_to` does this beside itself with `--follow`.
+A run whose recipe sets `report_to` starts this command with `--follow` as a process beside itself.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.cli.show import require_run
+from dualipo.cli.verbs import add_run, add_verb
 
 # The names of `evaluation.share.trackers.TRACKERS`, kept apart as that imports more.
 TRACKERS = ("tensorboard", "wandb", "trackio")
@@ -20,21 +21,25 @@ LEAVE_AFTER = 600  # seconds: a tracker that hangs does not stay for ever
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "track",
-        help="send a run's metrics to TensorBoard, wandb or trackio",
-        description="Send the metrics that a tracker does not have yet.",
-        allow_abbrev=False,
+        "Send a run's metrics to TensorBoard, wandb or trackio. What the tracker has already is "
+        "not sent again.",
     )
-    parser.add_argument("run", type=Path, help="a run directory, e.g. runs/quick")
-    parser.add_argument("--to", choices=TRACKERS, required=True)
-    parser.add_argument("--logging-dir", type=Path, help="default: a folder in the run")
-    parser.add_argument("--follow", action="store_true", help="go on until standard input ends")
+    add_run(parser)
+    parser.add_argument("--to", choices=TRACKERS, required=True, help="The tracker.")
+    parser.add_argument(
+        "--logging-dir", type=Path, help="The tracker's folder (default: one in the run)."
+    )
+    parser.add_argument(
+        "--follow", action="store_true", help="Go on sending until standard input ends."
+    )
     parser.set_defaults(act=act)
 
 
 def act(arguments: argparse.Namespace) -> int:
-    """Send, and say how much."""
+    """Send the metrics, and print how many lines were sent."""
     require_run(arguments.run)
     from dualipo.evaluation.share import trackers
 
@@ -46,6 +51,7 @@ def act(arguments: argparse.Namespace) -> int:
 
 
 def _when_input_ends() -> Callable[[], bool]:
+    """Return a function that tells whether standard input has ended."""
     over = threading.Event()
 
     def wait() -> None:

@@ -1,4 +1,4 @@
-"""The embedded models' files and the manifest of their sha256 that ships beside them."""
+"""The embedded models' files, and the manifest of their hashes that ships beside them."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +11,7 @@ MANIFEST = "manifest.json"
 
 
 def write_manifest(folder: Path) -> None:
-    """Record the hash of every file below `folder`, after pretraining."""
+    """Write the sha256 of every file below `folder` into its manifest."""
     hashes = {
         path.relative_to(folder).as_posix(): atomic.sha256_file(path) for path in _all(folder)
     }
@@ -19,16 +19,16 @@ def write_manifest(folder: Path) -> None:
 
 
 def damage(folder: Path) -> list[str]:
-    """What is missing or differs from the manifest, in words; empty when all is well."""
+    """Say what is missing or differs from the manifest; the list is empty when all is well."""
     try:
         hashes = atomic.read_json(folder / MANIFEST)
     except DataError:
         return [f"{MANIFEST} is missing or torn"]
     missing = [f"{name} is missing" for name in hashes if not (folder / name).is_file()]
-    there = {name: folder / name for name in hashes if (folder / name).is_file()}
+    paths = {name: folder / name for name in hashes if (folder / name).is_file()}
     return missing + [
         f"{name} has other content"
-        for name, path in there.items()
+        for name, path in paths.items()
         if atomic.sha256_file(path) != hashes[name]
     ]
 

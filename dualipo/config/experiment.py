@@ -13,7 +13,7 @@ from dualipo.config.rounds import Monitor, Refresh
 
 
 class Config(Group):
-    """One experiment: what a recipe resolves to, and what a run's `config.json` holds."""
+    """One experiment, as a recipe describes it and a run's `config.json` keeps it."""
 
     output_dir: str = Field("runs/dualipo", description="The folder of the run.")
     seed: int = Field(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dualipo import interrupt
-from dualipo.config import Config, leaves
+from dualipo.config import Config, marked
 from dualipo.evaluation.report import report_page
 from dualipo.evaluation.share import model_card, trackers
 from dualipo.events import AlignEvent, in_words
@@ -93,11 +93,21 @@ def opened(config: Config, progress: Progress) -> Iterator[Run]:
 
 
 def plan_text(config: Config) -> str:
-    """What `--dry-run` prints: the resolved configuration, every stage's units, the estimate."""
-    settings = [f"{key} = {value!r}" for key, value in leaves(config).items()]
+    """Return what `--dry-run` prints: the settings, the units of every stage, and the estimate."""
+    settings = [
+        "settings (* marks what differs from the default; `dualipo settings WORD` explains):",
+        *marked(config),
+    ]
     stages = [f"  {stage}: {num}" for stage, num in plan(config).items()]
     needs = [f"  {line}" for line in estimating.lines(config)]
-    titled = ["", "plan (units a stage, no refresh):", *stages, "", "estimate:", *needs]
+    titled = [
+        "",
+        "plan (units of each stage in the whole run, if no critic is refreshed):",
+        *stages,
+        "",
+        "estimate:",
+        *needs,
+    ]
     return "\n".join([*settings, *titled])
 
 

@@ -30,8 +30,8 @@ def test_a_state_dict_becomes_safetensors(dualipo: Callable[..., Ended], tmp_pat
     torch.save({"state_dict": {"a.weight": weight, "tied.weight": weight}}, tmp_path / "model.pt")
     ended = dualipo("convert", "model.pt")
     assert (ended.returncode, ended.stdout) == (0, "model.safetensors: 2 tensors\n")
-    found = load_file(tmp_path / "model.safetensors")
-    assert torch.equal(found["a.weight"], weight) and torch.equal(found["tied.weight"], weight)
+    written = load_file(tmp_path / "model.safetensors")
+    assert torch.equal(written["a.weight"], weight) and torch.equal(written["tied.weight"], weight)
     again = dualipo("convert", "model.pt")
     assert again.returncode == 2 and "exists already" in again.stderr
 
@@ -61,10 +61,10 @@ def test_a_folder_is_converted_to_the_names_that_loaders_look_for(tmp_path: Path
 @pytest.mark.parametrize(
     ("places", "says"),
     [
-        ({"a": "part.bin", "b": "part.bin"}, "1 of its tensors are in no file, the first b"),
+        ({"a": "part.bin", "b": "part.bin"}, "1 of its tensors are in no file, the first is b"),
         ({"a": "../part.bin"}, "not beside it"),
-        ({"a": "gone.bin"}, "no such file"),
-        (["a"], "no index of weights"),
+        ({"a": "gone.bin"}, "there is no such file"),
+        (["a"], "it is no index of weights"),
     ],
 )
 def test_an_index_that_does_not_fit_is_refused_and_none_written(

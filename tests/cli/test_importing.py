@@ -42,7 +42,7 @@ def test_labels_go_in_and_out(dualipo: Dualipo, dataset: Path) -> None:
     assert not (dataset / "labels").exists()
     taken = dualipo(*command)
     assert taken.returncode == 0, taken.stderr
-    assert 'seed_labels.path = "..."' in taken.stdout
+    assert 'seed_labels.path = "labels"' in taken.stdout
     out = dualipo("export", "videofolder", "labels", "out", "--link")
     assert out.returncode == 0, out.stderr
     assert "written: 4 labels\n  dropped (labels): a tie (2)" in out.stdout

@@ -99,10 +99,10 @@ def test_labels_go_out_and_come_back_as_gold(dualipo: Dualipo, run: Path) -> Non
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["--round", "3"], "no clips of round 3 yet"),
-        (["--num-pairs", "0"], "nothing to ask"),
+        (["--round", "3"], "there are no clips of round 3 yet"),
+        (["--num-pairs", "0"], "there is nothing to ask"),
         (["--double", "2"], "--double: 2.0 is no share"),
-        (["--gold", "none.jsonl"], "none.jsonl: no such file"),
+        (["--gold", "none.jsonl"], "none.jsonl: there is no such file"),
         (["--export", "out.jsonl"], "labels.sqlite: no labels yet"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -119,4 +119,7 @@ def test_a_base_install_says_what_is_missing(dualipo: Dualipo, run: Path, tmp_pa
     (tmp_path / "absent" / "fastapi.py").write_text("raise ImportError(name='fastapi')")
     ended = dualipo("label", run, PYTHONPATH=str(tmp_path / "absent"))
     assert ended.returncode == 2
-    assert "fastapi: not installed. The page needs more packages: `pip install" in ended.stderr
+    assert (
+        "fastapi: it is not installed. The page needs more packages. Run `pip install"
+        in ended.stderr
+    )

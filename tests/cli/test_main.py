@@ -1,5 +1,6 @@
 """Bad input ends with one clear message and the right code, never with a traceback."""
 
+import argparse
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dualipo.cli import main
 from tests.cli.conftest import ROOT, Ended
 
 Dualipo = Callable[..., Ended]
@@ -21,27 +23,65 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def test_help_names_every_verb(dualipo: Dualipo) -> None:
+def test_help_groups_every_verb_with_its_sentence(dualipo: Dualipo) -> None:
     ended = dualipo("--help")
     assert ended.returncode == 0
-    stages = "sample judge prefer align evaluate refresh"
-    verbs = f"run status report label study {stages} doctor import export convert pretrain"
-    assert all(f"\n    {verb} " in ended.stdout for verb in verbs.split())
+    verbs = [verb for verbs in main.GROUPS.values() for verb in verbs]
+    assert sorted(verbs) == sorted(parsers(main.build_parser())), "each in one group"
+    lines = ended.stdout.splitlines()
+    assert all(f"{group}:" in lines for group in main.GROUPS)
+    assert [line.split()[0] for line in lines if line.startswith("  ")][1:] == verbs
+    assert max(map(len, lines)) < 80
+
+
+def parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of a parser's verbs, by name."""
+    actions = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    return dict(actions[0].choices) if actions else {}
+
+
+VERBS = {
+    " ".join(filter(None, (verb, part))): inner
+    for verb, parser in parsers(main.build_parser()).items()
+    for part, inner in {"": parser, **parsers(parser)}.items()
+}
+
+
+@pytest.mark.parametrize("parser", VERBS.values(), ids=VERBS)
+def test_help_is_written_in_sentences(parser: argparse.ArgumentParser) -> None:
+    sentences = [parser.description] + [
+        action.help
+        for action in parser._actions
+        if not isinstance(action, argparse._HelpAction | argparse._SubParsersAction)
+    ]
+    for sentence in sentences:
+        assert sentence and sentence[0].isupper() and sentence.endswith("."), sentence
+    assert parser.format_help()
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["run", "nowhere.toml"], "nowhere.toml: no such recipe. See `ls recipes/`."),
-        (["run", "."], ".: Is a directory. Name a TOML file."),
+        (["run", "nowhere.toml"], "nowhere.toml: there is no such recipe. See `ls recipes/`."),
+        (["run", "."], ".: the recipe cannot be read (Is a directory). Name a TOML file."),
         (["run", "recipe.toml", "align.beta_dop=3"], "Did you mean `align.beta_dpo`?"),
-        (["run", "recipe.toml", "align.beta_dpo=-3"], "align.beta_dpo: Input should be greater"),
-        (["run", "recipe.toml", "align.beta_dpo"], "an override has the form group.key=value."),
-        (["run", "recipe.toml", "seed.x=1", "--dry-run"], "seed: Input should be a valid integer"),
-        (["status", "runs/none"], "runs/none: no run here"),
-        (["report", "."], ".: no run here"),
-        (["align", "runs/none", "--round", "1"], "runs/none: no run here"),
-        (["convert", "none.pt"], "none.pt: no such file."),
+        (
+            ["run", "recipe.toml", "align.beta_dpo=-3"],
+            "align.beta_dpo is -3, but it must be greater than 0.",
+        ),
+        (
+            ["run", "recipe.toml", "align.beta_dpo"],
+            "align.beta_dpo: this is no override. Write it as",
+        ),
+        (
+            ["run", "recipe.toml", "seed.x=1", "--dry-run"],
+            "must be a whole number. `dualipo settings seed`",
+        ),
+        (["status", "runs/none"], "runs/none: there is no run here"),
+        (["report", "."], ".: there is no run here"),
+        (["align", "runs/none", "--round", "1"], "runs/none: there is no run here"),
+        (["convert", "none.pt"], "none.pt: there is no such file."),
+        (["settings", "no", "xyzzy"], "no name and no meaning contains no and xyzzy."),
         (["import", "trl", "x.csv", "--output", "."], "do not say who judged. Give --source"),
         (["import", "lift", "x.csv", "--output", "o"], "x.csv: No such file or directory."),
         (["export", "trl", ".", "out"], ".: no label set (it has no labels.json)."),

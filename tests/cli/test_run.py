@@ -32,7 +32,9 @@ def test_a_dry_run_shows_settings_and_plan_and_touches_nothing(
     ended = dualipo("run", recipe, "--dry-run", "align.beta-dpo=300")
     assert ended.returncode == 0 and not ended.stderr
     lines = ended.stdout.splitlines()
-    assert "align.beta_dpo = 300.0" in lines and "rounds = 2" in lines
+    assert "* align.beta_dpo = 300.0  (default: 500.0)" in lines
+    assert "* rounds = 2  (default: 3)" in lines and "  align.beta_kto = 1000.0" in lines
+    assert lines[0].startswith("settings (* marks what differs from the default;")
     assert "  align: 60" in lines  # of both rounds
     estimate = "\n".join(lines[lines.index("estimate:") :])
     assert all(figure in estimate for figure in FIGURES)
@@ -42,7 +44,7 @@ def test_a_dry_run_shows_settings_and_plan_and_touches_nothing(
 def test_a_run_says_what_it_will_need_before_it_begins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its folder is held, so that it ends there."""
+    # Another process holds the folder, so that the run ends there.
     lock = Lock.acquire(tmp_path / "LOCK")
     with pytest.raises(RunLocked):
         run._run(config.Config(output_dir=str(tmp_path)))

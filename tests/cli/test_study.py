@@ -67,7 +67,7 @@ def test_a_study_from_clips_to_result(dualipo: Dualipo, manifest: Path, tmp_path
     try:
         assert serving.stdout is not None
         said = [serving.stdout.readline() for _ in range(5)]
-        assert said[0] == "12 pairs, each in 4 dimensions\n"
+        assert said[0] == "12 pairs, each in 4 dimensions.\n"
         links = re.findall(r"^(\w+): (http://[\d.:]+)/join#(\S+)$", "".join(said), re.M)
         assert [name for name, _, _ in links] == ["ada", "ben", "organiser"]
         shown = [answer_all(base, token, tmp_path) for _, base, token in links[:2]]
@@ -113,15 +113,15 @@ def test_size(dualipo: Dualipo) -> None:
     ended = dualipo(
         "study", "size", "--win-rate", "0.6", "--ties", "0", "--answers-per-prompt", "1"
     )
-    assert ended.stdout.startswith("194 prompts, 194 answers in each dimension")
+    assert ended.stdout.startswith("194 prompts with 194 answers in each dimension are enough")
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         (["size", "--win-rate", "0.5"], "must differ from 0.5"),
-        (["result", "nowhere"], "no study yet"),
-        (["ask", "nowhere", "--generators", "a", "b"], "nowhere: no run here"),
+        (["result", "nowhere"], "there is no study yet"),
+        (["ask", "nowhere", "--generators", "a", "b"], "nowhere: there is no run here"),
         (["ask", "mine", "--manifest", "outside.jsonl"], "../secret.mp4 lies outside"),
         (["ask", "mine", "--manifest", "broken.jsonl"], "line 1: seed missing or of another type"),
         (["ask", "mine", "--manifest", "alone.jsonl"], "1 generators, "),

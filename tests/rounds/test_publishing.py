@@ -258,7 +258,7 @@ def test_what_cannot_be_exported_is_refused(
         ((run, out, "--version", "g009.0"), "no generator 'g009.0'. Known: base, g000.0, g001.0"),
         ((run, out, "--version", "base"), "'base' is the model that the recipe names"),
         ((run, tmp_path), "exists already. Delete it, or give another name"),
-        ((tmp_path, out), "no run here"),
+        ((tmp_path, out), "there is no run here"),
         ((run, out, "--round", "1"), "Give --version"),
     ]:
         assert main(["export", "pipeline", *map(str, words)]) == 2

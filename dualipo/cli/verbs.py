@@ -1,0 +1,30 @@
+"""Declares verbs alike: a description in sentences, whose first one stands for it in lists."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_verb(
+    verbs: Any, name: str, description: str, *, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """Add the parser of a verb, or of a part of one, and return it."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=summary(description),
+        description=description,
+        epilog=epilog,
+        allow_abbrev=False,
+    )
+    return parser
+
+
+def summary(description: str | None) -> str:
+    """Return the first sentence of a description."""
+    first, stop, _ = (description or "").partition(". ")
+    return f"{first}." if stop else first
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names a run."""
+    parser.add_argument("run", type=Path, help="The folder of a run, e.g. runs/quick.")
