@@ -1,9 +1,9 @@
-"""Intervals: how far a reported number may be off, given the prompts that happened to be drawn.
+"""Confidence intervals: how far a number may be off, given the prompts that were drawn.
 
 The bootstrap resamples **whole prompts** with replacement, never single clips: clips of one prompt
 are alike, and counting them as independent makes intervals too narrow. A paired difference
-resamples prompts too, each with its clips of both runs, so that what makes a prompt hard cancels.
-Percentile intervals; the draws come from `seed` alone, so that a report's numbers repeat.
+resamples prompts too, each with its clips of both runs, so that a prompt's difficulty cancels.
+The intervals are percentiles; the draws depend on `seed` alone, so that a report's numbers repeat.
 
 Left out: bias-corrected (BCa) intervals, and any variance of the training run itself: one run is
 one draw, and only runs with other seeds can show that.
@@ -28,7 +28,7 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A number and the ends of its interval; `num_clusters` prompts stand behind it."""
+    """A number with the ends of its interval; `num_clusters` prompts were resampled for it."""
 
     mean: float
     low: float
@@ -37,7 +37,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether a difference of zero lies outside."""
+        """True where the interval holds no zero, so that a difference is shown."""
         return self.low > 0 or self.high < 0
 
 
@@ -49,7 +49,7 @@ def clustered_mean(
     num_resamples: int = NUM_RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Mean over all values, with an interval from resampling the clusters (prompts) they belong to.
+    """Return the mean over all values, with an interval from resampling their prompts (`clusters`).
 
     Each resample draws as many prompts as there are, with replacement, and takes the mean over all
     values of the drawn prompts.
@@ -70,15 +70,16 @@ def paired_difference(
     num_resamples: int = NUM_RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Mean over prompts of (after's mean - before's mean), resampling prompts; keyed by prompt id.
+    """Return the mean over prompts of (after's mean - before's mean), with its interval.
 
-    Every prompt weighs the same, however many clips each run has of it.
+    Both mappings hold scores by prompt id. Every prompt weighs the same, however many clips of it
+    each run has.
     """
     if before.keys() != after.keys():
-        alone = sorted(before.keys() ^ after.keys())
+        unpaired = sorted(before.keys() ^ after.keys())
         raise DataError(
-            f"{len(alone)} prompts are in one run only ({', '.join(alone[:3])}, ...). A paired "
-            "difference needs the same prompts: score both runs on one prompt list."
+            f"{len(unpaired)} prompts are in one run only ({', '.join(unpaired[:3])}, ...). A "
+            "paired difference needs the same prompts: score both runs on one prompt list."
         )
     differences = {
         prompt_id: [_mean(after[prompt_id], prompt_id) - _mean(before[prompt_id], prompt_id)]
@@ -88,7 +89,7 @@ def paired_difference(
 
 
 def by_prompt(values: Sequence[float], prompt_ids: Sequence[str]) -> dict[str, list[float]]:
-    """Group values under their prompt's id: what `paired_difference` takes."""
+    """Group values by prompt id, as `paired_difference` takes them."""
     grouped: dict[str, list[float]] = {}
     for value, prompt_id in zip(values, prompt_ids, strict=True):
         grouped.setdefault(prompt_id, []).append(value)
@@ -96,15 +97,17 @@ def by_prompt(values: Sequence[float], prompt_ids: Sequence[str]) -> dict[str, l
 
 
 def wilson(num_correct: float, num: int, *, level: float = LEVEL) -> Interval:
-    """Wilson's interval for an accuracy of `num_correct` out of `num` independent labels."""
+    """Return Wilson's interval for an accuracy of `num_correct` out of `num` independent labels."""
     if num < 1 or not 0 <= num_correct <= num:
-        raise DataError(f"{num_correct} correct of {num}: no accuracy follows. Check the labels.")
+        raise DataError(
+            f"{num_correct} correct of {num}: no such accuracy exists. Check the labels."
+        )
     share = num_correct / num
     z = NormalDist().inv_cdf((1 + level) / 2)
     scale = 1 + z * z / num
     centre = (share + z * z / (2 * num)) / scale
     reach = z / scale * (share * (1 - share) / num + z * z / (4 * num * num)) ** 0.5
-    # At 0 and 1 the ends equal the share; rounding must not put them past it.
+    # At 0 and 1 an end equals the share; rounding must not put it beyond.
     return Interval(share, min(share, centre - reach), max(share, centre + reach), num)
 
 
@@ -129,7 +132,7 @@ def _interval(
 def _ends(
     sums: bytes, counts: bytes, seed: int, num_resamples: int, level: float
 ) -> tuple[float, float]:
-    """Kept, for a page shows one interval in several places, and a dashboard again and again."""
+    """Return the ends of an interval, cached: a page shows the same interval in several places."""
     sums_P, counts_P = (np.frombuffer(values, np.float64) for values in (sums, counts))
     means_N = _resampled_means(sums_P, counts_P, seed=seed, num_resamples=num_resamples)
     low, high = np.quantile(means_N, [(1 - level) / 2, (1 + level) / 2])
@@ -142,7 +145,7 @@ def _resampled_means(sums_P: Values, counts_P: Values, *, seed: int, num_resampl
     chunks = []
     for start in range(0, num_resamples, _CHUNK):
         num_draws = min(_CHUNK, num_resamples - start)
-        # How often each prompt is drawn: the same as drawing indices with replacement.
+        # Counts of how often each prompt is drawn, which is the same as drawing with replacement.
         drawn_NP = rng.multinomial(len(sums_P), share_P, size=num_draws)
         chunks.append((drawn_NP @ sums_P) / (drawn_NP @ counts_P))
     return np.concatenate(chunks)

@@ -1,1 +1,1 @@
-"""The self-contained page about a run, and the charts, tables and texts that it is made of."""
+"""The self-contained report page of a run, with its charts, tables and texts."""

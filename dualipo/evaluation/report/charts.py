@@ -1,8 +1,8 @@
 """Small charts as inline SVG, drawn from numbers by a few lines of arithmetic.
 
-Colours and strokes are CSS classes (`report.css`), so that one drawing serves dark and light; every
-mark carries its exact number as a tooltip. All text is escaped: names and labels may come from a
-run's files. Coordinates are pixels of the view box, y downwards.
+Colours and strokes are CSS classes (`report.css`), so that one drawing serves dark and light mode;
+every mark carries its exact number as a tooltip. All text is escaped, since names and labels may
+come from a run's files. Coordinates are pixels of the view box, y downwards.
 
 Left out: log scales, dates, anything that needs a script.
 """
@@ -30,7 +30,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """Points joined by a line, in one of the page's tones; `is_faint` lets another lie above."""
+    """Points joined by a line, in one of the page's tones; a faint one lies behind another."""
 
     name: str
     points: Sequence[Point]
@@ -41,7 +41,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Frame:
-    """The plot's area and its ranges."""
+    """The area of a plot in pixels, and the ranges of its values."""
 
     width: int
     height: int
@@ -53,30 +53,30 @@ class Frame:
     bottom: int = 28
 
     def x(self, value: float) -> float:
-        """Pixel of a value on the horizontal axis."""
+        """Return the pixel of a value on the horizontal axis."""
         low, high = self.x_range
         share = (value - low) / (high - low) if high > low else 0.5
         return round(self.left + share * (self.width - self.left - self.right), 1)
 
     def y(self, value: float) -> float:
-        """Pixel of a value on the vertical axis."""
+        """Return the pixel of a value on the vertical axis."""
         low, high = self.y_range
         share = (value - low) / (high - low) if high > low else 0.5
         return round(self.height - self.bottom - share * (self.height - self.top - self.bottom), 1)
 
 
 def three_decimals(value: float) -> str:
-    """How scores are written throughout."""
+    """Write a score with three decimals."""
     return f"{value:.3f}"
 
 
 def percent(value: float) -> str:
-    """How shares and accuracies are written throughout."""
+    """Write a share or an accuracy in percent."""
     return f"{100 * value:.1f} %"
 
 
 def short(value: float) -> str:
-    """Three significant digits, for axes and losses."""
+    """Write a number with three significant digits, for axes and losses."""
     return f"{value:.3g}"
 
 
@@ -93,11 +93,12 @@ def line_chart(
     width: int = 480,
     height: int = 220,
 ) -> Markup:
-    """Lines over numbers, or over the categories `x_labels`; `marks` are labelled verticals.
+    """Draw lines over numbers, or over the categories `x_labels`.
 
-    A series with a gap is two series of one name. `reference` is drawn as a dashed level.
+    `marks` are vertical lines with a label; `reference` is a dashed level. Draw a series with a gap
+    as two series of the same name.
     """
-    points = [point for one in series for point in one.points]
+    points = [point for line in series for point in line.points]
     levels = [] if reference is None else [reference]
     frame = Frame(
         width,
@@ -110,7 +111,7 @@ def line_chart(
     parts += [_mark(frame, at, label) for at, label in marks]
     if reference is not None:
         parts.append(_level(frame, reference, "reference"))
-    parts += [_series(frame, one, value_format) for one in series]
+    parts += [_series(frame, line, value_format) for line in series]
     return _svg(frame, title, parts)
 
 
@@ -121,7 +122,7 @@ def stacked_bars(
     width: int = 980,
     left: int = 76,
 ) -> Markup:
-    """Horizontal bars of (name, count, tone) segments; all share one scale."""
+    """Draw horizontal bars of (name, count, tone) segments, all to one scale."""
     total = max([sum(count for _, count, _ in parts) for _, parts in bars] + [1])
     frame = Frame(width, 30 * len(bars) + 30, (0, total), (0, 1), left=left, top=0)
     drawn = [_x_axis(frame, None)]
@@ -145,7 +146,7 @@ def histogram(
     width: int = 300,
     height: int = 150,
 ) -> Markup:
-    """Counts in equal bins over `bounds`; `most` fixes the height that several charts share."""
+    """Draw counts in equal bins over `bounds`; `most` is the count at the top of the chart."""
     counts = bin_counts(values, bounds=bounds, num_bins=num_bins)
     frame = Frame(width, height, bounds, (0, most or max([*counts, 1])), left=34)
     step = (bounds[1] - bounds[0]) / num_bins
@@ -165,7 +166,7 @@ def histogram(
 
 
 def bin_counts(values: Sequence[float], *, bounds: tuple[float, float], num_bins: int) -> list[int]:
-    """How many values lie in each bin; the last bin holds its upper end."""
+    """Count the values in each bin; the last bin includes its upper end."""
     counts = [0] * num_bins
     for value in values:
         share = (value - bounds[0]) / (bounds[1] - bounds[0])
@@ -174,7 +175,7 @@ def bin_counts(values: Sequence[float], *, bounds: tuple[float, float], num_bins
 
 
 def ticks(low: float, high: float, *, at_most: int = 5) -> list[float]:
-    """Round numbers within [low, high]."""
+    """Return round numbers within [low, high]."""
     if not high > low:
         return [low]
     rough = (high - low) / at_most

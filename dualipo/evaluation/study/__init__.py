@@ -1,1 +1,1 @@
-"""The blind study: what it asks, how large it must be, and what its answers say."""
+"""The blind study: its questions, the size it needs, and the result of its answers."""

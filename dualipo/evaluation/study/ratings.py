@@ -1,8 +1,9 @@
 """Bradley-Terry ratings of several generators from wins and ties.
 
-P(i beats j) = p_i / (p_i + p_j); a tie is half a win for each. Fitted by Hunter's (2004)
-minorisation-maximisation, all resamples at once. One imagined tie between every two generators
-keeps a rating finite where one never lost; with a study's hundreds of answers it moves nothing.
+P(i beats j) = p_i / (p_i + p_j); a tie is half a win for each. The ratings are fitted by Hunter's
+(2004) minorisation-maximisation, all resamples at once. One imagined tie between every two
+generators keeps the rating finite of a generator that never lost; with a study's hundreds of
+answers it hardly moves a rating. NGG: resamples, generators, generators; C: comparisons.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 def wins(
     places: Sequence[tuple[int, int]], scores_C: Array, weights_NC: Array, *, num: int
 ) -> Array:
-    """Weighted wins of i over j, [resamples, generators, generators]."""
+    """Return the weighted wins of i over j, [resamples, generators, generators]."""
     wins_NGG = np.zeros((len(weights_NC), num, num))
     for place in sorted(set(places)):
         own = [n for n, other in enumerate(places) if other == place]
@@ -30,7 +31,7 @@ def wins(
 
 
 def bradley_terry(wins_NGG: Array, *, imagined_ties: float = 1.0) -> Array:
-    """Ratings in points around a mean of zero, [resamples, generators]."""
+    """Return ratings in points around a mean of zero, [resamples, generators]."""
     others_GG = 1 - np.eye(wins_NGG.shape[1])
     wins_NGG = (wins_NGG + 0.5 * imagined_ties) * others_GG
     games_NGG = wins_NGG + wins_NGG.transpose(0, 2, 1)

@@ -1,11 +1,11 @@
-"""What a study asks: every two generators' clips of the same prompt and seed.
+"""The questions of a study: every two generators' clips of the same prompt and seed.
 
-Clips come from a run (its test set, whose seeds are the same for every version) or from elsewhere
-by a manifest of JSON lines: `{"generator", "prompt", "seed", "video"}`, the video's path inside
-the manifest's folder. Clips from elsewhere are stored anew, all in the one lossless format, so
-that neither a container nor its metadata tells who made them.
+Clips come from a run (its test set, whose seeds are the same for every version), or from a
+manifest of JSON lines: `{"generator", "prompt", "seed", "video"}`, with the video's path inside the
+manifest's folder. Clips of a manifest are encoded anew, all in one lossless format, so that neither
+a container nor its metadata tells who made them.
 
-Left out: cutting clips to one length or size; show generators as they are used.
+Left out: cutting clips to one length or size. Generators are shown as they are used.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _TEST = "test-"  # how the run's test clips are named
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A clip that takes part."""
+    """A clip of one generator; `clip` is its sha256."""
 
     generator: str
     prompt_id: str
@@ -40,14 +40,14 @@ class Clip:
 
 
 def of_run(run: Path, generators: Sequence[str]) -> list[Clip]:
-    """The run's test clips by these generator versions."""
+    """Return the run's test clips by these generator versions."""
     ledger = Ledger(run / "ledger.sqlite", read_only=True)
     try:
         rounds = sorted({unit.round for unit in ledger.units()})
-        found = [c for number in rounds for c in ledger.candidates(number) if _is_test(c)]
+        clips = [c for number in rounds for c in ledger.candidates(number) if _is_test(c)]
     finally:
         ledger.close()
-    versions = sorted({candidate.generator_version for candidate in found})
+    versions = sorted({candidate.generator_version for candidate in clips})
     if missing := sorted(set(generators) - set(versions)):
         raise DataError(
             f"{run}: no test clips by {', '.join(missing)}. There are {', '.join(versions)}; "
@@ -55,13 +55,13 @@ def of_run(run: Path, generators: Sequence[str]) -> list[Clip]:
         )
     return [
         Clip(c.generator_version, c.prompt_id, c.caption, c.seed, c.clip)
-        for c in found
+        for c in clips
         if c.generator_version in generators
     ]
 
 
 def of_manifest(manifest: Path, store: ClipStore) -> list[Clip]:
-    """Every line's clip, read and stored; a line that does not fit stops the import (fault 39)."""
+    """Read and store the clip of every line; a line that does not fit is a DataError (fault 39)."""
     if not manifest.is_file():
         raise DataError(f"{manifest}: no such file. Give JSON lines: {', '.join(FIELDS)}.")
     lines = manifest.read_text(encoding="utf-8").splitlines()
@@ -70,13 +70,16 @@ def of_manifest(manifest: Path, store: ClipStore) -> list[Clip]:
 
 
 def items(clips: Iterable[Clip], *, num_prompts: int | None, seed: int) -> list[Item]:
-    """Every two generators on each (prompt, seed) that all have; equal clips are no question."""
+    """Return a question for every two generators on each prompt and seed that all of them have.
+
+    Two equal clips make no question.
+    """
     generators: set[str] = set()
     places: dict[tuple[str, int], dict[str, Clip]] = {}
     for clip in clips:
         generators.add(clip.generator)
         places.setdefault((clip.prompt_id, clip.seed), {})[clip.generator] = clip
-    whole = {place: of for place, of in places.items() if of.keys() == generators}
+    whole = {place: clips_of for place, clips_of in places.items() if clips_of.keys() == generators}
     if len(generators) < 2 or not whole:
         raise DataError(
             f"{len(generators)} generators, {len(whole)} prompts and seeds that all of them have. "
@@ -88,11 +91,11 @@ def items(clips: Iterable[Clip], *, num_prompts: int | None, seed: int) -> list[
 
 
 def _pairs(whole: dict[tuple[str, int], dict[str, Clip]], chosen: set[str]) -> Iterator[Item]:
-    for (prompt_id, _), of in sorted(whole.items()):
-        for one, other in combinations(sorted(of), 2):
-            a, b = of[one], of[other]
+    for (prompt_id, _), clips_of in sorted(whole.items()):
+        for first, second in combinations(sorted(clips_of), 2):
+            a, b = clips_of[first], clips_of[second]
             if prompt_id in chosen and a.clip != b.clip:
-                yield Item.of_pair(prompt_id, a.caption, {a.clip: one, b.clip: other})
+                yield Item.of_pair(prompt_id, a.caption, {a.clip: first, b.clip: second})
 
 
 def _is_test(candidate: Candidate) -> bool:

@@ -1,6 +1,6 @@
-"""A study's result for people: a table in text, and one self-contained page with plots.
+"""The result of a study for people: a table as text, and one self-contained page with plots.
 
-The page names the generators: keep it from whoever is still answering (fault 58).
+The page names the generators, so nobody who still answers may see it (fault 58).
 """
 
 import base64
@@ -21,7 +21,7 @@ HEAD = ("dimension", "generator", "against", "wins", "ties", "losses", "win rate
 
 
 def as_json(study: Study) -> dict[str, Any]:
-    """The result for programs: plain values, `a` against `b` in alphabetical order."""
+    """Return the result as plain values, `a` against `b` in alphabetical order."""
     return {
         "schema_version": 1,
         "generators": list(study.generators),
@@ -31,38 +31,42 @@ def as_json(study: Study) -> dict[str, Any]:
         "num_abstained": study.num_abstained,
         "comparisons": [
             {
-                "dimension": one.dimension,
-                "a": one.first,
-                "b": one.second,
-                "wins": one.wins,
-                "ties": one.ties,
-                "losses": one.losses,
-                "win_rate": _ends(one.win_rate),
+                "dimension": result.dimension,
+                "a": result.first,
+                "b": result.second,
+                "wins": result.wins,
+                "ties": result.ties,
+                "losses": result.losses,
+                "win_rate": _ends(result.win_rate),
             }
-            for one in study.results
+            for result in study.results
         ],
         "ratings": [
-            {"dimension": one.dimension, "generator": one.generator, "rating": _ends(one.rating)}
-            for one in study.ratings
+            {
+                "dimension": rating.dimension,
+                "generator": rating.generator,
+                "rating": _ends(rating.rating),
+            }
+            for rating in study.ratings
         ],
     }
 
 
 def rows(study: Study) -> list[tuple[str, ...]]:
-    """The table's cells, under HEAD."""
+    """Return the cells of the table, whose columns HEAD names."""
     return [
         (
-            *(one.dimension, one.first, one.second),
-            *map(str, (one.wins, one.ties, one.losses)),
-            charts.percent(one.win_rate.mean),
-            f"{charts.percent(one.win_rate.low)} to {charts.percent(one.win_rate.high)}",
+            *(result.dimension, result.first, result.second),
+            *map(str, (result.wins, result.ties, result.losses)),
+            charts.percent(result.win_rate.mean),
+            f"{charts.percent(result.win_rate.low)} to {charts.percent(result.win_rate.high)}",
         )
-        for one in study.results
+        for result in study.results
     ]
 
 
 def table(study: Study) -> str:
-    """The result as aligned text."""
+    """Return the result as a table of aligned text."""
     lines = [HEAD, *rows(study)]
     widths = [max(len(line[n]) for line in lines) for n in range(len(HEAD))]
     text = [
@@ -73,7 +77,7 @@ def table(study: Study) -> str:
 
 
 def sentence(study: Study) -> str:
-    """How much stands behind the numbers."""
+    """Say how many answers, prompts and people the numbers come from."""
     people = (
         "1 person, who is not resampled"
         if study.num_annotators == 1
@@ -86,7 +90,7 @@ def sentence(study: Study) -> str:
 
 
 def build(study: Study, *, title: str) -> str:
-    """The whole page."""
+    """Return the page of a study as HTML."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -112,18 +116,19 @@ def build(study: Study, *, title: str) -> str:
 
 
 def _legend(study: Study) -> list[tuple[str, int]]:
-    pairs = list(dict.fromkeys((one.first, one.second) for one in study.results))
+    pairs = list(dict.fromkeys((result.first, result.second) for result in study.results))
     return [(f"{a} against {b}", 1 + n % charts.NUM_TONES) for n, (a, b) in enumerate(pairs)]
 
 
 def _win_rates(study: Study) -> Markup:
     names = [name for name, _ in _legend(study)]
     series = []
-    for one in study.results:
-        n = names.index(f"{one.first} against {one.second}")
+    for result in study.results:
+        n = names.index(f"{result.first} against {result.second}")
         # Beside one another, or their whiskers would cover each other.
-        x = study.dimensions.index(one.dimension) + (n - (len(names) - 1) / 2) * 0.6 / len(names)
-        series.append(_dot(names[n], x, one.win_rate, n))
+        offset = (n - (len(names) - 1) / 2) * 0.6 / len(names)
+        x = study.dimensions.index(result.dimension) + offset
+        series.append(_dot(names[n], x, result.win_rate, n))
     return charts.line_chart(
         series,
         title="Win rate by dimension, with 95 % intervals",
@@ -139,10 +144,10 @@ def _win_rates(study: Study) -> Markup:
 
 def _shares(study: Study) -> Markup:
     bars = []
-    for one in study.results:
-        parts = (("wins", one.wins, 1), ("ties", one.ties, 6), ("losses", one.losses, 2))
-        pair = f" {one.first} / {one.second}" if len(study.generators) > 2 else ""
-        bars.append((f"{one.dimension}{pair}", parts))
+    for result in study.results:
+        parts = (("wins", result.wins, 1), ("ties", result.ties, 6), ("losses", result.losses, 2))
+        pair = f" {result.first} / {result.second}" if len(study.generators) > 2 else ""
+        bars.append((f"{result.dimension}{pair}", parts))
     return charts.stacked_bars(bars, title="Wins, ties and losses", left=110 + 7 * _longest(bars))
 
 
@@ -154,11 +159,11 @@ def _ratings(study: Study) -> Markup | None:
     if not study.ratings:
         return None
     series = []
-    for one in study.ratings:
-        n = study.generators.index(one.generator)
+    for rating in study.ratings:
+        n = study.generators.index(rating.generator)
         offset = (n - (len(study.generators) - 1) / 2) * 0.6 / len(study.generators)
-        x = study.dimensions.index(one.dimension) + offset
-        series.append(_dot(one.generator, x, one.rating, n))
+        x = study.dimensions.index(rating.dimension) + offset
+        series.append(_dot(rating.generator, x, rating.rating, n))
     return charts.line_chart(
         series,
         title="Bradley-Terry ratings with 95 % intervals",

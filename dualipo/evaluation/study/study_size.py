@@ -1,4 +1,4 @@
-"""How many prompts a study needs, decided before it starts.
+"""The size of a study: how many prompts it needs, decided before it starts.
 
 To tell a win rate p from 1/2 at a level of 1 - alpha with a power of 1 - beta, where a share t of
 the answers are ties (a score is 1, 1/2 or 0, and its variance (1 - t)/4 - (p - 1/2)^2):
@@ -6,8 +6,8 @@ the answers are ties (a score is 1, 1/2 or 0, and its variance (1 - t)/4 - (p - 
     n = ((z_{1-alpha/2} sqrt((1 - t)/4) + z_{1-beta} sqrt((1 - t)/4 - (p - 1/2)^2)) / (p - 1/2))^2
     answers = n (1 + (m - 1) rho)
 
-m answers about one prompt are alike (rho), so they count for less than m; people differ too, which
-only more people can mend: the formula takes them as many.
+m answers about one prompt are alike (rho is their correlation), so they count for less than m.
+People differ too; the formula assumes that there are many of them.
 """
 
 import math
@@ -19,7 +19,7 @@ from dualipo.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class StudySize:
-    """What to ask for: prompts, and answers in each dimension."""
+    """The prompts that a study needs, and its answers in each dimension."""
 
     num_prompts: int
     num_answers: int
@@ -34,11 +34,11 @@ def smallest_study(
     power: float = 0.8,
     level: float = 0.95,
 ) -> StudySize:
-    """The smallest study that finds a win rate as far from 1/2 as `win_rate`, ties half each."""
+    """Return the smallest study that can tell `win_rate` from 1/2; a tie counts half."""
     shares = {"ties": ties, "likeness": likeness}
     for name, share in {**shares, "power": power, "level": level}.items():
         if not 0 <= share < 1:
-            raise ConfigError(f"{name}: {share} is no share from 0 to 1. Give one.")
+            raise ConfigError(f"{name}: {share} is not a share from 0 to 1. Give one.")
     gap = abs(win_rate - 0.5)
     if not 0 < gap <= (1 - ties) / 2:
         raise ConfigError(

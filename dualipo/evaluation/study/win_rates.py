@@ -1,10 +1,11 @@
-"""The blind study: which of two or more generators do people prefer, and how sure is that?
+"""The win rates of a blind study: which generator do people prefer, and how sure is that?
 
 People compare clips of the same prompts and seeds without knowing who made them (`dualipo study`).
 A comparison counts 1 for a win, 1/2 for a tie and 0 for a loss; the win rate is their mean. Its
 interval resamples prompts **and** annotators, each whole and with replacement (Owen's pigeonhole
-bootstrap): answers about one prompt are alike, and so are those of one person. It errs on the wide
-side. Abstentions are counted and left out. "overall" is a question of its own, not a mean.
+bootstrap), since answers about one prompt are alike, and so are those of one person. The interval
+is rather too wide than too narrow. Abstentions are counted and left out. "overall" is a question of
+its own, not a mean.
 
 Left out: tests of significance and corrections for many comparisons; read the intervals together.
 """
@@ -29,7 +30,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One person's answer: `score` is what `first` got of it."""
+    """One person's answer; `score` is 1 where the first generator won, 1/2 for a tie."""
 
     prompt_id: str
     annotator: str
@@ -39,9 +40,12 @@ class Comparison:
     score: float
 
 
+Answers = dict[str, list[Comparison]]  # by dimension
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A pair of generators in one dimension; wins are the first's."""
+    """The result of two generators in one dimension; the wins and win rate are the first's."""
 
     dimension: str
     first: str
@@ -63,7 +67,7 @@ class Rating:
 
 @dataclass(frozen=True)
 class Study:
-    """All that the answers say."""
+    """The result of a study: counts, win rates and ratings."""
 
     generators: tuple[str, ...]
     dimensions: tuple[str, ...]
@@ -76,58 +80,61 @@ class Study:
 
 
 def evaluate(given: Sequence[Given], *, dimensions: Sequence[str], seed: int = 0) -> Study:
-    """Win rates of every two generators, and ratings where there are more than two."""
-    asked = [one for one in given if not one.is_test and one.kind == "pair"]
-    found = list(comparisons(asked))
-    if not found:
-        raise DataError("no comparison yet: ask people with `dualipo study ask`, then repeat.")
-    generators = tuple(sorted({name for one in found for name in (one.first, one.second)}))
-    resamples = Resamples(found, seed=seed)
+    """Compute the win rates of every two generators, and ratings where there are more than two."""
+    counted = [answer for answer in given if not answer.is_test and answer.kind == "pair"]
+    compared = list(comparisons(counted))
+    if not compared:
+        raise DataError(
+            "no comparison yet: ask people with `dualipo study ask`, then repeat the command."
+        )
+    generators = tuple(sorted({name for pair in compared for name in (pair.first, pair.second)}))
+    resamples = Resamples(compared, seed=seed)
+    by_dimension = {d: [c for c in compared if c.dimension == d] for d in dimensions}
     return Study(
         generators=generators,
         dimensions=tuple(dimensions),
-        num_prompts=len({one.prompt_id for one in found}),
-        num_annotators=len({one.annotator for one in found}),
-        num_answers=len(found),
-        num_abstained=len(asked) - len(found),
-        results=tuple(_results(found, generators, dimensions, resamples)),
-        ratings=tuple(_ratings(found, generators, dimensions, resamples)),
+        num_prompts=len({answer.prompt_id for answer in compared}),
+        num_annotators=len({answer.annotator for answer in compared}),
+        num_answers=len(compared),
+        num_abstained=len(counted) - len(compared),
+        results=tuple(_results(by_dimension, generators, resamples)),
+        ratings=tuple(_ratings(by_dimension, generators, resamples)),
     )
 
 
 def comparisons(given: Sequence[Given]) -> Iterator[Comparison]:
-    """Answers that prefer or tie, with the generators in alphabetical order."""
-    for one in given:
-        if one.outcome not in SCORES or one.origin_a == one.origin_b:
+    """Yield the answers that prefer a clip or tie, their generators in alphabetical order."""
+    for answer in given:
+        if answer.outcome not in SCORES or answer.origin_a == answer.origin_b:
             continue
-        score = SCORES[one.outcome]
-        names = (one.origin_a, one.origin_b)
+        score = SCORES[answer.outcome]
+        names = (answer.origin_a, answer.origin_b)
         if names[0] > names[1]:
             names, score = (names[1], names[0]), 1 - score
-        yield Comparison(one.prompt_id, one.annotator, one.dimension, *names, score)
+        yield Comparison(answer.prompt_id, answer.annotator, answer.dimension, *names, score)
 
 
 class Resamples:
-    """Draws of prompts and of people, the same for all numbers of a study."""
+    """Draws of prompts and of people, shared by all numbers of a study."""
 
     def __init__(
-        self, found: Sequence[Comparison], *, seed: int = 0, num: int = NUM_RESAMPLES
+        self, compared: Sequence[Comparison], *, seed: int = 0, num: int = NUM_RESAMPLES
     ) -> None:
         rng = np.random.default_rng(seed)
-        self._prompts = _numbered(one.prompt_id for one in found)
-        self._people = _numbered(one.annotator for one in found)
+        self._prompts = _numbered(answer.prompt_id for answer in compared)
+        self._people = _numbered(answer.annotator for answer in compared)
         self._prompts_NP = _draws(rng, len(self._prompts), num)
         self._people_NA = _draws(rng, len(self._people), num)
 
-    def weights(self, found: Sequence[Comparison]) -> Array:
-        """How often each comparison is drawn, [resamples, comparisons]."""
-        prompts = [self._prompts[one.prompt_id] for one in found]
-        people = [self._people[one.annotator] for one in found]
+    def weights(self, compared: Sequence[Comparison]) -> Array:
+        """Return how often each comparison is drawn, [resamples, comparisons]."""
+        prompts = [self._prompts[answer.prompt_id] for answer in compared]
+        people = [self._people[answer.annotator] for answer in compared]
         weights_NC: Array = self._prompts_NP[:, prompts] * self._people_NA[:, people]
         return weights_NC
 
     def interval(self, mean: float, values_N: Array, *, num: int) -> Interval:
-        """Percentiles of the resampled values; draws without any comparison say nothing."""
+        """Return an interval from resampled values; draws without any comparison are left out."""
         known_N = values_N[np.isfinite(values_N)]
         low, high = np.quantile(known_N, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Interval(mean, float(low), float(high), num)
@@ -139,55 +146,47 @@ def _numbered(names: Iterable[str]) -> dict[str, int]:
 
 def _draws(rng: np.random.Generator, num_clusters: int, num: int) -> Array:
     share = np.full(num_clusters, 1 / num_clusters)
-    drawn: Array = rng.multinomial(num_clusters, share, size=num).astype(np.float64)
-    return drawn
+    counts: Array = rng.multinomial(num_clusters, share, size=num).astype(np.float64)
+    return counts
 
 
 def _results(
-    found: Sequence[Comparison],
-    generators: Sequence[str],
-    dimensions: Sequence[str],
-    resamples: Resamples,
+    by_dimension: Answers, generators: Sequence[str], resamples: Resamples
 ) -> Iterator[Result]:
-    for dimension in dimensions:
+    for dimension, answers in by_dimension.items():
         for first, second in combinations(generators, 2):
-            place = (dimension, first, second)
-            own = [one for one in found if (one.dimension, one.first, one.second) == place]
+            own = [answer for answer in answers if (answer.first, answer.second) == (first, second)]
             if own:
-                yield _result(*place, own, resamples)
+                yield _result(dimension, first, second, own, resamples)
 
 
 def _result(
     dimension: str, first: str, second: str, own: Sequence[Comparison], resamples: Resamples
 ) -> Result:
-    scores_C = np.array([one.score for one in own])
+    scores_C = np.array([answer.score for answer in own])
     weights_NC = resamples.weights(own)
     with np.errstate(invalid="ignore"):
         rates_N = weights_NC @ scores_C / weights_NC.sum(axis=1)
-    num_prompts = len({one.prompt_id for one in own})
+    num_prompts = len({answer.prompt_id for answer in own})
     wins, ties, losses = (int((scores_C == score).sum()) for score in (1.0, 0.5, 0.0))
     rate = resamples.interval(float(scores_C.mean()), rates_N, num=num_prompts)
     return Result(dimension, first, second, wins, ties, losses, rate)
 
 
 def _ratings(
-    found: Sequence[Comparison],
-    generators: Sequence[str],
-    dimensions: Sequence[str],
-    resamples: Resamples,
+    by_dimension: Answers, generators: Sequence[str], resamples: Resamples
 ) -> Iterator[Rating]:
     if len(generators) < 3:
-        return  # of two, the win rate says all
-    for dimension in dimensions:
-        own = [one for one in found if one.dimension == dimension]
+        return  # between two generators the win rate says everything
+    for dimension, own in by_dimension.items():
         if not own:
             continue
-        places = [(generators.index(one.first), generators.index(one.second)) for one in own]
-        scores_C = np.array([one.score for one in own])
+        places = [(generators.index(c.first), generators.index(c.second)) for c in own]
+        scores_C = np.array([answer.score for answer in own])
         weights_NC = np.vstack([np.ones(len(own)), resamples.weights(own)])
         wins_NGG = ratings.wins(places, scores_C, weights_NC, num=len(generators))
         ratings_NG = ratings.bradley_terry(wins_NGG)
         for n, name in enumerate(generators):
             mean, others_N = float(ratings_NG[0, n]), ratings_NG[1:, n]
-            num = len({one.prompt_id for one in own})
+            num = len({answer.prompt_id for answer in own})
             yield Rating(dimension, name, resamples.interval(mean, others_N, num=num))

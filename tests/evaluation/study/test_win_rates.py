@@ -18,39 +18,42 @@ def answers(
     ties: float = 0.0,
     seed: int = 0,
 ) -> list[Given]:
-    """Everybody compares every two generators on every prompt; strengths are Bradley-Terry's."""
-    rng, names, found = np.random.default_rng(seed), sorted(strengths), []
+    """Make everybody compare every two generators on every prompt, by Bradley-Terry strengths."""
+    rng, names = np.random.default_rng(seed), sorted(strengths)
+    given = []
     for prompt in range(num_prompts):
-        for n, one in enumerate(names):
-            for other in names[n + 1 :]:
+        for n, first in enumerate(names):
+            for second in names[n + 1 :]:
                 for person in range(people):
-                    chance = strengths[one] / (strengths[one] + strengths[other])
+                    chance = strengths[first] / (strengths[first] + strengths[second])
                     outcome = "a" if rng.random() < chance else "b"
                     if rng.random() < ties:
                         outcome = "tie"
                     is_turned = rng.random() < 0.5  # which one is the item's A says nothing
-                    found.append(
-                        _given(one, other, f"p{prompt}", f"person{person}", outcome, is_turned)
+                    given.append(
+                        _given(first, second, f"p{prompt}", f"person{person}", outcome, is_turned)
                     )
-    return found
+    return given
 
 
-def _given(one: str, other: str, prompt: str, person: str, outcome: str, is_turned: bool) -> Given:
+def _given(
+    first: str, second: str, prompt: str, person: str, outcome: str, is_turned: bool
+) -> Given:
     if is_turned:
-        one, other = other, one
+        first, second = second, first
         outcome = {"a": "b", "b": "a"}.get(outcome, outcome)
-    item = (f"{prompt}{one}{other}", "pair", prompt, "caption", "x", "y", one, other, 0, {})
+    item = (f"{prompt}{first}{second}", "pair", prompt, "caption", "x", "y", first, second, 0, {})
     return Given(0, person, "task", "overall", outcome, "", 1.0, False, False, *item)
 
 
 def test_counts_and_win_rate():
-    found = win_rates.evaluate(answers({"new": 3.0, "old": 1.0}, ties=0.2), dimensions=DIMENSIONS)
-    (result,) = found.results
+    study = win_rates.evaluate(answers({"new": 3.0, "old": 1.0}, ties=0.2), dimensions=DIMENSIONS)
+    (result,) = study.results
     assert (result.dimension, result.first, result.second) == ("overall", "new", "old")
-    assert result.wins + result.ties + result.losses == found.num_answers == 160
+    assert result.wins + result.ties + result.losses == study.num_answers == 160
     assert result.win_rate.mean == pytest.approx((result.wins + result.ties / 2) / 160)
     assert 0.5 < result.win_rate.low < result.win_rate.mean < result.win_rate.high < 0.9
-    assert not found.ratings, "of two generators the win rate says all"
+    assert not study.ratings, "of two generators the win rate says all"
 
 
 def test_the_names_of_the_sides_do_not_matter():
@@ -80,13 +83,13 @@ def test_intervals_cover_the_truth_and_mind_the_clusters():
 def test_bradley_terry_finds_the_strengths_it_was_drawn_from():
     strengths = {"a": 1.0, "b": 2.0, "c": 8.0}
     given = answers(strengths, num_prompts=400, people=2)
-    ratings = {
+    rating_of = {
         r.generator: r.rating for r in win_rates.evaluate(given, dimensions=DIMENSIONS).ratings
     }
-    assert sum(rating.mean for rating in ratings.values()) == pytest.approx(0, abs=1e-6)
-    gap = ratings["c"].mean - ratings["b"].mean
+    assert sum(rating.mean for rating in rating_of.values()) == pytest.approx(0, abs=1e-6)
+    gap = rating_of["c"].mean - rating_of["b"].mean
     assert gap == pytest.approx(400 * np.log10(4), abs=35)
-    assert ratings["a"].high < ratings["b"].low < ratings["b"].high < ratings["c"].low
+    assert rating_of["a"].high < rating_of["b"].low < rating_of["b"].high < rating_of["c"].low
 
 
 def test_bradley_terry_of_two_is_the_log_odds():
