@@ -5,8 +5,8 @@
 
 The pool are all pairs of the run's seed clips. Both arms begin with the same first pairs, drawn at
 random; a critic trained on them votes on the rest, and the arm `uncertain` takes the rest by
-`queue.uncertainty`, as `dualipo label --next` does, the arm `random` by lot. At each number of
-pairs the shipped critic is trained anew (`warm_start_sft`) on what the simulated annotators say of
+`label_queue.uncertainty`, as `dualipo label --next` does, the arm `random` by lot. At each number
+of pairs the shipped critic is trained anew (`warm_start_sft`) on what the simulated annotators say of
 them, three labels a pair, and measured by forced choice on pairs of test prompts that the oracle
 orders.
 The oracle only reports: no label, order or training reads it.
@@ -31,7 +31,7 @@ from dualipo.critic.learning import warm_start
 from dualipo.critic.models.chat import ChatCritic
 from dualipo.critic.trust import forced_choice
 from dualipo.evaluation.bootstrap import wilson
-from dualipo.preferences import queue
+from dualipo.preferences import label_queue
 from dualipo.progress import PlainProgress
 from dualipo.records import DIMENSIONS, Candidate, Prompt
 from dualipo.rounds import loop, measuring, sources, warming
@@ -68,7 +68,7 @@ def by_uncertainty(run: Run, critic: ChatCritic, items: Pool, *, seed: int) -> P
         settings=run.config.critic,
         seed_of=lambda *place: derive(seed, "label order", *place),
     )
-    doubts = queue.uncertainty(votes)
+    doubts = label_queue.uncertainty(votes)
     return sorted(items, key=lambda item: -doubts.get(item.item, 0.0))
 
 

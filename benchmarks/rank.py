@@ -169,7 +169,7 @@ def contest_of(some: Sequence[Candidate], scores: Sequence[Vote]) -> build.Conte
     by_candidate: dict[str, dict[Any, float]] = {str(n): {} for n in range(len(some))}
     for (item, dimension), value in judge.expected_scores(scores).items():
         by_candidate[item][dimension] = value
-    chosen = build.choose(Prompt(some[0].prompt_id, some[0].caption), by_candidate)
+    chosen = build.choose_contest(Prompt(some[0].prompt_id, some[0].caption), by_candidate)
     return chosen if isinstance(chosen, build.Contest) else None
 
 

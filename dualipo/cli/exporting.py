@@ -51,10 +51,12 @@ def act(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             f"--version: {arguments.format} holds labels, which have no version. Leave it out."
         )
-    from dualipo.preferences.exporters.export import export, read_source
+    from dualipo.preferences.exporters.export import export_labels, read_source
 
     labels, store = read_source(arguments.source, round=arguments.round)
-    outlet = export(arguments.format, labels, store, output=arguments.output, link=arguments.link)
+    outlet = export_labels(
+        arguments.format, labels, store, output=arguments.output, link=arguments.link
+    )
     print(f"{arguments.output}: {arguments.format}\n{outlet.text()}")
     return 0
 

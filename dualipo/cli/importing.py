@@ -69,7 +69,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 
 def act(arguments: argparse.Namespace) -> int:
     """Import the files, and print what became of their rows."""
-    from dualipo.preferences.importers.load import Options, load
+    from dualipo.preferences.importers.load import Options, import_labels
     from dualipo.preferences.importers.row import Settings
 
     options = Options(
@@ -80,7 +80,7 @@ def act(arguments: argparse.Namespace) -> int:
         strip_prefix=arguments.strip_prefix,
     )
     with _counting() as on_row:
-        report = load(
+        report = import_labels(
             arguments.format,
             arguments.files,
             root=arguments.root or arguments.files[0].parent,

@@ -151,7 +151,7 @@ def require_web() -> None:
 
 def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
     """Print the links of the people invited, and serve the page until it is stopped."""
-    from dualipo.preferences.queue import Mix
+    from dualipo.preferences.label_queue import Mix
     from dualipo.store.clips import ClipStore
     from dualipo.web import server
     from dualipo.web.labelling_page import Desk, create_app
@@ -182,27 +182,27 @@ def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
 
 def questions(arguments: argparse.Namespace, *, seed: int) -> list["Item"]:
     """Return the items that the arguments ask for."""
-    from dualipo.preferences import queue
+    from dualipo.preferences import label_queue
 
     candidates = read_candidates(arguments.run, arguments.round)
     if arguments.next:
         pairs = _uncertain(arguments, candidates)[: arguments.num_pairs]
     else:
-        pairs = queue.pair_items(candidates, num=arguments.num_pairs, seed=seed)
-    points = queue.point_items(candidates, num=arguments.num_points, seed=seed)
-    asked = queue.with_double([*pairs, *points], share=arguments.double, seed=seed)
+        pairs = label_queue.pair_items(candidates, num=arguments.num_pairs, seed=seed)
+    points = label_queue.point_items(candidates, num=arguments.num_points, seed=seed)
+    asked = label_queue.with_double([*pairs, *points], share=arguments.double, seed=seed)
     if not asked:
         raise DataError(
             f"{arguments.run}: there is nothing to ask. Raise --num-pairs or --num-points, or name "
             "another --round."
         )
-    gold = queue.gold_items(read_records(arguments.gold)) if arguments.gold else []
+    gold = label_queue.gold_items(read_records(arguments.gold)) if arguments.gold else []
     return [*asked, *gold]
 
 
 def _uncertain(arguments: argparse.Namespace, candidates: Sequence["Candidate"]) -> list["Item"]:
     """Return the pairs that the critic compared, the least certain first."""
-    from dualipo.preferences import queue
+    from dualipo.preferences import label_queue
     from dualipo.store.ledger import Ledger
 
     ledger = Ledger(arguments.run / "ledger.sqlite", read_only=True)
@@ -212,7 +212,7 @@ def _uncertain(arguments: argparse.Namespace, candidates: Sequence["Candidate"])
         votes = ledger.votes(round, 1, "pair") or ledger.votes(round, 0, "pair")
     finally:
         ledger.close()
-    items = queue.uncertain_items(candidates, votes)
+    items = label_queue.uncertain_items(candidates, votes)
     if not items:
         raise DataError(
             f"{arguments.run}: the critic has not compared clips of round {round} yet, so nobody "

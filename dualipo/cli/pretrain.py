@@ -123,9 +123,9 @@ def _gates(output: Path) -> int:
 
     measured = gates.measure_all(output, sampling=settings.SAMPLING)
     atomic.write_json(output / "gates.json", measured)
-    atomic.write_text(output / "README.md", card.card(measured))
+    atomic.write_text(output / "README.md", card.weights_card(measured))
     weights.write_manifest(output)
-    print(card.card(measured))
+    print(card.weights_card(measured))
     return 0 if all(all(model["passed"].values()) for model in measured.values()) else 1
 
 

@@ -71,8 +71,8 @@ def push_model(arguments: argparse.Namespace) -> int:
 
 def push_dataset(arguments: argparse.Namespace) -> int:
     """Export a videofolder beside the source, so that clips can be linked, and publish it."""
-    from dualipo.preferences.exporters.card import card, nameless
-    from dualipo.preferences.exporters.export import export, read_source
+    from dualipo.preferences.exporters.card import dataset_card, nameless
+    from dualipo.preferences.exporters.export import export_labels, read_source
     from dualipo.store import atomic
 
     labels, store = read_source(arguments.source, round=arguments.round)
@@ -80,11 +80,11 @@ def push_dataset(arguments: argparse.Namespace) -> int:
     beside = arguments.source if arguments.source.is_dir() else arguments.source.parent
     with tempfile.TemporaryDirectory(dir=beside, prefix=atomic.TEMPORARY_PREFIX) as temporary:
         folder = Path(temporary) / "videofolder"
-        outlet = export("videofolder", labels, store, output=folder, link=True)
+        outlet = export_labels("videofolder", labels, store, output=folder, link=True)
         if not outlet.num_rows:
             raise DataError(f"{arguments.source}: it holds no label to publish.\n{outlet.text()}")
         inside = sorted(path for path in folder.rglob("*") if path.is_file())
-        files: dict[str, Path | bytes] = {"README.md": card(labels, outlet).encode()}
+        files: dict[str, Path | bytes] = {"README.md": dataset_card(labels, outlet).encode()}
         files |= {path.relative_to(folder).as_posix(): path for path in inside}
         return _push(arguments, files, "dataset")
 

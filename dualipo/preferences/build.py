@@ -65,7 +65,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltPairs:
     """The round's preferences, and how many prompts were dropped for what."""
 
     kept: tuple[Kept, ...]
@@ -77,7 +77,7 @@ def mean_score(scores: Scores) -> float:
     return statistics.fmean(scores.values())
 
 
-def choose(
+def choose_contest(
     prompt: Prompt, scores: Mapping[str, Scores], *, least_contrast: float = 1e-6
 ) -> Contest | DropReason:
     """Pick the best and the worst candidate; every candidate needs a score in every dimension."""
@@ -117,14 +117,14 @@ def objection(
     return None if any(sure) else "uncertain"
 
 
-def build(
+def build_pairs(
     contests: Sequence[Contest],
     confirmations: Mapping[str, Confirmation],
     *,
     least_share: float,
     dimension_slack: float,
     margin_percentile: float,
-) -> Built:
+) -> BuiltPairs:
     """Keep what the votes confirm, without the thinnest margins of what is left."""
     dropped: Counter[DropReason] = Counter()
     confirmed = []
@@ -141,7 +141,7 @@ def build(
     wide = tuple(kept for kept in confirmed if kept.contest.margin >= least)
     if len(wide) < len(confirmed):
         dropped["thin margin"] = len(confirmed) - len(wide)
-    return Built(wide, dict(dropped))
+    return BuiltPairs(wide, dict(dropped))
 
 
 def _certainty(confirmation: Confirmation) -> float:

@@ -31,7 +31,7 @@ _OTHERS = {  # by folder: what it is, and its own stages
 _OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 
 
-def card(measured: dict[str, dict[str, Any]]) -> str:
+def weights_card(measured: dict[str, dict[str, Any]]) -> str:
     """Return the card in markdown; `measured` is by the generator's folder."""
     others = {folder: _OTHERS[folder] for folder in measured if folder in _OTHERS}
     named = _STAGES | {name: o for _, own in others.values() for name, o in own.items()}

@@ -26,7 +26,7 @@ from dualipo.events import (
     WordsEvent,
 )
 from dualipo.preferences import build
-from dualipo.preferences.build import Built, Confirmation, Contest
+from dualipo.preferences.build import BuiltPairs, Confirmation, Contest
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Order, Pair, Prompt, Vote
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
@@ -212,7 +212,7 @@ def choose_contests(
     captions = {c.prompt_id: c.caption for c in candidates}
     clip_of = {c.candidate_id: c.clip for c in candidates}
     for prompt_id, of_candidates in scores.items():
-        chosen = build.choose(Prompt(prompt_id, captions[prompt_id]), of_candidates)
+        chosen = build.choose_contest(Prompt(prompt_id, captions[prompt_id]), of_candidates)
         if not isinstance(chosen, Contest):
             dropped[chosen] += 1
         elif clip_of[chosen.top] == clip_of[chosen.bottom]:
@@ -239,7 +239,7 @@ def prefer(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) 
         votes = read_votes(run, Unit(round, attempt, "confirm"))
         tallies = vote.tallies(votes)
         settings = run.config.critic
-        built = build.build(
+        built = build.build_pairs(
             contests,
             {c.contest_id: _confirmation(c, tallies) for c in contests},
             least_share=settings.confirm_vote_share,
@@ -309,7 +309,7 @@ def _pair(
 
 
 def _prefer_event(
-    built: Built,
+    built: BuiltPairs,
     dropped: Counter[build.DropReason],
     num_prompts: int,
     mean_vote_share: float | None,

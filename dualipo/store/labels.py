@@ -5,8 +5,8 @@ The run's ledger has one writer, the driver, so labels made while it works stand
 receipt is sent, once however often it is sent (fault 57), and undone by a mark, never deleted.
 Outcomes are stored in the item's own A and B, whichever side they were shown on.
 
-Left out: which question comes next (`preferences/queue.py`), agreement, and reading the book back
-as records (`store/label_records.py`). Nothing here reads a clock (fault 59).
+Left out: which question comes next (`preferences/label_queue.py`), agreement, and reading the book
+back as records (`store/label_records.py`). Nothing here reads a clock (fault 59).
 """
 
 import hashlib

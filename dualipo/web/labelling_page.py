@@ -21,8 +21,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
 
 from dualipo.errors import MediaError
-from dualipo.preferences import queue
-from dualipo.preferences.queue import Mix
+from dualipo.preferences import label_queue
+from dualipo.preferences.label_queue import Mix
 from dualipo.store import clips
 from dualipo.store.clips import ClipStore
 from dualipo.store.labels import Answer, Choice, LabelBook, Place, Task
@@ -80,7 +80,9 @@ class Desk:
 
     def choose(self, annotator: str, position: int, places: Sequence[Place]) -> Choice | None:
         """Return the item that an annotator is asked about next."""
-        return queue.choose(annotator, position, places, seed=self.book.seed, mix=self.mix)
+        return label_queue.choose_next(
+            annotator, position, places, seed=self.book.seed, mix=self.mix
+        )
 
     def is_organiser(self, token: str) -> bool:
         """Tell whether a token is the organiser's."""
@@ -206,7 +208,7 @@ def _step(desk: Desk, task: Task, annotator: str) -> dict[str, Any]:
 
 def _progress(places: list[Place], tasks: list[Task], num_answers: int) -> dict[str, int]:
     num_seen = sum(len(place.seen_at) for place in places)
-    num_left = queue.num_left(places) + len(tasks)
+    num_left = label_queue.num_left(places) + len(tasks)
     return {"done": num_seen - len(tasks), "left": num_left, "answers": num_answers}
 
 

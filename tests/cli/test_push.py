@@ -189,12 +189,12 @@ def test_fault_61_a_hub_that_is_away_is_named_and_changes_nothing(
 
 
 def test_a_card_calls_simulated_labels_so() -> None:
-    from dualipo.preferences.exporters.card import card, nameless
+    from dualipo.preferences.exporters.card import dataset_card, nameless
     from dualipo.preferences.exporters.outlet import Outlet
     from dualipo.preferences.label_set import LabelSet
 
     pair = Pair("x", "p", "a disc", "a" * 64, "b" * 64, "motion", "a", "simulated", "eve")
     labels = LabelSet((pair,))
     assert nameless(labels) == labels, "a program's name may stay"
-    told = card(labels, Outlet(Path("."), ClipStore(Path(".")), link=False))
+    told = dataset_card(labels, Outlet(Path("."), ClipStore(Path(".")), link=False))
     assert "- simulated-labels" in told and "No human gave them" in told

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dualipo.preferences import label_set
-from dualipo.preferences.importers.load import Options, load
+from dualipo.preferences.importers.load import Options, import_labels
 from dualipo.preferences.importers.report import Report
 from dualipo.preferences.importers.row import Settings
 from dualipo.preferences.label_set import LabelSet
@@ -66,7 +66,7 @@ def importing(root: Path, tmp_path: Path) -> Importer:
         **options: object,
     ) -> Imported:
         chosen = Options(settings=settings or Settings(), **options)  # type: ignore[arg-type]
-        report = load(format_name, [root / name], root=root, output=output, options=chosen)
+        report = import_labels(format_name, [root / name], root=root, output=output, options=chosen)
         labels = LabelSet() if chosen.dry_run else label_set.read(output)
         return Imported(report, labels, output)
 

@@ -34,7 +34,7 @@ def votes(*verdicts: Verdict, share: float = 1.0, certainty: float = 1.0) -> Con
 
 def test_the_best_meets_the_worst() -> None:
     scores = {"x": even(0.5), "best": even(0.9), "worst": even(0.1), "y": even(0.4)}
-    chosen = build.choose(PROMPT, scores)
+    chosen = build.choose_contest(PROMPT, scores)
     assert isinstance(chosen, Contest)
     assert (chosen.contest_id, chosen.margin) == ("best:worst", pytest.approx(0.8))
 
@@ -42,19 +42,19 @@ def test_the_best_meets_the_worst() -> None:
 def test_the_choice_does_not_depend_on_the_candidates_order() -> None:
     scores = {"a": even(0.9), "b": even(0.9), "c": even(0.1), "d": even(0.1)}
     orders = [dict(order) for order in itertools.permutations(scores.items())]
-    assert len({build.choose(PROMPT, order).contest_id for order in orders}) == 1  # type: ignore[union-attr]
+    assert len({build.choose_contest(PROMPT, order).contest_id for order in orders}) == 1  # type: ignore[union-attr]
 
 
 def test_a_candidate_that_could_not_be_read_takes_no_part() -> None:
     scores: dict[str, Scores] = {"a": even(0.5), "b": even(0.4), "unread": {"motion": 0.99}}
-    chosen = build.choose(PROMPT, scores)
+    chosen = build.choose_contest(PROMPT, scores)
     assert isinstance(chosen, Contest) and chosen.contest_id == "a:b"
     del scores["b"]
-    assert build.choose(PROMPT, scores) == "unreadable"
+    assert build.choose_contest(PROMPT, scores) == "unreadable"
 
 
 def test_fault_24_equal_scores_are_no_contrast() -> None:
-    assert build.choose(PROMPT, {str(n): even(0.5) for n in range(8)}) == "no contrast"
+    assert build.choose_contest(PROMPT, {str(n): even(0.5) for n in range(8)}) == "no contrast"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_thinnest_margins_of_what_is_confirmed_go() -> None:
     refused = contest(99, top=0.21)  # it does not count among those of which a part goes
     confirmations = {c.contest_id: votes("a", "a", "a") for c in contests}
     confirmations[refused.contest_id] = votes("b", "b", "b")
-    built = build.build([refused, *contests], confirmations, **RULES, margin_percentile=20)
+    built = build.build_pairs([refused, *contests], confirmations, **RULES, margin_percentile=20)
     assert [kept.contest for kept in built.kept] == contests[2:]
     assert built.dropped == {"thin margin": 2, "not confirmed": 1}
 
@@ -112,7 +112,7 @@ def test_every_prompt_is_kept_or_counted_whatever_the_percentile() -> None:
     confirmations = {f"w{n}:l{n}": votes(*some) for n, some in enumerate(verdicts)}
     contests = [contest(n, top=0.3 + n / 100) for n in range(len(confirmations))]
     for percentile in (0, 20, 50, 99):
-        built = build.build(contests, confirmations, **RULES, margin_percentile=percentile)
+        built = build.build_pairs(contests, confirmations, **RULES, margin_percentile=percentile)
         assert len(built.kept) + sum(built.dropped.values()) == len(contests)
         assert built.kept
 
@@ -123,10 +123,10 @@ def test_certainty_is_that_of_the_dimensions_won() -> None:
         dict.fromkeys(DIMENSIONS, 1.0),
         dict(zip(DIMENSIONS, (1.0, 0.0, 0.5), strict=True)),
     )
-    built = build.build([contest()], {"w0:l0": confirmation}, **RULES, margin_percentile=20)
+    built = build.build_pairs([contest()], {"w0:l0": confirmation}, **RULES, margin_percentile=20)
     assert [kept.certainty for kept in built.kept] == [0.75]
 
 
 def test_nothing_confirmed_makes_nothing() -> None:
-    built = build.build([], {}, **RULES, margin_percentile=20)
-    assert built == build.Built((), {})
+    built = build.build_pairs([], {}, **RULES, margin_percentile=20)
+    assert built == build.BuiltPairs((), {})

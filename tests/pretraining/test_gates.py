@@ -21,7 +21,7 @@ def test_every_generator_is_measured_and_the_larger_must_be_better(tmp_path: Pat
     assert measured[large]["base"] == measured[small]["base"]
     assert measured[large]["passed"]["better than small"] is False
     assert "better than small" not in measured[small]["passed"]
-    written = card.card(measured)
+    written = card.weights_card(measured)
     assert "`generator-large/`, 3.3M parameters in its transformer:" in written
     assert (
         "Its base beyond the small one's: +0.000\n(+0.000 to +0.000; above 0: **no**)." in written

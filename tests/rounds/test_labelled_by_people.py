@@ -8,7 +8,7 @@ import pytest
 
 from dualipo.errors import DataError
 from dualipo.events import SeedEvent
-from dualipo.preferences import label_set, queue
+from dualipo.preferences import label_queue, label_set
 from dualipo.preferences.exporters.export import read_source
 from dualipo.records import Candidate, Pair, Point, Prompt
 from dualipo.store import label_records, tables
@@ -33,8 +33,8 @@ def labelled(models_folder: Path, memory: Path) -> Path:
     seed = path / "rounds" / "base" / "attempt-0" / "seed.parquet"
     candidates = tables.read_records(seed, record_type=Candidate)
     book = LabelBook(path / BOOK)
-    book.add_items(queue.pair_items(candidates, num=99, seed=0))
-    book.add_items(queue.point_items(candidates, num=2, seed=0))
+    book.add_items(label_queue.pair_items(candidates, num=99, seed=0))
+    book.add_items(label_queue.point_items(candidates, num=2, seed=0))
     desk = Desk(book, ClipStore(path / "clips"), title="seed")
     listening = server.listen("127.0.0.1", 0)
     base = server.address(listening, "127.0.0.1")

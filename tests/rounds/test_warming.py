@@ -16,7 +16,7 @@ from dualipo.events import (
     WarmStartSftEvent,
 )
 from dualipo.preferences import label_set
-from dualipo.preferences.importers.load import load
+from dualipo.preferences.importers.load import import_labels
 from dualipo.records import Pair, Point, Prompt
 from dualipo.rounds.run import BASE_ROUND
 from dualipo.store import tables
@@ -49,7 +49,7 @@ def labels(asked: Path, memory: Path) -> Path:
     """Its seed as a label set."""
     output = memory / "labels"
     files = [asked / "rounds/base" / name for name in TABLES]
-    load("native", files, root=asked, output=output)
+    import_labels("native", files, root=asked, output=output)
     return output
 
 
@@ -160,7 +160,7 @@ def test_lift_s_rationales_warm_a_critic_without_any_pair(
         rows.append({"id": str(number), "video": f"{number}.mp4", "conversations": turns})
     (tmp_path / "lift.json").write_text(json.dumps(rows))
     output = memory / "lift"
-    load("lift", [tmp_path / "lift.json"], root=tmp_path, output=output)
+    import_labels("lift", [tmp_path / "lift.json"], root=tmp_path, output=output)
     traces = warm_start.traces(label_set.read(output).points)
     assert "It was motion issues.\n<grade>bad</grade>" in {trace.response for trace in traces}
     path = memory / "lifted"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from dualipo.preferences import queue
-from dualipo.preferences.queue import Mix
+from dualipo.preferences import label_queue
+from dualipo.preferences.label_queue import Mix
 from dualipo.records import Candidate
 from dualipo.store.clips import ClipStore
 from dualipo.store.labels import LabelBook
@@ -96,10 +96,10 @@ def open_site(
     ) -> Site:
         book = LabelBook(tmp_path / f"{name}.sqlite")
         book.seed = 1  # a book draws its own: here the coins fall alike in every run
-        pairs = queue.pair_items(candidates, num=num_pairs, seed=1)
-        points = queue.point_items(candidates, num=num_points, seed=1)
+        pairs = label_queue.pair_items(candidates, num=num_pairs, seed=1)
+        points = label_queue.point_items(candidates, num=num_points, seed=1)
         asked = [replace(item, num_wanted=num_wanted) for item in (*pairs, *points)]
-        book.add_items(queue.with_double(asked, share=double, seed=1))
+        book.add_items(label_queue.with_double(asked, share=double, seed=1))
         desk = Desk(book, ClipStore(clips_folder), title="a run", mix=Mix(repeats=repeats))
         listening = server.listen("127.0.0.1", 0)
         base = server.address(listening, "127.0.0.1")

@@ -40,7 +40,7 @@ def nameless(labels: LabelSet) -> LabelSet:
     )
 
 
-def card(labels: LabelSet, outlet: Outlet) -> str:
+def dataset_card(labels: LabelSet, outlet: Outlet) -> str:
     """The card of what the outlet wrote of these labels as a videofolder."""
     sources = sorted({label.source for label in labels.every})
     voices = {label.annotator_or_critic_version for label in labels.every}

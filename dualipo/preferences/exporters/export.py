@@ -33,7 +33,7 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def export(
+def export_labels(
     format_name: str, labels: LabelSet, store: ClipStore, *, output: Path, link: bool = False
 ) -> Outlet:
     """Write `output`, all of it or nothing; a folder that is there already is refused."""

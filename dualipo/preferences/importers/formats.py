@@ -1,6 +1,6 @@
 """Every format that can be imported, in one literal dict (FORMATS.md, the table)."""
 
-from dualipo.preferences.importers import label_studio, native, pairs, points
+from dualipo.preferences.importers import label_studio, native, pair_formats, point_formats
 from dualipo.preferences.importers.row import Format
 
 FORMATS: dict[str, Format] = {
@@ -13,54 +13,54 @@ FORMATS: dict[str, Format] = {
     ),
     "trl": Format(
         "TRL preference: prompt, chosen, rejected",
-        pairs.trl,
+        pair_formats.trl,
         required=("prompt", "chosen", "rejected"),
         source=None,
     ),
     "trl-kto": Format(
         "TRL unpaired preference: prompt, completion, label",
-        points.trl_kto,
+        point_formats.trl_kto,
         required=("prompt", "completion", "label"),
         source=None,
     ),
     "videoalign": Format(
         "VideoAlign's CSV, and VideoGen-RewardBench's",
-        pairs.videoalign,
+        pair_formats.videoalign,
         required=("path_A", "path_B", "prompt", "VQ", "MQ", "TA"),
         optional=("Overall",),
         not_kept=(
             *("fps_A", "num_frames_A", "fps_B", "num_frames_B", "A_model", "B_model"),
-            *(f"MOS_{side}_{name}" for side in "AB" for name in (*pairs.VIDEOALIGN, "avg")),
+            *(f"MOS_{side}_{name}" for side in "AB" for name in (*pair_formats.VIDEOALIGN, "avg")),
         ),
         one_judgement=False,
     ),
     "visionreward": Format(
         "VisionRewardDB-Video",
-        points.visionreward,
+        point_formats.visionreward,
         required=("video_path", "prompt", "annotation"),
         not_kept=("internal_id", "url", "meta_result", "meta_mask"),
         one_judgement=False,
     ),
     "videofeedback": Format(
         "VideoFeedback (VideoScore)",
-        points.videofeedback,
-        required=("id", "text prompt", *points.VIDEOFEEDBACK),
+        point_formats.videofeedback,
+        required=("id", "text prompt", *point_formats.VIDEOFEEDBACK),
         optional=("images",),
         not_kept=("video link", "dynamic degree", "factual consistency", "conversations"),
         one_judgement=False,
     ),
     "videodpo": Format(
         "VideoDPO: pair.json, with metadata.json beside it",
-        pairs.videodpo,
+        pair_formats.videodpo,
         required=("video1", "video2", "frame_caption"),
         optional=("score", "label"),
         not_kept=("diff_score",),
         source="critic",
-        rows=pairs.videodpo_rows,
+        rows=pair_formats.videodpo_rows,
     ),
     "hpdv3": Format(
         "HPDv3 (images)",
-        pairs.hpdv3,
+        pair_formats.hpdv3,
         required=("prompt", "path1", "path2"),
         optional=("confidence", "choice_dist"),
         not_kept=("model1", "model2"),
@@ -68,7 +68,7 @@ FORMATS: dict[str, Format] = {
     ),
     "pickapic": Format(
         "Pick-a-Pic (images)",
-        pairs.pick_a_pic,
+        pair_formats.pick_a_pic,
         required=("caption", "jpg_0", "jpg_1", "label_0"),
         optional=("has_label", "user_id"),
         not_kept=(
@@ -80,14 +80,14 @@ FORMATS: dict[str, Format] = {
     ),
     "diffusion-kto": Format(
         "diffusion-kto's CSV",
-        points.diffusion_kto,
+        point_formats.diffusion_kto,
         required=("file_path", "caption", "label"),
     ),
     "lift": Format(
         "LiFT-HRA, or what LiFT-Critic writes",
-        points.lift,
+        point_formats.lift,
         required=("video",),
-        optional=("conversations", "caption", *points.LIFT_KEYS),
+        optional=("conversations", "caption", *point_formats.LIFT_KEYS),
         not_kept=("id", "video_id"),
         one_judgement=False,
     ),

@@ -50,7 +50,7 @@ class Options:
     strip_prefix: str = ""
 
 
-def load(
+def import_labels(
     format_name: str,
     files: Sequence[Path],
     *,

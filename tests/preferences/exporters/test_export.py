@@ -12,9 +12,9 @@ import pytest
 from dualipo import captions
 from dualipo.errors import ConfigError
 from dualipo.preferences import label_set
-from dualipo.preferences.exporters.export import export, read_source
+from dualipo.preferences.exporters.export import export_labels, read_source
 from dualipo.preferences.exporters.outlet import DERIVED, Outlet
-from dualipo.preferences.importers.load import Options, load
+from dualipo.preferences.importers.load import Options, import_labels
 from dualipo.preferences.importers.row import Settings
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import DIMENSIONS, GRADES, Pair, Point, Source, Verdict
@@ -65,7 +65,7 @@ def labels(store: ClipStore) -> LabelSet:
 def back(format_name: str, folder: Path, output: Path, names: dict[str, Settings]) -> LabelSet:
     """Import each file of an export."""
     for name, settings in names.items():
-        load(
+        import_labels(
             format_name,
             [folder / name],
             root=folder,
@@ -88,11 +88,13 @@ def same(kept: list[Any], found: Any, outlet: Outlet) -> bool:
 def test_the_native_record_comes_back_whole(
     labels: LabelSet, store: ClipStore, tmp_path: Path
 ) -> None:
-    outlet = export("native", labels, store, output=tmp_path / "out")
+    outlet = export_labels("native", labels, store, output=tmp_path / "out")
     assert not outlet.not_kept and not outlet.dropped and outlet.num_rows == 80
     found = back("native", tmp_path / "out", tmp_path / "set", {"labels.jsonl": Settings()})
     assert found == labels
-    once = export("native", found, label_set.clip_store(tmp_path / "set"), output=tmp_path / "b")
+    once = export_labels(
+        "native", found, label_set.clip_store(tmp_path / "set"), output=tmp_path / "b"
+    )
     assert once.text() == outlet.text() and tree(tmp_path / "b") == tree(tmp_path / "out")
 
 
@@ -100,7 +102,7 @@ def test_the_native_record_comes_back_whole(
 def test_annotation_formats_lose_what_they_say(
     labels: LabelSet, store: ClipStore, tmp_path: Path, format_name: str
 ) -> None:
-    outlet = export(format_name, labels, store, output=tmp_path / "out")
+    outlet = export_labels(format_name, labels, store, output=tmp_path / "out")
     file = {FILES[format_name]: Settings()}
     found = back(format_name, tmp_path / "out", tmp_path / "set", file)
     kept = [p for p in labels.pairs if p.verdict != "abstain"]
@@ -115,7 +117,7 @@ def test_annotation_formats_lose_what_they_say(
 def test_trl_has_a_file_a_dimension_and_its_own_columns(
     labels: LabelSet, store: ClipStore, tmp_path: Path
 ) -> None:
-    outlet = export("trl", labels, store, output=tmp_path / "out")
+    outlet = export_labels("trl", labels, store, output=tmp_path / "out")
     names = {f"{d}.jsonl": Settings("human", dimension=d) for d in ALL}  # type: ignore[arg-type]
     rows = [json.loads(line) for line in (tmp_path / "out/motion.jsonl").open()]
     assert rows[0].keys() == {"prompt", "chosen", "rejected", "source", "annotator"}
@@ -127,7 +129,7 @@ def test_trl_has_a_file_a_dimension_and_its_own_columns(
 
 
 def test_trl_kto_keeps_good_and_bad(labels: LabelSet, store: ClipStore, tmp_path: Path) -> None:
-    outlet = export("trl-kto", labels, store, output=tmp_path / "out")
+    outlet = export_labels("trl-kto", labels, store, output=tmp_path / "out")
     names = {f"{d}.jsonl": Settings("human", dimension=d) for d in ALL}  # type: ignore[arg-type]
     found = back("trl-kto", tmp_path / "out", tmp_path / "set", names)
     kept = [p for p in labels.points if p.grade != "normal"]
@@ -139,7 +141,7 @@ def test_trl_kto_keeps_good_and_bad(labels: LabelSet, store: ClipStore, tmp_path
 def test_a_videofolder_names_its_columns_as_datasets_reads_them(
     labels: LabelSet, store: ClipStore, tmp_path: Path
 ) -> None:
-    outlet = export("videofolder", labels, store, output=tmp_path / "out")
+    outlet = export_labels("videofolder", labels, store, output=tmp_path / "out")
     for name, columns in (("pairs", ["chosen", "rejected"]), ("points", [""])):
         folder = tmp_path / "out" / name
         rows = [json.loads(line) for line in (folder / "metadata.jsonl").open()]
@@ -157,9 +159,9 @@ def test_contradictions_stay_out_of_what_trainers_read_only(
 ) -> None:
     one = next(p for p in labels.pairs if p.verdict == "a" and p.dimension == "overall")
     split = LabelSet((one, replace(one, pair_id="other", verdict="b")))
-    trl = export("trl", split, store, output=tmp_path / "trl")
+    trl = export_labels("trl", split, store, output=tmp_path / "trl")
     assert (trl.num_rows, trl.dropped) == (0, {"contradictory": 2})
-    assert export("videoalign", split, store, output=tmp_path / "align").num_rows == 2
+    assert export_labels("videoalign", split, store, output=tmp_path / "align").num_rows == 2
     header, *rows = (tmp_path / "align/labels.csv").read_text().splitlines()
     assert len(rows) == 2 and header.split(",")[6] == "Overall"
 
@@ -168,10 +170,10 @@ def test_a_folder_in_use_is_refused_and_a_failure_leaves_none(
     labels: LabelSet, store: ClipStore, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"exists already\. Delete it"):
-        export("trl", labels, store, output=tmp_path)
+        export_labels("trl", labels, store, output=tmp_path)
     before = tree(tmp_path)
     with pytest.raises(Exception, match=r"no such clip\. Restore it"):
-        export("native", labels, ClipStore(tmp_path / "none"), output=tmp_path / "out")
+        export_labels("native", labels, ClipStore(tmp_path / "none"), output=tmp_path / "out")
     assert tree(tmp_path) == before
     with pytest.raises(ConfigError, match="no run, so it has no rounds"):
         read_source(tmp_path, round=0)

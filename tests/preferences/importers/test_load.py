@@ -9,7 +9,7 @@ import pytest
 from dualipo.errors import ConfigError, DataError, RunLocked
 from dualipo.preferences import label_set
 from dualipo.preferences.importers.formats import FORMATS
-from dualipo.preferences.importers.load import load, turned
+from dualipo.preferences.importers.load import import_labels, turned
 from dualipo.preferences.importers.row import Settings
 from dualipo.store import atomic
 from dualipo.store.lock import Lock
@@ -139,7 +139,7 @@ def killed_at(hit: int, root: Path, output: Path) -> None:
 
     failpoints.arm(f"kill@{hit}")
     try:
-        load("videoalign", [root / "videoalign.csv"], root=root, output=output)
+        import_labels("videoalign", [root / "videoalign.csv"], root=root, output=output)
     finally:
         os._exit(0)
 

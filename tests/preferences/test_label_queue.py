@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from dualipo.errors import DataError
-from dualipo.preferences import queue
-from dualipo.preferences.queue import Mix
+from dualipo.preferences import label_queue
+from dualipo.preferences.label_queue import Mix
 from dualipo.records import Candidate, Pair, Vote
 from dualipo.store.labels import Place
 
@@ -38,18 +38,18 @@ def places(num: int, **changes: object) -> list[Place]:
 
 def test_pairs_are_spread_over_prompts(candidates):
     for num in (5, 12, 30):
-        items = queue.pair_items(candidates, num=num, seed=3)
+        items = label_queue.pair_items(candidates, num=num, seed=3)
         counts = [sum(item.prompt_id == f"p{p}" for item in items) for p in range(5)]
         assert len(items) == len({item.item_id for item in items}) == num
         assert max(counts) - min(counts) <= 1
-    assert queue.pair_items(candidates, num=9, seed=4) != queue.pair_items(
+    assert label_queue.pair_items(candidates, num=9, seed=4) != label_queue.pair_items(
         candidates, num=9, seed=3
     )
     assert all(item.clip_a < item.clip_b for item in items)
 
 
 def test_uncertainty_is_zero_for_one_voice_and_grows_with_doubt():
-    found = queue.uncertainty(
+    found = label_queue.uncertainty(
         votes("sure", "aaaa", "aaaa")
         + votes("leaning", "aaab", "aaab")
         + votes("split", "aabb", "aabb")
@@ -64,7 +64,7 @@ def test_uncertainty_is_zero_for_one_voice_and_grows_with_doubt():
 
 
 def test_the_most_uncertain_pair_is_asked_first(candidates):
-    asked = queue.uncertain_items(
+    asked = label_queue.uncertain_items(
         candidates,
         votes("c0-0:c0-1", "aaaa", "aaaa")
         + votes("c1-0:c1-1", "aabb", "abab")
@@ -75,14 +75,14 @@ def test_the_most_uncertain_pair_is_asked_first(candidates):
         replace(place, item_id=i.item_id, priority=i.priority)
         for place, i in zip(places(2), asked, strict=True)
     ]
-    chosen = queue.choose("ada", 0, list(reversed(seats)), seed=1, mix=NO_CHECKS)
+    chosen = label_queue.choose_next("ada", 0, list(reversed(seats)), seed=1, mix=NO_CHECKS)
     assert chosen is not None and chosen.item_id == asked[0].item_id
 
 
 def test_everyone_has_an_order_of_their_own():
     def order(annotator: str) -> list[tuple[str, bool]]:
         left, found = places(12), []
-        while choice := queue.choose(annotator, len(found), left, seed=1, mix=NO_CHECKS):
+        while choice := label_queue.choose_next(annotator, len(found), left, seed=1, mix=NO_CHECKS):
             found.append((choice.item_id, choice.is_swapped))
             left = [place for place in left if place.item_id != choice.item_id]
         return found
@@ -93,11 +93,14 @@ def test_everyone_has_an_order_of_their_own():
 
 def test_quotas_are_kept_until_somebody_leaves():
     taken = places(3, num_taken=1)
-    choice = queue.choose("ada", 0, taken, seed=1, mix=NO_CHECKS)
+    choice = label_queue.choose_next("ada", 0, taken, seed=1, mix=NO_CHECKS)
     assert choice is not None, "taken, but nobody answered: it is handed on"
-    assert queue.choose("ada", 0, places(3, num_taken=1, num_done=1), seed=1, mix=NO_CHECKS) is None
-    assert queue.num_left(places(3, num_taken=1)) == 3
-    assert queue.num_left(places(3, seen_at=(0,))) == 0
+    assert (
+        label_queue.choose_next("ada", 0, places(3, num_taken=1, num_done=1), seed=1, mix=NO_CHECKS)
+        is None
+    )
+    assert label_queue.num_left(places(3, num_taken=1)) == 3
+    assert label_queue.num_left(places(3, seen_at=(0,))) == 0
 
 
 def test_checks_come_at_their_share_and_not_too_soon():
@@ -106,20 +109,23 @@ def test_checks_come_at_their_share_and_not_too_soon():
     gold = [replace(place, item_id=f"gold{n}", is_gold=True) for n, place in enumerate(places(99))]
     fresh = [replace(place, item_id=f"new{n}") for n, place in enumerate(places(9))]
     drawn = [
-        queue.choose("ada", 50 + n, [*seen, *gold, *fresh], seed=5, mix=mix) for n in range(500)
+        label_queue.choose_next("ada", 50 + n, [*seen, *gold, *fresh], seed=5, mix=mix)
+        for n in range(500)
     ]
     assert 70 < sum(one.is_repeat for one in drawn if one) < 130
     assert 25 < sum(one.item_id.startswith("gold") for one in drawn if one) < 75
-    soon = [queue.choose("ada", n, [*seen[:n], *fresh], seed=5, mix=mix) for n in range(9)]
+    soon = [
+        label_queue.choose_next("ada", n, [*seen[:n], *fresh], seed=5, mix=mix) for n in range(9)
+    ]
     assert not any(one.is_repeat for one in soon[:8] if one)
 
 
 def test_gold_is_spelled_like_the_items_it_checks(candidates):
-    (item, *_) = queue.pair_items(candidates, num=1, seed=1)
+    (item, *_) = label_queue.pair_items(candidates, num=1, seed=1)
     known = Pair(
         "g", item.prompt_id, item.caption, item.clip_b, item.clip_a, "motion", "a", "human", "x"
     )
-    (gold,) = queue.gold_items([known])
+    (gold,) = label_queue.gold_items([known])
     assert gold.item_id == item.item_id and gold.gold == {"motion": "b"}, "A and B were exchanged"
     with pytest.raises(DataError, match="two answers about"):
-        queue.gold_items([known, replace(known, verdict="b")])
+        label_queue.gold_items([known, replace(known, verdict="b")])

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from dualipo.preferences.importers.pairs import answer_of, caption_of
+from dualipo.preferences.importers.pair_formats import answer_of, caption_of
 from dualipo.preferences.importers.row import (
     Dropped,
     Footage,

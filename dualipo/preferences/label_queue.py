@@ -101,7 +101,7 @@ def gold_items(known: Iterable[Pair | Point]) -> list[Item]:
     return [item for item in found.values() if item.gold]
 
 
-def choose(
+def choose_next(
     annotator: str, position: int, places: Sequence[Place], *, seed: int, mix: Mix
 ) -> Choice | None:
     """What the annotator sees at `position`; None when there is nothing left to ask."""
