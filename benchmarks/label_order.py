@@ -6,10 +6,9 @@
 The pool are all pairs of the run's seed clips. Both arms begin with the same first pairs, drawn at
 random; a critic trained on them votes on the rest, and the arm `uncertain` takes the rest by
 `label_queue.uncertainty`, as `dualipo label --next` does, the arm `random` by lot. At each number
-of pairs the shipped critic is trained anew (`warm_start_sft`) on what the simulated annotators say of
-them, three labels a pair, and measured by forced choice on pairs of test prompts that the oracle
-orders.
-The oracle only reports: no label, order or training reads it.
+of pairs the shipped critic is trained anew (`warm_start_sft`) on what the simulated annotators say
+of them, three labels a pair, and measured by forced choice on pairs of test prompts that the oracle
+orders. The oracle only reports: no label, order or training reads it.
 
 Every training is written as soon as it is measured; the same command goes on where it stopped.
 What comes out is written as data, whichever arm is ahead.
