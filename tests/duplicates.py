@@ -1,9 +1,10 @@
 """Find pairs of files that share six lines of logic: the same lines, or lines of the same shape.
 
 A line's shape has N for every name, S for every string and 0 for every number. Blank lines,
-comments, docstrings, imports and decorators are no logic, nor is a line of punctuation and keywords
-alone. Six lines that only agree in shape count when they hold `MIN_TOKENS` tokens together: below
-that they are lists of fields or of arguments, which look alike whatever they mean.
+comments, docstrings, imports, decorators, fields with a default and options of the command line are
+no logic, nor is a line of punctuation and keywords alone. Six lines that only agree in shape count
+when they hold `MIN_TOKENS` tokens together: below that they are lists of fields or of arguments,
+which look alike whatever they mean.
 """
 
 import ast
@@ -76,7 +77,17 @@ def _sign(token: TokenInfo) -> str:
 
 def _lines_without_logic(tree: ast.Module) -> Iterator[int]:
     for node in ast.walk(tree):
+        if _is_declaration(node):
+            yield from range(node.lineno, node.end_lineno + 1)
         is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         whole = is_text or isinstance(node, (ast.Import, ast.ImportFrom))
         for part in [node] if whole else getattr(node, "decorator_list", []):
             yield from range(part.lineno, part.end_lineno + 1)
+
+
+def _is_declaration(node: ast.AST) -> bool:
+    """Tell whether a node declares a field with a default, or an option of the command line."""
+    if isinstance(node, ast.AnnAssign):
+        return isinstance(node.value, ast.Call) and getattr(node.value.func, "id", "") == "Field"
+    call = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_argument"

@@ -20,31 +20,39 @@ def add(verbs: Any) -> None:
         "Check a run's critic, and compare it with reward models. Nothing is recorded in the run.",
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    _add_check(actions)
-    _add_accuracy(actions)
-    _add_clips(actions)
-
-
-def _add_check(actions: Any) -> None:
-    parser = add_verb(
+    checking = add_verb(
         actions,
         "check",
         "Check a critic on the pairs that the run held out of its seed. The thresholds are the "
         "settings critic.check of the run. The command ends with 1 if a check failed.",
     )
-    add_run(parser)
-    parser.add_argument("--critic", metavar="VERSION", help=VERSION_HELP)
-    parser.set_defaults(act=check)
-
-
-def _add_accuracy(actions: Any) -> None:
-    parser = add_verb(
+    checking.add_argument("--critic", metavar="VERSION", help=VERSION_HELP)
+    comparing = add_verb(
         actions,
         "accuracy",
         "Measure the accuracy of critics and reward models on held-out labels. It is calculated as "
         "VideoAlign does, with ties and without.",
     )
-    add_run(parser)
+    _add_compared(comparing)
+    listing = add_verb(
+        actions,
+        "clips",
+        "List the path and the caption of a run's clips, for a reward model to score.",
+    )
+    listing.add_argument("--output", type=Path, required=True, help="The CSV file to write.")
+    listing.add_argument(
+        "--unscored",
+        type=Path,
+        metavar="FILE",
+        help="List only the clips that this file of scores does not have.",
+    )
+    for action, act in ((checking, check), (comparing, compare), (listing, list_clips)):
+        add_run(action)
+        action.set_defaults(act=act)
+
+
+def _add_compared(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is compared."""
     parser.add_argument("--critic", nargs="+", default=[], metavar="VERSION", help=VERSION_HELP)
     parser.add_argument(
         "--scores",
@@ -58,24 +66,6 @@ def _add_accuracy(actions: Any) -> None:
         "--reward-head", action="store_true", help="Train a reward head on the same seed, too."
     )
     parser.add_argument("--output", type=Path, help="A JSON file to write the figures to.")
-    parser.set_defaults(act=compare)
-
-
-def _add_clips(actions: Any) -> None:
-    parser = add_verb(
-        actions,
-        "clips",
-        "List the path and the caption of a run's clips, for a reward model to score.",
-    )
-    add_run(parser)
-    parser.add_argument("--output", type=Path, required=True, help="The CSV file to write.")
-    parser.add_argument(
-        "--unscored",
-        type=Path,
-        metavar="FILE",
-        help="List only the clips that this file of scores does not have.",
-    )
-    parser.set_defaults(act=list_clips)
 
 
 def check(arguments: argparse.Namespace) -> int:

@@ -57,8 +57,12 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     reading.add_argument(
         "--strip-prefix", default="", help="The text to cut from the start of every clip's path."
     )
-    reading.add_argument("--source", choices=get_args(Source), help="Who judged.")
-    reading.add_argument("--annotator", default="", help="A name (default: the format's).")
+    reading.add_argument(
+        "--source", choices=get_args(Source), help="Whether people, a program or a critic judged."
+    )
+    reading.add_argument(
+        "--annotator", default="", help="The name of the annotator (default: the format's name)."
+    )
     reading.add_argument(
         "--dimension",
         choices=(*DIMENSIONS, "overall"),
