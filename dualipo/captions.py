@@ -1,7 +1,7 @@
-"""One caption in all its spellings: tidied, named by what they share, and screened.
+"""Captions are tidied, named by what their spellings share, and screened.
 
-Two spellings (case, whitespace, compatibility characters) are one prompt (fault 36); what no model
-should be fed is refused with its reason (fault 37).
+Two spellings that differ in case, whitespace or compatibility characters are one prompt (fault 36).
+A caption that no model should be fed is refused with the reason (fault 37).
 """
 
 import hashlib
@@ -11,13 +11,14 @@ MAX_CHARACTERS = 10_000
 
 
 def tidy(caption: str) -> str:
-    """The caption as it is stored: NFKC, single spaces, none at the ends."""
+    """Return the caption as it is stored: in NFKC, with single spaces and none at the ends."""
     return " ".join(unicodedata.normalize("NFKC", caption).split())
 
 
 def normalise(caption: str) -> str:
-    """What captions have in common that count as one: `tidy` without case. Idempotent."""
-    # Folding may leave a character that NFKC composes, and the reverse: to the fixed point.
+    """Return the spelling that equal captions share: tidied, without case. It is idempotent."""
+    # Folding case may leave a character that NFKC composes, and NFKC one that folds: both are
+    # repeated until nothing changes.
     folded = tidy(tidy(caption).casefold())
     while (again := tidy(folded.casefold())) != folded:
         folded = again
@@ -25,12 +26,12 @@ def normalise(caption: str) -> str:
 
 
 def prompt_id(caption: str) -> str:
-    """The name of a caption in all its spellings: 16 hexadecimal digits."""
+    """Return the id that all spellings of a caption share, 16 hexadecimal digits."""
     return hashlib.sha256(normalise(caption).encode()).hexdigest()[:16]
 
 
 def screen(caption: str) -> str | None:
-    """Why a caption cannot be used, or None."""
+    """Return the reason why a caption cannot be used, or None if it can."""
     if len(caption) > MAX_CHARACTERS:
         return f"{len(caption)} characters, at most {MAX_CHARACTERS} are read"
     for character in "" if caption.isascii() and caption.isprintable() else caption:

@@ -1,13 +1,14 @@
 """Errors that a user can act on.
 
-A message names the subject, the fact and the remedy: `clip.mp4: 11 frames, the critic needs 16.
-Set critic.short_video = "repeat" to accept it.` The command line prints it without a traceback
-and exits with `exit_code`. A programmer's broken invariant is an `assert`, never one of these.
+A message names the subject, the fact and the remedy in whole sentences: `clips/a.mp4: 11 frames,
+but the critic needs 16. Set critic.short_video = "repeat" to repeat frames.` The command line
+prints it without a traceback and exits with `exit_code`. A programmer's broken invariant is an
+`assert`, never one of these.
 """
 
 
 class DualipoError(Exception):
-    """Base of all errors meant for a user."""
+    """The base of all errors that are meant for a user."""
 
     exit_code = 2
 
@@ -29,26 +30,26 @@ class ModelError(DualipoError):
 
 
 class CheckpointError(DualipoError):
-    """No checkpoint can be trusted."""
+    """A folder of checkpoints none of which can be trusted."""
 
 
 class HubError(DualipoError):
-    """The Hub refused, or cannot be reached."""
+    """The Hugging Face Hub refuses a request, or cannot be reached."""
 
 
 class StorageError(DualipoError):
-    """The disk refused: full, read-only or failing."""
+    """A disk that is full, read-only or failing."""
 
     exit_code = 3
 
 
 class RunLocked(DualipoError):
-    """Another process holds the run directory."""
+    """A run directory that another process holds."""
 
     exit_code = 4
 
 
 class StageError(DualipoError):
-    """A stage stopped because its own result cannot be trusted (fault 25, 27, 31)."""
+    """A stage that stopped because its own result cannot be trusted (faults 25, 27, 31)."""
 
     exit_code = 5

@@ -1,8 +1,8 @@
-"""Places where a test may end the process, on each side of every commit (FAULTS.md, harness).
+"""Places where a test can end the process, on each side of every commit (FAULTS.md, harness).
 
 `DUALIPO_FAIL` holds one instruction: `kill@17` ends the process with SIGKILL at the 17th hit,
-`enospc@N` and `eio@N` raise the operating system's error there, `count@PATH` appends each hit's
-name to PATH. Unset, a hit costs one comparison.
+`enospc@N` and `eio@N` raise the operating system's error there, and `count@PATH` appends each hit's
+name to PATH. While it is unset, a hit costs one comparison.
 """
 
 import errno
@@ -15,7 +15,7 @@ _ERRNO = {"enospc": errno.ENOSPC, "eio": errno.EIO}
 
 
 def arm(instruction: str) -> None:
-    """Replace the instruction and start counting anew (for runs forked by the kill harness)."""
+    """Replace the instruction and count from 0 again, for runs that the kill harness forks."""
     global _mode, _argument, _num_hits
     _mode, _, _argument = instruction.partition("@")
     _num_hits = 0

@@ -1,8 +1,8 @@
 """Stop between two units of work when asked to by SIGTERM or SIGINT (fault 10).
 
-The handler only remembers the signal; `check()` raises at a place where nothing is half-done. The
-command line turns `Interrupted` into exit code 128 + signal and prints the command that resumes.
-A second signal ends the process at once: the run directory survives that too.
+The handler only remembers the signal, and `check()` raises at a place where nothing is half-done.
+The command line turns `Interrupted` into exit code 128 + signal, and prints the command that goes
+on. A second signal ends the process at once, which the run directory survives too.
 """
 
 import os
@@ -13,7 +13,7 @@ _received: int | None = None
 
 
 class Interrupted(BaseException):
-    """Raised by `check`. Not an Exception, so that no fault-tolerance site swallows it."""
+    """The end that a signal asked for; it is no Exception, so that `except Exception` lets it pass."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
@@ -22,13 +22,13 @@ class Interrupted(BaseException):
 
 
 def install() -> None:
-    """Handle SIGTERM and SIGINT from here on. Call it in the main thread."""
+    """Handle SIGTERM and SIGINT from now on; call it in the main thread."""
     signal.signal(signal.SIGTERM, _remember)
     signal.signal(signal.SIGINT, _remember)
 
 
 def check() -> None:
-    """Raise Interrupted if a signal has arrived; stands after each unit and each micro-batch."""
+    """Raise Interrupted if a signal has arrived; it is called after each unit and training step."""
     if _received is not None:
         raise Interrupted(_received)
 

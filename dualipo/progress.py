@@ -1,11 +1,12 @@
-"""What a run says while it works: where it is, how fast, and how long the rest will take.
+"""Progress tells people where a run is, how fast it works, and how long the rest will take.
 
 The loop calls `plan` once with the units that are still to do in each stage, then `stage` and
-`advance`. The time left is what remains of each stage at the rate seen so far; a stage not seen
-yet has no rate, so until every planned stage has run the estimate is a lower bound ("over 2 min").
+`advance`. The time left is the sum, over the stages, of the units left times the seconds that a
+unit has taken so far. A stage that has not run yet counts as 0 seconds, so until every planned
+stage has run the estimate is a lower bound ("over 2 min").
 
-Left out: the terminal's version, which needs rich (`cli/terminal.py`). Clocks here only inform;
-nothing decides by them.
+The terminal's version needs rich and is in `cli/terminal.py`. Nothing in a run depends on the
+clocks that are read here.
 """
 
 import sys
@@ -18,10 +19,10 @@ from dualipo.amounts import duration
 
 
 class Progress(Protocol):
-    """Whom the loop tells what it is doing."""
+    """An observer that the loop tells what it is doing."""
 
     def plan(self, units: Mapping[str, int]) -> None:
-        """Expect these numbers of units from now on, by stage, in the whole rest of the run."""
+        """Expect these numbers of units, by stage, in the whole rest of the run."""
         ...
 
     def stage(self, name: str, *, round: int, attempt: int, total: int) -> None:
@@ -29,11 +30,11 @@ class Progress(Protocol):
         ...
 
     def advance(self, num: int = 1, **figures: float) -> None:
-        """Report `num` more units done, and what to show beside them."""
+        """Report `num` more units done, and the figures to show beside them."""
         ...
 
     def say(self, line: str) -> None:
-        """Say something that should stay to be read."""
+        """Show a line that stays on the screen or in the log."""
         ...
 
     def close(self) -> None:
@@ -41,27 +42,8 @@ class Progress(Protocol):
         ...
 
 
-class SilentProgress:
-    """Says nothing."""
-
-    def plan(self, units: Mapping[str, int]) -> None:
-        """Do nothing."""
-
-    def stage(self, name: str, *, round: int, attempt: int, total: int) -> None:
-        """Do nothing."""
-
-    def advance(self, num: int = 1, **figures: float) -> None:
-        """Do nothing."""
-
-    def say(self, line: str) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
 class Pace:
-    """Units and seconds of every stage so far; hence rates and the time left."""
+    """The units and seconds of every stage so far, from which rates and the time left follow."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -73,25 +55,25 @@ class Pace:
         self.total = self.done = 0
 
     def plan(self, units: Mapping[str, int]) -> None:
-        """Replace what is expected from now on."""
+        """Replace the numbers of units that are expected from now on."""
         self._planned = Counter(units)
 
     def begin(self, name: str, *, round: int, attempt: int, total: int) -> None:
-        """Count for a new stage."""
+        """End the stage before, and begin to count a new one."""
         self.end()
-        where = "start" if round < 0 else f"round {round}"
-        again = f", attempt {attempt}" if attempt else ""
-        self.name, self.title = name, f"{where}{again}: {name.replace('_', ' ')}"
+        when = "start" if round < 0 else f"round {round}"
+        when += f", attempt {attempt}" if attempt else ""
+        self.name, self.title = name, f"{when}: {name.replace('_', ' ')}"
         self.total, self.done = total, 0
         self._start = self._clock()
 
     def advance(self, num: int) -> None:
-        """Count units of the stage."""
+        """Count `num` more units of the stage as done."""
         self.done += num
         self._planned[self.name] = max(self._planned[self.name] - num, 0)
 
     def end(self) -> None:
-        """Keep what the stage has taught about its rate."""
+        """End the stage, and remember its units and seconds."""
         if self.done:
             self._seconds[self.name] = self._seconds.get(self.name, 0.0) + self.seconds
             self._num_units[self.name] += self.done
@@ -99,35 +81,35 @@ class Pace:
 
     @property
     def seconds(self) -> float:
-        """How long the stage has been running."""
+        """Seconds since the stage began."""
         return self._clock() - self._start
 
     @property
     def rate(self) -> float:
-        """Units a second of this stage; 0 before the first."""
+        """Units per second of this stage; 0 before the first unit."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
 
     def time_left(self) -> str:
-        """`about 3 min`, `over 3 min` where some stage has no rate yet, or nothing."""
+        """Return `about 3 min`, `over 3 min` where a stage has not run yet, or nothing."""
         left = dict(self._planned)
         left[self.name] = max(left.get(self.name, 0), self.total - self.done)
         left = {name: num for name, num in left.items() if num}
-        rates = {name: self._rate_of(name) for name in left}
-        seconds = sum(num * rates[name] for name, num in left.items())
+        unit_seconds = {name: self._unit_seconds(name) for name in left}
+        seconds = sum(num * unit_seconds[name] for name, num in left.items())
         if not seconds:
             return ""
-        return f"{'about' if all(rates.values()) else 'over'} {duration(seconds, 'clock')}"
+        return f"{'about' if all(unit_seconds.values()) else 'over'} {duration(seconds, 'clock')}"
 
-    def _rate_of(self, name: str) -> float:
-        """Seconds a unit of a stage; 0 where none was seen."""
-        here = name == self.name
-        num_units = self._num_units[name] + (self.done if here else 0)
-        seconds = self._seconds.get(name, 0.0) + (self.seconds if here else 0.0)
+    def _unit_seconds(self, name: str) -> float:
+        """Return the mean seconds of a unit of a stage; 0 before its first unit."""
+        runs_now = name == self.name
+        num_units = self._num_units[name] + (self.done if runs_now else 0)
+        seconds = self._seconds.get(name, 0.0) + (self.seconds if runs_now else 0.0)
         return seconds / num_units if num_units else 0.0
 
 
 class PlainProgress:
-    """Plain lines for a log file or a pipe: at most one every few seconds, and each stage's end."""
+    """Progress as plain lines for a log or a pipe: one every few seconds, and each stage's end."""
 
     def __init__(
         self,
@@ -143,16 +125,16 @@ class PlainProgress:
         self._last_line = clock()
 
     def plan(self, units: Mapping[str, int]) -> None:
-        """Replace what is expected from now on."""
+        """Replace the numbers of units that are expected from now on."""
         self._pace.plan(units)
 
     def stage(self, name: str, *, round: int, attempt: int, total: int) -> None:
-        """End the stage before, and begin one in silence."""
+        """End the stage before, and begin one without a line."""
         self.close()
         self._pace.begin(name, round=round, attempt=attempt, total=total)
 
     def advance(self, num: int = 1, **figures: float) -> None:
-        """Count, and print a line where the last one is long ago."""
+        """Count the units, and print a line if the last one is `every_seconds` ago."""
         self._pace.advance(num)
         if self._clock() - self._last_line < self._every_seconds:
             return
@@ -167,17 +149,17 @@ class PlainProgress:
         print(line, file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Print how long the stage took."""
+        """Print how long the last stage took."""
         if self._pace.done:
             self.say(ended(self._pace))
         self._pace.end()
 
 
 def ended(pace: Pace) -> str:
-    """The line that stays when a stage is over."""
+    """Return the line that stays when a stage is over."""
     return f"{pace.title}  {pace.done} in {duration(pace.seconds, 'clock')}"
 
 
 def spell(figures: Mapping[str, float]) -> str:
-    """`loss 0.693  accuracy 0.5`."""
+    """Write figures in a line, for example `loss 0.693  accuracy 0.5`."""
     return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in figures.items())

@@ -1,8 +1,8 @@
 """The records that flow between stages, and the words the field uses for them.
 
 Every record is a frozen dataclass of plain values, so that it goes unchanged into the ledger
-(SQLite), a parquet table or JSON. Formats that users know from other projects are produced from
-these by `preferences/`; nothing else defines a second spelling.
+(SQLite), a parquet table or JSON. `preferences/` turns records into the formats of other projects,
+and no other module spells them a second way.
 
 Source: METHOD.md section 2 (dimensions, label formats) and the native record of FORMATS.md.
 """
@@ -27,7 +27,7 @@ GRADE_SCORES: dict[Grade, float] = {"good": 0.9, "normal": 0.2, "bad": 0.05}
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A caption to make clips for. `multiplicity` counts the duplicates folded into it."""
+    """A caption to make clips for; `multiplicity` is how often the list of captions had it."""
 
     prompt_id: str
     caption: str
@@ -51,11 +51,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One reasoning path's outcome.
+    """The outcome of one reasoning path.
 
-    `item` names what was judged (a candidate's id, or `winner:loser` ids), `outcome` is a verdict
-    in terms of the item's own A and B (already swapped back when `order` is "ba") or a grade, and
-    "abstain" where the path could not be read. `log_prob` is the sum over the path's tokens.
+    `item` names what was judged: a candidate's id, or two ids as `winner:loser`. `outcome` is a
+    grade, or a verdict in terms of the item's own A and B: it is already swapped back where `order`
+    is "ba". It is "abstain" where the path could not be read. `log_prob` is the sum over the path's
+    tokens.
     """
 
     item: str
@@ -70,7 +71,7 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A pairwise preference about two clips of one caption (native record of FORMATS.md)."""
+    """A pairwise preference between two clips of one caption (the native record of FORMATS.md)."""
 
     pair_id: str
     prompt_id: str
@@ -99,10 +100,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A pointwise label: one clip, one dimension, Good / Normal / Bad, with its written reason.
+    """A pointwise label: Good, Normal or Bad for one clip in one dimension, with a written reason.
 
-    "overall" is what data sets say that grade a clip as a whole, and a label of KTO's: Good where
-    the clip is desirable, else Bad. The critic is not asked it.
+    The dimension "overall" comes from data sets that grade a clip as a whole, and from labels for
+    KTO, which are Good where the clip is desirable and else Bad. The critic is never asked for it.
     """
 
     point_id: str

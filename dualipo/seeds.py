@@ -1,4 +1,4 @@
-"""One source of randomness: every draw is named by where it happens (FAULTS.md, principles).
+"""Every random draw has a seed that is named by where it happens (FAULTS.md, principles).
 
 `derive(run_seed, round, stage, item, draw)` is a pure function, so a unit of work that is redone
 draws the same numbers, on any worker and in any order. No generator is shared between units.

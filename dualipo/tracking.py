@@ -1,7 +1,7 @@
 """Metrics as JSON lines, and the redaction of secrets (fault 62).
 
-A line holds at least `step`; it is flushed at once, so that a killed run keeps its curves. A
-resumed run repeats the steps after its last checkpoint: `read_metrics` lets the later line win.
+A line holds at least `step`, and is flushed at once, so that a killed run keeps its curves. A
+resumed run repeats the steps after its last checkpoint, and `read_metrics` lets the later line win.
 The environment, where tokens live, is never written anywhere.
 
 Left out: external trackers. They read this file (`evaluation/share/trackers.py`).
@@ -31,7 +31,7 @@ _SECRET_VALUE = re.compile(
 
 
 class Metrics:
-    """Appends to the file at `path`; a line torn by a crash is cut off first."""
+    """A writer that appends lines to the file at `path`; it first cuts off a torn last line."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,23 +61,26 @@ class Metrics:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the lines, each (round, attempt, stage, step) once; a torn last line is left out."""
+    """Read the lines, one for each (round, attempt, stage, step); leave out a torn last line."""
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     *lines, _torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
         except ValueError as broken:
-            raise DataError(f"{path}:{number}: not JSON ({broken}). Delete that line.") from None
+            raise DataError(
+                f"{path}:{number}: this is not JSON ({broken}). Delete that line."
+            ) from None
         key = tuple(row.get(name) for name in _KEY)
         rows[key] = rows.get(key, {}) | row
     return list(rows.values())
 
 
 def read_new(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
-    """The whole lines after `offset` bytes, and where they end: for whoever reads along.
+    """Read the whole lines after `offset` bytes, and return the offset at which they end.
 
-    A line is never changed once it is whole; a file shorter than `offset` is another one.
+    This is for a process that reads while another writes. A whole line never changes; a file that
+    is shorter than `offset` is another one, and is read from its start.
     """
     if not path.exists():
         return [], 0
@@ -89,7 +92,7 @@ def read_new(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
 
 
 def redact(value: Any, *, name: str = "") -> Any:
-    """Return `value` with what is named or looks like a secret replaced."""
+    """Return `value` without secrets: those known by their name, and those that look like one."""
     if isinstance(value, dict):
         return {key: redact(inner, name=str(key)) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -101,7 +104,7 @@ def redact(value: Any, *, name: str = "") -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN or infinity: write their names, so that the curve shows where they were."""
+    """Replace NaN and infinity, which JSON lacks, by their names, so that a curve shows them."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, list):

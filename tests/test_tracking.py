@@ -25,7 +25,7 @@ def test_lines_are_whole_and_a_torn_one_is_left_out(tmp_path: Path) -> None:
     rows = read_metrics(path)
     assert [row["loss"] for row in rows] == [0.6931, 0.5] and len(path.read_text().split("\n")) == 4
     path.write_text("torn\n" + path.read_text())
-    with pytest.raises(DataError, match=r"metrics\.jsonl:1: not JSON"):
+    with pytest.raises(DataError, match=r"metrics\.jsonl:1: this is not JSON"):
         read_metrics(path)
     assert read_metrics(tmp_path / "none.jsonl") == []
 

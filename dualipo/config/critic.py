@@ -42,7 +42,7 @@ class Server(Group):
 
 
 class CriticCheck(Group):
-    """What a critic must show on held-out pairs before it is trusted (`dualipo critic check`)."""
+    """The checks that a trusted critic must pass on held-out pairs (`dualipo critic check`)."""
 
     num_pairs: int = Field(
         24,

@@ -8,7 +8,7 @@ from dualipo.config.fields import Group, MixedPrecision, WeightsDtype
 
 
 class Prompts(Group):
-    """Where captions come from, and how many of them a run uses for what."""
+    """The captions: where they come from, and how many of them a run uses for what."""
 
     source: Literal["world", "file"] = Field(
         "world",

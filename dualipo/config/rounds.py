@@ -7,7 +7,7 @@ from dualipo.config.learning import Srpo
 
 
 class Refresh(Group):
-    """When the critic counts as stale, and when the rounds should end (METHOD.md 5)."""
+    """The rules for when the critic is refreshed, and when the rounds should end (METHOD.md 5)."""
 
     update_critic: bool = Field(
         True,
@@ -61,7 +61,7 @@ class Refresh(Group):
 
 
 class Monitor(Group):
-    """What a round is measured by: fresh audit labels, test clips, and the critic's accuracy."""
+    """The measurements of a round: fresh audit labels, test clips, and the critic's accuracy."""
 
     num_audit_labels: int = Field(
         48,

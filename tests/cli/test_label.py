@@ -23,16 +23,16 @@ Dualipo = Callable[..., Ended]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run of one round whose critic compared the clips of two prompts, one with doubts."""
+    """Make a run of one round whose critic compared the clips of two prompts, one with doubts."""
     opened = RunDir.open(tmp_path / "run", config.Config())
     store = ClipStore(opened.clips_path)
     clips = [store.put(np.full((3, 16, 16, 3), 20 * n, np.uint8), 8) for n in range(8)]
-    made = [
+    candidates = [
         Candidate(f"c-{n}", f"p{n // 2}", f"caption {n // 2}", n % 2, 0, n, clip, "base", 0)
         for n, clip in enumerate(clips)
     ]
     path = opened.round_path(0) / "candidates.parquet"
-    tables.write_records(path, made, record_type=Candidate)
+    tables.write_records(path, candidates, record_type=Candidate)
     votes = [
         Vote(item, "motion", "ab", draw, outcome, 0.0, "")
         for item, outcomes in (("c-0:c-1", "aaaa"), ("c-2:c-3", "abab"))
@@ -80,8 +80,8 @@ def test_labels_go_out_and_come_back_as_gold(dualipo: Dualipo, run: Path) -> Non
         "ada", choose=lambda a, p, places: Choice(places[p].item_id, True, False)
     )
     for n, dimension in enumerate(DIMENSIONS):
-        told = Answer(task.task_id, dimension, "a", "sharper")
-        assert book.answer("ada", told, key=f"key-{n}----") == "saved"
+        answer = Answer(task.task_id, dimension, "a", "sharper")
+        assert book.answer("ada", answer, key=f"key-{n}----") == "saved"
     book.close()
     ended = dualipo("label", run, "--export", "out.jsonl")
     assert ended.stdout == "out.jsonl: 3 pairs, 0 points\n", ended.stderr

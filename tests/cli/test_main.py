@@ -35,7 +35,7 @@ def test_help_groups_every_verb_with_its_sentence(dualipo: Dualipo) -> None:
 
 
 def parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parsers of a parser's verbs, by name."""
+    """Return the parsers of a parser's verbs, by name."""
     actions = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     return dict(actions[0].choices) if actions else {}
 

@@ -29,7 +29,7 @@ Dualipo = Callable[..., Ended]
 
 @dataclass
 class Hub:
-    """What a hub was asked; files of a commit by path."""
+    """A hub that remembers what it was asked, and the files of a commit by path."""
 
     base: str = ""
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -59,13 +59,13 @@ class Hub:
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    told = Hub()
+    hub = Hub()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            told.asked.append((self.path, self.headers.get("authorization", "")))
-            content = json.dumps(told.answer(self.path, body)).encode()
+            hub.asked.append((self.path, self.headers.get("authorization", "")))
+            content = json.dumps(hub.answer(self.path, body)).encode()
             self.send_response(200)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(content)))
@@ -76,16 +76,16 @@ def hub() -> Iterator[Hub]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.base = f"http://127.0.0.1:{server.server_port}"
+    hub.base = f"http://127.0.0.1:{server.server_port}"
     Thread(target=server.serve_forever, daemon=True).start()
-    yield told
+    yield hub
     server.shutdown()
     server.server_close()
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run that made one generator, and whose clips two people labelled."""
+    """Make a run that has one generator, and whose clips two people labelled."""
     opened = RunDir.open(tmp_path / "run", config.Config())
     weights = opened.attempt_path(0, 0) / "generator" / "transformer" / "config.json"
     weights.parent.mkdir(parents=True)
@@ -112,7 +112,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def is_private(created: dict[str, Any]) -> bool:
-    """By the word of the newer client, or the older one's."""
+    """Tell whether a repository was made private, as the newer client says it or the older one."""
     return created.get("visibility", "private" if created.get("private") else "public") == "private"
 
 
@@ -196,5 +196,5 @@ def test_a_card_calls_simulated_labels_so() -> None:
     pair = Pair("x", "p", "a disc", "a" * 64, "b" * 64, "motion", "a", "simulated", "eve")
     labels = LabelSet((pair,))
     assert nameless(labels) == labels, "a program's name may stay"
-    told = dataset_card(labels, Outlet(Path("."), ClipStore(Path(".")), link=False))
-    assert "- simulated-labels" in told and "No human gave them" in told
+    text = dataset_card(labels, Outlet(Path("."), ClipStore(Path(".")), link=False))
+    assert "- simulated-labels" in text and "No human gave them" in text

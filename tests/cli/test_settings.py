@@ -15,7 +15,7 @@ Dualipo = Callable[..., Ended]
 
 
 def shown(width: int, *words: str) -> list[str]:
-    """The lines that a terminal of this width shows."""
+    """Return the lines that a terminal of this width shows."""
     stream = io.StringIO()
     chosen = [setting for setting in settings.settings() if settings._matches(setting, words)]
     values = settings.recipe_values(sorted((ROOT / "recipes").glob("*.toml")))

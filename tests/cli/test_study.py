@@ -4,7 +4,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -20,7 +21,7 @@ LEVELS = {"good": 200, "plain": 120, "bad": 40}
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    """Three generators, four prompts, one seed; the brighter clip is the better one."""
+    """Write clips of three generators, four prompts and one seed; brighter clips are better."""
     rows = []
     for name, level in LEVELS.items():
         for prompt in range(4):
@@ -36,44 +37,11 @@ def manifest(tmp_path: Path) -> Path:
 
 
 def test_a_study_from_clips_to_result(dualipo: Dualipo, manifest: Path, tmp_path: Path) -> None:
-    command = [
-        "study",
-        "ask",
-        "mine",
-        "--manifest",
-        str(manifest),
-        "--answers",
-        "2",
-        "--repeats",
-        "0",
-    ]
-    serving = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "dualipo.cli.main",
-            *command,
-            "--port",
-            "0",
-            "--invite",
-            "ada",
-            "ben",
-        ],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert serving.stdout is not None
-        said = [serving.stdout.readline() for _ in range(5)]
-        assert said[0] == "12 pairs, each in 4 dimensions.\n"
-        links = re.findall(r"^(\w+): (http://[\d.:]+)/join#(\S+)$", "".join(said), re.M)
+    with serving(tmp_path, "mine", "--manifest", str(manifest), "--answers", "2") as lines:
+        assert lines[0] == "12 pairs, each in 4 dimensions.\n"
+        links = re.findall(r"^(\w+): (http://[\d.:]+)/join#(\S+)$", "".join(lines), re.M)
         assert [name for name, _, _ in links] == ["ada", "ben", "organiser"]
         shown = [answer_all(base, token, tmp_path) for _, base, token in links[:2]]
-    finally:
-        serving.terminate()
-        serving.wait(10)
     assert shown == [12 * 4, 12 * 4]
     ended = dualipo("study", "result", "mine")
     assert ended.returncode == 0, ended.stderr
@@ -88,8 +56,27 @@ def test_a_study_from_clips_to_result(dualipo: Dualipo, manifest: Path, tmp_path
     assert page.count("<svg") == 3 and "<script" not in page
 
 
+@contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[list[str]]:
+    """Serve a study to two people, and yield the lines that the command prints first."""
+    options = [*arguments, "--repeats", "0", "--port", "0", "--invite", "ada", "ben"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dualipo.cli.main", "study", "ask", *options],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield [process.stdout.readline() for _ in range(5)]
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 def answer_all(base: str, token: str, folder: Path) -> int:
-    """Prefer the brighter clip, told by its bytes alone, as somebody would who sees it."""
+    """Answer every question of a person by preferring the brighter clip; return their number."""
     from dualipo.store.clips import read_clip
 
     num, seen = 0, folder / f"{token}.mp4"
