@@ -13,7 +13,7 @@ _received: int | None = None
 
 
 class Interrupted(BaseException):
-    """The end that a signal asked for; it is no Exception, so that `except Exception` lets it pass."""
+    """The end that a signal asked for; it is no Exception, so `except Exception` lets it pass."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
