@@ -1,10 +1,10 @@
-"""Writes results into README.md and docs/results.md, and the picture of a report into docs/.
+"""Write the tables of docs/results.md, the table of a run in README.md, and docs/report.png.
 
     python benchmarks/readme.py              # the tables of what is in benchmarks/results/
     python benchmarks/readme.py runs/quick   # and a run's table and picture
 
-No figure in them was typed by hand. A table whose data are not there says so. The picture needs
-Chromium on the PATH and is left as it was without one.
+No figure in the documents is typed by hand. A table says so where its data are missing. The picture
+needs Chromium on the PATH; without it the picture stays as it was.
 """
 
 import argparse
@@ -27,30 +27,29 @@ import step_caching
 from dualipo.evaluation import summary
 
 ROOT = Path(__file__).resolve().parent.parent
-README, OTHERS = ROOT / "README.md", ROOT / "docs" / "results.md"
+README, RESULTS_PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
 RESULTS = ROOT / "benchmarks" / "results"
 MISSING = "Not run to its end yet: nothing is claimed."
 
 
-class Shown(NamedTuple):
-    """A table in a document: what it is made of, and by what."""
+class ResultTable(NamedTuple):
+    """A table of docs/results.md: the name in its markers, its data's file, and what formats it."""
 
-    document: Path
     name: str
     data: str
     table: Callable[[Any], str]
 
 
-SHOWN = (
-    Shown(README, "claims", "claims-world", claims.table),
-    Shown(OTHERS, "critic-stages", "critic-stages-world", critic_stages.table),
-    Shown(OTHERS, "rank", "rank-dual-0-warm", rank.table),
-    Shown(OTHERS, "judge", "judge-cpu-one-thread-x86_64", judge.table),
-    Shown(OTHERS, "families", "families-world", families.table),
-    Shown(OTHERS, "align-step", "align-step-cpu-one-thread", align_step.table),
-    Shown(OTHERS, "slots", "slots-world", slots.table),
-    Shown(OTHERS, "step-caching", "step-caching-before-0-warm", step_caching.table),
-    Shown(OTHERS, "step-caching-50", "step-caching-before-0-warm-50-steps", step_caching.table),
+RESULT_TABLES = (
+    ResultTable("claims", "claims-world", claims.table),
+    ResultTable("critic-stages", "critic-stages-world", critic_stages.table),
+    ResultTable("rank", "rank-dual-0-warm", rank.table),
+    ResultTable("judge", "judge-cpu-one-thread-x86_64", judge.table),
+    ResultTable("families", "families-world", families.table),
+    ResultTable("align-step", "align-step-cpu-one-thread", align_step.table),
+    ResultTable("slots", "slots-world", slots.table),
+    ResultTable("step-caching", "step-caching-before-0-warm", step_caching.table),
+    ResultTable("step-caching-50", "step-caching-before-0-warm-50-steps", step_caching.table),
 )
 
 
@@ -80,16 +79,16 @@ def take_picture(run_path: Path, picture: Path) -> None:
 
 
 def main() -> None:
-    """Write every table, and what is asked of a run."""
+    """Write every table; with a run, also the run's table and picture."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path, nargs="?")
     run = parser.parse_args().run
-    for shown in SHOWN:
-        path = RESULTS / f"{shown.data}.json"
-        found = shown.table(json.loads(path.read_text())) if path.is_file() else MISSING
-        write(shown.document, shown.name, found)
+    for name, data, table in RESULT_TABLES:
+        path = RESULTS / f"{data}.json"
+        text = table(json.loads(path.read_text())) if path.is_file() else MISSING
+        write(RESULTS_PAGE, name, text)
     if run:
         write(README, "run", f"```\n{summary.table(run)}\n```")
         take_picture(run, ROOT / "docs" / "report.png")
