@@ -13,13 +13,14 @@ import itertools
 import re
 import shlex
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from dualipo import config, recipes
-from dualipo.cli import main
+from dualipo.cli import exporting, importing, main
 from dualipo.config import Config
 from tests import documents
 from tests.documents import DOCUMENTS, ROOT
@@ -33,7 +34,12 @@ SOURCES = [
 ]
 # Files of the repository end so; files of these endings that a user makes stand in no code span.
 OURS = {".py", ".md", ".ipynb"}
-ENDINGS = OURS | set(".toml .json .jsonl .csv .parquet .sqlite .safetensors .html .mp4 .txt".split())
+ENDINGS = {
+    *OURS,
+    *(".toml", ".json", ".jsonl", ".csv", ".parquet", ".sqlite", ".safetensors", ".html", ".mp4"),
+    ".txt",
+}
+IMPORTS, EXPORTS = importing.FORMATS, (*exporting.FORMATS, exporting.PIPELINE)
 LEAVES = config.leaves(Config())
 GROUPS = {key.rsplit(".", n)[0] for key in LEAVES for n in range(1, key.count(".") + 1)}
 LAST_WORDS = {word for key in LEAVES for word in key.split(".")}
@@ -108,12 +114,25 @@ def test_settings_exist(document: Path) -> None:
             assert _is_importable(key.removesuffix("()")), f"{document.name}: {span}"
         elif "." in key and key.split(".")[0] in Config.model_fields:
             assert key.removesuffix(".*") in LEAVES.keys() | GROUPS, f"{document.name}: {span}"
-        elif equals:
+        elif equals and span != "key=value":  # as `dualipo run --help` calls an override
             known = key in LAST_WORDS or f"{key}: " in (PACKAGE / "records.py").read_text()
             assert known, f"{document.name}: {span}"
     for title in ("key", "keys", "setting", "settings"):
         for span in documents.column(document, title):
             assert set(span.partition("=")[0].split(".")) <= LAST_WORDS, f"{document.name}: {span}"
+
+
+def test_messages_that_are_explained_exist() -> None:
+    text = re.sub(r'"\s*\n\s*f?"', "", _source())  # a message may stand on several lines
+    for message in documents.column(ROOT / "docs" / "failures.md", "message says"):
+        assert message in text, message
+
+
+@pytest.mark.parametrize(
+    ("title", "names"), [("dualipo import", IMPORTS), ("dualipo export", EXPORTS)]
+)
+def test_every_format_is_documented(title: str, names: Iterable[str]) -> None:
+    assert set(documents.column(ROOT / "docs" / "FORMATS.md", f"`{title}`")) >= set(names)
 
 
 @every_document
@@ -128,7 +147,9 @@ def test_python_in_the_documents_names_what_exists(document: Path) -> None:
         for node in ast.walk(ast.parse(fence.text)):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("dualipo"):
                 for alias in node.names:
-                    assert _is_importable(f"{node.module}.{alias.name}"), f"{document.name}: {alias.name}"
+                    assert _is_importable(f"{node.module}.{alias.name}"), (
+                        f"{document.name}: {alias.name}"
+                    )
 
 
 def test_sections_that_the_code_names_exist() -> None:
@@ -287,7 +308,9 @@ def _is_importable(name: str) -> bool:
 
 @cache
 def _source() -> str:
-    return "\n".join(path.read_text(encoding="utf-8") for path in SOURCES)
+    """Return all source text but the tests'."""
+    paths = (path for path in SOURCES if ROOT / "tests" not in path.parents)
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
 
 
 @cache
