@@ -19,7 +19,10 @@ Batch = dict[str, Any]
 def norms(
     module: nn.Module, micro_batches: Sequence[Batch], terms: Callable[[Batch], tuple[Tensor, ...]]
 ) -> list[float]:
-    """Norm of each term's gradient over the whole batch; `terms` gives a micro batch's means."""
+    """Return the norm of each term's gradient over the whole batch.
+
+    `terms` returns the terms of a micro batch, each the mean over its items.
+    """
     trainable = list(optim.trainable(module).values())
     weights = trainable[-max(1, len(trainable) // 4) :]
     num = sum(len(part["ids"]) for part in micro_batches)
@@ -28,17 +31,20 @@ def norms(
         return _norms_by_backward(module, weights, micro_batches, shares, terms)
     sums: list[dict[int, Tensor]] = []
     for part, share in zip(micro_batches, shares, strict=True):
-        found = [_gradients(share * term, weights) for term in terms(part)]
-        sums = [_added(*two) for two in zip(sums, found, strict=True)] if sums else found
-    return [_norm(list(gradients.values())) for gradients in sums]
+        gradients = [_gradients(share * term, weights) for term in terms(part)]
+        sums = [_added(*two) for two in zip(sums, gradients, strict=True)] if sums else gradients
+    return [_norm(list(by_place.values())) for by_place in sums]
 
 
 def _gradients(term: Tensor, weights: list[nn.Parameter]) -> dict[int, Tensor]:
-    """d term / d weights by place, without those that it does not depend on; keeps the graph."""
+    """Differentiate the term by each weight, by its place; keep the graph.
+
+    A weight that the term does not depend on is left out.
+    """
     if not term.requires_grad:
         return {}
-    found = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
-    return {n: gradient for n, gradient in enumerate(found) if gradient is not None}
+    gradients = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
+    return {n: gradient for n, gradient in enumerate(gradients) if gradient is not None}
 
 
 def _added(first: dict[int, Tensor], second: dict[int, Tensor]) -> dict[int, Tensor]:
@@ -51,11 +57,6 @@ def _norm(gradients: list[Tensor]) -> float:
     return float(torch.stack(norms_).norm()) if norms_ else 0.0
 
 
-def gradient_norm(term: Tensor, weights: list[nn.Parameter]) -> float:
-    """Norm of d term / d weights, 0 where the term does not depend on them; keeps the graph."""
-    return _norm(list(_gradients(term, weights).values()))
-
-
 def _norms_by_backward(
     module: nn.Module,
     weights: list[nn.Parameter],
@@ -63,21 +64,25 @@ def _norms_by_backward(
     shares: list[float],
     terms: Callable[[Batch], tuple[Tensor, ...]],
 ) -> list[float]:
-    """FSDP2 gives gradients to a backward pass only, to all weights, and once a forward pass."""
-    found: list[float] = []
+    """Return the norms where the weights are sharded over ranks: one backward pass a term.
+
+    FSDP2 gives gradients to a backward pass only, to all weights, and once a forward pass.
+    """
+    term_norms: list[float] = []
     num_terms = 1
-    while len(found) < num_terms:
+    while len(term_norms) < num_terms:
         module.zero_grad()
         for part, share in zip(micro_batches, shares, strict=True):
-            some = terms(part)
-            num_terms = len(some)
-            if some[len(found)].requires_grad:
-                (share * some[len(found)]).backward()
+            part_terms = terms(part)
+            num_terms = len(part_terms)
+            term = part_terms[len(term_norms)]
+            if term.requires_grad:
+                (share * term).backward()
         summed = [weight.grad for weight in weights if weight.grad is not None]
         norm = torch.nn.utils.get_total_norm(summed) if summed else torch.zeros(())
-        found.append(float(ranks.whole(norm)))
+        term_norms.append(float(ranks.whole(norm)))
     module.zero_grad()
-    return found
+    return term_norms
 
 
 def nll_weights(
@@ -89,11 +94,11 @@ def nll_weights(
     real_ratio: float,
     former: tuple[float, float],
 ) -> tuple[float, float]:
-    """lambda_1 and lambda_2, such that |lambda grad nll| = ratio |grad base|; `former` where a norm
-    is 0: the step held nothing to measure by.
+    """Return lambda_1 and lambda_2, such that |lambda grad nll| = ratio |grad base|.
 
-    The base is the preference term. Without one (weight 0, a control) it is the winners' NLL:
-    lambda_1 is its ratio, lambda_2 keeps the two in proportion, and clipping sets the scale.
+    Where a norm is 0, the step held nothing to measure by: `former` stands. The base is the
+    preference term. Without one (weight 0, a control) it is the winners' NLL: lambda_1 is its
+    ratio, lambda_2 keeps the two in proportion, and clipping sets the scale.
     """
     return (
         _share(winner_ratio, base_norm, winner_norm, former[0]),

@@ -29,6 +29,7 @@ TEMPORARY_PREFIX = ".tmp-"
 NUM_RETRIES = 3
 
 _FREE_SPACE = "Free that much and repeat the command: it resumes where it stopped."
+_NO_LOCKS = "Choose a folder on a file system that keeps locks with output_dir."
 _REMEDIES = {
     errno.ENOSPC: _FREE_SPACE,
     errno.EDQUOT: _FREE_SPACE,
@@ -36,6 +37,8 @@ _REMEDIES = {
     errno.EROFS: "Choose a folder on a writable disk with output_dir.",
     errno.EACCES: "Grant write permission, or choose another folder with output_dir.",
     errno.EPERM: "Grant write permission, or choose another folder with output_dir.",
+    errno.ENOLCK: _NO_LOCKS,
+    errno.EOPNOTSUPP: _NO_LOCKS,
     errno.EIO: f"It failed {NUM_RETRIES + 1} times: check the disk, then repeat the command.",
 }
 

@@ -88,13 +88,6 @@ class ClipStore:
         return read_clip(path)
 
 
-def write_clip(path: Path, frames_FHWC: Frames, fps: float) -> str:
-    """Publish a clip at `path` and return its sha256."""
-    content = encode_clip(frames_FHWC, fps)
-    atomic.write_bytes(path, content, name="clip")
-    return hashlib.sha256(content).hexdigest()
-
-
 def encode_clip(frames_FHWC: Frames, fps: float, *, qp: int = 0) -> bytes:
     """Return the MP4 file of a clip as it is stored.
 

@@ -180,13 +180,6 @@ class Ledger:
         )
         return [Vote(*row) for row in self._rows(query, round, attempt, kind)]
 
-    def vote_critics(self, round: int, attempt: int) -> list[str]:
-        """The critic versions that voted in an attempt; more than one is a fault (fault 7)."""
-        query = (
-            "SELECT DISTINCT critic_version FROM votes WHERE round = ? AND attempt = ? ORDER BY 1"
-        )
-        return [row[0] for row in self._rows(query, round, attempt)]
-
     def version(self, kind: ModelKind, version_id: str) -> Version:
         """A model by its id; DataError where the ledger does not know it."""
         query = "SELECT * FROM versions WHERE kind = ? AND version_id = ?"

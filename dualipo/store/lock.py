@@ -1,111 +1,122 @@
 """One process for one run directory (fault 45).
 
-LOCK holds the owner's process id, host, boot id and start time. It is stale when the machine has
-booted since, when no such process lives, or when the process id was given to a later one. A lock
-of another host cannot be checked from here, so it holds until someone deletes it.
+The owner holds an exclusive `flock` on the file LOCK, which the kernel takes back however the
+process ends. The file says who the owner is and since when, for whoever is refused.
+
+The owner of another host is taken at the file's word, even where the kernel would give the lock:
+some network file systems (NFS mounted with `nolock` or `local_lock`, Lustre with `localflock`) do
+not show one host the locks of another. Such a LOCK holds until its owner releases it or somebody
+deletes the file.
 """
 
 import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
+from dualipo import failpoints
 from dualipo.errors import RunLocked
 from dualipo.store import atomic
 
-
-@dataclass(frozen=True)
-class _Owner:
-    pid: int
-    host: str
-    boot_id: str
-    start_time: str
+_PATIENCE_SECONDS = 0.2  # `is_held` takes a free lock for an instant, which must refuse nobody
 
 
 @dataclass(frozen=True)
 class Lock:
-    """A held lock."""
+    """A held lock; the kernel gives it up when `file` is closed."""
 
     path: Path
-    owner: _Owner
+    file: FileIO
 
     @classmethod
     def acquire(cls, path: Path) -> "Lock":
-        """Take the lock, or raise RunLocked naming who has it."""
-        me = _Owner(os.getpid(), socket.gethostname(), _boot_id(), _start_time(os.getpid()))
-        with _alone(path.parent):
-            holder = _read(path)
-            if holder is not None and _alive(holder):
-                raise RunLocked(
-                    f"{path.parent}: process {holder.pid} on {holder.host} is using it. Wait for "
-                    f"it or end it; if that process is gone for sure, delete {path}."
-                )
-            atomic.write_json(path, asdict(me), name="LOCK")
-        return cls(path, me)
+        """Take the lock, or raise RunLocked naming the owner."""
+        with atomic.storage_errors(path), ExitStack() as stack:
+            file = stack.enter_context(FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+"))
+            is_free = _take(file, fcntl.LOCK_EX, seconds=_PATIENCE_SECONDS)
+            owner = _read(file)
+            if not is_free or _is_elsewhere(owner):
+                raise RunLocked(_refusal(path, owner))
+            if not _is_at(path, file):  # its owner deleted it after we opened it
+                return cls.acquire(path)
+            failpoints.hit("LOCK.before_write")
+            _write(file)
+            failpoints.hit("LOCK.after_write")
+            stack.pop_all()
+        return cls(path, file)
 
     def release(self) -> None:
-        """Give the lock up, unless someone else took it meanwhile."""
-        with _alone(self.path.parent):
-            if _read(self.path) == self.owner:
-                self.path.unlink()
+        """Delete the file and give the lock up; a file that is not ours any more stays."""
+        if not self.file.closed and _is_at(self.path, self.file):
+            self.path.unlink()
+        self.file.close()
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process that lives, or one of another host, holds the lock at `path`."""
-    holder = _read(path)
-    return holder is not None and _alive(holder)
+    """Tell whether a process of this host holds the lock, or one of another by its own word."""
+    try:
+        with FileIO(path) as file:
+            return _is_elsewhere(_read(file)) or not _take(file, fcntl.LOCK_SH, seconds=0.0)
+    except FileNotFoundError:
+        return False
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Between reading a stale lock and replacing it, no one else may do the same."""
-    with atomic.storage_errors(folder):
-        descriptor = os.open(folder, os.O_RDONLY)
+def _take(file: FileIO, kind: int, *, seconds: float) -> bool:
+    """Lock the open file; return False where another process still has it after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
 
 
-def _read(path: Path) -> _Owner | None:
+def _refusal(path: Path, owner: dict[str, Any]) -> str:
+    if not owner:
+        return f"{path.parent}: another process is using it. Wait for it or end it."
+    since = owner.get("since", "an unknown time")
+    fact = f"process {owner['pid']} on {owner['host']} has been using it since {since}"
+    remedy = "Wait for it or end it"
+    if _is_elsewhere(owner):  # the kernel of this host cannot tell whether it lives
+        remedy += f"; if that process is gone for sure, delete {path}"
+    return f"{path.parent}: {fact}. {remedy}."
+
+
+def _is_elsewhere(owner: dict[str, Any]) -> bool:
+    return bool(owner) and owner["host"] != socket.gethostname()
+
+
+def _is_at(path: Path, file: FileIO) -> bool:
+    """Tell whether the open file is still the one at `path`."""
     try:
-        return _Owner(**json.loads(path.read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None  # published whole, so what cannot be read was never a lock of ours
-
-
-def _alive(owner: _Owner) -> bool:
-    if owner.host != socket.gethostname():
-        return True
-    if owner.boot_id != _boot_id():
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
         return False
+
+
+def _write(file: FileIO) -> None:
+    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+    file.truncate(0)
+    file.seek(0)
+    file.write(json.dumps(owner).encode())
+    os.fsync(file.fileno())  # or other hosts would not see it
+
+
+def _read(file: FileIO) -> dict[str, Any]:
+    """Return what the owner wrote; nothing where it has not written yet, or never could."""
     try:
-        os.kill(owner.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # another user's process
-    return _start_time(owner.pid) == owner.start_time
-
-
-def _boot_id() -> str:
-    return _read_proc(Path("/proc/sys/kernel/random/boot_id")).strip()
-
-
-def _start_time(pid: int) -> str:
-    """Clock ticks since boot at which `pid` started; "" for one that is dead but not yet reaped."""
-    # The second field is the program's name in brackets, which may hold spaces.
-    state_and_on = _read_proc(Path(f"/proc/{pid}/stat")).rpartition(") ")[2].split()
-    return state_and_on[19] if state_and_on and state_and_on[0] != "Z" else ""
-
-
-def _read_proc(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""  # not Linux, or the process is gone
+        owner = json.loads(file.read())
+    except ValueError:
+        return {}
+    return owner if isinstance(owner, dict) and {"pid", "host"} <= owner.keys() else {}

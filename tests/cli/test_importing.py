@@ -10,8 +10,8 @@ import pytest
 from dualipo.cli import exporting, importing
 from dualipo.preferences.exporters import export
 from dualipo.preferences.importers import formats
-from dualipo.store.clips import write_clip
 from tests.cli.conftest import Ended
+from tests.video_files import write_clip
 
 FIXTURES = Path(__file__).parents[1] / "preferences" / "fixtures"
 Dualipo = Callable[..., Ended]

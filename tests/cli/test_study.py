@@ -12,8 +12,8 @@ import httpx
 import numpy as np
 import pytest
 
-from dualipo.store.clips import write_clip
 from tests.cli.conftest import ROOT, Ended
+from tests.video_files import write_clip
 
 Dualipo = Callable[..., Ended]
 LEVELS = {"good": 200, "plain": 120, "bad": 40}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dualipo.config import Align
 from dualipo.errors import ConfigError, DataError, StageError
@@ -18,7 +18,6 @@ from dualipo.generator.align import Alignment, AlignResult, align, measure_refer
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.objectives import Dpo
 from dualipo.generator.preference_sets import PreferenceSet, RealClips
-from dualipo.generator.ratio import gradient_norm
 from dualipo.generator.reference import load_or_measure, measure
 from dualipo.generator.step_batches import Steps, split
 from dualipo.training.loop import Metrics
@@ -156,6 +155,11 @@ def test_the_reference_may_be_another_model_than_the_start(
         gap = (errors["start"][f"{side}s"] - errors["base"][f"{side}s"]).mean()
         assert logged[0][f"{side}_gap"] == pytest.approx(float(gap), rel=1e-4)
     assert logged[0]["dpo"] < 0.9 * math.log(2)  # what the first alignment learnt counts
+
+
+def gradient_norm(term: Tensor, weights: list[nn.Parameter]) -> float:
+    gradients = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
+    return float(torch.stack([g.norm() for g in gradients if g is not None]).norm())
 
 
 @pytest.mark.parametrize("preference_weight", [1.0, 0.0])

@@ -16,7 +16,7 @@ from dualipo.preferences.importers.row import Settings
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import Pair, Point
 from dualipo.store import atomic
-from dualipo.store.clips import write_clip
+from tests.video_files import write_clip
 
 FIXTURES = Path(__file__).with_name("fixtures")
 CLIPS = ("1_A", "1_B", "2_A", "2_B")

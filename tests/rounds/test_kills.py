@@ -34,7 +34,7 @@ def test_fault_02_killed_while_sampling(harness: Harness, occurrence: int) -> No
         "clip.after_rename",
         "unit-0000.safetensors.after_rename",
         "texts-0000.safetensors.after_rename",
-        "LOCK.after_rename",
+        "LOCK.after_write",
     ],
 )
 def test_fault_03_killed_between_a_file_and_its_row(harness: Harness, name: str) -> None:

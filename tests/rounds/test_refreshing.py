@@ -39,7 +39,7 @@ def test_fault_33_a_worse_critic_is_kept_as_evidence_and_does_not_serve(
     assert refresh.critic_version == "warm"
     with harnesses.ledger_of(reverting.path) as ledger:
         evidence = ledger.version("critic", "c000.0")
-        assert ledger.vote_critics(0, 1) == []
+        assert ledger.votes(0, 1, "pair") == ledger.votes(0, 1, "point") == []
     assert (reverting.path / evidence.path / "llm" / "model.safetensors").is_file()
     assert heads(reverting.path) == ("g000.0", "warm")
 

@@ -20,12 +20,12 @@ from dualipo.preferences.importers.load import import_labels
 from dualipo.records import Pair, Point, Prompt
 from dualipo.rounds.run import BASE_ROUND
 from dualipo.store import tables
-from dualipo.store.clips import write_clip
 from dualipo.store.ledger import Unit
 from dualipo.world import corpus
 from tests.critic import loopback
 from tests.rounds import harness as harnesses
 from tests.rounds import models
+from tests.video_files import write_clip
 
 SEED = ("rounds=0", "seed=3", "monitor.num_accuracy_pairs=0")
 POINTS = (  # what a seed of grades is for; a round of it with a refresh

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dualipo.errors import MediaError
-from dualipo.store.clips import ClipStore, Limits, encode_clip, probe, read_clip, write_clip
+from dualipo.store.clips import ClipStore, Limits, encode_clip, probe, read_clip
+from tests.video_files import write_clip
 
 
 @pytest.fixture

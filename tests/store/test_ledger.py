@@ -49,7 +49,6 @@ def test_what_is_committed_is_read_back(ledger: Ledger) -> None:
     assert ledger.candidates(1) == [CANDIDATE] and ledger.candidates(0) == []
     assert ledger.votes(1, 0, "pair") == [replace(VOTE, reasoning="")]
     assert ledger.votes(1, 0, "point")[0].score == 0.9 and ledger.votes(1, 1, "pair") == []
-    assert ledger.vote_critics(1, 0) == ["c0"]
     assert ledger.head("critic") == ledger.version("critic", "c0") == VERSION
     assert ledger.head("generator") is None and ledger.files() == {"a": "aa"}
     assert ledger.event(Unit(1, 0, "confirm", 2), HoldoutEvent) == HOLDOUT

@@ -1,16 +1,22 @@
 """The run directory: one process, one configuration, no garbage and no silent loss."""
 
+import errno
+import fcntl
 import json
+import os
 import subprocess
 import sys
 import time
+from io import FileIO
 from pathlib import Path
 
 import pytest
 
 from dualipo.config import RETIRED, Config, resolve
-from dualipo.errors import ConfigError, DataError, RunLocked
+from dualipo.errors import ConfigError, DataError, RunLocked, StorageError
+from dualipo.store import lock
 from dualipo.store.ledger import Unit
+from dualipo.store.lock import Lock
 from dualipo.store.rundir import RunDir, remove_checkpoints
 
 
@@ -75,23 +81,69 @@ def test_fault_45_a_second_process_is_refused_until_the_first_is_gone(tmp_path: 
     assert first.stdout is not None and first.stdout.readline() == "held\n"
     with pytest.raises(RunLocked, match=f"process {first.pid} on "):
         RunDir.open(path, Config())
+    assert lock.is_held(path / "LOCK")
     first.kill()  # leaves its LOCK behind, and a zombie until it is waited for
     time.sleep(0.1)
     RunDir.open(path, Config()).close()
     first.communicate()
 
 
-def test_fault_45_a_stale_lock_is_known_by_boot_id_pid_and_start_time(run: RunDir) -> None:
-    lock, path = json.loads((run.path / "LOCK").read_text()), run.path / "LOCK"
+def test_fault_45_a_dead_owner_of_this_host_is_forgotten_and_one_of_another_host_is_not(
+    run: RunDir,
+) -> None:
+    text, path = (run.path / "LOCK").read_text(), run.path / "LOCK"
+    with pytest.raises(
+        RunLocked, match=r"process \d+ on .* since 2\d\d\d-.*Wait for it or end it\."
+    ):
+        RunDir.open(run.path, Config())
     run.close()
-    for stale in ({"boot_id": "another"}, {"pid": 2**22 + 1}, {"start_time": "1"}):
-        path.write_text(json.dumps(lock | stale))
-        RunDir.open(run.path, Config()).close()
-    for live in ({}, {"host": "elsewhere", "pid": 1}):
-        path.write_text(json.dumps(lock | live))
-        with pytest.raises(RunLocked, match="delete"):
-            RunDir.open(run.path, Config())
+    path.write_text(text)  # as after a kill
+    assert not lock.is_held(path)
+    RunDir.open(run.path, Config()).close()
+    path.write_text(json.dumps(json.loads(text) | {"host": "elsewhere"}))
+    assert lock.is_held(path)
+    with pytest.raises(RunLocked, match=r"on elsewhere .*if that process is gone for sure, delete"):
+        RunDir.open(run.path, Config())
     path.unlink()
+
+
+def test_a_deleted_lock_is_not_the_new_owner_s(tmp_path: Path) -> None:
+    path = tmp_path / "LOCK"
+    first = Lock.acquire(path)
+    path.unlink()  # by a user who was sure
+    second = Lock.acquire(path)
+    first.release()
+    assert lock.is_held(path)
+    second.release()
+    assert not lock.is_held(path) and not path.exists()
+
+
+def test_a_lock_that_its_owner_deletes_meanwhile_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flock = tmp_path / "LOCK", fcntl.flock
+    before: list[Lock] = [Lock.acquire(path)]
+
+    def flock_after_release(file: FileIO, kind: int) -> None:
+        while before:
+            before.pop().release()
+        flock(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", flock_after_release)
+    second = Lock.acquire(path)
+    assert path.exists() and os.path.samestat(os.stat(path), os.fstat(second.file.fileno()))
+    second.release()
+
+
+def test_a_file_system_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: FileIO, kind: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match=r"LOCK: No locks available\. Choose a folder"):
+        Lock.acquire(tmp_path / "LOCK")
 
 
 def test_fault_47_only_what_may_change_changes_on_resume(run: RunDir) -> None:

@@ -16,8 +16,8 @@ from dualipo.critic.models.score_file import Scale, ScoreFile
 from dualipo.critic.trust import forced_choice
 from dualipo.errors import DataError
 from dualipo.store import atomic
-from dualipo.store.clips import write_clip
 from tests.critic.conftest import make_clip, seed_of
+from tests.video_files import write_clip
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 

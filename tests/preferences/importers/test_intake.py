@@ -10,7 +10,8 @@ import pytest
 from dualipo.errors import MediaError
 from dualipo.preferences.importers.intake import Intake
 from dualipo.preferences.importers.row import Footage, Unfit
-from dualipo.store.clips import ClipStore, write_clip
+from dualipo.store.clips import ClipStore
+from tests.video_files import write_clip
 
 
 @pytest.fixture
