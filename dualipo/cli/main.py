@@ -80,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(given: Sequence[str]) -> argparse.Namespace:
     """Read a command line; overrides may stand before and behind the options."""
     parser = build_parser()
+    if not given:
+        parser.error("there is no verb. `dualipo --help` lists them.")
     arguments, rest = parser.parse_known_args(given)
     if rest:
         if "overrides" not in arguments or any(word.startswith("-") for word in rest):

@@ -86,8 +86,8 @@ class CriticCheck(Group):
     )
     calibration: Literal["isotonic", "platt"] = Field(
         "isotonic",
-        description='The curve that turns certainty into a probability, "isotonic" or "platt", '
-        "which needs scikit-learn.",
+        description="The curve that turns certainty into a probability where scikit-learn is "
+        'installed, "isotonic" or "platt".',
     )
 
 
@@ -248,8 +248,8 @@ class Critic(Group):
     dimension_slack: float = Field(
         0.1,
         ge=0,
-        description="How much lower than the loser's a winner's expected score, between 0.05 and "
-        "0.9, may be in a dimension; a larger one keeps more pairs.",
+        description="The largest amount by which a winner's expected score in a dimension, which "
+        "lies between 0.05 and 0.9, may be under the loser's; a larger one keeps more pairs.",
     )
     margin_percentile: float = Field(
         20.0,

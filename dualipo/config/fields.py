@@ -34,7 +34,7 @@ LoraRank = Annotated[
     Field(
         ge=0,
         description="The rank of the LoRA that is trained: a larger one can learn more and needs "
-        "more memory, and 0 trains every weight without a LoRA.",
+        "more memory, and 0 trains the weights themselves.",
     ),
 ]
 LoraAlpha = Annotated[

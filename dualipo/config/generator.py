@@ -69,7 +69,7 @@ class Generator(Group):
     fps: int = Field(
         8,
         description="The frame rate of stored clips in frames a second, to which real clips are "
-        "thinned out.",
+        "converted.",
     )
     max_sequence_length: int = Field(
         32, description="The number of text tokens to which every caption is cut or filled up."

@@ -88,6 +88,7 @@ def test_help_is_written_in_sentences(parser: argparse.ArgumentParser) -> None:
         (["run", "recipe.toml", "--dryrun"], "unrecognized arguments: --dryrun"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
         (["run"], "required: recipe"),
+        ([], "there is no verb. `dualipo --help` lists them."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

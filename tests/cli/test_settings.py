@@ -1,6 +1,8 @@
 """`dualipo settings`: every setting with its meaning, for a terminal and as the committed page."""
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -73,6 +75,13 @@ def test_own_recipes_stand_for_those_that_ship(dualipo: Dualipo, tmp_path: Path)
     (tmp_path / "recipes" / "mine.toml").write_text("[align]\nrank = 64\n")
     ended = dualipo("settings", "align.rank")
     assert "      64 in mine\n" in ended.stdout and "cogvideox" not in ended.stdout
+
+
+def test_the_command_starts_without_torch() -> None:
+    script = "from dualipo.cli.main import main; import sys; main(['settings', 'align.rank'])"
+    check = "assert 'torch' not in sys.modules and 'pyarrow' not in sys.modules"
+    ended = subprocess.run([sys.executable, "-c", f"{script}; {check}"], cwd=ROOT, check=False)
+    assert ended.returncode == 0
 
 
 def test_without_recipes_nothing_is_said_of_them() -> None:
