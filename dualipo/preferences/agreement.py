@@ -1,11 +1,14 @@
-"""How far people agree: Krippendorff's alpha over all annotators, Cohen's kappa between two, and
-how each agrees with the gold answers and with what they said before.
+"""Measures how far people agree: with one another, with gold answers, and with themselves.
 
-Answers are numbers of an ordered scale (A 0, tie 1, B 2; Good 0, Normal 1, Bad 2) or plain names.
-Alpha is 1 - observed / expected disagreement over the units that at least two annotators answered,
-so missing answers need no filling in; the ordinal metric counts A against B worse than A against a
-tie. Abstentions are no answers. None stands for "cannot be said" (nothing shared, or one answer
-only): no number is invented.
+Krippendorff's alpha is taken over all annotators, Cohen's kappa over every two. Answers are numbers
+of an ordered scale (A 0, tie 1, B 2; Good 0, Normal 1, Bad 2); abstentions are no answers. Alpha is
+1 - observed / expected disagreement over the units that at least two annotators answered, so
+missing answers need no filling in; the ordinal metric counts A against B as worse than A against a
+tie. Both are None where they are undefined: nothing is shared, or all answers are the same.
+
+Why own code: the package `krippendorff` is under the GPL, which an Apache project cannot build on,
+and scikit-learn's kappa would bring scipy to a labelling page for five lines. The tests compare
+both with these functions on random answers.
 
 Left out: intervals. A few dozen shared items are needed before alpha means much.
 """
@@ -26,7 +29,7 @@ SCALE = {"a": 0.0, "tie": 1.0, "b": 2.0, "good": 0.0, "normal": 1.0, "bad": 2.0}
 
 @dataclass(frozen=True, slots=True)
 class Annotator:
-    """What the organiser sees of one annotator; a share of nothing is None."""
+    """One annotator's row on the organiser's page; a share of no answers is None."""
 
     name: str
     num_answers: int
@@ -41,7 +44,7 @@ class Annotator:
 
 
 def krippendorff_alpha(units: Units, *, metric: Metric = "nominal") -> float | None:
-    """Alpha over units with at least two answers; None without any, or with one value only."""
+    """Return alpha over the units with at least two answers; None where it is undefined."""
     shared = [list(answers.values()) for answers in units.values() if len(answers) > 1]
     coincidences: Counter[tuple[float, float]] = Counter()
     for values in shared:
@@ -51,73 +54,76 @@ def krippendorff_alpha(units: Units, *, metric: Metric = "nominal") -> float | N
     for (value, _), count in coincidences.items():
         totals[value] += count
     distance = _distance(totals, metric)
-    expected = sum(totals[c] * totals[k] * distance(c, k) for c in totals for k in totals)
+    expected = sum(totals[a] * totals[b] * distance(a, b) for a in totals for b in totals)
     if not expected:
         return None
-    observed = sum(count * distance(c, k) for (c, k), count in coincidences.items())
+    observed = sum(count * distance(a, b) for (a, b), count in coincidences.items())
     return 1 - (sum(totals.values()) - 1) * observed / expected
 
 
 def cohen_kappa(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Kappa of two annotators' answers to the same items; None where chance explains everything."""
+    """Return kappa of two annotators' answers to the same items; None where it is undefined."""
     if not pairs:
         return None
-    agree = sum(one == other for one, other in pairs) / len(pairs)
-    first, second = (Counter(side) for side in zip(*pairs, strict=True))
-    chance = sum(first[value] * second[value] for value in first) / len(pairs) ** 2
-    return (agree - chance) / (1 - chance) if chance < 1 else None
+    agreed = sum(a == b for a, b in pairs) / len(pairs)
+    counts_a, counts_b = (Counter(side) for side in zip(*pairs, strict=True))
+    chance = sum(counts_a[value] * counts_b[value] for value in counts_a) / len(pairs) ** 2
+    return (agreed - chance) / (1 - chance) if chance < 1 else None
 
 
-def units_of(given: Sequence[Given], dimension: str, kind: str) -> dict[str, dict[str, float]]:
-    """Answers in one dimension by item and annotator; the first that an annotator gave counts."""
+def units_of(answers: Sequence[Given], dimension: str, kind: str) -> dict[str, dict[str, float]]:
+    """Return one dimension's answers by item and annotator; an annotator's first one counts."""
     units: dict[str, dict[str, float]] = {}
-    for one in given:
-        fits = one.dimension == dimension and one.kind == kind and not one.is_repeat
-        if fits and one.outcome in SCALE:
-            units.setdefault(one.item_id, {}).setdefault(one.annotator, SCALE[one.outcome])
+    for answer in answers:
+        fits = answer.dimension == dimension and answer.kind == kind and not answer.is_repeat
+        if fits and answer.outcome in SCALE:
+            by_annotator = units.setdefault(answer.item_id, {})
+            by_annotator.setdefault(answer.annotator, SCALE[answer.outcome])
     return units
 
 
 def kappas(units: Units) -> dict[tuple[str, str], tuple[float | None, int]]:
-    """Cohen's kappa and the number of shared items for every two annotators who share any."""
-    names = sorted({name for answers in units.values() for name in answers})
-    found = {}
-    for one, other in combinations(names, 2):
-        both = [(a[one], a[other]) for a in units.values() if one in a and other in a]
-        if both:
-            found[one, other] = (cohen_kappa(both), len(both))
-    return found
+    """Return kappa and the number of shared items for every two annotators who share any."""
+    names = sorted({name for by_annotator in units.values() for name in by_annotator})
+    by_names = {}
+    for first, second in combinations(names, 2):
+        pairs = [(u[first], u[second]) for u in units.values() if first in u and second in u]
+        if pairs:
+            by_names[first, second] = (cohen_kappa(pairs), len(pairs))
+    return by_names
 
 
-def annotators(given: Sequence[Given]) -> list[Annotator]:
-    """One row a person, by name."""
-    names = sorted({one.annotator for one in given})
-    return [_row(name, [one for one in given if one.annotator == name]) for name in names]
+def annotators(answers: Sequence[Given]) -> list[Annotator]:
+    """Summarise each annotator's answers in a row, ordered by name."""
+    names = sorted({answer.annotator for answer in answers})
+    return [_row(name, [a for a in answers if a.annotator == name]) for name in names]
 
 
-def _row(name: str, own: Sequence[Given]) -> Annotator:
-    pairs = [one for one in own if one.kind == "pair"]
-    decided = [one for one in pairs if one.outcome in ("a", "b")]
-    repeats, checks = _repeats(own), [one for one in own if one.dimension in one.gold]
-    seconds = sorted(one.seconds for one in own)
+def _row(name: str, answers: Sequence[Given]) -> Annotator:
+    pairs = [answer for answer in answers if answer.kind == "pair"]
+    decided = [answer for answer in pairs if answer.outcome in ("a", "b")]
+    repeats = _repeats(answers)
+    checks = [answer for answer in answers if answer.dimension in answer.gold]
+    seconds = sorted(answer.seconds for answer in answers)
     return Annotator(
         name=name,
-        num_answers=len(own),
+        num_answers=len(answers),
         median_seconds=seconds[len(seconds) // 2] if seconds else None,
-        share_first=_share([one.shown_outcome == "a" for one in decided]),
-        share_tie=_share([one.outcome == "tie" for one in pairs]),
-        share_abstain=_share([one.outcome == "abstain" for one in own]),
+        share_first=_share([answer.shown_outcome == "a" for answer in decided]),
+        share_tie=_share([answer.outcome == "tie" for answer in pairs]),
+        share_abstain=_share([answer.outcome == "abstain" for answer in answers]),
         with_self=_share(repeats),
         num_repeats=len(repeats),
-        with_gold=_share([one.outcome == one.gold[one.dimension] for one in checks]),
+        with_gold=_share([answer.outcome == answer.gold[answer.dimension] for answer in checks]),
         num_gold=len(checks),
     )
 
 
-def _repeats(own: Sequence[Given]) -> list[bool]:
-    first = {(one.item_id, one.dimension): one.outcome for one in own if not one.is_repeat}
-    again = [one for one in own if one.is_repeat and (one.item_id, one.dimension) in first]
-    return [one.outcome == first[one.item_id, one.dimension] for one in again]
+def _repeats(answers: Sequence[Given]) -> list[bool]:
+    """Tell for each repeated question whether the annotator answered as before."""
+    first = {(a.item_id, a.dimension): a.outcome for a in answers if not a.is_repeat}
+    repeats = [a for a in answers if a.is_repeat and (a.item_id, a.dimension) in first]
+    return [answer.outcome == first[answer.item_id, answer.dimension] for answer in repeats]
 
 
 def _share(flags: Sequence[bool]) -> float | None:
@@ -126,10 +132,10 @@ def _share(flags: Sequence[bool]) -> float | None:
 
 def _distance(totals: Mapping[float, float], metric: Metric) -> Callable[[float, float], float]:
     if metric == "nominal":
-        return lambda one, other: float(one != other)
+        return lambda a, b: float(a != b)
     ordered = sorted(totals)
     below, ranks = 0.0, {}
-    for value in ordered:  # the middle of the places that a value's answers take
+    for value in ordered:  # a value's rank is the mean rank of all answers that have it
         ranks[value] = below + totals[value] / 2
         below += totals[value]
-    return lambda one, other: (ranks[one] - ranks[other]) ** 2
+    return lambda a, b: (ranks[a] - ranks[b]) ** 2

@@ -1,9 +1,9 @@
-"""From scores and votes to the round's preferences: the winner, the loser, or why there is none.
+"""Builds the round's preference pairs from scores and votes, and counts why prompts are dropped.
 
 Of a prompt's candidates the best and the worst by expected score meet once, in both orders
-(METHOD.md 3.4). The pair is kept if the votes confirm it, at least one dimension surely
-(METHOD.md 3.1), no dimension speaks clearly for the loser, and the margin is not among the
-thinnest. Every prompt that is dropped is counted.
+(METHOD.md 3.4). The pair is kept if the votes confirm it, at least one dimension with a large
+share of them (METHOD.md 3.1), no dimension speaks clearly for the loser, and the margin is not
+among the smallest.
 """
 
 import statistics
@@ -38,18 +38,18 @@ class Contest:
 
     @property
     def contest_id(self) -> str:
-        """Names the pair among the judged items."""
+        """The key of this pair among the judged items."""
         return f"{self.top}:{self.bottom}"
 
     @property
     def margin(self) -> float:
-        """How much better the best is, averaged over dimensions."""
+        """The difference of the two mean scores."""
         return mean_score(self.top_scores) - mean_score(self.bottom_scores)
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The pairwise votes on a contest: a dimension's majority, its share, and its certainty."""
+    """The votes on a contest, by dimension: the majority's verdict, its share, its certainty."""
 
     verdicts: Mapping[Dimension, Verdict]
     shares: Mapping[Dimension, float]
@@ -58,7 +58,7 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class Kept:
-    """A preference for the contest's top; `certainty` is the mean over dimensions won."""
+    """A preference for the contest's top; `certainty` is the mean over the dimensions it won."""
 
     contest: Contest
     certainty: float
@@ -66,14 +66,14 @@ class Kept:
 
 @dataclass(frozen=True)
 class BuiltPairs:
-    """The round's preferences, and how many prompts were dropped for what."""
+    """The round's preferences, and the number of prompts dropped, by reason."""
 
     kept: tuple[Kept, ...]
     dropped: dict[DropReason, int]
 
 
 def mean_score(scores: Scores) -> float:
-    """The mean over the dimensions that could be read."""
+    """Return the mean over the dimensions that could be read."""
     return statistics.fmean(scores.values())
 
 
@@ -81,7 +81,7 @@ def choose_contest(
     prompt: Prompt, scores: Mapping[str, Scores], *, least_contrast: float = 1e-6
 ) -> Contest | DropReason:
     """Pick the best and the worst candidate; every candidate needs a score in every dimension."""
-    readable = {c: some for c, some in scores.items() if len(some) == len(DIMENSIONS)}
+    readable = {c: by_dim for c, by_dim in scores.items() if len(by_dim) == len(DIMENSIONS)}
     if len(readable) < 2:
         return "unreadable"
     ordered = sorted(readable, key=lambda candidate: (-mean_score(readable[candidate]), candidate))
@@ -97,7 +97,7 @@ def objection(
     least_share: float,
     dimension_slack: float,
 ) -> DropReason | None:
-    """Why the votes do not confirm the contest, or None.
+    """Return the reason for which the votes do not confirm the contest, or None.
 
     At least one dimension has to be won with `least_share` of its votes; a critic whose verdict
     follows the order never has three quarters of them (fault 30).
@@ -125,7 +125,7 @@ def build_pairs(
     dimension_slack: float,
     margin_percentile: float,
 ) -> BuiltPairs:
-    """Keep what the votes confirm, without the thinnest margins of what is left."""
+    """Keep the contests that the votes confirm, but not those with the smallest margins."""
     dropped: Counter[DropReason] = Counter()
     confirmed = []
     for contest in contests:
@@ -153,7 +153,7 @@ def _won(confirmation: Confirmation) -> list[Dimension]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value with at least `percent` of the values under it."""
+    """Return the smallest value with at least `percent` of the values under it."""
     if not values:
         return 0.0
     return sorted(values)[min(len(values) - 1, int(len(values) * percent / 100))]

@@ -1,4 +1,4 @@
-"""Which labels of a set are usable: those that no other label contradicts (fault 41).
+"""Finds the usable labels of a set: those that no other label contradicts (fault 41).
 
 A question is a caption, a dimension and one or two clips, in whichever order they were shown. Its
 majority stands, and the labels against it are left out as outvoted; without a majority all of
@@ -25,10 +25,10 @@ Graph = Mapping[str, Iterable[str]]
 
 @dataclass(frozen=True)
 class Usable:
-    """What may be learned from, what was left out and why, and how far annotators agree.
+    """The labels that training may use, the excluded ones by reason, and the annotators' agreement.
 
-    `agreement` is the share of labels that say what their question's majority says, over the
-    questions that were asked more than once; None if there are none.
+    `agreement` is the share of labels that agree with their question's majority, over the questions
+    that were asked more than once; None if there are none.
     """
 
     labels: LabelSet
@@ -38,30 +38,27 @@ class Usable:
 
 
 def usable(labels: LabelSet) -> Usable:
-    """Apply the rule to all pairs and points; abstentions say nothing and are left out."""
-    told_pairs = [pair for pair in labels.pairs if pair.verdict != "abstain"]
-    pairs = _grouped((_pair_question(pair), pair) for pair in told_pairs)
-    points = _grouped((_point_question(point), point) for point in labels.points)
-    winners = {q: _majority([_favourite(pair) for pair in group]) for q, group in pairs.items()}
-    grades = {q: _majority([point.grade for point in group]) for q, group in points.items()}
-    circular = set(_circular(winners))
+    """Return the pairs and points that no other label contradicts, abstentions left out."""
+    decided = [pair for pair in labels.pairs if pair.verdict != "abstain"]
+    answers = _grouped(
+        [(_pair_question(pair), _favourite(pair)) for pair in decided]
+        + [(_point_question(point), point.grade) for point in labels.points]
+    )
+    majorities = {question: _majority(group) for question, group in answers.items()}
+    circular = set(_circular(majorities))
     excluded: Counter[str] = Counter()
-    excluded["abstained"] = len(labels.pairs) - len(told_pairs)
-    kept_pairs = []
-    for question, pair in ((_pair_question(pair), pair) for pair in told_pairs):
-        reason = _objection(_favourite(pair), winners[question], question in circular)
+    excluded["abstained"] = len(labels.pairs) - len(decided)
+
+    def is_kept(question: Question, answer: str) -> bool:
+        reason = _objection(answer, majorities[question], question in circular)
         excluded[reason] += 1
-        kept_pairs += [] if reason else [pair]
-    kept_points = []
-    for point in labels.points:
-        reason = _objection(point.grade, grades[_point_question(point)], False)
-        excluded[reason] += 1
-        kept_points += [] if reason else [point]
-    answers: list[list[str]] = [[_favourite(pair) for pair in group] for group in pairs.values()]
-    answers += [[point.grade for point in group] for group in points.values()]
-    repeated = [group for group in answers if len(group) > 1]
+        return not reason
+
+    pairs = tuple(p for p in decided if is_kept(_pair_question(p), _favourite(p)))
+    points = tuple(p for p in labels.points if is_kept(_point_question(p), p.grade))
+    repeated = [group for group in answers.values() if len(group) > 1]
     return Usable(
-        LabelSet(tuple(kept_pairs), tuple(kept_points)),
+        LabelSet(pairs, points),
         {reason: num for reason, num in sorted(excluded.items()) if reason and num},
         _agreement(repeated),
         len(repeated),
@@ -77,13 +74,13 @@ def _point_question(point: Point) -> Question:
 
 
 def _favourite(pair: Pair) -> str:
-    """The clip that won, or "tie"."""
+    """Return the clip that won, or "tie"."""
     return {"a": pair.video_a, "b": pair.video_b}.get(pair.verdict, "tie")
 
 
-def _grouped(places: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+def _grouped(items: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
     groups: defaultdict[Key, list[Value]] = defaultdict(list)
-    for key, value in places:
+    for key, value in items:
         groups[key].append(value)
     return dict(groups)
 
@@ -94,7 +91,7 @@ def _majority(answers: Sequence[str]) -> str | None:
 
 
 def _objection(answer: str, majority: str | None, is_circular: bool) -> str:
-    """Why a label is left out; empty where it is not."""
+    """Return the reason for which a label is left out; "" where it is kept."""
     if majority is None:
         return "contradictory"
     if answer != majority:
@@ -108,12 +105,12 @@ def _agreement(repeated: Sequence[Sequence[str]]) -> float | None:
     return agreeing / num if num else None
 
 
-def _circular(winners: Mapping[Question, str | None]) -> Iterator[Question]:
-    """The questions whose preference lies on a circle of its prompt and dimension."""
+def _circular(majorities: Mapping[Question, str | None]) -> Iterator[Question]:
+    """Yield the questions whose preference lies on a circle of its prompt and dimension."""
     edges: dict[tuple[str, str], list[tuple[Question, str, str]]] = defaultdict(list)
-    for question, winner in winners.items():
+    for question, winner in majorities.items():
         prompt_id, dimension, clips = question
-        if winner in clips:
+        if winner in clips:  # neither a tie, nor a grade, nor an open question
             loser = clips[clips[0] == winner]
             edges[prompt_id, dimension].append((question, winner, loser))
     for group in edges.values():
@@ -122,10 +119,15 @@ def _circular(winners: Mapping[Question, str | None]) -> Iterator[Question]:
 
 
 def components(graph: Graph) -> dict[str, int]:
-    """Strongly connected components (Tarjan's, with its own stack): each node's number."""
+    """Return the number of each node's strongly connected component, by Tarjan's algorithm.
+
+    Python's recursion limit is short, so the stack of nodes is kept here. `order` is the order of
+    discovery, `low` the earliest node that a node's subtree leads back to: where both are the same,
+    the nodes on `open_nodes` down to it are one component.
+    """
     order: dict[str, int] = {}
     low: dict[str, int] = {}
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     open_nodes: list[str] = []
     for root in graph:
         stack = [(root, iter(graph[root]))] if root not in order else []
@@ -140,21 +142,21 @@ def components(graph: Graph) -> dict[str, int]:
                     open_nodes.append(successor)
                     stack.append((successor, iter(graph.get(successor, ()))))
                     break
-                if successor not in found:
+                if successor not in numbers:
                     low[node] = min(low[node], order[successor])
             else:
                 stack.pop()
                 if stack:
                     low[stack[-1][0]] = min(low[stack[-1][0]], low[node])
                 if low[node] == order[node]:
-                    _close(node, open_nodes, found)
-    return found
+                    _close(node, open_nodes, numbers)
+    return numbers
 
 
-def _close(node: str, open_nodes: list[str], found: dict[str, int]) -> None:
-    number = len(found)
+def _close(node: str, open_nodes: list[str], numbers: dict[str, int]) -> None:
+    number = len(numbers)
     while True:
         member = open_nodes.pop()
-        found[member] = number
+        numbers[member] = number
         if member == node:
             return

@@ -1,8 +1,9 @@
-"""What people are asked: which pairs and clips of a run, in which order, with checks mixed in.
+"""Chooses what people are asked: which clips of a run, in which order, with checks mixed in.
 
-An annotator's order is random and its own, or goes by how uncertain the critic was (`uncertainty`);
-sides are swapped by a coin; some items return with their sides exchanged (repeats), and some have a
-known answer (gold). All draws are named by (book, annotator, item), so a restart changes nothing.
+Each annotator has an own random order, or items come by how uncertain the critic was
+(`uncertainty`). A coin swaps the sides; some items return with their sides exchanged (repeats), and
+some have a known answer (gold). All draws derive from (book, annotator, item), so a restart changes
+nothing.
 
 Left out: asking a single dimension of an item; people judge all of them while they look.
 """
@@ -20,7 +21,10 @@ from dualipo.store.labels import Choice, Item, Place, as_shown
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Shares of an annotator's tasks that are checks, and how far back a repeat reaches."""
+    """The shares of an annotator's tasks that are checks.
+
+    A repeat comes at least `least_distance` tasks after its first showing.
+    """
 
     repeats: float = 0.1
     gold: float = 0.1
@@ -28,45 +32,53 @@ class Mix:
 
 
 def pair_items(candidates: Sequence[Candidate], *, num: int, seed: int) -> list[Item]:
-    """`num` pairs of clips of one prompt: one of every prompt, then a second, and so on."""
-    layers: list[tuple[int, int, Item]] = []
-    for prompt_id, group in _by_prompt(candidates).items():
-        pairs = [(a, b) for a, b in combinations(group, 2) if a.clip != b.clip]
-        items = [_pair_item(a, b) for a, b in pairs]
-        items.sort(key=lambda item: derive(seed, "pair", item.item_id))
-        draw = derive(seed, "prompt", prompt_id)
-        layers += [(layer, draw, item) for layer, item in enumerate(items)]
-    return [item for _, _, item in sorted(layers, key=lambda each: each[:2])[:num]]
+    """Draw `num` pairs of clips of one prompt: one of every prompt, then a second, and so on."""
+    by_prompt = {
+        prompt_id: [_pair_item(a, b) for a, b in combinations(group, 2) if a.clip != b.clip]
+        for prompt_id, group in _by_prompt(candidates).items()
+    }
+    return _spread(by_prompt, num, seed, item_name="pair", prompt_name="prompt")
 
 
 def point_items(candidates: Sequence[Candidate], *, num: int, seed: int) -> list[Item]:
-    """`num` single clips, spread over the prompts alike."""
+    """Draw `num` single clips, spread evenly over the prompts."""
+    by_prompt = {
+        prompt_id: [Item("point", prompt_id, c.caption, c.clip, round=c.round) for c in group]
+        for prompt_id, group in _by_prompt(candidates).items()
+    }
+    return _spread(by_prompt, num, seed, item_name="point", prompt_name="prompt of points")
+
+
+def _spread(
+    by_prompt: Mapping[str, list[Item]], num: int, seed: int, *, item_name: str, prompt_name: str
+) -> list[Item]:
+    """Take one random item of every prompt, then a second, and so on, up to `num`."""
     layers: list[tuple[int, int, Item]] = []
-    for prompt_id, group in _by_prompt(candidates).items():
-        items = [Item("point", prompt_id, c.caption, c.clip, round=c.round) for c in group]
-        items.sort(key=lambda item: derive(seed, "point", item.item_id))
-        draw = derive(seed, "prompt of points", prompt_id)
+    for prompt_id, items in by_prompt.items():
+        items.sort(key=lambda item: derive(seed, item_name, item.item_id))
+        draw = derive(seed, prompt_name, prompt_id)
         layers += [(layer, draw, item) for layer, item in enumerate(items)]
-    return [item for _, _, item in sorted(layers, key=lambda each: each[:2])[:num]]
+    return [item for _, _, item in sorted(layers, key=lambda entry: entry[:2])[:num]]
 
 
 def uncertain_items(candidates: Sequence[Candidate], votes: Iterable[Vote]) -> list[Item]:
-    """The pairs that the critic judged, with its uncertainty as their priority."""
+    """Return the pairs that the critic judged, with its uncertainty as their priority."""
     by_id = {candidate.candidate_id: candidate for candidate in candidates}
-    found = []
+    items = []
     for item_id, priority in uncertainty(votes).items():
         first, _, second = item_id.partition(":")
         if first in by_id and second in by_id and by_id[first].clip != by_id[second].clip:
             item = _pair_item(by_id[first], by_id[second])
-            found.append(replace(item, priority=priority))
-    return sorted(found, key=lambda item: -item.priority)
+            items.append(replace(item, priority=priority))
+    return sorted(items, key=lambda item: -item.priority)
 
 
 def uncertainty(votes: Iterable[Vote]) -> dict[str, float]:
-    """How unsure the critic is of each pair: 0 where all paths agree in both orders, at most 2.
+    """Return the critic's uncertainty about each pair: 0 where all paths agree, at most 2.
 
-    A dimension adds what the majority lacks of all votes (ties and abstentions speak for nobody)
-    and how much the share of A moves when A and B are swapped; a pair's is the dimensions' mean.
+    A dimension's uncertainty is the share of votes outside the majority (ties and abstentions are
+    outside), plus the change of A's share when A and B are swapped. A pair's is the mean over its
+    dimensions.
     """
     grouped: dict[str, dict[Dimension, list[Vote]]] = {}
     for vote in votes:
@@ -78,7 +90,7 @@ def uncertainty(votes: Iterable[Vote]) -> dict[str, float]:
 
 
 def with_double(items: Iterable[Item], *, share: float, seed: int) -> list[Item]:
-    """Ask a share of the items of two annotators, so that their agreement can be measured."""
+    """Ask two annotators for a share of the items, so that their agreement can be measured."""
     return [
         replace(item, num_wanted=2) if _coin(share, seed, "double", item.item_id) else item
         for item in items
@@ -86,41 +98,43 @@ def with_double(items: Iterable[Item], *, share: float, seed: int) -> list[Item]
 
 
 def gold_items(known: Iterable[Pair | Point]) -> list[Item]:
-    """Items whose answer is known from these records, one an item, whatever the dimensions."""
-    found: dict[str, Item] = {}
+    """Make the items whose answers these records give, with all their dimensions together."""
+    items: dict[str, Item] = {}
     for record in known:
         item, outcome = _known(record)
-        item = found.setdefault(item.item_id, item)
+        item = items.setdefault(item.item_id, item)
         if item.gold.get(record.dimension, outcome) != outcome:
             raise DataError(
-                f"gold: two answers about {record.prompt!r} in {record.dimension}. Keep one."
+                f"gold: it holds two answers about {record.prompt!r} in {record.dimension}. "
+                "Keep one of them."
             )
         if outcome != "abstain":
             gold = {**item.gold, record.dimension: outcome}
-            found[item.item_id] = replace(item, gold=gold)
-    return [item for item in found.values() if item.gold]
+            items[item.item_id] = replace(item, gold=gold)
+    return [item for item in items.values() if item.gold]
 
 
 def choose_next(
     annotator: str, position: int, places: Sequence[Place], *, seed: int, mix: Mix
 ) -> Choice | None:
-    """What the annotator sees at `position`; None when there is nothing left to ask."""
+    """Choose what the annotator sees at `position`; None when there is nothing left to ask."""
     draw = derive(seed, annotator, position, "mix") % 1000
-    if draw < 1000 * mix.repeats and (again := _repeat(places, position, mix)):
-        return Choice(again.item_id, not again.is_swapped, True)
+    if draw < 1000 * mix.repeats and (old := _repeat(places, position, mix)):
+        return Choice(old.item_id, not old.is_swapped, True)
     is_check = 1000 * mix.repeats <= draw < 1000 * (mix.repeats + mix.gold)
     gold = [place for place in places if place.is_gold and not place.seen_at]
     if is_check and gold:
         return _fresh(gold, annotator, seed)
     fresh = [place for place in places if not place.is_gold and not place.seen_at]
     free = [place for place in fresh if place.num_taken < place.num_wanted]
-    # Who left with open tasks must not keep them: then others take them over.
+    # Somebody who left with open tasks must not keep them: when nothing else is free, others take
+    # them over.
     left = free or [place for place in fresh if place.num_done < place.num_wanted]
     return _fresh(left, annotator, seed) if left else None
 
 
 def num_left(places: Sequence[Place]) -> int:
-    """How many items an annotator may still be asked, checks aside."""
+    """Count the items that an annotator may still be asked, checks aside."""
     return sum(
         not place.is_gold and not place.seen_at and place.num_done < place.num_wanted
         for place in places
@@ -161,8 +175,8 @@ def _pair_item(a: Candidate, b: Candidate) -> Item:
 
 def _known(record: Pair | Point) -> tuple[Item, str]:
     if isinstance(record, Point):
-        named = (record.prompt_id, record.prompt, record.video)
-        return Item("point", *named, round=record.round), record.grade
+        content = (record.prompt_id, record.prompt, record.video)
+        return Item("point", *content, round=record.round), record.grade
     clips = {record.video_a: "", record.video_b: ""}
     item = Item.of_pair(record.prompt_id, record.prompt, clips, round=record.round)
     return item, as_shown(record.verdict, item.clip_a != record.video_a)
@@ -175,5 +189,5 @@ def _by_prompt(candidates: Sequence[Candidate]) -> Mapping[str, list[Candidate]]
     return grouped
 
 
-def _coin(share: float, *where: int | str) -> bool:
-    return derive(*where) % 10_000 < 10_000 * share
+def _coin(share: float, *name: int | str) -> bool:
+    return derive(*name) % 10_000 < 10_000 * share

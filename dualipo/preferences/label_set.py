@@ -1,4 +1,4 @@
-"""A label set: imported or exported labels with their clips, in one folder that a recipe can name.
+"""Reads and writes label sets: labels with their clips, in one folder that a recipe can name.
 
     labels.parquet    the native record of FORMATS.md, one row a label
     clips/ab/<sha256>.mp4
@@ -43,30 +43,30 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Pairs and points, as they were given."""
+    """A set of pairs and points, as they were given."""
 
     pairs: tuple[Pair, ...] = ()
     points: tuple[Point, ...] = ()
 
     @property
     def every(self) -> list[Pair | Point]:
-        """Pairs, then points."""
+        """All labels, pairs before points."""
         return [*self.pairs, *self.points]
 
     @property
     def clips(self) -> list[str]:
-        """Every clip that a label names, by its sha256."""
-        named = {clip for pair in self.pairs for clip in (pair.video_a, pair.video_b)}
-        return sorted(named | {point.video for point in self.points})
+        """The sha256 of every clip that a label names, sorted."""
+        in_pairs = {clip for pair in self.pairs for clip in (pair.video_a, pair.video_b)}
+        return sorted(in_pairs | {point.video for point in self.points})
 
 
 def clip_store(path: Path) -> ClipStore:
-    """The clips of a label set, or beside a label book."""
+    """Return the store of the clips in a label set, or beside a label book."""
     return ClipStore((path.parent if path.is_file() else path) / CLIPS)
 
 
 def read(folder: Path) -> LabelSet:
-    """Read a label set, its newest or an older schema; a clip that is missing is a DataError."""
+    """Read a label set of this or an older schema; raise DataError where a clip is missing."""
     read_manifest(folder)
     path = folder / TABLE
     rows = tables.read_rows(path, kind=TABLE_KIND)
@@ -80,7 +80,9 @@ def read_source(path: Path) -> LabelSet:
     book = path if path.is_file() else path / BOOK
     if (path / MANIFEST).is_file() or not book.is_file():
         if (path / RUN_MARKER).is_file():
-            raise DataError(f"{path}: nobody labelled this run. Begin with `dualipo label {path}`.")
+            raise DataError(
+                f"{path}: nobody has labelled this run. Begin with `dualipo label {path}`."
+            )
         return read(path)
     pairs, points = label_records.read_labels(book)
     labels = LabelSet(tuple(pairs), tuple(points))
@@ -93,22 +95,24 @@ def _require_clips(labels: LabelSet, store: ClipStore, subject: Path) -> None:
         path = store.path(clip)
         if not path.is_file():
             raise DataError(
-                f"{path}: no such clip, and {subject} names it. Restore it, or make the labels "
-                "again."
+                f"{path}: this clip is missing, but {subject} names it. Restore it, or make the "
+                "labels again."
             )
 
 
 def read_manifest(folder: Path) -> Row:
-    """Read `labels.json`; a folder that is no label set, or a newer one, is a DataError."""
+    """Read `labels.json`; raise DataError where the folder is no label set, or a newer one."""
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(
-            f"{folder}: no label set (it has no {MANIFEST}). Make one with `dualipo import`, or "
-            "name a run whose clips people labelled with `dualipo label`."
+            f"{folder}: this is no label set, for it has no {MANIFEST}. Make one with "
+            "`dualipo import`, or name a run whose clips people labelled with `dualipo label`."
         )
     manifest: Row = atomic.read_json(path)
     if manifest.get("kind") != KIND:
-        raise DataError(f"{path}: holds {manifest.get('kind')!r}, not {KIND!r}. Name another one.")
+        raise DataError(
+            f"{path}: it holds {manifest.get('kind')!r}, not {KIND!r}. Name another folder."
+        )
     _refuse_newer(path, manifest["schema_version"])
     return manifest
 
@@ -142,12 +146,12 @@ def _back_up(folder: Path) -> None:
 
 
 def to_rows(labels: LabelSet) -> list[Row]:
-    """The labels as native rows, pairs first."""
+    """Turn the labels into native rows, pairs first."""
     return [asdict(pair) for pair in labels.pairs] + [_point_row(p) for p in labels.points]
 
 
 def from_rows(rows: Sequence[Row], *, subject: str) -> LabelSet:
-    """The inverse of `to_rows`, for every schema version up to this one."""
+    """Turn native rows of any schema version up to this one into labels."""
     pairs, points = [], []
     for number, row in enumerate(rows, start=1):
         record = from_row(row, subject=f"{subject}: row {number}")
@@ -159,27 +163,33 @@ def from_rows(rows: Sequence[Row], *, subject: str) -> LabelSet:
 
 
 def from_row(row: Row, *, subject: str) -> Pair | Point:
-    """One native row, migrated and checked; `subject` is named in the error."""
+    """Migrate and check one native row; `subject` begins the error's message."""
     row = _migrated(dict(row), subject)
     if strange := row.keys() ^ COLUMNS.keys():
-        raise DataError(f"{subject}: missing or unknown columns {sorted(strange)}. Mend the row.")
+        raise DataError(
+            f"{subject}: the columns {sorted(strange)} are missing or unknown. Correct the row."
+        )
     for name, allowed in _ALLOWED.items():
         if row[name] not in allowed:
             known = ", ".join(sorted(str(value) for value in allowed if value))
-            raise DataError(f"{subject}: {name} is {row[name]!r}, not one of {known}. Mend it.")
+            raise DataError(
+                f"{subject}: {name} is {row[name]!r}, not one of {known}. Correct the row."
+            )
     for name in _TEXTS:
         if not isinstance(row[name], str) or (not row[name] and name != _TEXTS[-1]):
-            raise DataError(f"{subject}: {name} is {row[name]!r}, not a text. Mend the row.")
+            raise DataError(f"{subject}: {name} is {row[name]!r}, not a text. Correct the row.")
     if row["video_b"] is None:
         return _point(row, subject)
     if row["verdict"] is None:
-        raise DataError(f"{subject}: two clips and no verdict. Mend the row.")
+        raise DataError(f"{subject}: it has two clips and no verdict. Correct the row.")
     return Pair(**row)
 
 
 def _point(row: Row, subject: str) -> Point:
     if row["grade_a"] is None or row["verdict"] is not None:
-        raise DataError(f"{subject}: one clip needs grade_a and no verdict. Mend the row.")
+        raise DataError(
+            f"{subject}: a label of one clip needs grade_a and no verdict. Correct the row."
+        )
     row = row | {"point_id": row["pair_id"], "video": row["video_a"], "grade": row["grade_a"]}
     return Point(**{name: row[name] for name in tables.columns_of(Point)})
 
@@ -192,7 +202,7 @@ def _point_row(point: Point) -> Row:
 
 
 def _with_reasons(row: Row) -> Row:
-    """Version 0, the first list of FORMATS.md, had neither reasons and grades a clip nor points."""
+    """Add what version 0 of FORMATS.md did not have: the reason and the grade of each clip."""
     return {"reason_a": "", "reason_b": "", "grade_a": None, "grade_b": None} | row
 
 
@@ -211,6 +221,6 @@ def _migrated(row: Row, subject: str) -> Row:
 def _refuse_newer(subject: Path | str, version: Any) -> None:
     if not isinstance(version, int) or not 0 <= version <= SCHEMA_VERSION:
         raise DataError(
-            f"{subject}: schema version {version}, this program knows {SCHEMA_VERSION}. "
-            "Use the newer dualipo that wrote it."
+            f"{subject}: its schema version is {version}, but this program knows "
+            f"{SCHEMA_VERSION}. Use the newer dualipo that wrote it."
         )

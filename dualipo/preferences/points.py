@@ -1,4 +1,4 @@
-"""From grades to labelled clips, for Diffusion-KTO: pointwise labels alone (METHOD.md 4.3).
+"""Builds the round's labelled clips for Diffusion-KTO from pointwise grades (METHOD.md 4.3).
 
 Good in every dimension is desirable, Bad in any is undesirable, the rest is dropped and counted. A
 clip's grade in a dimension is the strict majority of its readable paths. The option `extremes`
@@ -20,9 +20,9 @@ DropReason = Literal["unreadable", "tie", "neither", "thin margin"]
 
 @dataclass(frozen=True)
 class Opinion:
-    """What the paths say of one clip in one dimension; `share` is of all its paths.
+    """The grade that most paths give a clip in one dimension, and its share of all paths.
 
-    Without a grade two lead, or none was read: then the share is 0.
+    The grade is None where two grades lead, or where no path could be read; then the share is 0.
     """
 
     grade: Grade | None
@@ -31,7 +31,7 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Labelled:
-    """A clip to learn from; `certainty` is the mean share over what decided its label."""
+    """A clip to learn from; `certainty` is the mean share of the grades that decided its label."""
 
     candidate_id: str
     desirable: bool
@@ -40,21 +40,21 @@ class Labelled:
 
 @dataclass(frozen=True)
 class BuiltPoints:
-    """The round's labels, and how many clips were dropped for what."""
+    """The round's labels, and the number of clips dropped, by reason."""
 
     kept: tuple[Labelled, ...]
     dropped: dict[DropReason, int]
 
 
 def opinions(votes: Iterable[Vote]) -> dict[str, dict[Dimension, Opinion]]:
-    """The majority's grade by item and dimension; none where two grades lead or none is read."""
+    """Return the majority's opinion by item and dimension."""
     outcomes: dict[tuple[str, Dimension], list[str]] = {}
-    for one in votes:
-        outcomes.setdefault((one.item, one.dimension), []).append(one.outcome)
-    found: dict[str, dict[Dimension, Opinion]] = {}
+    for vote in votes:
+        outcomes.setdefault((vote.item, vote.dimension), []).append(vote.outcome)
+    by_item: dict[str, dict[Dimension, Opinion]] = {}
     for (item, dimension), of_paths in outcomes.items():
-        found.setdefault(item, {})[dimension] = _opinion(of_paths)
-    return found
+        by_item.setdefault(item, {})[dimension] = _opinion(of_paths)
+    return by_item
 
 
 def build_points(graded: Mapping[str, Mapping[Dimension, Opinion]]) -> BuiltPoints:
@@ -76,9 +76,9 @@ def build_extremes(
     *,
     margin_percentile: float,
 ) -> BuiltPoints:
-    """The best of each prompt is desirable, the worst is not, without the thinnest margins.
+    """Label each prompt's best clip as desirable and its worst as not, where they differ enough.
 
-    All other clips of `graded` are dropped as neither.
+    The contests with the smallest margins are dropped, and all other clips of `graded` as neither.
     """
     least = build.percentile([contest.margin for contest in contests], margin_percentile)
     wide = [contest for contest in contests if contest.margin >= least]
@@ -104,21 +104,22 @@ def _opinion(outcomes: Sequence[str]) -> Opinion:
 
 
 def _label(by_dimension: Mapping[Dimension, Opinion]) -> bool | DropReason:
-    """A Bad decides whatever else could not be read; a Good needs every dimension."""
-    found = [by_dimension.get(d, Opinion(None, 0.0)) for d in DIMENSIONS]
-    grades = [one.grade for one in found]
+    """Return the label or the reason for none: one Bad decides, Good needs every dimension."""
+    by_order = [by_dimension.get(d, Opinion(None, 0.0)) for d in DIMENSIONS]
+    grades = [opinion.grade for opinion in by_order]
     if "bad" in grades:
         return False
     if None in grades:
-        unread = any(one.share == 0 for one in found)
+        unread = any(opinion.share == 0 for opinion in by_order)
         return "unreadable" if unread else "tie"
     return True if set(grades) == {"good"} else "neither"
 
 
 def _certainty(by_dimension: Mapping[Dimension, Opinion], desirable: bool) -> float:
     grade = "good" if desirable else "bad"
-    return statistics.fmean(one.share for one in by_dimension.values() if one.grade == grade)
+    decisive = (opinion.share for opinion in by_dimension.values() if opinion.grade == grade)
+    return statistics.fmean(decisive)
 
 
 def _mean_share(by_dimension: Mapping[Dimension, Opinion]) -> float:
-    return statistics.fmean(one.share for one in by_dimension.values())
+    return statistics.fmean(opinion.share for opinion in by_dimension.values())

@@ -53,8 +53,8 @@ def test_a_row_that_does_not_fit_ends_the_command(dualipo: Dualipo, dataset: Pat
     (dataset / "videos/2_B.mp4").unlink()
     ended = dualipo("import", "videoalign", "videoalign.csv", "--output", "labels")
     assert ended.returncode == 2 and "Traceback" not in ended.stderr
-    assert "videoalign.csv:4: no such clip: './videos/2_B.mp4'" in ended.stderr
+    assert "videoalign.csv:4: The clip './videos/2_B.mp4' does not exist." in ended.stderr
     assert "Nothing was imported: 1 rows do not fit." in ended.stderr
     assert not (dataset / "labels").exists()
     again = dualipo("export", "trl", "labels", "out")
-    assert again.returncode == 2 and "labels: no label set" in again.stderr
+    assert again.returncode == 2 and "labels: this is no label set" in again.stderr

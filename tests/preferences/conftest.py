@@ -1,4 +1,4 @@
-"""A data set of every format in one folder, with the few clips and images that they share."""
+"""Fixtures: a folder with a data set of every format, and the clips and images that they share."""
 
 import shutil
 from collections.abc import Callable
@@ -35,7 +35,7 @@ Importer = Callable[..., Imported]
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made once, never written to."""
+    """Make the folder once for all tests, which never write to it."""
     folder = tmp_path_factory.mktemp("data") / "set"
     shutil.copytree(FIXTURES, folder)
     for shade, name in enumerate(CLIPS):
@@ -49,13 +49,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(dataset: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
+    """Copy the folder for a test that changes it."""
     return shutil.copytree(dataset, tmp_path / "set")
 
 
 @pytest.fixture
 def importing(root: Path, tmp_path: Path) -> Importer:
-    """Import a file of `root` into a label set."""
+    """Return a function that imports a file of `root` into a label set."""
 
     def run(
         format_name: str,
@@ -75,33 +75,33 @@ def importing(root: Path, tmp_path: Path) -> Importer:
 
 @pytest.fixture
 def name_of(root: Path) -> Callable[[str], str]:
-    """A clip's name by its hash."""
+    """Return a function that names a clip by its hash."""
     names = {atomic.sha256_file(path): path.stem for path in (root / "videos").iterdir()}
     return lambda sha256: names.get(sha256, "another")
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every file below, and its hash."""
+    """Return the hash of every file below the folder."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path.relative_to(folder)): atomic.sha256_file(path) for path in files}
 
 
 def pair(number: int, verdict: str = "a", clips: str = "ab", **rest: object) -> Pair:
-    """A pair of one caption; `clips` names A and B by a letter each."""
+    """Make a pair of one caption; `clips` names A and B by a letter each."""
     fields: dict[str, object] = {"dimension": "motion", "source": "human"} | rest
     named = {"video_a": clips[0] * 64, "video_b": clips[1] * 64, "verdict": verdict}
-    made: dict[str, object] = {"annotator_or_critic_version": f"ann{number}"} | named | fields
-    return Pair(pair_id=f"pair{number}", prompt_id="p", prompt="a cat", **made)  # type: ignore[arg-type]
+    values: dict[str, object] = {"annotator_or_critic_version": f"ann{number}"} | named | fields
+    return Pair(pair_id=f"pair{number}", prompt_id="p", prompt="a cat", **values)  # type: ignore[arg-type]
 
 
 def point(number: int, grade: str = "good", clip: str = "a", **rest: object) -> Point:
-    """A point of the same caption."""
+    """Make a point of the same caption."""
     fields: dict[str, object] = {"dimension": "motion", "source": "human"} | rest
-    made: dict[str, object] = {"video": clip * 64, "grade": grade} | fields
+    values: dict[str, object] = {"video": clip * 64, "grade": grade} | fields
     return Point(  # type: ignore[arg-type]
         point_id=f"point{number}",
         prompt_id="p",
         prompt="a cat",
         annotator_or_critic_version=f"ann{number}",
-        **made,
+        **values,
     )

@@ -1,6 +1,11 @@
-"""Agreement against published examples and its own definition."""
+"""Tests agreement against published examples, other packages, and its own definition."""
 
+import random
+
+import krippendorff
+import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from dualipo.preferences.agreement import cohen_kappa, krippendorff_alpha
 
@@ -27,6 +32,30 @@ def test_alpha_is_the_published_one(metric, alpha):
     assert krippendorff_alpha(published_units(), metric=metric) == pytest.approx(alpha, abs=5e-4)
 
 
+@pytest.mark.parametrize("metric", ["nominal", "ordinal"])
+def test_alpha_is_the_one_of_the_package_krippendorff(metric):
+    for seed in range(100):
+        rng = random.Random(seed)
+        table = np.full((rng.randint(2, 5), rng.randint(4, 30)), np.nan)
+        for place in np.ndindex(table.shape):
+            if rng.random() < 0.7:
+                table[place] = rng.choice([0, 1, 2])
+        units = {
+            str(unit): {str(n): answer for n, answer in enumerate(answers) if answer == answer}
+            for unit, answers in enumerate(table.T)
+        }
+        expected = krippendorff.alpha(reliability_data=table, level_of_measurement=metric)
+        assert krippendorff_alpha(units, metric=metric) == pytest.approx(expected, abs=1e-12)
+
+
+def test_kappa_is_the_one_of_scikit_learn():
+    for seed in range(100):
+        rng = random.Random(seed)
+        pairs = [(0, 1)] + [(rng.choice([0, 1, 2]), rng.choice([0, 1, 2])) for _ in range(20)]
+        expected = cohen_kappa_score(*zip(*pairs, strict=True))
+        assert cohen_kappa(pairs) == pytest.approx(expected, abs=1e-12)
+
+
 def test_alpha_at_its_ends():
     agreed = {str(n): {"a": n % 3, "b": n % 3} for n in range(9)}
     assert krippendorff_alpha(agreed) == krippendorff_alpha(agreed, metric="ordinal") == 1
@@ -35,7 +64,7 @@ def test_alpha_at_its_ends():
     alone = {str(n): {"a": n % 2} for n in range(4)}
     assert krippendorff_alpha(alone) is krippendorff_alpha({}) is None
     constant = {str(n): {"a": 1.0, "b": 1.0} for n in range(4)}
-    assert krippendorff_alpha(constant) is None  # chance explains it all: nothing is invented
+    assert krippendorff_alpha(constant) is None  # chance alone explains it
 
 
 def test_ordinal_alpha_minds_how_far_apart_answers_are():

@@ -1,4 +1,4 @@
-"""Which pairs become preferences: each rule keeps and drops what METHOD.md 3.4 says, and counts."""
+"""Tests which pairs become preferences: each rule of METHOD.md 3.4 keeps, drops and counts."""
 
 import itertools
 from dataclasses import replace
@@ -109,7 +109,7 @@ def test_the_thinnest_margins_of_what_is_confirmed_go() -> None:
 
 def test_every_prompt_is_kept_or_counted_whatever_the_percentile() -> None:
     verdicts = itertools.product(("a", "b", "tie", "abstain"), repeat=3)
-    confirmations = {f"w{n}:l{n}": votes(*some) for n, some in enumerate(verdicts)}
+    confirmations = {f"w{n}:l{n}": votes(*each) for n, each in enumerate(verdicts)}
     contests = [contest(n, top=0.3 + n / 100) for n in range(len(confirmations))]
     for percentile in (0, 20, 50, 99):
         built = build.build_pairs(contests, confirmations, **RULES, margin_percentile=percentile)

@@ -1,4 +1,4 @@
-"""What is asked, in which order, and which checks come in between."""
+"""Tests which items people are asked, in which order, and which checks come in between."""
 
 from dataclasses import replace
 
@@ -49,18 +49,18 @@ def test_pairs_are_spread_over_prompts(candidates):
 
 
 def test_uncertainty_is_zero_for_one_voice_and_grows_with_doubt():
-    found = label_queue.uncertainty(
+    doubts = label_queue.uncertainty(
         votes("sure", "aaaa", "aaaa")
         + votes("leaning", "aaab", "aaab")
         + votes("split", "aabb", "aabb")
         + votes("silent", "xxxx", "xxxx")
         + votes("by side", "aaaa", "bbbb")
     )
-    assert found["sure"] == 0
-    assert found["leaning"] == pytest.approx(0.25)
-    assert found["split"] == pytest.approx(0.5)
-    assert found["silent"] == 1
-    assert found["by side"] == pytest.approx(1.5), "half the votes lacking, and the order decides"
+    assert doubts["sure"] == 0
+    assert doubts["leaning"] == pytest.approx(0.25)
+    assert doubts["split"] == pytest.approx(0.5)
+    assert doubts["silent"] == 1
+    assert doubts["by side"] == pytest.approx(1.5), "half the votes lacking, and the order decides"
 
 
 def test_the_most_uncertain_pair_is_asked_first(candidates):
@@ -81,11 +81,11 @@ def test_the_most_uncertain_pair_is_asked_first(candidates):
 
 def test_everyone_has_an_order_of_their_own():
     def order(annotator: str) -> list[tuple[str, bool]]:
-        left, found = places(12), []
-        while choice := label_queue.choose_next(annotator, len(found), left, seed=1, mix=NO_CHECKS):
-            found.append((choice.item_id, choice.is_swapped))
+        left, asked = places(12), []
+        while choice := label_queue.choose_next(annotator, len(asked), left, seed=1, mix=NO_CHECKS):
+            asked.append((choice.item_id, choice.is_swapped))
             left = [place for place in left if place.item_id != choice.item_id]
-        return found
+        return asked
 
     assert order("ada") == order("ada") != order("ben")
     assert len(order("ada")) == 12 and {swapped for _, swapped in order("ada")} == {True, False}
@@ -112,12 +112,12 @@ def test_checks_come_at_their_share_and_not_too_soon():
         label_queue.choose_next("ada", 50 + n, [*seen, *gold, *fresh], seed=5, mix=mix)
         for n in range(500)
     ]
-    assert 70 < sum(one.is_repeat for one in drawn if one) < 130
-    assert 25 < sum(one.item_id.startswith("gold") for one in drawn if one) < 75
+    assert 70 < sum(choice.is_repeat for choice in drawn if choice) < 130
+    assert 25 < sum(choice.item_id.startswith("gold") for choice in drawn if choice) < 75
     soon = [
         label_queue.choose_next("ada", n, [*seen[:n], *fresh], seed=5, mix=mix) for n in range(9)
     ]
-    assert not any(one.is_repeat for one in soon[:8] if one)
+    assert not any(choice.is_repeat for choice in soon[:8] if choice)
 
 
 def test_gold_is_spelled_like_the_items_it_checks(candidates):

@@ -1,4 +1,4 @@
-"""The folder of labels: what is written is read, older is migrated, newer and damage refused."""
+"""Tests label sets: they are read back, migrated when old, and refused when new or damaged."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,18 +17,18 @@ LATER = ("reason_a", "reason_b", "grade_a", "grade_b")
 
 
 def test_pairs_and_points_stand_in_one_table(importing: Importer) -> None:
-    told = importing("videoalign", "videoalign.csv").labels
-    clip = told.clips[0]
-    one = replace(point(1, "bad", rationale="dark"), video=clip)
+    aligned = importing("videoalign", "videoalign.csv").labels
+    clip = aligned.clips[0]
+    dark = replace(point(1, "bad", rationale="dark"), video=clip)
     output = importing("lift", "lift.json").output
-    labels = LabelSet(told.pairs, (one,))
+    labels = LabelSet(aligned.pairs, (dark,))
     label_set.write(output, labels, history=[])
     assert label_set.read(output) == labels
     assert label_set.from_rows(label_set.to_rows(labels), subject="rows") == labels
 
 
 def as_version_0(output: Path) -> None:
-    """A label set as version 0 had it, when a native record had no reasons and grades."""
+    """Rewrite the label set as version 0 had it, when a record had no reasons and grades."""
     rows = label_set.to_rows(LabelSet(label_set.read(output).pairs))
     rows = [{k: v for k, v in row.items() if k not in LATER} for row in rows]
     columns = {name: kind for name, kind in COLUMNS.items() if name not in LATER}
@@ -59,13 +59,13 @@ def test_fault_40_a_newer_label_set_is_refused(importing: Importer) -> None:
     atomic.write_json(output / "labels.json", manifest | newer)
     before = tree(output)
     for act in (lambda: label_set.read(output), lambda: importing("lift", "lift.json")):
-        with pytest.raises(DataError, match=r"schema version 2, this program knows 1\. Use the"):
+        with pytest.raises(DataError, match=r"version is 2, but this program knows 1\. Use the"):
             act()
     assert tree(output) == before
     atomic.write_json(output / "labels.json", manifest)
     rows = [row | newer for row in label_set.to_rows(LabelSet((pair(0),)))]
     tables.write_rows(output / "labels.parquet", rows, kind="Label", columns=COLUMNS)
-    with pytest.raises(DataError, match="row 1: schema version 2"):
+    with pytest.raises(DataError, match="row 1: its schema version is 2"):
         label_set.read(output)
 
 
@@ -77,19 +77,19 @@ def test_fault_40_a_newer_label_set_is_refused(importing: Importer) -> None:
         ({"verdict": None}, "two clips and no verdict"),
         ({"video_b": None}, "one clip needs grade_a and no verdict"),
         ({"prompt": ""}, "prompt is '', not a text"),
-        ({"video_a": "f" * 64}, "no such clip"),
+        ({"video_a": "f" * 64}, "this clip is missing"),
     ],
     ids=str,
 )
 def test_a_row_that_is_no_label_is_refused(
     importing: Importer, change: dict[str, str], fact: str
 ) -> None:
-    found = importing("videoalign", "videoalign.csv")
-    rows = [row | change for row in label_set.to_rows(found.labels)]
+    imported = importing("videoalign", "videoalign.csv")
+    rows = [row | change for row in label_set.to_rows(imported.labels)]
     columns = dict(COLUMNS) | {"verdict": pa.string()}
-    tables.write_rows(found.output / "labels.parquet", rows, kind="Label", columns=columns)
+    tables.write_rows(imported.output / "labels.parquet", rows, kind="Label", columns=columns)
     with pytest.raises(DataError, match=fact):
-        label_set.read(found.output)
+        label_set.read(imported.output)
 
 
 def test_what_is_no_label_set_is_named(tmp_path: Path) -> None:

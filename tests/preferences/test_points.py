@@ -1,4 +1,4 @@
-"""Which clips become desirable and undesirable, by what METHOD.md 4.3 says, and what is counted."""
+"""Tests which clips become desirable and undesirable by METHOD.md 4.3, and which are dropped."""
 
 import pytest
 
@@ -30,8 +30,8 @@ def votes(*outcomes: str) -> list[Vote]:
 def test_a_grade_is_the_strict_majority_of_all_paths(
     outcomes: tuple[str, ...], grade: Grade | None, share: float
 ) -> None:
-    found = opinions(votes(*outcomes))["x"]["motion"]
-    assert found == Opinion(grade, pytest.approx(share))
+    opinion = opinions(votes(*outcomes))["x"]["motion"]
+    assert opinion == Opinion(grade, pytest.approx(share))
 
 
 def test_good_everywhere_is_desirable_bad_anywhere_is_not_and_the_rest_is_counted() -> None:
@@ -46,7 +46,7 @@ def test_good_everywhere_is_desirable_bad_anywhere_is_not_and_the_rest_is_counte
             "nothing": {},
         }
     )
-    kept = {one.candidate_id: (one.desirable, one.certainty) for one in built.kept}
+    kept = {label.candidate_id: (label.desirable, label.certainty) for label in built.kept}
     assert kept == {"best": (True, 0.75), "one bad": (False, 1.0), "bad and unread": (False, 1.0)}
     assert built.dropped == {"neither": 1, "tie": 1, "unreadable": 2}
     assert len(built.kept) + sum(built.dropped.values()) == 7
@@ -65,6 +65,6 @@ def test_extremes_label_the_ends_of_wide_prompts_only() -> None:
         for n in range(4)
     ]
     built = build_extremes(contests, graded, margin_percentile=25.0)
-    assert {one.candidate_id for one in built.kept if one.desirable} == {"w1", "w2", "w3"}
-    assert {one.candidate_id for one in built.kept if not one.desirable} == {"l1", "l2", "l3"}
+    assert {label.candidate_id for label in built.kept if label.desirable} == {"w1", "w2", "w3"}
+    assert {label.candidate_id for label in built.kept if not label.desirable} == {"l1", "l2", "l3"}
     assert built.dropped == {"thin margin": 2, "neither": 4}

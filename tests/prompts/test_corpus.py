@@ -1,4 +1,4 @@
-"""Prompts: folding, screening and drawing, as properties over random spellings."""
+"""Tests folding, screening and drawing of captions, as properties over random spellings."""
 
 import random
 import unicodedata
@@ -18,7 +18,7 @@ def _captions(seed: int, num: int) -> list[str]:
 
 
 def _respell(caption: str, rng: random.Random) -> str:
-    """Another spelling of the same caption: case, whitespace, compatibility characters."""
+    """Spell the same caption otherwise: case, whitespace, compatibility characters."""
     spell = rng.choice((str.upper, str.lower, str.casefold, str.swapcase, str))
     form = rng.choice(("NFC", "NFD", "NFKC", "NFKD"))
     words = unicodedata.normalize(form, spell(caption)).split()

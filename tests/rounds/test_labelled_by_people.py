@@ -28,7 +28,7 @@ def labelled(models_folder: Path, memory: Path) -> Path:
     """A run of a warm start only, of whose seed clips ada judges all on a real page."""
     path = memory / "labelled"
     assert harnesses.ended(harnesses.recipe(models_folder, path, *SEED)) == 0, harnesses.log(path)
-    with pytest.raises(DataError, match=r"nobody labelled this run. Begin with `dualipo label "):
+    with pytest.raises(DataError, match=r"nobody has labelled this run\. Begin with"):
         label_set.read_source(path)
     seed = path / "rounds" / "base" / "attempt-0" / "seed.parquet"
     candidates = tables.read_records(seed, record_type=Candidate)
@@ -85,6 +85,6 @@ def test_a_label_book_stands_for_a_label_set_wherever_one_is_read(labelled: Path
     assert {label.source for label in read_source(labelled)[0].every} == {"simulated"}
     clip = label_set.clip_store(book).path(label_set.read_source(book).clips[0])
     clip.rename(clip.with_suffix(".away"))
-    with pytest.raises(DataError, match="no such clip"):
+    with pytest.raises(DataError, match="this clip is missing"):
         label_set.read_source(book)
     clip.with_suffix(".away").rename(clip)

@@ -1,1 +1,1 @@
-"""Labels for other people's programs: one function a format, one literal dict of them."""
+"""Writers of other programs' label formats, which `export.py` lists."""

@@ -1,6 +1,6 @@
-"""What labelling tools and benchmarks read: VideoAlign's CSV, Label Studio tasks, our own record.
+"""Writes formats of labelling tools and benchmarks: VideoAlign's CSV, Label Studio, our own record.
 
-These keep labels as they were given, contradictions and ties included.
+They keep all labels as they were given, contradictions and ties included.
 """
 
 from typing import Any
@@ -39,7 +39,7 @@ CONFIG = """<View>
 
 
 def native(labels: LabelSet, outlet: Outlet) -> None:
-    """`labels.jsonl`, a native record a line: all that a label says."""
+    """Write `labels.jsonl`, one native record a line, which holds everything that a label says."""
     rows = label_set.to_rows(labels)
     for row in rows:
         for clip in filter(None, (row["video_a"], row["video_b"])):
@@ -49,7 +49,10 @@ def native(labels: LabelSet, outlet: Outlet) -> None:
 
 
 def videoalign(labels: LabelSet, outlet: Outlet) -> None:
-    """`labels.csv`: a row a caption, two clips and an annotator; the rest is `invalid`."""
+    """Write `labels.csv`: a row for each caption, pair of clips and annotator.
+
+    A dimension that was not judged is `invalid`.
+    """
     rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for pair in labels.pairs:
         column = COLUMN_OF[pair.dimension]
@@ -70,7 +73,7 @@ def videoalign(labels: LabelSet, outlet: Outlet) -> None:
     )
 
 
-_SIZES = tuple(f"{what}_{side}" for side in "AB" for what in ("fps", "num_frames"))
+_SIZES = tuple(f"{name}_{side}" for side in "AB" for name in ("fps", "num_frames"))
 _COLUMNS = (
     *("path_A", "path_B", "prompt", "VQ", "MQ", "TA", "Overall", *_SIZES),
     *("source", "annotator"),
@@ -93,9 +96,9 @@ def _filled(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def label_studio(labels: LabelSet, outlet: Outlet) -> None:
-    """`tasks.json` and `config.xml`: a task a question, with people's answers as annotations.
+    """Write `tasks.json` and `config.xml`: a task for each question, with people's annotations.
 
-    What a program said is left out, as Label Studio would show it to the annotator.
+    A program's answers are left out, because Label Studio would show them to the annotator.
     """
     tasks: dict[tuple[str, ...], dict[str, Any]] = {}
     for pair in labels.pairs:

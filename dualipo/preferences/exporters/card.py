@@ -1,7 +1,7 @@
-"""A data set's card: how many labels of what kind, whose they are, and what was left out.
+"""Writes a data set's card: how many labels of which kind, who gave them, what was left out.
 
 People's names do not leave the project: `nameless` puts "person 1", "person 2" in their place.
-Left out: a licence. It is the publisher's to choose.
+The card names no licence, because the publisher has to choose it.
 """
 
 from collections import Counter
@@ -23,9 +23,9 @@ _WHOSE = {
 
 
 def nameless(labels: LabelSet) -> LabelSet:
-    """The labels with people's names replaced, in the order in which they first appear."""
-    people = {x.annotator_or_critic_version: 0 for x in labels.every if x.source == "human"}
-    numbers = {name: f"person {n}" for n, name in enumerate(people, start=1)}
+    """Replace people's names by numbers, in the order in which they first appear."""
+    people = [x.annotator_or_critic_version for x in labels.every if x.source == "human"]
+    numbers = {name: f"person {n}" for n, name in enumerate(dict.fromkeys(people), start=1)}
 
     def hidden(label: Label) -> Label:
         if label.source != "human":
@@ -41,7 +41,7 @@ def nameless(labels: LabelSet) -> LabelSet:
 
 
 def dataset_card(labels: LabelSet, outlet: Outlet) -> str:
-    """The card of what the outlet wrote of these labels as a videofolder."""
+    """Return the markdown card of the labels that the outlet wrote as a videofolder."""
     sources = sorted({label.source for label in labels.every})
     voices = {label.annotator_or_critic_version for label in labels.every}
     parts = [
@@ -62,8 +62,8 @@ def dataset_card(labels: LabelSet, outlet: Outlet) -> str:
 def _header(labels: LabelSet, sources: Sequence[str]) -> str:
     tags = ["text-to-video", "preference", "dual-ipo"]
     tags += ["simulated-labels"] if "simulated" in sources else []
-    found = (("pairs", labels.pairs), ("points", labels.points))
-    configs = [line for name, some in found if some for line in _config(name)]
+    names = ["pairs"] * bool(labels.pairs) + ["points"] * bool(labels.points)
+    configs = [line for name in names for line in _config(name)]
     return "\n".join(["---", "tags:", *(f"- {tag}" for tag in tags), "configs:", *configs, "---"])
 
 
@@ -72,7 +72,7 @@ def _config(name: str) -> list[str]:
 
 
 def _table(labels: LabelSet) -> str:
-    """How many labels of each dimension and answer."""
+    """Return a markdown table of the number of labels by dimension and answer."""
     pairs = Counter(("pair", pair.dimension, pair.verdict) for pair in labels.pairs)
     points = Counter(("clip", point.dimension, point.grade) for point in labels.points)
     rows = [f"| {' | '.join(key)} | {num} |" for key, num in sorted((pairs + points).items())]

@@ -1,4 +1,4 @@
-"""Export: a label set, a run's seed or a round's preferences, as another program reads them."""
+"""Exports a label set, a run's seed or a round's preferences in another program's format."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,34 +16,33 @@ from dualipo.store.clips import ClipStore
 
 @dataclass(frozen=True)
 class Format:
-    """One format; with `usable` only labels that no other label contradicts are written."""
+    """An output format; with `usable` only labels that no other label contradicts are written."""
 
-    what: str
     write: Callable[[LabelSet, Outlet], None]
     usable: bool = False
 
 
 FORMATS: dict[str, Format] = {
-    "native": Format("our own record, as JSON Lines", annotation.native),
-    "trl": Format("TRL preference, a file a dimension", training.trl, usable=True),
-    "trl-kto": Format("TRL unpaired preference, a file a dimension", training.trl_kto, usable=True),
-    "videoalign": Format("VideoAlign's CSV", annotation.videoalign),
-    "videofolder": Format("a Hugging Face videofolder", training.videofolder, usable=True),
-    "label-studio": Format("Label Studio tasks and their config", annotation.label_studio),
+    "native": Format(annotation.native),
+    "trl": Format(training.trl, usable=True),
+    "trl-kto": Format(training.trl_kto, usable=True),
+    "videoalign": Format(annotation.videoalign),
+    "videofolder": Format(training.videofolder, usable=True),
+    "label-studio": Format(annotation.label_studio),
 }
 
 
 def export_labels(
     format_name: str, labels: LabelSet, store: ClipStore, *, output: Path, link: bool = False
 ) -> Outlet:
-    """Write `output`, all of it or nothing; a folder that is there already is refused."""
+    """Write the folder `output`, all of it or nothing; raise ConfigError where it exists."""
     if output.exists():
-        raise ConfigError(f"{output}: exists already. Delete it, or give another name.")
+        raise ConfigError(f"{output}: it exists already. Delete it, or give another name.")
     form = FORMATS[format_name]
     excluded: dict[str, int] = {}
     if form.usable:
-        found = contradictions.usable(labels)
-        labels, excluded = found.labels, found.excluded
+        usable = contradictions.usable(labels)
+        labels, excluded = usable.labels, usable.excluded
     with atomic.publish_folder(output, name="export") as temporary:
         outlet = Outlet(temporary, store, link=link)
         outlet.dropped.update(excluded)
@@ -52,12 +51,12 @@ def export_labels(
 
 
 def read_source(path: Path, *, round: int | None = None) -> tuple[LabelSet, ClipStore]:
-    """The labels of a label set or book, or of a run: its seed, or a round's preferences."""
+    """Read the labels and clips of a label set or book, or of a run: its seed, or one round."""
     if (path / "run.json").is_file():
         labels = _seed(path) if round is None else _preferences(path, round)
         return labels, ClipStore(path / "clips")
     if round is not None:
-        raise ConfigError(f"{path}: no run, so it has no rounds. Leave out --round.")
+        raise ConfigError(f"{path}: this is no run, so it has no rounds. Leave out --round.")
     return label_set.read_source(path), label_set.clip_store(path)
 
 
@@ -69,8 +68,8 @@ def _seed(run: Path) -> LabelSet:
 
 
 def _preferences(run: Path, round: int) -> LabelSet:
-    """Those of the round's last attempt, which is the one that counts."""
-    found = sorted((run / "rounds" / f"{round:03d}").glob("attempt-*/preferences.parquet"))
-    if not found:
+    """Read the preferences of the round's last attempt, which is the valid one."""
+    paths = sorted((run / "rounds" / f"{round:03d}").glob("attempt-*/preferences.parquet"))
+    if not paths:
         raise DataError(f"{run}: round {round} has no preferences yet. See `dualipo status {run}`.")
-    return LabelSet(tuple(tables.read_records(found[-1], record_type=Pair)))
+    return LabelSet(tuple(tables.read_records(paths[-1], record_type=Pair)))

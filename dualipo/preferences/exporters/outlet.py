@@ -1,7 +1,7 @@
-"""A folder that an export fills: clips by content, tables, and an account of what is lost.
+"""Holds the folder that an export fills: clips, tables, and counts of what was lost.
 
-A format names the fields of a label that it keeps; whatever else a label says is counted as not
-kept, and a label that the format cannot say at all as dropped, with the reason.
+A format names the fields of a label that it keeps. All other fields that say something are counted
+as not kept; a label that the format cannot express is counted as dropped, with the reason.
 """
 
 import csv
@@ -21,12 +21,12 @@ from dualipo.store import atomic
 from dualipo.store.clips import ClipStore
 
 CLIPS = "clips"
-# Made anew from what is kept, so nothing is lost with them.
+# An import makes these fields anew from those that are kept, so they are not lost.
 DERIVED = {"prompt_id", "schema_version"}
 
 
 class Outlet:
-    """Where one export goes; `folder` is a temporary one until all of it is written."""
+    """The target of one export; its folder has a temporary name until everything is written."""
 
     def __init__(self, folder: Path, store: ClipStore, *, link: bool) -> None:
         self.folder = folder
@@ -37,13 +37,15 @@ class Outlet:
         self.not_kept: Counter[str] = Counter()
 
     def clip(self, sha256: str, *, below: str = "") -> str:
-        """Put a clip beside the table that stands in the folder `below`; return its path there."""
+        """Put a clip beside the table in the folder `below`; return its path from there."""
         name = f"{CLIPS}/{sha256[:2]}/{sha256}.mp4"
         target, source = self.folder / below / name, self.store.path(sha256)
         if target.exists():
             return name
         if not source.is_file():
-            raise MediaError(f"{source}: no such clip. Restore it, or make the labels again.")
+            raise MediaError(
+                f"{source}: this clip is missing. Restore it, or make the labels again."
+            )
         with atomic.storage_errors(target, num_bytes=source.stat().st_size):
             target.parent.mkdir(parents=True, exist_ok=True)
             if not self.link:
@@ -51,17 +53,19 @@ class Outlet:
             elif source.stat().st_dev == self.folder.stat().st_dev:
                 os.link(source, target)
             else:
-                raise MediaError(f"{source}: on another disk, cannot be linked. Leave out --link.")
+                raise MediaError(
+                    f"{source}: it is on another disk, so it cannot be linked. Leave out --link."
+                )
         if atomic.sha256_file(target) != sha256:
-            raise MediaError(f"{source}: its content is not what its name says. Restore the file.")
+            raise MediaError(f"{source}: its content does not match its name. Restore the file.")
         return name
 
     def drop(self, reason: str) -> None:
-        """Count a label that this format cannot say."""
+        """Count a label that this format cannot express."""
         self.dropped[reason] += 1
 
     def keep(self, label: Pair | Point, kept: Iterable[str]) -> None:
-        """Count a label as written, and what of it was lost."""
+        """Count a label as written, and its fields that are not in `kept` as lost."""
         self.num_rows += 1
         for field in fields(label):
             blank = field.default if field.default is not MISSING else ""
@@ -69,19 +73,19 @@ class Outlet:
                 self.not_kept[field.name] += 1
 
     def write_json_lines(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """One object a line; no file where there is no row."""
+        """Write one JSON object a line; write no file where there is no row."""
         lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
         if lines:
             self._write(name, "".join(lines))
 
     def write_json(self, name: str, value: Any) -> None:
-        """One JSON value."""
+        """Write one JSON value."""
         self._write(name, json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
 
     def write_csv(
         self, name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
     ) -> None:
-        """A table with a header."""
+        """Write a CSV table with a header."""
         sink = io.StringIO(newline="")
         writer = csv.DictWriter(sink, columns, lineterminator="\n")
         writer.writeheader()
@@ -89,7 +93,7 @@ class Outlet:
         self._write(name, sink.getvalue())
 
     def write_text(self, name: str, text: str) -> None:
-        """Any other file."""
+        """Write a text file."""
         self._write(name, text)
 
     def _write(self, name: str, text: str) -> None:
@@ -99,10 +103,10 @@ class Outlet:
             path.write_text(text, encoding="utf-8", newline="")
 
     def text(self) -> str:
-        """The account, as a few lines for people."""
+        """Return the counts as a few lines of text."""
         lines = [f"  written: {self.num_rows} labels"]
-        for what, counted in (("dropped", self.dropped), ("not kept", self.not_kept)):
-            if counted:
-                listed = ", ".join(f"{name} ({num})" for name, num in sorted(counted.items()))
-                lines.append(f"  {what} (labels): {listed}")
+        for title, counts in (("dropped", self.dropped), ("not kept", self.not_kept)):
+            if counts:
+                listed = ", ".join(f"{name} ({num})" for name, num in sorted(counts.items()))
+                lines.append(f"  {title} (labels): {listed}")
         return "\n".join(lines)

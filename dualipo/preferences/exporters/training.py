@@ -1,8 +1,8 @@
-"""What trainers read: TRL's two preference formats, and a Hugging Face videofolder.
+"""Writes formats for trainers: TRL's two preference formats, and a Hugging Face videofolder.
 
-A winner and a loser cannot say a tie, nor desirable or not a Normal: those labels are dropped and
-counted. `source` and `annotator` stand beside TRL's columns, which TRL ignores, so that a
-program's label never comes back as a person's.
+Ties have no place in a format of winners and losers, nor does Normal in one of desirable and
+undesirable clips: those labels are dropped and counted. The columns `source` and `annotator`, which
+TRL ignores, keep a program's label from being imported as a person's.
 """
 
 from collections import defaultdict
@@ -20,11 +20,11 @@ FOLDER_KEPT = (*TRL_KEPT, "certainty", "rationale", "round", "pair_id", "point_i
 
 
 def trl(labels: LabelSet, outlet: Outlet) -> None:
-    """`<dimension>.jsonl` with `prompt`, `chosen`, `rejected`: one file a dimension."""
+    """Write `<dimension>.jsonl` with `prompt`, `chosen`, `rejected` for each dimension."""
     files: defaultdict[str, Rows] = defaultdict(list)
     for pair in labels.pairs:
-        if found := _winner_and_loser(pair, outlet):
-            winner, loser = found
+        if clips := _winner_and_loser(pair, outlet):
+            winner, loser = clips
             row = {"prompt": pair.prompt}
             row |= {"chosen": outlet.clip(winner), "rejected": outlet.clip(loser)}
             files[pair.dimension].append(row | _speaker(pair))
@@ -35,7 +35,7 @@ def trl(labels: LabelSet, outlet: Outlet) -> None:
 
 
 def trl_kto(labels: LabelSet, outlet: Outlet) -> None:
-    """`<dimension>.jsonl` with `prompt`, `completion`, `label`: Good is desirable, Bad is not."""
+    """Write `<dimension>.jsonl` with `prompt`, `completion`, `label`, which is true for Good."""
     files: defaultdict[str, Rows] = defaultdict(list)
     for point in labels.points:
         if point.grade == "normal":
@@ -50,18 +50,18 @@ def trl_kto(labels: LabelSet, outlet: Outlet) -> None:
 
 
 def videofolder(labels: LabelSet, outlet: Outlet) -> None:
-    """`pairs/` and `points/`, each a folder that `datasets` loads with its `metadata.jsonl`."""
+    """Write `pairs/` and `points/`, folders that `datasets` loads by their `metadata.jsonl`."""
     pairs: Rows = []
     for pair in labels.pairs:
-        if found := _winner_and_loser(pair, outlet):
-            chosen, rejected = (outlet.clip(clip, below="pairs") for clip in found)
+        if clips := _winner_and_loser(pair, outlet):
+            chosen, rejected = (outlet.clip(clip, below="pairs") for clip in clips)
             row = {"chosen_file_name": chosen, "rejected_file_name": rejected, "id": pair.pair_id}
-            pairs.append(row | _told(pair))
+            pairs.append(row | _fields(pair))
             outlet.keep(pair, FOLDER_KEPT)
     points: Rows = []
     for point in labels.points:
         row = {"file_name": outlet.clip(point.video, below="points"), "id": point.point_id}
-        points.append(row | _told(point) | {"grade": point.grade})
+        points.append(row | _fields(point) | {"grade": point.grade})
         outlet.keep(point, FOLDER_KEPT)
     outlet.write_json_lines("pairs/metadata.jsonl", pairs)
     outlet.write_json_lines("points/metadata.jsonl", points)
@@ -80,7 +80,7 @@ def _speaker(label: Pair | Point) -> dict[str, Any]:
     return {"source": label.source, "annotator": label.annotator_or_critic_version}
 
 
-def _told(label: Pair | Point) -> dict[str, Any]:
+def _fields(label: Pair | Point) -> dict[str, Any]:
     names = ("prompt", "dimension", "certainty", "rationale", "round")
     return {name: getattr(label, name) for name in names} | _speaker(label)
 

@@ -1,1 +1,1 @@
-"""Labels from the data sets that people have: one module a family, one literal dict of formats."""
+"""Readers of other people's label formats: `formats.py` lists them, `load.py` imports files."""

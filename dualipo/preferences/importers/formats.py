@@ -1,30 +1,30 @@
-"""Every format that can be imported, in one literal dict (FORMATS.md, the table)."""
+"""Lists every format that can be imported (the table in FORMATS.md)."""
 
 from dualipo.preferences.importers import label_studio, native, pair_formats, point_formats
 from dualipo.preferences.importers.row import Format
 
 FORMATS: dict[str, Format] = {
+    # Our own record: labels.parquet of a label set, a run's seed tables, or JSON Lines.
     "native": Format(
-        "our own record: labels.parquet of a label set, a run's seed tables, or JSON Lines",
         native.judge,
         required=native.REQUIRED,
         optional=native.OPTIONAL,
         one_judgement=False,
     ),
+    # TRL preference: prompt, chosen, rejected.
     "trl": Format(
-        "TRL preference: prompt, chosen, rejected",
         pair_formats.trl,
         required=("prompt", "chosen", "rejected"),
         source=None,
     ),
+    # TRL unpaired preference: prompt, completion, label.
     "trl-kto": Format(
-        "TRL unpaired preference: prompt, completion, label",
         point_formats.trl_kto,
         required=("prompt", "completion", "label"),
         source=None,
     ),
+    # VideoAlign's CSV, and VideoGen-RewardBench's.
     "videoalign": Format(
-        "VideoAlign's CSV, and VideoGen-RewardBench's",
         pair_formats.videoalign,
         required=("path_A", "path_B", "prompt", "VQ", "MQ", "TA"),
         optional=("Overall",),
@@ -34,23 +34,23 @@ FORMATS: dict[str, Format] = {
         ),
         one_judgement=False,
     ),
+    # VisionRewardDB-Video.
     "visionreward": Format(
-        "VisionRewardDB-Video",
         point_formats.visionreward,
         required=("video_path", "prompt", "annotation"),
         not_kept=("internal_id", "url", "meta_result", "meta_mask"),
         one_judgement=False,
     ),
+    # VideoFeedback (VideoScore).
     "videofeedback": Format(
-        "VideoFeedback (VideoScore)",
         point_formats.videofeedback,
         required=("id", "text prompt", *point_formats.VIDEOFEEDBACK),
         optional=("images",),
         not_kept=("video link", "dynamic degree", "factual consistency", "conversations"),
         one_judgement=False,
     ),
+    # VideoDPO: pair.json, with metadata.json beside it.
     "videodpo": Format(
-        "VideoDPO: pair.json, with metadata.json beside it",
         pair_formats.videodpo,
         required=("video1", "video2", "frame_caption"),
         optional=("score", "label"),
@@ -58,16 +58,16 @@ FORMATS: dict[str, Format] = {
         source="critic",
         rows=pair_formats.videodpo_rows,
     ),
+    # HPDv3 (images).
     "hpdv3": Format(
-        "HPDv3 (images)",
         pair_formats.hpdv3,
         required=("prompt", "path1", "path2"),
         optional=("confidence", "choice_dist"),
         not_kept=("model1", "model2"),
         images=True,
     ),
+    # Pick-a-Pic (images).
     "pickapic": Format(
-        "Pick-a-Pic (images)",
         pair_formats.pick_a_pic,
         required=("caption", "jpg_0", "jpg_1", "label_0"),
         optional=("has_label", "user_id"),
@@ -78,21 +78,21 @@ FORMATS: dict[str, Format] = {
         ),
         images=True,
     ),
+    # Diffusion-kto's CSV.
     "diffusion-kto": Format(
-        "diffusion-kto's CSV",
         point_formats.diffusion_kto,
         required=("file_path", "caption", "label"),
     ),
+    # LiFT-HRA, or what LiFT-Critic writes.
     "lift": Format(
-        "LiFT-HRA, or what LiFT-Critic writes",
         point_formats.lift,
         required=("video",),
         optional=("conversations", "caption", *point_formats.LIFT_KEYS),
         not_kept=("id", "video_id"),
         one_judgement=False,
     ),
+    # Label Studio's JSON export of a Pairwise project.
     "label-studio": Format(
-        "Label Studio's JSON export of a Pairwise project",
         label_studio.judge,
         required=("data", "annotations"),
         not_kept=(

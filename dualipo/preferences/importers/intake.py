@@ -1,4 +1,4 @@
-"""Clips on their way into a label set: found inside the root, checked, hashed, put aside.
+"""Takes the clips of a data set into a label set: finds, checks, hashes and copies them.
 
 Nothing in a data set is trusted: a path is resolved and must stay inside the root, links included
 (fault 50); an address is refused and never fetched (fault 51); a clip's header is checked against
@@ -29,7 +29,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|(?:data|file|concat|subfile|crypto|
 
 
 class Intake:
-    """Finds footage and names it by its sha256; with `staging` it also puts a copy aside there."""
+    """A finder of footage that returns its sha256; with `staging` it also keeps a copy there."""
 
     def __init__(
         self,
@@ -49,67 +49,80 @@ class Intake:
         self._seen: dict[Footage, str] = {}
 
     def take(self, footage: Footage) -> str:
-        """The clip's sha256; Unfit or MediaError where it cannot be had."""
+        """Return the clip's sha256; raise Unfit or MediaError where the clip cannot be taken."""
         if footage not in self._seen:
             sha256 = self._take(footage)
             if footage.sha256 not in ("", sha256):
-                raise Unfit(f"{footage.paths[0]}: its content is not what its label names")
+                raise Unfit(
+                    f"{footage.paths[0]}: its content is not what its label names. Restore it."
+                )
             if footage.image:
-                return sha256  # bytes are not kept as a key
+                return sha256  # an image's bytes would be kept in memory as a key
             self._seen[footage] = sha256
         return self._seen[footage]
 
     def publish(self) -> None:
-        """Move what was put aside into the store, each clip whole or not at all."""
+        """Move the staged clips into the store, each one whole or not at all."""
         assert self.staging is not None
         for sha256 in sorted(self.new):
             with atomic.publish(self.store.path(sha256), name="clip") as temporary:
                 os.replace(self._aside(sha256), temporary)
 
     def resolve(self, name: str) -> Path:
-        """A path of the data set; one that leaves the root, or is an address, is unfit."""
+        """Resolve a path of the data set; raise Unfit where it leaves the root or is an address."""
         if _ADDRESS.match(name):
-            raise Unfit(f"{name!r} is an address, and nothing is ever fetched: give a local file")
+            raise Unfit(f"{name!r} is an address, and nothing is ever fetched. Give a local file.")
         name = name.removeprefix(self.strip_prefix) if self.strip_prefix else name
         try:
-            found = (self.root / name).resolve()
-            found.is_file()  # asked here, as it may be too long a name to ask about
-        except (OSError, ValueError, RuntimeError) as broken:
-            fact = getattr(broken, "strerror", None) or broken
-            raise Unfit(f"{name[:60]!r} is no path ({fact})") from None
-        if not found.is_relative_to(self.root):
-            raise Unfit(f"{name!r} leads out of {self.root}")
-        return found
+            path = (self.root / name).resolve()
+            path.is_file()  # raises where the name is too long for the file system
+        except (OSError, ValueError, RuntimeError) as error:
+            fact = getattr(error, "strerror", None) or error
+            raise Unfit(f"{name[:60]!r} cannot be a path ({fact}). Correct it.") from None
+        if not path.is_relative_to(self.root):
+            raise Unfit(f"{name!r} leads out of {self.root}. Put the clip below it.")
+        return path
 
     def _take(self, footage: Footage) -> str:
         if footage.image:
             return self._encoded([self._image(io.BytesIO(footage.image), "an image")])
         paths = [self.resolve(name) for name in footage.paths]
-        found = next((path for path in paths if path.is_file()), None)
-        if found is not None and found.suffix.lower() in IMAGE_SUFFIXES:
-            return self._encoded([self._image(found, footage.paths[0])])
-        if found is not None:
-            return self._copied(found)
+        path = next((path for path in paths if path.is_file()), None)
+        if path is not None and path.suffix.lower() in IMAGE_SUFFIXES:
+            return self._encoded([self._image(path, footage.paths[0])])
+        if path is not None:
+            return self._copied(path)
         if not footage.frames:
-            raise Unfit(f"no such clip: {footage.paths[0] if footage.paths else 'none is named'!r}")
+            raise Unfit(
+                f"The clip {footage.paths[0]!r} does not exist."
+                if footage.paths
+                else "The row names no clip."
+            )
         if len(footage.frames) > LIMITS.max_frames:
-            raise Unfit(f"{len(footage.frames)} frames, the limit is {LIMITS.max_frames}")
+            raise Unfit(
+                f"The clip has {len(footage.frames)} frames, but the limit is {LIMITS.max_frames}."
+            )
         return self._encoded([self._image(self.resolve(name), name) for name in footage.frames])
 
     def _image(self, source: Path | io.BytesIO, name: str) -> Frames:
         try:
             with Image.open(source, formats=("JPEG", "PNG", "WEBP")) as image:
                 if image.width * image.height > LIMITS.max_pixels:
-                    raise Unfit(f"{name}: {image.width}x{image.height}, too many pixels")
+                    raise Unfit(
+                        f"{name}: it has {image.width}x{image.height} pixels, but the limit is "
+                        f"{LIMITS.max_pixels}. Make it smaller."
+                    )
                 return np.asarray(image.convert("RGB"))
         except Unfit:
             raise
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as broken:
-            raise Unfit(f"{name}: not a readable image ({broken})") from None
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise Unfit(
+                f"{name}: it is not a readable image ({error}). Save it as JPEG, PNG or WebP."
+            ) from None
 
     def _encoded(self, frames: list[Frames]) -> str:
         if len({frame.shape for frame in frames}) > 1:
-            raise Unfit("frames of different sizes in one clip")
+            raise Unfit("The frames of the clip have different sizes.")
         content = encode_clip(np.stack(frames), FRAMES_PER_SECOND)
         sha256 = hashlib.sha256(content).hexdigest()
         if self._is_wanted(sha256):
@@ -127,7 +140,7 @@ class Intake:
             self._duplicate(path, copy)
         sha256 = atomic.sha256_file(copy)
         if self._is_wanted(sha256):
-            probe(copy)  # what was copied, should the file have changed meanwhile
+            probe(copy)  # the file may have changed while it was copied
             os.replace(copy, self._aside(sha256))
             self.new.add(sha256)
         else:
@@ -141,7 +154,7 @@ class Intake:
                 return
             except OSError as refusal:
                 raise MediaError(
-                    f"{path}: cannot be linked ({refusal.strerror}). Leave out --link."
+                    f"{path}: it cannot be linked ({refusal.strerror}). Leave out --link."
                 ) from None
         shutil.copyfile(path, copy)
 

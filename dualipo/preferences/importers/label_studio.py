@@ -1,10 +1,11 @@
-"""Label Studio's JSON export: tasks with two clips and a `Pairwise`, as our own export makes them.
+"""Reads Label Studio's JSON export: tasks with two clips and a `Pairwise`, as we export them.
 
     data         prompt, video_a, video_b, and the dimension that the task asks about
     annotations  Pairwise `left` or `right`; a choice "tie"; a text area with the reason
 
-A `Pairwise` named after a dimension is about it; otherwise the task's, else the user's word counts.
-What a model pre-filled (`predictions`) is never read: it is no annotation.
+A `Pairwise` that is named after a dimension judges that dimension; otherwise it judges the task's
+dimension, or else the one that the user gave. `predictions`, which a model filled in, are never
+read: they are no annotations.
 """
 
 from collections.abc import Iterator
@@ -33,10 +34,10 @@ _NAMES: dict[str, AnyDimension] = {**{name: name for name in DIMENSIONS}, "overa
 
 
 def judge(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
-    """A pair each annotation and dimension."""
+    """Yield a pair for each annotation and dimension."""
     annotations = row["annotations"]
     if not isinstance(row["data"], dict) or not isinstance(annotations, list):
-        raise Unfit("`data` or `annotations` is not as Label Studio exports them")
+        raise Unfit("`data` or `annotations` is not as Label Studio exports them.")
     if not annotations:
         yield Dropped("not annotated")
     for annotation in annotations:
@@ -48,13 +49,13 @@ def judge(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
 
 def _annotation(asked: Row, annotation: Row, settings: Settings) -> Iterator[Judged | Dropped]:
     results = annotation.get("result")
-    if not isinstance(results, list) or not all(isinstance(one, dict) for one in results):
-        raise Unfit("an annotation without a list `result`")
+    if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
+        raise Unfit("An annotation has no list `result`.")
     verdicts = _verdicts(asked, results, settings)
     if not verdicts:
         yield Dropped("an annotation without a verdict")
-    who = annotation.get("completed_by")
-    speaker = {"annotator": str(who.get("id", "")) if isinstance(who, dict) else who}
+    author = annotation.get("completed_by")
+    speaker = {"annotator": str(author.get("id", "")) if isinstance(author, dict) else author}
     reason = " ".join(_words(results, "textarea", "text"))
     for dimension, verdict in verdicts.items():
         yield pair(
@@ -69,30 +70,30 @@ def _annotation(asked: Row, annotation: Row, settings: Settings) -> Iterator[Jud
 
 
 def _verdicts(asked: Row, results: list[Row], settings: Settings) -> dict[AnyDimension, Verdict]:
-    """What an annotation says, by dimension; a tie beside a side is unfit."""
+    """Return an annotation's verdicts by dimension; raise Unfit where two contradict each other."""
     about = choice(asked, "dimension", _NAMES, default=settings.dimension)
-    found: dict[AnyDimension, Verdict] = {}
-    for one in results:
-        dimension = _NAMES.get(str(one.get("from_name")), about)
-        if one.get("type") == "pairwise":
-            verdict = choice(one.get("value") or {}, "selected", SIDES)
-        elif one.get("type") == "choices" and "tie" in _words([one], "choices", "choices"):
+    verdicts: dict[AnyDimension, Verdict] = {}
+    for result in results:
+        dimension = _NAMES.get(str(result.get("from_name")), about)
+        if result.get("type") == "pairwise":
+            verdict = choice(result.get("value") or {}, "selected", SIDES)
+        elif result.get("type") == "choices" and "tie" in _words([result], "choices", "choices"):
             verdict = "tie"
         else:
             continue
-        if found.setdefault(dimension, verdict) != verdict:
-            raise Unfit(f"both {found[dimension]} and {verdict} in {dimension}")
-    return found
+        if verdicts.setdefault(dimension, verdict) != verdict:
+            raise Unfit(f"The verdict in {dimension} is both {verdicts[dimension]} and {verdict}.")
+    return verdicts
 
 
 def _words(results: list[Row], kind: str, key: str) -> list[str]:
-    values = [one.get("value") for one in results if one.get("type") == kind]
+    values = [result.get("value") for result in results if result.get("type") == kind]
     lists = [value.get(key, []) for value in values if isinstance(value, dict)]
     return [str(word) for words in lists for word in ([words] if isinstance(words, str) else words)]
 
 
 def _clip(asked: Row, names: tuple[str, ...]) -> str:
-    """The clip's path; Label Studio's address of a local file is one."""
+    """Return the clip's path, also where Label Studio gives its address of a local file."""
     name = next((name for name in names if asked.get(name)), names[0])
     given = text(asked, name)
     parts: Any = urlsplit(given)

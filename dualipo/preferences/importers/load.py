@@ -1,8 +1,10 @@
-"""Import: rows of a data set become a label set, all of them or none (fault 39).
+"""Imports the rows of data sets into a label set, all of them or none (fault 39).
 
-Rows are read one by one; their clips are put aside as they come, and only when the last row was
-read do clips, table and manifest appear, in that order. Killed before that, an import leaves what
-the next one sweeps. A label is named by what it says, so importing a file again adds nothing.
+    each row -> its labels -> their clips are copied into a staging folder
+    after the last row: the clips move into the set, then the table appears, then the manifest
+
+An import that is killed before the end leaves only files that the next one removes. A label's id is
+a hash of its content, so importing a file again adds nothing.
 """
 
 import hashlib
@@ -41,7 +43,7 @@ STAGING = f"{atomic.TEMPORARY_PREFIX}import"
 
 @dataclass(frozen=True)
 class Options:
-    """How to import; `lenient` takes the rows that fit where others do not."""
+    """A user's options; `lenient` imports the rows that fit even where others do not."""
 
     settings: Settings = field(default_factory=Settings)
     lenient: bool = False
@@ -67,7 +69,9 @@ def import_labels(
     form, options = FORMATS[format_name], options or Options()
     settings = _settled(format_name, form, options.settings)
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder. Name the one that the clips' paths start from.")
+        raise DataError(
+            f"{root}: this folder does not exist. Name the folder where the clips' paths start."
+        )
     _refuse_foreign(output)
     with _opened(output, dry_run=options.dry_run) as (before, history, staging):
         store = label_set.clip_store(output)
@@ -76,10 +80,7 @@ def import_labels(
         )
         report = Report(format_name, options.dry_run)
         collected = _Collected(form, settings, intake, report, before)
-        for file in files:
-            for line, row in (form.rows or reading.rows)(file):
-                collected.take(file, line, row)
-                on_row()
+        collected.read(files, on_row)
         after = collected.labels()
         _account(report, after, num_clips=collected.num_new_clips(before))
         if options.dry_run:
@@ -87,10 +88,11 @@ def import_labels(
         if report.refused.num and not options.lenient:
             raise DataError(
                 f"{report.text()}\nNothing was imported: {report.refused.num} rows do not fit. "
-                "Mend them, or take the others with --lenient."
+                "Correct them, or import the others with --lenient."
             )
         if not (output / label_set.MANIFEST).is_file():
-            label_set.write(output, before, history=())  # from now on the folder is known as ours
+            # From now on the folder is known as a label set, so the next import may clean it.
+            label_set.write(output, before, history=())
         intake.publish()
         entry = _entry(format_name, files, settings, report)
         label_set.write(output, after, history=_with(entry, history))
@@ -98,7 +100,7 @@ def import_labels(
 
 
 class _Collected:
-    """The labels so far: those that were there, and those of the rows read."""
+    """The labels so far: those that the set had, and those of the rows read."""
 
     def __init__(
         self, form: Format, settings: Settings, intake: Intake, report: Report, before: LabelSet
@@ -107,20 +109,27 @@ class _Collected:
         self.settings = settings
         self.intake = intake
         self.report = report
-        self.found = {_id(label): label for label in before.every}
+        self.by_id = {_id(label): label for label in before.every}
         self.known_columns = {*form.required, *form.optional, *form.not_kept, *COMMON}
 
     def labels(self) -> LabelSet:
-        """Pairs and points, in the order of their coming."""
-        every = self.found.values()
+        """Return the labels in the order in which they came."""
+        every = self.by_id.values()
         return LabelSet(
             tuple(label for label in every if isinstance(label, Pair)),
             tuple(label for label in every if isinstance(label, Point)),
         )
 
     def num_new_clips(self, before: LabelSet) -> int:
-        """Clips that no earlier label names."""
+        """Count the clips that no earlier label names."""
         return len({*self.labels().clips} - {*before.clips})
+
+    def read(self, files: Sequence[Path], on_row: Callable[[], None]) -> None:
+        """Add the labels of all rows of the files."""
+        for file in files:
+            for line, row in (self.form.rows or reading.rows)(file):
+                self.take(file, line, row)
+                on_row()
 
     def take(self, file: Path, line: int, row: Row | Unfit) -> None:
         """Add a row's labels, all or none of them."""
@@ -130,28 +139,30 @@ class _Collected:
                 raise row
             self._check_columns(row)
             judged = list(self.form.judge(row, self.settings))
-            made = [self._label(one) for one in judged if isinstance(one, Judged)]
+            labels = [self._label(part) for part in judged if isinstance(part, Judged)]
         except (Unfit, MediaError) as unfit:
             self.report.refused.add(file, line, str(unfit))
             return
-        for one in [*judged, *made]:
-            if isinstance(one, Dropped):
-                self.report.dropped.add(file, line, one.reason)
+        for part in [*judged, *labels]:
+            if isinstance(part, Dropped):
+                self.report.dropped.add(file, line, part.reason)
         self.report.not_kept.update(
             name for name in self.form.not_kept if row.get(name) not in (None, "", [], {})
         )
-        self._add(file, line, [one for one in made if not isinstance(one, Dropped)])
+        self._add(file, line, [label for label in labels if not isinstance(label, Dropped)])
 
     def _check_columns(self, row: Row) -> None:
         missing = [name for name in self.form.required if row.get(name) is None]
         if missing:
-            raise Unfit(f"no column {', '.join(f'`{name}`' for name in missing)}")
+            raise Unfit(f"The row has no column {_listed(missing)}.")
         if unknown := sorted(map(str, row.keys() - self.known_columns)):
-            named = ", ".join(f"`{name}`" for name in unknown)
-            raise Unfit(f"unknown column {named}: cut it, or is this another format?")
+            raise Unfit(
+                f"The row has the unknown column {_listed(unknown)}. Remove it, or name another "
+                "format."
+            )
 
     def _label(self, judged: Judged) -> Label | Dropped:
-        """The label with its prompt and its clips."""
+        """Complete a label with its prompt, its clips and its id."""
         record = judged.record
         if reason := captions.screen(record.prompt):
             return Dropped(f"caption: {reason}")
@@ -166,27 +177,29 @@ class _Collected:
         if clip_a == clip_b:
             return Dropped("both clips are the same")
         record = replace(record, video_a=clip_a, video_b=clip_b)
-        # By hash, so that neither side is always the winner's (fault 67), and always alike.
+        # Ordered by hash, so that A is not always the winner (fault 67), and always the same way.
         is_turned = not judged.sides_known and clip_a > clip_b
         return _named(turned(record) if is_turned else record)
 
     def _add(self, file: Path, line: int, labels: list[Label]) -> None:
         for label in labels:
-            if self.found.get(_id(label), label) != label:
-                reason = f"the label {_id(label)} is there already and says something else"
+            if self.by_id.get(_id(label), label) != label:
+                reason = (
+                    f"The set holds another label with the id {_id(label)}. Give this one a new id."
+                )
                 self.report.refused.add(file, line, reason)
                 return
         for label in labels:
-            if _id(label) in self.found:
+            if _id(label) in self.by_id:
                 self.report.num_known += 1
                 continue
-            self.found[_id(label)] = label
+            self.by_id[_id(label)] = label
             self.report.num_pairs += isinstance(label, Pair)
             self.report.num_points += isinstance(label, Point)
 
 
 def turned(pair: Pair) -> Pair:
-    """The same label with A and B exchanged."""
+    """Exchange A and B without a change of what the label says."""
     verdicts: dict[Verdict, Verdict] = {"a": "b", "b": "a"}
     return replace(
         pair,
@@ -202,12 +215,16 @@ def turned(pair: Pair) -> Pair:
     )
 
 
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in columns)
+
+
 def _id(label: Label) -> str:
     return label.pair_id if isinstance(label, Pair) else label.point_id
 
 
 def _named(label: Label) -> Label:
-    """A label without an id is named by what it says."""
+    """Give a label without an id one that is a hash of its content."""
     if _id(label):
         return label
     said = json.dumps(asdict(label), sort_keys=True)
@@ -218,7 +235,7 @@ def _named(label: Label) -> Label:
 
 
 def _settled(name: str, form: Format, settings: Settings) -> Settings:
-    """Whose labels these are; what a program made is never marked human."""
+    """Settle who made the labels; a program's labels are never marked human."""
     if form.source is None and settings.source is None:
         raise ConfigError(
             f"{name}: its files do not say who judged. Give --source human, simulated or critic."
@@ -238,12 +255,14 @@ def _refuse_foreign(output: Path) -> None:
     if not output.exists() or (output / label_set.MANIFEST).is_file():
         return
     if not output.is_dir() or any(not inner.name.startswith(own) for inner in output.iterdir()):
-        raise ConfigError(f"{output}: in use, and no label set. Name another folder.")
+        raise ConfigError(
+            f"{output}: this folder is in use, but is no label set. Name another folder."
+        )
 
 
 @contextmanager
 def _opened(output: Path, *, dry_run: bool) -> Iterator[tuple[LabelSet, list[Any], Path | None]]:
-    """What is in the set, its history, and a place for new clips; nothing else may write now."""
+    """Lock the set; yield its labels, its history, and a staging folder for new clips."""
     if dry_run:
         yield (*_read(output), None)
         return
@@ -260,7 +279,7 @@ def _opened(output: Path, *, dry_run: bool) -> Iterator[tuple[LabelSet, list[Any
         shutil.rmtree(staging, ignore_errors=True)
         lock.release()
         with suppress(OSError):
-            output.rmdir()  # where nothing was imported and nothing was before
+            output.rmdir()  # succeeds only where the folder is empty
 
 
 def _read(output: Path) -> tuple[LabelSet, list[Any]]:
@@ -270,7 +289,7 @@ def _read(output: Path) -> tuple[LabelSet, list[Any]]:
 
 
 def _sweep(output: Path, before: LabelSet) -> None:
-    """Remove what an import left that was killed: temporaries, and clips that no label names."""
+    """Remove what a killed import left: temporary files, and clips that no label names."""
     named = {label_set.clip_store(output).path(clip) for clip in before.clips}
     with atomic.storage_errors(output):
         for path in output.glob(f"{atomic.TEMPORARY_PREFIX}*"):
@@ -281,10 +300,10 @@ def _sweep(output: Path, before: LabelSet) -> None:
 
 
 def _account(report: Report, after: LabelSet, *, num_clips: int) -> None:
-    found = contradictions.usable(after)
+    usable = contradictions.usable(after)
     report.num_clips = num_clips
-    report.excluded, report.agreement = found.excluded, found.agreement
-    report.num_repeated = found.num_repeated
+    report.excluded, report.agreement = usable.excluded, usable.agreement
+    report.num_repeated = usable.num_repeated
 
 
 def _entry(name: str, files: Sequence[Path], settings: Settings, report: Report) -> Row:

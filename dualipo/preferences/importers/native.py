@@ -1,7 +1,7 @@
-"""The native record (FORMATS.md): a label set, a run's own label tables, or JSON Lines of them.
+"""Reads the native record (FORMATS.md): a label set, a run's label tables, or JSON Lines.
 
-Clips are found by their hash under `clips/` of the root, and must still hash to it. A row of an
-older schema is migrated, one of a newer is refused (fault 40).
+A clip lies under `clips/` of the root, is named by its hash, and must still hash to it. A row of an
+older schema is migrated, and a row of a newer one is refused (fault 40).
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from dualipo.preferences.importers.row import Footage, Judged, Row, Settings, Un
 from dualipo.records import Pair
 from dualipo.store import tables
 
-# How a table of points (`records.Point`) names what a label set's rows hold.
+# The columns that a table of points (`records.Point`) and a label set name differently.
 POINT_NAMES = {"point_id": "pair_id", "video": "video_a", "grade": "grade_a"}
 DEFAULTS: Row = {
     "certainty": 1.0,
@@ -30,7 +30,7 @@ OPTIONAL = tuple((tables.columns_of(Pair).keys() | POINT_NAMES.keys()) - {*REQUI
 
 
 def judge(row: Row, settings: Settings) -> Iterator[Judged]:
-    """One label, with the id that it has."""
+    """Yield the row's one label, with its own id."""
     renamed = {POINT_NAMES.get(name, name): value for name, value in row.items()}
     filled = DEFAULTS | renamed
     try:
@@ -45,5 +45,5 @@ def judge(row: Row, settings: Settings) -> Iterator[Judged]:
 
 def _clip(sha256: str) -> Footage:
     if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-        raise Unfit(f"{sha256[:70]!r} is not a clip's sha256")
+        raise Unfit(f"{sha256[:70]!r} is not a clip's sha256.")
     return Footage((f"{label_set.CLIPS}/{sha256[:2]}/{sha256}.mp4",), sha256=sha256)

@@ -1,7 +1,7 @@
-"""Data sets that compare two clips: TRL, VideoAlign, VideoDPO, HPDv3, Pick-a-Pic.
+"""Reads data sets that compare two clips: TRL, VideoAlign, VideoDPO, HPDv3, Pick-a-Pic.
 
-Columns as in FORMATS.md. Where a file names a winner and a loser only, the sides are settled at
-import (`load.py`), as a set in which A always wins is one-sided.
+FORMATS.md lists their columns. Where a file names only a winner and a loser, `load.py` settles
+which of them is A: if A always won, a critic would learn the side instead of the clip.
 """
 
 import math
@@ -39,25 +39,34 @@ VIDEOALIGN_WORDS: dict[str, Verdict | None] = {"A": "a", "B": "b", "same": "tie"
 
 
 def trl(row: Row, settings: Settings) -> Iterator[Judged]:
-    """`chosen` over `rejected`: paths of clips, or conversations that end in one."""
-    yield pair(
-        caption_of(row["prompt"]),
-        Footage((answer_of(row, "chosen"),)),
-        Footage((answer_of(row, "rejected"),)),
+    """Yield `chosen` over `rejected`: paths of clips, or conversations that end in one."""
+    chosen, rejected = answer_of(row, "chosen"), answer_of(row, "rejected")
+    yield _won(row, settings, caption_of(row["prompt"]), winner=chosen, loser=rejected)
+
+
+def _won(
+    row: Row, settings: Settings, caption: str, *, winner: str, loser: str, **fields: Any
+) -> Judged:
+    """Make the label of a row that names a winner and a loser; `fields` are further ones of it."""
+    return pair(
+        caption,
+        Footage((winner,)),
+        Footage((loser,)),
         dimension=settings.dimension,
         verdict="a",
         voice=voice(row, settings),
         sides_known=False,
+        **fields,
     )
 
 
 def caption_of(prompt: Any) -> str:
-    """A prompt as TRL has it: a text, or a conversation whose last turn is the user's."""
+    """Read a prompt of TRL: a text, or a conversation whose last turn is the user's."""
     return text({"prompt": _last_turn(prompt)}, "prompt")
 
 
 def answer_of(row: Row, name: str) -> str:
-    """A completion as TRL has it: here, the path of a clip."""
+    """Read a completion of TRL, which is the path of a clip."""
     return text({name: _last_turn(row[name])}, name)
 
 
@@ -68,7 +77,7 @@ def _last_turn(value: Any) -> Any:
 
 
 def videoalign(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
-    """A pair a column of `VQ`, `MQ`, `TA`, and of the bench's `Overall`."""
+    """Yield a pair for each of the columns `VQ`, `MQ`, `TA`, and the bench's `Overall`."""
     for column, dimension in VIDEOALIGN.items():
         if column == "Overall" and row.get(column) in (None, ""):
             continue
@@ -87,10 +96,12 @@ def videoalign(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
 
 
 def videodpo_rows(path: Path) -> reading.Lines:
-    """The rows of `pair.json`, each index replaced by its `basic.clip_path` in `metadata.json`."""
+    """Yield the rows of `pair.json`, each index replaced by its path in `metadata.json`."""
     metadata_path = path.with_name("metadata.json")
     if not metadata_path.is_file():
-        raise DataError(f"{metadata_path}: no such file. VideoDPO's pairs need it beside them.")
+        raise DataError(
+            f"{metadata_path}: this file is missing. Put VideoDPO's metadata.json beside its pairs."
+        )
     clips = atomic.read_json(metadata_path)
     for line, row in reading.rows(path):
         yield line, row if isinstance(row, Unfit) else _joined(row, clips)
@@ -101,49 +112,39 @@ def _joined(row: Row, clips: Any) -> Row | Unfit:
     for name in ("video1", "video2"):
         index = row.get(name)
         if isinstance(index, bool) or not isinstance(index, int):
-            return Unfit(f"`{name}` is {index!r}, not an index into metadata.json")
+            return Unfit(f"`{name}` is {index!r}, not an index into metadata.json.")
         try:
             if index < 0:
                 raise IndexError
             joined[name] = clips[index]["basic"]["clip_path"]
         except (IndexError, KeyError, TypeError):
-            return Unfit(f"`{name}`: metadata.json has no basic.clip_path at {index}")
+            return Unfit(f"`{name}` is {index}, but metadata.json has no basic.clip_path there.")
     return joined
 
 
 def videodpo(row: Row, settings: Settings) -> Iterator[Judged]:
-    """`video1` won, unless a `label` of 1 says that `video2` did; `score` weighs the pair."""
+    """Yield `video1` over `video2`, or the reverse where `label` is 1; `score` is the certainty."""
     winner, loser = text(row, "video1"), text(row, "video2")
     if choice(row, "label", {"0": False, "1": True}, default=False):
         winner, loser = loser, winner
     captions = row["frame_caption"]
-    yield pair(
-        text({"frame_caption": captions[0]}, "frame_caption")
-        if isinstance(captions, list) and captions
-        else text(row, "frame_caption"),
-        Footage((winner,)),
-        Footage((loser,)),
-        dimension=settings.dimension,
-        verdict="a",
-        voice=voice(row, settings),
-        sides_known=False,
-        certainty=_share(row, "score"),
-    )
+    first = captions[0] if isinstance(captions, list) and captions else captions
+    caption = text({"frame_caption": first}, "frame_caption")
+    certainty = _share(row, "score")
+    yield _won(row, settings, caption, winner=winner, loser=loser, certainty=certainty)
 
 
 def hpdv3(row: Row, settings: Settings) -> Iterator[Judged]:
-    """`path1` was preferred, by `choice_dist` votes to votes, with `confidence`."""
+    """Yield `path1` over `path2`, with its votes in `choice_dist` and its `confidence`."""
     votes = row.get("choice_dist") or [0, 0]
     if not (isinstance(votes, list) and len(votes) == 2 and all(_is_count(v) for v in votes)):
-        raise Unfit(f"`choice_dist` is {votes!r}, not two counts")
-    yield pair(
+        raise Unfit(f"`choice_dist` is {votes!r}, not two counts.")
+    yield _won(
+        row,
+        settings,
         text(row, "prompt"),
-        Footage((text(row, "path1"),)),
-        Footage((text(row, "path2"),)),
-        dimension=settings.dimension,
-        verdict="a",
-        voice=voice(row, settings),
-        sides_known=False,
+        winner=text(row, "path1"),
+        loser=text(row, "path2"),
         certainty=_share(row, "confidence"),
         votes_a=int(votes[0]),
         votes_b=int(votes[1]),
@@ -151,14 +152,14 @@ def hpdv3(row: Row, settings: Settings) -> Iterator[Judged]:
 
 
 def pick_a_pic(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
-    """`label_0` is 1 where image 0 won, 0 where image 1 did, and 0.5 for a tie."""
+    """Yield a pair of images; `label_0` is 1 where image 0 won, 0 where it lost, 0.5 for a tie."""
     if row.get("has_label") is False:
         yield Dropped("has_label is false")
         return
     meaning: dict[float, Verdict] = {1.0: "a", 0.0: "b", 0.5: "tie"}
     label = number(row, "label_0")
     if label not in meaning:
-        raise Unfit(f"`label_0` is {label}, none of 1, 0, 0.5")
+        raise Unfit(f"`label_0` is {label}, none of 1, 0, 0.5.")
     user = {"annotator": row.get("annotator") or row.get("user_id")}
     yield pair(
         text(row, "caption"),
@@ -171,7 +172,7 @@ def pick_a_pic(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
 
 
 def _picture(row: Row, name: str) -> Footage:
-    """An image as its bytes, as `datasets` wraps them, or as a path."""
+    """Read an image: bytes, a dict of bytes as `datasets` makes it, or a path."""
     value = row[name]
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
@@ -185,10 +186,10 @@ def _is_count(value: Any) -> bool:
 
 
 def _share(row: Row, name: str) -> float:
-    """A weight between 0 and 1; one where the file gives none."""
+    """Read a weight between 0 and 1; return 1 where the file gives none."""
     if row.get(name) in (None, ""):
         return 1.0
     value = number(row, name)
     if not 0.0 <= value <= 1.0 and not math.isclose(value, 1.0):
-        raise Unfit(f"`{name}` is {value}, not between 0 and 1")
+        raise Unfit(f"`{name}` is {value}, not between 0 and 1.")
     return min(value, 1.0)

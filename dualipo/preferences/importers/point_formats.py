@@ -1,7 +1,6 @@
-"""Data sets that grade one clip: TRL's KTO, diffusion-kto, VisionReward, VideoFeedback, LiFT.
+"""Reads data sets that grade one clip: TRL's KTO, diffusion-kto, VisionReward, VideoFeedback, LiFT.
 
-Grades are ours (Good, Normal, Bad) and so are the rules that make them of numbers; FORMATS.md
-lists both.
+Their answers become our grades Good, Normal and Bad by rules of ours, which FORMATS.md lists.
 """
 
 import json
@@ -56,6 +55,7 @@ LIFT: dict[str, Dimension] = {
     "fidelity": "faithfulness",
     "motion": "motion",
 }
+LIFT_GRADES: dict[str, Grade] = {"Good": "good", "Normal": "normal", "Bad": "bad"}
 LIFT_KEYS = ("semantic consistency", "fidelity issues", "motion issues")
 LIFT_CRITIC = "LiFT-Critic"
 _LIFT_QUESTION = re.compile(
@@ -68,7 +68,7 @@ _MEDIA_TOKENS = re.compile(r"(?:\s*<(?:video|image|im_start|im_end|vila/video)>)
 
 
 def trl_kto(row: Row, settings: Settings) -> Iterator[Judged]:
-    """A `completion` that is desirable or not, as `label` says."""
+    """Yield a `completion` that is desirable or not, by its `label`."""
     yield point(
         caption_of(row["prompt"]),
         Footage((answer_of(row, "completion"),)),
@@ -79,7 +79,7 @@ def trl_kto(row: Row, settings: Settings) -> Iterator[Judged]:
 
 
 def diffusion_kto(row: Row, settings: Settings) -> Iterator[Judged]:
-    """A file that won all its comparisons, or lost them all."""
+    """Yield a file that won all its comparisons, or lost them all."""
     yield point(
         text(row, "caption"),
         Footage((text(row, "file_path"),)),
@@ -90,7 +90,7 @@ def diffusion_kto(row: Row, settings: Settings) -> Iterator[Judged]:
 
 
 def visionreward(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
-    """The mean place of a dimension's answers between worst and best, in thirds."""
+    """Yield a grade for each dimension: the third in which the mean of its answers lies."""
     annotation = row["annotation"]
     if isinstance(annotation, str):
         try:
@@ -98,43 +98,44 @@ def visionreward(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
         except ValueError:
             annotation = None
     if not isinstance(annotation, dict):
-        raise Unfit("`annotation` holds no named answers")
+        raise Unfit("`annotation` holds no named answers.")
     for dimension, questions in VISIONREWARD.items():
         places = [_place(annotation, name, best) for name, best in questions.items()]
-        found = [place for place in places if place is not None]
-        if not found:
+        known = [place for place in places if place is not None]
+        if not known:
             yield Dropped(f"nothing to judge in {dimension}")
             continue
         yield point(
             text(row, "prompt"),
             Footage((text(row, "video_path"),)),
             dimension=dimension,
-            grade=_third(statistics.fmean(found)),
+            grade=_third(statistics.fmean(known)),
             voice=voice(row, settings),
         )
 
 
 def _place(annotation: dict[str, Any], name: str, best: int) -> float | None:
+    """Return the answer's place between worst (0) and best (1); None where it does not apply."""
     answer = number(annotation, name)
     lowest = 0 if best == 4 else 1
     if not lowest <= answer <= best:
-        raise Unfit(f"`annotation`: `{name}` is {answer:g}, not {lowest} to {best}")
+        raise Unfit(f"`annotation`: `{name}` is {answer:g}, not {lowest} to {best}.")
     return (answer - 1) / (best - 1) if answer else None
 
 
 def _third(place: float) -> Grade:
-    # A hair's breadth, as (3 - 1) / (4 - 1) is not quite two thirds in floating point.
+    # The margin is there because (3 - 1) / (4 - 1) is not exactly two thirds in floating point.
     if place >= 2 / 3 - 1e-9:
         return "good"
     return "normal" if place >= 1 / 3 - 1e-9 else "bad"
 
 
 def videofeedback(row: Row, settings: Settings) -> Iterator[Judged]:
-    """People graded the clips whose id is a number; the others' grades were set by a rule."""
+    """Yield three grades: people's where the clip's id is a number, a program's otherwise."""
     clip_id = text(row, "id")
     frames = row.get("images") or []
     if not (isinstance(frames, list) and all(isinstance(name, str) for name in frames)):
-        raise Unfit("`images` is not a list of file names")
+        raise Unfit("`images` is not a list of file names.")
     clip = Footage((f"{clip_id}.mp4", f"videos/{clip_id}.mp4"), frames=tuple(frames))
     by_rule = None if clip_id.isdigit() else "simulated"
     for column, dimension in VIDEOFEEDBACK.items():
@@ -148,27 +149,27 @@ def videofeedback(row: Row, settings: Settings) -> Iterator[Judged]:
 
 
 def _whole(value: Any) -> Any:
-    """A score that pandas made a float of."""
+    """Turn a score back into an integer, where pandas made it a float."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def lift(row: Row, settings: Settings) -> Iterator[Judged]:
-    """Questions and answers of LiFT-HRA, or the three columns that LiFT-Critic writes."""
+    """Yield the answers of LiFT-HRA's conversations, or of LiFT-Critic's three columns."""
     clip = Footage((text(row, "video"), f"videos/{text(row, 'video')}"))
     answers = _conversation(row) if row.get("conversations") else _critic_columns(row)
     source = None if row.get("conversations") else "critic"
     speaker = row if source is None else {"annotator": LIFT_CRITIC} | row
     for caption, dimension, answer in answers:
-        found = _LIFT_ANSWER.match(answer.strip())
-        if not found:
-            raise Unfit(f"the answer {answer[:40]!r} begins with none of Good, Normal, Bad")
+        match = _LIFT_ANSWER.match(answer.strip())
+        if not match:
+            raise Unfit(f"The answer {answer[:40]!r} begins with none of Good, Normal, Bad.")
         yield point(
             caption,
             clip,
             dimension=dimension,
-            grade={"Good": "good", "Normal": "normal", "Bad": "bad"}[found["grade"]],  # type: ignore[arg-type]
+            grade=LIFT_GRADES[match["grade"]],
             voice=voice(speaker, settings, source=source),  # type: ignore[arg-type]
-            rationale=found["reason"].strip(),
+            rationale=match["reason"].strip(),
         )
 
 
@@ -180,13 +181,13 @@ def _critic_columns(row: Row) -> Iterator[tuple[str, Dimension, str]]:
 def _conversation(row: Row) -> Iterator[tuple[str, Dimension, str]]:
     turns = row["conversations"]
     if not isinstance(turns, list) or len(turns) % 2 or not all(map(_is_turn, turns)):
-        raise Unfit("`conversations` is not turns of a question and an answer")
+        raise Unfit("`conversations` is not a list of questions and answers by turns.")
     for asked, answered in zip(turns[::2], turns[1::2], strict=True):
         if (asked["from"], answered["from"]) != ("human", "gpt"):
-            raise Unfit("`conversations`: a turn is not the human's, then gpt's")
+            raise Unfit("`conversations`: the turns are not by human and gpt alternately.")
         question = _LIFT_QUESTION.match(_MEDIA_TOKENS.sub("", asked["value"]))
         if not question:
-            raise Unfit(f"the question {asked['value'][:40]!r} names no dimension")
+            raise Unfit(f"The question {asked['value'][:40]!r} names no dimension.")
         caption = question["caption"].strip() or text(row, "caption")
         yield caption, LIFT[question["about"]], answered["value"]
 

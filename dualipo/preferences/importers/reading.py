@@ -1,8 +1,8 @@
-"""Rows of a CSV, JSON, JSON Lines or parquet file, one at a time, each with its line.
+"""Reads the rows of a CSV, JSON, JSON Lines or parquet file one at a time, each with its line.
 
-Nothing is read whole: a JSON array is decoded element by element. A line that cannot be read is
-yielded as `Unfit`, so that the lines after it are still reported; where no next row can be found
-the file is a DataError. Of a parquet file the "line" is the row's number. Archives are not opened.
+No file is read whole: a JSON array is decoded element by element. A line that cannot be read is
+yielded as `Unfit`, so that the lines after it are still reported; where no next row can be found, a
+DataError is raised. In a parquet file the "line" is the row's number. Archives are not opened.
 """
 
 import csv
@@ -25,18 +25,20 @@ _BLANK = " \t\r\n"
 
 
 def rows(path: Path) -> Lines:
-    """The rows of a file, by its suffix."""
+    """Yield the rows of a file, read by its suffix."""
     readers = {".csv": _csv, ".jsonl": _json_lines, ".json": _json, ".parquet": _parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         known = ", ".join(readers)
-        raise DataError(f"{path}: labels are read from {known}. Unpack or convert it first.")
+        raise DataError(f"{path}: labels are read from {known} only. Unpack or convert it first.")
     try:
         yield from reader(path)
-    except OSError as missing:
-        raise DataError(f"{path}: {missing.strerror}. Name a file of labels.") from None
-    except UnicodeDecodeError as broken:
-        raise DataError(f"{path}: not UTF-8 (byte {broken.start}). Save it as UTF-8.") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}. Name a file of labels.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: it is not UTF-8 (byte {error.start}). Save it as UTF-8."
+        ) from None
 
 
 def _csv(path: Path) -> Lines:
@@ -44,19 +46,19 @@ def _csv(path: Path) -> Lines:
         reader = csv.reader(stream, strict=True)
         header = next(reader, [])
         if len(set(header)) < len(header):
-            raise DataError(f"{path}: two columns of one name in {header}. Rename one.")
+            raise DataError(f"{path}: its header {header} has two equal names. Rename one of them.")
         while True:
             try:
                 values = next(reader)
             except StopIteration:
                 return
-            except csv.Error as broken:
-                yield reader.line_num, Unfit(f"not CSV ({broken})")
+            except csv.Error as error:
+                yield reader.line_num, Unfit(f"The line is not CSV ({error}).")
                 continue
             if len(values) == len(header):
                 yield reader.line_num, dict(zip(header, values, strict=True))
             elif values:
-                fact = f"{len(values)} fields, the header names {len(header)}"
+                fact = f"The line has {len(values)} fields, but the header names {len(header)}."
                 yield reader.line_num, Unfit(fact)
 
 
@@ -69,12 +71,12 @@ def _json_lines(path: Path) -> Lines:
                 continue
             try:
                 yield number, _row(json.loads(line))
-            except ValueError as broken:
-                yield number, Unfit(f"not JSON ({broken})")
+            except ValueError as error:
+                yield number, Unfit(f"The line is not JSON ({error}).")
 
 
 def _json(path: Path) -> Lines:
-    """An array of objects; a file of one object a line is taken for JSON Lines."""
+    """Yield the objects of an array; a file that begins with an object is read as JSON Lines."""
     with _opened(path) as stream:
         start = stream.read(_CHUNK).lstrip(_BLANK)[:1]
     if start == "{":
@@ -98,15 +100,15 @@ class _Array:
         if self._next() != "[":
             raise self._error("a JSON file of labels is an array of objects")
         self.at += 1
-        while (found := self._next()) != "]":
-            if found == ",":
+        while (character := self._next()) != "]":
+            if character == ",":
                 self.at += 1
                 self._next()
             line = self.line
             yield line, _row(self._value())
 
     def _next(self) -> str:
-        """Skip blanks; the character that follows."""
+        """Skip blanks; return the character that follows."""
         while True:
             while self.at < len(self.buffer) and self.buffer[self.at] in _BLANK:
                 self.line += self.buffer[self.at] == "\n"
@@ -114,30 +116,32 @@ class _Array:
             if self.at < len(self.buffer):
                 return self.buffer[self.at]
             if not self._fill():
-                raise self._error("it ends in the midst")
+                raise self._error("it ends too early")
 
     def _value(self) -> Any:
         decoder = json.JSONDecoder()
         while True:
             try:
                 value, end = decoder.raw_decode(self.buffer, self.at)
-            except json.JSONDecodeError as broken:
+            except json.JSONDecodeError as error:
                 if len(self.buffer) - self.at > MAX_CHARACTERS or not self._fill():
-                    raise self._error(broken.msg) from None
+                    raise self._error(error.msg) from None
                 continue
             self.line += self.buffer.count("\n", self.at, end)
             self.at = end
             return value
 
     def _fill(self) -> bool:
-        # As much as there is already, so that a long element is not decoded too often.
+        # Reads as much as is already there, so that a long element is not decoded too often.
         kept = self.buffer[self.at :]
         more = self.stream.read(max(_CHUNK, len(kept)))
         self.buffer, self.at = kept + more, 0
         return bool(more)
 
     def _error(self, fact: str) -> DataError:
-        return DataError(f"{self.path}:{self.line}: not JSON ({fact}). Mend or cut the file.")
+        return DataError(
+            f"{self.path}:{self.line}: this is not JSON ({fact}). Correct or shorten the file."
+        )
 
 
 def _parquet(path: Path) -> Lines:
@@ -148,12 +152,14 @@ def _parquet(path: Path) -> Lines:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except (pa.ArrowException, ValueError) as broken:
-        raise DataError(f"{path}: torn or not parquet ({broken}). Download it again.") from None
+    except (pa.ArrowException, ValueError) as error:
+        raise DataError(
+            f"{path}: it is damaged or not parquet ({error}). Download it again."
+        ) from None
 
 
 def _row(value: Any) -> Row | Unfit:
-    return value if isinstance(value, dict) else Unfit("not an object of named values")
+    return value if isinstance(value, dict) else Unfit("The row is not an object of named values.")
 
 
 def _opened(path: Path) -> TextIO:

@@ -1,4 +1,4 @@
-"""What an import took, left out and refused, by line, as text for people."""
+"""Reports what an import took, dropped and refused, by line, as text for people."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,15 +9,15 @@ MAX_LINES = 20  # of each kind; the rest is counted
 
 
 @dataclass
-class Lines:
-    """Things said of lines: the first few in full, all of them counted by reason."""
+class Notes:
+    """Notes about lines of files: the first few in full, all of them counted by reason."""
 
     first: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
 
     @property
     def num(self) -> int:
-        """How many there are."""
+        """The number of notes."""
         return self.reasons.total()
 
     def add(self, file: Path, line: int, reason: str) -> None:
@@ -26,16 +26,16 @@ class Lines:
         if len(self.first) < MAX_LINES:
             self.first.append(f"{file.name}:{line}: {reason}")
 
-    def text(self, what: str) -> list[str]:
-        """The lines, and how many more there are."""
-        more = self.num - len(self.first)
-        shown = [f"  {what:<9}{line}" for line in self.first]
-        return shown + ([f"  {what:<9}and {more} more"] if more else [])
+    def text(self, verb: str) -> list[str]:
+        """Return the first notes as lines of text, and the number of further ones."""
+        num_more = self.num - len(self.first)
+        shown = [f"  {verb:<9}{line}" for line in self.first]
+        return shown + ([f"  {verb:<9}and {num_more} more"] if num_more else [])
 
 
 @dataclass
 class Report:
-    """The account of one import; `num_known` labels were there before, `num_clips` are new."""
+    """The counts of one import; the set already held `num_known` labels, `num_clips` are new."""
 
     format: str
     is_dry_run: bool = False
@@ -44,15 +44,15 @@ class Report:
     num_points: int = 0
     num_known: int = 0
     num_clips: int = 0
-    dropped: Lines = field(default_factory=Lines)
-    refused: Lines = field(default_factory=Lines)
+    dropped: Notes = field(default_factory=Notes)
+    refused: Notes = field(default_factory=Notes)
     not_kept: Counter[str] = field(default_factory=Counter)
     excluded: Mapping[str, int] = field(default_factory=dict)
     agreement: float | None = None
     num_repeated: int = 0
 
     def text(self) -> str:
-        """A few lines that say it all."""
+        """Return the report as a few lines of text."""
         verb = "would take" if self.is_dry_run else "taken"
         lines = [
             f"{self.format}: {self.num_rows} rows",

@@ -1,15 +1,15 @@
-"""What a format is: the columns it reads, and how one row becomes labels.
+"""Defines formats: the columns of a row, and how a row becomes labels.
 
-A row yields labels whose clips are not found yet, or says which part of it is left out by rule
-(`Dropped`: VideoAlign's `invalid`). A row that does not hold what its format promises raises
-`Unfit`: it is refused, never guessed at (fault 39).
+A row yields labels whose clips have not been looked for yet (`Judged`), and the parts of it that
+are left out by a rule (`Dropped`, for example VideoAlign's `invalid`). A row that does not hold
+what its format promises raises `Unfit`: it is refused, never guessed at (fault 39).
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from dualipo.records import Dimension, Grade, Pair, Point, Source, Verdict
 
@@ -19,22 +19,22 @@ Choice = TypeVar("Choice")
 
 
 class Unfit(ValueError):
-    """A row that cannot be read as its format says."""
+    """A row that its format cannot read, and why."""
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A part of a row that is left out by rule, and why."""
+    """A part of a row that a rule leaves out, and why."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Footage:
-    """Where a clip's pictures are: the first of `paths` that exists, else `frames`, else `image`.
+    """The source of a clip: the first of `paths` that exists, else `frames`, else `image`.
 
-    `frames` are image files, one a frame; `image` is the content of one. `sha256` is what the
-    file must hash to, where the label says so.
+    `frames` are image files, one for each frame; `image` is the content of an image file. The clip
+    must have the hash `sha256` where the label names one.
     """
 
     paths: tuple[str, ...] = ()
@@ -45,9 +45,9 @@ class Footage:
 
 @dataclass(frozen=True)
 class Judged:
-    """A label but for the ids of its clips and its prompt.
+    """A label that has no ids of its clips and its prompt yet.
 
-    `sides_known` is False where a file names a winner and a loser and no A and B.
+    `sides_known` is False where a file names a winner and a loser, but no A and B.
     """
 
     record: Pair | Point
@@ -58,7 +58,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user says of labels whose file does not: whose they are, and of which dimension."""
+    """A user's word on labels whose file is silent: who judged, and which dimension."""
 
     source: Source | None = None
     annotator: str = ""
@@ -67,7 +67,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Voice:
-    """Who judged a row."""
+    """The judge of a row."""
 
     source: Source
     annotator: str
@@ -75,29 +75,29 @@ class Voice:
 
 @dataclass(frozen=True)
 class Format:
-    """One data set's format. `source` is None where its files do not say who labelled them."""
+    """A data set's format; `source` is None where its files do not say who labelled them."""
 
-    what: str
     judge: Callable[[Row, Settings], Iterable[Judged | Dropped]]
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
     not_kept: tuple[str, ...] = ()
     source: Source | None = "human"
     rows: Callable[[Path], Iterator[tuple[int, Row | Unfit]]] | None = None
-    one_judgement: bool = True  # a row says one thing, so that a user may say about what
+    one_judgement: bool = True  # a row judges one dimension, which the user may name
     images: bool = False
 
 
-# Any file may have these: our own exports do, so that a program's label stays a program's.
+# Any file may have these columns. Our exports do, so that a program's label is never taken for a
+# person's.
 COMMON = ("source", "annotator")
 
 
 def voice(row: Row, settings: Settings, *, source: Source | None = None) -> Voice:
-    """Who judged: the row's own columns first, then what the format knows, then the user."""
-    named = choice(row, "source", {s: s for s in ("human", "simulated", "critic")}, default=None)
-    found: Any = named or source or settings.source
-    assert found is not None, "the import settles a source before it reads"
-    return Voice(found, optional_text(row, "annotator") or settings.annotator)
+    """Return who judged: the row's own columns come first, then the format, then the user."""
+    own = choice(row, "source", {s: s for s in get_args(Source)}, default=None)
+    settled: Any = own or source or settings.source
+    assert settled is not None, "the import settles a source before it reads"
+    return Voice(settled, optional_text(row, "annotator") or settings.annotator)
 
 
 def pair(
@@ -109,9 +109,9 @@ def pair(
     verdict: Verdict,
     voice: Voice,
     sides_known: bool = True,
-    **rest: Any,
+    **fields: Any,
 ) -> Judged:
-    """A pairwise label; `rest` are further fields of a Pair."""
+    """Make a pairwise label; `fields` are further fields of a Pair."""
     record = Pair(
         pair_id="",
         prompt_id="",
@@ -122,7 +122,7 @@ def pair(
         verdict=verdict,
         source=voice.source,
         annotator_or_critic_version=voice.annotator,
-        **rest,
+        **fields,
     )
     return Judged(record, clip_a, clip_b, sides_known)
 
@@ -136,7 +136,7 @@ def point(
     voice: Voice,
     rationale: str = "",
 ) -> Judged:
-    """A pointwise label."""
+    """Make a pointwise label."""
     record = Point(
         point_id="",
         prompt_id="",
@@ -152,15 +152,15 @@ def point(
 
 
 def text(row: Row, name: str) -> str:
-    """A column that holds text, and not none."""
+    """Read a column that must hold text."""
     value = row.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise Unfit(f"`{name}` is {_shown(value)}, not a text")
+        raise Unfit(f"`{name}` is {_shown(value)}, not a text.")
     return value
 
 
 def optional_text(row: Row, name: str) -> str:
-    """A column's text, or an empty one."""
+    """Read a column's text; return "" where it is empty."""
     value = row.get(name)
     return "" if value is None else str(value).strip()
 
@@ -168,28 +168,31 @@ def optional_text(row: Row, name: str) -> str:
 def choice(
     row: Row, name: str, meanings: Mapping[str, Choice], *, default: Any = Ellipsis
 ) -> Choice:
-    """What a column's word means; an unknown word is unfit, and so is none without a default."""
+    """Read a column's word and return its meaning; raise Unfit where the word is unknown.
+
+    An empty column means `default`; without one it is unfit.
+    """
     value = row.get(name)
     if value is None or value == "":
         if default is not Ellipsis:
             return default  # type: ignore[no-any-return]
-        raise Unfit(f"`{name}` is empty")
+        raise Unfit(f"`{name}` is empty.")
     word = str(value).strip()
     if word not in meanings:
-        raise Unfit(f"`{name}` is {_shown(value)}, none of {', '.join(meanings)}")
+        raise Unfit(f"`{name}` is {_shown(value)}, none of {', '.join(meanings)}.")
     return meanings[word]
 
 
 def number(row: Row, name: str) -> float:
-    """A finite number, also one spelled as text."""
+    """Read a finite number, also one that is written as text."""
     value = row.get(name)
     try:
-        found = float(value)  # type: ignore[arg-type]
+        parsed = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        found = math.nan
-    if isinstance(value, bool) or not math.isfinite(found):
-        raise Unfit(f"`{name}` is {_shown(value)}, not a number")
-    return found
+        parsed = math.nan
+    if isinstance(value, bool) or not math.isfinite(parsed):
+        raise Unfit(f"`{name}` is {_shown(value)}, not a number.")
+    return parsed
 
 
 def _shown(value: Any) -> str:

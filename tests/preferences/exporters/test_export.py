@@ -1,4 +1,4 @@
-"""What is exported comes back, but for what the export says that it lost."""
+"""Tests that exported labels come back, except for the fields that the export reports as lost."""
 
 import json
 import random
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dualipo import captions
-from dualipo.errors import ConfigError
+from dualipo.errors import ConfigError, MediaError
 from dualipo.preferences import label_set
 from dualipo.preferences.exporters.export import export_labels, read_source
 from dualipo.preferences.exporters.outlet import DERIVED, Outlet
@@ -30,15 +30,15 @@ FILES = {"videoalign": "labels.csv", "native": "labels.jsonl", "label-studio": "
 
 @pytest.fixture
 def store(tmp_path: Path) -> ClipStore:
-    found = ClipStore(tmp_path / "made")
+    store = ClipStore(tmp_path / "made")
     for shade in range(4):
-        found.put(np.full((3, 16, 16, 3), 60 * shade, np.uint8), 8)
-    return found
+        store.put(np.full((3, 16, 16, 3), 60 * shade, np.uint8), 8)
+    return store
 
 
 @pytest.fixture
 def labels(store: ClipStore) -> LabelSet:
-    """Random labels, each of a caption of its own; A is the smaller hash, as TRL's has to be."""
+    """Draw random labels, each of a caption of its own; A is the smaller hash, as TRL needs."""
     rng = random.Random(0)
     clips = sorted(path.stem for path in store.folder.rglob("*.mp4"))
     pairs, points = [], []
@@ -63,7 +63,7 @@ def labels(store: ClipStore) -> LabelSet:
 
 
 def back(format_name: str, folder: Path, output: Path, names: dict[str, Settings]) -> LabelSet:
-    """Import each file of an export."""
+    """Import each file of an export into one label set."""
     for name, settings in names.items():
         import_labels(
             format_name,
@@ -76,13 +76,13 @@ def back(format_name: str, folder: Path, output: Path, names: dict[str, Settings
 
 
 def said(label: Pair | Point, lost: set[str]) -> str:
-    """All but what was lost, as a text that sorts."""
+    """Return all fields but the lost ones, as a text that sorts."""
     return json.dumps({k: v for k, v in asdict(label).items() if k not in lost}, sort_keys=True)
 
 
-def same(kept: list[Any], found: Any, outlet: Outlet) -> bool:
+def same(kept: list[Any], imported: Any, outlet: Outlet) -> bool:
     lost = IDS | outlet.not_kept.keys()
-    return sorted(said(one, lost) for one in kept) == sorted(said(one, lost) for one in found)
+    return sorted(said(x, lost) for x in kept) == sorted(said(x, lost) for x in imported)
 
 
 def test_the_native_record_comes_back_whole(
@@ -90,10 +90,10 @@ def test_the_native_record_comes_back_whole(
 ) -> None:
     outlet = export_labels("native", labels, store, output=tmp_path / "out")
     assert not outlet.not_kept and not outlet.dropped and outlet.num_rows == 80
-    found = back("native", tmp_path / "out", tmp_path / "set", {"labels.jsonl": Settings()})
-    assert found == labels
+    imported = back("native", tmp_path / "out", tmp_path / "set", {"labels.jsonl": Settings()})
+    assert imported == labels
     once = export_labels(
-        "native", found, label_set.clip_store(tmp_path / "set"), output=tmp_path / "b"
+        "native", imported, label_set.clip_store(tmp_path / "set"), output=tmp_path / "b"
     )
     assert once.text() == outlet.text() and tree(tmp_path / "b") == tree(tmp_path / "out")
 
@@ -104,12 +104,12 @@ def test_annotation_formats_lose_what_they_say(
 ) -> None:
     outlet = export_labels(format_name, labels, store, output=tmp_path / "out")
     file = {FILES[format_name]: Settings()}
-    found = back(format_name, tmp_path / "out", tmp_path / "set", file)
+    imported = back(format_name, tmp_path / "out", tmp_path / "set", file)
     kept = [p for p in labels.pairs if p.verdict != "abstain"]
     if format_name == "label-studio":
         kept = [p for p in kept if p.source == "human"]
-    assert found.pairs and same(kept, found.pairs, outlet)
-    assert outlet.dropped["a point"] == 40 and not found.points
+    assert imported.pairs and same(kept, imported.pairs, outlet)
+    assert outlet.dropped["a point"] == 40 and not imported.points
     assert {"certainty", "votes_a", "round"} <= outlet.not_kept.keys()
     assert ("rationale" in outlet.not_kept) == (format_name == "videoalign")
 
@@ -121,9 +121,9 @@ def test_trl_has_a_file_a_dimension_and_its_own_columns(
     names = {f"{d}.jsonl": Settings("human", dimension=d) for d in ALL}  # type: ignore[arg-type]
     rows = [json.loads(line) for line in (tmp_path / "out/motion.jsonl").open()]
     assert rows[0].keys() == {"prompt", "chosen", "rejected", "source", "annotator"}
-    found = back("trl", tmp_path / "out", tmp_path / "set", names)
+    imported = back("trl", tmp_path / "out", tmp_path / "set", names)
     kept = [p for p in labels.pairs if p.verdict in ("a", "b")]
-    assert same(kept, found.pairs, outlet) and len(kept) > 10
+    assert same(kept, imported.pairs, outlet) and len(kept) > 10
     ties = sum(p.verdict == "tie" for p in labels.pairs)
     assert outlet.dropped["a tie"] == ties and outlet.dropped["abstained"] == 40 - len(kept) - ties
 
@@ -131,9 +131,9 @@ def test_trl_has_a_file_a_dimension_and_its_own_columns(
 def test_trl_kto_keeps_good_and_bad(labels: LabelSet, store: ClipStore, tmp_path: Path) -> None:
     outlet = export_labels("trl-kto", labels, store, output=tmp_path / "out")
     names = {f"{d}.jsonl": Settings("human", dimension=d) for d in ALL}  # type: ignore[arg-type]
-    found = back("trl-kto", tmp_path / "out", tmp_path / "set", names)
+    imported = back("trl-kto", tmp_path / "out", tmp_path / "set", names)
     kept = [p for p in labels.points if p.grade != "normal"]
-    assert same(kept, found.points, outlet)
+    assert same(kept, imported.points, outlet)
     assert outlet.dropped["graded Normal"] == 40 - len(kept)
     assert outlet.not_kept["rationale"] > 0
 
@@ -157,8 +157,8 @@ def test_a_videofolder_names_its_columns_as_datasets_reads_them(
 def test_contradictions_stay_out_of_what_trainers_read_only(
     labels: LabelSet, store: ClipStore, tmp_path: Path
 ) -> None:
-    one = next(p for p in labels.pairs if p.verdict == "a" and p.dimension == "overall")
-    split = LabelSet((one, replace(one, pair_id="other", verdict="b")))
+    pair = next(p for p in labels.pairs if p.verdict == "a" and p.dimension == "overall")
+    split = LabelSet((pair, replace(pair, pair_id="other", verdict="b")))
     trl = export_labels("trl", split, store, output=tmp_path / "trl")
     assert (trl.num_rows, trl.dropped) == (0, {"contradictory": 2})
     assert export_labels("videoalign", split, store, output=tmp_path / "align").num_rows == 2
@@ -169,11 +169,11 @@ def test_contradictions_stay_out_of_what_trainers_read_only(
 def test_a_folder_in_use_is_refused_and_a_failure_leaves_none(
     labels: LabelSet, store: ClipStore, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"exists already\. Delete it"):
+    with pytest.raises(ConfigError, match=r"it exists already\. Delete it"):
         export_labels("trl", labels, store, output=tmp_path)
     before = tree(tmp_path)
-    with pytest.raises(Exception, match=r"no such clip\. Restore it"):
+    with pytest.raises(MediaError, match=r"this clip is missing\. Restore it"):
         export_labels("native", labels, ClipStore(tmp_path / "none"), output=tmp_path / "out")
     assert tree(tmp_path) == before
-    with pytest.raises(ConfigError, match="no run, so it has no rounds"):
+    with pytest.raises(ConfigError, match="this is no run, so it has no rounds"):
         read_source(tmp_path, round=0)

@@ -1,4 +1,4 @@
-"""Label Studio's export: each annotation, its dimension, its ties and reasons."""
+"""Tests the import of Label Studio's annotations: their dimensions, ties and reasons."""
 
 import json
 from collections.abc import Callable
@@ -10,21 +10,21 @@ from tests.preferences.conftest import Importer
 def test_annotations_become_pairs_and_predictions_do_not(
     importing: Importer, name_of: Callable[[str], str]
 ) -> None:
-    found = importing("label-studio", "label-studio.json")
-    told = [
+    imported = importing("label-studio", "label-studio.json")
+    pairs = [
         (p.prompt, p.dimension, p.verdict, p.annotator_or_critic_version, p.rationale)
-        for p in found.labels.pairs
+        for p in imported.labels.pairs
     ]
-    assert told == [
+    assert pairs == [
         ("A cat.", "motion", "a", "4", "B jumps."),
         ("A cat.", "motion", "tie", "5", ""),
         ("A dog.", "consistency", "b", "4", ""),
         ("A dog.", "faithfulness", "a", "4", ""),
     ]
-    first = found.labels.pairs[0]
+    first = imported.labels.pairs[0]
     assert (name_of(first.video_a), name_of(first.video_b), first.source) == ("1_A", "1_B", "human")
-    assert found.report.dropped.reasons == {"the annotation was cancelled": 1}
-    assert found.report.not_kept["predictions"] == 1
+    assert imported.report.dropped.reasons == {"the annotation was cancelled": 1}
+    assert imported.report.not_kept["predictions"] == 1
 
 
 def test_a_side_and_a_tie_at_once_is_refused(importing: Importer, root: Path) -> None:
@@ -33,6 +33,8 @@ def test_a_side_and_a_tie_at_once_is_refused(importing: Importer, root: Path) ->
     results = tasks[0]["annotations"]
     results[0]["result"] += results[1]["result"]
     path.write_text(json.dumps(tasks))
-    found = importing("label-studio", "label-studio.json", lenient=True)
-    assert found.report.refused.first == ["label-studio.json:1: both a and tie in motion"]
-    assert {p.prompt for p in found.labels.pairs} == {"A dog."}
+    imported = importing("label-studio", "label-studio.json", lenient=True)
+    assert imported.report.refused.first == [
+        "label-studio.json:1: The verdict in motion is both a and tie."
+    ]
+    assert {p.prompt for p in imported.labels.pairs} == {"A dog."}

@@ -1,4 +1,4 @@
-"""An import is whole or is nothing, whatever is wrong with the rows, and a second adds nothing."""
+"""Tests that an import is whole or nothing, whatever is wrong, and that a second adds nothing."""
 
 import json
 import os
@@ -30,7 +30,7 @@ GOOD = '{"prompt": "A cat.", "completion": "videos/1_A.mp4", "label": true}\n'
 
 
 def spoil(root: Path, **changes: object) -> None:
-    """A second row of trl-kto.jsonl, changed."""
+    """Give trl-kto.jsonl a second row with these changes."""
     row = {"prompt": "A cat.", "completion": "videos/1_B.mp4", "label": False} | changes
     row = {name: value for name, value in row.items() if value is not ...}
     (root / "trl-kto.jsonl").write_text(GOOD + json.dumps(row) + "\n")
@@ -63,12 +63,12 @@ def test_another_format_adds_to_the_same_set(importing: Importer) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"label": ...}, "no column `label`"),
+        ({"label": ...}, "The row has no column `label`."),
         ({"label": "maybe"}, "`label` is 'maybe', none of True, true, False, false"),
         ({"label": 1}, "`label` is 1, none of"),
         ({"extra": 1}, "unknown column `extra`"),
         ({"prompt": 7}, "`prompt` is 7, not a text"),
-        ({"completion": "videos/none.mp4"}, "no such clip: 'videos/none.mp4'"),
+        ({"completion": "videos/none.mp4"}, "The clip 'videos/none.mp4' does not exist."),
         ({"completion": "trl.jsonl"}, "not readable"),
         ({"source": "oracle"}, "none of human, simulated, critic"),
     ],
@@ -79,7 +79,7 @@ def test_fault_39_a_row_that_does_not_fit_stops_the_import(
 ) -> None:
     spoil(root, **changes)
     before = tree(tmp_path)
-    with pytest.raises(DataError, match=r"1 rows do not fit\. Mend them") as refusal:
+    with pytest.raises(DataError, match=r"1 rows do not fit\. Correct them") as refusal:
         importing("trl-kto", "trl-kto.jsonl", settings=HUMAN)
     assert reason in str(refusal.value) and "refused  trl-kto.jsonl:2: " in str(refusal.value)
     assert tree(tmp_path) == before and not (tmp_path / "labels").exists()
@@ -93,11 +93,11 @@ def test_fault_39_a_row_that_does_not_fit_stops_the_import(
 def test_fault_39_no_half_of_a_row_is_taken(importing: Importer, root: Path) -> None:
     path = root / "videoalign.csv"
     path.write_text(path.read_text().replace("A,same,B,", "A,same,better,"))
-    found = importing("videoalign", "videoalign.csv", lenient=True)
-    assert found.report.refused.first == [
-        "videoalign.csv:2: `TA` is 'better', none of A, B, same, invalid"
+    imported = importing("videoalign", "videoalign.csv", lenient=True)
+    assert imported.report.refused.first == [
+        "videoalign.csv:2: `TA` is 'better', none of A, B, same, invalid."
     ]
-    assert {p.prompt for p in found.labels.pairs} == {"A dog runs over two lines."}
+    assert {p.prompt for p in imported.labels.pairs} == {"A dog runs over two lines."}
 
 
 def test_fault_39_a_refused_import_leaves_an_older_set_as_it_was(
@@ -134,7 +134,7 @@ def test_fault_39_a_killed_import_is_swept_and_repeated(
 
 
 def killed_at(hit: int, root: Path, output: Path) -> None:
-    """In a child: import, and die at a failpoint."""
+    """Import in a child process, and die at a failpoint."""
     from dualipo import failpoints
 
     failpoints.arm(f"kill@{hit}")
@@ -146,9 +146,9 @@ def killed_at(hit: int, root: Path, output: Path) -> None:
 
 def test_a_caption_that_no_model_should_be_fed_is_dropped(importing: Importer, root: Path) -> None:
     spoil(root, prompt="a cat \u202e tac")
-    found = importing("trl-kto", "trl-kto.jsonl", settings=HUMAN)
-    assert len(found.labels.points) == 1
-    (reason,) = found.report.dropped.reasons
+    imported = importing("trl-kto", "trl-kto.jsonl", settings=HUMAN)
+    assert len(imported.labels.points) == 1
+    (reason,) = imported.report.dropped.reasons
     assert reason == "caption: a zero-width or direction character (U+202E)"
 
 
@@ -165,19 +165,19 @@ def test_one_import_at_a_time(importing: Importer, tmp_path: Path) -> None:
 def test_a_folder_in_use_is_left_alone(importing: Importer, tmp_path: Path) -> None:
     output = tmp_path / "labels"
     atomic.write_text(output / "clips/ab/own.mp4", "mine")
-    with pytest.raises(ConfigError, match=r"in use, and no label set\. Name another"):
+    with pytest.raises(ConfigError, match=r"in use, but is no label set\. Name another"):
         importing("videoalign", "videoalign.csv")
     assert tree(output).keys() == {"clips/ab/own.mp4"}
 
 
 def test_a_linked_clip_shares_the_file(importing: Importer, root: Path) -> None:
-    found = importing("videoalign", "videoalign.csv", link=True)
-    linked = label_set.clip_store(found.output).path(found.labels.pairs[0].video_a)
+    imported = importing("videoalign", "videoalign.csv", link=True)
+    linked = label_set.clip_store(imported.output).path(imported.labels.pairs[0].video_a)
     assert linked.stat().st_ino == (root / "videos" / "1_A.mp4").stat().st_ino
 
 
 def test_turning_a_pair_twice_changes_nothing() -> None:
-    told = pair(0, votes_a=3, votes_b=1, grade_a="good", reason_b="dark")
-    assert turned(turned(told)) == told
-    assert (turned(told).verdict, turned(told).votes_b) == ("b", 3)
-    assert turned(told).reason_a == "dark"
+    label = pair(0, votes_a=3, votes_b=1, grade_a="good", reason_b="dark")
+    assert turned(turned(label)) == label
+    assert (turned(label).verdict, turned(label).votes_b) == ("b", 3)
+    assert turned(label).reason_a == "dark"

@@ -1,4 +1,4 @@
-"""The native record as other programs write it, by hand or in JSON Lines."""
+"""Tests the import of native records that other programs wrote, by hand or in JSON Lines."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.preferences.conftest import Importer
 
 @pytest.fixture
 def written(root: Path) -> dict[str, object]:
-    """The least that FORMATS.md asks for, with its clip in place."""
+    """Make the smallest record that FORMATS.md allows, with its clip in place."""
     content = (root / "videos/1_A.mp4").read_bytes()
     sha256 = atomic.sha256_file(root / "videos/1_A.mp4")
     atomic.write_bytes(root / "clips" / sha256[:2] / f"{sha256}.mp4", content)
@@ -47,10 +47,10 @@ def test_a_record_by_hand_keeps_its_ids_and_its_source(
     [
         ({"video": "ab"}, "'ab' is not a clip's sha256"),
         ({"video": "../" * 21 + "x"}, "is not a clip's sha256"),
-        ({"video": "0" * 64}, "no such clip"),
+        ({"video": "0" * 64}, "does not exist"),
         ({"grade": "superb"}, "grade_a is 'superb'"),
-        ({"schema_version": 9}, "schema version 9, this program knows 1"),
-        ({"schema_version": "1"}, "schema version 1, this program knows"),
+        ({"schema_version": 9}, "schema version is 9, but this program knows 1"),
+        ({"schema_version": "1"}, "schema version is 1, but this program knows"),
     ],
     ids=str,
 )
@@ -79,7 +79,7 @@ def test_a_clip_that_is_not_what_its_name_says_is_refused(
 
 def test_one_id_says_one_thing(importing: Importer, root: Path, written: dict[str, object]) -> None:
     put(root, written, written | {"grade": "good"})
-    with pytest.raises(DataError, match="the label x1 is there already and says something else"):
+    with pytest.raises(DataError, match="holds another label with the id x1"):
         importing("native", "native.jsonl")
     put(root, written, written)
     assert importing("native", "native.jsonl").report.num_known == 1

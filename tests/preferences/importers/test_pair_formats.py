@@ -1,4 +1,4 @@
-"""Pairwise data sets, each with its oddities: what comes out, field by field."""
+"""Tests the import of pairwise data sets, field by field, each with its oddities."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ NameOf = Callable[[str], str]
 
 
 def named(pair: Pair, name_of: NameOf) -> tuple[str, str, str]:
-    """Clip A, clip B, verdict."""
+    """Return the names of clip A and clip B, and the verdict."""
     return name_of(pair.video_a), name_of(pair.video_b), pair.verdict
 
 
@@ -31,22 +31,22 @@ def winner(pair: Pair) -> str:
 def test_videoalign_keeps_sides_and_ties_and_counts_what_is_invalid(
     importing: Importer, name_of: NameOf
 ) -> None:
-    found = importing("videoalign", "videoalign.csv")
-    first = [p for p in found.labels.pairs if p.prompt == 'A cat, on a "red" sofa.']
+    imported = importing("videoalign", "videoalign.csv")
+    first = [p for p in imported.labels.pairs if p.prompt == 'A cat, on a "red" sofa.']
     assert {p.dimension: named(p, name_of) for p in first} == {
         "faithfulness": ("1_A", "1_B", "a"),
         "motion": ("1_A", "1_B", "tie"),
         "consistency": ("1_A", "1_B", "b"),
         "overall": ("1_A", "1_B", "a"),
     }
-    second = [p for p in found.labels.pairs if p not in first]
+    second = [p for p in imported.labels.pairs if p not in first]
     assert {p.dimension: p.verdict for p in second} == {"faithfulness": "b", "consistency": "tie"}
     assert {p.prompt for p in second} == {"A dog runs over two lines."}
-    one = first[0]
-    assert (one.source, one.annotator_or_critic_version) == ("human", "videoalign")
-    assert one.prompt_id == captions.prompt_id('a CAT,  on a "red" sofa.')
-    assert (one.certainty, one.order, one.round, one.rationale) == (1.0, "ab", -1, "")
-    report = found.report
+    pair = first[0]
+    assert (pair.source, pair.annotator_or_critic_version) == ("human", "videoalign")
+    assert pair.prompt_id == captions.prompt_id('a CAT,  on a "red" sofa.')
+    assert (pair.certainty, pair.order, pair.round, pair.rationale) == (1.0, "ab", -1, "")
+    report = imported.report
     assert (report.num_rows, report.num_pairs, report.num_clips) == (2, 6, 4)
     assert report.dropped.first == ["videoalign.csv:4: MQ is `invalid`"]
     assert report.not_kept["fps_A"] == 2 and report.not_kept["MOS_A_VQ"] == 1
@@ -72,26 +72,26 @@ def test_videodpo_joins_two_files_and_is_a_program_s_judgement(
     importing: Importer, name_of: NameOf
 ) -> None:
     options = {"strip_prefix": "/elsewhere/set/"}
-    found = importing("videodpo", "videodpo/pair.json", **options)
-    assert [name_of(winner(p)) for p in found.labels.pairs] == ["1_A", "1_A"]
-    assert [p.certainty for p in found.labels.pairs] == [0.62, 1.0]
-    assert {p.source for p in found.labels.pairs} == {"critic"}
-    assert {p.dimension for p in found.labels.pairs} == {"overall"}
-    assert found.report.not_kept == {"diff_score": 1}
+    imported = importing("videodpo", "videodpo/pair.json", **options)
+    assert [name_of(winner(p)) for p in imported.labels.pairs] == ["1_A", "1_A"]
+    assert [p.certainty for p in imported.labels.pairs] == [0.62, 1.0]
+    assert {p.source for p in imported.labels.pairs} == {"critic"}
+    assert {p.dimension for p in imported.labels.pairs} == {"overall"}
+    assert imported.report.not_kept == {"diff_score": 1}
     with pytest.raises(ConfigError, match="a program made these labels"):
         importing("videodpo", "videodpo/pair.json", settings=Settings("human"), **options)
 
 
 def test_hpdv3_keeps_votes_and_confidence_with_the_preferred_image(importing: Importer) -> None:
-    found = importing("hpdv3", "hpdv3.json")
-    first, second = found.labels.pairs
+    imported = importing("hpdv3", "hpdv3.json")
+    first, second = imported.labels.pairs
     voted = first if first.verdict == "a" else turned(first)
     assert (voted.votes_a, voted.votes_b, voted.certainty) == (12, 7, 0.875)
     assert (second.votes_a, second.votes_b, second.certainty) == (0, 0, 1.0)
     assert winner(second) != winner(first) and {first.dimension} == {"overall"}
-    store = label_set.clip_store(found.output)
+    store = label_set.clip_store(imported.output)
     assert store.read(winner(first)).shape == (1, 12, 17, 3)
-    assert found.report.not_kept == {"model1": 2, "model2": 2}
+    assert imported.report.not_kept == {"model1": 2, "model2": 2}
     with pytest.raises(ConfigError, match="images do not move"):
         importing("hpdv3", "hpdv3.json", settings=Settings(dimension="motion"))
 
@@ -107,21 +107,21 @@ def test_pick_a_pic_has_images_in_its_rows_and_a_tie_is_a_half(
         row(images[1], images[2], 0.5, has_label=False),
     ]
     pq.write_table(pa.Table.from_pylist(rows), root / "pick.parquet")
-    found = importing("pickapic", "pick.parquet")
-    pairs = found.labels.pairs
+    imported = importing("pickapic", "pick.parquet")
+    pairs = imported.labels.pairs
     assert [p.verdict for p in pairs] == ["a", "b", "tie"]
     assert [p.annotator_or_critic_version for p in pairs] == ["4", "5", "4"]
-    store = label_set.clip_store(found.output)
+    store = label_set.clip_store(imported.output)
     pixels = [int(np.median(store.read(p.video_a))) for p in pairs]
     assert pixels[0] == pixels[1] != pixels[2]
-    assert found.report.dropped.first == ["pick.parquet:4: has_label is false"]
-    assert {"image_0_url", "image_0_uid", "model_0", "label_1"} == found.report.not_kept.keys()
-    # Two people disagree about one question: kept as told, used by nobody.
-    assert found.report.excluded == {"contradictory": 2} and found.report.agreement == 0.5
+    assert imported.report.dropped.first == ["pick.parquet:4: has_label is false"]
+    assert {"image_0_url", "image_0_uid", "model_0", "label_1"} == imported.report.not_kept.keys()
+    # Two people disagree about one question: both labels are kept, neither is used.
+    assert imported.report.excluded == {"contradictory": 2} and imported.report.agreement == 0.5
 
 
 def row(jpg_0: bytes, jpg_1: bytes, label_0: float, **rest: object) -> dict[str, object]:
-    """As in Pick-a-Pic's parquet files."""
+    """Make a row as Pick-a-Pic's parquet files have it."""
     return {
         "caption": "a castle",
         "jpg_0": jpg_0,

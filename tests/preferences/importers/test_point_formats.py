@@ -1,4 +1,4 @@
-"""Pointwise data sets, each with its oddities: what comes out, field by field."""
+"""Tests the import of pointwise data sets, field by field, each with its oddities."""
 
 from collections.abc import Callable
 
@@ -31,27 +31,27 @@ def test_trl_kto_and_diffusion_kto_are_good_or_bad_as_a_whole(
 def test_visionreward_grades_by_thirds_and_leaves_out_what_does_not_apply(
     importing: Importer, name_of: NameOf
 ) -> None:
-    found = importing("visionreward", "visionreward.jsonl")
-    cat = tuple(p for p in found.labels.points if p.prompt == "A cat.")
+    imported = importing("visionreward", "visionreward.jsonl")
+    cat = tuple(p for p in imported.labels.points if p.prompt == "A cat.")
     # 3/4; the mean of 2/4, 2/4, 1/4 and 1/3; 3/3 alone.
     assert grades(cat) == {"consistency": "good", "faithfulness": "normal", "motion": "good"}
     assert {name_of(p.video) for p in cat} == {"1_A"}
-    still = tuple(p for p in found.labels.points if p not in cat)
+    still = tuple(p for p in imported.labels.points if p not in cat)
     assert grades(still) == {"consistency": "bad", "faithfulness": "good"}
-    assert found.report.dropped.first == ["visionreward.jsonl:2: nothing to judge in motion"]
-    assert found.report.not_kept["url"] == 2 and found.report.not_kept["meta_mask"] == 1
+    assert imported.report.dropped.first == ["visionreward.jsonl:2: nothing to judge in motion"]
+    assert imported.report.not_kept["url"] == 2 and imported.report.not_kept["meta_mask"] == 1
 
 
 def test_videofeedback_has_names_with_spaces_and_frames_for_a_clip(importing: Importer) -> None:
-    found = importing("videofeedback", "videofeedback.json")
-    people = tuple(p for p in found.labels.points if p.source == "human")
-    rule = tuple(p for p in found.labels.points if p.source == "simulated")
+    imported = importing("videofeedback", "videofeedback.json")
+    people = tuple(p for p in imported.labels.points if p.source == "human")
+    rule = tuple(p for p in imported.labels.points if p.source == "simulated")
     assert grades(people) == {"consistency": "bad", "faithfulness": "good", "motion": "normal"}
     assert set(grades(rule).values()) == {"good"}
     assert {p.prompt for p in people} == {"background winter fairy tale"}
-    store = label_set.clip_store(found.output)
+    store = label_set.clip_store(imported.output)
     assert store.read(people[0].video).shape == (2, 12, 17, 3)
-    assert found.report.not_kept == {
+    assert imported.report.not_kept == {
         "video link": 1,
         "dynamic degree": 2,
         "factual consistency": 2,
@@ -84,5 +84,5 @@ def test_what_lift_s_critic_wrote_is_the_critic_s(importing: Importer) -> None:
 def test_an_answer_without_a_grade_is_no_grade(importing: Importer, root, answer: str) -> None:
     path = root / "lift.json"
     path.write_text(path.read_text().replace("Good. Basically correct.", answer))
-    found = importing("lift", "lift.json", lenient=True)
-    assert len(found.labels.points) == 2 and found.report.refused.num == 1
+    imported = importing("lift", "lift.json", lenient=True)
+    assert len(imported.labels.points) == 2 and imported.report.refused.num == 1

@@ -1,4 +1,4 @@
-"""Rows come one by one with their lines, and what is broken is named."""
+"""Tests that rows come one by one with their lines, and that broken ones are named."""
 
 import json
 import random
@@ -47,15 +47,15 @@ def test_a_json_array_is_not_read_whole(tmp_path: Path) -> None:
 def test_broken_lines_are_told_and_the_others_read(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n{"a":\n[1]\n\n{"a": 2}\n')
-    found = all_rows(path)
-    assert [line for line, _ in found] == [1, 2, 3, 5]
-    assert found[0][1] == {"a": 1} and found[3][1] == {"a": 2}
-    assert "not JSON" in found[1][1] and "not an object" in found[2][1]
+    rows = all_rows(path)
+    assert [line for line, _ in rows] == [1, 2, 3, 5]
+    assert rows[0][1] == {"a": 1} and rows[3][1] == {"a": 2}
+    assert "not JSON" in rows[1][1] and "not an object" in rows[2][1]
     path = tmp_path / "rows.csv"
     path.write_text('a,b\n1,2\n3\n"4\n5",6\n')
     assert all_rows(path) == [
         (2, {"a": "1", "b": "2"}),
-        (3, "1 fields, the header names 2"),
+        (3, "The line has 1 fields, but the header names 2."),
         (5, {"a": "4\n5", "b": "6"}),
     ]
 
@@ -63,13 +63,13 @@ def test_broken_lines_are_told_and_the_others_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "fact"),
     [
-        ("a.json", b'[{"a": 1}, {"a": 2', r"a\.json:1: not JSON"),
-        ("a.json", b'[\n{"a": 1}\n', r"a\.json:3: not JSON \(it ends in the midst\)"),
+        ("a.json", b'[{"a": 1}, {"a": 2', r"a\.json:1: this is not JSON"),
+        ("a.json", b'[\n{"a": 1}\n', r"a\.json:3: this is not JSON \(it ends too early\)"),
         ("a.json", b'"text"', "is an array of objects"),
-        ("a.json", b"", "it ends in the midst"),
-        ("a.csv", b"a,a\n1,2\n", "two columns of one name"),
+        ("a.json", b"", "it ends too early"),
+        ("a.csv", b"a,a\n1,2\n", "two equal names"),
         ("a.csv", b"a\n\xff\n", "not UTF-8"),
-        ("a.parquet", b"PAR1 no", "torn or not parquet"),
+        ("a.parquet", b"PAR1 no", "damaged or not parquet"),
         ("a.zip", b"PK", "labels are read from .csv"),
         ("a.pkl", b"", "labels are read from .csv"),
     ],
