@@ -104,11 +104,11 @@ class Bench:
 
     def shape(self) -> dict[str, int]:
         """Tokens of the longest prefix, of the longest question behind it, and of an answer."""
-        queries = asks.queries(asks.asks(self.items), self.clips.__getitem__)
+        queries = asks.load_queries(asks.asks_about(self.items), self.clips.__getitem__)
         length = self.critic.settings.max_new_tokens
         with torch.no_grad():
             rows = self.critic._prompts(queries, self._look(queries), room=length)
-        division = divide(rows, [(query.caption, query.clip_ids) for query in queries])
+        division = divide(rows, [(query.caption, query.clip_hashes) for query in queries])
         return {
             "prefix tokens": max(map(len, division.prefixes)),
             "question tokens": max(len(rest) for rests in division.rests for rest in rests),
@@ -129,7 +129,7 @@ class Bench:
 
     def generate(self, *, batch: int, sequences: int) -> int:
         """`batch` sequences at once, `sequences` of them from each prompt."""
-        questions = asks.asks(self.items)
+        questions = asks.asks_about(self.items)
         prompts = [ask for ask in questions for _ in range(NUM_VOTES // 2 // sequences)]
         width = max(1, batch // sequences)
         return sum(
@@ -139,7 +139,7 @@ class Bench:
 
     @torch.no_grad()
     def _generate(self, some: Sequence[Ask], sequences: int) -> int:
-        critic, queries = self.critic, asks.queries(some, self.clips.__getitem__)
+        critic, queries = self.critic, asks.load_queries(some, self.clips.__getitem__)
         length = critic.settings.max_new_tokens
         visual = self._look(queries)
         rows = critic._prompts(queries, visual, room=length)
@@ -157,9 +157,10 @@ class Bench:
 
     def _look(self, queries: Sequence[Query]) -> dict[str, torch.Tensor]:
         """Every clip of a batch anew: a plain judge remembers nothing."""
-        clips = {i: c for q in queries for i, c in zip(q.clip_ids, q.clips, strict=True)}
+        clips = {i: c for q in queries for i, c in zip(q.clip_hashes, q.clips, strict=True)}
         return {
-            clip_id: self.critic.see({clip_id: clip})[clip_id] for clip_id, clip in clips.items()
+            clip_hash: self.critic.see({clip_hash: clip})[clip_hash]
+            for clip_hash, clip in clips.items()
         }
 
 

@@ -68,13 +68,13 @@ def by_uncertainty(run: Run, critic: ChatCritic, items: Pool, *, seed: int) -> P
         seed_of=lambda *place: derive(seed, "label order", *place),
     )
     doubts = label_queue.uncertainty(votes)
-    return sorted(items, key=lambda item: -doubts.get(item.item, 0.0))
+    return sorted(items, key=lambda item: -doubts.get(item.item_id, 0.0))
 
 
 def trained(run: Run, items: Pool, *, steps: int | None, seed: int) -> ChatCritic:
     """The shipped critic after its fine-tuning on the annotators' labels of these pairs."""
     asked = [
-        (Prompt(item.item.partition(":")[0], item.caption), *item.clip_ids, dimension)
+        (Prompt(item.item_id.partition(":")[0], item.caption), *item.clip_hashes, dimension)
         for item in items
         for dimension in DIMENSIONS
     ]
@@ -103,7 +103,7 @@ def measured(run: Run, critic: ChatCritic) -> dict[str, Any]:
         Item(str(n), prompt.caption, (clip_a, clip_b), (dimension,))
         for n, (prompt, clip_a, clip_b, dimension) in enumerate(asked)
     ]
-    expected = {(i.item, i.dimensions[0]): v for i, v in zip(items, verdicts, strict=True)}
+    expected = {(i.item_id, i.dimensions[0]): v for i, v in zip(items, verdicts, strict=True)}
     margins = forced_choice.margins(critic, items, clips=run.clip, settings=run.config.critic)
     hits = [forced_choice.accuracy(margins, {at: v}) or 0.0 for at, v in expected.items()]
     ends = wilson(sum(hits), len(hits))

@@ -30,7 +30,7 @@ from typing import Any
 from intervals import with_ends
 
 from dualipo.config import Critic
-from dualipo.critic import judge, reasoning, vote
+from dualipo.critic import judge, reasoning, voting
 from dualipo.critic.asks import Item
 from dualipo.errors import DataError
 from dualipo.evaluation.bootstrap import clustered_mean
@@ -127,7 +127,7 @@ def shares_of(votes: Sequence[Vote]) -> Shares:
     """Of each pair the mean over dimensions of its first clip's part; a tie or silence is half."""
     worth = {"a": 1.0, "b": 0.0}
     found: dict[str, list[float]] = {}
-    for (item, _), group in vote.grouped(votes).items():
+    for (item, _), group in voting.grouped(votes).items():
         found.setdefault(item, []).append(
             statistics.fmean(worth.get(v.outcome, 0.5) for v in group)
         )
@@ -177,7 +177,7 @@ def agrees(contest: build.Contest, votes: Sequence[Vote], settings: Critic) -> b
     """Whether the pairwise votes confirm the contest, as in a run."""
     top, bottom = int(contest.top), int(contest.bottom)
     name = f"{min(top, bottom)}:{max(top, bottom)}"
-    tallies = {d: t for (item, d), t in vote.tallies(votes).items() if item == name}
+    tallies = {d: t for (item, d), t in voting.tallies(votes).items() if item == name}
     verdicts = {
         d: t.majority if top < bottom else reasoning.swap_verdict(t.majority)
         for d, t in tallies.items()

@@ -118,7 +118,7 @@ def scores(
             seed_of=judging.seed_of(run, *draws),
         )
         given = judge.expected_scores(votes)
-        parts = [[given.get((item.item, d)) for d in DIMENSIONS] for item in items]
+        parts = [[given.get((item.item_id, d)) for d in DIMENSIONS] for item in items]
         found[way] = [None if None in of_item else statistics.fmean(of_item) for of_item in parts]
     return found
 

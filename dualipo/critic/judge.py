@@ -14,10 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dualipo.config import Critic
-from dualipo.critic import asks as asking
-from dualipo.critic import reasoning, vote
-from dualipo.critic.asks import Ask, Clips, Item, SeedOf
-from dualipo.critic.vlm import Path, Query, Vlm
+from dualipo.critic import reasoning, voting
+from dualipo.critic.asks import Ask, Clips, Item, SeedOf, asks_about, load_queries
+from dualipo.critic.vlm import Query, ReasoningPath, Vlm
 from dualipo.errors import StageError
 from dualipo.records import GRADE_SCORES, GRADES, Dimension, Vote
 
@@ -39,7 +38,7 @@ def score(
     """`num_score_paths` pointwise votes an item and dimension, with each path's expected score."""
     return vote_on(
         vlm,
-        asking.asks(items),
+        asks_about(items),
         clips=clips,
         num_paths=settings.num_score_paths,
         settings=settings,
@@ -54,7 +53,7 @@ def confirm(
 
     With `early_stop`, first as many as a kept verdict needs, then the rest where they can matter.
     """
-    asks, each = asking.asks(items), settings.num_votes // 2
+    asks, each = asks_about(items), settings.num_votes // 2
     bench = _Bench(vlm, clips, settings, seed_of)
     if not settings.early_stop:
         return _votes(bench, asks, range(each))
@@ -63,10 +62,10 @@ def confirm(
     votes = _votes(bench, asks, range(first))
     open_places = {
         place
-        for place, group in vote.grouped(votes).items()
-        if not vote.settled(group, num_planned=2 * each, least_shares=shares)
+        for place, group in voting.grouped(votes).items()
+        if not voting.settled(group, num_planned=2 * each, least_shares=shares)
     }
-    unsettled = [ask for ask in asks if (ask.item, ask.dimension) in open_places]
+    unsettled = [ask for ask in asks if (ask.item_id, ask.dimension) in open_places]
     return votes + _votes(bench, unsettled, range(first, each))
 
 
@@ -101,19 +100,19 @@ def caption_flips(
         replace(item, caption=NEUTRAL_CAPTION, dimensions=("faithfulness", "motion"))
         for item in items
     ]
-    ask = score if len(items[0].clip_ids) == 1 else confirm
+    ask = score if len(items[0].clip_hashes) == 1 else confirm
     before = _in_front(votes)
     after = _in_front(ask(vlm, neutral, clips=clips, settings=settings, seed_of=seed_of))
     turned = {
         item for (item, d), answer in after.items() if before.get((item, d), answer) != answer
     }
-    return [item.item for item in items if item.item in turned]
+    return [item.item_id for item in items if item.item_id in turned]
 
 
 def _in_front(votes: Sequence[Vote]) -> dict[tuple[str, Dimension], str]:
     """The answer that alone has the most votes, by item and dimension."""
     found = {}
-    for place, group in vote.grouped(votes).items():
+    for place, group in voting.grouped(votes).items():
         counts = Counter(one.outcome for one in group if one.outcome != "abstain").most_common(2)
         if counts and (len(counts) == 1 or counts[0][1] > counts[1][1]):
             found[place] = str(counts[0][0])
@@ -153,7 +152,7 @@ def require_opinion(votes: Sequence[Vote], *, settings: Critic) -> None:
     }
     for name, outcomes in kinds.items():
         counts = Counter(outcomes)
-        if len(outcomes) < MIN_VOTES or vote.entropy(counts.values()) >= settings.min_entropy:
+        if len(outcomes) < MIN_VOTES or voting.entropy(counts.values()) >= settings.min_entropy:
             continue
         constant, count = counts.most_common(1)[0]
         raise StageError(
@@ -216,7 +215,7 @@ class _Bench:
         return votes
 
     def _batch(self, rows: Sequence[Sequence[_Draw]], again: int) -> dict[_Draw, Vote]:
-        queries = asking.queries([row[0].ask for row in rows], self.clips)
+        queries = load_queries([row[0].ask for row in rows], self.clips)
         drawn = self.vlm.sample(
             queries,
             num_paths=len(rows[0]),
@@ -233,13 +232,13 @@ class _Bench:
 
     def _seed(self, place: _Draw, again: int) -> int:
         ask = place.ask
-        return self.seed_of(ask.item, ask.dimension, ask.order, place.draw, again)
+        return self.seed_of(ask.item_id, ask.dimension, ask.order, place.draw, again)
 
 
 def _batches(rows: Sequence[Sequence[_Draw]], max_paths: int) -> Iterator[list[Sequence[_Draw]]]:
     """At most `max_paths` at once; what is asked about one pair in one order stays together."""
     batch: list[Sequence[_Draw]] = []
-    for _, group in itertools.groupby(rows, key=lambda row: (row[0].ask.item, row[0].ask.order)):
+    for _, group in itertools.groupby(rows, key=lambda row: (row[0].ask.item_id, row[0].ask.order)):
         together = list(group)
         if batch and sum(map(len, batch + together)) > max_paths:
             yield batch
@@ -249,7 +248,7 @@ def _batches(rows: Sequence[Sequence[_Draw]], max_paths: int) -> Iterator[list[S
         yield batch
 
 
-def _vote(vlm: Vlm, place: _Draw, query: Query, path: Path) -> Vote:
+def _vote(vlm: Vlm, place: _Draw, query: Query, path: ReasoningPath) -> Vote:
     """A grade whose score cannot be had is no judgement that can be ranked: it abstains."""
     ask = place.ask
     outcome = reasoning.parse(path.text, ask.kind, truncated=path.truncated).outcome
@@ -258,7 +257,7 @@ def _vote(vlm: Vlm, place: _Draw, query: Query, path: Path) -> Vote:
     if readable_point and score is None:
         outcome = "abstain"
     return Vote(
-        item=ask.item,
+        item=ask.item_id,
         dimension=ask.dimension,
         order=ask.order,
         draw=place.draw,
@@ -269,7 +268,7 @@ def _vote(vlm: Vlm, place: _Draw, query: Query, path: Path) -> Vote:
     )
 
 
-def _expected(vlm: Vlm, query: Query, path: Path) -> float | None:
+def _expected(vlm: Vlm, query: Query, path: ReasoningPath) -> float | None:
     """Expected score of one path: sum over grades of p(grade) * GRADE_SCORES; None if unknown."""
     log_probs = path.choice_log_probs or _asked_choices(vlm, query, path)
     if any(math.isnan(log_prob) for log_prob in log_probs.values()):
@@ -280,7 +279,7 @@ def _expected(vlm: Vlm, query: Query, path: Path) -> float | None:
     return math.fsum(GRADE_SCORES[grade] * weights[grade] for grade in GRADES) / total
 
 
-def _asked_choices(vlm: Vlm, query: Query, path: Path) -> dict[str, float]:
+def _asked_choices(vlm: Vlm, query: Query, path: ReasoningPath) -> dict[str, float]:
     """For models that do not report label probabilities while sampling; NaN without an answer."""
     tag = reasoning.GRADE_CHOICE.after
     prefix = path.text[: path.text.rindex(tag)] + tag

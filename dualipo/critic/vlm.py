@@ -30,12 +30,12 @@ class Query:
     caption: str
     dimension: Dimension
     clips: tuple[np.ndarray, ...]
-    clip_ids: tuple[str, ...]
+    clip_hashes: tuple[str, ...]
     hint: Verdict | None = None
     question: str | None = None
 
     def __post_init__(self) -> None:
-        assert len(self.clips) == len(self.clip_ids) == (2 if self.kind == "pair" else 1)
+        assert len(self.clips) == len(self.clip_hashes) == (2 if self.kind == "pair" else 1)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Path:
+class ReasoningPath:
     """One sampled reasoning path.
 
     `log_prob` is untempered and sums over `token_ids`, which hold the end of sequence unless the
@@ -73,7 +73,7 @@ class Vlm(Protocol):
         seeds: Sequence[Sequence[int]],
         max_new_tokens: int,
         choice: Choice | None = None,
-    ) -> list[list[Path]]:
+    ) -> list[list[ReasoningPath]]:
         """`num_paths` paths a query; a path's draws depend on its own seed only. 0 is greedy."""
         ...
 

@@ -101,7 +101,7 @@ def example(seed: int, *, num_clips: int, clips: GeneratedClips | None = None) -
         caption=speak(asked, rng),
         dimension=one,
         clips=frames,
-        clip_ids=tuple(f"{seed}-{n}" for n in range(num_clips)),
+        clip_hashes=tuple(f"{seed}-{n}" for n in range(num_clips)),
         question=question(*dimensions),
     )
     return query, f"A: {words[0]}\nB: {words[1]}" if num_clips == 2 else words[0]

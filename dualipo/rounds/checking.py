@@ -73,10 +73,10 @@ def check(run: Run, version: str, critic: Vlm) -> Checked:
     for pair in pairs[: run.config.critic.check.num_pairs]:
         if pair.dimension == "overall":
             continue
-        clip_ids = (pair.video_a, pair.video_b)
-        items.append(Item(pair.pair_id, pair.prompt, clip_ids, (pair.dimension,)))
+        clip_hashes = (pair.video_a, pair.video_b)
+        items.append(Item(pair.pair_id, pair.prompt, clip_hashes, (pair.dimension,)))
         verdicts[pair.pair_id, pair.dimension] = pair.verdict
-    shown = {clip_id for item in items for clip_id in item.clip_ids}
+    shown = {clip_hash for item in items for clip_hash in item.clip_hashes}
     return checks.run(
         critic,
         items,

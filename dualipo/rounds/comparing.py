@@ -112,9 +112,9 @@ def _accuracies(run: Run, name: str, judge: Vlm, pairs: Sequence[Pair]) -> Accur
     labels: dict[str, list[Verdict]] = {}
     for item, pair in zip(items, pairs, strict=True):
         [dimension] = item.dimensions
-        if (item.item, dimension) in found:
+        if (item.item_id, dimension) in found:
             for group in (dimension, OVERALL):
-                margins.setdefault(group, []).append(found[item.item, dimension])
+                margins.setdefault(group, []).append(found[item.item_id, dimension])
                 labels.setdefault(group, []).append(pair.verdict)
     decided = {group: some for group, some in labels.items() if {"a", "b"} & {*some}}
     return accuracy.videoalign(decided, margins)

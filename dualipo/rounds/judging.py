@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from dualipo.critic import judge, reasoning, vote
+from dualipo.critic import judge, reasoning, voting
 from dualipo.critic.asks import Item, SeedOf
 from dualipo.critic.models.backends import Judge
-from dualipo.critic.models.server import Server
+from dualipo.critic.models.served import ServedCritic
 from dualipo.event_parts import Words
 from dualipo.events import (
     CaptionsEvent,
@@ -109,7 +109,7 @@ def _caption_events(
             f"{len(flips)} of {len(talking)} captions that talk to the critic turned what it says: "
             f"{', '.join(flips[:3])}. Look at these captions."
         )
-    return [CaptionsEvent(talking=[item.item for item in talking], flipped=flips)]
+    return [CaptionsEvent(talking=[item.item_id for item in talking], flipped=flips)]
 
 
 def critic_of(run: Run, round: int, attempt: int) -> str:
@@ -125,7 +125,7 @@ def critic_of(run: Run, round: int, attempt: int) -> str:
 def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> list[Vote]:
     """Every planned vote on the items exactly once (fault 4); returns all, with their reasoning."""
     settings = run.config.critic
-    kind: Kind = "point" if items and len(items[0].clip_ids) == 1 else "pair"
+    kind: Kind = "point" if items and len(items[0].clip_hashes) == 1 else "pair"
     per_item = settings.num_score_paths if kind == "point" else settings.num_votes
     per_unit = max(1, settings.judge_batch_size // (per_item * len(DIMENSIONS)))
     run.progress.stage(stage.stage, round=stage.round, attempt=stage.attempt, total=len(items))
@@ -159,7 +159,7 @@ def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> lis
 
 def _troubles(critic: Judge) -> Counter[str]:
     """What a served critic has met so far; one that is here meets nothing."""
-    return Counter(critic.failures) if isinstance(critic, Server) else Counter()
+    return Counter(critic.failures) if isinstance(critic, ServedCritic) else Counter()
 
 
 def _say_troubles(run: Run, stage: Unit) -> None:
@@ -237,7 +237,7 @@ def prefer(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) 
     if not run.is_done(unit):
         contests, dropped = choose_contests(run, round, attempt, candidates)
         votes = read_votes(run, Unit(round, attempt, "confirm"))
-        tallies = vote.tallies(votes)
+        tallies = voting.tallies(votes)
         settings = run.config.critic
         built = build.build_pairs(
             contests,
@@ -270,7 +270,7 @@ def _warn_if_alike(run: Run, num_alike: int, num_prompts: int) -> None:
         )
 
 
-def _confirmation(contest: Contest, tallies: dict[Any, vote.Tally]) -> Confirmation:
+def _confirmation(contest: Contest, tallies: dict[Any, voting.Tally]) -> Confirmation:
     mine = {d: tally for (item, d), tally in tallies.items() if item == contest.contest_id}
     return Confirmation(
         verdicts={d: tally.majority for d, tally in mine.items()},
@@ -280,7 +280,11 @@ def _confirmation(contest: Contest, tallies: dict[Any, vote.Tally]) -> Confirmat
 
 
 def _pair(
-    run: Run, unit: Unit, kept: build.Kept, tallies: dict[Any, vote.Tally], clip_of: dict[str, str]
+    run: Run,
+    unit: Unit,
+    kept: build.Kept,
+    tallies: dict[Any, voting.Tally],
+    clip_of: dict[str, str],
 ) -> Pair:
     contest = kept.contest
     counts = [tally for (item, _), tally in tallies.items() if item == contest.contest_id]
@@ -325,7 +329,7 @@ def _prefer_event(
 
 def _confirm_event(votes: Sequence[Vote]) -> ConfirmEvent:
     """Summarise the pairwise votes: how many could be read, and how much they agree."""
-    tallies = vote.tallies(votes).values()
+    tallies = voting.tallies(votes).values()
     return ConfirmEvent(
         num_votes=len(votes),
         abstain_rate=judge.abstain_rate(votes),
@@ -373,11 +377,11 @@ def _position_bias(votes: Sequence[Vote]) -> float | None:
 def _words(
     votes: Sequence[Vote],
     contests: Sequence[Contest],
-    tallies: dict[Any, vote.Tally],
+    tallies: dict[Any, voting.Tally],
     clip_of: dict[str, str],
 ) -> list[Words]:
     """A few judged pairs with the critic's own reasoning, in the pair's own order."""
-    by_place = vote.grouped(votes)
+    by_place = voting.grouped(votes)
     told = []
     for n, contest in enumerate(contests[:NUM_WORDS]):
         places = [place for place in by_place if place[0] == contest.contest_id]

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dualipo.config import Config
-from dualipo.critic import judge, vote
+from dualipo.critic import judge, voting
 from dualipo.critic.asks import Item
 from dualipo.critic.trust import forced_choice
 from dualipo.critic.vlm import Vlm
@@ -249,7 +249,7 @@ def _win_rate(
     ]
     votes = judging.vote_on(run, Unit(round, attempt, "win_rate"), items, critic=critic)
     shares: dict[str, list[float]] = {}
-    for (item, _), tally in vote.tallies(votes).items():
+    for (item, _), tally in voting.tallies(votes).items():
         points = {"a": 1.0, "b": 0.0, "tie": 0.5}
         if tally.majority in points:
             shares.setdefault(item, []).append(points[tally.majority])
@@ -350,7 +350,7 @@ def forced_hits(
     """Of each pair: 1 where the critic leans to the better clip, a half where it does not lean."""
     items = _items(asked)
     margins = forced_choice.margins(critic, items, clips=run.clip, settings=run.config.critic)
-    places = [(item.item, item.dimensions[0]) for item in items]
+    places = [(item.item_id, item.dimensions[0]) for item in items]
     return [
         forced_choice.accuracy(margins, {place: verdict}) or 0.0
         for place, verdict in zip(places, verdicts, strict=True)
@@ -362,7 +362,7 @@ def critic_accuracy(
 ) -> Accuracy:
     """Forced choice, and free form with abstention counted as wrong."""
     loaded, items = run.critic(critic), _items(asked)
-    expected = {(i.item, i.dimensions[0]): v for i, v in zip(items, verdicts, strict=True)}
+    expected = {(i.item_id, i.dimensions[0]): v for i, v in zip(items, verdicts, strict=True)}
     hits = dict(zip(expected, forced_hits(run, loaded, asked, verdicts), strict=True))
     once = run.config.critic.model_copy(update={"num_votes": 2, "max_reasks": 0})
     votes = judge.confirm(

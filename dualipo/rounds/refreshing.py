@@ -113,7 +113,7 @@ def _judged(
     votes = judging.read_votes(run, Unit(unit.round, unit.attempt, "confirm"))
     contests, _ = judging.choose_contests(run, unit.round, unit.attempt, candidates)
     items = judging.contest_items(contests, candidates) if votes else []  # KTO confirms none
-    extra = _extra_items(run, unit, candidates, known={item.item for item in items})
+    extra = _extra_items(run, unit, candidates, known={item.item_id for item in items})
     stage = Unit(unit.round, unit.attempt, "srpo_votes")
     return items + extra, votes + judging.vote_on(run, stage, extra, critic=critic)
 

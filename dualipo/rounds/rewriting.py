@@ -43,7 +43,7 @@ def worded(run: Run, traces: Sequence[Trace]) -> list[Trace]:
         if not run.is_done(unit):
             clock = Clock()
             made, fates = rewriting.rewrite(some, settings=settings)
-            rows = [Worded(one.ask.item, one.ask.order, one.response) for one in made]
+            rows = [Worded(one.ask.item_id, one.ask.order, one.response) for one in made]
             tables.write_records(path, rows, record_type=Worded)
             event = RewriteEvent(fates=dict(Counter(fates)))
             run.commit(unit, files=(path,), clock=clock, events=[event])

@@ -23,7 +23,7 @@ from dualipo.critic.models.backends import Judge
 from dualipo.critic.models.chat import ChatCritic
 from dualipo.critic.models.rewards import RewardCritic
 from dualipo.critic.models.score_file import Scale, ScoreFile
-from dualipo.critic.models.server import Server
+from dualipo.critic.models.served import ServedCritic
 from dualipo.errors import ModelError
 from dualipo.events import Event, Recorded, ScoreScaleEvent
 from dualipo.generator import backbone
@@ -179,7 +179,7 @@ class Run:
         settings = self.config.critic
         name = settings.pretrained_model_name_or_path
         if settings.backend == "server":
-            return Server(name, settings=settings)
+            return ServedCritic(name, settings=settings)
         if settings.backend == "scores":
             return RewardCritic(self.score_file())
         if settings.backend == "reward_head":

@@ -19,7 +19,7 @@ from dualipo.config import Critic, CriticTraining
 from dualipo.critic.learning import warm_start
 from dualipo.critic.models.projector import MmProjector
 from dualipo.critic.models.vila import Vila, VilaModule
-from dualipo.critic.vlm import Path, Query
+from dualipo.critic.vlm import Query, ReasoningPath
 from dualipo.records import Pair, Point
 
 CORPUS = [
@@ -104,7 +104,7 @@ def make_query(kind: str = "pair", seed: int = 0, **changes) -> Query:
         "caption": "a red ball rolls",
         "dimension": "motion",
         "clips": tuple(make_clip(10 * seed + i) for i in range(count)),
-        "clip_ids": tuple(f"clip{10 * seed + i}" for i in range(count)),
+        "clip_hashes": tuple(f"clip{10 * seed + i}" for i in range(count)),
     }
     return Query(**(fields | changes))
 
@@ -136,9 +136,11 @@ class Scripted:
             rows.append([0.0 if choice == label else -9.0 for choice in choices])
         return torch.tensor(rows)
 
-    def _path(self, query: Query, seed: int) -> Path:
+    def _path(self, query: Query, seed: int) -> ReasoningPath:
         text = self.answer(query, seed)
-        return Path("A: runs on" if text is None else text, (seed % 7, 2), -1.0, text is None)
+        return ReasoningPath(
+            "A: runs on" if text is None else text, (seed % 7, 2), -1.0, text is None
+        )
 
 
 def brightest(query: Query, seed: int) -> str:
@@ -149,9 +151,9 @@ def brightest(query: Query, seed: int) -> str:
     return f"A: light\nB: light\n<verdict>{'A' if means[0] > means[1] else 'B'}</verdict>"
 
 
-def shade(clip_id: str) -> np.ndarray:
+def shade(clip_hash: str) -> np.ndarray:
     """A clip as bright as the number in its id."""
-    return np.full((4, 32, 32, 3), int(clip_id.removeprefix("shade")), dtype=np.uint8)
+    return np.full((4, 32, 32, 3), int(clip_hash.removeprefix("shade")), dtype=np.uint8)
 
 
 def seed_of(*place) -> int:

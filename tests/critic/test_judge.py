@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dualipo.config import Critic
-from dualipo.critic import judge, vote
+from dualipo.critic import judge, voting
 from dualipo.critic.asks import Item
 from dualipo.critic.trust import forced_choice
 from dualipo.errors import StageError
@@ -28,7 +28,7 @@ def score(vlm, items=POINTS, settings=SETTINGS, clips=shade):
 def test_an_honest_critic_is_followed_in_both_orders():
     votes = confirm(Scripted(brightest))
     assert len(votes) == 6 * 3 * 8 and {v.outcome for v in votes} == {"a"}
-    assert all(t.certainty == 1.0 for t in vote.tallies(votes).values())
+    assert all(t.certainty == 1.0 for t in voting.tallies(votes).values())
     judge.require_opinion(votes, settings=SETTINGS)  # "first" and "second" in turns
 
 
@@ -54,7 +54,7 @@ def test_every_planned_vote_has_its_own_key_and_seed():
 
 def test_fault_30_a_position_biased_critic_makes_no_certain_pair():
     votes = confirm(Scripted(lambda query, seed: "A: x\nB: y\n<verdict>A</verdict>"))
-    assert {(t.majority, t.certainty) for t in vote.tallies(votes).values()} == {("tie", 0.0)}
+    assert {(t.majority, t.certainty) for t in voting.tallies(votes).values()} == {("tie", 0.0)}
     with pytest.raises(StageError, match="'first'"):
         judge.require_opinion(votes, settings=SETTINGS)
 
@@ -74,7 +74,7 @@ def test_fault_31_a_critic_that_nearly_always_prefers_one_place_stops_the_stage(
         return f"A: x\nB: y\n<verdict>{'A' if seed % 20 else 'B'}</verdict>"
 
     votes = confirm(Scripted(habit))
-    assert vote.entropy(Counter(map(judge.as_shown, votes)).values()) > SETTINGS.min_entropy
+    assert voting.entropy(Counter(map(judge.as_shown, votes)).values()) > SETTINGS.min_entropy
     with pytest.raises(StageError, match="of 144 times it prefers the first of two clips"):
         judge.require_opinion(votes, settings=SETTINGS)
     patient = SETTINGS.model_copy(update={"max_position_share": 1.0})
@@ -133,7 +133,7 @@ def test_forced_choice_cancels_position_and_counts_halves():
     def lean(vlm):
         return forced_choice.margins(vlm, PAIRS, clips=shade, settings=SETTINGS)
 
-    truth = {(item.item, d): "a" for item in PAIRS for d in DIMENSIONS}
+    truth = {(item.item_id, d): "a" for item in PAIRS for d in DIMENSIONS}
     assert forced_choice.accuracy(lean(Scripted(brightest)), truth) == 1.0
     always_first = Scripted(lambda query, seed: "A: x\nB: x\n<verdict>A</verdict>")
     assert forced_choice.accuracy(lean(always_first), truth) == 0.5
@@ -161,8 +161,8 @@ def test_early_stopping_leaves_out_only_votes_that_change_no_decision():
     full = confirm(full_critic)
     early = confirm(early_critic, settings=SETTINGS.model_copy(update={"early_stop": True}))
     assert set(early) < set(full) and early_critic.num_asked < full_critic.num_asked
-    for place, tally in vote.tallies(full).items():
-        sooner = vote.tallies(early)[place]
+    for place, tally in voting.tallies(full).items():
+        sooner = voting.tallies(early)[place]
         kept = [one.share >= SETTINGS.keep_vote_share for one in (tally, sooner)]
         assert (tally.majority, kept[0]) == (sooner.majority, kept[1])
 

@@ -140,7 +140,7 @@ def test_nvila_shows_a_frame_of_a_video_at_all_scales_at_once(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"dynamic_s2": True}))
     critic = Vila.load(tmp_path, settings=SETTINGS)
     query, tower = make_query("point"), critic.module.vision_tower
-    frames = vision.pixels(query.clips[0], clip_id="x", size=(32, 32), settings=SETTINGS)
+    frames = vision.pixels(query.clips[0], clip_hash="x", size=(32, 32), settings=SETTINGS)
     with torch.no_grad():
         seen = towers.features(tower, frames)
         expected = critic.module.mm_projector(torch.cat([seen] * 3, -1))

@@ -68,6 +68,6 @@ def spoken(traces: list[Trace]) -> list[str]:
     return questions + captions + answers + recurring * NUM_QUESTIONS
 
 
-def noise_clip(clip_id: str) -> np.ndarray:
-    rng = np.random.default_rng(int(clip_id))
+def noise_clip(clip_hash: str) -> np.ndarray:
+    rng = np.random.default_rng(int(clip_hash))
     return rng.integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dualipo.critic import vote
+from dualipo.critic import voting
 from dualipo.errors import ConfigError
 from dualipo.rounds.run import BASE_ROUND
 from dualipo.store.fork import fork
@@ -30,7 +30,7 @@ def test_fault_04_every_planned_vote_is_there_once(
     orders = {"point": ["ab"], "pair": ["ab", "ba"]}[kind]
     draws = {"point": range(1), "pair": range(2)}[kind]
     with harnesses.ledger_of(harness.path) as ledger:
-        groups = vote.grouped(ledger.votes(round_, attempt, kind))
+        groups = voting.grouped(ledger.votes(round_, attempt, kind))
         candidates = [c.candidate_id for c in ledger.candidates(round_)]
     for votes in groups.values():
         cast = sorted((one.order, one.draw) for one in votes)

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from dualipo.config import CriticPreference
-from dualipo.critic import asks as asking
-from dualipo.critic.asks import Ask, Clips
+from dualipo.critic.asks import Ask, Clips, load_queries
 from dualipo.critic.learning import losses
 from dualipo.critic.learning.batches import mixed
 from dualipo.critic.vlm import Response, TrainableVlm
@@ -45,7 +44,7 @@ def path_log_probs(
     """log pi(response | question) of each, summed over its tokens."""
 
     def score(some: Sequence[tuple[Ask, Response]]) -> list[float]:
-        queries = asking.queries([ask for ask, _ in some], clips)
+        queries = load_queries([ask for ask, _ in some], clips)
         sums_B, _ = vlm.log_probs(queries, [response for _, response in some])
         return sums_B.tolist()
 
@@ -64,7 +63,7 @@ class PathPreference(loop.Objective):
     def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:
         """Mean over pairs; `accuracy` is how often the winner gained more than the loser."""
         pairs: list[PathPair] = micro_batch["pairs"]
-        queries = asking.queries([pair.ask for pair in pairs], self.clips)
+        queries = load_queries([pair.ask for pair in pairs], self.clips)
         responses = [pair.winner for pair in pairs] + [pair.loser for pair in pairs]
         winner_B, loser_B = self.vlm.log_probs(queries * 2, responses)[0].chunk(2)
         gap_B = winner_B.new_tensor(micro_batch["reference_gaps"])
@@ -108,7 +107,7 @@ def train(
     def batch(step: int) -> dict[str, Any]:
         chosen = indices(step)
         return {
-            "ids": [everything[i].ask.item for i in chosen],
+            "ids": [everything[i].ask.item_id for i in chosen],
             "pairs": [everything[i] for i in chosen],
             "reference_gaps": [gaps[i] for i in chosen],
         }

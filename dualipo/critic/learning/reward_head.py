@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from dualipo import config
-from dualipo.critic import asks as asking
 from dualipo.critic import reasoning
-from dualipo.critic.asks import Ask, Clips
+from dualipo.critic.asks import Ask, Clips, load_queries
 from dualipo.critic.learning import losses
 from dualipo.critic.learning.batches import shuffled
 from dualipo.critic.models.chat import ChatCritic
@@ -142,7 +141,7 @@ class HeadedCritic:
         """A number for each clip of each query, in the query's dimension."""
         found = iter(self.rewards_BD(queries).tolist())
         return [
-            [next(found)[DIMENSIONS.index(query.dimension)] for _ in query.clip_ids]
+            [next(found)[DIMENSIONS.index(query.dimension)] for _ in query.clip_hashes]
             for query in queries
         ]
 
@@ -156,9 +155,9 @@ class HeadedCritic:
             visual = self.base.embed_clips(queries)
             captions = [self._caption(query) for query in queries]
         shown = [
-            (visual[clip_id][..., : caption_LH.shape[1]].float(), caption_LH)
+            (visual[clip_hash][..., : caption_LH.shape[1]].float(), caption_LH)
             for query, caption_LH in zip(queries, captions, strict=True)
-            for clip_id in query.clip_ids
+            for clip_hash in query.clip_hashes
         ]
         rewards_BD: Tensor = self.module(shown)
         return rewards_BD
@@ -180,7 +179,7 @@ class BradleyTerry(loop.Objective):
     def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:
         """Mean over pairs; `accuracy` counts decided pairs whose margin has the label's sign."""
         pairs: list[Pair] = micro_batch["pairs"]
-        queries = asking.queries([_ask(pair) for pair in pairs], self.clips)
+        queries = load_queries([_ask(pair) for pair in pairs], self.clips)
         rewards_B2D = self.critic.rewards_BD(queries).unflatten(0, (-1, 2))
         place_B = torch.tensor([_place(pair) for pair in pairs], device=rewards_B2D.device)
         margin_B = (rewards_B2D[:, 0] - rewards_B2D[:, 1]).gather(1, place_B[:, None])[:, 0]
@@ -230,7 +229,7 @@ def train(
 def _center(critic: HeadedCritic, pairs: Sequence[Pair], clips: Clips, width: int) -> None:
     """A pair's loss does not know where 0 is; a grade has to."""
     rows = [
-        critic.rewards_BD(asking.queries([_ask(p) for p in pairs[start : start + width]], clips))
+        critic.rewards_BD(load_queries([_ask(p) for p in pairs[start : start + width]], clips))
         for start in range(0, len(pairs), width)
     ]
     critic.module.center_D += torch.cat(rows).mean(0)

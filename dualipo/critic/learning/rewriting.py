@@ -14,8 +14,8 @@ from typing import Any, Literal
 from dualipo.config import Rewriter
 from dualipo.critic import reasoning
 from dualipo.critic.learning.warm_start import Trace
-from dualipo.critic.models import server
-from dualipo.critic.models.http import Answer, Failure
+from dualipo.critic.models import served
+from dualipo.critic.models.endpoint import Answer, Failure
 
 Fate = Literal["rewritten", "another label", "no answer"]
 
@@ -29,7 +29,7 @@ def rewrite(traces: Sequence[Trace], *, settings: Rewriter) -> tuple[list[Trace]
     """The traces in their order, and what became of the answers."""
     assert settings.model is not None
     asked = [trace for trace in traces if trace.ask.order == "ab"]
-    endpoint = server.endpoint_of(settings, settings_name="seed_labels.rewriter")
+    endpoint = served.endpoint_of(settings, settings_name="seed_labels.rewriter")
     with ThreadPoolExecutor(settings.max_concurrency) as pool:
         bodies = [_body(trace, settings) for trace in asked]
         answers = list(pool.map(lambda body: endpoint.post("/chat/completions", body), bodies))
@@ -38,11 +38,11 @@ def rewrite(traces: Sequence[Trace], *, settings: Rewriter) -> tuple[list[Trace]
     for trace, answer in zip(asked, answers, strict=True):
         if isinstance(answer, Failure):
             remedy = "See seed_labels.rewriter.model, or leave it out."
-            server.stop_if_hopeless(
+            served.stop_if_hopeless(
                 answer, settings=settings, does=f"write with {settings.model!r}", remedy=remedy
             )
         response, fate = _read(trace, answer)
-        worded[trace.ask.kind, trace.ask.item] = response
+        worded[trace.ask.kind, trace.ask.item_id] = response
         fates[fate] += 1
     return [replace(trace, response=_shown(trace, worded)) for trace in traces], fates
 
@@ -64,10 +64,10 @@ def _body(trace: Trace, settings: Rewriter) -> dict[str, Any]:
 
 
 def _read(trace: Trace, answer: Answer) -> tuple[str, Fate]:
-    found = server.choices_of(answer)
+    found = served.choices_of(answer)
     if not found:
         return trace.response, "no answer"
-    text = server.said(found[0]).strip()
+    text = served.said(found[0]).strip()
     truncated = found[0].get("finish_reason") != "stop"
     wanted = reasoning.parse(trace.response, trace.ask.kind, truncated=False)
     got = reasoning.parse(text, trace.ask.kind, truncated=truncated)
@@ -77,5 +77,5 @@ def _read(trace: Trace, answer: Answer) -> tuple[str, Fate]:
 
 
 def _shown(trace: Trace, worded: dict[tuple[str, str], str]) -> str:
-    response = worded[trace.ask.kind, trace.ask.item]
+    response = worded[trace.ask.kind, trace.ask.item_id]
     return reasoning.swap(response) if trace.ask.order == "ba" else response

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from dualipo.config import Critic, Srpo
-from dualipo.critic import asks as asking
-from dualipo.critic import reasoning, vote
-from dualipo.critic.asks import Ask, Clips, Item, SeedOf
+from dualipo.critic import reasoning, voting
+from dualipo.critic.asks import Ask, Clips, Item, SeedOf, asks_about, load_queries
 from dualipo.critic.learning import certainty, preference
 from dualipo.critic.learning.preference import PathPair
 from dualipo.critic.vlm import TrainableVlm, Vlm
@@ -64,11 +63,11 @@ class Refreshed:
 
 def build_pool(votes: Sequence[Vote], items: Sequence[Item], *, keep_vote_share: float) -> Pool:
     """Turn the pairwise votes on `items` into questions with a pseudo-label, one per order."""
-    by_id = {item.item: item for item in items}
+    by_id = {item.item_id: item for item in items}
     judged: list[Judged] = []
     dropped: Counter[Dropped] = Counter()
-    for (item, dimension), group in vote.grouped(votes).items():
-        tally = vote.tally(group)
+    for (item, dimension), group in voting.grouped(votes).items():
+        tally = voting.tally(group)
         if tally.majority == "abstain":
             dropped["unreadable"] += 1
         elif tally.share < keep_vote_share:
@@ -76,7 +75,7 @@ def build_pool(votes: Sequence[Vote], items: Sequence[Item], *, keep_vote_share:
         elif tally.majority == "tie":
             dropped["tie"] += 1
         else:
-            [ask, swapped] = asking.asks([replace(by_id[item], dimensions=(dimension,))])
+            [ask, swapped] = asks_about([replace(by_id[item], dimensions=(dimension,))])
             made = [_judged(one, group, tally.majority) for one in (ask, swapped)]
             judged += [one for one in made if one is not None]
             if None in made:
@@ -164,10 +163,10 @@ def _hinted(
     """One path a question under a hint; none where it does not end in another verdict."""
     hinted = [replace(one.ask, hint=reasoning.swap_verdict(one.verdict)) for one in batch]
     drawn = vlm.sample(
-        asking.queries(hinted, clips),
+        load_queries(hinted, clips),
         num_paths=1,
         temperature=settings.temperature,
-        seeds=[[seed_of(ask.item, ask.dimension, ask.order, 0, 0)] for ask in hinted],
+        seeds=[[seed_of(ask.item_id, ask.dimension, ask.order, 0, 0)] for ask in hinted],
         max_new_tokens=settings.max_new_tokens,
     )
     found: list[str | None] = []

@@ -16,14 +16,12 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from dualipo.config import Critic, CriticTraining, SeedLabels
-from dualipo.critic import asks as asking
 from dualipo.critic import reasoning
-from dualipo.critic.asks import Ask, Clips, SeedOf
+from dualipo.critic.asks import Ask, Clips, SeedOf, load_queries
 from dualipo.critic.learning import losses
 from dualipo.critic.learning.batches import shuffled
 from dualipo.critic.learning.preference import PathPair
-from dualipo.critic.vlm import Path as ReasoningPath
-from dualipo.critic.vlm import TrainableVlm, Vlm
+from dualipo.critic.vlm import ReasoningPath, TrainableVlm, Vlm
 from dualipo.errors import DataError
 from dualipo.records import DIMENSIONS, Pair, Point
 from dualipo.training import loop
@@ -102,7 +100,7 @@ def supervise(
 
     def batch(step: int) -> dict[str, Any]:
         chosen = [traces[i] for i in indices(step)]
-        return {"ids": [trace.ask.item for trace in chosen], "traces": chosen}
+        return {"ids": [trace.ask.item_id for trace in chosen], "traces": chosen}
 
     with vlm.learning():
         return loop.train(
@@ -132,7 +130,7 @@ def self_sampled(
 
     def draw(some: Sequence[Trace]) -> list[list[ReasoningPath]]:
         return vlm.sample(
-            asking.queries([trace.ask for trace in some], clips),
+            load_queries([trace.ask for trace in some], clips),
             num_paths=num_paths,
             temperature=settings.temperature,
             seeds=[_seeds(trace.ask, num_paths, seed_of) for trace in some],
@@ -156,7 +154,7 @@ class Supervision(loop.Objective):
     def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:
         """Mean over traces."""
         batch: list[Trace] = micro_batch["traces"]
-        queries = asking.queries([trace.ask for trace in batch], self.clips)
+        queries = load_queries([trace.ask for trace in batch], self.clips)
         sums_B, num_B = self.vlm.log_probs(queries, [trace.response for trace in batch])
         return losses.sequence_nll(sums_B, num_tokens_B=num_B), {}
 
@@ -172,7 +170,7 @@ def _pair_response(pair: Pair) -> str:
 
 
 def _seeds(ask: Ask, num_paths: int, seed_of: SeedOf) -> list[int]:
-    return [seed_of(ask.item, ask.dimension, ask.order, draw, 0) for draw in range(num_paths)]
+    return [seed_of(ask.item_id, ask.dimension, ask.order, draw, 0) for draw in range(num_paths)]
 
 
 def _contrast(trace: Trace, paths: Sequence[ReasoningPath]) -> list[PathPair]:

@@ -7,7 +7,7 @@ import torch
 from dualipo.config import Critic
 from dualipo.critic.models.chat import ChatCritic
 from dualipo.critic.models.rewards import RewardCritic
-from dualipo.critic.models.server import Server
+from dualipo.critic.models.served import ServedCritic
 from dualipo.critic.models.transformers_vlm import TransformersVlm
 from dualipo.critic.models.vila import Vila
 from dualipo.errors import ConfigError
@@ -17,7 +17,7 @@ LOCAL: dict[str, type[Vila] | type[TransformersVlm]] = {
     "transformers_vlm": TransformersVlm,
 }
 
-Judge = ChatCritic | Server | RewardCritic
+Judge = ChatCritic | ServedCritic | RewardCritic
 
 
 def load(folder: Path, *, settings: Critic, device: torch.device | str = "cpu") -> ChatCritic:

@@ -14,7 +14,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path as FilePath
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,11 +23,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dualipo.config import Critic
 from dualipo.critic.models import decode, templates, threads
-from dualipo.critic.models.memory import ClipMemory
+from dualipo.critic.models.clip_memory import ClipMemory
 from dualipo.critic.models.prefixes import Division, divide
 from dualipo.critic.models.templates import Style
 from dualipo.critic.models.tokens import Tokens
-from dualipo.critic.vlm import Choice, Path, Query, Response
+from dualipo.critic.vlm import Choice, Query, ReasoningPath, Response
 from dualipo.errors import ModelError
 from dualipo.training import lora
 from dualipo.training.precision import autocast
@@ -65,17 +65,17 @@ class ChatCritic(ABC):
         """
 
     @abstractmethod
-    def write_to(self, folder: FilePath) -> None:
+    def write_to(self, folder: Path) -> None:
         """Write the whole weights, and all that is read beside them."""
 
     def positions(self, queries: Sequence[Query], ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """Where the tokens of (the beginnings of) prompts stand: [B, L] or [axes, B, L]."""
         return decode.counted(mask_BL)
 
-    def save(self, folder: FilePath | str) -> None:
+    def save(self, folder: Path | str) -> None:
         """Write a folder that can be loaded again, here and by servers: an adapter is merged."""
         lora.absorb(self.llm.get_decoder())
-        folder = FilePath(folder)
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.write_to(folder)
 
@@ -90,13 +90,13 @@ class ChatCritic(ABC):
 
     def write(self, query: Query, num_tokens: dict[str, tuple[int, int]]) -> list[int]:
         """The prompt's token ids, `VISUAL` in visual places; a clip has (F, M) of them."""
-        frames = [num_tokens[clip_id][0] for clip_id in query.clip_ids]
+        frames = [num_tokens[clip_hash][0] for clip_hash in query.clip_hashes]
         ids = list(self.tokens.start) if self.style.begins else []
         for part in templates.prompt(query, num_frames=frames, style=self.style):
             if isinstance(part, str):
                 ids += self.tokens.encode(part)
             else:
-                ids += [VISUAL] * num_tokens[query.clip_ids[part.clip]][1]
+                ids += [VISUAL] * num_tokens[query.clip_hashes[part.clip]][1]
         return ids
 
     def freeze(self) -> None:
@@ -134,14 +134,14 @@ class ChatCritic(ABC):
     def embed_clips(self, queries: Sequence[Query]) -> dict[str, Tensor]:
         """Visual tokens [F, M, H] of every clip in the queries, each clip id once."""
         clips = {
-            clip_id: clip
+            clip_hash: clip
             for query in queries
-            for clip_id, clip in zip(query.clip_ids, query.clips, strict=True)
+            for clip_hash, clip in zip(query.clip_hashes, query.clips, strict=True)
         }
         if torch.is_grad_enabled():
             return self.see(clips)
         # Alone, so that what else is asked, or remembered, moves nothing.
-        return {clip_id: self._look(clip_id, clip) for clip_id, clip in clips.items()}
+        return {clip_hash: self._look(clip_hash, clip) for clip_hash, clip in clips.items()}
 
     def log_probs(
         self, queries: Sequence[Query], responses: Sequence[Response]
@@ -164,7 +164,7 @@ class ChatCritic(ABC):
         seeds: Sequence[Sequence[int]],
         max_new_tokens: int,
         choice: Choice | None = None,
-    ) -> list[list[Path]]:
+    ) -> list[list[ReasoningPath]]:
         """Draw `num_paths` reasoning paths a query; see `vlm.Vlm`."""
         assert len(seeds) == len(queries) and all(len(row) == num_paths for row in seeds)
         first_ids = self.tokens.first_tokens(choice) if choice else []
@@ -172,10 +172,10 @@ class ChatCritic(ABC):
         with autocast(self.device, self.settings), threads.few_for(self.llm):
             visual = self.embed_clips(queries)
             rows = self._prompts(queries, visual, room=max_new_tokens)
-            about = [(query.kind, query.caption, query.clip_ids) for query in queries]
+            about = [(query.kind, query.caption, query.clip_hashes) for query in queries]
             division = divide(rows, about)
             slots = division.slots(num_paths)
-            decoded = decode.decode(
+            decoded = decode.draw_paths(
                 self.llm,
                 self._pack([queries[i] for i in division.firsts], division.prefixes, visual),
                 self._questions(division),
@@ -209,7 +209,7 @@ class ChatCritic(ABC):
                 columns.append(self._tail_log_probs(queries, ids, lengths_B))
         return torch.stack(columns, 1)
 
-    def _look(self, clip_id: str, clip: np.ndarray) -> Tensor:
+    def _look(self, clip_hash: str, clip: np.ndarray) -> Tensor:
         """At a clip that is not remembered.
 
         Before it learns, a critic is measured as training computes (`precision.forward_pass`):
@@ -218,9 +218,9 @@ class ChatCritic(ABC):
         how: tuple[int, ...] = (torch.is_autocast_enabled(self.device.type),)
         if any(weight.requires_grad for weight in self.module.parameters()):
             if not self._rests:
-                return self.see({clip_id: clip})[clip_id]
+                return self.see({clip_hash: clip})[clip_hash]
             how += (torch.backends.cuda.flash_sdp_enabled(), torch.get_num_threads())
-        return self.memory.recall((clip_id, *how), lambda: self.see({clip_id: clip})[clip_id])
+        return self.memory.recall((clip_hash, *how), lambda: self.see({clip_hash: clip})[clip_hash])
 
     def _tail_log_probs(
         self, queries: Sequence[Query], ids: list[list[int]], lengths_B: Tensor
@@ -253,7 +253,7 @@ class ChatCritic(ABC):
         self, queries: Sequence[Query], visual: dict[str, Tensor], *, room: int
     ) -> list[list[int]]:
         """Write the prompts; each must leave room for an answer."""
-        num_tokens = {clip_id: (len(seen), seen.shape[1]) for clip_id, seen in visual.items()}
+        num_tokens = {clip_hash: (len(seen), seen.shape[1]) for clip_hash, seen in visual.items()}
         rows = [self.write(query, num_tokens) for query in queries]
         for query, row in zip(queries, rows, strict=True):
             if len(row) + room > self.model_max_length:
@@ -268,7 +268,11 @@ class ChatCritic(ABC):
         ids_BL, mask_BL = ids_BL.to(self.device), mask_BL.to(self.device)
         embeds_BLH = self.llm.get_input_embeddings()(ids_BL.clamp(min=0))
         shown = torch.cat(
-            [visual[clip_id].flatten(0, 1) for query in queries for clip_id in query.clip_ids]
+            [
+                visual[clip_hash].flatten(0, 1)
+                for query in queries
+                for clip_hash in query.clip_hashes
+            ]
         )
         # A token is as wide as the language model, or holds what is added to deeper layers, too.
         first, *deep = shown.to(embeds_BLH.dtype).split(embeds_BLH.shape[2], dim=1)
@@ -307,7 +311,7 @@ class ChatCritic(ABC):
     def _no_room(
         self, query: Query, num_tokens: dict[str, tuple[int, int]], needed: int
     ) -> ModelError:
-        visual = sum(rows * each for rows, each in (num_tokens[i] for i in query.clip_ids))
+        visual = sum(rows * each for rows, each in (num_tokens[i] for i in query.clip_hashes))
         shown = [min(len(clip), self.settings.max_frames) for clip in query.clips]
         text = needed - visual
         fits = (self.model_max_length - text) * max(shown) // visual
@@ -320,7 +324,7 @@ class ChatCritic(ABC):
 
     def _paths(
         self, decoded: decode.Decoded, slots: list[list[int]], choice: Choice | None
-    ) -> list[list[Path]]:
+    ) -> list[list[ReasoningPath]]:
         """Read each query's slots, which are counted over all rows."""
         tokens = decoded.tokens_UJT.flatten(0, 1).tolist()
         counts = decoded.num_tokens_UJ.flatten().tolist()
@@ -328,14 +332,14 @@ class ChatCritic(ABC):
         log_probs = decoded.log_probs_UJT.sum(2).flatten().tolist()
         tracked = decoded.tracked_UJTC.flatten(0, 1).tolist() if choice else []
 
-        def path(slot: int) -> Path:
+        def path(slot: int) -> ReasoningPath:
             ids = tokens[slot][: counts[slot]]
             place = self.tokens.place_after(ids, choice.after) if choice else None
             chosen = {}
             if choice and place is not None:
                 chosen = dict(zip(choice.options, tracked[slot][place], strict=True))
             text = self.tokens.text(ids)
-            return Path(text, tuple(ids), log_probs[slot], not ended[slot], chosen)
+            return ReasoningPath(text, tuple(ids), log_probs[slot], not ended[slot], chosen)
 
         return [[path(slot) for slot in row] for row in slots]
 

@@ -78,7 +78,7 @@ def uniforms(seeds: Sequence[int], *, max_new_tokens: int) -> Tensor:
 
 
 @torch.no_grad()
-def decode(
+def draw_paths(
     llm: nn.Module,
     prefixes: Prompts,
     questions: Questions,

@@ -18,10 +18,10 @@ from torch import Tensor
 from dualipo.critic import reasoning
 from dualipo.critic.learning import losses
 from dualipo.critic.models import decode
-from dualipo.critic.vlm import Choice, Path, Query
+from dualipo.critic.vlm import Choice, Query, ReasoningPath
 from dualipo.records import GRADES, Dimension, Verdict
 
-UNKNOWN = Path("", (), 0.0, truncated=True)
+UNKNOWN = ReasoningPath("", (), 0.0, truncated=True)
 VERDICTS: tuple[Verdict, ...] = ("a", "tie", "b")  # as `losses.bradley_terry` orders them
 
 
@@ -60,7 +60,7 @@ class RewardCritic:
         seeds: Sequence[Sequence[int]],
         max_new_tokens: int,
         choice: Choice | None = None,
-    ) -> list[list[Path]]:
+    ) -> list[list[ReasoningPath]]:
         """`num_paths` labels a query, each by its own seed; temperature 0 takes the likeliest."""
         return [
             [_path(query, label_log_probs, temperature, seed, choice) for seed in row]
@@ -100,12 +100,14 @@ def _of_point(reward: float) -> dict[str, float]:
 
 def _path(
     query: Query, log_probs: dict[str, float], temperature: float, seed: int, choice: Choice | None
-) -> Path:
+) -> ReasoningPath:
     if any(math.isnan(log_prob) for log_prob in log_probs.values()):
         return UNKNOWN
     label = _draw(log_probs, temperature, seed)
     chosen = {name: log_probs[name] for name in choice.options} if choice else {}
-    return Path(reasoning.render_bare(query.kind, label), (), log_probs[label], False, chosen)
+    return ReasoningPath(
+        reasoning.render_bare(query.kind, label), (), log_probs[label], False, chosen
+    )
 
 
 def _draw(log_probs: dict[str, float], temperature: float, seed: int) -> str:

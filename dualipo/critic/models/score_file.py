@@ -85,9 +85,9 @@ class ScoreFile:
         """Names the file; which clips it knows may grow."""
         return hashlib.sha256(f"scores {self.path.name}".encode()).hexdigest()
 
-    def knows(self, clip_id: str, *, caption: str | None = None) -> bool:
+    def knows(self, clip_hash: str, *, caption: str | None = None) -> bool:
         """Whether the clip has a score, of the caption where one is given."""
-        by_caption = self._found.get(clip_id, {})
+        by_caption = self._found.get(clip_hash, {})
         return bool(by_caption) and (caption is None or _under(by_caption, caption) is not None)
 
     def require(self, shown: Iterable[tuple[str, str]]) -> None:
@@ -96,8 +96,8 @@ class ScoreFile:
 
     def rewards(self, queries: Sequence[Query]) -> list[list[float]]:
         """A number for each clip of each query, in the query's dimension; NaN if not known."""
-        self._refuse({c for query in queries for c in query.clip_ids if not self.knows(c)})
-        return [[self._reward(clip, query) for clip in query.clip_ids] for query in queries]
+        self._refuse({c for query in queries for c in query.clip_hashes if not self.knows(c)})
+        return [[self._reward(clip, query) for clip in query.clip_hashes] for query in queries]
 
     def _refuse(self, unknown: set[str]) -> None:
         if unknown:
@@ -112,9 +112,9 @@ class ScoreFile:
         """Not known."""
         return 0.0
 
-    def _reward(self, clip_id: str, query: Query) -> float:
+    def _reward(self, clip_hash: str, query: Query) -> float:
         """Under the query's caption; what no caption matters to is known under any."""
-        by_caption, dimension = self._found[clip_id], query.dimension
+        by_caption, dimension = self._found[clip_hash], query.dimension
         scores = _under(by_caption, query.caption)
         if scores is None and dimension == "consistency":
             return math.nan

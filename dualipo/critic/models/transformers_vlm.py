@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from dualipo.config import Critic
-from dualipo.critic.models import frames, loading, vision
+from dualipo.critic.models import frame_choice, loading, vision
 from dualipo.critic.models.chat import VISUAL, ChatCritic
 from dualipo.critic.models.families import FAMILIES
 from dualipo.critic.vlm import Query
@@ -110,12 +110,12 @@ class TransformersVlm(ChatCritic):
 
     def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
         """Clip by clip: their frames may differ in number and size."""
-        return {clip_id: self._see(clip_id, clip) for clip_id, clip in clips.items()}
+        return {clip_hash: self._see(clip_hash, clip) for clip_hash, clip in clips.items()}
 
-    def _see(self, clip_id: str, clip: np.ndarray) -> Tensor:
+    def _see(self, clip_hash: str, clip: np.ndarray) -> Tensor:
         shown_FCHW = vision.pixels(
             clip,
-            clip_id=clip_id,
+            clip_hash=clip_hash,
             size=self._size(clip),
             scaling=self.scaling,
             settings=self.settings,
@@ -155,11 +155,11 @@ class TransformersVlm(ChatCritic):
         grid = height // multiple, width // multiple
         if not self.family.style.is_timed:
             return [grid]
-        shown = frames.choose(
+        shown = frame_choice.choose(
             clip_FHWC,
             max_frames=self.settings.max_frames,
             short_video=self.settings.short_video,
-            clip_id="",
+            clip_hash="",
         )
         return [grid] * math.ceil(len(shown) / self.llm.config.vision_config.temporal_patch_size)
 

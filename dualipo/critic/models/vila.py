@@ -129,14 +129,14 @@ class Vila(ChatCritic):
         """Frames through the tower and the projector."""
         tower = self.module.vision_tower
         shown = {
-            clip_id: vision.pixels(
+            clip_hash: vision.pixels(
                 clip,
-                clip_id=clip_id,
+                clip_hash=clip_hash,
                 size=towers.size(tower),
                 scaling=self.scaling,
                 settings=self.settings,
             )
-            for clip_id, clip in clips.items()
+            for clip_hash, clip in clips.items()
         }
         pixels_FCHW = torch.cat(list(shown.values())).to(self.device, tower.dtype)
         seen_FLC = towers.features(tower, pixels_FCHW)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dualipo.config import Critic
-from dualipo.critic.models import frames
+from dualipo.critic.models import frame_choice
 
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -51,17 +51,17 @@ def scaling_of(preprocessor: Path | None, default: Scaling) -> Scaling:
 def pixels(
     clip_FHWC: np.ndarray,
     *,
-    clip_id: str,
+    clip_hash: str,
     size: tuple[int, int],
     scaling: Scaling = SIGLIP,
     settings: Critic,
 ) -> Tensor:
     """Choose frames, resize them to `size` (height, width) and scale them: [F, C, H, W]."""
-    chosen = frames.choose(
+    chosen = frame_choice.choose(
         clip_FHWC,
         max_frames=settings.max_frames,
         short_video=settings.short_video,
-        clip_id=clip_id,
+        clip_hash=clip_hash,
     )
     unit_FCHW = torch.from_numpy(chosen).permute(0, 3, 1, 2).float() / 255
     if unit_FCHW.shape[2:] != size:

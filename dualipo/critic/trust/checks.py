@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dualipo.config import Critic
-from dualipo.critic import judge, vote
+from dualipo.critic import judge, voting
 from dualipo.critic.asks import Clips, Item, SeedOf
 from dualipo.critic.trust import calibration, forced_choice, hostile
 from dualipo.critic.trust.forced_choice import Place
@@ -103,9 +103,9 @@ def _contract(
     settings: Critic,
 ) -> tuple[Check, Check]:
     """Clips as long and as fast as the generator's, as far as the critic would see of them."""
-    shown = {clip_id for item in items for clip_id in item.clip_ids}
-    lengths = [len(clips(clip_id)) for clip_id in sorted(shown)]
-    rates = [abs(fps[clip_id] - expected_fps) for clip_id in shown if clip_id in fps]
+    shown = {clip_hash for item in items for clip_hash in item.clip_hashes}
+    lengths = [len(clips(clip_hash)) for clip_hash in sorted(shown)]
+    rates = [abs(fps[clip_hash] - expected_fps) for clip_hash in shown if clip_hash in fps]
     least = {
         "use_all": min(settings.max_frames, expected_frames),
         "repeat": 1,
@@ -128,7 +128,7 @@ def _answers(
     bias = abs(decided.count("first") / len(decided) - 0.5) if decided else None
     want = settings.check
     parsed = 1.0 - judge.abstain_rate(votes) if votes else None
-    entropy = vote.entropy(Counter(shown).values()) if shown else None
+    entropy = voting.entropy(Counter(shown).values()) if shown else None
     return [
         Check("parse rate", parsed, 1 - settings.max_abstain_rate, True, "answers in the grammar"),
         Check("entropy", entropy, settings.min_entropy, True, "of its answers, in nats"),
@@ -190,21 +190,26 @@ def _sensitivity(
     """Part of the clips with a higher score under their own caption than under the next one's."""
     captions = [item.caption for item in items]
     own = [
-        Item(f"{item.item} own", item.caption, item.clip_ids[:1], ("consistency",))
+        Item(f"{item.item_id} own", item.caption, item.clip_hashes[:1], ("consistency",))
         for item in items
     ]
     other = [
-        Item(f"{item.item} other", captions[(n + 1) % len(items)], one.clip_ids, ("consistency",))
+        Item(
+            f"{item.item_id} other",
+            captions[(n + 1) % len(items)],
+            one.clip_hashes,
+            ("consistency",),
+        )
         for n, (item, one) in enumerate(zip(items, own, strict=True))
     ]
     votes = judge.score(vlm, [*own, *other], clips=clips, settings=settings, seed_of=seed_of)
     scores = judge.expected_scores(votes)
     gaps = [
-        scores[a.item, "consistency"] - scores[b.item, "consistency"]
+        scores[a.item_id, "consistency"] - scores[b.item_id, "consistency"]
         for a, b in zip(own, other, strict=True)
         if a.caption != b.caption
-        and (a.item, "consistency") in scores
-        and (b.item, "consistency") in scores
+        and (a.item_id, "consistency") in scores
+        and (b.item_id, "consistency") in scores
     ]
     return sum((gap > 0) + 0.5 * (gap == 0) for gap in gaps) / len(gaps) if gaps else None
 

@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from dualipo.config import Critic
-from dualipo.critic import asks as asking
 from dualipo.critic import reasoning
-from dualipo.critic.asks import Ask, Clips, Item
-from dualipo.critic.vlm import Choice, Path, Query, Vlm
+from dualipo.critic.asks import Ask, Clips, Item, asks_about, load_queries
+from dualipo.critic.vlm import Choice, Query, ReasoningPath, Vlm
 from dualipo.records import GRADES, Dimension, Grade, Verdict
 from dualipo.training.memory import batched
 
@@ -28,13 +27,13 @@ def margins(
 
     A place where either order has no answer is absent: none is no lean.
     """
-    asks = asking.asks(items)
+    asks = asks_about(items)
     found = _log_probs(vlm, asks, VERDICT, clips=clips, settings=settings)
     sums: dict[Place, float] = {}
     for ask, log_probs in zip(asks, found, strict=True):
         lean = log_probs["A"] - log_probs["B"]
         sign = 0.5 if ask.order == "ab" else -0.5
-        sums[ask.item, ask.dimension] = sums.get((ask.item, ask.dimension), 0.0) + sign * lean
+        sums[ask.item_id, ask.dimension] = sums.get((ask.item_id, ask.dimension), 0.0) + sign * lean
     return {place: margin for place, margin in sums.items() if not math.isnan(margin)}
 
 
@@ -42,10 +41,10 @@ def grades(
     vlm: Vlm, items: Sequence[Item], *, clips: Clips, settings: Critic
 ) -> dict[Place, Grade]:
     """The likeliest grade of every single clip and dimension; none where there is no answer."""
-    asks = asking.asks(items)
+    asks = asks_about(items)
     found = _log_probs(vlm, asks, reasoning.GRADE_CHOICE, clips=clips, settings=settings)
     return {
-        (ask.item, ask.dimension): max(GRADES, key=log_probs.__getitem__)
+        (ask.item_id, ask.dimension): max(GRADES, key=log_probs.__getitem__)
         for ask, log_probs in zip(asks, found, strict=True)
         if not any(map(math.isnan, log_probs.values()))
     }
@@ -85,7 +84,7 @@ def _log_probs(
 def _choose(
     vlm: Vlm, choice: Choice, clips: Clips, settings: Critic, batch: Sequence[Ask]
 ) -> list[dict[str, float]]:
-    queries = asking.queries(batch, clips)
+    queries = load_queries(batch, clips)
     drawn = vlm.sample(
         queries,
         num_paths=1,
@@ -98,7 +97,7 @@ def _choose(
 
 
 def _in_place(
-    vlm: Vlm, queries: Sequence[Query], paths: Sequence[Path], choice: Choice
+    vlm: Vlm, queries: Sequence[Query], paths: Sequence[ReasoningPath], choice: Choice
 ) -> list[dict[str, float]]:
     """As the path was drawn, where it reached its label; else the critic is led to it."""
     found = [path.choice_log_probs if path.text.count(choice.after) == 1 else {} for path in paths]

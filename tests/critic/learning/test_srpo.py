@@ -6,7 +6,7 @@ import torch
 
 from dualipo.config import Srpo
 from dualipo.critic import judge, reasoning
-from dualipo.critic.asks import Item, asks
+from dualipo.critic.asks import Item, asks_about
 from dualipo.critic.learning import preference, srpo
 from dualipo.critic.models.vila import Vila
 from dualipo.records import Vote
@@ -35,7 +35,7 @@ def text(label):
 def pool_of(items=ITEMS):
     judged = []
     for number, (ask, label) in enumerate(
-        (ask, "A" if ask.order == "ab" else "B") for ask in asks(items)
+        (ask, "A" if ask.order == "ab" else "B") for ask in asks_about(items)
     ):
         other = "B" if label == "A" else "A"
         winner = text(label).replace("light", "light " * (1 + number % 3))
@@ -55,7 +55,7 @@ def test_pool_pairs_paths_of_the_same_question_and_counts_what_it_drops():
     lopsided = srpo.build_pool(votes(ab="t---", ba="aaaa"), ITEMS, keep_vote_share=0.5)
     assert lopsided.dropped == {"one order": 1} and len(lopsided.judged) == 1
     # Shown in the other order the same majority is "B", and nobody said otherwise.
-    assert (second.verdict, second.ask.clip_ids) == ("b", ("shade20", "shade200"))
+    assert (second.verdict, second.ask.clip_hashes) == ("b", ("shade20", "shade200"))
     assert second.loser is None
 
 
@@ -140,8 +140,10 @@ def test_a_refresh_starts_at_mean_pce_ln_2_and_moves_to_the_winners(
 
 def test_judgements_of_one_order_alone_teach_no_position(taught, taught_folder, tmp_path):
     """All winners say A, as a critic's do that leans to the first clip."""
-    items = [replace(item, clip_ids=item.clip_ids[::-1]) for item in ITEMS]  # the darker first
-    first = tuple(srpo.Judged(ask, "a", (text("A"),), text("B")) for ask in asks(items)[::2])
+    items = [
+        replace(item, clip_hashes=item.clip_hashes[::-1]) for item in ITEMS
+    ]  # the darker first
+    first = tuple(srpo.Judged(ask, "a", (text("A"),), text("B")) for ask in asks_about(items)[::2])
     refresh(
         taught,
         tmp_path,
@@ -162,7 +164,7 @@ def test_ablations_keep_all_and_weigh_alike(taught, taught_folder, tmp_path):
         tmp_path,
         lambda: sft(taught_folder),
         settings=settings,
-        anchors=[preference.PathPair(asks(ITEMS)[0], text("A"), text("B"))],
+        anchors=[preference.PathPair(asks_about(ITEMS)[0], text("A"), text("B"))],
         on_step=lambda step, metrics: losses.append(metrics["loss"]),
     )
     assert len(outcome.kept) == 8 and {pair.weight for pair in outcome.kept} == {1.0}

@@ -2,7 +2,7 @@ import pytest
 
 from dualipo.config import CriticPreference, SeedLabels
 from dualipo.critic import judge, reasoning
-from dualipo.critic.asks import Ask, Item, queries
+from dualipo.critic.asks import Ask, Item, load_queries
 from dualipo.critic.learning import preference, warm_start
 from dualipo.critic.learning.batches import mixed, shuffled
 from dualipo.critic.trust import forced_choice
@@ -15,7 +15,7 @@ def test_traces_end_in_the_humans_label_and_stand_in_both_orders():
     traces = warm_start.traces([*BOTH, pair(2, "tie"), point(0), point(1, "bad")])
     outcomes = [reasoning.parse(t.response, t.ask.kind, truncated=False).outcome for t in traces]
     assert outcomes == ["a", "b", "b", "a", "tie", "tie", "good", "bad"]
-    assert traces[1].ask.clip_ids == traces[0].ask.clip_ids[::-1]
+    assert traces[1].ask.clip_hashes == traces[0].ask.clip_hashes[::-1]
     assert traces[0].response.startswith("A: light Grade: good\nB: dark")
 
 
@@ -63,7 +63,7 @@ def test_self_sampled_pairs_have_the_humans_verdict_as_winner():
     )
     assert len(made) == 4  # the point's paths all agree
     for one in made:
-        seeds = [seed_of(one.ask.item, "motion", one.ask.order, draw, 0) for draw in range(8)]
+        seeds = [seed_of(one.ask.item_id, "motion", one.ask.order, draw, 0) for draw in range(8)]
         assert one.winner == (next(s for s in seeds if s % 2) % 7, 2)
         assert one.loser == (next(s for s in seeds if not s % 2) % 7, 2)
 
@@ -93,7 +93,7 @@ def test_a_fine_tuned_critic_judges_and_chooses(taught):
 def test_label_probabilities_read_while_sampling_are_those_asked_afterwards(taught):
     taught.module.double()
     asks = [Ask("x", "point", "a lamp", "motion", (f"shade{n}",)) for n in (20, 120, 230)]
-    shown = queries(asks, shade)
+    shown = load_queries(asks, shade)
     drawn = taught.sample(
         shown,
         num_paths=2,

@@ -12,7 +12,7 @@ from tests.critic import vlms
 from tests.critic.conftest import BOTH, make_query, make_tokenizer, make_vila, shade
 
 SETTINGS = Critic(max_frames=1, max_pixels=1024, rank=4, lora_alpha=8)
-QUERIES = [make_query(clip_ids=("a", "b")), make_query("point", 3)]
+QUERIES = [make_query(clip_hashes=("a", "b")), make_query("point", 3)]
 
 
 @pytest.fixture(params=["vila", *FAMILIES])

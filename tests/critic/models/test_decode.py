@@ -41,8 +41,12 @@ def test_greedy_paths_of_the_shipped_critic_are_token_for_token_the_plain_ones(p
     critic = Vila.load(model_folder("embedded", "critic"), settings=settings)
     item = Item("p", REAL[0].caption, ("0", "1"))
     clips = {"0": REAL[0].frames_FHW3, "1": REAL[1].frames_FHW3}
-    queries = asks.queries(asks.asks([item]), clips.__getitem__)
-    queries += [asks.queries(asks.asks([Item("q", "a red circle", ("1",))]), clips.__getitem__)[0]]
+    queries = asks.load_queries(asks.asks_about([item]), clips.__getitem__)
+    queries += [
+        asks.load_queries(asks.asks_about([Item("q", "a red circle", ("1",))]), clips.__getitem__)[
+            0
+        ]
+    ]
     assert len(queries) == 2 * len(DIMENSIONS) + 1
     drawn = critic.sample(
         queries, num_paths=2, temperature=0.0, seeds=[[0, 0]] * len(queries), max_new_tokens=40

@@ -108,7 +108,7 @@ def test_a_head_learns_what_the_labels_say_and_knows_what_is_average(headed):
         "consistency"
     )
     shades = [asks.Ask("x", "point", "a lamp", "motion", (f"shade{n}",)) for n in (0, 128, 248)]
-    dark, middling, bright = (r for [r] in headed.rewards(asks.queries(shades, shade)))
+    dark, middling, bright = (r for [r] in headed.rewards(asks.load_queries(shades, shade)))
     assert dark < -0.5 and dark < middling < bright and bright > 0.5
 
 

@@ -29,7 +29,7 @@ def margin(table: Path | ScoreFile, dimension="motion", caption="a lamp", clips=
     return first - second
 
 
-def shown(clip_id: str) -> np.ndarray:
+def shown(clip_hash: str) -> np.ndarray:
     return make_clip(0)
 
 

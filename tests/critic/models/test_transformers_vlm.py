@@ -55,7 +55,7 @@ def test_greedy_paths_are_uncached_argmax(critic):
 
 def test_clips_matter(critic):
     [query] = QUERIES[:1]
-    other = make_query(clips=(make_clip(7), make_clip(8)), clip_ids=("x", "y"))
+    other = make_query(clips=(make_clip(7), make_clip(8)), clip_hashes=("x", "y"))
     with torch.no_grad():
         here, there = critic.log_probs([query, other], ["A: good"] * 2)[0].tolist()
     assert abs(here - there) > 1e-3
@@ -103,7 +103,7 @@ def test_qwen_sees_and_places_a_video_as_transformers_does(kind):
     clip = make_clip(0, num_frames=3, size=48)[:, :, :32]  # not square, an odd number of frames
     query = make_query("point", clips=(clip,))
     frames = vision.pixels(
-        clip, clip_id="x", size=critic._size(clip), scaling=critic.scaling, settings=SETTINGS
+        clip, clip_hash="x", size=critic._size(clip), scaling=critic.scaling, settings=SETTINGS
     )
     shown, grid = vision.patches(frames, patch=4, merge=2, pair=2)
     [row] = critic._prompts([query], critic.embed_clips([query]), room=0)
@@ -135,7 +135,7 @@ def test_the_others_answer_a_video_as_transformers_does(kind):
     query = make_query("point", clips=(make_clip(0, num_frames=3, size=48),))
     frames = vision.pixels(
         query.clips[0],
-        clip_id="x",
+        clip_hash="x",
         size=critic._size(query.clips[0]),
         scaling=critic.scaling,
         settings=SETTINGS,
@@ -156,7 +156,7 @@ def test_patches_are_those_of_transformers_image_processor():
     processor = Qwen2VLImageProcessor(do_resize=False, patch_size=14, merge_size=2)
     theirs = processor(Image.fromarray(picture[0]), return_tensors="pt")
     frames = vision.pixels(
-        picture, clip_id="x", size=(56, 56), scaling=vision.CLIP, settings=Critic()
+        picture, clip_hash="x", size=(56, 56), scaling=vision.CLIP, settings=Critic()
     )
     ours, grid = vision.patches(frames, patch=14, merge=2, pair=2)
     assert grid == tuple(theirs["image_grid_thw"][0].tolist())

@@ -15,7 +15,8 @@ ITEMS = [
     for n in range(12)
 ]
 VERDICTS = {
-    (item.item, "motion"): "a" if shade(item.clip_ids[0]).mean() > 120 else "b" for item in ITEMS
+    (item.item_id, "motion"): "a" if shade(item.clip_hashes[0]).mean() > 120 else "b"
+    for item in ITEMS
 }
 
 
@@ -23,8 +24,8 @@ def honest(query, seed):
     """It sees which clip is brighter, and which caption is a clip's own."""
     if query.kind == "pair":
         return brightest(query, seed)
-    shown = query.caption, query.clip_ids[0]
-    own = any(shown == (item.caption, item.clip_ids[0]) for item in ITEMS)
+    shown = query.caption, query.clip_hashes[0]
+    own = any(shown == (item.caption, item.clip_hashes[0]) for item in ITEMS)
     return f"x\n<grade>{'good' if own else 'bad'}</grade>"
 
 
@@ -39,7 +40,7 @@ def check(answer, *, settings=SETTINGS, fps=8.0, num_frames=4):
         ITEMS,
         VERDICTS,
         clips=shade,
-        fps={clip_id: fps for item in ITEMS for clip_id in item.clip_ids},
+        fps={clip_hash: fps for item in ITEMS for clip_hash in item.clip_hashes},
         expected_fps=8.0,
         expected_frames=num_frames,
         settings=settings,

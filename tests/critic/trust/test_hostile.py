@@ -56,7 +56,7 @@ def test_fault_38_every_caption_that_turns_a_critic_is_flagged(ask, told):
 
     critic, items = Scripted(obedient), about(KINDS[ask])
     votes = ask(critic, items, **ASKED)
-    assert judge.caption_flips(critic, items, votes, **ASKED) == [item.item for item in items]
+    assert judge.caption_flips(critic, items, votes, **ASKED) == [item.item_id for item in items]
 
 
 def test_fault_38_no_caption_changes_what_stands_around_it_in_a_prompt():

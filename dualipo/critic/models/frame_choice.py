@@ -14,15 +14,15 @@ ShortVideo = Literal["use_all", "repeat", "error"]
 
 
 def choose(
-    clip_FHWC: np.ndarray, *, max_frames: int, short_video: ShortVideo, clip_id: str
+    clip_FHWC: np.ndarray, *, max_frames: int, short_video: ShortVideo, clip_hash: str
 ) -> np.ndarray:
     """Return the chosen frames in order; no frame twice unless `short_video` is "repeat"."""
     num_frames = len(clip_FHWC)
     if num_frames == 0:
-        raise MediaError(f"{clip_id}: no frames. Leave this clip out, or make it again.")
+        raise MediaError(f"{clip_hash}: no frames. Leave this clip out, or make it again.")
     if num_frames < max_frames and short_video == "error":
         raise MediaError(
-            f"{clip_id}: {num_frames} frames, the critic needs {max_frames}. "
+            f"{clip_hash}: {num_frames} frames, the critic needs {max_frames}. "
             'Set critic.short_video = "repeat" to accept it.'
         )
     count = max_frames if short_video == "repeat" else min(max_frames, num_frames)

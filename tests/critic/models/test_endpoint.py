@@ -9,18 +9,18 @@ from contextlib import contextmanager
 import pytest
 
 from dualipo.config import Rewriter, Server
-from dualipo.critic.models import http, server
-from dualipo.critic.models.http import Endpoint, Failure
+from dualipo.critic.models import endpoint, served
+from dualipo.critic.models.endpoint import Endpoint, Failure
 from dualipo.errors import ConfigError
 from tests.critic import loopback
 
 
-def ask(url: str, *, timeout: float = 30.0, body: dict[str, str] | None = None) -> http.Answer:
+def ask(url: str, *, timeout: float = 30.0, body: dict[str, str] | None = None) -> endpoint.Answer:
     endpoint = Endpoint(url, None, timeout=timeout, max_retries=0, settings_name="critic.server")
     return endpoint.post("/chat/completions", body or {})
 
 
-def trouble(outcome: http.Answer) -> str:
+def trouble(outcome: endpoint.Answer) -> str:
     assert isinstance(outcome, Failure), outcome
     return outcome.trouble
 
@@ -74,7 +74,7 @@ def test_a_server_that_is_gone_is_unreachable_in_the_systems_own_words():
 
 
 def test_an_answer_over_the_cap_is_broken_whatever_length_it_declared(monkeypatch):
-    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(endpoint, "MAX_ANSWER_BYTES", 1000)
 
     def endless(handler):
         handler.close_connection = True
@@ -108,7 +108,7 @@ def test_a_connection_is_used_again_and_a_notebooks_own_loop_is_no_hindrance():
     with loopback.serving(lambda body, count: note) as served:
         endpoint = Endpoint(served.url, None, timeout=30, max_retries=0, settings_name="x")
 
-        async def in_a_notebook() -> list[http.Answer]:
+        async def in_a_notebook() -> list[endpoint.Answer]:
             return [endpoint.post("/chat/completions", {}) for _ in range(3)]
 
         assert asyncio.run(in_a_notebook()) == [{}] * 3
@@ -121,15 +121,15 @@ def test_a_connection_is_used_again_and_a_notebooks_own_loop_is_no_hindrance():
 )
 def test_an_address_that_is_none_names_the_setting_that_holds_it(url, settings, name):
     with pytest.raises(ConfigError, match=rf"no HTTP address\. Give {name}\.base_url"):
-        server.endpoint_of(settings(base_url=url), settings_name=name)
+        served.endpoint_of(settings(base_url=url), settings_name=name)
     with pytest.raises(ConfigError, match=rf"{name}\.base_url: holds a user.*{name}\.api_key_env"):
         known = settings(base_url="http://me:secret@host/v1")
-        server.endpoint_of(known, settings_name=name)
+        served.endpoint_of(known, settings_name=name)
 
 
 @pytest.mark.parametrize("key", ["sk-secret\n", "sk-s\u00e9cret"])
 def test_fault_62_a_key_that_no_header_can_hold_is_refused_and_not_shown(monkeypatch, key):
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(ConfigError, match=r"critic\.server\.api_key_env") as refusal:
-        server.endpoint_of(Server(), settings_name="critic.server")
+        served.endpoint_of(Server(), settings_name="critic.server")
     assert "cret" not in str(refusal.value)

@@ -8,9 +8,9 @@ import pytest
 
 from dualipo import config
 from dualipo.config import Config, Critic
-from dualipo.critic import judge, vote
+from dualipo.critic import judge, voting
 from dualipo.critic.asks import Item
-from dualipo.critic.models.server import NO_PROBABILITIES, Server
+from dualipo.critic.models.served import NO_PROBABILITIES, ServedCritic
 from dualipo.critic.trust import forced_choice
 from dualipo.errors import ConfigError, StageError
 from dualipo.records import DIMENSIONS, GRADE_SCORES
@@ -34,7 +34,7 @@ def settings(url, **changes) -> Critic:
 
 def confirm(url, items=PAIRS, **changes):
     told = settings(url, **changes)
-    critic = Server("vlm", settings=told)
+    critic = ServedCritic("vlm", settings=told)
     return critic, judge.confirm(critic, items, clips=shade, settings=told, seed_of=seed_of)
 
 
@@ -49,7 +49,7 @@ def test_an_honest_server_is_followed_and_asked_once_a_question():
             seed_of=seed_of,
         )
     assert len(votes) == 3 * 3 * 8 and {v.outcome for v in votes} == {"a"}
-    assert all(tally.certainty == 1.0 for tally in vote.tallies(votes).values())
+    assert all(tally.certainty == 1.0 for tally in voting.tallies(votes).values())
     bodies = [body for _, _, body in server.requests]
     assert len(bodies) == 3 * 3 * 2 + 3 and {body["n"] for body in bodies[:-3]} == {4}
     assert len({body["seed"] for body in bodies}) == len(bodies)
@@ -70,10 +70,10 @@ def test_images_come_before_the_fenced_caption_and_the_question():
 def test_forced_choice_reads_the_verdicts_place():
     with loopback.serving(loopback.brighter) as server:
         told = settings(server.url)
-        critic = Server("vlm", settings=told)
+        critic = ServedCritic("vlm", settings=told)
         margins = forced_choice.margins(critic, PAIRS, clips=shade, settings=told)
         led = critic.choice_log_probs([make_query()], ["A: x\nB: y\n<verdict>"], ["A", "B"])
-    truth = {(item.item, d): "a" for item in PAIRS for d in DIMENSIONS}
+    truth = {(item.item_id, d): "a" for item in PAIRS for d in DIMENSIONS}
     assert forced_choice.accuracy(margins, truth) == 1.0
     assert led.shape == (1, 2)
 
@@ -111,7 +111,7 @@ POINTS = [Item("c", "a lamp", ("shade230",)), Item("d", "a lamp", ("shade10",))]
 
 def score(url, **changes):
     told = settings(url, **changes)
-    critic = Server("vlm", settings=told)
+    critic = ServedCritic("vlm", settings=told)
     return critic, judge.score(critic, POINTS, clips=shade, settings=told, seed_of=seed_of)
 
 
@@ -127,7 +127,7 @@ def test_fault_27_a_grade_without_its_probability_abstains_and_no_default_ranks_
     with loopback.serving(refusing_to_weigh) as server:
         critic, votes = score(server.url, max_reasks=1)
         margins = forced_choice.margins(critic, PAIRS, clips=shade, settings=critic.settings)
-        unlisted = Server("vlm", settings=critic.settings)
+        unlisted = ServedCritic("vlm", settings=critic.settings)
         asked = [make_query()], ["A: x\nB: y\n<verdict>"], ["A", "B"]
         assert unlisted.choice_log_probs(*asked).isnan().all()
     assert {one.outcome for one in votes} == {"abstain"} and judge.expected_scores(votes) == {}
@@ -135,7 +135,7 @@ def test_fault_27_a_grade_without_its_probability_abstains_and_no_default_ranks_
     assert margins == {} and critic.failures["broken"] == len(votes) * 2 + len(PAIRS) * 3 * 2
     with pytest.raises(StageError, match="100%"):
         judge.require_readable(votes, settings=critic.settings)
-    truth = {(item.item, d): "a" for item in PAIRS for d in DIMENSIONS}
+    truth = {(item.item_id, d): "a" for item in PAIRS for d in DIMENSIONS}
     assert forced_choice.accuracy(margins, truth) is None
     only = {("p0", "motion"): 1.0, ("p1", "motion"): -1.0}
     assert forced_choice.accuracy(only, truth) == 0.5
@@ -151,7 +151,7 @@ def test_a_server_without_probabilities_is_read_by_its_labels_and_counted():
         [led_C] = critic.choice_log_probs([make_query()], ["A: x\nB: y\n<verdict>"], ["A", "B"])
     assert {scores["c", d] for d in DIMENSIONS} == {GRADE_SCORES["good"]}
     assert {scores["d", d] for d in DIMENSIONS} == {GRADE_SCORES["bad"]}
-    truth = {(item.item, d): "a" for item in PAIRS for d in DIMENSIONS}
+    truth = {(item.item_id, d): "a" for item in PAIRS for d in DIMENSIONS}
     assert len(margins) == len(truth) and forced_choice.accuracy(margins, truth) == 1.0
     assert led_C[0] > led_C[1]  # the answer's one token is A
 
@@ -160,7 +160,7 @@ def test_a_server_without_probabilities_is_read_by_its_labels_and_counted():
         return {"choices": [one | {"logprobs": {}} for one in whole["choices"]]}
 
     with loopback.serving(tied) as server:
-        critic = Server("vlm", settings=settings(server.url))
+        critic = ServedCritic("vlm", settings=settings(server.url))
         margins = forced_choice.margins(critic, PAIRS, clips=shade, settings=critic.settings)
     assert {*margins.values()} == {0.0}  # a tie is an answer, and leans to neither
 
@@ -192,7 +192,7 @@ def test_fault_64_what_passes_is_retried_with_growing_waits_and_what_fails_is_as
         return loopback.failing(503) if count < 4 else loopback.brighter(body, count)
 
     with loopback.serving(moody) as server:
-        critic = Server("vlm", settings=settings(server.url, server={"max_retries": 4}))
+        critic = ServedCritic("vlm", settings=settings(server.url, server={"max_retries": 4}))
         answer = critic.endpoint.post(
             "/chat/completions",
             critic._body(make_query(), critic._shown([make_query()])) | {"n": 1},
@@ -243,7 +243,7 @@ def test_fault_62_the_key_comes_from_the_environment_and_goes_only_to_the_server
     assert KEY not in str(refusal.value)
     assert KEY not in json.dumps(config.leaves(Config(critic=told)))
     with pytest.raises(ConfigError, match="holds a user or password"):
-        Server("vlm", settings=settings("http://me:secret@127.0.0.1/v1"))
+        ServedCritic("vlm", settings=settings("http://me:secret@127.0.0.1/v1"))
 
 
 def test_a_served_critic_cannot_be_asked_to_learn():

@@ -1,14 +1,16 @@
 import numpy as np
 import pytest
 
-from dualipo.critic.models import frames
+from dualipo.critic.models import frame_choice
 from dualipo.errors import MediaError
 from tests.critic.conftest import make_clip
 
 
 def pick(num_frames, short_video):
     numbered = np.arange(num_frames, dtype=np.uint8).reshape(-1, 1, 1, 1)
-    chosen = frames.choose(numbered, max_frames=16, short_video=short_video, clip_id="clip.mp4")
+    chosen = frame_choice.choose(
+        numbered, max_frames=16, short_video=short_video, clip_hash="clip.mp4"
+    )
     return chosen.flatten().tolist()
 
 
@@ -31,4 +33,4 @@ def test_fault_21_a_short_clip_follows_the_policy(num_frames):
 
 def test_fault_21_no_frames_is_an_error_that_names_the_clip():
     with pytest.raises(MediaError, match="x: no frames"):
-        frames.choose(make_clip(0)[:0], max_frames=4, short_video="use_all", clip_id="x")
+        frame_choice.choose(make_clip(0)[:0], max_frames=4, short_video="use_all", clip_hash="x")

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from dualipo.critic import vote
+from dualipo.critic import voting
 from dualipo.records import Vote
 
 
@@ -28,25 +28,25 @@ def votes(ab: str, ba: str = ""):
     ],
 )
 def test_majority_share_and_agreement(ab, ba, majority, share, agreement):
-    tally = vote.tally(votes(ab, ba))
+    tally = voting.tally(votes(ab, ba))
     assert (tally.majority, tally.share, tally.order_agreement) == (majority, share, agreement)
 
 
 def test_fault_29_equal_votes_are_a_tie():
-    tally = vote.tally(votes("aaa", "bbb"))
+    tally = voting.tally(votes("aaa", "bbb"))
     assert (tally.majority, tally.share) == ("tie", 0.5)
     assert tally.entropy == pytest.approx(math.log(2))
 
 
 def test_fault_30_a_verdict_that_follows_the_order_has_no_certainty():
-    assert vote.tally(votes("aaaa", "bbbb")).certainty == 0.0
-    assert vote.tally(votes("aaaa", "aaaa")).certainty == 1.0
-    with_silence = vote.tally(votes("aaaa", "bbb-"))
+    assert voting.tally(votes("aaaa", "bbbb")).certainty == 0.0
+    assert voting.tally(votes("aaaa", "aaaa")).certainty == 1.0
+    with_silence = voting.tally(votes("aaaa", "bbb-"))
     assert (with_silence.majority, with_silence.share) == ("a", 0.5)  # too few to keep
 
 
 def test_swapping_the_clips_mirrors_the_tally():
-    tally, mirror = vote.tally(votes("aabt", "aaa-")), vote.tally(votes("bbat", "bbb-"))
+    tally, mirror = voting.tally(votes("aabt", "aaa-")), voting.tally(votes("bbat", "bbb-"))
     assert (tally.a, tally.b) == (mirror.b, mirror.a)
     assert (tally.majority, mirror.majority) == ("a", "b")
     assert (tally.certainty, tally.entropy) == (mirror.certainty, mirror.entropy)
@@ -58,12 +58,12 @@ def test_votes_are_settled_exactly_when_no_ending_changes_the_decision(keep):
     endings = ["".join(letters) for letters in itertools.product("abt-", repeat=num_planned)]
 
     def decision(letters):
-        tally = vote.tally(votes(letters))
+        tally = voting.tally(votes(letters))
         return tally.majority, tally.share >= keep, tally.share >= 0.5
 
     for length in range(num_planned + 1):
         for letters in itertools.product("abt-", repeat=length):
             begun = "".join(letters)
             ends = {decision(whole) for whole in endings if whole.startswith(begun)}
-            found = vote.settled(votes(begun), num_planned=num_planned, least_shares=(keep, 0.5))
+            found = voting.settled(votes(begun), num_planned=num_planned, least_shares=(keep, 0.5))
             assert found == (len(ends) == 1), begun

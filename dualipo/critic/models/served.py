@@ -32,20 +32,20 @@ from torch import Tensor
 from dualipo import config
 from dualipo.config import Critic
 from dualipo.critic import reasoning
-from dualipo.critic.models import frames
-from dualipo.critic.models.http import Answer, Endpoint, Failure
-from dualipo.critic.vlm import Choice, Path, Query
+from dualipo.critic.models import frame_choice
+from dualipo.critic.models.endpoint import Answer, Endpoint, Failure
+from dualipo.critic.vlm import Choice, Query, ReasoningPath
 from dualipo.errors import StageError
 
 NUM_TOP = 20  # alternatives a server reports for a token
-UNREAD = Path("", (), 0.0, truncated=True)
+UNREAD = ReasoningPath("", (), 0.0, truncated=True)
 NO_PROBABILITIES = "no probabilities"
 # Of a label that was not written, where nothing but the written one is known: its exp is 0.
 UNSAID = -1e3
 TIE = reasoning.NAMES["tie"]
 
 
-class Server:
+class ServedCritic:
     """A judge that is asked over HTTP; implements `vlm.Vlm`.
 
     `failures` counts what went wrong, and the labels that came without probabilities.
@@ -70,7 +70,7 @@ class Server:
         seeds: Sequence[Sequence[int]],
         max_new_tokens: int,
         choice: Choice | None = None,
-    ) -> list[list[Path]]:
+    ) -> list[list[ReasoningPath]]:
         """`num_paths` paths a query; the request's seed is made of its paths' seeds."""
         shown = self._shown(queries)
         bodies = [
@@ -128,14 +128,14 @@ class Server:
                 )
         return answers
 
-    def _paths(self, answer: Answer, num_paths: int, choice: Choice | None) -> list[Path]:
+    def _paths(self, answer: Answer, num_paths: int, choice: Choice | None) -> list[ReasoningPath]:
         """Read what came; what did not come is unread."""
         found = choices_of(answer)[:num_paths]
         if not isinstance(answer, Failure) and len(found) < num_paths:
             self.failures["too few answers"] += 1
         return [self._path(one, choice) for one in found] + [UNREAD] * (num_paths - len(found))
 
-    def _path(self, one: dict[str, Any], choice: Choice | None) -> Path:
+    def _path(self, one: dict[str, Any], choice: Choice | None) -> ReasoningPath:
         tokens = _tokens(one)
         text = said(one).strip()
         chosen: dict[str, float] = {}
@@ -145,7 +145,7 @@ class Server:
         elif choice:
             chosen = self._alone(_label(text, choice.after), choice.options)
         log_prob = math.fsum(token["logprob"] for token in tokens)
-        return Path(text, (), log_prob, one.get("finish_reason") != "stop", chosen)
+        return ReasoningPath(text, (), log_prob, one.get("finish_reason") != "stop", chosen)
 
     def _first_token(self, one: dict[str, Any], options: Sequence[str]) -> dict[str, float]:
         """Of the options by the answer's first token, or by what it says."""
@@ -170,9 +170,9 @@ class Server:
         if query.hint is not None:
             question += "\n" + reasoning.hint(query.hint)
         content: list[dict[str, Any]] = []
-        for n, clip_id in enumerate(query.clip_ids):
+        for n, clip_hash in enumerate(query.clip_hashes):
             content.append(_text(f"Video {'AB'[n]}:" if query.kind == "pair" else "Video:"))
-            content += shown[clip_id]
+            content += shown[clip_hash]
         content += [_text(reasoning.fence(query.caption)), _text(question)]
         messages = [
             {"role": "system", "content": reasoning.instructions(query.kind)},
@@ -184,18 +184,18 @@ class Server:
 
     def _shown(self, queries: Sequence[Query]) -> dict[str, list[dict[str, Any]]]:
         """The frames of every clip as messages hold them, each clip once."""
-        clips = {i: c for q in queries for i, c in zip(q.clip_ids, q.clips, strict=True)}
+        clips = {i: c for q in queries for i, c in zip(q.clip_hashes, q.clips, strict=True)}
         return {
-            clip_id: [
+            clip_hash: [
                 {"type": "image_url", "image_url": {"url": _url(frame)}}
-                for frame in frames.choose(
+                for frame in frame_choice.choose(
                     clip,
                     max_frames=self.settings.max_frames,
                     short_video=self.settings.short_video,
-                    clip_id=clip_id,
+                    clip_hash=clip_hash,
                 )
             ]
-            for clip_id, clip in clips.items()
+            for clip_hash, clip in clips.items()
         }
 
 
