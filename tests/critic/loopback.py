@@ -53,9 +53,11 @@ def serving(say: Say) -> Iterator[Any]:
     server.say, server.requests, server.lock = say, [], threading.Lock()
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    try:
+        yield server
+    finally:  # the thread would keep a failed test's process alive
+        server.shutdown()
+        server.server_close()
 
 
 def completion(text: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -9,18 +9,19 @@ from contextlib import contextmanager
 import pytest
 
 from dualipo.config import Rewriter, Server
-from dualipo.critic.models import endpoint, served
-from dualipo.critic.models.endpoint import Endpoint, Failure
+from dualipo.critic.models import endpoint as http
+from dualipo.critic.models import served
+from dualipo.critic.models.endpoint import Answer, Endpoint, Failure
 from dualipo.errors import ConfigError
 from tests.critic import loopback
 
 
-def ask(url: str, *, timeout: float = 30.0, body: dict[str, str] | None = None) -> endpoint.Answer:
+def ask(url: str, *, timeout: float = 30.0, body: dict[str, str] | None = None) -> Answer:
     endpoint = Endpoint(url, None, timeout=timeout, max_retries=0, settings_name="critic.server")
     return endpoint.post("/chat/completions", body or {})
 
 
-def trouble(outcome: endpoint.Answer) -> str:
+def trouble(outcome: Answer) -> str:
     assert isinstance(outcome, Failure), outcome
     return outcome.trouble
 
@@ -74,7 +75,7 @@ def test_a_server_that_is_gone_is_unreachable_in_the_systems_own_words():
 
 
 def test_an_answer_over_the_cap_is_broken_whatever_length_it_declared(monkeypatch):
-    monkeypatch.setattr(endpoint, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1000)
 
     def endless(handler):
         handler.close_connection = True
@@ -108,7 +109,7 @@ def test_a_connection_is_used_again_and_a_notebooks_own_loop_is_no_hindrance():
     with loopback.serving(lambda body, count: note) as served:
         endpoint = Endpoint(served.url, None, timeout=30, max_retries=0, settings_name="x")
 
-        async def in_a_notebook() -> list[endpoint.Answer]:
+        async def in_a_notebook() -> list[Answer]:
             return [endpoint.post("/chat/completions", {}) for _ in range(3)]
 
         assert asyncio.run(in_a_notebook()) == [{}] * 3
