@@ -5,5 +5,16 @@ It stands before anything imports torch, which reads it once.
 
 import os
 
+import pytest
+
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is marked `cuda` on a machine without a GPU."""
+    if item.get_closest_marker("cuda") is not None:
+        import torch
+
+        if not torch.cuda.device_count():
+            pytest.skip("no CUDA device")
