@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Literal
 
-from dualipo.store.label_records import Given
+from dualipo.store.label_records import StandingAnswer
 
 Metric = Literal["nominal", "ordinal"]
 Units = Mapping[str, Mapping[str, float]]  # unit -> annotator -> answer
@@ -71,7 +71,9 @@ def cohen_kappa(pairs: Sequence[tuple[float, float]]) -> float | None:
     return (agreed - chance) / (1 - chance) if chance < 1 else None
 
 
-def units_of(answers: Sequence[Given], dimension: str, kind: str) -> dict[str, dict[str, float]]:
+def units_of(
+    answers: Sequence[StandingAnswer], dimension: str, kind: str
+) -> dict[str, dict[str, float]]:
     """Return one dimension's answers by item and annotator; an annotator's first one counts."""
     units: dict[str, dict[str, float]] = {}
     for answer in answers:
@@ -93,13 +95,13 @@ def kappas(units: Units) -> dict[tuple[str, str], tuple[float | None, int]]:
     return by_names
 
 
-def annotators(answers: Sequence[Given]) -> list[Annotator]:
+def annotators(answers: Sequence[StandingAnswer]) -> list[Annotator]:
     """Summarise each annotator's answers in a row, ordered by name."""
     names = sorted({answer.annotator for answer in answers})
     return [_row(name, [a for a in answers if a.annotator == name]) for name in names]
 
 
-def _row(name: str, answers: Sequence[Given]) -> Annotator:
+def _row(name: str, answers: Sequence[StandingAnswer]) -> Annotator:
     pairs = [answer for answer in answers if answer.kind == "pair"]
     decided = [answer for answer in pairs if answer.outcome in ("a", "b")]
     repeats = _repeats(answers)
@@ -119,7 +121,7 @@ def _row(name: str, answers: Sequence[Given]) -> Annotator:
     )
 
 
-def _repeats(answers: Sequence[Given]) -> list[bool]:
+def _repeats(answers: Sequence[StandingAnswer]) -> list[bool]:
     """Tell for each repeated question whether the annotator answered as before."""
     first = {(a.item_id, a.dimension): a.outcome for a in answers if not a.is_repeat}
     repeats = [a for a in answers if a.is_repeat and (a.item_id, a.dimension) in first]

@@ -16,7 +16,7 @@ from statistics import fmean
 from dualipo.errors import DataError
 from dualipo.records import Candidate, Dimension, Pair, Point, Vote
 from dualipo.seeds import derive
-from dualipo.store.labels import Choice, Item, Place, as_shown
+from dualipo.store.labels import Choice, Item, QueueItem, as_shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,44 +115,43 @@ def gold_items(known: Iterable[Pair | Point]) -> list[Item]:
 
 
 def choose_next(
-    annotator: str, position: int, places: Sequence[Place], *, seed: int, mix: Mix
+    annotator: str, position: int, items: Sequence[QueueItem], *, seed: int, mix: Mix
 ) -> Choice | None:
     """Choose what the annotator sees at `position`; None when there is nothing left to ask."""
     draw = derive(seed, annotator, position, "mix") % 1000
-    if draw < 1000 * mix.repeats and (old := _repeat(places, position, mix)):
+    if draw < 1000 * mix.repeats and (old := _repeat(items, position, mix)):
         return Choice(old.item_id, not old.is_swapped, True)
     is_check = 1000 * mix.repeats <= draw < 1000 * (mix.repeats + mix.gold)
-    gold = [place for place in places if place.is_gold and not place.seen_at]
+    gold = [item for item in items if item.is_gold and not item.seen_at]
     if is_check and gold:
         return _fresh(gold, annotator, seed)
-    fresh = [place for place in places if not place.is_gold and not place.seen_at]
-    free = [place for place in fresh if place.num_taken < place.num_wanted]
+    fresh = [item for item in items if not item.is_gold and not item.seen_at]
+    free = [item for item in fresh if item.num_taken < item.num_wanted]
     # Somebody who left with open tasks must not keep them: when nothing else is free, others take
     # them over.
-    left = free or [place for place in fresh if place.num_done < place.num_wanted]
+    left = free or [item for item in fresh if item.num_done < item.num_wanted]
     return _fresh(left, annotator, seed) if left else None
 
 
-def num_left(places: Sequence[Place]) -> int:
+def num_left(items: Sequence[QueueItem]) -> int:
     """Count the items that an annotator may still be asked, checks aside."""
     return sum(
-        not place.is_gold and not place.seen_at and place.num_done < place.num_wanted
-        for place in places
+        not item.is_gold and not item.seen_at and item.num_done < item.num_wanted for item in items
     )
 
 
-def _fresh(places: Sequence[Place], annotator: str, seed: int) -> Choice:
-    def rank(place: Place) -> tuple[float, int]:
-        return -place.priority, derive(seed, annotator, "order", place.item_id)
+def _fresh(items: Sequence[QueueItem], annotator: str, seed: int) -> Choice:
+    def rank(item: QueueItem) -> tuple[float, int]:
+        return -item.priority, derive(seed, annotator, "order", item.item_id)
 
-    chosen = min(places, key=rank)
+    chosen = min(items, key=rank)
     return Choice(chosen.item_id, _coin(0.5, seed, annotator, "side", chosen.item_id), False)
 
 
-def _repeat(places: Sequence[Place], position: int, mix: Mix) -> Place | None:
-    once = [place for place in places if len(place.seen_at) == 1]
-    old = [place for place in once if place.seen_at[0] <= position - mix.least_distance]
-    return min(old, key=lambda place: place.seen_at) if old else None
+def _repeat(items: Sequence[QueueItem], position: int, mix: Mix) -> QueueItem | None:
+    once = [item for item in items if len(item.seen_at) == 1]
+    old = [item for item in once if item.seen_at[0] <= position - mix.least_distance]
+    return min(old, key=lambda item: item.seen_at) if old else None
 
 
 def _unsure(votes: Sequence[Vote]) -> float:

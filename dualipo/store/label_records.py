@@ -1,9 +1,9 @@
-"""The label book read back: as standing answers, and as the native records of FORMATS.md.
+"""Readers of the label book: as standing answers, and as the native records of FORMATS.md.
 
-`read_labels` is what a warm start takes as its seed: pairs and points with `source = "human"`, in
-the order in which they were given. A pair's A and B are those that the annotator saw, for the
-reason may speak of them. Repeats and gold items measured the annotator and are left out;
-so are points that abstained, for a grade has no such value. Two annotators of one item give two
+A warm start takes the records of `read_labels` as its seed: pairs and points with `source =
+"human"`, in the order in which they were given. A pair's A and B are those that the annotator saw,
+for the reason may speak of them. Repeats and gold items measured the annotator and are left out; so
+are points that abstained, for a grade has no such value. Two annotators of one item give two
 records: what to do with a contradiction is the reader's decision (fault 41).
 """
 
@@ -22,8 +22,8 @@ SOURCE: Source = "human"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """One standing answer with its item, in the item's own A and B."""
+class StandingAnswer:
+    """An answer that was not undone, with its item; outcomes are in the item's own A and B."""
 
     counter: int
     annotator: str
@@ -47,36 +47,36 @@ class Given:
 
     @property
     def is_test(self) -> bool:
-        """Whether it was asked to measure the annotator."""
+        """Tell whether it was asked to measure the annotator."""
         return self.is_repeat or bool(self.gold)
 
     @property
     def shown_outcome(self) -> str:
-        """The outcome in terms of the sides that the annotator saw."""
+        """Return the outcome in terms of the sides that the annotator saw."""
         return as_shown(self.outcome, self.is_swapped)
 
 
-def answers(book: LabelBook) -> list[Given]:
-    """Every answer that stands, in the order given."""
-    found = []
+def answers(book: LabelBook) -> list[StandingAnswer]:
+    """Read every answer that stands, in the order given."""
+    standing = []
     for row in book.rows(ANSWERS):
         values = list(row)
         values[7:9] = map(bool, values[7:9])
         values[18] = json.loads(values[18]) if values[18] else {}
-        found.append(Given(*values))
-    return found
+        standing.append(StandingAnswer(*values))
+    return standing
 
 
-def records(given: list[Given]) -> tuple[list[Pair], list[Point]]:
-    """Pairs and points of what was asked to learn from."""
-    asked = [one for one in given if not one.is_test]
-    pairs = [_pair(one) for one in asked if one.kind == "pair"]
-    points = [_point(one) for one in asked if one.kind == "point" and one.outcome != "abstain"]
-    return pairs, [point for point in points if point.dimension in DIMENSIONS]
+def records(standing: list[StandingAnswer]) -> tuple[list[Pair], list[Point]]:
+    """Turn answers into pairs and points, without those that measured the annotator."""
+    labels = [answer for answer in standing if not answer.is_test]
+    pairs = [_pair(label) for label in labels if label.kind == "pair"]
+    graded = [label for label in labels if label.kind == "point" and label.outcome != "abstain"]
+    return pairs, [_point(label) for label in graded if label.dimension in DIMENSIONS]
 
 
 def read_labels(path: Path) -> tuple[list[Pair], list[Point]]:
-    """People's labels in the book at `path`, as records."""
+    """Read people's labels from the book at `path`, as records."""
     if not path.is_file():
         raise DataError(f"{path}: no labels yet. Make some with `dualipo label`.")
     book = LabelBook(path)
@@ -86,36 +86,37 @@ def read_labels(path: Path) -> tuple[list[Pair], list[Point]]:
         book.close()
 
 
-def _pair(one: Given) -> Pair:
-    clips = (one.clip_a, one.clip_b)
-    video_a, video_b = reversed(clips) if one.is_swapped else clips
-    told: dict[str, Any] = {"dimension": one.dimension, "verdict": one.shown_outcome}
+def _pair(label: StandingAnswer) -> Pair:
+    clips = (label.clip_a, label.clip_b)
+    verdict: Any = label.shown_outcome  # one of records.Verdict: the book checked it
+    video_a, video_b = reversed(clips) if label.is_swapped else clips
     return Pair(
-        pair_id=f"{one.task_id}-{one.dimension}",
-        prompt_id=one.prompt_id,
-        prompt=one.caption,
+        pair_id=f"{label.task_id}-{label.dimension}",
         video_a=video_a,
         video_b=video_b,
-        source=SOURCE,
-        annotator_or_critic_version=one.annotator,
-        rationale=one.reason,
-        round=one.round,
-        counter=one.counter,
-        **told,
+        verdict=verdict,
+        **_common_fields(label),
     )
 
 
-def _point(one: Given) -> Point:
-    told: dict[str, Any] = {"dimension": one.dimension, "grade": one.outcome}
+def _point(label: StandingAnswer) -> Point:
+    grade: Any = label.outcome  # one of records.Grade: the book checked it
     return Point(
-        point_id=f"{one.task_id}-{one.dimension}",
-        prompt_id=one.prompt_id,
-        prompt=one.caption,
-        video=one.clip_a,
-        source=SOURCE,
-        annotator_or_critic_version=one.annotator,
-        rationale=one.reason,
-        round=one.round,
-        counter=one.counter,
-        **told,
+        point_id=f"{label.task_id}-{label.dimension}",
+        video=label.clip_a,
+        grade=grade,
+        **_common_fields(label),
     )
+
+
+def _common_fields(label: StandingAnswer) -> dict[str, Any]:
+    return {
+        "prompt_id": label.prompt_id,
+        "prompt": label.caption,
+        "dimension": label.dimension,
+        "source": SOURCE,
+        "annotator_or_critic_version": label.annotator,
+        "rationale": label.reason,
+        "round": label.round,
+        "counter": label.counter,
+    }

@@ -32,7 +32,7 @@ CREATE TABLE undos (
 """
 
 # Items for one annotator (?1). Repeats measure the annotator, so they count for nobody's quota.
-PLACES = """
+QUEUE = """
 SELECT i.item_id, i.priority, i.num_wanted, i.gold != '',
     COUNT(t.task_id) FILTER (WHERE NOT t.is_repeat),
     COUNT(t.task_id) FILTER (WHERE NOT t.is_repeat AND t.is_done),

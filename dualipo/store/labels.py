@@ -23,7 +23,7 @@ from typing import Any, Literal
 from dualipo.errors import DataError, StorageError
 from dualipo.records import DIMENSIONS, SCHEMA_VERSION
 from dualipo.store import atomic
-from dualipo.store.label_tables import PLACES, TABLES, TASKS, WORDS
+from dualipo.store.label_tables import QUEUE, TABLES, TASKS, WORDS
 
 BUSY_SECONDS = 30.0
 SWAPPED: dict[str, str] = {"a": "b", "b": "a"}
@@ -57,13 +57,13 @@ class Item:
     def of_pair(
         cls, prompt_id: str, caption: str, clips: Mapping[str, str], *, round: int = -1
     ) -> "Item":
-        """A pair of {clip: who made it}; A is the smaller hash, so that a pair has one spelling."""
+        """Build a pair from {clip: who made it}; A is the smaller hash, so it has one spelling."""
         (clip_a, origin_a), (clip_b, origin_b) = sorted(clips.items())
         return cls("pair", prompt_id, caption, clip_a, clip_b, origin_a, origin_b, round)
 
     @property
     def item_id(self) -> str:
-        """What is asked, whoever asks it."""
+        """Return the question's id: the same whoever asks it."""
         name = "\0".join((self.kind, self.prompt_id, self.clip_a, self.clip_b))
         return hashlib.sha256(name.encode()).hexdigest()[:20]
 
@@ -82,14 +82,14 @@ class Task:
     answered: Mapping[str, str]
 
     def shown(self, side: str) -> str:
-        """The clip that this annotator sees as A or as B; "" for a side that is not there."""
+        """Return the clip that this annotator sees as A or as B; "" for a side that is missing."""
         is_swapped = self.is_swapped and self.kind == "pair"
         return self.clip_b if (side == "b") != is_swapped else self.clip_a
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """An item as the queue sees it for one annotator: `seen_at` are this annotator's positions."""
+class QueueItem:
+    """An item as the queue weighs it for one annotator, who saw it at positions `seen_at`."""
 
     item_id: str
     priority: float
@@ -103,7 +103,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the queue wants an annotator to see next."""
+    """The item that an annotator shall see next, and how it is shown."""
 
     item_id: str
     is_swapped: bool
@@ -112,7 +112,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer as the page sends it, in terms of what was shown."""
+    """One answer as the page sends it, in terms of the sides that were shown."""
 
     task_id: str
     dimension: str
@@ -121,11 +121,11 @@ class Answer:
     seconds: float = 0.0
 
 
-Choose = Callable[[str, int, Sequence[Place]], Choice | None]
+Choose = Callable[[str, int, Sequence[QueueItem]], Choice | None]
 
 
 class LabelBook:
-    """Open, and create if need be, the book at `path`. Threads may share it."""
+    """An open label book, created at `path` if need be. Threads may share it."""
 
     def __init__(self, path: Path, *, dimensions: Sequence[str] = DIMENSIONS) -> None:
         self.path = path
@@ -158,12 +158,12 @@ class LabelBook:
         return token
 
     def revoke(self, annotator: str) -> int:
-        """Make every token of `annotator` void; the labels stay. Returns how many there were."""
+        """Make every token of `annotator` void and return their number; the labels stay."""
         with self._writing():
             return self._run("DELETE FROM tokens WHERE annotator = ?", annotator).rowcount
 
     def annotator_of(self, token: str) -> str | None:
-        """Whose token it is."""
+        """Return the annotator whose token this is; None for nobody's."""
         rows = self.rows("SELECT annotator FROM tokens WHERE token_sha256 = ?", _hash(token))
         return rows[0][0] if rows else None
 
@@ -187,13 +187,13 @@ class LabelBook:
         return self.num_items() - before
 
     def num_items(self) -> int:
-        """How many items the book holds."""
+        """Count the items of the book."""
         return int(self.rows("SELECT COUNT(*) FROM items")[0][0])
 
-    def places(self, annotator: str) -> list[Place]:
-        """Every item, with what the queue weighs."""
+    def queue_items(self, annotator: str) -> list[QueueItem]:
+        """List every item with what the queue weighs for this annotator."""
         return [
-            Place(
+            QueueItem(
                 item_id=row[0],
                 priority=row[1],
                 num_wanted=row[2],
@@ -203,16 +203,16 @@ class LabelBook:
                 seen_at=tuple(sorted(int(at) for at in row[6].split(","))) if row[6] else (),
                 is_swapped=bool(row[7]),
             )
-            for row in self.rows(PLACES, annotator)
+            for row in self.rows(QUEUE, annotator)
         ]
 
     def open_tasks(self, annotator: str, *, choose: Choose, num: int = 2) -> list[Task]:
-        """The annotator's unfinished tasks in order, made up to `num` while `choose` has more."""
+        """Return the annotator's open tasks in order; fill them up to `num` by `choose`."""
         with self._writing():
             for _ in range(num - len(self._open_ids(annotator))):
                 query = "SELECT COUNT(*) FROM tasks WHERE annotator = ?"
                 position = self.rows(query, annotator)[0][0]
-                choice = choose(annotator, position, self.places(annotator))
+                choice = choose(annotator, position, self.queue_items(annotator))
                 if choice is None:
                     break
                 row = (secrets.token_urlsafe(12), annotator, position, choice.item_id)
@@ -221,7 +221,7 @@ class LabelBook:
             return [self._task(task_id) for task_id in self._open_ids(annotator)]
 
     def task(self, task_id: str, annotator: str) -> Task | None:
-        """A task of this annotator's own; None for anybody else's."""
+        """Return a task of this annotator's own; None for anybody else's."""
         rows = self.rows(
             "SELECT 1 FROM tasks WHERE task_id = ? AND annotator = ?", task_id, annotator
         )
@@ -238,16 +238,16 @@ class LabelBook:
             if answer.outcome not in OUTCOMES[task.kind]:
                 return "no such question"
             outcome = as_shown(answer.outcome, task.is_swapped)
-            told = (answer.task_id, answer.dimension, outcome, answer.reason)
+            body = (answer.task_id, answer.dimension, outcome, answer.reason)
             query = "SELECT task_id, dimension, outcome, reason FROM labels"
             if known := self.rows(f"{query} WHERE annotator = ? AND key = ?", annotator, key):
-                return "replayed" if tuple(known[0]) == told else "other body"
+                return "replayed" if tuple(known[0]) == body else "other body"
             if answer.dimension in task.answered:
                 return "answered already"
             self._run(
                 "INSERT INTO labels (annotator, key, task_id, dimension, outcome, reason, seconds)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                *(annotator, key, *told, answer.seconds),
+                *(annotator, key, *body, answer.seconds),
             )
             self._settle(answer.task_id)
             return "saved"
@@ -269,18 +269,18 @@ class LabelBook:
             return undone
 
     def num_answers(self, annotator: str) -> int:
-        """How many answers of this annotator stand."""
+        """Count the answers of this annotator that were not undone."""
         query = "SELECT COUNT(*) FROM labels WHERE annotator = ? AND is_undone = 0"
         return int(self.rows(query, annotator)[0][0])
 
     def reasons(self, annotator: str, dimension: str, *, num: int) -> list[str]:
-        """The reasons this annotator gave last in a dimension, each once."""
+        """Return the reasons that this annotator gave last in a dimension, each once."""
         return [row[0] for row in self.rows(WORDS, annotator, dimension, num)]
 
     # Inside
 
     def rows(self, query: str, *values: Any) -> list[Any]:
-        """Read."""
+        """Run a query and return its rows."""
         with self._lock, self._errors():
             return self._connection.execute(query, values).fetchall()
 
@@ -322,7 +322,7 @@ class LabelBook:
         return Answer(task_id, dimension, as_shown(outcome, is_swapped), reason, seconds)
 
     def _settle(self, task_id: str) -> None:
-        """A task is done when every dimension has an answer that stands."""
+        """Mark the task as done if every dimension has an answer that was not undone."""
         query = "SELECT COUNT(*) FROM labels WHERE task_id = ? AND is_undone = 0"
         is_done = self.rows(query, task_id)[0][0] == len(self.dimensions)
         self._run("UPDATE tasks SET is_done = ? WHERE task_id = ?", is_done, task_id)
@@ -362,7 +362,7 @@ class LabelBook:
 
 
 def as_shown(outcome: str, is_swapped: bool) -> str:
-    """From the item's own A and B to the sides that were shown; also back, for it undoes itself."""
+    """Turn an outcome in the item's own A and B into one in the sides shown, or the reverse."""
     return SWAPPED.get(outcome, outcome) if is_swapped else outcome
 
 

@@ -25,7 +25,7 @@ from dualipo.preferences import label_queue
 from dualipo.preferences.label_queue import Mix
 from dualipo.store import clips
 from dualipo.store.clips import ClipStore
-from dualipo.store.labels import Answer, Choice, LabelBook, Place, Task
+from dualipo.store.labels import Answer, Choice, LabelBook, QueueItem, Task
 from dualipo.web import organiser
 from dualipo.web.error_responses import explain_errors
 from dualipo.web.questions import question
@@ -78,10 +78,10 @@ class Desk:
     break_minutes: int = 25
     organiser_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
 
-    def choose(self, annotator: str, position: int, places: Sequence[Place]) -> Choice | None:
+    def choose(self, annotator: str, position: int, items: Sequence[QueueItem]) -> Choice | None:
         """Return the item that an annotator is asked about next."""
         return label_queue.choose_next(
-            annotator, position, places, seed=self.book.seed, mix=self.mix
+            annotator, position, items, seed=self.book.seed, mix=self.mix
         )
 
     def is_organiser(self, token: str) -> bool:
@@ -175,14 +175,14 @@ def _state(desk: Desk, annotator: str) -> dict[str, Any]:
     """Return the page's state: the question, clips to fetch ahead, and the annotator's progress."""
     book = desk.book
     tasks = book.open_tasks(annotator, choose=desk.choose)
-    places = book.places(annotator)
+    items = book.queue_items(annotator)
     num_answers = book.num_answers(annotator)
     step = _step(desk, tasks[0], annotator) if tasks else None
     return {
         "person": annotator,
         "step": step,
         "ahead": [_clip_urls(task) for task in tasks[1:]],
-        "progress": _progress(places, tasks, num_answers),
+        "progress": _progress(items, tasks, num_answers),
         "can_undo": num_answers > 0,
     }
 
@@ -206,9 +206,9 @@ def _step(desk: Desk, task: Task, annotator: str) -> dict[str, Any]:
     }
 
 
-def _progress(places: list[Place], tasks: list[Task], num_answers: int) -> dict[str, int]:
-    num_seen = sum(len(place.seen_at) for place in places)
-    num_left = label_queue.num_left(places) + len(tasks)
+def _progress(items: list[QueueItem], tasks: list[Task], num_answers: int) -> dict[str, int]:
+    num_seen = sum(len(item.seen_at) for item in items)
+    num_left = label_queue.num_left(items) + len(tasks)
     return {"done": num_seen - len(tasks), "left": num_left, "answers": num_answers}
 
 

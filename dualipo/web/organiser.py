@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dualipo.preferences import agreement
-from dualipo.store.label_records import Given, answers
+from dualipo.store.label_records import StandingAnswer, answers
 from dualipo.store.labels import ItemKind, LabelBook
 
 KINDS: tuple[ItemKind, ...] = ("pair", "point")
@@ -28,7 +28,7 @@ def overview(book: LabelBook) -> dict[str, Any]:
     }
 
 
-def _agreement(counted: list[Given], dimension: str, kind: ItemKind) -> dict[str, Any]:
+def _agreement(counted: list[StandingAnswer], dimension: str, kind: ItemKind) -> dict[str, Any]:
     units = agreement.units_of(counted, dimension, kind)
     return {
         "kind": kind,

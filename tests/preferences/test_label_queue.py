@@ -8,7 +8,7 @@ from dualipo.errors import DataError
 from dualipo.preferences import label_queue
 from dualipo.preferences.label_queue import Mix
 from dualipo.records import Candidate, Pair, Vote
-from dualipo.store.labels import Place
+from dualipo.store.labels import QueueItem
 
 NO_CHECKS = Mix(repeats=0, gold=0)
 
@@ -31,8 +31,8 @@ def votes(item: str, straight: str, swapped: str) -> list[Vote]:
     ]
 
 
-def places(num: int, **changes: object) -> list[Place]:
-    blank = Place("", 0.0, 1, False, 0, 0, (), False)
+def queue_items(num: int, **changes: object) -> list[QueueItem]:
+    blank = QueueItem("", 0.0, 1, False, 0, 0, (), False)
     return [replace(blank, item_id=f"i{n}", **changes) for n in range(num)]
 
 
@@ -72,8 +72,8 @@ def test_the_most_uncertain_pair_is_asked_first(candidates):
     )
     assert [item.prompt_id for item in asked] == ["p1", "p0"]
     seats = [
-        replace(place, item_id=i.item_id, priority=i.priority)
-        for place, i in zip(places(2), asked, strict=True)
+        replace(item, item_id=i.item_id, priority=i.priority)
+        for item, i in zip(queue_items(2), asked, strict=True)
     ]
     chosen = label_queue.choose_next("ada", 0, list(reversed(seats)), seed=1, mix=NO_CHECKS)
     assert chosen is not None and chosen.item_id == asked[0].item_id
@@ -81,10 +81,10 @@ def test_the_most_uncertain_pair_is_asked_first(candidates):
 
 def test_everyone_has_an_order_of_their_own():
     def order(annotator: str) -> list[tuple[str, bool]]:
-        left, asked = places(12), []
+        left, asked = queue_items(12), []
         while choice := label_queue.choose_next(annotator, len(asked), left, seed=1, mix=NO_CHECKS):
             asked.append((choice.item_id, choice.is_swapped))
-            left = [place for place in left if place.item_id != choice.item_id]
+            left = [item for item in left if item.item_id != choice.item_id]
         return asked
 
     assert order("ada") == order("ada") != order("ben")
@@ -92,22 +92,26 @@ def test_everyone_has_an_order_of_their_own():
 
 
 def test_quotas_are_kept_until_somebody_leaves():
-    taken = places(3, num_taken=1)
+    taken = queue_items(3, num_taken=1)
     choice = label_queue.choose_next("ada", 0, taken, seed=1, mix=NO_CHECKS)
     assert choice is not None, "taken, but nobody answered: it is handed on"
     assert (
-        label_queue.choose_next("ada", 0, places(3, num_taken=1, num_done=1), seed=1, mix=NO_CHECKS)
+        label_queue.choose_next(
+            "ada", 0, queue_items(3, num_taken=1, num_done=1), seed=1, mix=NO_CHECKS
+        )
         is None
     )
-    assert label_queue.num_left(places(3, num_taken=1)) == 3
-    assert label_queue.num_left(places(3, seen_at=(0,))) == 0
+    assert label_queue.num_left(queue_items(3, num_taken=1)) == 3
+    assert label_queue.num_left(queue_items(3, seen_at=(0,))) == 0
 
 
 def test_checks_come_at_their_share_and_not_too_soon():
     mix = Mix(repeats=0.2, gold=0.1, least_distance=8)
-    seen = [replace(place, seen_at=(n,)) for n, place in enumerate(places(50))]
-    gold = [replace(place, item_id=f"gold{n}", is_gold=True) for n, place in enumerate(places(99))]
-    fresh = [replace(place, item_id=f"new{n}") for n, place in enumerate(places(9))]
+    seen = [replace(item, seen_at=(n,)) for n, item in enumerate(queue_items(50))]
+    gold = [
+        replace(item, item_id=f"gold{n}", is_gold=True) for n, item in enumerate(queue_items(99))
+    ]
+    fresh = [replace(item, item_id=f"new{n}") for n, item in enumerate(queue_items(9))]
     drawn = [
         label_queue.choose_next("ada", 50 + n, [*seen, *gold, *fresh], seed=5, mix=mix)
         for n in range(500)

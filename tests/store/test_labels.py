@@ -11,7 +11,7 @@ from dualipo.critic.learning import warm_start
 from dualipo.errors import DataError, StorageError
 from dualipo.records import DIMENSIONS
 from dualipo.store import label_records
-from dualipo.store.labels import Answer, Choice, Item, LabelBook, Place, Task
+from dualipo.store.labels import Answer, Choice, Item, LabelBook, QueueItem, Task
 
 VERDICTS = ("a", "b", "tie")
 POINT = Item("point", "p9", "caption 9", "z")
@@ -29,8 +29,8 @@ def book(tmp_path: Path) -> Iterator[LabelBook]:
 def tasks(book: LabelBook, annotator: str, num: int) -> list[Task]:
     """The pairs in turn, every second one with its sides exchanged; the single clip last."""
 
-    def choose(_: str, position: int, places: Sequence[Place]) -> Choice:
-        ordered = sorted(places, key=lambda place: place.item_id == POINT.item_id)
+    def choose(_: str, position: int, items: Sequence[QueueItem]) -> Choice:
+        ordered = sorted(items, key=lambda item: item.item_id == POINT.item_id)
         return Choice(ordered[position].item_id, bool(position % 2), False)
 
     return book.open_tasks(annotator, choose=choose, num=num)

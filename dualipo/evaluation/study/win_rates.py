@@ -20,7 +20,7 @@ import numpy as np
 from dualipo.errors import DataError
 from dualipo.evaluation.bootstrap import LEVEL, Interval
 from dualipo.evaluation.study import ratings
-from dualipo.store.label_records import Given
+from dualipo.store.label_records import StandingAnswer
 
 NUM_RESAMPLES = 2000
 SCORES = {"a": 1.0, "tie": 0.5, "b": 0.0}
@@ -79,7 +79,7 @@ class Study:
     ratings: tuple[Rating, ...]
 
 
-def evaluate(given: Sequence[Given], *, dimensions: Sequence[str], seed: int = 0) -> Study:
+def evaluate(given: Sequence[StandingAnswer], *, dimensions: Sequence[str], seed: int = 0) -> Study:
     """Compute the win rates of every two generators, and ratings where there are more than two."""
     counted = [answer for answer in given if not answer.is_test and answer.kind == "pair"]
     compared = list(comparisons(counted))
@@ -102,7 +102,7 @@ def evaluate(given: Sequence[Given], *, dimensions: Sequence[str], seed: int = 0
     )
 
 
-def comparisons(given: Sequence[Given]) -> Iterator[Comparison]:
+def comparisons(given: Sequence[StandingAnswer]) -> Iterator[Comparison]:
     """Yield the answers that prefer a clip or tie, their generators in alphabetical order."""
     for answer in given:
         if answer.outcome not in SCORES or answer.origin_a == answer.origin_b:

@@ -5,7 +5,7 @@ import pytest
 
 from dualipo.errors import ConfigError, DataError
 from dualipo.evaluation.study import ratings, study_size, win_rates
-from dualipo.store.label_records import Given
+from dualipo.store.label_records import StandingAnswer
 
 DIMENSIONS = ("consistency", "overall")
 
@@ -17,7 +17,7 @@ def answers(
     people: int = 4,
     ties: float = 0.0,
     seed: int = 0,
-) -> list[Given]:
+) -> list[StandingAnswer]:
     """Make everybody compare every two generators on every prompt, by Bradley-Terry strengths."""
     rng, names = np.random.default_rng(seed), sorted(strengths)
     given = []
@@ -38,12 +38,12 @@ def answers(
 
 def _given(
     first: str, second: str, prompt: str, person: str, outcome: str, is_turned: bool
-) -> Given:
+) -> StandingAnswer:
     if is_turned:
         first, second = second, first
         outcome = {"a": "b", "b": "a"}.get(outcome, outcome)
     item = (f"{prompt}{first}{second}", "pair", prompt, "caption", "x", "y", first, second, 0, {})
-    return Given(0, person, "task", "overall", outcome, "", 1.0, False, False, *item)
+    return StandingAnswer(0, person, "task", "overall", outcome, "", 1.0, False, False, *item)
 
 
 def test_counts_and_win_rate():
