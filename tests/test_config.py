@@ -73,6 +73,10 @@ def test_leaves_round_trip_through_overrides() -> None:
         ("align=1", ["must be a table of settings"]),
         ("align.lora_dropout=0.1", ["it is no setting any more", "Remove it."]),
         ("push_to_hub=true", ["push_to_hub is true, but hub_model_id is not set. Set it"]),
+        (
+            "prompts.source=file",
+            ["num_audit_labels and monitor.num_accuracy_pairs ask programs", "Set both to 0."],
+        ),
         ("seed.x=1", ["`seed` is a value"]),
         ("seed", ["group.key=value"]),
     ],

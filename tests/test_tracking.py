@@ -50,7 +50,7 @@ def test_fault_62_no_secret_reaches_the_run_directory(tmp_path: Path, monkeypatc
     token = "hf_" + "Zq9" * 10
     monkeypatch.setenv("HF_TOKEN", token)
     address = f"https://user:{token}@host/prompts.txt"
-    tree = {"prompts": {"source": "file", "path": address}}
+    tree = {"prompts": {"path": address}}
     for _ in range(2):  # a redacted config resumes too
         run = RunDir.open(tmp_path / "run", resolve(tree, subject="test"))
         with Metrics(run.metrics_path) as metrics:

@@ -110,6 +110,20 @@ def _require_sense(config: Config, subject: str) -> None:
             'generator.mixed_precision and align.mixed_precision = "bf16" compute in bfloat16. '
             "Or set align.rank to train a LoRA."
         )
+    _require_own_judges(config, subject)
+
+
+def _require_own_judges(config: Config, subject: str) -> None:
+    """Refuse to ask the embedded world's programs about captions that are not the world's."""
+    numbers = {
+        "monitor.num_audit_labels": config.monitor.num_audit_labels,
+        "monitor.num_accuracy_pairs": config.monitor.num_accuracy_pairs,
+    }
+    if config.prompts.source == "file" and any(numbers.values()):
+        raise ConfigError(
+            f'{subject}: prompts.source is "file", but {" and ".join(numbers)} ask programs that '
+            "judge clips of the embedded world's own captions only. Set both to 0."
+        )
 
 
 def _explain(error: Any, subject: str) -> str:
