@@ -37,22 +37,24 @@ from dualipo.evaluation.report.report_tables import Table
 from dualipo.events import RefreshEvent
 from dualipo.progress import PlainProgress
 from dualipo.rounds import (
+    accuracy,
     aligning,
     judging,
-    labelling,
     loop,
-    measuring,
+    preferring,
     refreshing,
     sampling,
+    seed_labels,
     warming,
 )
-from dualipo.rounds.run import Run
+from dualipo.rounds.run import SHIPPED, WARM, Run
+from dualipo.rounds.versions import generator_made
 from dualipo.store import atomic
 from dualipo.store.fork import fork
 from dualipo.store.ledger import Unit
 
 SRPO = "c001.0"
-SHIFTED = aligning.version_of(0, 0)
+SHIFTED = generator_made(0, 0)
 OVERRIDES = ["rounds=2", "refresh.max_holdout_drop=1"]
 ARMS = {
     "shipped": "shipped",
@@ -79,7 +81,7 @@ def learn(run: Run) -> str:
         judging.score(run, round_, 0, candidates)
         judging.confirm(run, round_, 0, candidates)
         if round_ == 0:
-            aligning.align(run, 0, 0, labelling.prefer(run, 0, 0, candidates))
+            aligning.align(run, 0, 0, preferring.prefer(run, 0, 0, candidates))
     refresh = Unit(1, 0, "refresh")
     if not run.is_done(refresh):
         refreshing.refine(run, refresh, candidates, ["the benchmark asks for it"])
@@ -88,12 +90,12 @@ def learn(run: Run) -> str:
 
 def without_reasons(run: Run, folder: Path) -> ChatCritic:
     """The warm start on the labels alone: no evidence, no grades a clip."""
-    pairs, points = warming.seed_labels(run, held_out=False)
+    pairs, points = seed_labels.training_labels(run)
     silent = {"rationale": "", "reason_a": "", "reason_b": "", "grade_a": None, "grade_b": None}
     pairs = [replace(pair, **silent) for pair in pairs]
     points = [replace(point, rationale="") for point in points]
-    critic = run.load_critic(warming.SHIPPED)
-    critic.adapt(seed=run.seed("critic", warming.SHIPPED))  # a LoRA where the other arm has one
+    critic = run.load_critic(SHIPPED)
+    critic.adapt(seed=run.seed("critic", SHIPPED))  # a LoRA where the other arm has one
     settings = run.config
     warm_start.supervise(
         critic,
@@ -127,10 +129,10 @@ def without_reasons(run: Run, folder: Path) -> ChatCritic:
 
 def baseline(run: Run, folder: Path) -> RewardCritic:
     """The reward head on the same labels."""
-    head = run.load_reward_head(warming.SHIPPED)
+    head = run.load_reward_head(SHIPPED)
     reward_head.train(
         head,
-        warming.seed_labels(run, held_out=False)[0],
+        seed_labels.training_labels(run)[0],
         clips=run.clip,
         settings=run.config.critic.reward_head,
         checkpoint_folder=folder / "reward_head",
@@ -142,15 +144,15 @@ def baseline(run: Run, folder: Path) -> RewardCritic:
 def measure(run: Run, folder: Path, *, has_srpo: bool) -> dict[str, Hits]:
     """Hits of every arm on both sets; an arm that was measured is read back."""
     critics: dict[str, Callable[[], Vlm]] = {
-        "shipped": lambda: run.critic(warming.SHIPPED),
+        "shipped": lambda: run.critic(SHIPPED),
         "reward_head": lambda: baseline(run, folder),
         "without_reasons": lambda: without_reasons(run, folder),
-        "with_reasons": lambda: run.critic(warming.WARM),
+        "with_reasons": lambda: run.critic(WARM),
     }
     if has_srpo:
         critics["srpo"] = lambda: run.critic(SRPO)
     pairs = {
-        name: measuring.oracle_ordered_pairs(run, version=version)
+        name: accuracy.oracle_ordered_pairs(run, version=version)
         for name, version in (("base", "base"), ("shifted", SHIFTED))
     }
     found: dict[str, Hits] = {name: {} for name in pairs}
@@ -160,7 +162,7 @@ def measure(run: Run, folder: Path, *, has_srpo: bool) -> dict[str, Hits]:
             critic = load()
             hits = {
                 name: bootstrap.by_prompt(
-                    measuring.forced_hits(run, critic, asked, verdicts),
+                    accuracy.forced_hits(run, critic, asked, verdicts),
                     [prompt.prompt_id for prompt, *_ in asked],
                 )
                 for name, (asked, verdicts) in pairs.items()

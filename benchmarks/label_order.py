@@ -19,6 +19,7 @@ import json
 import random
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,24 @@ from dualipo.evaluation.bootstrap import wilson
 from dualipo.preferences import label_queue
 from dualipo.progress import PlainProgress
 from dualipo.records import DIMENSIONS, Candidate, Prompt
-from dualipo.rounds import loop, measuring, sources, warming
-from dualipo.rounds.run import Run
+from dualipo.rounds import accuracy, loop, seed_labels, world_sources
+from dualipo.rounds.questions import PairQuestion
+from dualipo.rounds.run import SHIPPED, Run
 from dualipo.seeds import derive
 from dualipo.store import atomic
 
 ARMS = ("random", "uncertain")
 
-Pool = list[Item]  # both clips of one prompt, all dimensions
+
+@dataclass(frozen=True)
+class PooledPair:
+    """Two clips of one prompt, asked about in all dimensions."""
+
+    prompt_id: str
+    item: Item
+
+
+Pool = list[PooledPair]
 
 
 def pool_of(candidates: Sequence[Candidate], *, seed: int) -> Pool:
@@ -48,41 +59,43 @@ def pool_of(candidates: Sequence[Candidate], *, seed: int) -> Pool:
     by_prompt: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         by_prompt.setdefault(candidate.prompt_id, []).append(candidate)
-    items = [
-        Item(f"{a.prompt_id}:{a.index}-{b.index}", a.caption, (a.clip, b.clip))
+    pool = [
+        PooledPair(
+            a.prompt_id, Item(f"{a.prompt_id}:{a.index}-{b.index}", a.caption, (a.clip, b.clip))
+        )
         for group in by_prompt.values()
         for a, b in combinations(group, 2)
         if a.clip != b.clip
     ]
-    random.Random(seed).shuffle(items)
-    return items
+    random.Random(seed).shuffle(pool)
+    return pool
 
 
-def by_uncertainty(run: Run, critic: ChatCritic, items: Pool, *, seed: int) -> Pool:
+def by_uncertainty(run: Run, critic: ChatCritic, pool: Pool, *, seed: int) -> Pool:
     """The least certain first, by this critic's own votes."""
     votes = judge.confirm(
         critic,
-        items,
+        [pair.item for pair in pool],
         clips=run.clip,
         settings=run.config.critic,
         seed_of=lambda *place: derive(seed, "label order", *place),
     )
     doubts = label_queue.uncertainty(votes)
-    return sorted(items, key=lambda item: -doubts.get(item.item_id, 0.0))
+    return sorted(pool, key=lambda pair: -doubts.get(pair.item.item_id, 0.0))
 
 
-def trained(run: Run, items: Pool, *, steps: int | None, seed: int) -> ChatCritic:
+def trained(run: Run, pool: Pool, *, steps: int | None, seed: int) -> ChatCritic:
     """The shipped critic after its fine-tuning on the annotators' labels of these pairs."""
     asked = [
-        (Prompt(item.item_id.partition(":")[0], item.caption), *item.clip_hashes, dimension)
-        for item in items
+        PairQuestion(Prompt(pair.prompt_id, pair.item.caption), *pair.item.clip_hashes, dimension)
+        for pair in pool
         for dimension in DIMENSIONS
     ]
-    labels = sources.label_pairs(asked, clips=run.clip, seed=seed)  # type: ignore[arg-type]
+    labels = world_sources.label_pairs(asked, clips=run.clip, seed=seed)
     settings = run.config.warm_start_sft
     if steps is not None:
         settings = settings.model_copy(update={"max_train_steps": steps})
-    critic = run.learner(warming.SHIPPED)
+    critic = run.learner(SHIPPED)
     with tempfile.TemporaryDirectory() as folder:
         warm_start.supervise(
             critic,
@@ -98,7 +111,7 @@ def trained(run: Run, items: Pool, *, steps: int | None, seed: int) -> ChatCriti
 
 def measured(run: Run, critic: ChatCritic) -> dict[str, Any]:
     """Forced choice on pairs of test prompts, against the oracle's order."""
-    asked, verdicts = measuring.oracle_ordered_pairs(run)
+    asked, verdicts = accuracy.oracle_ordered_pairs(run)
     items = [
         Item(str(n), prompt.caption, (clip_a, clip_b), (dimension,))
         for n, (prompt, clip_a, clip_b, dimension) in enumerate(asked)
@@ -112,7 +125,7 @@ def measured(run: Run, critic: ChatCritic) -> dict[str, Any]:
 
 def study(run: Run, sizes: Sequence[int], seed: int, output: Path, steps: int | None) -> None:
     """All trainings of one seed that are not in `output` yet."""
-    candidates = warming.seed_candidates(run)
+    candidates = seed_labels.seed_candidates(run)
     shuffled = pool_of(candidates, seed=derive(seed, "pool"))
     if len(shuffled) < sizes[-1]:
         raise SystemExit(f"{len(shuffled)} pairs in the pool, {sizes[-1]} wanted. Ask for fewer.")

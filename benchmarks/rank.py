@@ -38,8 +38,8 @@ from dualipo.evaluation.report.charts import percent
 from dualipo.evaluation.report.report_tables import Table
 from dualipo.preferences import build
 from dualipo.progress import PlainProgress
-from dualipo.records import Candidate, Prompt, Vote
-from dualipo.rounds import judging, loop, sampling, sources, stages
+from dualipo.records import Candidate, Prompt, Vote, pair_id
+from dualipo.rounds import judging, loop, sampling, stages, world_sources
 from dualipo.rounds.run import Run
 from dualipo.store import atomic
 from dualipo.store.ledger import Unit
@@ -71,8 +71,8 @@ def measure(run: Run, critic: str, some: Sequence[Candidate]) -> dict[str, Any]:
     points = [Item(str(n), c.caption, (c.clip,)) for n, c in enumerate(some)]
     scores, point_seconds = timed(lambda: judge.score(loaded, points, **asked))
     pairs = {
-        f"{a}:{b}": Item(f"{a}:{b}", some[a].caption, (some[a].clip, some[b].clip))
-        for a, b in combinations(range(len(some)), 2)
+        name: Item(name, some[a].caption, (some[a].clip, some[b].clip))
+        for name, (a, b) in pairs_of(len(some)).items()
     }
     votes, pair_seconds = timed(lambda: judge.confirm(loaded, list(pairs.values()), **asked))
     point_cost = {"votes": len(scores), "prefixes": len(points), "seconds": point_seconds}
@@ -91,9 +91,16 @@ def measure(run: Run, critic: str, some: Sequence[Candidate]) -> dict[str, Any]:
         },
         "oracle": [
             statistics.fmean(one.values())
-            for one in sources.oracle_scores([(c.caption, c.clip) for c in some], clips=run.clip)
+            for one in world_sources.oracle_scores(
+                [(c.caption, c.clip) for c in some], clips=run.clip
+            )
         ],
     }
+
+
+def pairs_of(num: int) -> dict[str, tuple[int, int]]:
+    """Return all pairs of `num` candidates by the name of the item that shows them."""
+    return {pair_id(str(a), str(b)): (a, b) for a, b in combinations(range(num), 2)}
 
 
 def choices(
@@ -101,15 +108,15 @@ def choices(
 ) -> tuple[dict[str, Ends | None], dict[str, tuple[int, int]]]:
     """The ends by every way, and its price: whether clips were scored, and how many pairs met."""
     num = len(some)
-    shares = shares_of(votes)
+    shares = shares_of(votes, num)
     knocked, num_met = knockout(shares, num)
     contest = contest_of(some, scores)
     pointwise = (int(contest.top), int(contest.bottom)) if contest else None
     confirmed = contest is not None and agrees(contest, votes, settings)
     ends: dict[str, Ends | None] = {
         "round robin": robin(shares, num),
-        "even half": robin(shares_of([v for v in votes if v.draw % 2 == 0]), num),
-        "odd half": robin(shares_of([v for v in votes if v.draw % 2]), num),
+        "even half": robin(shares_of([v for v in votes if v.draw % 2 == 0], num), num),
+        "odd half": robin(shares_of([v for v in votes if v.draw % 2], num), num),
         "knockout": knocked,
         "pointwise": pointwise,
         "confirmed": pointwise if confirmed else None,
@@ -123,7 +130,7 @@ def choices(
     return ends, prices
 
 
-def shares_of(votes: Sequence[Vote]) -> Shares:
+def shares_of(votes: Sequence[Vote], num: int) -> Shares:
     """Of each pair the mean over dimensions of its first clip's part; a tie or silence is half."""
     worth = {"a": 1.0, "b": 0.0}
     found: dict[str, list[float]] = {}
@@ -131,10 +138,8 @@ def shares_of(votes: Sequence[Vote]) -> Shares:
         found.setdefault(item, []).append(
             statistics.fmean(worth.get(v.outcome, 0.5) for v in group)
         )
-    return {
-        (int(item.partition(":")[0]), int(item.partition(":")[2])): statistics.fmean(parts)
-        for item, parts in found.items()
-    }
+    pairs = pairs_of(num)
+    return {pairs[item]: statistics.fmean(parts) for item, parts in found.items()}
 
 
 def robin(shares: Shares, num: int) -> Ends | None:
@@ -176,7 +181,7 @@ def contest_of(some: Sequence[Candidate], scores: Sequence[Vote]) -> build.Conte
 def agrees(contest: build.Contest, votes: Sequence[Vote], settings: Critic) -> bool:
     """Whether the pairwise votes confirm the contest, as in a run."""
     top, bottom = int(contest.top), int(contest.bottom)
-    name = f"{min(top, bottom)}:{max(top, bottom)}"
+    name = pair_id(str(min(top, bottom)), str(max(top, bottom)))
     tallies = {d: t for (item, d), t in voting.tallies(votes).items() if item == name}
     verdicts = {
         d: t.majority if top < bottom else reasoning.swap_verdict(t.majority)

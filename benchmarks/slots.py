@@ -35,7 +35,7 @@ from dualipo.generator import backbone, reference
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.preference_sets import PreferenceSet, RealClips
 from dualipo.generator.sample import Samples, encode_texts, sample
-from dualipo.rounds import sources
+from dualipo.rounds import sampling, world_sources
 from dualipo.rounds.run import model_folder
 from dualipo.seeds import derive
 from dualipo.store import atomic, tensors
@@ -70,7 +70,7 @@ def make(
     model: Backbone, loaded: Config, purpose: str, num_prompts: int, each: int
 ) -> tuple[list[str], Samples]:
     """`each` clips of fresh captions, from noise that the purpose names; captions are repeated."""
-    captions = sources.captions(loaded, num=num_prompts, purpose=purpose)
+    captions = sampling.source_captions(loaded, num=num_prompts, purpose=purpose)
     chosen = list(dict.fromkeys(captions))[:num_prompts]
     asked = [caption for caption in chosen for _ in range(each)]
     seeds = [derive(loaded.seed, "slots", purpose, n) for n in range(len(asked))]
@@ -116,7 +116,7 @@ def lesson(loaded: Config, path: Path, *, min_gap: float) -> Lesson:
 
 def _real(model: Backbone, loaded: Config) -> RealClips:
     places = range(loaded.align.num_real_clips)
-    frames_NFHW3, captions = sources.real_clips(loaded, places=places)
+    frames_NFHW3, captions = world_sources.real_clips(loaded, places=places)
     parts = torch.from_numpy(frames_NFHW3).split(ENCODE)
     texts = encode_texts(model, captions=captions, batch_size=ENCODE)
     return RealClips(

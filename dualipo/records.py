@@ -7,13 +7,17 @@ and no other module spells them a second way.
 Source: METHOD.md section 2 (dimensions, label formats) and the native record of FORMATS.md.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Literal
 
 SCHEMA_VERSION = 1
 
 Dimension = Literal["consistency", "faithfulness", "motion"]
 DIMENSIONS: tuple[Dimension, ...] = ("consistency", "faithfulness", "motion")
+# What a label may be about. The critic is never asked "overall".
+LabelledDimension = Dimension | Literal["overall"]
 
 Verdict = Literal["a", "b", "tie", "abstain"]
 Grade = Literal["good", "normal", "bad"]
@@ -53,7 +57,7 @@ class Candidate:
 class Vote:
     """The outcome of one reasoning path.
 
-    `item` names what was judged: a candidate's id, or two ids as `winner:loser`. `outcome` is a
+    `item` names what was judged: a candidate's id, or a `pair_id`. `outcome` is a
     grade, or a verdict in terms of the item's own A and B: it is already swapped back where `order`
     is "ba". It is "abstain" where the path could not be read. `log_prob` is the sum over the path's
     tokens.
@@ -78,7 +82,7 @@ class Pair:
     prompt: str
     video_a: str
     video_b: str
-    dimension: Dimension | Literal["overall"]
+    dimension: LabelledDimension
     verdict: Verdict
     source: Source
     annotator_or_critic_version: str
@@ -110,7 +114,7 @@ class Point:
     prompt_id: str
     prompt: str
     video: str
-    dimension: Dimension | Literal["overall"]
+    dimension: LabelledDimension
     grade: Grade
     source: Source
     annotator_or_critic_version: str
@@ -119,3 +123,20 @@ class Point:
     round: int = -1
     counter: int = 0
     schema_version: int = SCHEMA_VERSION
+
+
+def pair_id(first_id: str, second_id: str) -> str:
+    """Return the id of two candidates as a pair. It is only compared, never taken apart again."""
+    return f"{first_id}:{second_id}"
+
+
+def pairs_by_id(candidates: Iterable[Candidate]) -> dict[str, tuple[Candidate, Candidate]]:
+    """Return all ordered pairs of two candidates of one prompt, by their `pair_id`."""
+    by_prompt: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_prompt.setdefault(candidate.prompt_id, []).append(candidate)
+    return {
+        pair_id(first.candidate_id, second.candidate_id): (first, second)
+        for group in by_prompt.values()
+        for first, second in permutations(group, 2)
+    }

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dualipo.records import DIMENSIONS, Dimension, Prompt, Verdict
+from dualipo.records import DIMENSIONS, Dimension, Prompt, Verdict, pair_id
 
 DropReason = Literal[
     "unreadable",
@@ -39,7 +39,7 @@ class Contest:
     @property
     def contest_id(self) -> str:
         """The key of this pair among the judged items."""
-        return f"{self.top}:{self.bottom}"
+        return pair_id(self.top, self.bottom)
 
     @property
     def margin(self) -> float:

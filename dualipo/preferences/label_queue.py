@@ -14,7 +14,7 @@ from itertools import combinations
 from statistics import fmean
 
 from dualipo.errors import DataError
-from dualipo.records import Candidate, Dimension, Pair, Point, Vote
+from dualipo.records import Candidate, Dimension, Pair, Point, Vote, pairs_by_id
 from dualipo.seeds import derive
 from dualipo.store.labels import Choice, Item, QueueItem, as_shown
 
@@ -63,13 +63,12 @@ def _spread(
 
 def uncertain_items(candidates: Sequence[Candidate], votes: Iterable[Vote]) -> list[Item]:
     """Return the pairs that the critic judged, with its uncertainty as their priority."""
-    by_id = {candidate.candidate_id: candidate for candidate in candidates}
+    pairs = pairs_by_id(candidates)
     items = []
-    for item_id, priority in uncertainty(votes).items():
-        first, _, second = item_id.partition(":")
-        if first in by_id and second in by_id and by_id[first].clip != by_id[second].clip:
-            item = _pair_item(by_id[first], by_id[second])
-            items.append(replace(item, priority=priority))
+    for pair_id, priority in uncertainty(votes).items():
+        first, second = pairs.get(pair_id, (None, None))
+        if first and second and first.clip != second.clip:
+            items.append(replace(_pair_item(first, second), priority=priority))
     return sorted(items, key=lambda item: -item.priority)
 
 

@@ -1,12 +1,11 @@
 """Train the generator on an attempt's preferences (METHOD.md 4): round's start -> new version.
 
 Latents and text embeddings come from sampling; the real clips' are encoded once a run
-(`real_clips`). Both attempts of a round start from the weights that sampled its candidates, which
-are the reference, unless `align.reference` asks for those that the run began with.
+(`real_clips`). Both attempts of a round start from the weights that sampled its candidates. These
+are the reference, unless `align.reference` asks for the weights that the run began with.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,26 @@ from dualipo.events import AlignEvent
 from dualipo.generator import align as alignment
 from dualipo.generator import shared_alignment
 from dualipo.generator.preference_sets import PointSet, PreferenceSet, RealClips
-from dualipo.records import Pair, Point
-from dualipo.rounds import judging, real_clips
+from dualipo.records import Point
+from dualipo.rounds import real_clips
 from dualipo.rounds.clock import Clock
-from dualipo.rounds.run import Run
-from dualipo.rounds.sampling import generator_before, stored_latents
+from dualipo.rounds.preferring import PreferredPair
+from dualipo.rounds.run import BASE_GENERATOR, Run
+from dualipo.rounds.sampling import stored_latents
+from dualipo.rounds.versions import critic_of, generator_before, generator_made
 from dualipo.store.ledger import Unit, Version
 from dualipo.store.rundir import remove_checkpoints
 from dualipo.store.stored import Place, StoredList, StoredTable
 
+_LAST_NUMBERS = ("implicit_accuracy", "winner_gap", "loser_gap", "z_std")
 
-def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Point]) -> str:
+
+def align(
+    run: Run, round: int, attempt: int, preferred: Sequence[PreferredPair] | Sequence[Point]
+) -> str:
     """Publish the attempt's generator; return its version."""
     unit = Unit(round, attempt, "align")
-    version_id = version_of(round, attempt)
+    version_id = generator_made(round, attempt)
     if run.is_done(unit):
         return version_id
     parent = generator_before(run, round)
@@ -36,10 +41,8 @@ def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Po
     run.forget_models()  # a critic of full size leaves no room to train beside it
     real = real_clips.encoded(run) if run.config.align.real_nll_ratio > 0 else None
     clock = Clock()
-    with run.training(
-        stage="align", round=round, attempt=attempt, num_steps=run.config.align.max_train_steps
-    ) as on_step:
-        preferences = _preferences(run, round, kept)
+    with run.training(unit, num_steps=run.config.align.max_train_steps) as on_step:
+        preferences = _preferences(run, round, preferred)
         result = _train(
             run,
             parent,
@@ -50,15 +53,37 @@ def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Po
             on_step=on_step,
         )
     (folder / "reference.safetensors").unlink(missing_ok=True)
-    shown = ("implicit_accuracy", "winner_gap", "loser_gap", "z_std")
+    _commit(run, unit, result, version_id=version_id, parent=parent, clock=clock)
+    remove_checkpoints(folder / "checkpoints")
+    run.forget_models()
+    return version_id
+
+
+def _commit(
+    run: Run,
+    unit: Unit,
+    result: alignment.AlignResult,
+    *,
+    version_id: str,
+    parent: str,
+    clock: Clock,
+) -> None:
+    """Record the new generator, which serves from now on."""
     event = AlignEvent(
         num_steps=result.num_steps,
         generator_version=version_id,
-        critic_version=judging.critic_of(run, round, attempt),
-        **{name: result.metrics[name] for name in shown if name in result.metrics},
+        critic_version=critic_of(run, unit.round, unit.attempt),
+        **{name: result.metrics[name] for name in _LAST_NUMBERS if name in result.metrics},
     )
-    path = run.directory.relative(result.transformer_folder)
-    version = Version("generator", version_id, parent, round, attempt, path, result.generator_hash)
+    version = Version(
+        kind="generator",
+        version_id=version_id,
+        parent=parent,
+        round=unit.round,
+        attempt=unit.attempt,
+        path=run.directory.relative(result.transformer_folder),
+        sha256=result.generator_hash,
+    )
     run.commit(
         unit,
         files=tuple(filter(None, (result.transformer_folder, result.adapter_path))),
@@ -67,9 +92,6 @@ def align(run: Run, round: int, attempt: int, kept: Sequence[Pair] | Sequence[Po
         heads={"generator": version_id},
         events=[event],
     )
-    remove_checkpoints(folder / "checkpoints")
-    run.forget_models()
-    return version_id
 
 
 def _train(
@@ -80,11 +102,11 @@ def _train(
     real: RealClips | None,
     folder: Path,
     seed: int,
-    on_step: Callable[[int, Any], None],
+    on_step: Callable[[int, Mapping[str, float]], None],
 ) -> alignment.AlignResult:
-    """In this process, or in as many as the recipe asks for."""
+    """Train in this process, or in as many processes as the recipe asks for."""
     settings = run.config.align
-    from_base = settings.reference == "base" != parent
+    from_base = settings.reference == "base" and parent != BASE_GENERATOR
     if settings.num_processes > 1:
         run.forget_models()
         job = shared_alignment.describe(
@@ -97,7 +119,7 @@ def _train(
             real=real,
         )
         return shared_alignment.run(job, on_step=on_step)
-    told: dict[str, Any] = {
+    shared: dict[str, Any] = {
         "preferences": preferences,
         "settings": settings,
         "folder": folder,
@@ -105,55 +127,53 @@ def _train(
     }
     reference_hash = None
     if from_base:
-        reference_hash = alignment.measure_reference(run.generator("base", fresh=True), **told)
+        base = run.generator(BASE_GENERATOR, fresh=True)
+        reference_hash = alignment.measure_reference(base, **shared)
     return alignment.align(
         run.generator(parent, fresh=True),
         real=real,
         reference_hash=reference_hash,
         on_step=on_step,
-        **told,
+        **shared,
     )
 
 
-def version_of(round: int, attempt: int) -> str:
-    """The id of the generator that an attempt makes."""
-    return f"g{round:03d}.{attempt}"
-
-
 def _preferences(
-    run: Run, round: int, kept: Sequence[Pair] | Sequence[Point]
+    run: Run, round: int, preferred: Sequence[PreferredPair] | Sequence[Point]
 ) -> PreferenceSet | PointSet:
-    """What the alignment trains on; the latents that sampling kept are read as they are needed."""
-    points = [one for one in kept if isinstance(one, Point)]
-    pairs = [one for one in kept if isinstance(one, Pair)]
-    sides = [pair.pair_id.split(":") for pair in pairs]
-    named = {*chain(*sides), *(point.point_id for point in points)}
-    latents, text_places = stored_latents(run, round, candidates=named)
-    texts = StoredTable(text_places)
-
-    def latent(candidate: str) -> Place:
-        if candidate not in latents:
-            raise DataError(
-                f"round {round}: a preference names {candidate}, of which no latent was kept. "
-                "Delete preferences.parquet's unit, or sample the round anew."
-            )
-        return latents[candidate]
-
-    keys = [one.prompt_id for one in kept]
+    """Return what the alignment trains on; its latents are read when they are needed."""
+    points = [item for item in preferred if isinstance(item, Point)]
     if run.config.align.loss_type == "kto":
+        latents, texts = _latents(run, round, [point.point_id for point in points])
         return PointSet(
             ids=[point.point_id for point in points],
-            caption_keys=keys,
-            clips=StoredList([latent(point.point_id) for point in points]),
+            caption_keys=[point.prompt_id for point in points],
+            clips=StoredList(latents),
             desirable=[point.grade == "good" for point in points],
             texts=texts,
             certainties=[point.certainty for point in points],
         )
+    pairs = [item for item in preferred if isinstance(item, PreferredPair)]
+    winners = [item.winner.candidate_id for item in pairs]
+    losers = [item.loser.candidate_id for item in pairs]
+    latents, texts = _latents(run, round, [*winners, *losers])
     return PreferenceSet(
-        ids=[pair.pair_id for pair in pairs],
-        caption_keys=keys,
-        winners=StoredList([latent(winner) for winner, _ in sides]),
-        losers=StoredList([latent(loser) for _, loser in sides]),
+        ids=[item.pair.pair_id for item in pairs],
+        caption_keys=[item.pair.prompt_id for item in pairs],
+        winners=StoredList(latents[: len(pairs)]),
+        losers=StoredList(latents[len(pairs) :]),
         texts=texts,
-        certainties=[pair.certainty for pair in pairs],
+        certainties=[item.pair.certainty for item in pairs],
     )
+
+
+def _latents(run: Run, round: int, candidate_ids: Sequence[str]) -> tuple[list[Place], StoredTable]:
+    """Return where the candidates' latents are, in their order, and the round's texts."""
+    latents, texts = stored_latents(run, round, candidates=set(candidate_ids))
+    for candidate_id in candidate_ids:
+        if candidate_id not in latents:
+            raise DataError(
+                f"round {round}: a preference names {candidate_id}, of which no latent was kept. "
+                "Delete preferences.parquet's unit, or sample the round anew."
+            )
+    return [latents[candidate_id] for candidate_id in candidate_ids], StoredTable(texts)

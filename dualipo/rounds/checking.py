@@ -1,7 +1,8 @@
-"""Self-checks of every critic version before it judges (`critic.checks`), on held-out seed pairs.
+"""Self-checks of every critic version before it judges, on held-out seed pairs.
 
-What they find is recorded and said; a refreshed critic that fails what its parent passed is
-reverted (`refreshing`); the checks that stop a stage are `judge`'s own.
+The checks are those of `critic.trust.checks`. Their results are recorded and reported. A refreshed
+critic that fails a check which its parent passed is reverted (`refreshing`). The checks that stop
+a stage are others: those of `critic.judge`.
 """
 
 from dataclasses import asdict
@@ -14,19 +15,21 @@ from dualipo.critic.vlm import Vlm
 from dualipo.event_parts import CheckRow, ReliabilityBin
 from dualipo.events import CriticCheckEvent
 from dualipo.records import Verdict
-from dualipo.rounds import judging, warming
+from dualipo.rounds import judging, seed_labels
+from dualipo.rounds.accuracy import pair_item
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import Run
+from dualipo.rounds.versions import critic_of
 from dualipo.store import clips as clip_files
 from dualipo.store.ledger import Unit
 
 
 def check_critic(run: Run, round: int, attempt: int) -> None:
-    """Check the critic that judges an attempt, once a version."""
+    """Check the critic that judges an attempt; each version is checked once."""
     unit = Unit(round, attempt, "check")
-    critic = judging.critic_of(run, round, attempt)
-    asked = run.config.critic.check.num_pairs > 0
-    if not asked or run.is_done(unit) or recorded(run, critic):
+    critic = critic_of(run, round, attempt)
+    is_asked = run.config.critic.check.num_pairs > 0
+    if not is_asked or run.is_done(unit) or recorded(run, critic):
         return
     clock = Clock()
     checked = check(run, critic, run.critic(critic))
@@ -51,12 +54,12 @@ def as_event(critic: str, checked: Checked) -> CriticCheckEvent:
 
 
 def say_failures(run: Run, critic: str, checked: Checked) -> None:
-    """One line for each check that failed; or that there was nothing to check it on."""
-    if all(one.number is None for one in checked.checks):
+    """Report each check that failed, or that there was no pair to check on."""
+    if all(check.number is None for check in checked.checks):
         run.progress.say(f"critic {critic}: not checked, as no labelled pair is held out.")
-    for one in checked.checks:
-        if not one.passed:
-            run.progress.say(f"critic {critic}: {one.name} is {one.number:.3f} ({one.what})")
+    for check in checked.checks:
+        if not check.passed:
+            run.progress.say(f"critic {critic}: {check.name} is {check.number:.3f} ({check.what})")
 
 
 def newly_failed(before: CriticCheckEvent | None, checked: Checked) -> list[str]:
@@ -66,16 +69,14 @@ def newly_failed(before: CriticCheckEvent | None, checked: Checked) -> list[str]
 
 
 def check(run: Run, version: str, critic: Vlm) -> Checked:
-    """Check a critic on `critic.check.num_pairs` held-out pairs; nothing is recorded."""
-    pairs, _ = warming.seed_labels(run, held_out=True)
+    """Check a critic on `critic.check.num_pairs` held-out pairs; record nothing."""
+    pairs, _ = seed_labels.held_out_labels(run)
     items: list[Item] = []
     verdicts: dict[Place, Verdict] = {}
     for pair in pairs[: run.config.critic.check.num_pairs]:
-        if pair.dimension == "overall":
-            continue
-        clip_hashes = (pair.video_a, pair.video_b)
-        items.append(Item(pair.pair_id, pair.prompt, clip_hashes, (pair.dimension,)))
-        verdicts[pair.pair_id, pair.dimension] = pair.verdict
+        if pair.dimension != "overall":
+            items.append(pair_item(pair, pair.dimension))
+            verdicts[pair.pair_id, pair.dimension] = pair.verdict
     shown = {clip_hash for item in items for clip_hash in item.clip_hashes}
     return checks.run(
         critic,

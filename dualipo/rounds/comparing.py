@@ -1,7 +1,7 @@
 """Critics and baselines side by side on the seed's held-out labels, for people.
 
-The run's critics in their own words, a reward head trained on the same seed, and scores that other
-models wrote into files: all are asked for a margin on the same pairs, and compared by VideoAlign's
+The judges are the run's critics, a reward head trained on the same seed, and scores that other
+models wrote into files. Each gives a margin on the same pairs; accuracies follow VideoAlign's
 calculation, with ties and without. Nothing is recorded in the run.
 """
 
@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from dualipo.critic.asks import Item
 from dualipo.critic.learning import reward_head
 from dualipo.critic.models.rewards import RewardCritic
 from dualipo.critic.models.score_file import ScoreFile
@@ -19,8 +18,9 @@ from dualipo.critic.vlm import Vlm
 from dualipo.errors import DataError
 from dualipo.evaluation import accuracy
 from dualipo.records import DIMENSIONS, Pair, Verdict
-from dualipo.rounds import warming
-from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.rounds import seed_labels
+from dualipo.rounds.accuracy import pair_item
+from dualipo.rounds.run import BASE_ROUND, SHIPPED, Run
 
 Accuracies = dict[str, dict[str, float]]  # "motion Accuracy" -> with_ties, without_ties
 OVERALL = "overall"
@@ -29,8 +29,8 @@ OVERALL = "overall"
 def compare(
     run: Run, critics: Sequence[str], score_files: Sequence[Path], *, with_reward_head: bool
 ) -> tuple[int, dict[str, Accuracies]]:
-    """On how many labels, and the accuracy of every judge by its name; the baselines come last."""
-    pairs = [pair for pair in warming.seed_labels(run, held_out=True)[0] if _is_asked(pair)]
+    """Return the number of labels, and the accuracy of every judge by name, baselines last."""
+    pairs = [pair for pair in seed_labels.held_out_labels(run)[0] if pair.verdict != "abstain"]
     if not any(pair.verdict in ("a", "b") for pair in pairs):
         raise DataError(
             f"{run.directory.path}: no decided label is held out. Raise seed_labels.num_pairs or "
@@ -41,18 +41,21 @@ def compare(
 
 
 def table(num_labels: int, compared: Mapping[str, Accuracies]) -> str:
-    """One line a judge: with ties / without, by dimension and overall."""
+    """Return a table in text: a line for each judge, with ties / without, by dimension."""
     columns = [*DIMENSIONS, OVERALL]
     lines = [f"{'judge':<24}" + "".join(f"{name:>16}" for name in columns)]
-    for name, found in compared.items():
-        cells = (found.get(f"{column} Accuracy") for column in columns)
+    for name, accuracies in compared.items():
+        cells = (accuracies.get(f"{column} Accuracy") for column in columns)
         shown = (f"{c['with_ties']:.3f} / {c['without_ties']:.3f}" if c else "-" for c in cells)
         lines.append(f"{name:<24}" + "".join(f"{cell:>16}" for cell in shown))
     return "\n".join([*lines, f"(with ties / without; {num_labels} held-out labels)"])
 
 
 def list_clips(run: Run, path: Path, *, unscored: Path | None) -> int:
-    """Write path and caption of the run's clips as CSV; only those that a table lacks, if named."""
+    """Write path and caption of the run's clips as CSV; return how many.
+
+    With `unscored`, a table of scores, only the clips that it does not hold.
+    """
     known = ScoreFile(unscored) if unscored and unscored.exists() else None
     shown = dict.fromkeys(_shown(run))
     rows = [
@@ -70,7 +73,7 @@ def list_clips(run: Run, path: Path, *, unscored: Path | None) -> int:
 def _judges(
     run: Run, critics: Sequence[str], score_files: Sequence[Path], with_reward_head: bool
 ) -> Iterator[tuple[str, Vlm]]:
-    """One at a time: each may be a large model."""
+    """Yield every judge with its name, one at a time, as each may be a large model."""
     for version_id in critics:
         yield version_id, run.critic(version_id)
     run.forget_models()
@@ -81,9 +84,9 @@ def _judges(
 
 
 def _fitted_head(run: Run) -> RewardCritic:
-    """Trained on the part of the seed that the critic is trained on."""
-    head, settings = run.load_reward_head(warming.SHIPPED), run.config.critic.reward_head
-    pairs, _ = warming.seed_labels(run, held_out=False)
+    """Train a reward head on the part of the seed that the critic is trained on."""
+    head, settings = run.load_reward_head(SHIPPED), run.config.critic.reward_head
+    pairs, _ = seed_labels.training_labels(run)
     steps = settings.max_train_steps
     run.progress.stage("reward head", round=BASE_ROUND, attempt=0, total=steps)
     with tempfile.TemporaryDirectory() as folder:
@@ -100,37 +103,33 @@ def _fitted_head(run: Run) -> RewardCritic:
 
 
 def _accuracies(run: Run, name: str, judge: Vlm, pairs: Sequence[Pair]) -> Accuracies:
-    """Of the pairs that the judge answered; how many it did not is said."""
-    items = [
-        Item(p.pair_id, p.prompt, (p.video_a, p.video_b), (p.dimension,))  # type: ignore[arg-type]
-        for p in pairs
-    ]
-    found = forced_choice.margins(judge, items, clips=run.clip, settings=run.config.critic)
-    if missing := len(items) - len(found):
-        run.progress.say(f"{name}: no answer to {missing} of {len(items)} labels, left out")
+    """Return accuracy per dimension over the pairs the judge answered; report how many it did not.
+
+    A dimension without a decided label is left out.
+    """
+    asked = [(pair, pair.dimension) for pair in pairs if pair.dimension != "overall"]
+    items = [pair_item(pair, dimension) for pair, dimension in asked]
+    answers = forced_choice.margins(judge, items, clips=run.clip, settings=run.config.critic)
+    if num_missing := len(items) - len(answers):
+        run.progress.say(f"{name}: no answer to {num_missing} of {len(items)} labels, left out")
     margins: dict[str, list[float]] = {}
     labels: dict[str, list[Verdict]] = {}
-    for item, pair in zip(items, pairs, strict=True):
-        [dimension] = item.dimensions
-        if (item.item_id, dimension) in found:
+    for pair, dimension in asked:
+        if (pair.pair_id, dimension) in answers:
             for group in (dimension, OVERALL):
-                margins.setdefault(group, []).append(found[item.item_id, dimension])
+                margins.setdefault(group, []).append(answers[pair.pair_id, dimension])
                 labels.setdefault(group, []).append(pair.verdict)
-    decided = {group: some for group, some in labels.items() if {"a", "b"} & {*some}}
+    decided = {group: own for group, own in labels.items() if {"a", "b"} & {*own}}
     return accuracy.videoalign(decided, margins)
 
 
-def _is_asked(pair: Pair) -> bool:
-    return pair.dimension in DIMENSIONS and pair.verdict != "abstain"
-
-
 def _shown(run: Run) -> Iterator[tuple[str, str]]:
-    """Every clip that a judge may be asked about, under its caption."""
+    """Yield every clip that a judge may be asked about, with its caption."""
     for round_ in range(BASE_ROUND, run.config.rounds):
         for candidate in run.ledger.candidates(round_):
             yield candidate.clip, candidate.caption
     if run.config.seed_labels.path:
-        for held_out in (False, True):
-            for pair in warming.seed_labels(run, held_out=held_out)[0]:
-                yield pair.video_a, pair.prompt
-                yield pair.video_b, pair.prompt
+        training, held_out = seed_labels.training_labels(run), seed_labels.held_out_labels(run)
+        for pair in [*training[0], *held_out[0]]:
+            yield pair.video_a, pair.prompt
+            yield pair.video_b, pair.prompt

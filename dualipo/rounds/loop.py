@@ -19,8 +19,8 @@ from dualipo.rounds import (
     checking,
     estimating,
     judging,
-    labelling,
     measuring,
+    preferring,
     refreshing,
     sampling,
     warming,
@@ -43,7 +43,7 @@ def rounds(run: Run) -> None:
             checking.check_critic(run, round_, attempt)
             judging.score(run, round_, attempt, candidates)
             judging.confirm(run, round_, attempt, candidates)
-            preferences = labelling.prefer(run, round_, attempt, candidates)
+            preferences = preferring.prefer(run, round_, attempt, candidates)
             version = aligning.align(run, round_, attempt, preferences)
             measuring.monitor(run, round_, attempt, version)
             if attempt == 1 or not refreshing.refresh_critic(run, round_, attempt, candidates):

@@ -5,7 +5,8 @@ from collections.abc import Collection
 
 from dualipo.config import LEARNING, Config
 from dualipo.events import ScoresEvent
-from dualipo.rounds.measuring import ACCURACY_CLIPS, MONITOR_CLIPS, accuracy_prompts
+from dualipo.rounds.accuracy import ACCURACY_CLIPS, num_accuracy_prompts
+from dualipo.rounds.measuring import MONITOR_CLIPS
 from dualipo.rounds.run import BASE_ROUND, Run
 
 
@@ -25,7 +26,7 @@ def plan(config: Config, *, rounds_done: Collection[int] = ()) -> dict[str, int]
         **_training(config),
     }
     if config.monitor.num_accuracy_pairs:
-        before["sample accuracy"] = accuracy_prompts(config) * ACCURACY_CLIPS
+        before["sample accuracy"] = num_accuracy_prompts(config) * ACCURACY_CLIPS
     per_round |= {
         "sample candidates": prompts.num_prompts * config.generator.num_candidates,
         "score": prompts.num_prompts * config.generator.num_candidates,

@@ -23,21 +23,21 @@ from dualipo.events import EncodeRealDrawnEvent, EncodeRealEvent, Event
 from dualipo.generator.footage import Footage
 from dualipo.generator.preference_sets import RealClips
 from dualipo.generator.sample import encode_texts
-from dualipo.rounds import sources
+from dualipo.rounds import file_sources, world_sources
 from dualipo.rounds.clock import Clock
-from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, Run
 from dualipo.store import tensors
 from dualipo.store.ledger import Unit
 from dualipo.store.stored import Place, StoredList
 
-SHARD_CLIPS = 64  # also a pass through the text encoder, and of the world's through the autoencoder
+SHARD_CLIPS = 64  # also the batch of the text encoder, and the autoencoder's of world clips
 _STAGE = "encode_real"
 
 Kind = Literal["clips", "texts"]
 
 
 def encoded(run: Run) -> RealClips:
-    """The run's real clips, encoded now if they were not before; every file is verified."""
+    """Return the run's real clips; encode them if need be, and verify every file."""
     closing = Unit(BASE_ROUND, 0, _STAGE, -1)
     if not run.is_done(closing):
         _encode(run, closing)
@@ -53,11 +53,11 @@ def encoded(run: Run) -> RealClips:
 
 
 def _encode(run: Run, closing: Unit) -> None:
-    """Every shard that is not there yet; then the counts of all."""
+    """Encode every shard that is missing; then commit the counts of all."""
     clock = Clock()
     num_wanted = run.config.align.num_real_clips
     run.progress.stage(_STAGE, round=BASE_ROUND, attempt=0, total=num_wanted)
-    footage = sources.footage(run.config) if run.config.align.dataset_name else None
+    footage = file_sources.footage(run.config) if run.config.align.dataset_name else None
     for index, start in enumerate(range(0, num_wanted, SHARD_CLIPS)):
         places = range(start, min(start + SHARD_CLIPS, num_wanted))
         if footage is None:
@@ -74,23 +74,23 @@ def _encode(run: Run, closing: Unit) -> None:
 
 
 def _encode_world(run: Run, index: int, places: range) -> None:
-    """A shard of the world's own clips, in one pass."""
+    """Encode a shard of the world's own clips, in one pass."""
     if run.is_done(_unit("clips", index)):
         return
-    generator = run.generator("base")
-    frames_NFHW3, captions = sources.real_clips(run.config, places=places)
+    generator = run.generator(BASE_GENERATOR)
+    frames_NFHW3, captions = world_sources.real_clips(run.config, places=places)
     latents = generator.encode_clips(torch.from_numpy(frames_NFHW3)).cpu().to(run.latents_dtype)
     _commit(run, "clips", index, captions, list(latents), axes=generator.latent_axes[1:])
 
 
 def _encode_footage(run: Run, index: int, footage: Footage, *, num: int) -> None:
-    """A shard of the recipe's clips, decoded and encoded one by one."""
+    """Encode a shard of the recipe's clips one by one, or pass by one that is committed."""
     if run.is_done(unit := _unit("clips", index)):
         before = run.recorded(unit, EncodeRealDrawnEvent)
         captions = [caption for caption, _ in _read_places(_path(run, "clips", index))]
         footage.go_on(used=before.used, captions=captions, bad=dict(before.skipped))
         return
-    generator = run.generator("base")
+    generator = run.generator(BASE_GENERATOR)
     num_used, num_bad = len(footage.used), len(footage.bad)
     captions, latents = [], []
     for frames_FHWC, caption in itertools.islice(footage.read(), num):
@@ -106,13 +106,14 @@ def _encode_footage(run: Run, index: int, footage: Footage, *, num: int) -> None
 
 
 def _encode_texts(run: Run) -> None:
-    """The text of every distinct caption, in shards."""
+    """Encode the text of every distinct caption, in shards."""
     captions = list(dict.fromkeys(caption for caption, _ in _places(run, "clips")))
     for index, start in enumerate(range(0, len(captions), SHARD_CLIPS)):
-        some = captions[start : start + SHARD_CLIPS]
+        own = captions[start : start + SHARD_CLIPS]
         if not run.is_done(_unit("texts", index)):
-            texts = encode_texts(run.generator("base"), captions=some, batch_size=SHARD_CLIPS)
-            _commit(run, "texts", index, some, [texts[caption] for caption in some], axes="LD")
+            base = run.generator(BASE_GENERATOR)
+            texts = encode_texts(base, captions=own, batch_size=SHARD_CLIPS)
+            _commit(run, "texts", index, own, [texts[caption] for caption in own], axes="LD")
 
 
 def _commit(
@@ -141,14 +142,14 @@ def _path(run: Run, kind: Kind, index: int) -> Path:
 
 
 def _shards(run: Run, kind: Kind) -> list[Path]:
-    """The committed ones, in order."""
+    """Return the paths of the committed shards, in order."""
     done = itertools.takewhile(lambda n: run.is_done(_unit(kind, n)), itertools.count())
     return [_path(run, kind, index) for index in done]
 
 
 def _places(run: Run, kind: Kind) -> list[tuple[str, Place]]:
-    """Captions and where what was encoded of them is."""
-    return [found for path in _shards(run, kind) for found in _read_places(path)]
+    """Return each caption with the place of the tensor that belongs to it."""
+    return [captioned for path in _shards(run, kind) for captioned in _read_places(path)]
 
 
 def _read_places(path: Path) -> list[tuple[str, Place]]:

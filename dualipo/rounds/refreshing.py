@@ -1,35 +1,50 @@
 """Refresh a stale critic on the round's own clips (METHOD.md 3.2, 5).
 
-confirmed votes + votes on some further pairs -> pool of certain paths -> SRPO, anchored by the
-seed -> a new critic, unless its held-out accuracy falls or it fails a self-check that the old one
-passed: then it is kept as evidence and the old one serves on (fault 33). An empty pool is an
+    confirmed votes, and votes on some further pairs
+      -> pool of certain paths -> SRPO, anchored by the seed -> a new critic
+
+The new critic serves unless its held-out accuracy falls, or it fails a self-check that the old one
+passed. Then it is kept as evidence, and the old one serves on (fault 33). An empty pool is an
 outcome, never a crash (fault 32).
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from dualipo.critic.asks import Item
 from dualipo.critic.learning import srpo
 from dualipo.critic.learning.srpo import Pool
 from dualipo.critic.models.chat import ChatCritic
+from dualipo.critic.trust.checks import Checked
 from dualipo.event_parts import Refinement
 from dualipo.events import Event, HoldoutEvent, MonitorEvent, Outcome, RefreshEvent
-from dualipo.records import DIMENSIONS, Candidate, Vote
-from dualipo.rounds import checking, judging, measuring, warming
+from dualipo.records import DIMENSIONS, Candidate, Vote, pair_id
+from dualipo.rounds import accuracy, checking, contests, judging, warming
 from dualipo.rounds.clock import Clock
-from dualipo.rounds.run import Run
+from dualipo.rounds.questions import pair_questions
+from dualipo.rounds.run import SFT, Run
+from dualipo.rounds.versions import critic_made, critic_of
 from dualipo.store.ledger import Unit
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """How a refreshed critic does beside the old one; `checked` is None where it was not asked."""
+
+    accuracy: float | None
+    checked: Checked | None
+    newly_failed: list[str]
+    serves: bool
+
+
 def refresh_critic(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> bool:
-    """Whether a refreshed critic serves now, so that the round must be judged again."""
+    """Refresh the critic if it is stale; return True when the round must be judged again."""
     unit = Unit(round, attempt, "refresh")
     if not run.is_done(unit):
         why = reasons(run, round, attempt)
         if not why or not run.config.refresh.update_critic:
             outcome: Outcome = "off" if why else "not needed"
-            critic = judging.critic_of(run, round, attempt)
+            critic = critic_of(run, round, attempt)
             event = RefreshEvent(outcome=outcome, why=why, critic_version=critic)
             run.commit(unit, events=[event])
         else:
@@ -38,54 +53,63 @@ def refresh_critic(run: Run, round: int, attempt: int, candidates: Sequence[Cand
 
 
 def reasons(run: Run, round: int, attempt: int) -> list[str]:
-    """Why the critic is stale: what the monitor recorded, or the recipe."""
+    """Return why the critic is stale: the monitor's triggers, or that the recipe forces it."""
     monitored = run.recorded(Unit(round, attempt, "monitor"), MonitorEvent)
-    forced = round in run.config.refresh.force_rounds
-    return monitored.triggers + (["the recipe asks for it"] if forced else [])
+    is_forced = round in run.config.refresh.force_rounds
+    return monitored.triggers + (["the recipe asks for it"] if is_forced else [])
 
 
 def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]) -> None:
-    """SRPO on the judged candidates; the new critic serves unless it lost on held-out labels."""
-    current = judging.critic_of(run, unit.round, unit.attempt)
-    before = measuring.holdout_accuracy(run, current)
+    """Train the critic by SRPO on the judged candidates; let it serve if its trial allows."""
+    current = critic_of(run, unit.round, unit.attempt)
+    before = accuracy.holdout_accuracy(run, current)
     items, votes = _judged(run, unit, candidates, current)
     clock = Clock()
     learner, refreshed = _train(run, unit, items, votes, current)
     refinement = Refinement(
         num_judged=len({(vote.item, vote.dimension) for vote in votes}),
         num_kept=len(refreshed.kept),
-        dropped={str(why): num for why, num in refreshed.dropped.items()},
+        dropped={str(reason): num for reason, num in refreshed.dropped.items()},
         mean_pce=refreshed.mean_pce,
         holdout_before=before,
         holdout_after=None,
     )
     if refreshed.status != "trained":
-        empty = RefreshEvent(
+        event = RefreshEvent(
             outcome="empty", why=why, critic_version=current, refinement=refinement
         )
-        run.commit(unit, clock=clock, events=[empty])
+        run.commit(unit, clock=clock, events=[event])
         run.forget_models()
         return
-    version_id = f"c{unit.round:03d}.{unit.attempt}"
-    after = measuring.accuracy_on_holdout(run, learner)
-    fell = _fell(before, after, most=run.config.refresh.max_holdout_drop)
-    asked = run.config.critic.check.num_pairs > 0 and not fell
-    checked = checking.check(run, version_id, learner) if asked else None
-    known = checking.recorded(run, current)
-    newly_failed = checking.newly_failed(known, checked) if checked else []
-    serves = not fell and not newly_failed
+    _publish(run, unit, learner, current=current, why=why, refinement=refinement, clock=clock)
+
+
+def _publish(
+    run: Run,
+    unit: Unit,
+    learner: ChatCritic,
+    *,
+    current: str,
+    why: list[str],
+    refinement: Refinement,
+    clock: Clock,
+) -> None:
+    """Put the refreshed critic to its trial and publish it, whether it serves or not."""
+    version_id = critic_made(unit.round, unit.attempt)
+    trial = _try(run, learner, version_id, current, refinement.holdout_before)
+    refinement = replace(refinement, holdout_after=trial.accuracy, newly_failed=trial.newly_failed)
     events: list[Event] = [
         RefreshEvent(
-            outcome="refreshed" if serves else "reverted",
+            outcome="refreshed" if trial.serves else "reverted",
             why=why,
-            critic_version=version_id if serves else current,
-            refinement=replace(refinement, holdout_after=after, newly_failed=newly_failed),
+            critic_version=version_id if trial.serves else current,
+            refinement=refinement,
         ),
-        HoldoutEvent(critic_version=version_id, accuracy=after),
+        HoldoutEvent(critic_version=version_id, accuracy=trial.accuracy),
     ]
-    if checked:
-        events.append(checking.as_event(version_id, checked))
-        checking.say_failures(run, version_id, checked)
+    if trial.checked:
+        events.append(checking.as_event(version_id, trial.checked))
+        checking.say_failures(run, version_id, trial.checked)
     warming.publish_critic(
         run,
         unit,
@@ -95,12 +119,25 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
         folder=run.directory.attempt_path(unit.round, unit.attempt) / "critic",
         clock=clock,
         events=events,
-        serves=serves,
+        serves=trial.serves,
     )
 
 
+def _try(
+    run: Run, learner: ChatCritic, version_id: str, current: str, before: float | None
+) -> _Trial:
+    """Measure a refreshed critic on held-out labels, then by the self-checks if it passes."""
+    after = accuracy.accuracy_on_holdout(run, learner)
+    fell = _fell(before, after, most=run.config.refresh.max_holdout_drop)
+    is_checked = run.config.critic.check.num_pairs > 0 and not fell
+    checked = checking.check(run, version_id, learner) if is_checked else None
+    known = checking.recorded(run, current)
+    newly_failed = checking.newly_failed(known, checked) if checked else []
+    return _Trial(after, checked, newly_failed, serves=not fell and not newly_failed)
+
+
 def _fell(before: float | None, after: float | None, *, most: float) -> bool:
-    """Whether the accuracy on held-out labels sank by more; one that answers none lost it all."""
+    """Return True when held-out accuracy fell by more than `most`; None answers no label."""
     if before is None:
         return False
     return after is None or before - after > most
@@ -109,10 +146,12 @@ def _fell(before: float | None, after: float | None, *, most: float) -> bool:
 def _judged(
     run: Run, unit: Unit, candidates: Sequence[Candidate], critic: str
 ) -> tuple[list[Item], list[Vote]]:
-    """The confirmed contests with the votes they have, and further pairs with new votes."""
+    """Return the confirmed contests and further pairs of the round, with the votes on them."""
     votes = judging.read_votes(run, Unit(unit.round, unit.attempt, "confirm"))
-    contests, _ = judging.choose_contests(run, unit.round, unit.attempt, candidates)
-    items = judging.contest_items(contests, candidates) if votes else []  # KTO confirms none
+    items: list[Item] = []
+    if votes:  # KTO confirms no contest
+        chosen = judging.contests_of(run, unit.round, unit.attempt, candidates)
+        items = contests.items_of(chosen, candidates)
     extra = _extra_items(run, unit, candidates, known={item.item_id for item in items})
     stage = Unit(unit.round, unit.attempt, "srpo_votes")
     return items + extra, votes + judging.vote_on(run, stage, extra, critic=critic)
@@ -121,37 +160,36 @@ def _judged(
 def _extra_items(
     run: Run, unit: Unit, candidates: Sequence[Candidate], known: set[str]
 ) -> list[Item]:
-    """Other pairs of the round's candidates, drawn by the run's seed."""
+    """Return pairs of the round's candidates that are not `known`, drawn by the run's seed."""
     num = run.config.refresh.srpo.num_extra_pairs * len(DIMENSIONS)
     if num == 0:
         return []
     clip_to_id = {(c.prompt_id, c.clip): c.candidate_id for c in candidates}
     seed = run.seed("extra pairs", unit.round)
-    found: dict[str, Item] = {}
-    for prompt, clip_a, clip_b, _ in warming.pair_questions(candidates, num=num, seed=seed):
+    items: dict[str, Item] = {}
+    for prompt, clip_a, clip_b, _ in pair_questions(candidates, num=num, seed=seed):
         a, b = (clip_to_id[prompt.prompt_id, clip] for clip in (clip_a, clip_b))
-        if {f"{a}:{b}", f"{b}:{a}"} & known:
+        if {pair_id(a, b), pair_id(b, a)} & known:
             continue
-        found[f"{a}:{b}"] = Item(f"{a}:{b}", prompt.caption, (clip_a, clip_b))
-    return list(found.values())[: run.config.refresh.srpo.num_extra_pairs]
+        items[pair_id(a, b)] = Item(pair_id(a, b), prompt.caption, (clip_a, clip_b))
+    return list(items.values())[: run.config.refresh.srpo.num_extra_pairs]
 
 
 def _train(
     run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote], current: str
 ) -> tuple[ChatCritic, srpo.Refreshed]:
+    """Train a copy of the current critic; return it with what the training used."""
     settings = run.config.refresh.srpo
     batch_size = run.config.critic.judge_batch_size
     learner = run.learner(current)
     pool = _pool(run, unit, items, votes, learner)
     anchors = warming.own_traces(run, current, settings)
     folder = run.directory.attempt_path(unit.round, unit.attempt) / "critic"
-    with run.training(
-        stage="srpo", round=unit.round, attempt=unit.attempt, num_steps=settings.max_train_steps
-    ) as on_step:
+    with run.training(unit, num_steps=settings.max_train_steps, stage="srpo") as on_step:
         refreshed = srpo.refresh(
             learner,
             pool,
-            load_sft=lambda: run.load_critic(warming.SFT),
+            load_sft=lambda: run.load_critic(SFT),
             anchors=anchors,
             clips=run.clip,
             settings=settings,
@@ -166,6 +204,7 @@ def _train(
 def _pool(
     run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote], learner: ChatCritic
 ) -> Pool:
+    """Return the certain paths of the votes; a hint makes the losing paths that are missing."""
     critic = run.config.critic
     pool = srpo.build_pool(votes, items, keep_vote_share=critic.keep_vote_share)
     return srpo.fill_losers(

@@ -1,7 +1,7 @@
-"""The warm start's traces, worded anew where the recipe names a language model.
+"""The warm start's traces, reworded where the recipe names a language model.
 
-What it wrote goes into the run in fixed units, so that a killed run asks for none twice and a
-resumed one trains on the same words.
+Its words go into the run in fixed units, so a killed run asks for no trace twice, and a resumed
+run trains on the same words.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ PER_UNIT = 256  # traces; the two orders of a pair stand together
 
 @dataclass(frozen=True)
 class Worded:
-    """One trace's response."""
+    """A trace's reworded response."""
 
     item: str
     order: Order
@@ -30,23 +30,28 @@ class Worded:
 
 
 def worded(run: Run, traces: Sequence[Trace]) -> list[Trace]:
-    """The traces as they are to be learnt."""
+    """Return the traces as they are to be learnt."""
     settings = run.config.seed_labels.rewriter
     if settings.model is None:
         return list(traces)
     run.progress.stage("rewrite", round=BASE_ROUND, attempt=0, total=len(traces))
-    found: list[Worded] = []
+    responses: list[Worded] = []
     for index, start in enumerate(range(0, len(traces), PER_UNIT)):
         unit = Unit(BASE_ROUND, 0, "rewrite", index)
         path = run.directory.attempt_path(BASE_ROUND, 0) / "rewrite" / f"traces-{index:04d}.parquet"
-        some = traces[start : start + PER_UNIT]
+        own = traces[start : start + PER_UNIT]
         if not run.is_done(unit):
             clock = Clock()
-            made, fates = rewriting.rewrite(some, settings=settings)
-            rows = [Worded(one.ask.item_id, one.ask.order, one.response) for one in made]
+            reworded, fates = rewriting.rewrite(own, settings=settings)
+            rows = [
+                Worded(trace.ask.item_id, trace.ask.order, trace.response) for trace in reworded
+            ]
             tables.write_records(path, rows, record_type=Worded)
             event = RewriteEvent(fates=dict(Counter(fates)))
             run.commit(unit, files=(path,), clock=clock, events=[event])
-        found += tables.read_records(path, record_type=Worded)
-        run.progress.advance(len(some))
-    return [replace(t, response=one.response) for t, one in zip(traces, found, strict=True)]
+        responses += tables.read_records(path, record_type=Worded)
+        run.progress.advance(len(own))
+    return [
+        replace(trace, response=worded.response)
+        for trace, worded in zip(traces, responses, strict=True)
+    ]

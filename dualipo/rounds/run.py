@@ -6,7 +6,7 @@ one generator and one critic are in memory.
 """
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -30,6 +30,7 @@ from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone
 from dualipo.progress import Progress
 from dualipo.rounds.clock import Clock
+from dualipo.rounds.contests import Contests
 from dualipo.seeds import derive
 from dualipo.store import atomic
 from dualipo.store.clips import ClipStore
@@ -37,9 +38,10 @@ from dualipo.store.ledger import Ledger, ModelKind, Unit
 from dualipo.store.rundir import RunDir
 from dualipo.tracking import Metrics
 
-BASE_ROUND = -1
+BASE_ROUND = -1  # the round of all that precedes round 0
+BASE_GENERATOR, SHIPPED = "base", "shipped"  # versions that the recipe names, not the run's own
+SFT, WARM = "sft", "warm"  # the critic's versions after each stage of the warm start
 EMBEDDED = "embedded"
-BEFORE_THE_RUN = ("base", "shipped")  # versions that the recipe names
 
 
 class Run:
@@ -54,6 +56,7 @@ class Run:
         self.metrics = Metrics(directory.metrics_path)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.clip = functools.lru_cache(maxsize=4096)(self._read_clip)
+        self.contests: dict[tuple[int, int], Contests] = {}  # by round and attempt; see `judging`
         self._generator: tuple[str, Backbone] | None = None
         self._critic: tuple[str, Judge] | None = None
 
@@ -190,7 +193,7 @@ class Run:
 
     def _version_folder(self, kind: ModelKind, version_id: str) -> Path | None:
         """A version's own folder; none for the models that the recipe names."""
-        if version_id in BEFORE_THE_RUN:
+        if version_id in (BASE_GENERATOR, SHIPPED):
             return None
         return self.directory.path / self.ledger.version(kind, version_id).path
 
@@ -199,12 +202,19 @@ class Run:
         self._generator = self._critic = None
 
     @contextmanager
-    def training(self, *, stage: str, round: int, attempt: int, num_steps: int) -> Iterator[Any]:
-        """Yield an `on_step` that logs metrics and shows progress."""
-        self.progress.stage(stage, round=round, attempt=attempt, total=num_steps)
+    def training(
+        self, unit: Unit, *, num_steps: int, stage: str | None = None
+    ) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+        """Yield an `on_step` that logs metrics and shows progress.
+
+        `stage` names the metrics where the unit's own name is not the training's.
+        """
+        place = {"round": unit.round, "attempt": unit.attempt}
+        name = stage or unit.stage
+        self.progress.stage(name, total=num_steps, **place)
 
         def on_step(step: int, metrics: Mapping[str, float]) -> None:
-            self.metrics.log(step, round=round, attempt=attempt, stage=stage, **metrics)
+            self.metrics.log(step, stage=name, **place, **metrics)
             self.progress.advance(1, loss=metrics["loss"])
 
         yield on_step

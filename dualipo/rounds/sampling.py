@@ -6,22 +6,24 @@ prompt, k, draw), so the test clips of every version start from the same noise. 
 test and monitor prompts are encoded once for all versions, as alignment trains no text encoder. A
 prompt with fewer than two clips that can be used is dropped (faults 19, 23).
 
-Artifacts: `prompts-<set>.parquet` in; `texts-<set>.safetensors`, `<set>.parquet`, clips, latents
-and candidate rows out.
+Artifacts: reads `prompts-<set>.parquet`; writes `texts-<set>.safetensors`, `<set>.parquet`, clips,
+latents and candidate rows.
 """
 
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from dualipo.events import AlignEvent, PromptsEvent, SampleEvent
+from dualipo.config import Config
+from dualipo.events import PromptsEvent, SampleEvent
 from dualipo.generator.sample import EMPTY, encode_texts
 from dualipo.prompts.corpus import choose
 from dualipo.records import Candidate, Prompt
-from dualipo.rounds import sources
+from dualipo.rounds import file_sources, world_sources
 from dualipo.rounds.clip_units import ClipSet, latents_path, sample_units
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.rounds.versions import generator_before
 from dualipo.store import stored, tables, tensors
 from dualipo.store.ledger import Unit
 from dualipo.store.stored import Place
@@ -56,20 +58,20 @@ def choose_fixed_prompts(run: Run) -> None:
 
 
 def _imported_prompts(run: Run) -> list[Prompt]:
-    """The captions of the seed's label set, each once; none where annotators are asked."""
-    seed = sources.imported_seed(run.config)
+    """Return the captions of the seed's label set, each once; none where annotators are asked."""
+    seed = file_sources.imported_seed(run.config)
     labels = [] if seed is None else seed.labels.every
-    found = {label.prompt_id: Prompt(label.prompt_id, label.prompt) for label in labels}
-    return list(found.values())
+    prompts = {label.prompt_id: Prompt(label.prompt_id, label.prompt) for label in labels}
+    return list(prompts.values())
 
 
 def fixed_prompts(run: Run, name: str) -> list[Prompt]:
-    """The prompts of `test`, `monitor` or `seed`."""
+    """Return the prompts of the set "test", "monitor" or "seed"."""
     return tables.read_records(_prompts_path(run, name), record_type=Prompt)
 
 
 def choose_prompts(run: Run, round: int) -> list[Prompt]:
-    """A fresh draw for the round, apart from the fixed prompts and all earlier rounds'."""
+    """Draw fresh prompts for the round, apart from the fixed prompts and all earlier rounds'."""
     unit = Unit(round, 0, "prompts")
     path = run.directory.round_path(round) / "prompts.parquet"
     if not run.is_done(unit):
@@ -90,8 +92,15 @@ def choose_prompts(run: Run, round: int) -> list[Prompt]:
 def _draw(run: Run, *, num: int, purpose: str, exclude: Sequence[str]) -> list[Prompt]:
     if num == 0:
         return []
-    found = sources.captions(run.config, num=num, purpose=purpose)
-    return choose(found, num=num, seed=run.seed("prompts", purpose), exclude=exclude)
+    captions = source_captions(run.config, num=num, purpose=purpose)
+    return choose(captions, num=num, seed=run.seed("prompts", purpose), exclude=exclude)
+
+
+def source_captions(config: Config, *, num: int, purpose: str) -> list[str]:
+    """Return captions to choose `num` from: the world's, or all of the recipe's file."""
+    if config.prompts.source == "world":
+        return world_sources.captions(config, num=num, purpose=purpose)
+    return file_sources.captions(config)
 
 
 def _prompts_path(run: Run, name: str) -> Path:
@@ -99,7 +108,7 @@ def _prompts_path(run: Run, name: str) -> Path:
 
 
 def sample_candidates(run: Run, round: int, prompts: Sequence[Prompt]) -> list[Candidate]:
-    """The round's candidates by the newest generator, their latents and texts kept."""
+    """Sample the round's candidates by the newest generator; keep their latents and texts."""
     clips = ClipSet(
         name=ROUND,
         round=round,
@@ -110,16 +119,6 @@ def sample_candidates(run: Run, round: int, prompts: Sequence[Prompt]) -> list[C
         keep_latents=True,
     )
     return sample_set(run, clips)
-
-
-def generator_before(run: Run, round: int) -> str:
-    """The generator a round starts from: what the last attempt of the round before made."""
-    made = [
-        aligned.generator_version
-        for where, aligned in run.ledger.events(AlignEvent)
-        if where.round == round - 1
-    ]
-    return made[-1] if made else "base"
 
 
 def sample_set(run: Run, clips: ClipSet) -> list[Candidate]:
@@ -139,7 +138,7 @@ def sample_set(run: Run, clips: ClipSet) -> list[Candidate]:
 
 
 def _known_texts(run: Run, clips: ClipSet) -> dict[str, Place]:
-    """Where the texts of the fixed prompts are, by caption; encoded by whoever needs them first."""
+    """Return where the texts of the fixed prompts are, by caption; encode them at the first use."""
     if clips.texts_of is None or not clips.prompts:
         return {}
     unit = Unit(BASE_ROUND, 0, f"texts.{clips.texts_of}")
@@ -161,19 +160,21 @@ def _known_texts(run: Run, clips: ClipSet) -> dict[str, Place]:
 
 def _close_set(run: Run, clips: ClipSet, closing: Unit, clock: Clock) -> None:
     """Publish the set's table, without prompts that have fewer than two clips to compare."""
-    mine = {clips.candidate_id(p, k) for p in clips.prompts for k in range(clips.clips_per_prompt)}
-    found = [c for c in run.ledger.candidates(clips.round) if c.candidate_id in mine]
+    wanted = {
+        clips.candidate_id(p, k) for p in clips.prompts for k in range(clips.clips_per_prompt)
+    }
+    sampled = [c for c in run.ledger.candidates(clips.round) if c.candidate_id in wanted]
     needed = min(2, clips.clips_per_prompt)
-    counts = Counter(candidate.prompt_id for candidate in found)
+    counts = Counter(candidate.prompt_id for candidate in sampled)
     order = {prompt.prompt_id: n for n, prompt in enumerate(clips.prompts)}
-    usable = [c for c in found if counts[c.prompt_id] >= needed]
+    usable = [c for c in sampled if counts[c.prompt_id] >= needed]
     usable.sort(key=lambda candidate: (order[candidate.prompt_id], candidate.index))
     path = _set_path(run, clips)
     tables.write_records(path, usable, record_type=Candidate)
     event = SampleEvent(
-        num_clips=len(found),
-        num_rejected=len(mine) - len(found),
-        num_resampled=sum(candidate.draw > 0 for candidate in found),
+        num_clips=len(sampled),
+        num_rejected=len(wanted) - len(sampled),
+        num_resampled=sum(candidate.draw > 0 for candidate in sampled),
         num_prompts_dropped=sum(counts[p.prompt_id] < needed for p in clips.prompts),
     )
     run.commit(closing, files=(path,), clock=clock, events=[event] if clips.keep_latents else [])
@@ -188,9 +189,9 @@ def _set_path(run: Run, clips: ClipSet) -> Path:
 def stored_latents(
     run: Run, round: int, *, candidates: Collection[str]
 ) -> tuple[dict[str, Place], dict[str, Place]]:
-    """Where these candidates' latents are, by candidate, and their texts, by prompt.
+    """Return where these candidates' latents are, by candidate, and their texts, by prompt.
 
-    The files that hold them are verified; of the round's others, headers alone are read.
+    The files that hold them are verified; of the round's other files only headers are read.
     """
     latents: dict[str, Place] = {}
     texts: dict[str, Place] = {}

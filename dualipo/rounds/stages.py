@@ -19,14 +19,15 @@ from dualipo.rounds import (
     checking,
     comparing,
     judging,
-    labelling,
     measuring,
+    preferring,
     refreshing,
     sampling,
     warming,
 )
 from dualipo.rounds.loop import opened, write_report
 from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.rounds.versions import generator_made
 from dualipo.store import atomic
 from dualipo.store.ledger import Unit
 
@@ -113,15 +114,16 @@ def _judge(run: Run, round: int, attempt: int) -> None:
 
 
 def _prefer(run: Run, round: int, attempt: int) -> None:
-    labelling.prefer(run, round, attempt, _candidates(run, round))
+    preferring.prefer(run, round, attempt, _candidates(run, round))
 
 
 def _align(run: Run, round: int, attempt: int) -> None:
-    aligning.align(run, round, attempt, labelling.prefer(run, round, attempt, []))
+    candidates = _candidates(run, round)
+    aligning.align(run, round, attempt, preferring.prefer(run, round, attempt, candidates))
 
 
 def _evaluate(run: Run, round: int, attempt: int) -> None:
-    measuring.monitor(run, round, attempt, aligning.version_of(round, attempt))
+    measuring.monitor(run, round, attempt, generator_made(round, attempt))
     if attempt == 1:
         _close(run, round, attempt)
     write_report(run)
@@ -139,7 +141,7 @@ def _refresh(run: Run, round: int, attempt: int) -> None:
 
 def _close(run: Run, round: int, attempt: int) -> None:
     """What the loop does after a round's last attempt only."""
-    measuring.report_scores(run, round, attempt, aligning.version_of(round, attempt))
+    measuring.report_scores(run, round, attempt, generator_made(round, attempt))
     sampling.drop_latents(run, round)
 
 

@@ -11,7 +11,8 @@ from dualipo.critic.models.score_file import Scale, ScoreFile
 from dualipo.errors import DataError
 from dualipo.events import PreferEvent, ScoreScaleEvent
 from dualipo.progress import PlainProgress
-from dualipo.rounds import comparing, loop, stages, warming
+from dualipo.rounds import comparing, loop, stages
+from dualipo.rounds.run import SFT, SHIPPED, WARM
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
@@ -28,15 +29,13 @@ def test_a_reward_head_is_trained_on_the_seed_and_judges_a_run(harness: Harness)
         settings = harness.recipe(path, *OWN, "critic.backend=reward_head")
         assert harnesses.ended(settings) == 0, harnesses.log(path)
         with harnesses.ledger_of(path) as ledger:
-            versions = (warming.SHIPPED, warming.SFT, warming.WARM)
+            versions = (SHIPPED, SFT, WARM)
             shipped, sft, warm = (ledger.version("critic", name).sha256 for name in versions)
             assert shipped != sft == warm
             votes = ledger.votes(0, 0, "point")
             assert votes and all(vote.outcome != "abstain" for vote in votes)
-        _, found = stages.compare_critics(
-            path, [warming.SFT], [], PlainProgress(), with_reward_head=True
-        )
-        assert found["reward head"] == found[warming.SFT]  # the same training, outside of the loop
+        _, found = stages.compare_critics(path, [SFT], [], PlainProgress(), with_reward_head=True)
+        assert found["reward head"] == found[SFT]  # the same training, outside of the loop
 
 
 def test_a_run_waits_for_scores_and_goes_on(harness: Harness) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from dualipo.events import PreferEvent, ServedEvent
-from dualipo.rounds import warming
+from dualipo.rounds.run import SFT, SHIPPED, WARM
 from tests.critic import loopback
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
@@ -39,7 +39,7 @@ def test_a_served_critic_judges_a_run_and_an_outage_is_resumed_elsewhere(harness
         assert event.kept > 0 and event.mean_vote_share == 1.0
         served_units = harnesses.events(path, ServedEvent)
         assert {name for unit in served_units for name in unit.troubles} == {"broken"}
-        assert "of the served critic" in harnesses.log(path)
+        assert "the served critic met" in harnesses.log(path)
         with harnesses.ledger_of(path) as ledger:
-            served = [ledger.version("critic", name).sha256 for name in (warming.SFT, warming.WARM)]
-            assert served[0] == served[1] == ledger.version("critic", warming.SHIPPED).sha256
+            served = [ledger.version("critic", name).sha256 for name in (SFT, WARM)]
+            assert served[0] == served[1] == ledger.version("critic", SHIPPED).sha256

@@ -7,7 +7,7 @@ import pytest
 
 from dualipo.events import ClockEvent, CriticAccuracyEvent, Event, ScoresEvent, WarmStartEvent
 from dualipo.records import DIMENSIONS
-from dualipo.rounds import sources
+from dualipo.rounds import world_sources
 from dualipo.store.ledger import Unit
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
@@ -20,7 +20,7 @@ def test_a_lying_oracle_changes_no_decision(
 ) -> None:
     lies = random.Random(7)
     monkeypatch.setattr(
-        sources,
+        world_sources,
         "oracle_scores",
         lambda asked, *, clips: [{d: lies.random() for d in DIMENSIONS} for _ in asked],
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from dualipo.evaluation.report.charts import percent
 from dualipo.evaluation.run_history import RunHistory
 from dualipo.events import GalleryEvent, WordsEvent
-from dualipo.records import Candidate, Dimension, Vote
+from dualipo.records import Candidate, Dimension, Vote, pairs_by_id
 from dualipo.store import tables
 from dualipo.store.ledger import Ledger
 
@@ -96,13 +96,11 @@ def votes_so_far(
     asked: dict[tuple[str, Dimension], list[Vote]] = {}
     for vote in tables.read_records(shards[-1], record_type=Vote):
         asked.setdefault((vote.item, vote.dimension), []).append(vote)
-    by_id = {candidate.candidate_id: candidate for candidate in _of_round(run_path, round)}
+    pairs = pairs_by_id(_of_round(run_path, round))
     found: list[JudgedPair] = []
     for (item, dimension), votes in asked.items():
-        first, _, second = item.partition(":")
-        if first in by_id and second in by_id and len(found) < most:
-            pair = by_id[first], by_id[second]
-            found.append(_voted(round, pair, dimension, votes, address))
+        if item in pairs and len(found) < most:
+            found.append(_voted(round, pairs[item], dimension, votes, address))
     return found
 
 

@@ -1,0 +1,333 @@
+"""An attempt's preferences: pairs for Diffusion-DPO, labelled clips for Diffusion-KTO.
+
+A pair is a contest that the pairwise votes confirmed (METHOD.md 3.4). A labelled clip needs the
+pointwise votes alone (METHOD.md 4.3). Whatever is dropped is counted with its reason.
+
+Artifact: `preferences.parquet`, `Pair` or `Point` records.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dualipo.critic import judge, reasoning, voting
+from dualipo.critic.voting import Tally
+from dualipo.event_parts import Words
+from dualipo.events import ConfirmEvent, PreferEvent, ScoreEvent, WordsEvent
+from dualipo.preferences import build
+from dualipo.preferences import points as labels
+from dualipo.preferences.build import BuiltPairs, Confirmation, Contest
+from dualipo.preferences.points import BuiltPoints, Labelled, Opinion
+from dualipo.records import Candidate, Dimension, Pair, Point, Vote, pair_id, pairs_by_id
+from dualipo.rounds.contests import Contests
+from dualipo.rounds.judging import contests_of, read_votes
+from dualipo.rounds.run import Run
+from dualipo.rounds.versions import critic_of
+from dualipo.store import clips as clip_files
+from dualipo.store import tables
+from dualipo.store.clips import ClipStore
+from dualipo.store.ledger import Unit
+
+NUM_WORDS = 4  # pairs of a round whose reasoning the report shows
+MAX_ALIKE = 0.2  # part of the prompts without contrast above which people are told (fault 24)
+
+TalliesByContest = Mapping[str, Mapping[Dimension, Tally]]
+
+
+@dataclass(frozen=True)
+class PreferredPair:
+    """A preference and the two candidates that it is about."""
+
+    pair: Pair
+    winner: Candidate
+    loser: Candidate
+
+
+def prefer(
+    run: Run, round: int, attempt: int, candidates: Sequence[Candidate]
+) -> list[PreferredPair] | list[Point]:
+    """Publish what the attempt's generator learns from, by the recipe's `align.loss_type`."""
+    if run.config.align.loss_type == "dpo":
+        return prefer_pairs(run, round, attempt, candidates)
+    return prefer_points(run, round, attempt, candidates)
+
+
+def prefer_pairs(
+    run: Run, round: int, attempt: int, candidates: Sequence[Candidate]
+) -> list[PreferredPair]:
+    """Publish the attempt's pairs: A won, B lost."""
+    unit = Unit(round, attempt, "prefer")
+    path = _path(run, unit)
+    if not run.is_done(unit):
+        _publish_pairs(run, unit, candidates, path)
+    by_id = pairs_by_id(candidates)
+    pairs = tables.read_records(path, record_type=Pair)
+    return [PreferredPair(pair, *by_id[pair.pair_id]) for pair in pairs]
+
+
+def prefer_points(
+    run: Run, round: int, attempt: int, candidates: Sequence[Candidate]
+) -> list[Point]:
+    """Publish the attempt's labelled clips; `point_id` is the candidate's id."""
+    unit = Unit(round, attempt, "prefer")
+    path = _path(run, unit)
+    if not run.is_done(unit):
+        votes = read_votes(run, Unit(round, attempt, "score"))
+        by_id = {candidate.candidate_id: candidate for candidate in candidates}
+        opinions = labels.opinions(votes)
+        graded = {candidate_id: opinions.get(candidate_id, {}) for candidate_id in by_id}
+        built = _build_points(run, unit, candidates, graded)
+        points = [_point(run, unit, label, by_id[label.candidate_id]) for label in built.kept]
+        tables.write_records(path, points, record_type=Point)
+        events = [_points_event(built, graded), _score_event(run, candidates, votes)]
+        run.commit(unit, files=(path,), events=events)
+    return tables.read_records(path, record_type=Point)
+
+
+def count_short(store: ClipStore, clips: Iterable[str], *, num_wanted: int) -> int:
+    """Count the clips with fewer frames than are wanted; decode those whose header does not say."""
+    lengths = (
+        clip_files.probe(store.path(clip)).num_frames or len(store.read(clip)) for clip in clips
+    )
+    return sum(length < num_wanted for length in lengths)
+
+
+def _path(run: Run, unit: Unit) -> Path:
+    return run.directory.attempt_path(unit.round, unit.attempt) / "preferences.parquet"
+
+
+# Pairs
+
+
+def _publish_pairs(run: Run, unit: Unit, candidates: Sequence[Candidate], path: Path) -> None:
+    contests = contests_of(run, unit.round, unit.attempt, candidates)
+    votes = read_votes(run, Unit(unit.round, unit.attempt, "confirm"))
+    scores = read_votes(run, Unit(unit.round, unit.attempt, "score"))
+    tallies = _by_contest(votes)
+    settings = run.config.critic
+    built = build.build_pairs(
+        contests.chosen,
+        {c.contest_id: _confirmation(tallies.get(c.contest_id, {})) for c in contests.chosen},
+        least_share=settings.confirm_vote_share,
+        dimension_slack=settings.dimension_slack,
+        margin_percentile=settings.margin_percentile,
+    )
+    clip_of = {c.candidate_id: c.clip for c in candidates}
+    pairs = [
+        _pair(run, unit, kept, tallies[kept.contest.contest_id], clip_of) for kept in built.kept
+    ]
+    tables.write_records(path, pairs, record_type=Pair)
+    num_prompts = len({c.prompt_id for c in candidates})
+    confirmed = _confirm_event(votes)
+    events = [
+        _pairs_event(built, contests, num_prompts, confirmed.mean_vote_share),
+        _score_event(run, candidates, scores),
+        confirmed,
+        WordsEvent(pairs=_words(votes, contests, tallies, clip_of)),
+    ]
+    run.commit(unit, files=(path,), events=events)
+    _warn_if_alike(run, contests.dropped["no contrast"], num_prompts)
+
+
+def _by_contest(votes: Sequence[Vote]) -> dict[str, dict[Dimension, Tally]]:
+    tallies: dict[str, dict[Dimension, Tally]] = {}
+    for (contest_id, dimension), tally in voting.tallies(votes).items():
+        tallies.setdefault(contest_id, {})[dimension] = tally
+    return tallies
+
+
+def _confirmation(tallies: Mapping[Dimension, Tally]) -> Confirmation:
+    return Confirmation(
+        verdicts={dimension: tally.majority for dimension, tally in tallies.items()},
+        shares={dimension: tally.share for dimension, tally in tallies.items()},
+        certainties={dimension: tally.certainty for dimension, tally in tallies.items()},
+    )
+
+
+def _pair(
+    run: Run,
+    unit: Unit,
+    kept: build.Kept,
+    tallies: Mapping[Dimension, Tally],
+    clip_of: Mapping[str, str],
+) -> Pair:
+    """Return a kept contest's record; the baseline `coin_flip` draws the winner instead."""
+    contest, counts = kept.contest, tallies.values()
+    winner, loser = contest.top, contest.bottom
+    votes_a, votes_b = sum(tally.a for tally in counts), sum(tally.b for tally in counts)
+    coin = run.seed("coin", unit.round, contest.prompt.prompt_id) % 2
+    if run.config.verdicts == "coin_flip" and coin:
+        winner, loser, votes_a, votes_b = loser, winner, votes_b, votes_a
+    return Pair(
+        pair_id=pair_id(winner, loser),
+        prompt_id=contest.prompt.prompt_id,
+        prompt=contest.prompt.caption,
+        video_a=clip_of[winner],
+        video_b=clip_of[loser],
+        dimension="overall",
+        verdict="a",
+        source="critic",
+        annotator_or_critic_version=critic_of(run, unit.round, unit.attempt),
+        certainty=kept.certainty,
+        votes_a=votes_a,
+        votes_b=votes_b,
+        votes_tie=sum(tally.tie for tally in counts),
+        votes_abstain=sum(tally.abstain for tally in counts),
+        round=unit.round,
+    )
+
+
+def _warn_if_alike(run: Run, num_alike: int, num_prompts: int) -> None:
+    if num_alike > MAX_ALIKE * num_prompts:
+        run.progress.say(
+            f"{num_alike} of {num_prompts} prompts have no contrast: their clips are the same, or "
+            "the critic scores them alike. Look at the clips; raise generator.num_candidates or "
+            "critic.num_score_paths."
+        )
+
+
+# Labelled clips
+
+
+def _build_points(
+    run: Run,
+    unit: Unit,
+    candidates: Sequence[Candidate],
+    graded: Mapping[str, Mapping[Dimension, Opinion]],
+) -> BuiltPoints:
+    if run.config.align.kto_labels == "grades":
+        return labels.build_points(graded)
+    contests = contests_of(run, unit.round, unit.attempt, candidates)
+    percentile = run.config.critic.margin_percentile
+    return labels.build_extremes(contests.chosen, graded, margin_percentile=percentile)
+
+
+def _point(run: Run, unit: Unit, label: Labelled, candidate: Candidate) -> Point:
+    """Return a labelled clip's record; the baseline `coin_flip` draws the label instead."""
+    desirable = label.desirable
+    if run.config.verdicts == "coin_flip":
+        desirable = bool(run.seed("coin", unit.round, candidate.candidate_id) % 2)
+    return Point(
+        point_id=candidate.candidate_id,
+        prompt_id=candidate.prompt_id,
+        prompt=candidate.caption,
+        video=candidate.clip,
+        dimension="overall",
+        grade="good" if desirable else "bad",
+        source="critic",
+        annotator_or_critic_version=critic_of(run, unit.round, unit.attempt),
+        certainty=label.certainty,
+        round=unit.round,
+    )
+
+
+# What the report shows of them
+
+
+def _pairs_event(
+    built: BuiltPairs, contests: Contests, num_prompts: int, mean_vote_share: float | None
+) -> PreferEvent:
+    dropped = Counter(built.dropped) + contests.dropped
+    return PreferEvent(
+        num_prompts=num_prompts,
+        kept=len(built.kept),
+        dropped={str(reason): num for reason, num in dropped.items()},
+        certainty=[kept.certainty for kept in built.kept],
+        mean_vote_share=mean_vote_share,
+    )
+
+
+def _points_event(
+    built: BuiltPoints, graded: Mapping[str, Mapping[Dimension, Opinion]]
+) -> PreferEvent:
+    """Summarise the labelled clips: how many were kept, and how many dropped for which reason."""
+    shares = [opinion.share for opinions in graded.values() for opinion in opinions.values()]
+    return PreferEvent(
+        of="clips",
+        num_prompts=len(graded),
+        kept=len(built.kept),
+        num_desirable=sum(label.desirable for label in built.kept),
+        dropped={str(reason): num for reason, num in built.dropped.items()},
+        certainty=[label.certainty for label in built.kept],
+        mean_vote_share=_mean(shares),
+    )
+
+
+def _score_event(run: Run, candidates: Sequence[Candidate], votes: Sequence[Vote]) -> ScoreEvent:
+    """Summarise the pointwise votes; count clips shorter than they should be (fault 21)."""
+    settings = run.config.critic
+    clips = {candidate.clip for candidate in candidates}
+    num_wanted = min(settings.max_frames, run.config.generator.num_frames)
+    return ScoreEvent(
+        num_votes=len(votes),
+        abstain_rate=judge.abstain_rate(votes),
+        position_bias=_position_bias(votes),
+        num_short=count_short(run.clip_store, clips, num_wanted=num_wanted),
+        short_video=settings.short_video,
+    )
+
+
+def _confirm_event(votes: Sequence[Vote]) -> ConfirmEvent:
+    """Summarise the pairwise votes: how many could be read, and how much they agree."""
+    tallies = voting.tallies(votes).values()
+    return ConfirmEvent(
+        num_votes=len(votes),
+        abstain_rate=judge.abstain_rate(votes),
+        position_bias=_position_bias(votes),
+        mean_vote_share=_mean([tally.share for tally in tallies]),
+        mean_entropy=_mean([tally.entropy for tally in tallies]),
+        mean_order_agreement=_mean([tally.order_agreement for tally in tallies]),
+    )
+
+
+def _position_bias(votes: Sequence[Vote]) -> float | None:
+    """Return the share of decided votes for the clip shown first, less a half."""
+    decided = [cast for cast in votes if cast.outcome in ("a", "b")]
+    num_first = sum((cast.outcome == "a") == (cast.order == "ab") for cast in decided)
+    return num_first / len(decided) - 0.5 if decided else None
+
+
+def _mean(numbers: Sequence[float]) -> float | None:
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def _words(
+    votes: Sequence[Vote],
+    contests: Contests,
+    tallies: TalliesByContest,
+    clip_of: Mapping[str, str],
+) -> list[Words]:
+    """Return a few contests with the critic's reasoning about one dimension each."""
+    by_place = voting.grouped(votes)
+    chosen = []
+    for n, contest in enumerate(contests.chosen[:NUM_WORDS]):
+        dimensions = [dimension for item, dimension in by_place if item == contest.contest_id]
+        if not dimensions:
+            continue
+        dimension = dimensions[n % len(dimensions)]
+        cast = by_place[contest.contest_id, dimension]
+        tally = tallies[contest.contest_id][dimension]
+        chosen.append(_words_about(contest, dimension, tally, cast, clip_of))
+    return chosen
+
+
+def _words_about(
+    contest: Contest,
+    dimension: Dimension,
+    tally: Tally,
+    votes: Sequence[Vote],
+    clip_of: Mapping[str, str],
+) -> Words:
+    """Return two paths of reasoning in which the best clip was shown first, as A."""
+    reasonings = [cast.reasoning for cast in votes if cast.order == "ab"]
+    return Words(
+        caption=contest.prompt.caption,
+        clip_a=clip_of[contest.top],
+        clip_b=clip_of[contest.bottom],
+        dimension=dimension,
+        question=reasoning.question("pair", dimension),
+        verdict=tally.majority,
+        certainty=tally.certainty,
+        reasonings=reasonings[:2],
+    )

@@ -1,0 +1,40 @@
+"""Which model version an attempt uses, and what the version that it makes is called."""
+
+from dualipo.events import AlignEvent, RefreshEvent
+from dualipo.rounds.run import BASE_GENERATOR, WARM, Run
+
+
+def generator_before(run: Run, round: int) -> str:
+    """Return the generator that a round starts from: what the round before made last."""
+    versions = [
+        aligned.generator_version
+        for unit, aligned in run.ledger.events(AlignEvent)
+        if unit.round == round - 1
+    ]
+    return versions[-1] if versions else BASE_GENERATOR
+
+
+def generator_made(round: int, attempt: int) -> str:
+    """Return the id of the generator that an attempt makes."""
+    return f"g{round:03d}.{attempt}"
+
+
+def critic_of(run: Run, round: int, attempt: int) -> str:
+    """Return the critic that judges an attempt: the one that served when the attempt began."""
+    refreshed = [
+        (unit.round, refresh.critic_version)
+        for unit, refresh in run.ledger.events(RefreshEvent)
+        if refresh.outcome == "refreshed" and (unit.round, unit.attempt) < (round, attempt)
+    ]
+    return max(refreshed)[1] if refreshed else WARM
+
+
+def critic_made(round: int, attempt: int) -> str:
+    """Return the id of the critic that a refresh makes."""
+    return f"c{round:03d}.{attempt}"
+
+
+def attempt_of(run: Run, round: int) -> int:
+    """Return the attempt that a round is in: 1 once its critic was refreshed, else 0."""
+    refreshes = run.ledger.events(RefreshEvent)
+    return int(any(u.round == round and r.outcome == "refreshed" for u, r in refreshes))
