@@ -48,7 +48,7 @@ def test_labels_become_the_traces_of_a_warm_start(book: LabelBook) -> None:
     for trace, pair in zip(traces[0:36:2], pairs, strict=True):
         parsed = reasoning.parse(trace.response, "pair", truncated=False)
         assert parsed.outcome == pair.verdict and pair.rationale in trace.response
-        assert trace.ask.clip_ids == (pair.video_a, pair.video_b)
+        assert trace.ask.clip_hashes == (pair.video_a, pair.video_b)
     assert {record.source for record in (*pairs, *points)} == {"human"}
 
 
