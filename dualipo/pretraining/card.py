@@ -1,4 +1,4 @@
-"""The card that ships beside the embedded weights: how they were made, and what they meet.
+"""Writes the card that ships beside the embedded weights: how they were made and what they achieve.
 
 Every figure in it comes from `gates.measure` and from `settings`.
 """
@@ -15,7 +15,7 @@ _STAGES = {
     "critic": settings.CRITIC_TRAINING,
     "critic on generated clips": settings.FAMILIAR_TRAINING,
 }
-_OTHERS = {  # by folder: what it is, and its own stages
+_OTHERS = {  # by folder: a description, and the stages that only this generator has
     "generator-large": (
         "diffusers' `WanPipeline` layout, larger, on the same autoencoder and corpus.",
         {"large generator": settings.VARIANTS["large"].training},
@@ -32,16 +32,16 @@ _OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 
 
 def weights_card(measured: dict[str, dict[str, Any]]) -> str:
-    """Return the card in markdown; `measured` is by the generator's folder."""
+    """Return the card in markdown; the keys of `measured` are the generators' folders."""
     others = {folder: _OTHERS[folder] for folder in measured if folder in _OTHERS}
-    named = _STAGES | {name: o for _, own in others.values() for name, o in own.items()}
+    trainings = _STAGES | {name: o for _, own in others.values() for name, o in own.items()}
     stages = "\n".join(
         f"| {name} | {optimizer.max_train_steps} | {optimizer.train_batch_size} "
         f"| {_OPTIMIZERS[optimizer.optimizer]} | {optimizer.learning_rate:g} |"
-        for name, optimizer in named.items()
+        for name, optimizer in trainings.items()
     )
-    more = "".join(f"- `{folder}/`: {said}\n" for folder, (said, _) in others.items())
-    gates = "".join(_gates(folder, found) for folder, found in measured.items())
+    more = "".join(f"- `{folder}/`: {text}\n" for folder, (text, _) in others.items())
+    gates = "".join(_gates(folder, results) for folder, results in measured.items())
     return f"""# The embedded models
 
 Small models of the embedded world, made by `dualipo pretrain vae|generator|critic` from seed
@@ -71,7 +71,7 @@ def _gates(folder: str, measured: dict[str, Any]) -> str:
         gain = measured["beyond_small"]
         compared = (
             f" Its base beyond the small one's: {gain['mean']:+.3f}\n({gain['low']:+.3f} to "
-            f"{gain['high']:+.3f}; above 0: {_said(passed['better than small'])})."
+            f"{gain['high']:+.3f}; above 0: {_yes_or_no(passed['better than small'])})."
         )
     return f"""
 `{folder}/`, {measured["num_parameters"] / 1e6:.1f}M parameters in its transformer:
@@ -79,11 +79,11 @@ def _gates(folder: str, measured: dict[str, Any]) -> str:
 | gate | {" | ".join(measured["base"])} | passed |
 |---|---|---|---|---|
 | clean clips through the autoencoder, at least 0.9 | {_row(measured["reconstruction"])} \
-| {_said(passed["reconstruction"])} |
-| base generator's mean, 0.3 to 0.8 | {_row(measured["base"])} | {_said(passed["base"])} |
+| {_yes_or_no(passed["reconstruction"])} |
+| base generator's mean, 0.3 to 0.8 | {_row(measured["base"])} | {_yes_or_no(passed["base"])} |
 
 The best of eight candidates beats the worst by {measured["best_minus_worst_of_eight"]:.3f} on
-average (0.2 or more: {_said(passed["spread"])}).{compared}
+average (0.2 or more: {_yes_or_no(passed["spread"])}).{compared}
 """
 
 
@@ -91,5 +91,5 @@ def _row(parts: dict[str, float]) -> str:
     return " | ".join(f"{value:.3f}" for value in parts.values())
 
 
-def _said(passed: bool) -> str:
+def _yes_or_no(passed: bool) -> str:
     return "yes" if passed else "**no**"

@@ -1,6 +1,6 @@
-"""The embedded CogVideoX pipeline, untrained, and how its captions are embedded.
+"""Builds the embedded CogVideoX pipeline, untrained, and embeds its captions.
 
-As CogVideoX-5B it turns by rotary embeddings and predicts a velocity under zero terminal SNR.
+Like CogVideoX-5B it has rotary embeddings and predicts a velocity under zero terminal SNR.
 """
 
 from diffusers import (
@@ -20,7 +20,7 @@ _IN_SPACE = 2 ** (len(settings.COG_VAE_BLOCKS) - 1)
 def build(
     vae: AutoencoderKLCogVideoX, tokenizer: T5Tokenizer, size: settings.Variant
 ) -> CogVideoXPipeline:
-    """The pipeline around a trained autoencoder."""
+    """Build the untrained pipeline around a trained autoencoder."""
     return CogVideoXPipeline(
         tokenizer=tokenizer,
         text_encoder=_build_text_encoder(tokenizer),
@@ -48,7 +48,7 @@ def _build_text_encoder(tokenizer: T5Tokenizer) -> T5EncoderModel:
 
 
 def _build_transformer(size: settings.Variant) -> CogVideoXTransformer3DModel:
-    assert size.ffn == 4 * size.width, "the class knows no other"
+    assert size.ffn == 4 * size.width, "diffusers' class supports no other width"
     return CogVideoXTransformer3DModel(
         num_attention_heads=size.heads,
         attention_head_dim=size.width // size.heads,
@@ -66,10 +66,10 @@ def _build_transformer(size: settings.Variant) -> CogVideoXTransformer3DModel:
 
 
 def load_vae(folder: str) -> AutoencoderKLCogVideoX:
-    """The autoencoder that was trained before."""
+    """Load the autoencoder that was trained before."""
     return AutoencoderKLCogVideoX.from_pretrained(folder)
 
 
 def embed(text_encoder: T5EncoderModel, input_ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
-    """text_BLD as the stock pipeline makes it: the padding is embedded as well."""
+    """Embed captions as the diffusers pipeline does, padding included: text_BLD."""
     return text_encoder(input_ids_BL).last_hidden_state

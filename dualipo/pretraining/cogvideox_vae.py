@@ -1,8 +1,9 @@
-"""Makes the embedded CogVideoX's autoencoder, a tiny `AutoencoderKLCogVideoX`, on web clips.
+"""Trains the embedded CogVideoX's autoencoder, a tiny `AutoencoderKLCogVideoX`, on web clips.
 
-A variational autoencoder (Kingma and Welling, 2014) that compresses time by four after the first
-frame. What is not the clip's median colour counts several times: the things are small, and an
-average over pixels would leave them for last. Leaves out perceptual and adversarial losses.
+It is a variational autoencoder (Kingma and Welling, 2014) that compresses time by four after the
+first frame. Pixels that differ from the clip's median colour count several times, because the
+figures are small and a plain mean over pixels would learn them last. Perceptual and adversarial
+losses are left out.
 
 Legend: B batch, C channels, F frames, H, W pixels.
 """
@@ -26,7 +27,7 @@ FOREGROUND = 0.1  # from the median, in units of [-1, 1]
 
 
 def build() -> AutoencoderKLCogVideoX:
-    """The untrained autoencoder, whose posterior begins as narrow as Wan's latent noise."""
+    """Build the untrained autoencoder; its posterior begins as narrow as Wan's latent noise."""
     num_blocks, channels = len(settings.COG_VAE_BLOCKS), settings.COG_VAE_CHANNELS
     vae = AutoencoderKLCogVideoX(
         down_block_types=("CogVideoXDownBlock3D",) * num_blocks,
@@ -46,13 +47,13 @@ def build() -> AutoencoderKLCogVideoX:
 
 
 class Variational(Objective):
-    """Weighted squared error of decode(sampled latent), and the posterior's KL divergence."""
+    """The weighted squared error of decode(sampled latent), and the posterior's KL divergence."""
 
     def __init__(self, vae: AutoencoderKLCogVideoX) -> None:
         self.vae = vae
 
     def loss(self, micro_batch: dict[str, Tensor], prepared: None) -> tuple[Tensor, Metrics]:
-        """Squared units of [-1, 1]; the KL divergence is a mean over the latent's numbers."""
+        """Return the loss in squared units of [-1, 1]; the KL term is a mean over the latent."""
         clips_BCFHW = micro_batch["clips"]
         posterior = self.vae.encode(clips_BCFHW).latent_dist
         decoded_BCFHW = self.vae.decode(posterior.sample()).sample.float()
@@ -64,7 +65,7 @@ class Variational(Objective):
 
 
 def weights(clips_BCFHW: Tensor) -> Tensor:
-    """1 for the background, more for what differs from the clip's median colour: B1FHW."""
+    """Weigh each pixel: 1 for the clip's median colour, more for any other. Return B1FHW."""
     median_BC = clips_BCFHW.flatten(2).median(dim=2).values
     far_B1FHW = (clips_BCFHW - median_BC[..., None, None, None]).abs().amax(1, keepdim=True)
     return 1.0 + settings.COG_VAE_FOREGROUND * (far_B1FHW > FOREGROUND)
@@ -95,7 +96,7 @@ def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = No
 
 @torch.no_grad()
 def set_scale(vae: AutoencoderKLCogVideoX, *, num_clips: int = 256) -> None:
-    """One factor brings the latents of real clips to a mean square of 1."""
+    """Set the factor that scales the latents of real clips to a mean square of 1."""
     vae.eval()
     squares = []
     for start in range(0, num_clips, 32):

@@ -1,12 +1,12 @@
-"""Makes the embedded critic: a VILA folder that describes one clip or two in words.
+"""Trains the embedded critic: a VILA folder that describes one clip or two in words.
 
 First the vision tower learns to see frames (`sight`), then projector and language model learn to
 describe clips of the world, defects included, against a caption that may be wrong. Most questions
-ask for all three dimensions at once, so that one look at a clip teaches three things. Last, tower
-and all, it describes the base generator's clips among the others (`generated`). The descriptions
-come from the world's ground truth: from what was drawn, or measured in a generator's clip. It is
-never shown a preference, a grade or a verdict: that is what the warm start's seed labels teach
-(METHOD.md 3.3).
+ask for all three dimensions at once, so that one look at a clip teaches three descriptions. In the
+last stage all parts, the tower too, learn to describe the base generator's clips among the others
+(`generated`). The descriptions come from the world's ground truth: from what was drawn, or measured
+in a generator's clip. The critic is never shown a preference, a grade or a verdict: the warm
+start's seed labels teach them (METHOD.md 3.3).
 """
 
 from collections.abc import Sequence
@@ -32,14 +32,14 @@ from dualipo.critic.models.projector import MmProjector
 from dualipo.critic.models.vila import Vila, VilaModule
 from dualipo.critic.vlm import Query
 from dualipo.pretraining import settings, sight
+from dualipo.pretraining.degradation import degrade
 from dualipo.pretraining.generated import GeneratedClips
-from dualipo.pretraining.wear import wear
 from dualipo.records import DIMENSIONS, Dimension
 from dualipo.seeds import derive
 from dualipo.training.loop import Metrics, Objective, train
 from dualipo.world.captions import speak
 from dualipo.world.clips import render
-from dualipo.world.describe import describe
+from dualipo.world.descriptions import describe
 from dualipo.world.scenes import DEFECTS, Scene, alter, draw_defect, draw_scene
 from dualipo.world.views import View, view_of_truth
 
@@ -56,7 +56,7 @@ Example = tuple[Query, str]
 
 
 class Describing(Objective):
-    """Mean negative log-likelihood of the description's tokens."""
+    """The mean negative log-likelihood of the description's tokens."""
 
     def __init__(self, vila: Vila) -> None:
         self.vila = vila
@@ -69,7 +69,7 @@ class Describing(Objective):
 
 
 def batch(step: int, *, clips: GeneratedClips | None = None) -> list[Example]:
-    """The examples of a step: one clip each, or two."""
+    """Draw the examples of a step, of one clip each or of two."""
     training = settings.FAMILIAR_TRAINING if clips else settings.CRITIC_TRAINING
     size, stage = training.train_batch_size, "familiar " if clips else ""
     if step % PAIR_EVERY == 0:
@@ -80,13 +80,14 @@ def batch(step: int, *, clips: GeneratedClips | None = None) -> list[Example]:
 
 
 def example(seed: int, *, num_clips: int, clips: GeneratedClips | None = None) -> Example:
-    """One question about one clip or two, and the description that answers it.
+    """Draw a question about one clip or two, and the description that answers it.
 
-    With `clips`, most examples show those, against their own prompt or one that was altered.
+    With `clips`, most examples show those of a generator, against their own prompt or an altered
+    one.
     """
     rng = np.random.default_rng(seed)
-    one = DIMENSIONS[int(rng.integers(len(DIMENSIONS)))]
-    dimensions = DIMENSIONS if rng.random() < ALL_DIMENSIONS_SHARE else (one,)
+    dimension = DIMENSIONS[int(rng.integers(len(DIMENSIONS)))]
+    dimensions = DIMENSIONS if rng.random() < ALL_DIMENSIONS_SHARE else (dimension,)
     if clips is not None and rng.random() < GENERATED_SHARE:
         drawn = clips.draw(rng, num_clips)
         asked = drawn[0][0]
@@ -99,7 +100,7 @@ def example(seed: int, *, num_clips: int, clips: GeneratedClips | None = None) -
     query = Query(
         kind="pair" if num_clips == 2 else "point",
         caption=speak(asked, rng),
-        dimension=one,
+        dimension=dimension,
         clips=frames,
         clip_hashes=tuple(f"{seed}-{n}" for n in range(num_clips)),
         question=question(*dimensions),
@@ -108,21 +109,21 @@ def example(seed: int, *, num_clips: int, clips: GeneratedClips | None = None) -
 
 
 def question(*dimensions: Dimension) -> str:
-    """Ask for a description, in other words than the critic's own questions."""
+    """Ask for a description, in words that differ from the critic's own questions."""
     return f"Describe: {', '.join(reasoning.ASPECT[each] for each in dimensions)}."
 
 
 def _clip(
     rng: np.random.Generator, asked: Scene, dimensions: Sequence[Dimension]
 ) -> tuple[np.ndarray, str]:
-    """A clip that shows what was asked, or nearly, or something else; and its description."""
-    which = rng.random()
+    """Draw a clip of the asked scene, of a similar or another one; return its description too."""
+    draw = rng.random()
     shown = asked
-    if which > TRUE_CAPTION_SHARE:
-        near = which < TRUE_CAPTION_SHARE + ALTERED_CAPTION_SHARE
+    if draw > TRUE_CAPTION_SHARE:
+        near = draw < TRUE_CAPTION_SHARE + ALTERED_CAPTION_SHARE
         shown = alter(rng, asked) if near else draw_scene(rng)
     defect = draw_defect(rng, shown, kinds=DEFECTS) if rng.random() < DEFECT_SHARE else None
-    frames_FHW3 = wear(render(shown, rng, num_frames=settings.NUM_FRAMES, defect=defect), rng)
+    frames_FHW3 = degrade(render(shown, rng, num_frames=settings.NUM_FRAMES, defect=defect), rng)
     view = view_of_truth(shown, defect, num_frames=settings.NUM_FRAMES)
     return frames_FHW3, _words(rng, view, asked, dimensions)
 
@@ -134,7 +135,7 @@ def _words(
 
 
 def build() -> Vila:
-    """Return the untrained critic."""
+    """Build the untrained critic."""
     tokenizer = build_tokenizer()
     llm = LlamaForCausalLM(
         LlamaConfig(
@@ -172,7 +173,7 @@ def build() -> Vila:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level pieces learnt from the questions, captions and descriptions of the world."""
+    """Learn a byte-level tokenizer from the world's questions, captions and descriptions."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -201,9 +202,9 @@ def _texts() -> list[str]:
 
 
 def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = None) -> None:
-    """Train sight, then description upon it, then both on clips of the generator beside `folder`.
+    """Train the critic in three stages and save it to `folder`, in half precision.
 
-    Saves the critic's folder in half precision.
+    It learns to see, then to describe, then both on clips of the generator beside `folder`.
     """
     torch.manual_seed(derive(settings.SEED, "critic weights") % 2**32)
     vila = build()
@@ -245,10 +246,10 @@ def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = No
 
 
 def save(folder: Path, vila: Vila) -> None:
-    """Give the answer's tags pieces of their own, untrained, and save in half precision.
+    """Add the answer's tags to the tokenizer, untrained, and save in half precision.
 
-    The embedded tokenizer is small; without this a tag is four pieces that the warm start would
-    have to learn to spell. No answer is shown here.
+    Otherwise the small tokenizer would split a tag into four pieces, and the warm start would have
+    to learn to spell it. No answer is shown here.
     """
     vila.tokens.tokenizer.add_tokens(list(TAGS))
     vila.module.llm.resize_token_embeddings(len(vila.tokens.tokenizer), mean_resizing=False)

@@ -1,4 +1,4 @@
-"""What the embedded models must meet before they ship, measured on clips none was trained on.
+"""Measures the gates that the embedded models must pass to ship, on clips none was trained on.
 
 The autoencoder keeps every part of the oracle's score of clean clips at 0.9 or more. The base
 generator is imperfect on purpose: each part's mean lies between 0.3 and 0.8, and the best of eight
@@ -38,27 +38,27 @@ Totals = dict[str, list[float]]  # by prompt: the oracle's totals of its candida
 def measure_all(
     weights: Path, *, sampling: Generator, num_prompts: int = NUM_PROMPTS
 ) -> dict[str, dict[str, Any]]:
-    """Measure every generator that lies in `weights`, by its folder's name."""
+    """Measure every generator in the folder `weights`; return the gates by its folder's name."""
     folders = [variant.folder for variant in settings.VARIANTS.values()]
-    found: dict[str, dict[str, Any]] = {}
+    measured: dict[str, dict[str, Any]] = {}
     totals: dict[str, Totals] = {}
     for folder in folders:
         if (weights / folder / "model_index.json").is_file():
-            found[folder], totals[folder] = measure(
+            measured[folder], totals[folder] = measure(
                 weights / folder, sampling=sampling, num_prompts=num_prompts
             )
     small, large = (settings.VARIANTS[name].folder for name in ("small", "large"))
-    if small in found and large in found:
+    if small in measured and large in measured:
         gain = paired_difference(totals[small], totals[large])
-        found[large]["beyond_small"] = asdict(gain)
-        found[large]["passed"]["better than small"] = gain.low > 0
-    return found
+        measured[large]["beyond_small"] = asdict(gain)
+        measured[large]["passed"]["better than small"] = gain.low > 0
+    return measured
 
 
 def measure(
     folder: Path, *, sampling: Generator, num_prompts: int = NUM_PROMPTS
 ) -> tuple[dict[str, Any], Totals]:
-    """Measure one generator's folder: every gate with its verdict, and its base's totals."""
+    """Measure one generator; return its gates with their verdicts, and its clips' totals."""
     model = backbone.load(folder, max_sequence_length=settings.TEXT_LENGTH, dtype=torch.float32)
     kept = _reconstruction(model)
     parts, totals = _base(model, sampling, num_prompts)
@@ -94,16 +94,16 @@ def _means(scores: Sequence[oracle.OracleScore]) -> dict[str, float]:
 def _base(
     model: Backbone, sampling: Generator, num_prompts: int
 ) -> tuple[dict[str, float], Totals]:
-    """Mean of each part, and every prompt's totals."""
+    """Score eight clips a prompt; return the mean of each part, and every prompt's totals."""
     prompts = [caption(derive(settings.SEED, "gate prompt", n)) for n in range(num_prompts)]
     captions = [prompt for prompt in prompts for _ in range(8)]
     seeds = [derive(settings.SEED, "gate clip", n) for n in range(len(captions))]
     scores: list[oracle.OracleScore] = []
     for start in range(0, len(captions), CLIPS_IN_MEMORY):
         part = slice(start, start + CLIPS_IN_MEMORY)
-        made = sample(model, captions=captions[part], seeds=seeds[part], settings=sampling)
-        clips = zip(made.frames_NFHW3.numpy(), captions[part], strict=True)
+        sampled = sample(model, captions=captions[part], seeds=seeds[part], settings=sampling)
+        clips = zip(sampled.frames_NFHW3.numpy(), captions[part], strict=True)
         scores += [oracle.score(frames, caption) for frames, caption in clips]
     of_prompts = {f"{n}": scores[8 * n : 8 * n + 8] for n in range(num_prompts)}
-    totals = {name: [score.total for score in some] for name, some in of_prompts.items()}
+    totals = {name: [score.total for score in each] for name, each in of_prompts.items()}
     return _means(scores), totals

@@ -1,8 +1,8 @@
-"""The base generator's own clips with what the world measures in them, for the critic to describe.
+"""Samples the base generator's clips, and measures them, for the critic to describe.
 
-A critic that has seen only drawings takes a generator's soft, melting shapes for something else,
-so its last stage is described partly upon clips as it will be shown, unguided and guided. A shard
-is sampled once and kept beside the checkpoints: uint8 frames [P K F H W 3], K clips of each of P
+A critic that has seen only drawings misreads a generator's soft, melting shapes. So its last stage
+partly shows clips like those that it will judge, sampled with and without guidance. A shard is
+sampled once and kept beside the checkpoints: uint8 frames [P K F H W 3], K clips of each of P
 prompts.
 """
 
@@ -26,7 +26,7 @@ CLIPS_PER_PROMPT = 4
 
 
 class GeneratedClips:
-    """Clips of the generator in `folder`, sampled into `work` where they are not there yet."""
+    """Clips of the generator in `folder`, sampled into `work` unless they are already there."""
 
     def __init__(self, folder: Path, work: Path, *, device: str = "cpu") -> None:
         self._folder = folder
@@ -36,7 +36,7 @@ class GeneratedClips:
         self._views: dict[tuple[int, int], View] = {}
 
     def draw(self, rng: np.random.Generator, num: int) -> list[tuple[Scene, np.ndarray, View]]:
-        """`num` different clips of one prompt: the scene asked for, its frames, what they show."""
+        """Draw `num` different clips of one prompt: the asked scene, the frames, their view."""
         prompt = int(rng.integers(len(self._frames_PKFHW3)))
         chosen = rng.choice(CLIPS_PER_PROMPT, num, replace=False).tolist()
         asked = asked_scene(_prompt(prompt))
@@ -60,13 +60,13 @@ class GeneratedClips:
             first = number * settings.PROMPTS_PER_CLIP_SHARD
             prompts = range(first, first + settings.PROMPTS_PER_CLIP_SHARD)
             places = [(prompt, clip) for prompt in prompts for clip in range(CLIPS_PER_PROMPT)]
-            made = sample(
+            sampled = sample(
                 self._backbone,
                 captions=[_prompt(prompt) for prompt, _ in places],
                 seeds=[derive(settings.SEED, "clip to describe", *place) for place in places],
                 settings=settings.SAMPLING.model_copy(update={"guidance_scale": guidance}),
             )
-            frames_PKFHW3 = made.frames_NFHW3.unflatten(0, (len(prompts), CLIPS_PER_PROMPT))
+            frames_PKFHW3 = sampled.frames_NFHW3.unflatten(0, (len(prompts), CLIPS_PER_PROMPT))
             tensors.save(path, {"frames": frames_PKFHW3}, metadata={"axes": "PKFHW3"})
         return tensors.load(path)["frames"].numpy()
 

@@ -1,10 +1,10 @@
-"""Makes the embedded generators: tiny pipelines, pretrained on the noisy web corpus.
+"""Trains the embedded generators: tiny pipelines, pretrained on the noisy web corpus.
 
 Web clips are encoded once; the transformer and the text encoder then learn the backbone's own
 target together (METHOD.md 4.1: Wan's flow, CogVideoX's velocity), levels uniform, the caption
 dropped in a tenth of the items for guidance. Noise, target and prediction are those of
-`dualipo.generator`, so that what is learnt here is what alignment and sampling take. The averaged
-weights are what ships. Being base models, they learn the corpus' faults with the rest.
+`dualipo.generator`, so that alignment and sampling continue from the same model. The averaged
+weights ship. Being base models, they also learn the corpus' faults.
 
 Legend: B batch, L tokens, D text features, N clips; a latent's own axes are written `...`.
 """
@@ -35,7 +35,7 @@ _ENCODE = 50  # clips a pass through the autoencoder
 
 
 class Denoising(Objective):
-    """The backbone's denoising error, with the caption dropped at times."""
+    """The backbone's denoising error on a batch of latents and captions."""
 
     def __init__(self, model: Backbone, text_encoder: nn.Module, *, family: str) -> None:
         self._model = model
@@ -60,9 +60,9 @@ class Denoising(Objective):
 
 
 class LatentCorpus:
-    """The web corpus as normalised latents and tokens: batches are a function of the step.
+    """The web corpus as normalised latents and tokens; a batch is a function of its step.
 
-    Shards are named by the family, so that generators with one autoencoder share them.
+    Shards are named after the family, so that generators with the same autoencoder share them.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class LatentCorpus:
         self._size = variant.training.train_batch_size
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """The clips and tokens of a step; a tenth of the captions is empty."""
+        """Return the latents and tokens of a step; a tenth of the captions is empty."""
         rng = torch.Generator().manual_seed(derive(settings.SEED, "generator batch", step))
         chosen_B = torch.randint(len(self._captions), (self._size,), generator=rng)
         dropped_B = torch.rand(self._size, generator=rng) < settings.CAPTION_DROPOUT
@@ -104,7 +104,7 @@ def _clip_seed(number: int) -> int:
 
 
 def _encode_shard(model: Backbone, path: Path, shard: int, vae_hash: str) -> Tensor:
-    """Encode a shard of web clips once: float16 [N, ...], normalised."""
+    """Encode a shard of web clips, unless it exists; return float16 [N, ...], normalised."""
     if not path.exists():
         first = shard * settings.CLIPS_PER_SHARD
         encoded = []
@@ -114,11 +114,11 @@ def _encode_shard(model: Backbone, path: Path, shard: int, vae_hash: str) -> Ten
             encoded.append(model.encode_clips(torch.from_numpy(frames_BFHWC)).cpu().half())
         metadata = {"axes": f"N{model.latent_axes[1:]}", "vae": vae_hash}
         tensors.save(path, {"latents": torch.cat(encoded)}, metadata=metadata)
-    # Shards of before this was kept say nothing.
+    # Older shards do not name their autoencoder.
     if tensors.read_metadata(path).get("vae", vae_hash) != vae_hash:
         raise ConfigError(
-            f"{path}: encoded by another autoencoder, and what was trained beside it too. Choose "
-            "another --work."
+            f"{path}: another autoencoder encoded these latents, so the checkpoints beside them "
+            "are of no use either. Choose another --work."
         )
     return tensors.load(path)["latents"]
 
@@ -131,7 +131,7 @@ def pretrain(
     device: str = "cpu",
     on_step: Any = None,
 ) -> None:
-    """Train upon the variant's autoencoder, beside `folder` or in it; save the pipeline there."""
+    """Train a generator on its variant's autoencoder, and save the pipeline to `folder`."""
     vae_folder = folder.parent / variant.vae_folder
     pipeline, model = untrained(vae_folder, work, variant, device=device)
     corpus = LatentCorpus(model, pipeline.tokenizer, work, variant=variant, vae_folder=vae_folder)
@@ -155,7 +155,7 @@ def pretrain(
 def untrained(
     vae_folder: Path, work: Path, variant: Variant, *, device: str = "cpu"
 ) -> tuple[DiffusionPipeline, Backbone]:
-    """The pipeline with random weights, and the backbone that reads the same from a folder."""
+    """Build the pipeline with random weights, and the backbone that loads the same weights."""
     family = FAMILIES[variant.family]
     torch.manual_seed(derive(settings.SEED, "generator weights") % 2**32)
     pipeline = family.build(family.load_vae(vae_folder), build_tokenizer(), variant)

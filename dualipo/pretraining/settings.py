@@ -1,4 +1,4 @@
-"""How the embedded models are made: every number in one place, nothing read from a recipe.
+"""Holds every number by which the embedded models were made; no recipe changes them.
 
 Pretraining runs once for the weights that ship; its settings are the record of how. They use the
 same optimizer table as every other training (`config.Optimizer`).
@@ -13,20 +13,20 @@ SEED = 20261123
 NUM_FRAMES = 9
 FRAME_SIZE = 32
 
-# The autoencoder: 8x8 pixels of one frame a latent position; the transformer's patches take three
-# frames together, so that a clip is 48 large tokens.
+# The autoencoder: a latent position holds 8x8 pixels of one frame. A patch of the transformer joins
+# three frames, so that a clip has 48 large tokens.
 VAE_CHANNELS = 24
 VAE_BASE = 56
 VAE_LATENT_NOISE = 0.05
 TRANSFORMER_PATCH = (3, 1, 1)
 
-# CogVideoX's own: a latent position is 4x4 pixels of one frame or of four, so that a clip is 3
-# latent frames of 8x8, and 48 tokens in the transformer's patches of 2x2.
+# CogVideoX's autoencoder: a latent position holds 4x4 pixels of one frame or of four, so that a
+# clip has 3 latent frames of 8x8, and 48 tokens in the transformer's patches of 2x2.
 COG_VAE_BLOCKS = (16, 32, 32)
 COG_VAE_CHANNELS = 16
 COG_VAE_GROUPS = 4
-COG_VAE_KL = 1e-4  # a number of the latent, against squared error a pixel
-COG_VAE_FOREGROUND = 4.0  # how much more a pixel counts that is not the background's
+COG_VAE_KL = 1e-4  # weight of the mean KL divergence against the mean squared error
+COG_VAE_FOREGROUND = 4.0  # extra weight of a pixel that differs from the background
 
 TEXT_LENGTH = 32
 TEXT_WIDTH = 96
@@ -56,72 +56,45 @@ CRITIC_CONTEXT = 512
 CRITIC_VOCABULARY = 640
 NUM_CLIP_SHARDS = 10  # of the base generator's clips, for the critic's last stage
 PROMPTS_PER_CLIP_SHARD = 128
-# By turns a shard: alignment moves a generator the way guidance does, and the critic goes with it.
+# One value for each shard by turns: alignment changes clips as guidance does, so the critic must
+# know both kinds.
 CLIP_GUIDANCE = (1.0, 2.5)
-FRAMES_PER_CLIP_SEEN = 3  # by the tower's own stage
+FRAMES_PER_CLIP_SEEN = 3  # frames that the tower's own stage takes of a clip
 
-VAE_TRAINING = Optimizer(
-    learning_rate=4e-4,
-    max_train_steps=2000,
-    train_batch_size=8,
-    lr_scheduler="cosine",
-    lr_warmup_steps=100,
-    checkpointing_steps=250,
-)
-COG_VAE_TRAINING = VAE_TRAINING.model_copy(update={"learning_rate": 1e-3, "max_train_steps": 4000})
-DECODER_TRAINING = Optimizer(
-    learning_rate=4e-4,
-    max_train_steps=900,
-    train_batch_size=8,
-    lr_scheduler="cosine",
-    lr_warmup_steps=50,
-    checkpointing_steps=300,
-)
-TOWER_TRAINING = Optimizer(
-    optimizer="muon",
-    learning_rate=3e-3,
-    max_train_steps=1500,
-    train_batch_size=64,
-    lr_scheduler="cosine",
-    lr_warmup_steps=100,
-    mixed_precision="bf16",
-    checkpointing_steps=250,
-)
-CRITIC_TRAINING = Optimizer(
-    optimizer="muon",
-    learning_rate=3e-3,
-    max_train_steps=4500,
-    train_batch_size=32,
-    lr_scheduler="cosine",
-    lr_warmup_steps=200,
-    mixed_precision="bf16",
-    checkpointing_steps=250,
-)
-FAMILIAR_TRAINING = Optimizer(  # the critic's last stage: clips as the generator makes them
-    optimizer="muon",
-    learning_rate=1.5e-3,
-    max_train_steps=3000,
-    train_batch_size=32,
-    lr_scheduler="cosine",
-    lr_warmup_steps=50,
-    mixed_precision="bf16",
-    checkpointing_steps=200,
-)
-GENERATOR_TRAINING = Optimizer(
-    optimizer="muon",
-    learning_rate=4e-3,
-    max_train_steps=6000,
-    train_batch_size=48,
-    lr_scheduler="cosine",
-    lr_warmup_steps=200,
-    mixed_precision="bf16",
-    checkpointing_steps=250,
-)
+
+def _adamw(
+    learning_rate: float, *, steps: int, batch: int, warmup: int, checkpoint: int
+) -> Optimizer:
+    return Optimizer(
+        learning_rate=learning_rate,
+        max_train_steps=steps,
+        train_batch_size=batch,
+        lr_scheduler="cosine",
+        lr_warmup_steps=warmup,
+        checkpointing_steps=checkpoint,
+    )
+
+
+def _muon(
+    learning_rate: float, *, steps: int, batch: int, warmup: int, checkpoint: int = 250
+) -> Optimizer:
+    plain = _adamw(learning_rate, steps=steps, batch=batch, warmup=warmup, checkpoint=checkpoint)
+    return plain.model_copy(update={"optimizer": "muon", "mixed_precision": "bf16"})
+
+
+VAE_TRAINING = _adamw(4e-4, steps=2000, batch=8, warmup=100, checkpoint=250)
+DECODER_TRAINING = _adamw(4e-4, steps=900, batch=8, warmup=50, checkpoint=300)
+COG_VAE_TRAINING = _adamw(1e-3, steps=4000, batch=8, warmup=100, checkpoint=250)
+TOWER_TRAINING = _muon(3e-3, steps=1500, batch=64, warmup=100)
+CRITIC_TRAINING = _muon(3e-3, steps=4500, batch=32, warmup=200)
+# The critic's last stage, on clips that the generator made.
+FAMILIAR_TRAINING = _muon(1.5e-3, steps=3000, batch=32, warmup=50, checkpoint=200)
+GENERATOR_TRAINING = _muon(4e-3, steps=6000, batch=48, warmup=200)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A generator that ships: its folder, its autoencoder's, its transformer and its training."""
+    """A generator that ships: the folders of it and its autoencoder, its sizes, its training."""
 
     family: Literal["wan", "cogvideox"]
     folder: str

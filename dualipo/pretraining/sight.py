@@ -1,9 +1,9 @@
-"""Gives the critic's vision tower its sight, as SigLIP's own pretraining does for VILA.
+"""Pretrains the critic's vision tower, as SigLIP's own pretraining does for VILA.
 
-From the mean of one frame's visual tokens a linear readout tells, for each colour of the world,
-whether such a thing is there, where, how big and of which shape, and the background. Read from the
-mean, every token learns to speak of the whole frame, and a language model finds it wherever it
-looks. The readout is thrown away.
+A linear readout of the mean of a frame's visual tokens predicts, for each colour of the world,
+whether a figure of this colour is there, where, how big and of which shape, and the background.
+Because it reads the mean, every token learns to hold the whole frame, and the language model finds
+the content in any of them. The readout is thrown away.
 
 Legend: B frames, M visual tokens a frame, H their width, K = 6 colours.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dualipo.critic.models.vila import VilaModule
 from dualipo.pretraining import settings
-from dualipo.pretraining.wear import wear
+from dualipo.pretraining.degradation import degrade
 from dualipo.seeds import derive
 from dualipo.training.loop import Metrics, Objective
 from dualipo.world.clips import FRAME_SIZE, Track, paint, tracks
@@ -43,13 +43,13 @@ class Sight(nn.Module):
 
 
 class FrameReading(Objective):
-    """Squared error of place and opacity, cross-entropy of shape and background."""
+    """The squared error of place and opacity, and the cross-entropy of shape and background."""
 
     def __init__(self, sight: Sight) -> None:
         self.sight = sight
 
     def loss(self, micro_batch: dict[str, Tensor], prepared: None) -> tuple[Tensor, Metrics]:
-        """Return the mean loss; place and shape count only where a thing is visible."""
+        """Return the mean loss; place and shape count only where a figure is visible."""
         colours_BK7, backgrounds_B3 = self.sight(micro_batch["pixels"])
         place_BK4, visible_BK = micro_batch["place"], micro_batch["place"][..., 0]
         opacity = (colours_BK7[..., 0] - visible_BK).square().mean()
@@ -67,7 +67,7 @@ class FrameReading(Objective):
 
 
 def batch(step: int) -> dict[str, Tensor]:
-    """Some frames of each of a step's clips, with what they hold."""
+    """Draw a step's clips; return some frames of each, with their ground truth."""
     rows = [_frames(derive(settings.SEED, "sight", step, n)) for n in range(_num_clips())]
     pixels, place, shape, background = (
         np.concatenate(column) for column in zip(*rows, strict=True)
@@ -85,7 +85,7 @@ def _num_clips() -> int:
 
 
 def _frames(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Frames of one clip with their truth: pixels, place [F, K, 4], shape [F, K], background."""
+    """Draw frames of one clip: pixels, place [F, K, 4], shape [F, K], background."""
     rng = np.random.default_rng(seed)
     scene = draw_scene(rng, two_share=0.4)
     defect = draw_defect(rng, scene, kinds=DEFECTS) if rng.random() < 0.5 else None
@@ -100,7 +100,7 @@ def _frames(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
             place[row, colour] = track.opacity_F[frame], x, y, track.radius_F[frame] / 8
             shape[row, colour] = SHAPES.index(track.shapes[frame])  # type: ignore[arg-type]
     background = np.full(len(chosen), list(BACKGROUNDS).index(scene.background))
-    frames_FHW3 = wear(paint(scene.background, placed)[chosen], rng)
+    frames_FHW3 = degrade(paint(scene.background, placed)[chosen], rng)
     return frames_FHW3, place, shape, background
 
 

@@ -1,10 +1,10 @@
-"""Makes the embedded autoencoder: a tiny `AutoencoderKLWan`, trained on the web corpus' pixels.
+"""Trains the embedded autoencoder: a tiny `AutoencoderKLWan`, on the web corpus' pixels.
 
-It starts as the principal components of the frames' 8x8 patches: Wan's autoencoder holds a linear
-codec exactly up to one normalisation, and from a random start the small bright things of the world
-drown in the background's variance for thousands of steps. Noise on the latent stands in for the KL
-term. One scale serves all channels, so that small components do not get unit variance and the
-generator need not model them at full size.
+It starts as the principal components of the frames' 8x8 patches, because Wan's autoencoder can hold
+a linear codec exactly up to one normalisation. From a random start, the small bright figures of the
+world drown in the background's variance for thousands of steps. Noise on the latent stands in for
+the KL term. One scale serves all channels, so that small components do not get unit variance and
+the generator need not model them at full size.
 
 Legend: B batch, C channels, F frames, H, W pixels, P values of a patch, K components.
 """
@@ -29,7 +29,7 @@ CONSTANT_CHANNEL = 24.0
 
 
 def build() -> AutoencoderKLWan:
-    """Return the untrained autoencoder."""
+    """Build the untrained autoencoder."""
     return AutoencoderKLWan(
         base_dim=settings.VAE_BASE,
         z_dim=settings.VAE_CHANNELS,
@@ -73,12 +73,12 @@ def start_from_principal_components(vae: AutoencoderKLWan, clips_BCFHW: Tensor) 
 
 
 def _gain() -> float:
-    """Undoes the RMS norm where the constant channel outweighs all others."""
+    """Return the factor that undoes the RMS norm while the constant channel outweighs the rest."""
     return CONSTANT_CHANNEL / settings.VAE_BASE**0.5
 
 
 def _write_linear(conv: Any, weight_OI: Tensor, bias_O: Tensor) -> None:
-    """Write a linear map into a causal convolution's last centre tap, small noise elsewhere."""
+    """Write a linear map into a causal convolution's last centre tap; the rest is small noise."""
     num_out, num_in = weight_OI.shape
     conv.weight.mul_(0.02)
     conv.bias.zero_()
@@ -88,7 +88,7 @@ def _write_linear(conv: Any, weight_OI: Tensor, bias_O: Tensor) -> None:
 
 
 class Reconstruction(Objective):
-    """Squared and absolute pixel error of decode(encode(clip) + noise)."""
+    """The squared pixel error of decode(encode(clip) + noise)."""
 
     def __init__(self, vae: AutoencoderKLWan) -> None:
         self.vae = vae
@@ -116,7 +116,7 @@ def _batch(step: int, stage: str, size: int) -> dict[str, Tensor]:
 def pretrain(folder: Path, work: Path, *, on_step: Any = None) -> None:
     """Train the autoencoder, then its decoder alone, and save it to `folder`.
 
-    The second stage makes pictures crisper without moving the latents. `work` holds checkpoints.
+    The second stage makes frames crisper and leaves the latents alone. `work` holds checkpoints.
     """
     torch.manual_seed(derive(settings.SEED, "vae weights") % 2**32)
     vae = build()

@@ -1,4 +1,4 @@
-"""The embedded Wan pipelines, untrained, and how their captions are embedded."""
+"""Builds the embedded Wan pipelines, untrained, and embeds their captions."""
 
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
 from torch import Tensor
@@ -9,7 +9,7 @@ from dualipo.pretraining.text import build_text_encoder
 
 
 def build(vae: AutoencoderKLWan, tokenizer: T5Tokenizer, size: settings.Variant) -> WanPipeline:
-    """The pipeline around a trained autoencoder."""
+    """Build the untrained pipeline around a trained autoencoder."""
     return WanPipeline(
         tokenizer=tokenizer,
         text_encoder=build_text_encoder(tokenizer),
@@ -37,10 +37,10 @@ def _build_transformer(size: settings.Variant) -> WanTransformer3DModel:
 
 
 def load_vae(folder: str) -> AutoencoderKLWan:
-    """The autoencoder that was trained before."""
+    """Load the autoencoder that was trained before."""
     return AutoencoderKLWan.from_pretrained(folder)
 
 
 def embed(text_encoder: UMT5EncoderModel, input_ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
-    """text_BLD as the stock pipeline makes it: zero past the true length."""
+    """Embed captions as the diffusers pipeline does, zero past the true length: text_BLD."""
     return text_encoder(input_ids_BL, mask_BL).last_hidden_state * mask_BL[..., None]

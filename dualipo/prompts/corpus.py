@@ -1,8 +1,8 @@
-"""Captions to make clips for: read, normalised, screened, folded and drawn (METHOD.md section 2).
+"""Reads, screens, folds and draws the captions to make clips of (METHOD.md section 2).
 
 Two spellings of one caption (case, whitespace, compatibility characters) are one prompt whose
-multiplicity counts them (fault 36); what no model should be fed is refused with its reason
-(fault 37). A draw depends on the seed and the set of captions, not on their order.
+multiplicity counts them (fault 36). A caption that no model should be given is refused with its
+reason (fault 37). A draw depends on the seed and the set of captions, not on their order.
 
 Left out: composing and expanding captions by a language model. How captions are spelled and
 screened is in `dualipo/captions.py`.
@@ -28,7 +28,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """Captions as prompts, in order of first appearance, and those refused."""
+    """The prompts made of captions, in order of first appearance, and the refused captions."""
 
     prompts: tuple[Prompt, ...]
     refused: tuple[Refusal, ...]
@@ -57,21 +57,23 @@ def choose(
     folded = fold(captions, exclude=exclude)
     if len(folded.prompts) < num:
         raise DataError(
-            f"prompts: {len(folded.prompts)} distinct captions can be used "
-            f"({len(folded.refused)} were refused), {num} are asked for. "
-            "Add captions or lower the number of prompts."
+            f"prompts: only {len(folded.prompts)} distinct captions can be used "
+            f"({len(folded.refused)} were refused), but {num} are asked for. Add captions, or "
+            "lower the number of prompts."
         )
     drawn = sorted(folded.prompts, key=lambda prompt: derive("prompt", seed, prompt.prompt_id))
     return drawn[:num]
 
 
 def read_captions(path: Path) -> list[str]:
-    """Read a UTF-8 text file with one caption a line, as they stand; blank lines are skipped."""
+    """Read a UTF-8 text file with one caption a line, unchanged; blank lines are skipped."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except OSError as missing:
-        fact = (missing.strerror or "unreadable").lower()
-        raise DataError(f"{path}: {fact}. Set prompts.path to a list of captions.") from missing
-    except UnicodeDecodeError as broken:
-        raise DataError(f"{path}: not UTF-8 (byte {broken.start}). Save it as UTF-8.") from broken
+    except OSError as error:
+        fact = (error.strerror or "unreadable").lower()
+        raise DataError(f"{path}: {fact}. Set prompts.path to a list of captions.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: it is not UTF-8 (byte {error.start}). Save it as UTF-8."
+        ) from error
     return [line for line in text.split("\n") if line.strip()]

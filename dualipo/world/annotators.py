@@ -13,7 +13,7 @@ import numpy as np
 
 from dualipo.records import Dimension, Grade, Pair, Point, Prompt, Verdict
 from dualipo.seeds import derive
-from dualipo.world.describe import describe
+from dualipo.world.descriptions import describe
 from dualipo.world.measurement import Measurement, SeenFigure
 from dualipo.world.oracle import asked_scene, combine, parts
 from dualipo.world.scenes import Scene

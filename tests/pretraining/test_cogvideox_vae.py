@@ -1,4 +1,4 @@
-"""CogVideoX's tiny autoencoder: its shapes, its narrow start, and what its loss looks at."""
+"""Tests CogVideoX's tiny autoencoder: its shapes, its narrow start, and its loss's weights."""
 
 import torch
 
@@ -31,7 +31,7 @@ def test_scaled_latents_of_real_clips_have_a_mean_square_of_one():
     torch.testing.assert_close(latents.square().mean(), torch.tensor(1.0), rtol=1e-3, atol=0)
 
 
-def test_the_thing_counts_more_than_the_background():
+def test_the_figure_counts_more_than_the_background():
     clips_BCFHW = torch.full((1, 3, 2, 4, 4), -1.0)
     clips_BCFHW[0, 0, 1, 2, 3] = 1.0  # one red pixel in the second frame
     weights_B1FHW = cogvideox_vae.weights(clips_BCFHW)

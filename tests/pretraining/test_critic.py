@@ -1,4 +1,4 @@
-"""The critic is pretrained to describe: never a preference, a grade or a verdict."""
+"""Tests that the critic is pretrained to describe, and never sees a preference or a verdict."""
 
 import re
 
@@ -8,8 +8,8 @@ import pytest
 from dualipo.cli import weights
 from dualipo.critic import reasoning
 from dualipo.pretraining import critic, settings, sight
+from dualipo.pretraining.degradation import degrade
 from dualipo.pretraining.generated import GeneratedClips
-from dualipo.pretraining.wear import wear
 from dualipo.records import DIMENSIONS
 from dualipo.world.measurement import measure
 from dualipo.world.views import view_of_measurement
@@ -73,17 +73,17 @@ def test_every_label_of_the_grammar_begins_with_a_token_of_its_own(tmp_path):
     assert len(vila.tokens.encode("<verdict>")) == 1
 
 
-def test_wear_keeps_what_is_shown_and_how_it_moves():
+def test_degrading_keeps_what_is_shown_and_how_it_moves():
     rng = np.random.default_rng(0)
     clean = np.zeros((9, 32, 32, 3), np.uint8)
     for frame in range(9):
         clean[frame, 10:16, frame * 2 : frame * 2 + 6] = 255, 0, 0
-    worn = [wear(clean, rng) for _ in range(8)]
-    for frames in worn:
+    degraded = [degrade(clean, rng) for _ in range(8)]
+    for frames in degraded:
         assert frames.shape == clean.shape and frames.dtype == np.uint8
         across = np.arange(32) @ (frames[..., 0] > 128).sum(1).T
         assert (np.diff(across) > 0).all(), "the red square moves to the right"
-    assert not np.array_equal(worn[0], worn[1])
+    assert not np.array_equal(degraded[0], degraded[1])
 
 
 def test_sight_reads_each_colour_where_it_is():

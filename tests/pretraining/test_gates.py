@@ -1,4 +1,4 @@
-"""Every generator that lies among the weights is measured, and the card says so of each."""
+"""Tests that every generator among the weights is measured and named on the card."""
 
 import shutil
 from pathlib import Path

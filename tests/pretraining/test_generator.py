@@ -1,4 +1,4 @@
-"""The embedded generators' words, their training in small, and the pipelines that ship."""
+"""Tests the embedded generators' tokenizer, a tiny training, and the pipelines that ship."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def test_the_shipped_weights_fit_and_name_no_folder_of_their_makers(weights):
 
 
 def num_parameters(name: str) -> dict[str, int]:
-    """By part, of a variant as it would ship."""
+    """Count the parameters of each part of a variant."""
     variant = settings.VARIANTS[name]
     auto = cogvideox_vae.build() if variant.family == "cogvideox" else vae.build()
     built = generator.FAMILIES[variant.family].build(auto, text.build_tokenizer(), variant)
@@ -91,8 +91,8 @@ def test_a_variant_is_made_of_its_autoencoder_and_passes_through_the_gates(
         )
         generator.pretrain(folder, work, variant=variant)  # goes on from its end: nothing changes
     assert len(losses) == 2
-    made = sorted(p.name for p in folder.iterdir())
-    assert made == sorted(p.name for p in (weights / "generator").iterdir())
+    names = sorted(p.name for p in folder.iterdir())
+    assert names == sorted(p.name for p in (weights / "generator").iterdir())
     assert '"/' not in "".join(p.read_text() for p in folder.rglob("*config.json"))
     if variant.family == "cogvideox":
         cogvideox_vae.build().half().save_pretrained(tmp_path / variant.vae_folder)
@@ -107,7 +107,6 @@ def test_a_variant_is_made_of_its_autoencoder_and_passes_through_the_gates(
 
 @pytest.mark.parametrize("name", settings.VARIANTS)
 def test_pretraining_embeds_captions_as_sampling_does(name, weights, tmp_path):
-    """The text that the transformer learns with is the text that it will be given."""
     variant = tiny(name)
     auto = cogvideox_vae.build() if name == "cogvideox" else vae.build()
     auto.save_pretrained(tmp_path / "vae")
@@ -136,7 +135,8 @@ def test_the_shipped_generator_shows_the_colour_that_is_asked_for(weights):
     captions = [
         f"a big {colour} circle stays still on a black background" for colour in ("red", "blue")
     ]
-    made = sample(model, captions=captions, seeds=[1, 2], settings=Generator(num_inference_steps=6))
-    red, blue = made.frames_NFHW3.float().amax(dim=(1, 2, 3))
+    steps = Generator(num_inference_steps=6)
+    sampled = sample(model, captions=captions, seeds=[1, 2], settings=steps)
+    red, blue = sampled.frames_NFHW3.float().amax(dim=(1, 2, 3))
     assert red[0] > 1.5 * red[2] and blue[2] > 1.5 * blue[0]
-    assert torch.isfinite(made.latents).all()
+    assert torch.isfinite(sampled.latents).all()

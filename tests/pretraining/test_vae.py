@@ -1,4 +1,4 @@
-"""The autoencoder's start is a linear codec: as good as the principal components themselves."""
+"""Tests that the autoencoder starts as a linear codec, nearly as good as principal components."""
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import patchify

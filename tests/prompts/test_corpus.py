@@ -86,7 +86,7 @@ def test_fault_37_ordinary_captions_pass():
 
 
 def test_too_few_captions_and_unreadable_files_say_what_to_do(tmp_path):
-    with pytest.raises(DataError, match=r"1 distinct captions .* \(1 were refused\), 2 are"):
+    with pytest.raises(DataError, match=r"1 distinct captions .* \(1 were refused\), but 2 are"):
         choose(["a circle", "A  CIRCLE", ""], num=2, seed=0)
     with pytest.raises(DataError, match="no such file"):
         read_captions(tmp_path / "none.txt")

@@ -7,7 +7,7 @@ import pytest
 
 from dualipo.records import DIMENSIONS
 from dualipo.world.clips import render
-from dualipo.world.describe import describe
+from dualipo.world.descriptions import describe
 from dualipo.world.measurement import measure
 from dualipo.world.scenes import (
     DEFECTS,
