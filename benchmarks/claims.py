@@ -1,13 +1,13 @@
-"""The world's claims: for each seed, dual iteration against the base, coin flips and NLL alone.
+"""Tests the claims in the embedded world: dual iteration against base, coin flips and NLL alone.
 
     python benchmarks/claims.py recipes/world.toml --seeds 0 1 2 --output benchmarks/results
 
 A seed's runs share the warm start (`dualipo fork`), and each resumes where it stopped. For every
 seed the last round's oracle total on test prompts is compared, prompt by prompt, with (a) the base
 generator, (b) the same run with coin-flip verdicts, (c) the same run with the NLL terms alone; the
-intervals are 95 % paired bootstraps clustered by prompt. Beside it stands the critic: shipped and
-warm-started, by forced choice on pairs that the oracle orders. What comes out is written as data,
-whether it holds or not.
+intervals are 95 % paired bootstraps clustered by prompt. The accuracy of the shipped and of the
+warm-started critic is measured by forced choice on pairs that the oracle orders. The result is
+written as data, whether the claims hold or not.
 """
 
 import argparse
@@ -30,9 +30,9 @@ from dualipo.store import atomic
 from dualipo.store.fork import fork
 from dualipo.store.ledger import Ledger
 
-# What the critic must reach by forced choice: no more before its warm start, no less after it.
+# The bounds of the critic's forced-choice accuracy: at most before, at least after its warm start.
 MOST_SHIPPED, LEAST_WARM = 0.60, 0.75
-# Controls take as many optimizer steps on as many pairs; neither ever refreshes its critic.
+# The controls take as many optimizer steps on as many pairs, but never refresh their critic.
 ARMS: dict[str, list[str]] = {
     "dual": [],
     "coin_flip": ["verdicts=coin_flip", "refresh.update_critic=false"],
@@ -47,7 +47,7 @@ HEADINGS = {
 
 
 def scores(run_path: Path) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Oracle totals by test prompt: of the base, and of the last round."""
+    """Return the oracle's totals by test prompt, of the base and of the last round."""
     ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
     events = [event for _, event in ledger.events(ScoresEvent)]
     ledger.close()
@@ -64,37 +64,37 @@ def run_arms(
     shared: Sequence[str] = (),
     before: Path | None = None,
 ) -> None:
-    """Make or resume `runs`/ARM-SEED for every arm's overrides, all upon one warm start.
+    """Make or resume `runs`/ARM-SEED for every arm's overrides, all from one warm start.
 
-    It is made here, unless one is there already: `before`.
+    The warm start is the run `before`; where it is None, one is made.
     """
     from dualipo.rounds import loop
 
-    whole = [*shared, f"seed={seed}"]
+    common = [*shared, f"seed={seed}"]
     if before is None:
         before = runs / f"before-{seed}"
-        begun = config.load(recipe, [*whole, "rounds=0", f"output_dir={before}"])
-        loop.run(begun, progress=PlainProgress())
+        settings = config.load(recipe, [*common, "rounds=0", f"output_dir={before}"])
+        loop.run(settings, progress=PlainProgress())
     for arm, overrides in arms.items():
         path = runs / f"{arm}-{seed}"
-        loaded = config.load(recipe, [*whole, *overrides, f"output_dir={path}"])
+        settings = config.load(recipe, [*common, *overrides, f"output_dir={path}"])
         if not path.exists():
-            fork(before, path, loaded)
-        loop.run(loaded, progress=PlainProgress())
+            fork(before, path, settings)
+        loop.run(settings, progress=PlainProgress())
 
 
 def compare(folder: Path, seed: int) -> dict[str, Any]:
-    """The three paired differences of one seed, each run's rounds, and the critic."""
+    """Return one seed's three paired differences, each run's rounds, and the critic's accuracy."""
     base, dual = scores(folder / f"dual-{seed}")
     others = {"base": base}
     others |= {arm: scores(folder / f"{arm}-{seed}")[1] for arm in ("coin_flip", "nll_alone")}
-    found = {name: paired_difference(others[name], dual) for name in AGAINST}
+    differences = {name: paired_difference(others[name], dual) for name in AGAINST}
     tables = {arm: summary.as_dict(folder / f"{arm}-{seed}") for arm in ARMS}
     return {
         "num_test_prompts": len(base),
         "dual_minus": {
             name: asdict(difference) | {"excludes_zero": difference.excludes_zero}
-            for name, difference in found.items()
+            for name, difference in differences.items()
         },
         "critic_on_oracle_pairs": tables["dual"]["critic_on_oracle_pairs"],
         "warm_start": tables["dual"]["warm_start"],
@@ -103,9 +103,9 @@ def compare(folder: Path, seed: int) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """The seeds' differences and critics in markdown; a bold one holds what it should.
+    """Return the seeds' differences and critics in markdown, in bold where a claim holds.
 
-    A difference should exclude 0; a critic should keep its bar.
+    A difference should exclude 0; a critic's accuracy should keep to its bound.
     """
     heads = ["seed", "base", "last round", *HEADINGS.values()]
     heads += [
@@ -114,13 +114,13 @@ def table(results: dict[str, Any]) -> str:
         "refreshed critics that served",
     ]
     rows = []
-    for seed, found in results.items():
-        of_dual = found["rounds"]["dual"]
+    for seed, result in results.items():
+        of_dual = result["rounds"]["dual"]
         ends = (three_decimals(of_dual[0]["total"]), three_decimals(of_dual[-1]["total"]))
         shipped, warm = (
-            found["critic_on_oracle_pairs"][name] for name in ("shipped", "warm start")
+            result["critic_on_oracle_pairs"][name] for name in ("shipped", "warm start")
         )
-        differences = [difference(found["dual_minus"][name]) for name in AGAINST]
+        differences = [difference(result["dual_minus"][name]) for name in AGAINST]
         critics = (
             _bold_if(shipped <= MOST_SHIPPED, percent(shipped)),
             _bold_if(warm >= LEAST_WARM, percent(warm)),
@@ -130,8 +130,8 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _served(rounds: Sequence[Mapping[str, Any]]) -> str:
-    outcomes = [one["refresh"] for one in rounds]
-    tried = [one for one in outcomes if one in ("refreshed", "reverted", "empty")]
+    outcomes = [row["refresh"] for row in rounds]
+    tried = [outcome for outcome in outcomes if outcome in ("refreshed", "reverted", "empty")]
     return f"{tried.count('refreshed')} of {len(tried)}"
 
 
@@ -140,7 +140,7 @@ def _bold_if(holds: bool, text: str) -> str:
 
 
 def main() -> None:
-    """Run what is missing, compare, and write the result."""
+    """Run the missing arms, compare them, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

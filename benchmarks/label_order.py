@@ -1,17 +1,17 @@
-"""The critic's accuracy against the number of labels: pairs asked at random, or where it is unsure.
+"""Measures the critic's accuracy by number of labels, with pairs asked at random or by uncertainty.
 
     dualipo run recipes/quick.toml rounds=0 output_dir=runs/seed     # base clips, once
     python benchmarks/label_order.py runs/seed --pairs 20 40 80 160 --seeds 0 1 2
 
-The pool are all pairs of the run's seed clips. Both arms begin with the same first pairs, drawn at
-random; a critic trained on them votes on the rest, and the arm `uncertain` takes the rest by
-`label_queue.uncertainty`, as `dualipo label --next` does, the arm `random` by lot. At each number
-of pairs the shipped critic is trained anew (`warm_start_sft`) on what the simulated annotators say
-of them, three labels a pair, and measured by forced choice on pairs of test prompts that the oracle
-orders. The oracle only reports: no label, order or training reads it.
+The pool holds all pairs of the run's seed clips. Both arms begin with the same first pairs, drawn
+at random. A critic trained on them votes on the rest, which the arm `uncertain` asks in the order of
+`label_queue.uncertainty`, as `dualipo label --next` does, and the arm `random` in random order. At
+each number of pairs the shipped critic is trained anew (`warm_start_sft`) on the simulated
+annotators' answers, three labels a pair, and measured by forced choice on pairs of test prompts
+that the oracle orders. The oracle only reports: no label, order or training reads it.
 
-Every training is written as soon as it is measured; the same command goes on where it stopped.
-What comes out is written as data, whichever arm is ahead.
+Every result is written as soon as it is measured; the same command continues where it stopped. The
+result is written as data, whichever arm is ahead.
 """
 
 import argparse
@@ -55,7 +55,7 @@ Pool = list[PooledPair]
 
 
 def pool_of(candidates: Sequence[Candidate], *, seed: int) -> Pool:
-    """All pairs of clips of one prompt, in an order drawn by `seed`."""
+    """List all pairs of clips of one prompt, in an order drawn by `seed`."""
     by_prompt: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         by_prompt.setdefault(candidate.prompt_id, []).append(candidate)
@@ -72,7 +72,7 @@ def pool_of(candidates: Sequence[Candidate], *, seed: int) -> Pool:
 
 
 def by_uncertainty(run: Run, critic: ChatCritic, pool: Pool, *, seed: int) -> Pool:
-    """The least certain first, by this critic's own votes."""
+    """Sort the pairs by this critic's own votes, the least certain first."""
     votes = judge.confirm(
         critic,
         [pair.item for pair in pool],
@@ -85,7 +85,7 @@ def by_uncertainty(run: Run, critic: ChatCritic, pool: Pool, *, seed: int) -> Po
 
 
 def trained(run: Run, pool: Pool, *, steps: int | None, seed: int) -> ChatCritic:
-    """The shipped critic after its fine-tuning on the annotators' labels of these pairs."""
+    """Fine-tune the shipped critic on the annotators' labels of these pairs."""
     asked = [
         PairQuestion(Prompt(pair.prompt_id, pair.item.caption), *pair.item.clip_hashes, dimension)
         for pair in pool
@@ -110,7 +110,7 @@ def trained(run: Run, pool: Pool, *, steps: int | None, seed: int) -> ChatCritic
 
 
 def measured(run: Run, critic: ChatCritic) -> dict[str, Any]:
-    """Forced choice on pairs of test prompts, against the oracle's order."""
+    """Compare the critic's forced choice on pairs of test prompts with the oracle's order."""
     asked, verdicts = accuracy.oracle_ordered_pairs(run)
     items = [
         Item(str(n), prompt.caption, (clip_a, clip_b), (dimension,))
@@ -124,13 +124,16 @@ def measured(run: Run, critic: ChatCritic) -> dict[str, Any]:
 
 
 def study(run: Run, sizes: Sequence[int], seed: int, output: Path, steps: int | None) -> None:
-    """All trainings of one seed that are not in `output` yet."""
+    """Do all trainings of one seed that are not in `output` yet."""
     candidates = seed_labels.seed_candidates(run)
     shuffled = pool_of(candidates, seed=derive(seed, "pool"))
     if len(shuffled) < sizes[-1]:
-        raise SystemExit(f"{len(shuffled)} pairs in the pool, {sizes[-1]} wanted. Ask for fewer.")
-    found: list[dict[str, Any]] = json.loads(output.read_text()) if output.exists() else []
-    done = {(row["arm"], row["seed"], row["num_pairs"]) for row in found}
+        raise SystemExit(
+            f"--pairs: {sizes[-1]} pairs are wanted, but the pool holds {len(shuffled)}. "
+            "Ask for fewer."
+        )
+    rows: list[dict[str, Any]] = json.loads(output.read_text()) if output.exists() else []
+    done = {(row["arm"], row["seed"], row["num_pairs"]) for row in rows}
     if all((arm, seed, num) in done for arm in ARMS for num in sizes):
         return
     first, rest = shuffled[: sizes[0]], shuffled[sizes[0] :]
@@ -147,9 +150,9 @@ def study(run: Run, sizes: Sequence[int], seed: int, output: Path, steps: int | 
                 items = [*first, *orders[arm][: num - len(first)]]
                 result = measured(run, trained(run, items, steps=steps, seed=seed))
             place = {"arm": arm, "seed": seed, "num_pairs": num, "num_labels": 3 * num}
-            found.append(place | result)
-            atomic.write_json(output, found)
-            print(json.dumps(found[-1]), flush=True)
+            rows.append(place | result)
+            atomic.write_json(output, rows)
+            print(json.dumps(rows[-1]), flush=True)
 
 
 def main() -> None:
@@ -160,7 +163,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a run whose seed clips are sampled")
     parser.add_argument("--pairs", type=int, nargs="+", default=[20, 40, 80, 160])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, help="of a training; default: the run's")
+    parser.add_argument("--steps", type=int, help="steps of a training (default: the run's)")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/label-order.json"))
     arguments = parser.parse_args()
     atomic.make_folder(arguments.output.parent)

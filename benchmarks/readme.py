@@ -1,10 +1,10 @@
-"""Write the tables of docs/results.md, the table of a run in README.md, and docs/report.png.
+"""Writes the tables of docs/results.md, the table of a run in README.md, and docs/report.png.
 
-    python benchmarks/readme.py              # the tables of what is in benchmarks/results/
-    python benchmarks/readme.py runs/quick   # and a run's table and picture
+    python benchmarks/readme.py              # the tables of the data in benchmarks/results/
+    python benchmarks/readme.py runs/quick   # also a run's table and picture
 
-No figure in the documents is typed by hand. A table says so where its data are missing. The picture
-needs Chromium on the PATH; without it the picture stays as it was.
+No figure in the documents is typed by hand. A table whose data are missing says so. The picture
+needs Chromium on the PATH; without it the picture stays as it is.
 """
 
 import argparse
@@ -33,10 +33,10 @@ MISSING = "Not run to its end yet: nothing is claimed."
 
 
 class ResultTable(NamedTuple):
-    """A table of docs/results.md: the name in its markers, its data's file, and what formats it."""
+    """A table of docs/results.md: the name in its markers, its data's file, its formatter."""
 
     name: str
-    data: str
+    stem: str
     table: Callable[[Any], str]
 
 
@@ -54,7 +54,7 @@ RESULT_TABLES = (
 
 
 def write(document: Path, name: str, text: str) -> None:
-    """Replace what stands between the markers of `name`."""
+    """Replace the text between the markers of `name`."""
     begin, end = (
         f"<!-- {name}: written by benchmarks/readme.py, from here -->",
         f"<!-- {name}: to here -->",
@@ -69,7 +69,7 @@ def take_picture(run_path: Path, picture: Path) -> None:
     """Photograph the top of the report."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
-        print("no Chromium: the picture stays as it was")
+        print("There is no Chromium on the PATH, so the picture stays as it is.")
         return
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
     command += ["--disable-background-networking", "--virtual-time-budget=4000"]
@@ -85,8 +85,8 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path, nargs="?")
     run = parser.parse_args().run
-    for name, data, table in RESULT_TABLES:
-        path = RESULTS / f"{data}.json"
+    for name, stem, table in RESULT_TABLES:
+        path = RESULTS / f"{stem}.json"
         text = table(json.loads(path.read_text())) if path.is_file() else MISSING
         write(RESULTS_PAGE, name, text)
     if run:

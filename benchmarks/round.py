@@ -1,9 +1,9 @@
-"""Seconds and peak memory of every stage of a run, a line a stage.
+"""Prints seconds and peak memory of every stage of a run, one line a stage.
 
     python benchmarks/round.py recipes/smoke.toml [key=value ...]   # runs it first, in a new folder
-    python benchmarks/round.py --run runs/quick                      # reads a run that is there
+    python benchmarks/round.py --run runs/quick                     # reads a run that exists
 
-The seconds are those of the work alone; a stage's peak is the process' peak by the stage's end.
+The seconds are those of the work alone; a stage's peak is the process' peak until the stage's end.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from dualipo.store.ledger import Ledger
 
 
 def table(run_path: Path) -> str:
-    """One line a stage: units, seconds, peak MB."""
+    """Return a text table with a line for each stage: units, seconds, peak MB."""
     ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
     seconds: dict[str, float] = defaultdict(float)
     peak: dict[str, float] = defaultdict(float)

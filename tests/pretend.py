@@ -1,13 +1,12 @@
-"""A device that is none, to find what would fail on a GPU where there is none.
+"""A pretended torch device, which finds code that would fail on a GPU, on machines without one.
 
-Its tensors live on the CPU and say that they do not: mixing them with others is the error that it
-would be on CUDA, and so is turning them into numpy. Autocast casts what CUDA's would before a
-multiplication. Results are the CPU's own but for rounding, as attention is computed in its parts.
-All this changes torch for a whole process, in which nothing was differentiated before: `ended`
-starts one.
+Its tensors lie on the CPU but claim to lie elsewhere: to mix them with CPU tensors, or to turn them
+into numpy, is an error as it is on CUDA. Autocast casts the operands of a multiplication as CUDA's
+does. Results equal the CPU's up to rounding, because attention is computed in its parts. The device
+changes torch for its whole process, which must not have computed a gradient before; so `ended`
+starts a new process.
 
-Leaves out what only a real device has: memory, streams, kernels that are missing or not
-deterministic.
+A real device has more: memory, streams, kernels that are missing or not deterministic.
 """
 
 import multiprocessing
@@ -25,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "pretend"
-# CUDA too lets these take tensors of both places: copies, and indices that lie on the CPU.
+# On CUDA too, these operations take tensors of both devices: copies, and indices on the CPU.
 _COPIES = {"aten::copy_", "aten::_to_copy", "aten::set_"}
 _INDEXED = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
 _AUTOCAST = {
@@ -36,7 +35,7 @@ _AUTOCAST = {
 
 
 def ended(function: Callable[..., None], *args: Any) -> int | None:
-    """Call a module's function in a process of its own, on the device; its exit code."""
+    """Call a module's function in a new process, on the device; return the exit code."""
     process = multiprocessing.get_context("spawn").Process(target=_enter, args=(function, args))
     process.start()
     process.join()
@@ -64,7 +63,7 @@ class Pretend(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor) -> "Pretend":
-        made: Pretend = Tensor._make_wrapper_subclass(
+        wrapper: Pretend = Tensor._make_wrapper_subclass(
             cls,
             held.size(),
             strides=held.stride(),
@@ -72,8 +71,8 @@ class Pretend(Tensor):
             dtype=held.dtype,
             device=f"{NAME}:0",
         )
-        made.held = held
-        return made
+        wrapper.held = held
+        return wrapper
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -108,15 +107,15 @@ def _is_device(value: Any) -> bool:
 
 
 def _dispatch(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Compute on the CPU; what comes out is on the device if what went in was."""
+    """Compute on the CPU; the result is on the device if an operand is."""
     leaves = tree_leaves((args, kwargs))
-    given = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-    here = [one for one in given if isinstance(one, Pretend)]
-    elsewhere = [one for one in given if not isinstance(one, Pretend) and one.dim()]
+    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    on_device = [tensor for tensor in tensors if isinstance(tensor, Pretend)]
+    on_cpu = [tensor for tensor in tensors if not isinstance(tensor, Pretend) and tensor.dim()]
     operation = func._schema.name
-    if here and elsewhere and operation not in _COPIES | _INDEXED:
+    if on_device and on_cpu and operation not in _COPIES | _INDEXED:
         raise RuntimeError(f"{operation}: tensors on two devices")
-    if operation in _INDEXED and here and not isinstance(args[0], Pretend):
+    if operation in _INDEXED and on_device and not isinstance(args[0], Pretend):
         raise RuntimeError(f"{operation}: a tensor on the CPU, indices on the device")
     target = kwargs.get("device")
     if operation == "aten::copy_":
@@ -124,17 +123,18 @@ def _dispatch(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     elif operation == "aten::_to_copy" and target is not None:
         stays = _is_device(target)
     else:
-        stays = bool(here) or any(map(_is_device, leaves))
+        stays = bool(on_device) or any(map(_is_device, leaves))
     plain_args, plain_kwargs = tree_map(_plain, (args, kwargs))
-    made = func(*plain_args, **plain_kwargs)
-    known = {id(one.held): one for one in here} | {id(one): one for one in given}
+    result = func(*plain_args, **plain_kwargs)
+    # An operation in place returns its operand, which must stay the same object.
+    known = {id(x.held): x for x in on_device} | {id(x): x for x in tensors}
 
-    def named(value: Any) -> Any:
+    def wrapped(value: Any) -> Any:
         if not isinstance(value, Tensor) or id(value) in known:
             return known.get(id(value), value)
         return Pretend(value) if stays else value
 
-    return tree_map(named, made)
+    return tree_map(wrapped, result)
 
 
 def _plain(value: Any) -> Any:
@@ -144,22 +144,22 @@ def _plain(value: Any) -> Any:
 
 
 class _Dispatch(TorchDispatchMode):
-    """What makes tensors without taking any."""
+    """The mode that catches operations which make tensors without taking any."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _dispatch(func, args, kwargs or {})
 
 
 class _Function(TorchFunctionMode):
-    """What never reaches a dispatch: tensors of Python's numbers, and autocast."""
+    """The mode for calls that never reach a dispatch: tensors of Python numbers, and autocast."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:
             return func(*args, **kwargs | {"device": "cpu"}).to(kwargs["device"])
         if func is Tensor.new_tensor:
-            made = torch.tensor(*args[1:], **{"dtype": args[0].dtype} | kwargs)
-            return made.to(args[0].device)
+            tensor = torch.tensor(*args[1:], **{"dtype": args[0].dtype} | kwargs)
+            return tensor.to(args[0].device)
         if func in _AUTOCAST and torch.is_autocast_enabled(NAME):
             args, kwargs = tree_map(_cast, (args, kwargs))
         return func(*args, **kwargs)

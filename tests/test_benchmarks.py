@@ -1,4 +1,4 @@
-"""What benchmarks count, on one pair: a figure in their results means what it says."""
+"""Tests what the benchmarks count, on one pair."""
 
 from benchmarks import judge
 

@@ -1,4 +1,4 @@
-"""The pretended device refuses what CUDA does, and allows what it allows."""
+"""Tests that the pretended device refuses and allows the same operations as CUDA."""
 
 import pytest
 import torch
@@ -7,20 +7,22 @@ from tests import pretend
 
 
 def meet() -> None:
-    here, there = torch.arange(3.0), torch.arange(3.0, device=pretend.NAME)
-    assert there.device.type == pretend.NAME and torch.equal((there + 1).cpu(), here + 1)
-    assert torch.equal(there[torch.tensor([2, 0])].cpu(), here[[2, 0]])
-    assert torch.equal((there * torch.tensor(2.0)).cpu(), 2 * here)  # a lone number may be anywhere
+    on_cpu, on_device = torch.arange(3.0), torch.arange(3.0, device=pretend.NAME)
+    assert on_device.device.type == pretend.NAME
+    assert torch.equal((on_device + 1).cpu(), on_cpu + 1)
+    assert torch.equal(on_device[torch.tensor([2, 0])].cpu(), on_cpu[[2, 0]])
+    # A tensor of a single number may lie on either device.
+    assert torch.equal((on_device * torch.tensor(2.0)).cpu(), 2 * on_cpu)
     for mixed in (
-        lambda: here + there,
-        lambda: torch.stack([here, there]),
-        lambda: there.index_select(0, torch.tensor([0])),
-        lambda: here[torch.tensor([0], device=pretend.NAME)],
+        lambda: on_cpu + on_device,
+        lambda: torch.stack([on_cpu, on_device]),
+        lambda: on_device.index_select(0, torch.tensor([0])),
+        lambda: on_cpu[torch.tensor([0], device=pretend.NAME)],
     ):
         with pytest.raises(RuntimeError, match="device"):
             mixed()
     with pytest.raises(TypeError, match="numpy"):
-        there.numpy()
+        on_device.numpy()
 
 
 def test_tensors_of_two_devices_never_meet() -> None:
