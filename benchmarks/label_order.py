@@ -4,9 +4,9 @@
     python benchmarks/label_order.py runs/seed --pairs 20 40 80 160 --seeds 0 1 2
 
 The pool holds all pairs of the run's seed clips. Both arms begin with the same first pairs, drawn
-at random. A critic trained on them votes on the rest, which the arm `uncertain` asks in the order of
-`label_queue.uncertainty`, as `dualipo label --next` does, and the arm `random` in random order. At
-each number of pairs the shipped critic is trained anew (`warm_start_sft`) on the simulated
+at random. A critic trained on them votes on the rest, which the arm `uncertain` asks in the order
+of `label_queue.uncertainty`, as `dualipo label --next` does, and the arm `random` in random order.
+At each number of pairs the shipped critic is trained anew (`warm_start_sft`) on the simulated
 annotators' answers, three labels a pair, and measured by forced choice on pairs of test prompts
 that the oracle orders. The oracle only reports: no label, order or training reads it.
 
