@@ -103,6 +103,14 @@ def test_the_documented_way_to_train_every_weight_over_devices_loads(path: Path)
         load(path, half)
 
 
+def test_own_captions_do_not_train_on_clips_of_the_embedded_world(recipe: Path) -> None:
+    own = ["prompts.source=file", "monitor.num_audit_labels=0", "monitor.num_accuracy_pairs=0"]
+    with pytest.raises(ConfigError, match=r"align\.dataset_name is not set"):
+        load(recipe, own)
+    load(recipe, [*own, "align.real_nll_ratio=0"])
+    load(recipe, [*own, "align.dataset_name=clips"])
+
+
 def test_a_recipe_that_is_missing_or_torn_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a\.toml: there is no such recipe"):
         load(tmp_path / "a.toml")

@@ -172,7 +172,8 @@ def _check(words: list[str], where: str) -> None:
         _check_dualipo(words[1:], where)
     elif program in ("./demo", "./check"):
         assert (ROOT / program).exists(), where
-        _check_overrides([word for word in words[1:] if "=" in word], where)
+        overrides = [word for word in words[1:] if "=" in word]
+        _check_overrides(argparse.Namespace(overrides=overrides), where)
     elif program == "python" and words[1] != "-m":
         source = (ROOT / words[1]).read_text()
         for option in (word for word in words[2:] if word.startswith("--")):
@@ -182,33 +183,29 @@ def _check(words: list[str], where: str) -> None:
 
 
 def _check_dualipo(words: list[str], where: str) -> None:
-    """Parse a command as the program would; a placeholder of a choice becomes its first choice."""
+    """Parse a command as the program would, and load a recipe with its overrides."""
     parser = _parser_of(words, where)
-    choices = [list(action.choices) for action in parser._actions if action.choices]
-    known = set(itertools.chain(*choices))
-    given = [
-        str(choices[0][0])
-        if choices and word not in known and _PLACEHOLDER.fullmatch(word) and word == "FORMAT"
-        else word
-        for word in words
-        if word != "..."
-    ]
-    numbers = [re.sub(r"^N$", "0", word) for word in given]
+    choices = [str(name) for action in parser._actions for name in action.choices or ()]
+    given = [choices[0] if word == "FORMAT" else word for word in words if word != "..."]
     try:
-        arguments = main.parse(numbers)
+        arguments = main.parse(["0" if word == "N" else word for word in given])
     except SystemExit:
         pytest.fail(f"{where}: cannot be parsed")
-    _check_overrides(getattr(arguments, "overrides", []), where)
+    _check_overrides(arguments, where)
 
 
-def _check_overrides(overrides: list[str], where: str) -> None:
-    """Fail if an override names no setting or gives it a value that it does not take."""
-    tree: dict[str, object] = {}
-    for override in overrides:
-        if override != "key=value":
+def _check_overrides(arguments: argparse.Namespace, where: str) -> None:
+    """Fail if overrides name no setting, have a wrong value, or do not fit their recipe."""
+    overrides = [each for each in getattr(arguments, "overrides", []) if each != "key=value"]
+    recipe = ROOT / getattr(arguments, "recipe", "RECIPE")
+    assert recipe.exists() or "recipes/" not in where, where
+    if recipe.exists():
+        config.load(recipe, overrides)
+    elif overrides:
+        tree: dict[str, object] = {}
+        for override in overrides:
             recipes.apply(tree, override)
-    for key in config.leaves(config.resolve(tree, subject=where)) if tree else []:
-        assert key in LEAVES, where
+        config.resolve(tree, subject=where)
 
 
 def _parser_of(words: list[str], where: str) -> argparse.ArgumentParser:

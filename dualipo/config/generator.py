@@ -32,8 +32,8 @@ class Prompts(Group):
     num_test_prompts: int = Field(
         64,
         ge=0,
-        description="The number of prompts whose clips the embedded world's oracle scores for "
-        "people alone; 0 scores none.",
+        description="The number of prompts whose clips only people see, in the report's gallery "
+        "and in a blind study; the embedded world's oracle scores those of its own captions.",
     )
 
 

@@ -110,19 +110,23 @@ def _require_sense(config: Config, subject: str) -> None:
             'generator.mixed_precision and align.mixed_precision = "bf16" compute in bfloat16. '
             "Or set align.rank to train a LoRA."
         )
-    _require_own_judges(config, subject)
+    if config.prompts.source == "file":
+        _require_nothing_of_the_world(config, subject)
 
 
-def _require_own_judges(config: Config, subject: str) -> None:
-    """Refuse to ask the embedded world's programs about captions that are not the world's."""
-    numbers = {
-        "monitor.num_audit_labels": config.monitor.num_audit_labels,
-        "monitor.num_accuracy_pairs": config.monitor.num_accuracy_pairs,
-    }
-    if config.prompts.source == "file" and any(numbers.values()):
+def _require_nothing_of_the_world(config: Config, subject: str) -> None:
+    """Refuse settings that mix a user's captions with the embedded world's judges and clips."""
+    if config.monitor.num_audit_labels or config.monitor.num_accuracy_pairs:
         raise ConfigError(
-            f'{subject}: prompts.source is "file", but {" and ".join(numbers)} ask programs that '
-            "judge clips of the embedded world's own captions only. Set both to 0."
+            f'{subject}: prompts.source is "file", but monitor.num_audit_labels and '
+            "monitor.num_accuracy_pairs ask programs that judge clips of the embedded world's own "
+            "captions only. Set both to 0."
+        )
+    if config.rounds and config.align.real_nll_ratio and config.align.dataset_name is None:
+        raise ConfigError(
+            f'{subject}: prompts.source is "file", but align.dataset_name is not set, so '
+            "align.real_nll_ratio would train on clips of the embedded world. Name your real "
+            "clips, or set align.real_nll_ratio to 0."
         )
 
 

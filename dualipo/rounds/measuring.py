@@ -63,20 +63,24 @@ def sample_fixed(run: Run, name: str, round: int, attempt: int, version: str) ->
 
 
 def report_scores(run: Run, round: int, attempt: int, version: str) -> None:
-    """Record for people the oracle's scores of the version's test clips, and a gallery of them."""
+    """Record for people the oracle's scores of the version's test clips, and a gallery of them.
+
+    The oracle knows the embedded world's captions only: clips of a user's own have no scores.
+    """
     unit = Unit(round, attempt, "scores")
     if run.is_done(unit):
         return
     candidates = sample_fixed(run, "test", round, attempt, version)
     clock = Clock()
-    asked = [(candidate.caption, candidate.clip) for candidate in candidates]
+    measured = candidates if run.config.prompts.source == "world" else []
+    asked = [(candidate.caption, candidate.clip) for candidate in measured]
     scores = world_sources.oracle_scores(asked, clips=run.clip)
     firsts = [candidate for candidate in candidates if candidate.index == 0]
     shown = firsts[: run.config.monitor.num_gallery_prompts]
     events: list[Event] = [
         ScoresEvent(
-            prompt_ids=[candidate.prompt_id for candidate in candidates],
-            captions=[candidate.caption for candidate in candidates],
+            prompt_ids=[candidate.prompt_id for candidate in measured],
+            captions=[candidate.caption for candidate in measured],
             parts={d: [score[d] for score in scores] for d in DIMENSIONS},
             total=[statistics.fmean(score.values()) for score in scores],
         ),

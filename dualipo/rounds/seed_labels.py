@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dualipo.critic.learning import warm_start
+from dualipo.errors import DataError
 from dualipo.events import SeedEvent
 from dualipo.preferences import label_set
 from dualipo.preferences.contradictions import Usable
@@ -34,10 +35,12 @@ def label_seed(run: Run) -> None:
     if run.is_done(unit):
         return
     imported = file_sources.imported_seed(run.config)
-    if imported is None:
+    if imported is not None:
+        _publish_imported(run, unit, imported)
+    elif run.config.prompts.source == "world":
         _ask_annotators(run, unit)
     else:
-        _publish_imported(run, unit, imported)
+        _leave_to_people(run)
 
 
 def seed_candidates(run: Run) -> list[Candidate]:
@@ -51,6 +54,16 @@ def seed_candidates(run: Run) -> list[Candidate]:
         clips_per_prompt=run.config.seed_labels.clips_per_prompt,
     )
     return sample_set(run, clips)
+
+
+def _leave_to_people(run: Run) -> None:
+    """Sample the clips that people are to label, and end the run with what to do next."""
+    num_clips, path = len(seed_candidates(run)), run.directory.path
+    raise DataError(
+        f"{path}: {num_clips} clips of {run.config.seed_labels.num_prompts} captions are there, "
+        f"and nobody has labelled them. Let people do so with `dualipo label {path}`, then begin "
+        f"another run with seed_labels.path={path}."
+    )
 
 
 def training_labels(run: Run) -> tuple[list[Pair], list[Point]]:

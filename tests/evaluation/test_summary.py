@@ -110,7 +110,7 @@ def test_the_recipe_shown_resolves_to_the_same_configuration(tmp_path: Path) -> 
         "prompts": {"source": "file", "path": "prompts.txt"},
         "monitor": {"num_audit_labels": 0, "num_accuracy_pairs": 0},
         "refresh": {"force_rounds": [0, 2], "srpo": {"pce_filter": False}},
-        "align": {"learning_rate": 1e-05},
+        "align": {"learning_rate": 1e-05, "real_nll_ratio": 0},
     }
     settings = config.resolve(tree, subject="test")
     path = tmp_path / "recipe.toml"

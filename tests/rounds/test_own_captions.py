@@ -1,0 +1,91 @@
+"""Captions of a user's own: no program judges their clips, people label them, a study has them."""
+
+from pathlib import Path
+
+import pytest
+
+from dualipo.config import Config
+from dualipo.evaluation.study import study_items
+from dualipo.events import GalleryEvent, ScoresEvent
+from dualipo.preferences import label_set
+from dualipo.preferences.label_set import LabelSet
+from dualipo.records import DIMENSIONS, Candidate, Pair
+from dualipo.store import tables
+from dualipo.store.clips import ClipStore
+from dualipo.store.ledger import Ledger
+from tests.rounds import harness as harnesses
+
+CAPTIONS = [f"a {animal} {what}" for animal in ("cat", "dog", "owl") for what in ("runs", "sits")]
+OWN = (
+    "prompts.source=file",
+    "prompts.num_prompts=2",
+    "seed_labels.num_prompts=2",
+    "monitor.num_audit_labels=0",
+    "align.real_nll_ratio=0",
+    "refresh.force_rounds=[]",
+)
+
+
+@pytest.fixture(scope="module")
+def captions(memory: Path) -> Path:
+    path = memory / "captions.txt"
+    path.write_text("\n".join(CAPTIONS))
+    return path
+
+
+@pytest.fixture(scope="module")
+def unlabelled(models_folder: Path, memory: Path, captions: Path) -> Path:
+    """A run that has no labels: it ends once the clips for people are there."""
+    path = memory / "unlabelled"
+    assert harnesses.ended(_own(models_folder, path, captions)) == 1
+    return path
+
+
+def test_a_run_without_labels_leaves_its_clips_to_people(unlabelled: Path) -> None:
+    assert len(_seed_clips(unlabelled)) == 4
+    log = harnesses.log(unlabelled)
+    assert "4 clips of 2 captions are there, and nobody has labelled them" in log
+    assert f"`dualipo label {unlabelled}`" in log and f"seed_labels.path={unlabelled}" in log
+
+
+def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
+    models_folder: Path, memory: Path, captions: Path, unlabelled: Path
+) -> None:
+    labels, path = memory / "own-labels", memory / "own"
+    _label(unlabelled, labels)
+    settings = _own(
+        models_folder, path, captions, f"seed_labels.path={labels}", "rounds=1",
+        "align.loss_type=kto", "align.kto_labels=extremes",
+    )  # fmt: skip
+    assert harnesses.ended(settings) == 0, harnesses.log(path)
+    ledger = Ledger(path / "ledger.sqlite", read_only=True)
+    scores, galleries = ledger.events(ScoresEvent), ledger.events(GalleryEvent)
+    ledger.close()
+    assert len(scores) == 2 and not any(event.total for _, event in scores)
+    assert all(event.clips for _, event in galleries)
+    assert len(study_items.of_run(path, ["base", "g000.0"])) == 2
+    assert (path / "report.html").is_file()
+
+
+def _own(models_folder: Path, path: Path, captions: Path, *overrides: str) -> Config:
+    return harnesses.recipe(models_folder, path, *OWN, f"prompts.path={captions}", *overrides)
+
+
+def _seed_clips(run: Path) -> list[Candidate]:
+    table = run / "rounds" / "base" / "attempt-0" / "seed.parquet"
+    return tables.read_records(table, record_type=Candidate)
+
+
+def _label(run: Path, folder: Path) -> None:
+    """Write a label set in which the first clip of each caption wins in every dimension."""
+    clips = _seed_clips(run)
+    store = label_set.clip_store(folder)
+    for candidate in clips:
+        store.add(ClipStore(run / "clips").path(candidate.clip), sha256=candidate.clip)
+    pairs = tuple(
+        Pair(f"{a.prompt_id}-{dimension}", a.prompt_id, a.caption, a.clip, b.clip, dimension, "a",
+             "human", "ada")
+        for a, b in zip(clips[::2], clips[1::2], strict=True)
+        for dimension in DIMENSIONS
+    )  # fmt: skip
+    label_set.write(folder, LabelSet(pairs), history=[])
