@@ -113,7 +113,7 @@ def test_fault_67_a_label_set_that_is_too_small_is_refused_before_it_is_taken(
         assert not ledger.is_done(Unit(BASE_ROUND, 0, "label"))
     missing = harnesses.recipe(models_folder, memory / "m", *SEED, "seed_labels.path=nowhere")
     assert harnesses.ended(missing) == 1
-    assert "nowhere: no label set" in harnesses.log(memory / "m")
+    assert "nowhere: this is no label set" in harnesses.log(memory / "m")
 
 
 def test_reasons_worded_anew_are_asked_for_once_and_learnt_after_a_kill(
