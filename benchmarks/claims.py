@@ -19,7 +19,7 @@ from typing import Any
 
 from intervals import bold, difference
 
-from dualipo import config
+from dualipo import config, open_run
 from dualipo.evaluation import summary
 from dualipo.evaluation.bootstrap import by_prompt, paired_difference
 from dualipo.evaluation.report.charts import percent, three_decimals
@@ -28,7 +28,6 @@ from dualipo.events import ScoresEvent
 from dualipo.progress import PlainProgress
 from dualipo.store import atomic
 from dualipo.store.fork import fork
-from dualipo.store.ledger import Ledger
 
 # The bounds of the critic's forced-choice accuracy: at most before, at least after its warm start.
 MOST_SHIPPED, LEAST_WARM = 0.60, 0.75
@@ -48,9 +47,7 @@ HEADINGS = {
 
 def scores(run_path: Path) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Return the oracle's totals by test prompt, of the base and of the last round."""
-    ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
-    events = [event for _, event in ledger.events(ScoresEvent)]
-    ledger.close()
+    events = [event for _, event in open_run(run_path).events(ScoresEvent)]
     first, last = (by_prompt(event.total, event.prompt_ids) for event in (events[0], events[-1]))
     return first, last
 

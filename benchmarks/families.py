@@ -24,7 +24,7 @@ from typing import Any
 import claims
 from intervals import difference
 
-from dualipo import config
+from dualipo import config, open_run
 from dualipo.errors import DualipoError
 from dualipo.evaluation.bootstrap import Interval, paired_difference
 from dualipo.evaluation.report.charts import three_decimals
@@ -33,7 +33,6 @@ from dualipo.event_json import to_json
 from dualipo.events import AlignEvent
 from dualipo.rounds.run import model_folder
 from dualipo.store import atomic
-from dualipo.store.ledger import Ledger
 
 LARGE = "wan-large"
 # z of DPO is half a beta times a gap of two gains, that of KTO a beta times one gain.
@@ -57,9 +56,7 @@ Scores = dict[str, list[float]]
 
 def alignments(run_path: Path) -> list[dict[str, Any]]:
     """How each alignment of a run ended."""
-    ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
-    events = [to_json(event) for _, event in ledger.events(AlignEvent)]
-    ledger.close()
+    events = [to_json(event) for _, event in open_run(run_path).events(AlignEvent)]
     return [{name: value[name] for name in SHOWN if name in value} for value in events]
 
 

@@ -11,23 +11,20 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from dualipo import config
+from dualipo import config, open_run
 from dualipo.events import ClockEvent
 from dualipo.progress import PlainProgress
-from dualipo.store.ledger import Ledger
 
 
 def table(run_path: Path) -> str:
     """Return a text table with a line for each stage: units, seconds, peak MB."""
-    ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
     seconds: dict[str, float] = defaultdict(float)
     peak: dict[str, float] = defaultdict(float)
     units: dict[str, int] = defaultdict(int)
-    for _, clock in ledger.events(ClockEvent):
+    for _, clock in open_run(run_path).events(ClockEvent):
         seconds[clock.stage] += clock.seconds
         peak[clock.stage] = max(peak[clock.stage], clock.peak_mb)
         units[clock.stage] += 1
-    ledger.close()
     lines = [f"{'stage':<24}{'units':>7}{'seconds':>10}{'peak MB':>10}"]
     lines += [
         f"{stage:<24}{units[stage]:>7}{seconds[stage]:>10.1f}{peak[stage]:>10.0f}"

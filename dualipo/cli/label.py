@@ -203,15 +203,12 @@ def questions(arguments: argparse.Namespace, *, seed: int) -> list["Item"]:
 def _uncertain(arguments: argparse.Namespace, candidates: Sequence["Candidate"]) -> list["Item"]:
     """Return the pairs that the critic compared, the least certain first."""
     from dualipo.preferences import label_queue
-    from dualipo.store.ledger import Ledger
+    from dualipo.store.run_reader import RunReader
 
-    ledger = Ledger(arguments.run / "ledger.sqlite", read_only=True)
-    try:
-        round = candidates[0].round if candidates else -1
-        # The second attempt's votes are the newer ones, where there was one.
-        votes = ledger.votes(round, 1, "pair") or ledger.votes(round, 0, "pair")
-    finally:
-        ledger.close()
+    run = RunReader(arguments.run)
+    round = candidates[0].round if candidates else -1
+    # The second attempt's votes are the newer ones, where there was one.
+    votes = run.attempt_votes(round, 1, "pair") or run.attempt_votes(round, 0, "pair")
     items = label_queue.uncertain_items(candidates, votes)
     if not items:
         raise DataError(

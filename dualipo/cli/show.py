@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.cli.verbs import add_run, add_verb
-from dualipo.errors import ConfigError
-from dualipo.store import atomic
+from dualipo.store import atomic, rundir
 
 
 def add(verbs: Any) -> None:
@@ -46,8 +45,4 @@ def write_report(arguments: argparse.Namespace) -> int:
 
 def require_run(path: Path) -> None:
     """Raise ConfigError for a folder in which no run was begun."""
-    if not (path / "run.json").is_file():
-        raise ConfigError(
-            f"{path}: there is no run here, as it has no run.json. Name the folder of a run, which "
-            "is its recipe's output_dir, or begin one with `dualipo run RECIPE`."
-        )
+    rundir.require_run(path)

@@ -1,1 +1,1 @@
-"""Layer 2: how good the generator and the critic are, and the page that says so. Never torch."""
+"""Layer 2: how good the generator and the critic are, and the reports of it, without torch."""

@@ -1,19 +1,16 @@
-"""What a run has recorded, read once for the report, the summary and the model card.
+"""The history of a run: its events, metrics and clocks, round by round.
 
-Everything comes from the ledger, `metrics.jsonl` and `config.json`; nothing is computed by a model.
-A run that is not finished gives what is there. The last attempt of a round is the one that counts:
-an event of an earlier attempt is never shown in its place.
+The report, the summary and the model card are made from it. A run that is not finished gives what
+is there. The last attempt of a round is the one that counts: an event of an earlier attempt is
+never shown in its place.
 
 Left out: votes and candidates. The stages' events already hold their sums.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
-from dualipo import tracking
-from dualipo.errors import DataError
 from dualipo.evaluation import bootstrap
 from dualipo.evaluation.bootstrap import Interval
 from dualipo.event_parts import Accuracy
@@ -31,8 +28,8 @@ from dualipo.events import (
     SeedEvent,
     WarmStartEvent,
 )
-from dualipo.store import atomic
-from dualipo.store.ledger import Ledger, Unit
+from dualipo.store.ledger import Unit
+from dualipo.store.run_reader import RunReader
 
 BASE = -1  # the round that stands for what was there before round 0
 # Recorded once a round, whatever number of attempts follows.
@@ -44,7 +41,7 @@ Kind = TypeVar("Kind", bound=Event)
 
 @dataclass(frozen=True)
 class Clock:
-    """What a stage took, over all attempts of its round."""
+    """The time and the peak memory of a stage, over all attempts of its round."""
 
     seconds: float = 0.0
     peak_mb: float = 0.0
@@ -52,7 +49,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class RoundHistory:
-    """One round: `events`, one of a class, and `metrics` rows of its last attempt by stage."""
+    """One round: at most one event of each class, and the metrics of its last attempt by stage."""
 
     round: int
     attempt: int = 0
@@ -66,25 +63,25 @@ class RoundHistory:
 
     @property
     def label(self) -> str:
-        """What a reader calls it."""
+        """The display name, for example "round 2"."""
         return "base" if self.round == BASE else f"round {self.round}"
 
     @property
     def is_finished(self) -> bool:
-        """Whether its last attempt was measured and did not ask for another one."""
+        """True when the last attempt was measured and no other one follows."""
         refresh = self.event(RefreshEvent)
         refreshed = refresh is not None and refresh.outcome == "refreshed"
         return self.event(MonitorEvent) is not None and (self.attempt > 0 or not refreshed)
 
     def score(self, part: str) -> Interval | None:
-        """Mean test score of "total" or a dimension; None where it was not measured."""
+        """Return the mean test score, "total" or of a dimension; None where it was not measured."""
         scores = self.event(ScoresEvent)
         if not scores or len(set(scores.prompt_ids)) < 2:
             return None
         return bootstrap.clustered_mean(_values(scores, part), clusters=scores.prompt_ids)
 
     def refresh_outcome(self) -> str | None:
-        """What became of its refresh, and of a reverted one why."""
+        """Say how the critic's refresh ended, and why it was reverted if it was."""
         refresh = self.event(RefreshEvent)
         if refresh is None or refresh.outcome != "reverted":
             return refresh.outcome if refresh else None
@@ -93,7 +90,7 @@ class RoundHistory:
         return f"reverted ({'; '.join(failed) or 'worse on held-out labels'})"
 
     def holdout(self) -> float | None:
-        """The critic's accuracy on labels held out from its training: what triggers may read."""
+        """Return the critic's accuracy on labels held out from its training."""
         if self.round == BASE:
             holdout = self.event(HoldoutEvent)
             return holdout.accuracy if holdout else None
@@ -101,7 +98,7 @@ class RoundHistory:
         return monitor.signals.holdout_accuracy if monitor else None
 
     def accuracies(self) -> list[tuple[str, Accuracy]]:
-        """The critic against the oracle's order, for people: (stage, recorded accuracy)."""
+        """Return the critic's accuracy on pairs that the oracle orders, with each stage's name."""
         if self.round == BASE:
             start = self.event(WarmStartEvent)
             steps = (
@@ -117,57 +114,53 @@ class RoundHistory:
 
 @dataclass(frozen=True)
 class RunHistory:
-    """A whole run; `base` is what stood before round 0."""
+    """The history of a whole run; `base` holds what was there before round 0."""
 
     name: str
-    config: dict[str, Any]
+    settings: dict[str, Any]
     base: RoundHistory
     rounds: list[RoundHistory]
-    critic_checks: Sequence[CriticCheckEvent] = ()  # of every version, in order
+    critic_checks: Sequence[CriticCheckEvent] = ()  # one for each critic version, in order
     unknown: frozenset[str] = frozenset()  # events and fields that another version wrote
+
+    @property
+    def all_rounds(self) -> list[RoundHistory]:
+        """Base and every round that has begun."""
+        return [self.base, *self.rounds]
 
     @property
     def finished_rounds(self) -> list[RoundHistory]:
         """The rounds whose numbers are final."""
-        return [one for one in self.rounds if one.is_finished]
+        return [round_ for round_ in self.rounds if round_.is_finished]
 
     @property
     def is_finished(self) -> bool:
-        """Whether all rounds asked for are done, or the stopping rule ended the run."""
+        """True when all rounds of the recipe are done, or the stopping rule ended the run."""
         done = self.finished_rounds
         last = done[-1].event(MonitorEvent) if done else None
-        if self.config.get("refresh.stop_early") and last and last.stop:
+        if self.settings.get("refresh.stop_early") and last and last.stop:
             return True
-        return len(done) >= self.config.get("rounds", 0)
+        return len(done) >= self.settings.get("rounds", 0)
 
     @property
     def labels_are_simulated(self) -> bool:
-        """Whether a program, not people, made seed labels; an imported seed says whose they are."""
+        """True when a program made seed labels; only an imported seed can say that people did."""
         seed = self.base.event(SeedEvent)
         return set(seed.sources if seed else ()) != {"human"}
 
     def scored(self) -> list[RoundHistory]:
-        """Base and every finished round whose generator has test scores."""
-        return [one for one in (self.base, *self.finished_rounds) if one.score("total")]
+        """Return base and the finished rounds, those that have test scores."""
+        return [round_ for round_ in (self.base, *self.finished_rounds) if round_.score("total")]
 
 
-def read(run_path: Path) -> RunHistory:
-    """Read the run at `run_path`, finished or not, without writing to it."""
-    if not (run_path / "run.json").is_file():
-        raise DataError(f"{run_path}: not a dualipo run (no run.json). Give a run's folder.")
-    recorded: list[Recorded] = []
-    unknown: set[str] = set()
-    if (run_path / "ledger.sqlite").is_file():
-        ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
-        try:
-            recorded, unknown = ledger.events(), ledger.unknown
-        finally:
-            ledger.close()
-    metrics = tracking.read_metrics(run_path / "metrics.jsonl")
+def read(run: RunReader) -> RunHistory:
+    """Read the history of a run, finished or not."""
+    recorded, unknown = run.all_events() if run.has_ledger else ([], set())
+    metrics = run.metrics()
     numbers = sorted({unit.round for unit, _ in recorded} - {BASE})
     return RunHistory(
-        name=run_path.resolve().name,
-        config=atomic.read_json(run_path / "config.json"),
+        name=run.name,
+        settings=run.settings,
         base=_round(BASE, recorded, metrics),
         rounds=[_round(number, recorded, metrics) for number in numbers],
         critic_checks=[event for _, event in recorded if isinstance(event, CriticCheckEvent)],
@@ -178,16 +171,16 @@ def read(run_path: Path) -> RunHistory:
 def difference(
     before: RoundHistory, after: RoundHistory, *, part: str = "total"
 ) -> Interval | None:
-    """Paired difference of two rounds' test scores; None where their prompts are not the same."""
-    runs = [one.event(ScoresEvent) for one in (before, after)]
-    if not (runs[0] and runs[1]) or set(runs[0].prompt_ids) != set(runs[1].prompt_ids):
+    """Return the paired difference of two rounds' test scores; None if their prompts differ."""
+    first, second = before.event(ScoresEvent), after.event(ScoresEvent)
+    if not (first and second) or set(first.prompt_ids) != set(second.prompt_ids):
         return None
-    grouped = [bootstrap.by_prompt(_values(run, part), run.prompt_ids) for run in runs if run]
+    grouped = [bootstrap.by_prompt(_values(s, part), s.prompt_ids) for s in (first, second)]
     return bootstrap.paired_difference(*grouped) if len(grouped[0]) > 1 else None
 
 
 def accuracy_interval(accuracy: Accuracy) -> Interval:
-    """Wilson's interval of a recorded forced-choice accuracy."""
+    """Return Wilson's interval of a recorded forced-choice accuracy."""
     return bootstrap.wilson(accuracy.num_correct_forced, accuracy.num)
 
 
@@ -202,7 +195,7 @@ def _round(number: int, recorded: list[Recorded], metrics: list[dict[str, Any]])
     events: dict[type[Event], Event] = {}
     for unit, event in own:
         if isinstance(event, RefreshEvent):
-            events[RefreshEvent] = _telling(events.get(RefreshEvent), event)
+            events[RefreshEvent] = _more_telling(events.get(RefreshEvent), event)
         elif unit.attempt == last or isinstance(event, _ROUND_WIDE):
             events[type(event)] = event
     events.pop(ClockEvent, None)
@@ -210,8 +203,11 @@ def _round(number: int, recorded: list[Recorded], metrics: list[dict[str, Any]])
     return RoundHistory(number, last, tuple(events.values()), clocks, _metrics(metrics, number))
 
 
-def _telling(before: Event | None, now: RefreshEvent) -> RefreshEvent:
-    """A second attempt's "not needed" must not hide why there is a second attempt."""
+def _more_telling(before: Event | None, now: RefreshEvent) -> RefreshEvent:
+    """Return the refresh that explains a round.
+
+    A second attempt's "not needed" must not hide the refresh that it follows.
+    """
     if isinstance(before, RefreshEvent) and before.outcome in ("refreshed", "reverted", "empty"):
         return before
     return now
@@ -228,12 +224,12 @@ def _clocks(own: Iterable[Recorded]) -> dict[str, Clock]:
 
 
 def _metrics(rows: list[dict[str, Any]], number: int) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the last attempt of each stage, in the order of their steps."""
+    """Return the rows of each stage's last attempt, in the order of their steps."""
     own = [row for row in rows if row.get("round") == number]
     stages: dict[str, list[dict[str, Any]]] = {}
     for stage in dict.fromkeys(str(row.get("stage")) for row in own):
-        of_stage = [row for row in own if row.get("stage") == stage]
-        last = max(row.get("attempt") or 0 for row in of_stage)
-        kept = [row for row in of_stage if (row.get("attempt") or 0) == last]
+        stage_rows = [row for row in own if row.get("stage") == stage]
+        last = max(row.get("attempt") or 0 for row in stage_rows)
+        kept = [row for row in stage_rows if (row.get("attempt") or 0) == last]
         stages[stage] = sorted(kept, key=lambda row: row["step"])
     return stages

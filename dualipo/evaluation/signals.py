@@ -1,13 +1,13 @@
-"""When a critic is stale and when to stop: METHOD.md 5 as pure functions of what was measured.
+"""The rules for refreshing the critic and for stopping: METHOD.md 5 as pure functions.
 
-A history holds the `Signals` of every finished round in order, the newest last; each function looks
-from its end, so the same history always gives the same answer. Reasons are sentences for the log,
-with the numbers that made them; an empty list means no.
+A history holds the `Signals` of every finished round in order, the newest last; the same history
+always gives the same answer. Reasons are sentences for the log, with the numbers behind them; an
+empty list means no.
 
-What must never be among the signals: scores of the embedded world's oracle, which reports to people
-only. `evaluation_total` is VBench's or another suite's on monitor prompts, in points of 100; the
-embedded world has none. Left out: forced rounds and ablations (policy of `rounds/`), and audit
-accuracy that sinks by less than the limit in every round.
+Scores of the embedded world's oracle must never be among the signals: they are for people only.
+`evaluation_total` is that of a suite such as VBench on monitor prompts, in points of 100; the
+embedded world has none. Left out: forced rounds and ablations, which `rounds/` decides, and an
+audit accuracy that sinks by less than the limit in every round.
 """
 
 from collections.abc import Sequence
@@ -17,38 +17,43 @@ import numpy as np
 from dualipo.config import Refresh
 from dualipo.event_parts import Signals
 
-_EVEN = 0.5  # win rate above which the critic finds the new generator better
+_EVEN = 0.5  # the win rate above which the critic prefers the new generator
 
 
 def refresh_triggers(history: Sequence[Signals], settings: Refresh) -> list[str]:
-    """Why the critic should be refreshed now."""
+    """Return the reasons to refresh the critic now; none means that it may stay."""
     if not history:
         return []
-    found = [
+    reasons = [
         _audit_fell(history, settings),
         _evaluation_fell_twice(history, settings),
         _votes_disagree(history[-1], settings),
         _over_optimised(history[-1], settings),
         _hacked(history) if hacking_alarm(history) else None,
     ]
-    return [reason for reason in found if reason]
+    return [reason for reason in reasons if reason]
 
 
 def stop_reasons(history: Sequence[Signals], settings: Refresh) -> list[str]:
-    """Why the rounds should end here; after a second alarm, keep round `best_round(history)`."""
+    """Return the reasons to end the rounds here.
+
+    After a second hacking alarm, the round to keep is `best_round(history)`.
+    """
     if not history:
         return []
-    found = [
+    reasons = [
         _wins_too_rarely(history[-1], settings),
         _gains_too_little(history, settings),
         _hacked_again(history) if hacking_alarm(history) >= 2 else None,
     ]
-    return [reason for reason in found if reason]
+    return [reason for reason in reasons if reason]
 
 
 def hacking_alarm(history: Sequence[Signals]) -> int:
-    """For how many rounds in a row, up to the newest, the critic's score rose while the evaluation
-    fell (fault 65). One: refresh the critic. Two: stop and keep the best round.
+    """Count the newest rounds in a row whose critic score rose while the evaluation fell.
+
+    That is reward hacking (fault 65). After one such round the critic is refreshed; after two the
+    run stops and keeps its best round.
     """
     num_rounds = 0
     for before, now in zip(history[-2::-1], history[:0:-1], strict=True):
@@ -59,7 +64,7 @@ def hacking_alarm(history: Sequence[Signals]) -> int:
 
 
 def best_round(history: Sequence[Signals]) -> int:
-    """Index of the round to keep: the highest evaluation, else the last one before an alarm."""
+    """Return the index of the round to keep: the best evaluation, or the last before an alarm."""
     assert history, "no round has been measured"
     totals = [signals.evaluation_total for signals in history]
     measured = [total for total in totals if total is not None]
@@ -69,7 +74,7 @@ def best_round(history: Sequence[Signals]) -> int:
 
 
 def trend(values: Sequence[float]) -> float:
-    """Least-squares slope of `values` per step; 0 where there are fewer than two."""
+    """Return the least-squares slope of `values` per step, or 0 for fewer than two."""
     if len(values) < 2:
         return 0.0
     steps_S = np.arange(len(values)) - (len(values) - 1) / 2
@@ -77,7 +82,10 @@ def trend(values: Sequence[float]) -> float:
 
 
 def _fall(before: Signals, now: Signals) -> str | None:
-    """How the evaluation fell, in words; without a suite, held-out accuracy stands for it."""
+    """Say how the evaluation fell, or return None if it did not.
+
+    Without a test suite, the held-out accuracy stands for the evaluation.
+    """
     if before.evaluation_total is not None and now.evaluation_total is not None:
         if now.evaluation_total < before.evaluation_total:
             return f"evaluation {before.evaluation_total:.2f} -> {now.evaluation_total:.2f}"
@@ -114,7 +122,8 @@ def _audit_fell(history: Sequence[Signals], settings: Refresh) -> str | None:
 
 
 def _evaluation_fell_twice(history: Sequence[Signals], settings: Refresh) -> str | None:
-    totals = [one.evaluation_total for one in history if one.evaluation_total is not None]
+    measured = [signals.evaluation_total for signals in history]
+    totals = [total for total in measured if total is not None]
     limit = settings.max_evaluation_drop
     if len(totals) < 3 or history[-1].evaluation_total is None:
         return None

@@ -1,7 +1,7 @@
-"""The table that the command line prints: one line a round, and the same numbers for JSON.
+"""The summary of a run: a table with one line a round, and the same numbers for JSON.
 
-Scores of test prompts and the critic on oracle-ordered pairs are for people; nothing in a run reads
-them. Left out: intervals, clips and curves. They are in the report.
+Nothing in a run reads the scores of test prompts and the critic's accuracy on oracle-ordered pairs:
+they are for people. Left out: intervals, clips and curves. They are in the report.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,10 @@ from typing import Any
 from dualipo.evaluation import run_history
 from dualipo.evaluation.report.charts import Format, percent, three_decimals
 from dualipo.evaluation.report.headline import DASH, accuracies
-from dualipo.evaluation.run_history import RoundHistory, RunHistory
+from dualipo.evaluation.run_history import BASE, RoundHistory, RunHistory
 from dualipo.events import PreferEvent, RefreshEvent, WarmStartEvent
 from dualipo.records import DIMENSIONS
+from dualipo.store.run_reader import RunReader
 
 _SCORES = ("total", *DIMENSIONS)
 _FORMATS: dict[str, Format] = {
@@ -25,33 +26,33 @@ _FORMATS: dict[str, Format] = {
 
 
 def table(run_path: Path) -> str:
-    """What `dualipo run` and `dualipo status` print."""
+    """Return the table that `dualipo run` and `dualipo status` print."""
     return _text(as_dict(run_path))
 
 
 def as_dict(run_path: Path) -> dict[str, Any]:
-    """The table as plain values; None for what is not measured yet."""
-    run = run_history.read(run_path)
-    scored = run.scored()
+    """Return the summary as plain values; None stands for what is not measured yet."""
+    history = run_history.read(RunReader(run_path))
+    scored = history.scored()
     change = run_history.difference(scored[0], scored[-1]) if len(scored) > 1 else None
     return {
-        "run": run.name,
-        "finished": run.is_finished,
-        "rounds_done": len(run.finished_rounds),
-        "rounds_asked": run.config.get("rounds"),
-        "simulated_labels": run.labels_are_simulated,
-        "rounds": [_row(run, one) for one in (run.base, *run.rounds)],
-        "critic_on_oracle_pairs": dict(accuracies(run)),
-        "warm_start": _warm_start(run),
+        "run": history.name,
+        "finished": history.is_finished,
+        "rounds_done": len(history.finished_rounds),
+        "rounds_asked": history.settings.get("rounds"),
+        "simulated_labels": history.labels_are_simulated,
+        "rounds": [_row(round_) for round_ in history.all_rounds],
+        "critic_on_oracle_pairs": dict(accuracies(history)),
+        "warm_start": _warm_start(history),
         "total_gain": {"mean": change.mean, "low": change.low, "high": change.high}
         if change
         else None,
     }
 
 
-def _warm_start(run: RunHistory) -> dict[str, Any] | None:
-    """The warm critic beside those who taught it, on the same oracle-ordered pairs."""
-    event = run.base.event(WarmStartEvent)
+def _warm_start(history: RunHistory) -> dict[str, Any] | None:
+    """Return the accuracy of the warm critic, and that of the annotators on the same pairs."""
+    event = history.base.event(WarmStartEvent)
     if event is None:
         return None
     return {
@@ -62,28 +63,30 @@ def _warm_start(run: RunHistory) -> dict[str, Any] | None:
     }
 
 
-def _row(run: RunHistory, one: RoundHistory) -> dict[str, Any]:
-    """Numbers of an attempt that was superseded or is not measured yet are left out."""
-    done = one is run.base or one.is_finished
-    scores = {name: one.score(name) if done else None for name in _SCORES}
-    prefer, refresh = one.event(PreferEvent), one.event(RefreshEvent)
+def _row(round_: RoundHistory) -> dict[str, Any]:
+    """Return a round's numbers; those of an attempt that is not over are None."""
+    done = round_.round == BASE or round_.is_finished
+    scores = {name: round_.score(name) if done else None for name in _SCORES}
+    prefer, refresh = round_.event(PreferEvent), round_.event(RefreshEvent)
     return {
-        "round": one.label,
+        "round": round_.label,
         **{name: interval.mean if interval else None for name, interval in scores.items()},
-        "held-out": one.holdout() if done else None,
+        "held-out": round_.holdout() if done else None,
         "kept": prefer.kept if prefer else None,
         "of": prefer.num_prompts if prefer else None,
         "vote share": prefer.mean_vote_share if prefer else None,
         "refresh": refresh.outcome if refresh else None,
-        "became": one.refresh_outcome(),
+        "became": round_.refresh_outcome(),
         "why": refresh.why if refresh else [],
     }
 
 
-def _text(found: dict[str, Any]) -> str:
-    labels = ", simulated labels" if found["simulated_labels"] else ""
-    title = f"{found['run']}: {found['rounds_done']} of {found['rounds_asked']} rounds{labels}"
-    rows = [["", *_FORMATS, "critic"], *(_cells(row) for row in found["rounds"])]
+def _text(summary: dict[str, Any]) -> str:
+    labels = ", simulated labels" if summary["simulated_labels"] else ""
+    title = (
+        f"{summary['run']}: {summary['rounds_done']} of {summary['rounds_asked']} rounds{labels}"
+    )
+    rows = [["", *_FORMATS, "critic"], *(_cells(row) for row in summary["rounds"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(
@@ -92,7 +95,7 @@ def _text(found: dict[str, Any]) -> str:
         ).rstrip()
         for row in rows
     ]
-    return "\n".join([title, "", *lines, *_refreshes(found["rounds"]), *_tail(found)])
+    return "\n".join([title, "", *lines, *_refreshes(summary["rounds"]), *_tail(summary)])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -105,7 +108,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def _refreshes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What became of a round's refresh, and why there was one: too long for the table."""
+    """Say why a refresh was due and how it ended, which is too long for the table."""
     lines = []
     for row in rows:
         if row["why"]:
@@ -114,15 +117,15 @@ def _refreshes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _tail(found: dict[str, Any]) -> list[str]:
+def _tail(summary: dict[str, Any]) -> list[str]:
     lines = []
-    if gain := found["total_gain"]:
+    if gain := summary["total_gain"]:
         ends = f"{gain['low']:+.3f} to {gain['high']:+.3f}"
         lines.append(f"total, base to last round: {gain['mean']:+.3f} (95 % interval {ends})")
-    if shares := found["critic_on_oracle_pairs"]:
+    if shares := summary["critic_on_oracle_pairs"]:
         steps = ", ".join(f"{percent(share)} {stage}" for stage, share in shares.items())
         lines.append(f"critic on pairs that the oracle orders: {steps}")
-    if warm := found["warm_start"]:
+    if warm := summary["warm_start"]:
         people = ", ".join(f"{name} {percent(x)}" for name, x in warm["annotators"].items())
         lines.append(
             f"of {warm['num']} such pairs: warm start {percent(warm['forced_choice'])} by forced "

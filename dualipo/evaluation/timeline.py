@@ -1,21 +1,20 @@
-"""How far a run is: the stages of every attempt in their order, and what it does at this moment.
+"""The timeline of a run: the stages of every attempt in order, and the stage it is at now.
 
-Read from committed units, the clocks beside them and the last metrics, so a unit that is being
-worked on shows as the one after the last committed. Nothing is decided by what stands here.
+It is read from committed units, their clocks and the newest metrics, so the stage at work is the
+one after the last that committed a unit. Nothing in a run reads it.
 
-Left out: the time that the rest will take. The process that works says it on its terminal.
+Left out: the time that the rest will take. The process at work says it on its terminal.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from dualipo.amounts import duration
 from dualipo.evaluation.run_history import BASE, RunHistory
 from dualipo.events import ClockEvent, RefreshEvent
-from dualipo.store import lock
-from dualipo.store.ledger import Ledger, Unit
+from dualipo.store.ledger import Unit
+from dualipo.store.run_reader import RunReader
 
 State = Literal["done", "now", "waiting", "skipped"]
 
@@ -41,7 +40,7 @@ _ROUND: _Names = (
     ("refresh", "critic's refresh"),
     ("scores", "test scores"),
 )
-_ONCE = ("prompts", "sample.candidates", "refresh")  # of the first attempt alone
+_ONCE = ("prompts", "sample.candidates", "refresh")  # stages of a first attempt alone
 _CLOSED_BY = {"score": "judged", "confirm": "judged"}
 # The stage of the metrics, and the setting that holds how many steps it has.
 _TRAINING = {
@@ -54,7 +53,7 @@ _TRAINING = {
 
 @dataclass(frozen=True)
 class Step:
-    """A stage of an attempt; `note` says how far it is, or what it took."""
+    """A stage of an attempt; `note` says how far it is, or how long it took."""
 
     name: str
     state: State
@@ -63,20 +62,20 @@ class Step:
 
 @dataclass(frozen=True)
 class Leg:
-    """An attempt of a round, or what comes before the first."""
+    """The stages of one attempt of a round, or those before round 0."""
 
     label: str
     steps: tuple[Step, ...]
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing of it is left."""
+        """True when every stage is done or was skipped."""
         return all(step.state in ("done", "skipped") for step in self.steps)
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """All legs; `state` is the process', `now` what it is at, or was when it stopped."""
+    """All legs of a run, whether a process works on it, and the stage it is at or stopped in."""
 
     legs: tuple[Leg, ...]
     state: Literal["finished", "working", "stopped"]
@@ -90,34 +89,30 @@ class _Recorded:
     history: RunHistory
 
 
-def read(run_path: Path, history: RunHistory) -> Timeline:
-    """The timeline of the run at `run_path`, whose history was read already."""
-    recorded = _recorded(run_path, history)
+def read(run: RunReader, history: RunHistory) -> Timeline:
+    """Read the timeline of a run, given its history."""
+    recorded = _recorded(run, history)
     legs = [_leg(recorded, BASE, 0)]
-    for one in history.rounds:
-        legs += [_leg(recorded, one.round, attempt) for attempt in range(one.attempt + 1)]
-    done = {one.round for one in history.rounds}
+    for begun in history.rounds:
+        legs += [_leg(recorded, begun.round, attempt) for attempt in range(begun.attempt + 1)]
+    numbers = {begun.round for begun in history.rounds}
     is_finished = history.is_finished
     if not is_finished:
-        rest = (n for n in range(history.config.get("rounds", 0)) if n not in done)
+        rest = (n for n in range(history.settings.get("rounds", 0)) if n not in numbers)
         legs = _with_now([*legs, *(_leg(recorded, round, 0) for round in rest)])
     else:
         legs = [_settled(leg) for leg in legs]
-    found = (f"{leg.label}: {step.name}" for leg in legs for step in leg.steps if _is_now(step))
+    now = (f"{leg.label}: {step.name}" for leg in legs for step in leg.steps if _is_now(step))
     state: Literal["finished", "working", "stopped"] = "finished"
     if not is_finished:
-        state = "working" if lock.is_held(run_path / "LOCK") else "stopped"
-    return Timeline(tuple(legs), state, next(found, ""))
+        state = "working" if run.is_working else "stopped"
+    return Timeline(tuple(legs), state, next(now, ""))
 
 
-def _recorded(run_path: Path, history: RunHistory) -> _Recorded:
-    if not (run_path / "ledger.sqlite").is_file():
+def _recorded(run: RunReader, history: RunHistory) -> _Recorded:
+    if not run.has_ledger:
         return _Recorded((), (), history)
-    ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
-    try:
-        return _Recorded(ledger.units(), ledger.events(ClockEvent), history)
-    finally:
-        ledger.close()
+    return _Recorded(run.units(), run.events(ClockEvent), history)
 
 
 def _leg(recorded: _Recorded, round: int, attempt: int) -> Leg:
@@ -144,8 +139,8 @@ def _leg(recorded: _Recorded, round: int, attempt: int) -> Leg:
 
 
 def _was_refreshed(history: RunHistory, round: int) -> bool:
-    found = (one.event(RefreshEvent) for one in history.rounds if one.round == round)
-    return any(event is not None and event.outcome == "refreshed" for event in found)
+    refreshes = (own.event(RefreshEvent) for own in history.rounds if own.round == round)
+    return any(event is not None and event.outcome == "refreshed" for event in refreshes)
 
 
 def _began(recorded: _Recorded, own: Sequence[Unit], stage: str, round: int, attempt: int) -> bool:
@@ -173,23 +168,26 @@ def _note(
     if state != "now":
         return ""
     if rows := _rows(recorded.history, stage, *where):
-        total = recorded.history.config.get(_TRAINING[stage][1])
+        total = recorded.history.settings.get(_TRAINING[stage][1])
         return f"step {rows[-1]['step'] + 1} of {total}"
     num_units = sum(unit.stage == stage for unit in own)
     return f"{num_units} batches so far" if num_units > 1 else ""
 
 
 def _rows(history: RunHistory, stage: str, round: int, attempt: int) -> list[dict[str, Any]]:
-    """The metrics of a training stage in one attempt."""
+    """Return the metrics of a training stage in one attempt."""
     if stage not in _TRAINING:
         return []
-    stages = (one for one in (history.base, *history.rounds) if one.round == round)
-    found = (row for one in stages for row in one.metrics.get(_TRAINING[stage][0], []))
-    return [row for row in found if (row.get("attempt") or 0) == attempt]
+    rounds = (own for own in history.all_rounds if own.round == round)
+    rows = (row for own in rounds for row in own.metrics.get(_TRAINING[stage][0], []))
+    return [row for row in rows if (row.get("attempt") or 0) == attempt]
 
 
 def _with_now(legs: list[Leg]) -> list[Leg]:
-    """What precedes the last leg that began is over; between two stages the next one is "now"."""
+    """Settle the legs before the last that began, and mark the stage that the run is at.
+
+    Between two stages the next one counts as under way.
+    """
     began = [n for n, leg in enumerate(legs) if any(s.state != "waiting" for s in leg.steps)]
     last = max(began, default=0)
     legs = [_settled(leg) if n < last else leg for n, leg in enumerate(legs)]
@@ -205,7 +203,7 @@ def _with_now(legs: list[Leg]) -> list[Leg]:
 
 
 def _settled(leg: Leg) -> Leg:
-    """Of what is over nothing waits: what has no unit was not asked for."""
+    """Return a leg that is over: a stage without a unit was not asked for, so it was skipped."""
     after: dict[State, State] = {"waiting": "skipped", "now": "done"}
     steps = (replace(step, state=after.get(step.state, step.state)) for step in leg.steps)
     return Leg(leg.label, tuple(steps))

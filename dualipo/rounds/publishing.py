@@ -16,7 +16,7 @@ from dualipo.evaluation.share.hub import Files
 from dualipo.generator import pipeline
 from dualipo.rounds.run import model_folder
 from dualipo.store import atomic
-from dualipo.store.ledger import Ledger
+from dualipo.store.run_reader import RunReader
 
 
 def pipeline_files(run_path: Path, version_id: str | None = None) -> Files:
@@ -63,11 +63,8 @@ def _put(target: Path, given: Path | bytes, *, link: bool) -> None:
 
 def _hashes(run_path: Path) -> Mapping[Path, str]:
     """What the ledger says of the run's files."""
-    ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
-    try:
-        return {run_path / name: sha256 for name, sha256 in ledger.files().items()}
-    finally:
-        ledger.close()
+    hashes = RunReader(run_path).file_hashes()
+    return {run_path / name: sha256 for name, sha256 in hashes.items()}
 
 
 def _require_hash(written: Path, sha256: str, *, source: Path) -> None:

@@ -15,6 +15,7 @@ from dualipo.errors import ConfigError
 from dualipo.store import atomic
 from dualipo.store.ledger import Ledger
 from dualipo.store.lock import Lock
+from dualipo.store.rundir import LEDGER
 
 # Nothing before round 0 reads these.
 LATER = (
@@ -53,7 +54,7 @@ def fork(source: Path, target: Path, config: Config) -> None:
 
 
 def _require_no_round(source: Path) -> None:
-    ledger = Ledger(source / "ledger.sqlite")  # not read-only: it folds what a kill left over
+    ledger = Ledger(source / LEDGER)  # not read-only: it folds what a kill left over
     try:
         begun = [where.round for where, _ in ledger.events() if where.round >= 0]
     finally:

@@ -54,15 +54,32 @@ class Version:
     sha256: str
 
 
-class Ledger:
-    """Open, and create if need be, the ledger at `path`. A reader refuses to write."""
+@dataclass(frozen=True, slots=True)
+class CastVote:
+    """A vote in the ledger, without its reasoning: when it was cast and by which critic."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    round: int
+    attempt: int
+    kind: VoteKind
+    critic_version: str
+    vote: Vote
+
+
+class Ledger:
+    """The ledger at `path`, open; a writer creates it if need be, a reader refuses to write.
+
+    A reader that knows that no process has the ledger open says so by `is_idle`, and leaves no
+    files of SQLite's beside it (`run_reader.py`).
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False, is_idle: bool = False) -> None:
         self.path = path
         self.unknown: set[str] = set()
         with self._errors():
             mode = "ro" if read_only else "rwc"
             uri = f"{path.absolute().as_uri()}?mode={mode}"
+            if read_only and is_idle:  # nobody writes: SQLite need not make `-wal` and `-shm` files
+                uri += "&immutable=1"
             self._connection = sqlite3.connect(
                 uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None
             )
@@ -164,11 +181,11 @@ class Ledger:
         query = "SELECT round, attempt, stage, unit_index FROM units ORDER BY counter"
         return [Unit(*row) for row in self._rows(query)]
 
-    def candidates(self, round: int) -> list[Candidate]:
-        """The round's candidates, by prompt, index and draw."""
+    def candidates(self, round: int | None = None) -> list[Candidate]:
+        """Return a round's candidates, or those of all rounds, by prompt, index and draw."""
         columns = ", ".join(f'"{field.name}"' for field in fields(Candidate))
-        query = f"SELECT {columns} FROM candidates WHERE round = ?"
-        query += ' ORDER BY prompt_id, "index", draw, candidate_id'
+        query = f"SELECT {columns} FROM candidates WHERE ?1 IS NULL OR round = ?1"
+        query += ' ORDER BY round, prompt_id, "index", draw, candidate_id'
         return [Candidate(*row) for row in self._rows(query, round)]
 
     def votes(self, round: int, attempt: int, kind: VoteKind) -> list[Vote]:
@@ -180,12 +197,27 @@ class Ledger:
         )
         return [Vote(*row) for row in self._rows(query, round, attempt, kind)]
 
+    def all_votes(self) -> list[CastVote]:
+        """Return the votes of all rounds by key, without their reasoning."""
+        query = (
+            "SELECT round, attempt, kind, critic_version, item, dimension, draw_order, draw,"
+            " outcome, log_prob, '', score FROM votes ORDER BY 1, 2, 3, 5, 6, 4, 7, 8"
+        )
+        return [
+            CastVote(round, attempt, kind, critic, Vote(*vote))
+            for round, attempt, kind, critic, *vote in self._rows(query)
+        ]
+
     def version(self, kind: ModelKind, version_id: str) -> Version:
         """A model by its id; DataError where the ledger does not know it."""
         query = "SELECT * FROM versions WHERE kind = ? AND version_id = ?"
         for row in self._rows(query, kind, version_id):
             return Version(*row)
         raise DataError(f"{self.path}: no {kind} {version_id!r}. Known: {self._known(kind)}.")
+
+    def versions(self) -> list[Version]:
+        """Return all models that the run began with or made, by kind and id."""
+        return [Version(*row) for row in self._rows("SELECT * FROM versions ORDER BY 1, 2")]
 
     def head(self, kind: ModelKind) -> Version | None:
         """The model that serves now; None before the first."""
@@ -225,6 +257,11 @@ class Ledger:
     def files(self) -> dict[str, str]:
         """Every published path and its sha256."""
         return dict(self._rows("SELECT path, sha256 FROM files ORDER BY path"))
+
+    def owners(self) -> dict[str, Unit]:
+        """Return the unit that first published each path."""
+        query = "SELECT path, round, attempt, stage, unit_index FROM files ORDER BY path"
+        return {path: Unit(*unit) for path, *unit in self._rows(query)}
 
     def digest(self) -> str:
         """sha256 over all logical rows by key: equal for a resumed and an uninterrupted run."""

@@ -23,6 +23,8 @@ from dualipo.store.lock import Lock
 
 SWEPT_FOLDERS = ("clips", "latents", "rounds")
 CHECKPOINTS = "checkpoints"
+LEDGER = "ledger.sqlite"
+MARKER = "run.json"
 
 _KIND = "dualipo run"
 # The folder is the run's identity, however it is spelled and wherever it was moved.
@@ -39,7 +41,7 @@ class RunDir:
         with atomic.storage_errors(self.log_path):
             self.log_path.parent.mkdir(exist_ok=True)
             self.log_path.touch()
-        self.ledger = Ledger(path / "ledger.sqlite")
+        self.ledger = Ledger(path / LEDGER)
 
     @classmethod
     def open(cls, path: Path, config: Config) -> "RunDir":
@@ -141,7 +143,7 @@ def _is_needed(name: str, known: dict[str, str]) -> bool:
 
 def _refuse_foreign(path: Path) -> None:
     """Refuse a folder in use that is not ours. One with a LOCK alone is a run just begun."""
-    if not path.exists() or (path / "run.json").exists():
+    if not path.exists() or (path / MARKER).exists():
         return
     own = ("LOCK", atomic.TEMPORARY_PREFIX)
     if not path.is_dir() or any(not inner.name.startswith(own) for inner in path.iterdir()):
@@ -154,9 +156,9 @@ def _refuse_foreign(path: Path) -> None:
 def _settle_config(path: Path, config: Config) -> None:
     """Write the configuration of a new run; on resume allow only what may change."""
     now = tracking.redact(leaves(config))
-    marker_path, config_path = path / "run.json", path / "config.json"
+    marker_path, config_path = path / MARKER, path / "config.json"
     if marker_path.exists():
-        _check_marker(path)
+        require_run(path)
     else:
         atomic.write_json(marker_path, {"kind": _KIND, "schema_version": SCHEMA_VERSION})
     if config_path.exists():
@@ -164,10 +166,18 @@ def _settle_config(path: Path, config: Config) -> None:
     atomic.write_json(config_path, now)
 
 
-def _check_marker(path: Path) -> None:
-    marker = atomic.read_json(path / "run.json")
+def require_run(path: Path) -> None:
+    """Raise a ConfigError where `path` is no run's folder, a DataError where its run is newer."""
+    if not (path / MARKER).is_file():
+        raise ConfigError(
+            f"{path}: there is no run here, as it has no {MARKER}. Name the folder of a run, which "
+            "is its recipe's output_dir, or begin one with `dualipo run RECIPE`."
+        )
+    marker = atomic.read_json(path / MARKER)
     if marker.get("kind") != _KIND:
-        raise ConfigError(f"{path}: not a dualipo run. Choose another name with output_dir.")
+        raise ConfigError(
+            f"{path}: not a dualipo run, as its {MARKER} is another program's. Name another folder."
+        )
     if marker["schema_version"] > SCHEMA_VERSION:
         raise DataError(
             f"{path}: schema version {marker['schema_version']}, this program knows "

@@ -80,6 +80,15 @@ def read_rows(path: Path, *, kind: str) -> list[dict[str, Any]]:
     return rows
 
 
+def kind_of(path: Path) -> str | None:
+    """Return the kind of a table, or None where the file is no table of ours."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError, ValueError):
+        return None
+    return str(metadata[b"kind"].decode()) if b"kind" in metadata else None
+
+
 def columns_of(record_type: type) -> dict[str, pa.DataType]:
     """Derive the columns of a dataclass of plain values."""
     hints = get_type_hints(record_type)

@@ -1,11 +1,11 @@
-"""The dashboard: a run while it runs, `create_app(run_path)` gives the ASGI application.
+"""The dashboard of a run at work: `create_app(run_path)` returns the ASGI application.
 
-The server renders one page of sections; each carries a digest of its content. `/events` says by
-server-sent events that the run has changed; the page then loads itself again and puts in only the
-sections whose digest is another. Nothing is kept here but the last rendering, and nothing written.
+The server renders one page of sections, each with a digest of its content. `/events` tells the page
+by server-sent events that the run has changed; the page then loads itself again and replaces only
+the sections whose digest is another. The server keeps the last rendering and writes nothing.
 
-It says which model made each clip, so it is no part of the labelling site (fault 58) and is served
-to this machine alone. Left out: actions. A run is begun and ended on the command line.
+The page says which model made each clip, so it is no part of the labelling site (fault 58) and is
+served to this machine alone. Left out: actions. A run is begun and ended on the command line.
 """
 
 import asyncio
@@ -33,8 +33,10 @@ from dualipo.evaluation.report import (
     report_tables,
     sections,
 )
+from dualipo.evaluation.run_history import RunHistory
 from dualipo.events import WordsEvent
-from dualipo.store.clips import ClipStore
+from dualipo.store.run_reader import RunReader
+from dualipo.store.rundir import LEDGER
 from dualipo.web.error_responses import explain_errors
 from dualipo.web.security import LoopbackGuard
 
@@ -46,7 +48,7 @@ _STATIC = {
     "dashboard.js": (_FOLDER / "static" / "dashboard.js", "text/javascript"),
     "icon.svg": (_FOLDER / "static" / "icon.svg", "image/svg+xml"),
 }
-_WATCHED = ("ledger.sqlite", "ledger.sqlite-wal", "metrics.jsonl", "LOCK")
+_WATCHED = (LEDGER, f"{LEDGER}-wal", "metrics.jsonl", "LOCK")
 _SECTIONS = (
     *("now", "words", "candidates", "gallery", "kept", "certainty"),
     *("scores", "critic", "curves", "losses", "clocks"),
@@ -54,23 +56,22 @@ _SECTIONS = (
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 NUM_PAIRS = 6
 LOOK_EVERY = 0.5  # seconds between two looks at the run's files
-BREATH_EVERY = 15.0  # seconds of silence after which a stream says that it lives
+BREATH_EVERY = 15.0  # seconds of silence after which a stream says that it is alive
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """The page of a run at one moment, which `mark` names."""
+    """The page of a run in the state that `mark` names."""
 
     mark: str
     page: str
 
 
 class Board:
-    """A run as the page shows it; rendered once for each of its states, whoever looks."""
+    """The page of a run, rendered once for each state of the run."""
 
     def __init__(self, run_path: Path) -> None:
-        self.run_path = run_path
-        self.clips = ClipStore(run_path / "clips")
+        self.run = RunReader(run_path)
         self.clip = lru_cache(maxsize=256)(self._clip)
         self._lock = Lock()
         self._rendered: Rendered | None = None
@@ -83,18 +84,18 @@ class Board:
         )
 
     def mark(self) -> str:
-        """Names the state of the run's files: another one means that something has happened."""
+        """Return a name for the state of the run's files, which changes when they do."""
         seen = []
         for name in _WATCHED:
             try:
-                found = (self.run_path / name).stat()
-                seen.append((name, found.st_size, found.st_mtime_ns))
+                status = (self.run.path / name).stat()
+                seen.append((name, status.st_size, status.st_mtime_ns))
             except FileNotFoundError:
                 continue
         return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
 
     def page(self) -> str:
-        """The whole page as it is now."""
+        """Return the page as it is now."""
         mark = self.mark()
         with self._lock:
             if self._rendered is None or self._rendered.mark != mark:
@@ -102,19 +103,19 @@ class Board:
             return self._rendered.page
 
     def _render(self, mark: str) -> str:
-        told = _told(self.run_path)
+        values = _values(self.run)
         template = self._pages.get_template("dashboard.html.j2")
-        parts = self._pages.get_template("dashboard_parts.html.j2").make_module(told)
+        parts = self._pages.get_template("dashboard_parts.html.j2").make_module(values)
         shown = [(name, Markup(str(getattr(parts, f"show_{name}")()))) for name in _SECTIONS]
         bodies = [(name, body, _digest(body)) for name, body in shown if body.strip()]
-        return template.render(told, mark=mark, bodies=bodies)
+        return template.render(values, mark=mark, bodies=bodies)
 
-    def _clip(self, sha256: str) -> bytes | None:
-        return browser_clips.browser_mp4(self.clips, sha256)
+    def _clip(self, clip_hash: str) -> bytes | None:
+        return browser_clips.browser_mp4(self.run.clip_store, clip_hash)
 
 
 def create_app(run_path: Path) -> LoopbackGuard:
-    """The application behind its guard."""
+    """Return the application behind its guard."""
     board = Board(run_path)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     guard = LoopbackGuard(app)
@@ -122,9 +123,9 @@ def create_app(run_path: Path) -> LoopbackGuard:
     app.get("/")(lambda: HTMLResponse(board.page()))
     app.get("/static/{name}")(_static)
 
-    @app.get("/clips/{sha256}")
-    def clip(sha256: str) -> Response:
-        content = board.clip(sha256) if _SHA256.fullmatch(sha256) else None
+    @app.get("/clips/{clip_hash}")
+    def clip(clip_hash: str) -> Response:
+        content = board.clip(clip_hash) if _SHA256.fullmatch(clip_hash) else None
         if content is None:
             raise HTTPException(404, "no such clip")
         return Response(content, media_type="video/mp4")
@@ -145,7 +146,7 @@ def _static(name: str) -> Response:
 
 
 async def _events(mark: Callable[[], str], is_closing: Callable[[], bool]) -> AsyncIterator[str]:
-    """One event at once and one for every change; it says only which state the run is in."""
+    """Yield an event at once and one for every change, which names the state of the run."""
     yield "retry: 2000\n\n"
     last, silence = "", 0.0
     while not is_closing():
@@ -154,48 +155,47 @@ async def _events(mark: Callable[[], str], is_closing: Callable[[], bool]) -> As
             yield f"event: changed\ndata: {json.dumps(now)}\n\n"
             last, silence = now, 0.0
         elif silence >= BREATH_EVERY:
-            yield ": here\n\n"
+            yield ": alive\n\n"
             silence = 0.0
         await asyncio.sleep(LOOK_EVERY)
         silence += LOOK_EVERY
 
 
-def _told(run_path: Path) -> dict[str, Any]:
-    """All that the templates show."""
-    run = run_history.read(run_path)
-    newest = max((one.round for one in run.rounds), default=0)
+def _values(run: RunReader) -> dict[str, Any]:
+    """Return the values that the templates show."""
+    history = run_history.read(run)
+    newest = max((round_.round for round_ in history.rounds), default=0)
     return {
-        "run": run,
-        "run_path": str(run_path),
-        "timeline": timeline.read(run_path, run),
-        "sentences": headline.sentences(run),
-        "tiles": headline.tiles(run),
-        "scores": sections.scores(run),
-        "critic": sections.critic(run),
-        "kept": sections.kept(run),
-        "curves": sections.curves(run),
-        "losses": sections.losses(run),
-        "certainty": sections.certainty(run),
-        "clocks": report_tables.clocks(run),
+        "run": history,
+        "run_path": str(run.path),
+        "timeline": timeline.read(run, history),
+        "sentences": headline.sentences(history),
+        "tiles": headline.tiles(history),
+        "scores": sections.scores(history),
+        "critic": sections.critic(history),
+        "kept": sections.kept(history),
+        "curves": sections.curves(history),
+        "losses": sections.losses(history),
+        "certainty": sections.certainty(history),
+        "clocks": report_tables.clocks(history),
         "newest": newest,
-        "candidates": exhibits.candidates(run_path, newest, _address),
-        "gallery": exhibits.gallery(run, _address),
-        "pairs": _pairs(run_path, run, newest),
+        "candidates": exhibits.candidates(run, newest, _address),
+        "gallery": exhibits.gallery(history, _address),
+        "pairs": _pairs(run, history, newest),
     }
 
 
-def _pairs(run_path: Path, run: run_history.RunHistory, newest: int) -> list[exhibits.JudgedPair]:
-    """What the critic says in the newest round, else what it said in the one before."""
-    spoken = [one.event(WordsEvent) for one in run.rounds if one.round == newest]
-    is_told = any(words is not None and words.pairs for words in spoken)
+def _pairs(run: RunReader, history: RunHistory, newest: int) -> list[exhibits.JudgedPair]:
+    """Return judged pairs of the newest round, or those of the round before while it has none."""
+    events = [r.event(WordsEvent) for r in history.rounds if r.round == newest]
     so_far = []
-    if not is_told:
-        so_far = exhibits.votes_so_far(run_path, newest, _address, most=NUM_PAIRS)
-    return so_far or exhibits.judged_pairs(run, _address, most=NUM_PAIRS)
+    if not any(event and event.pairs for event in events):
+        so_far = exhibits.votes_so_far(run, newest, _address, most=NUM_PAIRS)
+    return so_far or exhibits.judged_pairs(history, _address, most=NUM_PAIRS)
 
 
-def _address(sha256: str) -> str:
-    return f"/clips/{sha256}"
+def _address(clip_hash: str) -> str:
+    return f"/clips/{clip_hash}"
 
 
 def _digest(body: str) -> str:

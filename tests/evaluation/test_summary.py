@@ -9,7 +9,7 @@ import pytest
 
 from dualipo import config
 from dualipo.cli.main import main
-from dualipo.errors import DataError
+from dualipo.errors import ConfigError, DataError
 from dualipo.evaluation import summary
 from dualipo.evaluation.run_history import RoundHistory
 from dualipo.evaluation.share import model_card, recipe
@@ -63,11 +63,11 @@ def test_a_reverted_refresh_says_why_it_was(events: list[Event], said: str | Non
 
 
 def test_an_unfinished_run_has_a_table_and_plain_values(make_run: RunMaker) -> None:
-    found = summary.as_dict(make_run(num_rounds=1))
-    assert json.loads(json.dumps(found)) == found
-    assert (found["finished"], found["rounds_done"], found["rounds_asked"]) == (False, 1, 3)
-    assert [row["round"] for row in found["rounds"]] == ["base", "round 0"]
-    assert found["rounds"][1]["held-out"] == 0.75
+    values = summary.as_dict(make_run(num_rounds=1))
+    assert json.loads(json.dumps(values)) == values
+    assert (values["finished"], values["rounds_done"], values["rounds_asked"]) == (False, 1, 3)
+    assert [row["round"] for row in values["rounds"]] == ["base", "round 0"]
+    assert values["rounds"][1]["held-out"] == 0.75
 
 
 def test_status_prints_the_same_values_as_json(
@@ -79,7 +79,7 @@ def test_status_prints_the_same_values_as_json(
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not a dualipo run"):
+    with pytest.raises(ConfigError, match="there is no run here"):
         summary.table(tmp_path)
 
 

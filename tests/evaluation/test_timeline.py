@@ -1,4 +1,4 @@
-"""Where a run is: what was committed is done, what comes next is under way, and who works on it."""
+"""The timeline shows what is done, what is under way, and whether a process works on the run."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +11,7 @@ from dualipo.evaluation.timeline import Timeline
 from dualipo.event_parts import Signals
 from dualipo.events import ClockEvent, Event, MonitorEvent, RefreshEvent
 from dualipo.store.ledger import Unit
+from dualipo.store.run_reader import RunReader
 from dualipo.store.rundir import RunDir
 
 Commit = Callable[..., None]
@@ -35,7 +36,8 @@ def commit(run: RunDir, round: int, *stages: str, attempt: int = 0, **events: Ev
 
 
 def read(run: RunDir) -> Timeline:
-    return timeline.read(run.path, run_history.read(run.path))
+    reader = RunReader(run.path)
+    return timeline.read(reader, run_history.read(reader))
 
 
 def states(run: RunDir, leg: int) -> dict[str, str]:
@@ -43,9 +45,9 @@ def states(run: RunDir, leg: int) -> dict[str, str]:
 
 
 def test_a_run_that_has_just_begun_is_at_its_first_stage(run: RunDir) -> None:
-    found = read(run)
-    assert (found.state, found.now) == ("working", "before round 0: prompts")
-    assert [leg.label for leg in found.legs] == ["before round 0", "round 0", "round 1"]
+    shown = read(run)
+    assert (shown.state, shown.now) == ("working", "before round 0: prompts")
+    assert [leg.label for leg in shown.legs] == ["before round 0", "round 0", "round 1"]
     assert states(run, 1) == dict.fromkeys(states(run, 1), "waiting")
 
 
@@ -85,13 +87,13 @@ def test_nobody_at_work_is_said_and_a_finished_run_waits_for_nothing(run: RunDir
     for round in (0, 1):
         commit(run, round, "align", "monitor", "scores", monitor=MONITORED)
     run.close()
-    found = read(run)
-    assert (found.state, found.now) == ("finished", "")
-    assert all(leg.is_done for leg in found.legs)
+    shown = read(run)
+    assert (shown.state, shown.now) == ("finished", "")
+    assert all(leg.is_done for leg in shown.legs)
 
 
 def test_an_interrupted_run_is_stopped(run: RunDir) -> None:
     commit(run, -1, "prompts")
     run.close()
-    found = read(run)
-    assert (found.state, found.now) == ("stopped", "before round 0: seed clips")
+    shown = read(run)
+    assert (shown.state, shown.now) == ("stopped", "before round 0: seed clips")

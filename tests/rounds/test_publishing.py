@@ -17,7 +17,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from dualipo import config
+from dualipo import config, open_run
 from dualipo.cli.main import main
 from dualipo.config import Config, Generator
 from dualipo.errors import DataError, ModelError
@@ -204,7 +204,9 @@ def test_every_way_of_loading_that_the_card_shows_is_the_version(
 def test_the_card_s_call_fits_the_model_that_ships(runs: dict[tuple[str, int], Path]) -> None:
     run = runs["wan", 0]
     version = hub.trained_version(run)
-    text = diffusers_usage.section(config.leaves(Config()), run, version, is_pipeline=True)
+    text = diffusers_usage.section(
+        config.leaves(Config()), open_run(run), version, is_pipeline=True
+    )
     names: dict[str, Any] = {}
     shipped = model_folder("embedded", "generator")
     exec(blocks(text)[0].replace("FOLDER", str(shipped)), names)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from dualipo import config, tracking
 from dualipo.events import SampleEvent
@@ -30,7 +30,7 @@ Watch = Callable[[Path], str]
 
 @pytest.fixture
 def watch() -> Iterator[Watch]:
-    """`watch(run)`: the address of a dashboard until the end."""
+    """Return `watch(run)`, which serves a dashboard until the test ends and returns its address."""
     opened: list[Any] = []
 
     def open_(run: Path) -> str:
@@ -44,8 +44,7 @@ def watch() -> Iterator[Watch]:
         running.__exit__(None, None, None)
 
 
-def again(run: Path) -> RunDir:
-    """The run as a process that goes on with it holds it."""
+def resume(run: Path) -> RunDir:
     return RunDir.open(run, config.resolve(OWN, subject="test"))
 
 
@@ -54,8 +53,8 @@ def test_it_shows_what_the_run_recorded(watch: Watch, make_run: RunMaker) -> Non
     with httpx.Client(base_url=base, trust_env=False) as client:
         page = client.get("/")
         assert page.status_code == 200 and "demo is finished" in page.text
-        found = dict(re.findall(r'<section id="(\w+)" data-digest="(\w+)"', page.text))
-        assert set(found) >= {"now", "words", "gallery", "kept", "certainty", "scores", "curves"}
+        digests = dict(re.findall(r'<section id="(\w+)" data-digest="(\w+)"', page.text))
+        assert set(digests) >= {"now", "words", "gallery", "kept", "certainty", "scores", "curves"}
         for shown in ("Video A moves.", "small margin", "certainty 87.5 %", "0.641"):
             assert shown in page.text
         clip = client.get(re.findall(r'data-src="(/clips/\w+)"', page.text)[0])
@@ -87,41 +86,57 @@ def test_it_follows_a_run_and_leaves_alone_what_did_not_change(
     expect(page.locator("#candidates")).to_have_count(0)
     page.evaluate("document.getElementById('words').kept = true")
     page.locator("#leg-1 summary").click()
-    resumed = again(run)
-    store = resumed.clips_path
-    made = [_candidate(n, store) for n in range(3)]
-    resumed.ledger.commit_unit(Unit(1, 0, "sample.candidates", 0), candidates=made)
-    sampled = SampleEvent(num_clips=3, num_rejected=0, num_resampled=0, num_prompts_dropped=0)
-    resumed.ledger.commit_unit(Unit(1, 0, "sample.candidates", -1), events=[sampled])
-    with tracking.Metrics(resumed.metrics_path) as metrics:
-        metrics.log(11, round=1, attempt=0, stage="align", loss=0.69)
+    resumed = resume(run)
+    sample_and_align(resumed)
     expect(page.locator("#now-title")).to_have_text("round 1: alignment")
     expect(page.locator("li.now")).to_contain_text("step 12 of 40")
     expect(page.locator(".chip").first).to_have_text("working")
     expect(page.locator("#candidates h2")).to_have_text("Candidates of round 1")
     page.locator("#candidates").scroll_into_view_if_needed()
     until(lambda: page.evaluate(_PLAYING) == 3)
-    assert page.evaluate("document.getElementById('words').kept") is True, "not put in anew"
+    assert page.evaluate("document.getElementById('words').kept") is True, "it was not replaced"
     assert page.evaluate("document.getElementById('leg-1').open") is True, "as the reader left it"
-    said = [
-        Vote("candidates-1-0-p-0:candidates-1-0-p-2", "motion", "ab", n, outcome, 0.0, f"path {n}")
-        for n, outcome in enumerate("bab")
-    ]  # fmt: skip
-    shard = resumed.attempt_path(1, 0) / "confirm" / "votes-0000.parquet"
-    tables.write_records(shard, said, record_type=Vote)
-    resumed.ledger.commit_unit(Unit(1, 0, "confirm", 0), votes=[("pair", "c", v) for v in said])
+    vote(resumed, "bab")
     verdict = page.locator("#words .verdict")
     expect(verdict).to_have_text("On motion: B is better, 2 of 3 votes")
     expect(page.locator("#words blockquote")).to_have_text(["path 0", "path 1", "path 2"])
     resumed.close()
     expect(page.locator(".chip").first).to_have_text("stopped")
+    require_that_it_fits(page, tmp_path)
+    context.close()
+    assert not errors
+
+
+def sample_and_align(run: RunDir) -> None:
+    candidates = [_candidate(n, run.clips_path) for n in range(3)]
+    run.ledger.commit_unit(Unit(1, 0, "sample.candidates", 0), candidates=candidates)
+    sampled = SampleEvent(num_clips=3, num_rejected=0, num_resampled=0, num_prompts_dropped=0)
+    run.ledger.commit_unit(Unit(1, 0, "sample.candidates", -1), events=[sampled])
+    with tracking.Metrics(run.metrics_path) as metrics:
+        metrics.log(11, round=1, attempt=0, stage="align", loss=0.69)
+
+
+def vote(run: RunDir, outcomes: str) -> None:
+    item = "candidates-1-0-p-0:candidates-1-0-p-2"
+    votes = [
+        Vote(item, "motion", "ab", n, outcome, 0.0, f"path {n}")  # type: ignore[arg-type]
+        for n, outcome in enumerate(outcomes)
+    ]
+    shard = run.attempt_path(1, 0) / "confirm" / "votes-0000.parquet"
+    sha256 = tables.write_records(shard, votes, record_type=Vote)
+    run.ledger.commit_unit(
+        Unit(1, 0, "confirm", 0),
+        files={run.relative(shard): sha256},
+        votes=[("pair", "c", vote) for vote in votes],
+    )
+
+
+def require_that_it_fits(page: Page, folder: Path) -> None:
     for name, size in (("wide", WIDE), ("narrow", NARROW)):
         page.set_viewport_size(size)  # type: ignore[arg-type]
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-        path = tmp_path / f"dashboard-{name}.png"
+        path = folder / f"dashboard-{name}.png"
         page.screenshot(path=path, full_page=True, timeout=180_000)  # a busy machine paints slowly
-    context.close()
-    assert not errors
 
 
 _PLAYING = (

@@ -1,8 +1,8 @@
-"""The report's section on whether critics may be trusted: their self-checks and their calibration.
+"""The self-checks and the calibration of critics, as a section of the report.
 
-Every critic version is checked before it judges (`critic.checks`); what was recorded is shown, with
-what failed marked. The reliability diagram sets how certain a critic was against how often it was
-right: on the diagonal it knows what it knows.
+Every critic version is checked before it judges (`critic.trust.checks`). The section shows what was
+recorded and marks what failed. The reliability diagram draws how often a critic was right against
+how certain it was: on the diagonal both are equal.
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ from dualipo.events import CaptionsEvent, CriticCheckEvent
 
 
 def trust_section(history: RunHistory) -> Section:
-    """Checks of every critic version, and the newest ones' reliability."""
-    checked, notes = history.critic_checks, _turned(history)
+    """Show the checks of every critic version, and how reliable the newest ones are."""
+    checked, notes = history.critic_checks, _turned_captions(history)
     if not checked:
         return NOTHING._replace(notes=notes)
-    newest = [one for one in checked if one.reliability][-(charts.NUM_TONES - 1) :]
+    newest = [version for version in checked if version.reliability][-(charts.NUM_TONES - 1) :]
     diagonal = Series("as certain as right", [Point(0, 0), Point(1, 1)], 1, is_faint=True)
     drawn = [
         Series(
-            f"critic {one.critic_version}",
-            [Point(column.mean_probability, column.accuracy) for column in one.reliability],
+            f"critic {version.critic_version}",
+            [Point(column.mean_probability, column.accuracy) for column in version.reliability],
             tone,
         )
-        for tone, one in enumerate(newest, start=2)
+        for tone, version in enumerate(newest, start=2)
     ]
     chart = charts.line_chart(
         [diagonal, *drawn],
@@ -39,20 +39,21 @@ def trust_section(history: RunHistory) -> Section:
         value_format=percent,
     )
     caption = (
-        "Across: how certain, up: how often right, on held-out labels; faint: as it should be."
+        "How often the critic is right (upwards) by how certain it is (to the right), on held-out "
+        "labels. On the faint line both are equal."
     )
     legend = [(series.name, series.tone) for series in drawn]
     figures = [("Reliability", chart, caption)] if drawn else []
     return Section(figures, legend, [_table(checked)], notes)
 
 
-def _turned(history: RunHistory) -> list[str]:
-    """A sentence a round on captions that were tried without (fault 38)."""
-    found = [(one.label, one.event(CaptionsEvent)) for one in history.rounds]
+def _turned_captions(history: RunHistory) -> list[str]:
+    """Say for each round how many captions talk the critic into a verdict (fault 38)."""
+    rounds = [(round_.label, round_.event(CaptionsEvent)) for round_ in history.rounds]
     return [
-        f"{name}: {len(tried.flipped)} of {len(tried.talking)} captions that were tried "
-        f"without turned what the critic says{_named(tried.flipped)}."
-        for name, tried in found
+        f"{label}: the critic judged {len(tried.talking)} clips or pairs again without their "
+        f"caption; its verdict changed for {len(tried.flipped)} of them{_named(tried.flipped)}."
+        for label, tried in rounds
         if tried
     ]
 
@@ -62,19 +63,21 @@ def _named(items: list[str]) -> str:
 
 
 def _table(checked: Sequence[CriticCheckEvent]) -> Table:
-    """A row a check, a column a critic version."""
-    names = list(dict.fromkeys(check.name for one in checked for check in one.checks))
+    """Tabulate the checks, one a row, with a column for each critic version."""
+    names = list(dict.fromkeys(check.name for version in checked for check in version.checks))
     rows = []
     for name in names:
-        found = [
-            next((check for check in one.checks if check.name == name), None) for one in checked
-        ]
-        bound = next(check for check in found if check)
+        checks = [_check_of(version, name) for version in checked]
+        bound = next(check for check in checks if check)
         sign = "at least" if bound.at_least else "at most"
-        cells = [_cell(check) for check in found]
+        cells = [_cell(check) for check in checks]
         rows.append([name, *cells, f"{sign} {bound.threshold:g}", bound.what])
-    heads = [f"critic {one.critic_version}" for one in checked]
-    return Table(["check", *heads, "threshold", "what"], rows)
+    heads = [f"critic {version.critic_version}" for version in checked]
+    return Table(["check", *heads, "threshold", "what is measured"], rows)
+
+
+def _check_of(version: CriticCheckEvent, name: str) -> CheckRow | None:
+    return next((check for check in version.checks if check.name == name), None)
 
 
 def _cell(check: CheckRow | None) -> str:

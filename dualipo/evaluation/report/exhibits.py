@@ -1,24 +1,26 @@
-"""What the report shows rather than counts: the gallery, and pairs with the critic's own words.
+"""The exhibits of a page: clips of the same prompts side by side, and judged pairs.
 
-Captions and words are whatever a model or a user wrote. They are handed to the template as text,
-which escapes them. `address` turns a clip's sha256 into what a page's video loads: the report
-embeds it, the dashboard names a path; None is a clip that cannot be shown.
+Captions and reasoning are whatever a model or a user wrote. They are handed to the template as
+text, which escapes them. `address` turns a clip's hash into what a page's video loads: the report
+embeds the clip, the dashboard names a path; None is a clip that cannot be shown.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from dualipo.evaluation.report.charts import percent
 from dualipo.evaluation.run_history import RunHistory
 from dualipo.events import GalleryEvent, WordsEvent
 from dualipo.records import Candidate, Dimension, Vote, pairs_by_id
 from dualipo.store import tables
-from dualipo.store.ledger import Ledger
+from dualipo.store.run_reader import RunReader
+from dualipo.store.run_tables import set_of
 
 Address = Callable[[str], str | None]
 
+CANDIDATES = "candidates"  # the set of clips that preferences are chosen from
+VOTES = "confirm"  # the stage that votes on pairs of them
 MAX_PAIRS = 4
 MAX_REASONINGS = 3
 _ANSWERS = {"a": "A is better", "b": "B is better", "tie": "a tie", "abstain": "no verdict"}
@@ -26,7 +28,7 @@ _ANSWERS = {"a": "A is better", "b": "B is better", "tie": "a tie", "abstain": "
 
 @dataclass(frozen=True)
 class Gallery:
-    """`rows` are (caption, one clip for each column), a clip being an address or None."""
+    """Clips in a table: each row is a caption with one clip for each column, an address or None."""
 
     columns: list[str]
     rows: list[tuple[str, list[str | None]]]
@@ -48,13 +50,13 @@ class JudgedPair:
 
 
 def gallery(history: RunHistory, address: Address) -> Gallery:
-    """The same prompts and seeds from base and every round."""
-    stages = (history.base, *history.rounds)
-    shown = [(one.label, event) for one in stages if (event := one.event(GalleryEvent))]
+    """Return clips of the same prompts and seeds, from base and from every round."""
+    rounds = [(round_.label, round_.event(GalleryEvent)) for round_ in history.all_rounds]
+    shown = [(label, event) for label, event in rounds if event]
     captions = shown[0][1].captions if shown else []
     columns = [dict(zip(event.captions, event.clips, strict=False)) for _, event in shown]
     rows = [
-        (caption, [_at(address, of_round.get(caption)) for of_round in columns])
+        (caption, [_at(address, column.get(caption)) for column in columns])
         for caption in dict.fromkeys(captions)
     ]
     return Gallery([label for label, _ in shown], rows)
@@ -63,12 +65,12 @@ def gallery(history: RunHistory, address: Address) -> Gallery:
 def judged_pairs(
     history: RunHistory, address: Address, *, most: int = MAX_PAIRS
 ) -> list[JudgedPair]:
-    """Pairs of the newest round that recorded some."""
-    rounds = [(one.label, event) for one in history.rounds if (event := one.event(WordsEvent))]
-    spoken = [(label, event.pairs) for label, event in rounds if event.pairs]
-    if not spoken:
+    """Return the judged pairs of the newest round that recorded any."""
+    events = [(round_.label, round_.event(WordsEvent)) for round_ in history.rounds]
+    recorded = [(label, event.pairs) for label, event in events if event and event.pairs]
+    if not recorded:
         return []
-    label, pairs = spoken[-1]
+    label, pairs = recorded[-1]
     return [
         JudgedPair(
             round=label,
@@ -86,22 +88,25 @@ def judged_pairs(
 
 
 def votes_so_far(
-    run_path: Path, round: int, address: Address, *, most: int = MAX_PAIRS
+    run: RunReader, round: int, address: Address, *, most: int = MAX_PAIRS
 ) -> list[JudgedPair]:
-    """The newest votes of a round whose preferences are not built yet, as they come."""
-    folder = run_path / "rounds" / f"{round:03d}"
-    shards = sorted(folder.glob("attempt-*/confirm/votes-*.parquet"))
-    if not shards:
+    """Return the newest votes of a round whose preferences are not built yet."""
+    by_question: dict[tuple[str, Dimension], list[Vote]] = {}
+    for vote in _newest_votes(run, round):
+        by_question.setdefault((vote.item, vote.dimension), []).append(vote)
+    pairs = pairs_by_id(_candidates(run, round))
+    judged: list[JudgedPair] = []
+    for (item, dimension), votes in by_question.items():
+        if item in pairs and len(judged) < most:
+            judged.append(_voted(round, pairs[item], dimension, votes, address))
+    return judged
+
+
+def _newest_votes(run: RunReader, round: int) -> list[Vote]:
+    if not run.has_ledger:
         return []
-    asked: dict[tuple[str, Dimension], list[Vote]] = {}
-    for vote in tables.read_records(shards[-1], record_type=Vote):
-        asked.setdefault((vote.item, vote.dimension), []).append(vote)
-    pairs = pairs_by_id(_of_round(run_path, round))
-    found: list[JudgedPair] = []
-    for (item, dimension), votes in asked.items():
-        if item in pairs and len(found) < most:
-            found.append(_voted(round, pairs[item], dimension, votes, address))
-    return found
+    files = [name for unit, name in run.vote_files() if (unit.round, unit.stage) == (round, VOTES)]
+    return tables.read_records(run.path / files[-1], record_type=Vote) if files else []
 
 
 def _voted(
@@ -126,33 +131,27 @@ def _voted(
     )
 
 
-def candidates(run_path: Path, round: int, address: Address, *, num_prompts: int = 3) -> Gallery:
-    """The clips of a round that its preferences are chosen from, of its first prompts."""
-    made = [c for c in _of_round(run_path, round) if c.candidate_id.startswith("candidates-")]
+def candidates(run: RunReader, round: int, address: Address, *, num_prompts: int = 3) -> Gallery:
+    """Return the candidates of a round's first prompts; its preferences are chosen from them."""
+    own = [candidate for candidate in _candidates(run, round) if set_of(candidate) == CANDIDATES]
     by_prompt: dict[str, dict[int, Candidate]] = {}
-    for candidate in made:
+    for candidate in own:
         by_prompt.setdefault(candidate.prompt_id, {})[candidate.index] = candidate
-    columns = sorted({candidate.index for candidate in made})
+    columns = sorted({candidate.index for candidate in own})
     shown = list(by_prompt.values())[:num_prompts]
     rows = [
         (
-            next(iter(of_prompt.values())).caption,
-            [_at(address, of_prompt[n].clip if n in of_prompt else None) for n in columns],
+            next(iter(by_index.values())).caption,
+            [_at(address, by_index[n].clip if n in by_index else None) for n in columns],
         )
-        for of_prompt in shown
+        for by_index in shown
     ]
     return Gallery([str(n + 1) for n in columns], rows)
 
 
-def _of_round(run_path: Path, round: int) -> list[Candidate]:
-    if not (run_path / "ledger.sqlite").is_file():
-        return []
-    ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
-    try:
-        return ledger.candidates(round)
-    finally:
-        ledger.close()
+def _candidates(run: RunReader, round: int) -> list[Candidate]:
+    return run.candidates(round) if run.has_ledger else []
 
 
-def _at(address: Address, sha256: str | None) -> str | None:
-    return address(sha256) if sha256 else None
+def _at(address: Address, clip_hash: str | None) -> str | None:
+    return address(clip_hash) if clip_hash else None

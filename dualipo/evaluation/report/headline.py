@@ -1,6 +1,7 @@
-"""The report's first lines: what the run shows, in plain words and four numbers.
+"""The headline of a report: what the run shows, in plain sentences and four numbers.
 
-A difference whose interval holds zero is said to show nothing; simulated labels are called so.
+Where the interval of a difference holds zero, the text says that no change is shown. It also says
+whether the labels are simulated.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.evaluation.share import recipe
 from dualipo.events import PreferEvent, RefreshEvent, in_words
 
-DASH = "—"  # what stands for a number that was not recorded
+DASH = "—"  # in place of a number that was not recorded
 
 
 @dataclass(frozen=True)
@@ -26,37 +27,38 @@ class Tile:
 
 
 def sentences(history: RunHistory) -> list[str]:
-    """One paragraph for someone who has never seen the project."""
-    said = [_progress(history), _score(history), _critic(history), _labels(history)]
-    said += recipe.notes(history.config)
+    """Return one paragraph, as sentences, for a reader who has never seen the project."""
+    parts = [_progress(history), _score(history), _critic(history), _labels(history)]
+    parts += recipe.notes(history.settings)
     if history.unknown:
-        said.append(in_words(set(history.unknown)))
-    return [sentence for sentence in said if sentence]
+        parts.append(in_words(set(history.unknown)))
+    return [part for part in parts if part]
 
 
 def tiles(history: RunHistory) -> list[Tile]:
-    """What a reader should take away; a number that is not there yet is a dash."""
+    """Return the four headline numbers; a number that is not there yet is a dash."""
     return [_score_tile(history), _critic_tile(history), _kept_tile(history), _time_tile(history)]
 
 
 def signed(interval: Interval) -> str:
-    """A difference with its interval."""
+    """Write a difference with its interval."""
     return f"{interval.mean:+.3f} (95 % interval {interval.low:+.3f} to {interval.high:+.3f})"
 
 
 def accuracies(history: RunHistory) -> list[tuple[str, float]]:
-    """The critic on pairs that the oracle orders: shipped, after its warm start, and now."""
-    found = [pair for one in (history.base, *history.finished_rounds) for pair in one.accuracies()]
-    shown = [(label, accuracy.forced_choice or 0.0) for label, accuracy in found]
+    """Return the critic's accuracy on oracle-ordered pairs: shipped, after warm start, and now."""
+    rounds = (history.base, *history.finished_rounds)
+    measured = [pair for round_ in rounds for pair in round_.accuracies()]
+    shown = [(label, accuracy.forced_choice or 0.0) for label, accuracy in measured]
     ends = [pair for pair in shown if pair[0] in ("shipped", "warm start")]
     return ends + [pair for pair in shown[-1:] if pair not in ends]
 
 
 def holdouts(history: RunHistory) -> list[tuple[str, float]]:
-    """The critic on labels held out from its training: at first, and now."""
-    measured = [(one.label, one.holdout()) for one in (history.base, *history.finished_rounds)]
-    found = [("warm start" if at == "base" else at, x) for at, x in measured if x is not None]
-    return [found[0], found[-1]] if len(found) > 1 else found
+    """Return the critic's accuracy on held-out labels: the first one measured, and the newest."""
+    rounds = [("warm start", history.base)] + [(r.label, r) for r in history.finished_rounds]
+    shares = [(label, share) for label, r in rounds if (share := r.holdout()) is not None]
+    return [shares[0], shares[-1]] if len(shares) > 1 else shares
 
 
 def _ends(history: RunHistory) -> tuple[RoundHistory, RoundHistory] | None:
@@ -65,18 +67,18 @@ def _ends(history: RunHistory) -> tuple[RoundHistory, RoundHistory] | None:
 
 
 def _progress(history: RunHistory) -> str:
-    done, asked = len(history.finished_rounds), history.config.get("rounds", 0)
+    done, asked = len(history.finished_rounds), history.settings.get("rounds", 0)
     if history.is_finished:
         early = " (it stopped early)" if done < asked else ""
         return f"The run is finished: {done} of {asked} rounds{early}."
-    return f"The run is not finished: {done} of {asked} rounds are done; this is what is there."
+    return f"The run is not finished: {done} of {asked} rounds are done so far."
 
 
 def _score(history: RunHistory) -> str:
     ends = _ends(history)
     change = run_history.difference(*ends) if ends else None
     if not ends or not change:
-        return "Test scores of the base model and of a round are not there yet."
+        return "The test scores of the base model and of a first round are not measured yet."
     first, last = (end.score("total") for end in ends)
     assert first and last
     verb = "rose" if change.mean > 0 else "fell"
@@ -89,33 +91,36 @@ def _score(history: RunHistory) -> str:
 
 
 def _critic(history: RunHistory) -> str:
-    said = []
-    if found := accuracies(history):
-        said.append(f"The critic picks the better clip of a pair in {_steps(found)}.")
-    if held := holdouts(history):
-        said.append(f"It agrees with labels held out from its training in {_steps(held)}.")
-    if not said:
-        return "The critic's accuracy is not there yet."
-    refreshed = [one.label for one in history.rounds if _outcome(one) == "refreshed"]
+    facts = []
+    if shares := accuracies(history):
+        facts.append(f"The critic picks the better clip of a pair in {_steps(shares)}.")
+    if shares := holdouts(history):
+        subject = "It" if facts else "The critic"
+        facts.append(
+            f"{subject} agrees with labels held out from its training in {_steps(shares)}."
+        )
+    if not facts:
+        return "The critic's accuracy is not measured yet."
+    refreshed = [r.label for r in history.rounds if _outcome(r) == "refreshed"]
     if refreshed:
-        said.append(f"It was refreshed in {' and '.join(refreshed)}.")
-    return " ".join(said)
+        facts.append(f"It was refreshed in {' and '.join(refreshed)}.")
+    return " ".join(facts)
 
 
-def _steps(found: list[tuple[str, float]]) -> str:
-    return ", ".join(f"{percent(share)} ({when})" for when, share in found)
+def _steps(shares: list[tuple[str, float]]) -> str:
+    return ", ".join(f"{percent(share)} ({label})" for label, share in shares)
 
 
 def _labels(history: RunHistory) -> str:
     if history.labels_are_simulated:
         return (
-            "All labels come from simulated annotators, not from people. The score is measured "
-            "by a program that only reports: nothing in the run is trained, triggered, stopped or "
+            "All labels come from simulated annotators, not from people. A program measures the "
+            "score and only reports it: nothing in the run is trained, triggered, stopped or "
             "selected by it."
         )
     return (
         "People made the seed's labels, which were imported. The audit's labels are simulated, and "
-        "the score is measured by a program that only reports."
+        "a program measures the score and only reports it."
     )
 
 
@@ -129,28 +134,28 @@ def _score_tile(history: RunHistory) -> Tile:
 
 
 def _critic_tile(history: RunHistory) -> Tile:
-    found, name = accuracies(history), "Critic picks the better clip"
-    if not found:
-        found, name = holdouts(history), "Critic agrees with held-out labels"
-    if not found:
+    shares, name = accuracies(history), "Critic picks the better clip"
+    if not shares:
+        shares, name = holdouts(history), "Critic agrees with held-out labels"
+    if not shares:
         return Tile(name, DASH, "not measured yet")
-    values = " → ".join(f"{100 * share:.1f}" for _, share in found)
-    return Tile(name, f"{values} %", " → ".join(when for when, _ in found))
+    values = " → ".join(f"{100 * share:.1f}" for _, share in shares)
+    return Tile(name, f"{values} %", " → ".join(label for label, _ in shares))
 
 
 def _kept_tile(history: RunHistory) -> Tile:
-    built = [event for one in history.rounds if (event := one.event(PreferEvent))]
+    built = [event for r in history.rounds if (event := r.event(PreferEvent))]
     name = "Prompts that gave a preference"
     if built and built[0].of == "clips":
         name = "Clips that were labelled"
     if not built:
         return Tile(name, DASH, "none built yet")
-    kept, asked = sum(one.kept for one in built), sum(one.num_prompts for one in built)
-    return Tile(name, f"{kept} of {asked}", "over all rounds; the rest was dropped and counted")
+    kept, asked = sum(prefer.kept for prefer in built), sum(prefer.num_prompts for prefer in built)
+    return Tile(name, f"{kept} of {asked}", "in all rounds; the rest was dropped")
 
 
 def _time_tile(history: RunHistory) -> Tile:
-    clocks = [clock for one in (history.base, *history.rounds) for clock in one.clocks.values()]
+    clocks = [clock for r in history.all_rounds for clock in r.clocks.values()]
     if not clocks:
         return Tile("Time", DASH, "not recorded yet")
     peak_mb = max(clock.peak_mb for clock in clocks)
@@ -158,6 +163,6 @@ def _time_tile(history: RunHistory) -> Tile:
     return Tile("Time, all stages", duration(seconds), f"peak memory {peak_mb:,.0f} MB")
 
 
-def _outcome(one: RoundHistory) -> str:
-    refresh = one.event(RefreshEvent)
+def _outcome(round_: RoundHistory) -> str:
+    refresh = round_.event(RefreshEvent)
     return refresh.outcome if refresh else ""

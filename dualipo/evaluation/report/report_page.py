@@ -1,10 +1,10 @@
-"""One self-contained page about a run: `build(run_path)` returns its HTML.
+"""The report of a run: one self-contained page, whose HTML `build` returns.
 
-It works from a file without a network: styles, script, charts and clips are inside, and its content
+It opens from a file without a network: styles, script, charts and clips are inside, and its content
 security policy lets nothing else run or load (script and styles are allowed by their hashes).
-Captions, names and the critic's words are hostile until escaped: jinja2 escapes all that is not
-made by `charts.py` (fault 55). It says which model made each clip: keep it from whoever is still
-labelling blind (fault 58).
+Captions, names and the critic's words may be hostile: jinja2 escapes everything that `charts.py`
+did not draw (fault 55). The page says which model made each clip, so nobody who still labels blind
+may see it (fault 58).
 
 Left out: writing the file. `rounds/` publishes it.
 """
@@ -21,7 +21,7 @@ from dualipo.evaluation import run_history
 from dualipo.evaluation.report import critic_checks, exhibits, headline, report_tables, sections
 from dualipo.evaluation.report.browser_clips import data_uri
 from dualipo.evaluation.share import recipe
-from dualipo.store.clips import ClipStore
+from dualipo.store.run_reader import RunReader
 
 _FOLDER = Path(__file__).parent
 _PAGE = "report_page.html.j2"
@@ -29,33 +29,34 @@ _PAGE = "report_page.html.j2"
 
 def build(run_path: Path) -> str:
     """Return the report of the run at `run_path`, finished or not."""
-    run = run_history.read(run_path)
-    address = partial(data_uri, ClipStore(run_path / "clips"))
+    run = RunReader(run_path)
+    history = run_history.read(run)
+    address = partial(data_uri, run.clip_store)
     css, script = (_read(name) for name in ("report.css", "report.js"))
     page = _environment().get_template(_PAGE)
     return page.render(
-        run=run,
+        run=history,
         policy=_policy(css=css, script=script),
         css=Markup(css),
         script=Markup(script),
-        sentences=headline.sentences(run),
-        tiles=headline.tiles(run),
-        scores=sections.scores(run),
-        critic=sections.critic(run),
-        trust=critic_checks.trust_section(run),
-        kept=sections.kept(run),
-        curves=sections.curves(run),
-        certainty=sections.certainty(run),
-        gallery=exhibits.gallery(run, address),
-        pairs=exhibits.judged_pairs(run, address),
-        settings=recipe.rows(run.config),
-        recipe=recipe.minimal(run.config),
-        clocks=report_tables.clocks(run),
+        sentences=headline.sentences(history),
+        tiles=headline.tiles(history),
+        scores=sections.scores(history),
+        critic=sections.critic(history),
+        trust=critic_checks.trust_section(history),
+        kept=sections.kept(history),
+        curves=sections.curves(history),
+        certainty=sections.certainty(history),
+        gallery=exhibits.gallery(history, address),
+        pairs=exhibits.judged_pairs(history, address),
+        settings=recipe.rows(history.settings),
+        recipe=recipe.minimal(history.settings),
+        clocks=report_tables.clocks(history),
     )
 
 
 def _policy(*, css: str, script: str) -> str:
-    """Nothing is loaded or sent; only this page's own script and styles, and clips inside it."""
+    """Return a policy that allows the page's own script, styles and clips, and nothing else."""
     return "; ".join(
         (
             "default-src 'none'",

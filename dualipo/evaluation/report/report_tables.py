@@ -1,7 +1,7 @@
-"""The report's tables: the same numbers as its charts, and those that no chart shows.
+"""The tables of a report: the numbers of its charts, and those that no chart shows.
 
-Rows of ready text; a value that was not recorded is a dash, never a zero. A line break within a
-cell sets the interval under its number.
+Cells are text; a value that was not recorded is a dash, never a zero. A line break within a cell
+puts the interval under its number.
 """
 
 from collections.abc import Sequence
@@ -34,28 +34,28 @@ class Table(NamedTuple):
     rows: list[list[str]]
 
     def in_markdown(self) -> str:
-        """A line a row."""
+        """Return the table in markdown, one line a row."""
         lines = [self.head, ["---"] * len(self.head), *self.rows]
         return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def scores(measured: Sequence[RoundHistory], names: Sequence[str]) -> Table:
-    """Test scores with intervals, and paired differences against base and the round before."""
+    """Tabulate test scores, with paired differences against base and the round before."""
     rows = []
-    for index, one in enumerate(measured):
-        cells = [_with_ends(one.score(name)) for name in names]
+    for index, round_ in enumerate(measured):
+        cells = [_with_ends(round_.score(name)) for name in names]
         steps = [
-            _difference(measured[0], one) if index else DASH,
-            _difference(measured[index - 1], one) if index > 1 else DASH,
+            _difference(measured[0], round_) if index else DASH,
+            _difference(measured[index - 1], round_) if index > 1 else DASH,
         ]
-        rows.append([one.label, *cells, *steps])
+        rows.append([round_.label, *cells, *steps])
     return Table(["generator", *names, "total against base", "against the round before"], rows)
 
 
-def accuracies(found: Sequence[tuple[str, Accuracy]]) -> Table:
-    """The critic on pairs that the oracle orders."""
+def accuracies(measured: Sequence[tuple[str, Accuracy]]) -> Table:
+    """Tabulate the critic's accuracy on pairs that the oracle orders."""
     rows = []
-    for label, accuracy in found:
+    for label, accuracy in measured:
         ends = run_history.accuracy_interval(accuracy)
         parts = [_percent(accuracy.by_dimension.get(dimension)) for dimension in DIMENSIONS]
         rows.append(
@@ -72,10 +72,10 @@ def accuracies(found: Sequence[tuple[str, Accuracy]]) -> Table:
 
 
 def refreshes(history: RunHistory) -> Table:
-    """What the monitor saw in each round, and what followed from it."""
+    """Tabulate what the monitor measured in each round, and the refresh that followed."""
     rows = []
-    for one in history.finished_rounds:
-        monitor, refresh = one.event(MonitorEvent), one.event(RefreshEvent)
+    for round_ in history.finished_rounds:
+        monitor, refresh = round_.event(MonitorEvent), round_.event(RefreshEvent)
         assert monitor
         signals, refinement = monitor.signals, refresh.refinement if refresh else None
         why = (refresh and refresh.why) or monitor.triggers
@@ -85,9 +85,9 @@ def refreshes(history: RunHistory) -> Table:
             used = [_count(refinement.num_kept), _count(refinement.num_judged)]
         measured = (signals.holdout_accuracy, signals.audit_accuracy, signals.win_rate)
         rows.append(
-            [one.label]
+            [round_.label]
             + [_percent(share) for share in measured]
-            + [one.refresh_outcome() or DASH, "; ".join(why) or DASH]
+            + [round_.refresh_outcome() or DASH, "; ".join(why) or DASH]
             + [DASH if ends == [DASH, DASH] else " → ".join(ends)]
             + [DASH if used == [DASH, DASH] else " of ".join(used)]
             + ["; ".join(monitor.stop) or DASH]
@@ -97,12 +97,12 @@ def refreshes(history: RunHistory) -> Table:
 
 
 def filters(history: RunHistory) -> Table:
-    """How many prompts, clips and votes there were, and how many were set aside."""
+    """Tabulate how many prompts, clips and votes each round had, and how many it left out."""
     rows = []
-    for one in history.rounds:
-        prompts, sample = one.event(PromptsEvent), one.event(SampleEvent)
-        score, confirm = one.event(ScoreEvent), one.event(ConfirmEvent)
-        prefer = one.event(PreferEvent)
+    for round_ in history.rounds:
+        prompts, sample = round_.event(PromptsEvent), round_.event(SampleEvent)
+        score, confirm = round_.event(ScoreEvent), round_.event(ConfirmEvent)
+        prefer = round_.event(PreferEvent)
         row = [DASH] * 12
         if prompts:
             screened = ", ".join(f"{why}: {num}" for why, num in prompts.screened.items())
@@ -117,39 +117,39 @@ def filters(history: RunHistory) -> Table:
             row[11] = _percent(confirm.mean_order_agreement)
         if prefer:
             row[9] = _percent(prefer.mean_vote_share)
-        rows.append([one.label, *row])
+        rows.append([round_.label, *row])
     head = ["round", "prompts", "folded", "screened", "clips", "rejected", "resampled", "short"]
     head += ["grades abstained", "votes abstained", "mean vote share", "entropy", "orders agree"]
     return Table(head, rows)
 
 
 def alignments(history: RunHistory) -> Table:
-    """The alignment's last numbers, and which critic's judgements it learnt from."""
+    """Tabulate each alignment's last numbers, the generator it made and the critic it used."""
     rows = []
-    for one in history.rounds:
-        if align := one.event(AlignEvent):
+    for round_ in history.rounds:
+        if align := round_.event(AlignEvent):
             gaps = [_short(gap) for gap in (align.winner_gap, align.loser_gap, align.z_std)]
             trained = [_count(align.num_steps), _percent(align.implicit_accuracy), *gaps]
-            rows.append([one.label, *trained, align.generator_version, align.critic_version])
+            rows.append([round_.label, *trained, align.generator_version, align.critic_version])
     head = ["round", "steps", "implicit accuracy", "winner gap", "loser gap", "std of z"]
     return Table([*head, "generator", "critic"], rows)
 
 
 def clocks(history: RunHistory) -> Table:
-    """Seconds per stage and round, and the highest memory of each stage."""
-    columns = [one for one in (history.base, *history.rounds) if one.clocks]
-    stages = list(dict.fromkeys(stage for one in columns for stage in one.clocks))
+    """Tabulate the time of each stage by round, and its peak memory."""
+    columns = [round_ for round_ in history.all_rounds if round_.clocks]
+    stages = list(dict.fromkeys(stage for round_ in columns for stage in round_.clocks))
     rows = []
     for stage in stages:
-        spent = [one.clocks.get(stage) for one in columns]
+        spent = [round_.clocks.get(stage) for round_ in columns]
         total = sum(clock.seconds for clock in spent if clock)
         peak_mb = max(clock.peak_mb for clock in spent if clock)
         cells = [duration(clock.seconds) if clock else DASH for clock in spent]
         rows.append([stage, *cells, duration(total), f"{peak_mb:,.0f} MB"])
-    sums = [sum(clock.seconds for clock in one.clocks.values()) for one in columns]
+    sums = [sum(clock.seconds for clock in round_.clocks.values()) for round_ in columns]
     if rows:
         rows.append(["all stages", *map(duration, [*sums, sum(sums)]), ""])
-    return Table(["stage", *(one.label for one in columns), "total", "peak memory"], rows)
+    return Table(["stage", *(round_.label for round_ in columns), "total", "peak memory"], rows)
 
 
 def _difference(before: RoundHistory, after: RoundHistory) -> str:

@@ -1,8 +1,8 @@
-"""The report's charts and tables, one function a section: from a `RunHistory` to what is shown.
+"""The sections of a report: each function turns a `RunHistory` into charts and tables.
 
-Each returns charts (SVG) and tables (`report_tables.py`), so that the template holds no arithmetic.
-A section whose events are not there yet is empty, and the page says so. Left out: the clips, which
-are in `exhibits.py`.
+Charts are SVG, tables come from `report_tables.py`, so the template computes nothing. A section
+whose events are not recorded yet is empty, and the page says so. Left out: the clips, which
+`exhibits.py` collects.
 """
 
 import math
@@ -30,10 +30,15 @@ _KINDS = (
     "audit: fresh labels of the round's own clips",
 )
 _CURVES = (
-    ("loss", "Loss of the alignment", LN_2, "dashed: ln 2, where training starts"),
-    ("implicit_accuracy", "Implicit accuracy", 0.5, "dashed: one half, no preference learnt"),
-    ("winner_gap", "Winner gap", 0.0, "under 0: winners are fitted better than before the round"),
-    ("loser_gap", "Loser gap", 0.0, "over 0: losers are fitted worse than before the round"),
+    ("loss", "Loss of the alignment", LN_2, "The dashed line: ln 2, where training starts."),
+    (
+        "implicit_accuracy",
+        "Implicit accuracy",
+        0.5,
+        "The dashed line: no preference is learnt.",
+    ),
+    ("winner_gap", "Winner gap", 0.0, "Under 0, winners are fitted better than before the round."),
+    ("loser_gap", "Loser gap", 0.0, "Over 0, losers are fitted worse than before the round."),
 )
 
 _TRAININGS = {
@@ -56,15 +61,17 @@ NOTHING = Section([], [], [], [])
 
 
 def scores(history: RunHistory) -> Section:
-    """Mean test score with its interval for base and every round, total and parts."""
+    """Show the mean test score of base and every round, in total and by dimension."""
     measured = history.scored()
     if not measured:
         return NOTHING
     names = ("total", *DIMENSIONS)
     points = {
-        name: [_score_point(at, one, name) for at, one in enumerate(measured)] for name in names
+        name: [_score_point(at, round_, name) for at, round_ in enumerate(measured)]
+        for name in names
     }
-    ends = [end for of in points.values() for point in of for end in (point.low, point.high)]
+    all_points = [point for line in points.values() for point in line]
+    ends = [end for point in all_points for end in (point.low, point.high)]
     bounds = [end for end in ends if end is not None]
     pad = 0.1 * (max(bounds) - min(bounds)) or 0.05
     drawn = []
@@ -72,7 +79,7 @@ def scores(history: RunHistory) -> Section:
         chart = charts.line_chart(
             [Series(name, points[name], tone, has_labels=True)],
             title=f"{name} per round",
-            x_labels=[one.label for one in measured],
+            x_labels=[round_.label for round_ in measured],
             y_range=(min(bounds) - pad, max(bounds) + pad),
         )
         drawn.append((name.capitalize(), chart, ""))
@@ -80,17 +87,17 @@ def scores(history: RunHistory) -> Section:
 
 
 def critic(history: RunHistory) -> Section:
-    """The critic's accuracy over the warm start and the rounds, and every refresh."""
-    stages = [history.base, *history.finished_rounds]
-    ordered = [pair for one in stages for pair in one.accuracies()]
+    """Show the critic's accuracy over the warm start and the rounds, and every refresh."""
+    rounds = [history.base, *history.finished_rounds]
+    ordered = [pair for round_ in rounds for pair in round_.accuracies()]
     starts = [label for label, _ in history.base.accuracies()] or [_WARM]
-    labels = starts + [one.label for one in history.finished_rounds]
+    labels = starts + [round_.label for round_ in history.finished_rounds]
     held, audits = [], []
-    for one in stages:
-        at = len(starts) - 1 if one is history.base else labels.index(one.label)
-        if (share := one.holdout()) is not None:
+    for round_ in rounds:
+        at = len(starts) - 1 if round_ is history.base else labels.index(round_.label)
+        if (share := round_.holdout()) is not None:
             held.append(Point(at, share))
-        monitor = one.event(MonitorEvent)
+        monitor = round_.event(MonitorEvent)
         if monitor and (share := monitor.signals.audit_accuracy) is not None:
             audits.append(Point(at, share))
     if not ordered and not held:
@@ -112,53 +119,51 @@ def critic(history: RunHistory) -> Section:
         height=290,
     )
     tables = [report_tables.accuracies(ordered), report_tables.refreshes(history)]
-    caption = (
-        "Dashed level: chance. A vertical line marks a round in which the critic was refreshed."
-    )
+    caption = "The dashed line is chance. A vertical line marks a round whose critic was refreshed."
     legend = [(name, tone) for tone, name in enumerate(_KINDS, start=1)]
     return Section([("", chart, caption)], legend, tables, _annotators(history))
 
 
 def kept(history: RunHistory) -> Section:
-    """What became of every prompt: kept as a preference, or dropped and why."""
+    """Show how many prompts were kept as a preference, and how many dropped, by reason."""
     built = _built(history)
     if not built:
         return NOTHING
     reasons = sorted({reason for _, prefer in built for reason in prefer.dropped})
     tones = {reason: 2 + index % (charts.NUM_TONES - 1) for index, reason in enumerate(reasons)}
     bars = []
-    for one, prefer in built:
+    for round_, prefer in built:
         dropped = [(why, prefer.dropped.get(why, 0), tones[why]) for why in reasons]
-        bars.append((one.label, [("kept", prefer.kept, _KEPT_TONE), *dropped]))
+        bars.append((round_.label, [("kept", prefer.kept, _KEPT_TONE), *dropped]))
     units = built[0][1].of or "prompts"
     chart = charts.stacked_bars(bars, title=f"{units} kept and dropped per round")
     legend = [("kept", _KEPT_TONE), *tones.items()]
-    caption = f"{units.capitalize()} per round; every dropped one has its reason."
+    caption = f"{units.capitalize()} of each round, by what became of them."
     return Section([("", chart, caption)], legend, [report_tables.filters(history)], [])
 
 
 def curves(history: RunHistory) -> Section:
-    """How the alignment of each round went, step by step."""
-    aligned = [one for one in history.rounds if one.metrics.get("align")]
+    """Show the curves of each round's alignment, step by step."""
+    aligned = [round_ for round_ in history.rounds if round_.metrics.get("align")]
     if not aligned:
         return NOTHING
     drawn = []
     for key, title, reference, caption in _CURVES:
-        series = [line for one in aligned for line in _curve(one, key)]
+        series = [line for round_ in aligned for line in _curve(round_, key)]
         if series:
             chart = charts.line_chart(
                 series, title=f"{title} by step", reference=reference, value_format=short
             )
             drawn.append((title, chart, caption))
-    legend = [(one.label, _round_tone(one)) for one in aligned]
+    legend = [(round_.label, _round_tone(round_)) for round_ in aligned]
     return Section(drawn, legend, [report_tables.alignments(history)], [])
 
 
 def losses(history: RunHistory) -> Section:
-    """The loss of every training but the alignments', which have charts of their own."""
+    """Show the loss of every training except the alignments, which have charts of their own."""
     drawn = []
-    for one in (history.base, *history.rounds):
-        for stage, rows in one.metrics.items():
+    for round_ in history.all_rounds:
+        for stage, rows in round_.metrics.items():
             points = [
                 Point(row["step"], row["loss"]) for row in rows if _is_finite(row.get("loss"))
             ]
@@ -166,15 +171,15 @@ def losses(history: RunHistory) -> Section:
                 continue
             series = [Series("each step", points, is_faint=True)]
             series.append(Series("running mean", _running_mean(points)))
-            title = f"{one.label.capitalize()}: {_TRAININGS.get(stage, stage)}"
+            title = f"{round_.label.capitalize()}: {_TRAININGS.get(stage, stage)}"
             chart = charts.line_chart(series, title=f"loss, {title}", value_format=short)
-            drawn.append((title, chart, f"loss {short(points[-1].y)} at step {len(points)}"))
+            drawn.append((title, chart, f"At step {len(points)} it is {short(points[-1].y)}."))
     return Section(drawn, [], [], [])
 
 
 def certainty(history: RunHistory) -> Section:
-    """How sure the critic was of the pairs that were kept."""
-    built = [(one, prefer) for one, prefer in _built(history) if prefer.certainty]
+    """Show how certain the critic was of the pairs that were kept."""
+    built = [(round_, prefer) for round_, prefer in _built(history) if prefer.certainty]
     values = [value for _, prefer in built for value in prefer.certainty]
     if not values:
         return NOTHING
@@ -185,22 +190,22 @@ def certainty(history: RunHistory) -> Section:
         for count in charts.bin_counts(prefer.certainty, bounds=bounds, num_bins=10)
     )
     drawn = []
-    for one, prefer in built:
+    for round_, prefer in built:
         own, units = prefer.certainty, prefer.of or "pairs"
-        title = f"{one.label.capitalize()}: {len(own)} {units}"
-        tone = _round_tone(one)
+        title = f"{round_.label.capitalize()}: {len(own)} {units}"
+        tone = _round_tone(round_)
         chart = charts.histogram(own, title=title, bounds=bounds, most=most, tone=tone)
-        drawn.append((title, chart, f"mean {three_decimals(sum(own) / len(own))}"))
+        drawn.append((title, chart, f"The mean is {three_decimals(sum(own) / len(own))}."))
     return Section(drawn, [], [], [])
 
 
 def _built(history: RunHistory) -> list[tuple[RoundHistory, PreferEvent]]:
     """Return the rounds whose preferences were built, with what became of their prompts."""
-    return [(one, prefer) for one in history.rounds if (prefer := one.event(PreferEvent))]
+    return [(round_, prefer) for round_ in history.rounds if (prefer := round_.event(PreferEvent))]
 
 
-def _score_point(at: int, one: RoundHistory, name: str) -> Point:
-    interval = one.score(name)
+def _score_point(at: int, round_: RoundHistory, name: str) -> Point:
+    interval = round_.score(name)
     assert interval
     return Point(at, interval.mean, interval.low, interval.high)
 
@@ -221,22 +226,22 @@ def _annotators(history: RunHistory) -> list[str]:
 
 def _refresh_marks(history: RunHistory, labels: list[str]) -> list[tuple[float, str]]:
     return [
-        (labels.index(one.label), refresh.outcome)
-        for one in history.rounds
-        if one.label in labels
-        and (refresh := one.event(RefreshEvent))
+        (labels.index(round_.label), refresh.outcome)
+        for round_ in history.rounds
+        if round_.label in labels
+        and (refresh := round_.event(RefreshEvent))
         and refresh.outcome in ("refreshed", "reverted", "empty")
     ]
 
 
-def _curve(one: RoundHistory, key: str) -> list[Series]:
-    rows = [row for row in one.metrics["align"] if _is_finite(row.get(key))]
+def _curve(round_: RoundHistory, key: str) -> list[Series]:
+    rows = [row for row in round_.metrics["align"] if _is_finite(row.get(key))]
     if not rows:
         return []
     points = [Point(row["step"], row[key]) for row in rows]
-    tone = _round_tone(one)
-    raw = Series(f"{one.label}, each step", points, tone, is_faint=True)
-    return [raw, Series(one.label, _running_mean(points), tone)]
+    tone = _round_tone(round_)
+    raw = Series(f"{round_.label}, each step", points, tone, is_faint=True)
+    return [raw, Series(round_.label, _running_mean(points), tone)]
 
 
 def _running_mean(points: Sequence[Point]) -> list[Point]:
@@ -248,8 +253,8 @@ def _running_mean(points: Sequence[Point]) -> list[Point]:
     return smoothed
 
 
-def _round_tone(one: RoundHistory) -> int:
-    return 1 + one.round % charts.NUM_TONES
+def _round_tone(round_: RoundHistory) -> int:
+    return 1 + round_.round % charts.NUM_TONES
 
 
 def _is_finite(value: Any) -> bool:

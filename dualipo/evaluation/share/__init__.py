@@ -1,1 +1,1 @@
-"""What leaves the run: model cards, the Hugging Face Hub, trackers, the recipe to repeat it."""
+"""Sharing a run: model cards, the Hugging Face Hub, trackers, and the recipe that repeats it."""

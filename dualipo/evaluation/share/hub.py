@@ -1,10 +1,10 @@
-"""Publish on the Hugging Face Hub, when someone asks for it by name; nothing is sent by default.
+"""Publishing on the Hugging Face Hub, on request only; nothing is sent by default.
 
 The token comes from HF_TOKEN alone (never from a recipe, nor from a login kept on disk), and a new
-repository is private unless it is said to be public. A model goes with its card and its recipe.
-HF_ENDPOINT may name another hub.
+repository is private unless the user asks for a public one. A model goes with its card and its
+recipe. HF_ENDPOINT may name another hub.
 
-A generator version is its transformer, and its LoRA where it has one, for the base model that the
+A published version is its transformer, with its LoRA where it has one, for the base model that the
 card names; or, with that model's other parts, a whole pipeline. Left out: the critic's weights.
 """
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from dualipo.errors import ConfigError, HubError
-from dualipo.evaluation import run_history
 from dualipo.evaluation.report import browser_clips
 from dualipo.evaluation.share import diffusers_usage, model_card, recipe
 from dualipo.store.clips import ClipStore
-from dualipo.store.ledger import Ledger, Version
+from dualipo.store.ledger import Version
+from dualipo.store.run_reader import RunReader
 
 TOKEN = "HF_TOKEN"
 
@@ -26,18 +26,18 @@ Files = Mapping[str, Path | bytes]  # path in the repository -> a file, or its c
 
 
 def token() -> str:
-    """The token of the environment."""
-    found = os.environ.get(TOKEN, "")
-    if not found:
+    """Return the token of the environment."""
+    value = os.environ.get(TOKEN, "")
+    if not value:
         raise ConfigError(
             f"{TOKEN}: not set. Export a token of yours that may write; it is read from the "
             "environment only."
         )
-    return found
+    return value
 
 
 def push(files: Files, repo_id: str, *, kind: Literal["model", "dataset"], is_public: bool) -> str:
-    """Publish the files as one commit and return its address; all of it arrives, or nothing."""
+    """Publish the files as one commit, all of them or none, and return its address."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token())
@@ -61,20 +61,19 @@ def push(files: Files, repo_id: str, *, kind: Literal["model", "dataset"], is_pu
 def model_files(
     run_path: Path, version_id: str | None = None, *, other_parts: Mapping[str, Path] | None = None
 ) -> Files:
-    """A generator version (default: the one that serves) with its card and recipe.
+    """Return the files of a generator version (default: the one in use), its card and recipe.
 
-    The base pipeline's `other_parts` make it a whole pipeline. That has no LoRA beside it: on
-    weights that hold it already, it would count twice.
+    With the base pipeline's `other_parts` they are a whole pipeline, without a LoRA beside it: its
+    weights hold the LoRA already, which would count twice.
     """
-    run = run_history.read(run_path)
     version = trained_version(run_path, version_id)
     folder, is_pipeline = run_path / version.path, other_parts is not None
     shown = _clips(run_path, version.version_id)
     captions = {path: caption for path, (caption, _) in shown.items()}
-    told = model_card.render(run_path, version.version_id, beside=captions, is_pipeline=is_pipeline)
+    card = model_card.render(run_path, version.version_id, beside=captions, is_pipeline=is_pipeline)
     files: dict[str, Path | bytes] = {
-        "README.md": told.encode(),
-        "recipe.toml": recipe.minimal(run.config).encode(),
+        "README.md": card.encode(),
+        "recipe.toml": recipe.minimal(RunReader(run_path).settings).encode(),
     }
     files |= {path: content for path, (_, content) in shown.items()}
     if other_parts is None and (folder.parent / diffusers_usage.LORA).is_file():
@@ -86,14 +85,14 @@ def model_files(
 
 
 def trained_version(run_path: Path, version_id: str | None = None) -> Version:
-    """A generator that the run made (default: the one that serves); refused: one it began with."""
-    ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
-    try:
-        head = ledger.head("generator")
-        wanted = version_id or (head.version_id if head else diffusers_usage.BASE)
-        version = ledger.version("generator", wanted)
-    finally:
-        ledger.close()
+    """Return a generator that the run trained (default: the one in use).
+
+    The model that the run began with is a ConfigError, as it is not the run's to publish.
+    """
+    run = RunReader(run_path)
+    serving = run.serving("generator")
+    wanted = version_id or (serving.version_id if serving else diffusers_usage.BASE)
+    version = run.version("generator", wanted)
     if not version.path:
         raise ConfigError(
             f"{run_path}: generator {wanted!r} is the model that the recipe names, not one that "
@@ -103,8 +102,11 @@ def trained_version(run_path: Path, version_id: str | None = None) -> Version:
 
 
 def _clips(run_path: Path, version_id: str) -> dict[str, tuple[str, bytes]]:
-    """Path -> caption and a clip that every browser plays; one that is damaged is left out."""
+    """Return example clips for any browser, path -> (caption, MP4); damaged ones are left out."""
     store = ClipStore(run_path / "clips")
-    found = model_card.example_clips(run_path, version_id).items()
-    made = {path: (text, browser_clips.browser_mp4(store, clip)) for path, (text, clip) in found}
-    return {path: (text, clip) for path, (text, clip) in made.items() if clip is not None}
+    clips = {}
+    for path, (caption, clip_hash) in model_card.example_clips(run_path, version_id).items():
+        content = browser_clips.browser_mp4(store, clip_hash)
+        if content is not None:
+            clips[path] = (caption, content)
+    return clips

@@ -1,14 +1,14 @@
-"""A generator version's model card: how it was made, what it scored, whose labels it learnt from.
+"""The model card of a generator: how it was made, its scores, and whose labels it learnt from.
 
-Simulated labels are called simulated. Text from a run is quoted as code, so that it cannot become
-markup on a model page. `clips` are what may stand beside the card, which then names them.
+The card says where labels are simulated. Text from a run is quoted as code, so that it cannot
+become markup on a model page. A card may name `example_clips` that are published beside it.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from dualipo.errors import DataError
 from dualipo.evaluation import run_history
 from dualipo.evaluation.report.charts import percent, three_decimals
 from dualipo.evaluation.report.headline import signed
@@ -17,7 +17,8 @@ from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.evaluation.share import diffusers_usage, recipe
 from dualipo.events import AlignEvent, GalleryEvent
 from dualipo.records import DIMENSIONS
-from dualipo.store.ledger import Ledger, Version
+from dualipo.store.ledger import Version
+from dualipo.store.run_reader import RunReader
 
 NUM_CLIPS = 4
 
@@ -33,13 +34,13 @@ _IMPORTED = (
 
 
 def example_clips(run_path: Path, version_id: str) -> dict[str, tuple[str, str]]:
-    """Some clips of a version for its card: path beside it -> (caption, sha256)."""
-    run = run_history.read(run_path)
-    _, one, is_last = _made(run, run_path, version_id)
-    shown = one.event(GalleryEvent) if is_last else None
-    if not shown:
+    """Return a few clips of a version: path beside the card -> (caption, clip's sha256)."""
+    run = RunReader(run_path)
+    origin = _origin_of(run, run_history.read(run), version_id)
+    gallery = origin.round_.event(GalleryEvent) if origin.is_last else None
+    if not gallery:
         return {}
-    pairs = zip(shown.captions, shown.clips, strict=False)
+    pairs = zip(gallery.captions, gallery.clips, strict=False)
     return {f"clips/{n}.mp4": pair for n, pair in enumerate(pairs) if n < NUM_CLIPS}
 
 
@@ -50,33 +51,52 @@ def render(
     beside: Mapping[str, str] | None = None,
     is_pipeline: bool = False,
 ) -> str:
-    """The card of generator `version_id` as markdown with the Hub's header.
+    """Return the card of generator `version_id` as markdown with the Hub's header.
 
-    `beside` are clips that stand next to it: path -> caption. In a whole pipeline it says so.
+    `beside` are the clips published with it, path -> caption. With `is_pipeline` the card is that
+    of a whole pipeline.
     """
-    run = run_history.read(run_path)
-    version, one, is_last = _made(run, run_path, version_id)
+    run = RunReader(run_path)
+    history = run_history.read(run)
+    origin = _origin_of(run, history, version_id)
     sections = [
-        _header(run, is_pipeline=is_pipeline),
+        _header(history, is_pipeline=is_pipeline),
         f"# {_code(version_id)} of {_code(run.name)}",
-        _origin(run, version, one if is_last else None),
-        _SIMULATED if run.labels_are_simulated else _IMPORTED,
-        "\n".join(f"- {note}" for note in recipe.notes(run.config)),
-        _scores(run, one) if is_last else "This version was replaced by another attempt.",
-        diffusers_usage.section(run.config, run_path, version, is_pipeline=is_pipeline),
+        _facts(history, origin),
+        _SIMULATED if history.labels_are_simulated else _IMPORTED,
+        "\n".join(f"- {note}" for note in recipe.notes(history.settings)),
+        _scores(history, origin.round_)
+        if origin.is_last
+        else "This version was replaced by another attempt.",
+        diffusers_usage.section(history.settings, run, origin.version, is_pipeline=is_pipeline),
         _clip_list(beside or {}),
         f"## Recipe\n\nEvery setting that differs from the defaults:\n\n"
-        f"{_fenced(recipe.minimal(run.config), 'toml')}",
+        f"{_fenced(recipe.minimal(history.settings), 'toml')}",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _made(run: RunHistory, run_path: Path, version_id: str) -> tuple[Version, RoundHistory, bool]:
-    """A version, its round, and whether that round's numbers are its own: a version that another
-    attempt replaced keeps its origin only."""
-    version = _version(run_path, version_id)
-    one = next((found for found in run.rounds if found.round == version.round), run.base)
-    return version, one, one.round == version.round and one.attempt == version.attempt
+@dataclass(frozen=True)
+class _Origin:
+    """A version and the round that made it.
+
+    The round's numbers are the version's only if it `is_last`: another attempt may have replaced
+    it.
+    """
+
+    version: Version
+    round_: RoundHistory
+
+    @property
+    def is_last(self) -> bool:
+        made_in = (self.version.round, self.version.attempt)
+        return made_in == (self.round_.round, self.round_.attempt)
+
+
+def _origin_of(run: RunReader, history: RunHistory, version_id: str) -> _Origin:
+    version = run.version("generator", version_id)
+    own = (round_ for round_ in history.rounds if round_.round == version.round)
+    return _Origin(version, next(own, history.base))
 
 
 def _clip_list(beside: Mapping[str, str]) -> str:
@@ -86,27 +106,18 @@ def _clip_list(beside: Mapping[str, str]) -> str:
     return "\n".join(["## Clips", "", *lines])
 
 
-def _version(run_path: Path, version_id: str) -> Version:
-    if not (run_path / "ledger.sqlite").is_file():
-        raise DataError(f"{run_path}: no ledger yet, so no generator. Run a round first.")
-    ledger = Ledger(run_path / "ledger.sqlite", read_only=True)
-    try:
-        return ledger.version("generator", version_id)
-    finally:
-        ledger.close()
-
-
-def _header(run: RunHistory, *, is_pipeline: bool) -> str:
-    """Naming a library makes the Hub tell readers how: right where the whole pipeline is there."""
-    tags = ["text-to-video", "dual-ipo", *(["simulated-labels"] * run.labels_are_simulated)]
+def _header(history: RunHistory, *, is_pipeline: bool) -> str:
+    # The Hub shows how a named library loads the folder, which is right for a whole pipeline only.
+    tags = ["text-to-video", "dual-ipo", *(["simulated-labels"] * history.labels_are_simulated)]
     library = ["library_name: diffusers"] * is_pipeline
     lines = [*library, "pipeline_tag: text-to-video", "tags:"]
     return "\n".join(["---", *lines, *(f"- {tag}" for tag in tags), "---"])
 
 
-def _origin(run: RunHistory, version: Version, one: RoundHistory | None) -> str:
-    align = one.event(AlignEvent) if one else None
-    base = str(run.config.get("generator.pretrained_model_name_or_path"))
+def _facts(history: RunHistory, origin: _Origin) -> str:
+    version = origin.version
+    align = origin.round_.event(AlignEvent) if origin.is_last else None
+    base = str(history.settings.get("generator.pretrained_model_name_or_path"))
     facts = {
         "Base model": _code(base),
         "Made in": f"round {version.round}, attempt {version.attempt}" if version.round >= 0
@@ -114,32 +125,32 @@ def _origin(run: RunHistory, version: Version, one: RoundHistory | None) -> str:
         "From": _code(version.parent) if version.parent else "nothing before it",
         "Judged by critic": _code(align.critic_version) if align else "not recorded",
         "Alignment steps": str(align.num_steps) if align else "not recorded",
-        "Seed": str(run.config.get("seed")),
+        "Seed": str(history.settings.get("seed")),
         "sha256 of the weights": _code(version.sha256),
     }  # fmt: skip
     method = "Trained by Dual-IPO: a critic judges the generator's clips, both improve in turns."
     return "\n".join([method, "", *(f"- {name}: {fact}" for name, fact in facts.items())])
 
 
-def _scores(run: RunHistory, one: RoundHistory) -> str:
-    """Means with 95 % intervals over test prompts; paired difference against the base model."""
-    compared = [run.base] if one is run.base else [run.base, one]
-    measured = [found for found in compared if found.score("total")]
+def _scores(history: RunHistory, round_: RoundHistory) -> str:
+    """Tabulate mean test scores, and the paired difference against the base model."""
+    compared = [history.base] if round_ is history.base else [history.base, round_]
+    measured = [own for own in compared if own.score("total")]
     if not measured:
         return "## Scores\n\nNot measured."
     names = ("total", *DIMENSIONS)
-    rows = [[found.label, *(_score(found, name) for name in names)] for found in measured]
+    rows = [[own.label, *(_score(own, name) for name in names)] for own in measured]
     table = Table(["generator", *names], rows).in_markdown()
-    change = run_history.difference(run.base, one) if one is not run.base else None
+    change = run_history.difference(*compared) if len(compared) > 1 else None
     tail = [f"Paired difference of the total: {signed(change)}."] if change else []
-    if (share := one.holdout()) is not None:
+    if (share := round_.holdout()) is not None:
         tail.append(f"The critic agrees with held-out labels in {percent(share)}.")
     intro = "Mean over test prompts with 95 % intervals."
     return "\n".join(["## Scores", "", intro, "", table, "", *tail])
 
 
-def _score(one: RoundHistory, name: str) -> str:
-    interval = one.score(name)
+def _score(round_: RoundHistory, name: str) -> str:
+    interval = round_.score(name)
     if interval is None:
         return "not measured"
     ends = (interval.mean, interval.low, interval.high)
@@ -147,12 +158,12 @@ def _score(one: RoundHistory, name: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Inline code that the text cannot leave."""
+    """Quote a text as inline code that it cannot leave."""
     return "`" + " ".join(text.replace("`", "'").split()) + "`"
 
 
 def _fenced(text: str, language: str) -> str:
-    """A code block; its fence is longer than any run of backticks inside."""
+    """Quote a text as a code block; its fence is longer than any run of backticks inside."""
     longest = max((len(ticks) for ticks in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}{fence}"

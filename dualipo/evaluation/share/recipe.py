@@ -1,6 +1,6 @@
-"""The run's configuration as people read it, and as a recipe that repeats the run.
+"""The settings of a run as people read them, and as a recipe that repeats the run.
 
-Left out: the recipe file the run was begun with. What it resolved to is all that matters.
+They are what the recipe resolved to. Left out: the recipe's own file and its comments.
 """
 
 from typing import Any
@@ -16,19 +16,19 @@ _NOTES: tuple[tuple[str, Any, str], ...] = (
 )
 
 
-def rows(config: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """(key, value as TOML, whether it differs from the default) of every effective setting."""
+def rows(settings: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """Return each setting's key, its value as TOML, and whether it differs from the default."""
     defaults = leaves(Config())
     return [
         (key, as_toml(value), key not in defaults or value != defaults[key])
-        for key, value in config.items()
+        for key, value in settings.items()
         if key not in RETIRED
     ]
 
 
-def minimal(config: dict[str, Any]) -> str:
-    """A TOML recipe with what differs from the defaults: it resolves to the same configuration."""
-    changed = [(key, value) for key, value, differs in rows(config) if differs]
+def minimal(settings: dict[str, Any]) -> str:
+    """Return a TOML recipe of the settings that differ from the defaults."""
+    changed = [(key, value) for key, value, differs in rows(settings) if differs]
     tables: dict[str, list[str]] = {"": []}
     for key, value in changed:
         table, _, leaf = key.rpartition(".")
@@ -38,6 +38,6 @@ def minimal(config: dict[str, Any]) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def notes(config: dict[str, Any]) -> list[str]:
-    """What makes the run a control or an ablation, as sentences; empty for the full method."""
-    return [sentence for key, value, sentence in _NOTES if config.get(key) == value]
+def notes(settings: dict[str, Any]) -> list[str]:
+    """Say what makes the run a control or an ablation; nothing for the full method."""
+    return [sentence for key, value, sentence in _NOTES if settings.get(key) == value]

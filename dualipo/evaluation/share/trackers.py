@@ -1,9 +1,9 @@
-"""Trackers beside a run: TensorBoard, Weights & Biases or trackio, by the recipe's `report_to`.
+"""Experiment trackers: TensorBoard, Weights & Biases or trackio, by the recipe's `report_to`.
 
-A tracker reads `metrics.jsonl` and the table of rounds in a process of its own: what it breaks, or
-a network that is gone, can neither stop nor slow a training (fault 61). How far it came stands in
-`logs/sent-TRACKER.json`, so `dualipo track` sends later what could not be sent, and a resumed run
-goes on with its own curves. Keys for services come from the environment alone.
+A process of its own reads `metrics.jsonl` and the table of rounds and sends them to the tracker, so
+neither a fault there nor a lost network can stop or slow a training (fault 61). `logs/
+sent-TRACKER.json` records what was sent: `dualipo track` sends the rest later, and a resumed run
+continues its own curves. Keys for services come from the environment alone.
 
 Left out: clips. The report and the dashboard have them.
 """
@@ -26,6 +26,7 @@ from dualipo import tracking
 from dualipo.errors import ConfigError
 from dualipo.evaluation import summary
 from dualipo.store import atomic
+from dualipo.store.run_reader import RunReader
 
 TRACKERS = ("tensorboard", "wandb", "trackio")
 LOOK_EVERY = 2.0  # seconds between two looks at the metrics
@@ -38,7 +39,7 @@ _ROUND_FIGURES = ("total", "consistency", "faithfulness", "motion", "held-out", 
 
 @dataclass(frozen=True)
 class Place:
-    """Whose curves these are, and where a tracker may write."""
+    """A run as a tracker names it, and the folder that the tracker may write to."""
 
     name: str
     run_id: str
@@ -47,7 +48,7 @@ class Place:
 
 
 class Tracker(Protocol):
-    """Takes figures of one step; figures of one group share their steps."""
+    """A tracker takes the figures of one step; figures of one group share their steps."""
 
     def log(self, group: str, step: int, figures: Mapping[str, float]) -> None:
         """Add the figures of a step."""
@@ -59,7 +60,7 @@ class Tracker(Protocol):
 
 
 class TensorBoard:
-    """Event files, written without torch."""
+    """TensorBoard's event files, written without torch."""
 
     def __init__(self, place: Place) -> None:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -75,7 +76,7 @@ class TensorBoard:
         self._writer.add_event(
             Event(wall_time=time.time(), step=step, summary=Summary(value=values))
         )
-        self._writer.flush()  # what is called sent is on disk
+        self._writer.flush()  # figures that count as sent are on disk
 
     def close(self) -> None:
         """Write what is left."""
@@ -154,14 +155,14 @@ def require(to: str) -> None:
 def send_in_background(
     run_path: Path, *, to: str, folder: str | None, say: Callable[[str], None]
 ) -> Iterator[None]:
-    """While the block runs, a process of its own sends the run's metrics to the tracker `to`."""
+    """Send a run's metrics to the tracker `to`, from a process of its own, while the block runs."""
     if to == "none":
         yield
         return
     require(to)
     where = ["--logging-dir", folder] if folder else []
     command = [sys.executable, "-m", "dualipo.cli.main", "track", str(run_path), "--to", to]
-    # Its end of the pipe closes when this process ends, however it does.
+    # The pipe closes however this process ends; the child then sends the rest and ends too.
     with open(run_path / "logs" / f"report-{to}.log", "ab") as log:
         child = subprocess.Popen(
             [*command, *where, "--follow"],
@@ -185,25 +186,24 @@ def _let_go(
     try:
         code = child.wait(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
-        say(f"{to} is still sending; it goes on by itself.")
+        say(f"{to} is still sending, and goes on by itself.")
         return
     if code:
         say(
-            f"{to} failed (see {run_path / 'logs' / f'report-{to}.log'}); the run is not touched. "
+            f"{to} failed (see {run_path / 'logs' / f'report-{to}.log'}); the run is not affected. "
             f"Send its metrics later: dualipo track {run_path} --to {to}"
         )
 
 
 def follow(run_path: Path, *, to: str, folder: Path | None, is_over: Callable[[], bool]) -> int:
-    """Send what was not sent yet, and what comes until `is_over`; returns how many lines."""
+    """Send what was not sent yet, and what is recorded until `is_over`; return how many lines."""
     require(to)
     sent_path = run_path / "logs" / f"sent-{to}.json"
     sent = _read_sent(sent_path)
     folder = folder or run_path / to
     atomic.make_folder(folder)
-    config = atomic.read_json(run_path / "config.json")
-    name = run_path.resolve().name
-    tracker = _OPEN[to](Place(name, sent["run_id"], folder, config))
+    run = RunReader(run_path)
+    tracker = _OPEN[to](Place(run.name, sent["run_id"], folder, run.settings))
     num_lines = 0
     try:
         while True:
@@ -220,8 +220,8 @@ def follow(run_path: Path, *, to: str, folder: Path | None, is_over: Callable[[]
 
 def _read_sent(path: Path) -> dict[str, Any]:
     if path.is_file():
-        found: dict[str, Any] = json.loads(path.read_text())
-        return found
+        sent: dict[str, Any] = json.loads(path.read_text())
+        return sent
     return {"run_id": secrets.token_hex(4), "offset": 0, "rounds": {}}
 
 
@@ -234,14 +234,14 @@ def _send_lines(tracker: Tracker, run_path: Path, sent: dict[str, Any]) -> int:
 
 
 def _group(row: Mapping[str, Any]) -> str:
-    """`align/round 0`: the curves of all rounds of a stage lie in one section."""
+    """Return the group of a line, for example `align/round 0`: the stage makes one section."""
     round, attempt = row.get("round", -1), row.get("attempt") or 0
     where = "start" if round < 0 else f"round {round}" + (" after refresh" if attempt else "")
     return f"{row.get('stage', 'run')}/{where}"
 
 
 def _send_rounds(tracker: Tracker, run_path: Path, sent: dict[str, Any]) -> None:
-    """The table of rounds: base at 0, round 0 at 1; a row again when it has more figures."""
+    """Send the table of rounds, base as step 0; send a row again when it has more figures."""
     for at, row in enumerate(summary.as_dict(run_path)["rounds"]):
         figures = {key: row[key] for key in _ROUND_FIGURES if _is_number(row[key])}
         if row["of"]:

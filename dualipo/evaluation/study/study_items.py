@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.errors import DataError
-from dualipo.records import Candidate
 from dualipo.seeds import derive
 from dualipo.store.clips import ClipStore, probe, read_clip
 from dualipo.store.labels import Item
-from dualipo.store.ledger import Ledger
+from dualipo.store.run_reader import RunReader
+from dualipo.store.run_tables import set_of
 
 DIMENSIONS = ("consistency", "faithfulness", "motion", "overall")
 FIELDS = {"generator": str, "prompt": str, "seed": int, "video": str}
-_TEST = "test-"  # how the run's test clips are named
+_TEST = "test"  # the set of clips that compares a run's generators
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +39,14 @@ class Clip:
     clip: str
 
 
-def of_run(run: Path, generators: Sequence[str]) -> list[Clip]:
+def of_run(run_path: Path, generators: Sequence[str]) -> list[Clip]:
     """Return the run's test clips by these generator versions."""
-    ledger = Ledger(run / "ledger.sqlite", read_only=True)
-    try:
-        rounds = sorted({unit.round for unit in ledger.units()})
-        clips = [c for number in rounds for c in ledger.candidates(number) if _is_test(c)]
-    finally:
-        ledger.close()
+    candidates = RunReader(run_path).candidates()
+    clips = [candidate for candidate in candidates if set_of(candidate) == _TEST]
     versions = sorted({candidate.generator_version for candidate in clips})
     if missing := sorted(set(generators) - set(versions)):
         raise DataError(
-            f"{run}: no test clips by {', '.join(missing)}. There are {', '.join(versions)}; "
+            f"{run_path}: no test clips by {', '.join(missing)}. There are {', '.join(versions)}; "
             "prompts.num_test_prompts says how many are made."
         )
     return [
@@ -96,10 +92,6 @@ def _pairs(whole: dict[tuple[str, int], dict[str, Clip]], chosen: set[str]) -> I
             a, b = clips_of[first], clips_of[second]
             if prompt_id in chosen and a.clip != b.clip:
                 yield Item.of_pair(prompt_id, a.caption, {a.clip: first, b.clip: second})
-
-
-def _is_test(candidate: Candidate) -> bool:
-    return candidate.candidate_id.startswith(_TEST)
 
 
 def _row(manifest: Path, number: int, line: str) -> tuple[dict[str, Any], Path]:

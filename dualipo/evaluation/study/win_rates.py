@@ -1,4 +1,4 @@
-"""The win rates of a blind study: which generator do people prefer, and how sure is that?
+"""The win rates of a blind study: which generator people prefer, and how sure that is.
 
 People compare clips of the same prompts and seeds without knowing who made them (`dualipo study`).
 A comparison counts 1 for a win, 1/2 for a tie and 0 for a loss; the win rate is their mean. Its

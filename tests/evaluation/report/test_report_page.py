@@ -46,12 +46,15 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
-    def handle_data(self, data: str) -> None:
-        self.text += data
+    def handle_data(self, text: str) -> None:
+        self.text += text
 
     def attributes(self, name: str) -> list[str]:
         return [
-            value or "" for _, found in self.tags for key, value in found.items() if key == name
+            value or ""
+            for _, attributes in self.tags
+            for key, value in attributes.items()
+            if key == name
         ]
 
 
@@ -88,9 +91,9 @@ def test_the_policy_allows_this_pages_script_and_styles_by_hash_and_no_others(
 ) -> None:
     source = report_page.build(make_run())
     [policy] = [
-        found["content"] or ""
-        for tag, found in Page(source).tags
-        if tag == "meta" and found.get("http-equiv") == "Content-Security-Policy"
+        attributes["content"] or ""
+        for tag, attributes in Page(source).tags
+        if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
     ]
     for tag in ("script", "style"):
         [content] = re.findall(f"<{tag}>(.*?)</{tag}>", source, re.DOTALL)
@@ -104,7 +107,7 @@ def test_fault_55_text_from_a_run_never_becomes_markup(make_run: RunMaker) -> No
     page = Page(source)
     assert [tag for tag, _ in page.tags].count("script") == 1
     assert not [tag for tag, _ in page.tags if tag == "img"]
-    assert not any(name.startswith("on") for _, found in page.tags for name in found)
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     assert html.escape("<img src=x onerror") in source
     # captions, words, reasons and annotators all reach the page, and as text
     assert page.text.count("<img src=x") >= 8 and "{{7*7}}" in page.text
@@ -175,7 +178,7 @@ def test_all_clips_play_in_step(make_run: RunMaker, tmp_path: Path) -> None:
 
 
 def _opened_in_chromium(source: str, folder: Path) -> str:
-    """The page's elements after three seconds."""
+    """Return the page's elements after three seconds."""
     page = folder / "report.html"
     page.write_text(source, encoding="utf-8")
     flags = "--headless --no-sandbox --disable-gpu --disable-background-networking --dump-dom"

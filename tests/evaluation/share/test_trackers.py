@@ -40,7 +40,7 @@ class Run:
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """`service("offline")`: a package `wandb` that behaves so, here and in children."""
+    """Return `service(mode)`, which makes a package `wandb` that behaves so, also in children."""
     folder = tmp_path / "packages"
     folder.mkdir()
     (folder / "wandb.py").write_text(PACKAGE)
@@ -65,33 +65,33 @@ def test_tensorboard_has_every_figure_once(make_run: RunMaker, tmp_path: Path) -
     with tracking.Metrics(run / "metrics.jsonl") as metrics:
         metrics.log(40, round=1, attempt=1, stage="align", loss=0.25, said="no number")
     assert send() == 1
-    told = figures(folder)
+    sent = figures(folder)
     rows = tracking.read_metrics(run / "metrics.jsonl")
     for where, tag in (((0, 0), "align/round 0"), ((1, 1), "align/round 1 after refresh")):
         own = [row for row in rows if (row["round"], row["attempt"]) == where]
-        assert [step for step, _ in told[f"{tag}/loss"]] == [row["step"] for row in own]
-        losses = [value for _, value in told[f"{tag}/loss"]]
+        assert [step for step, _ in sent[f"{tag}/loss"]] == [row["step"] for row in own]
+        losses = [value for _, value in sent[f"{tag}/loss"]]
         assert losses == pytest.approx([row["loss"] for row in own])
-    assert [value for _, value in told["rounds/total"]] == pytest.approx(
+    assert [value for _, value in sent["rounds/total"]] == pytest.approx(
         [0.4949, 0.5322, 0.5837], abs=2e-3
     )
-    assert not [tag for tag in told if "said" in tag]
+    assert not [tag for tag in sent if "said" in tag]
 
 
 def figures(folder: Path) -> dict[str, list[tuple[int, float]]]:
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-    found: dict[str, list[tuple[int, float]]] = {}
+    steps: dict[str, list[tuple[int, float]]] = {}
     for path in sorted(folder.iterdir()):
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
                 number = value.tensor.float_val[0]
-                found.setdefault(value.tag, []).append((event.step, number))
-    return found
+                steps.setdefault(value.tag, []).append((event.step, number))
+    return steps
 
 
 def in_a_run(run: Path, *, begun: Path | None = None) -> list[str]:
-    """Log beside a tracker as a run does, until it has `begun`; returns what was said."""
+    """Log beside a tracker as a run does until it has `begun`; return what was said."""
     said: list[str] = []
     with (
         trackers.send_in_background(run, to="wandb", folder=None, say=said.append),
@@ -117,7 +117,7 @@ def test_fault_61_a_tracker_that_is_offline_or_hangs_does_not_reach_the_run(
     with monkeypatch.context() as patch:
         patch.setattr(trackers, "PATIENCE", 0.2)
         said = in_a_run(run, begun=package / "pid")
-    assert said == ["wandb is still sending; it goes on by itself."]
+    assert said == ["wandb is still sending, and goes on by itself."]
     os.kill(int((package / "pid").read_text()), signal.SIGKILL)
     rows = tracking.read_metrics(run / "metrics.jsonl")
     assert len(rows) == 41, "the curves are whole without it"

@@ -1,0 +1,230 @@
+"""One reader shows a run as tables and clips, at work or not, and leaves no trace."""
+
+import inspect
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dualipo
+from dualipo import config, tracking
+from dualipo.errors import ConfigError, DataError, DualipoError, MediaError
+from dualipo.events import AlignEvent, PreferEvent, RefreshEvent, ScoresEvent
+from dualipo.records import Candidate, Pair, Point, Prompt, Vote
+from dualipo.store import atomic, tables
+from dualipo.store.clips import ClipStore
+from dualipo.store.ledger import Unit, Version
+from dualipo.store.run_reader import RunReader
+from dualipo.store.rundir import RunDir
+
+FPS = 8
+ROUND = Unit(0, 0, "prefer")
+VOTE = Vote("candidates-0-0-p-0:candidates-0-0-p-1", "motion", "ba", 0, "a", -2.5, "A moves.")
+TABLES = (
+    *("prompts", "clips", "votes", "preferences", "labelled_clips"),
+    *("rounds", "scores", "curves", "versions"),
+)
+
+
+@pytest.fixture
+def at_work(tmp_path: Path) -> Iterator[RunDir]:
+    """Return a run of one round that a process still holds."""
+    settings = {"seed": 7, "align": {"loss_type": "kto"}}
+    run = RunDir.open(tmp_path / "run", config.resolve(settings, subject="test"))
+    _sample(run)
+    _judge(run)
+    with tracking.Metrics(run.metrics_path) as metrics:
+        metrics.log(0, round=-1, attempt=0, stage="warm_start_sft", loss=2.5)
+        metrics.log(0, round=0, attempt=0, stage="align", loss=float("nan"), winner_gap=0.5)
+    yield run
+    run.close()
+
+
+@pytest.fixture
+def folder(at_work: RunDir) -> Path:
+    """Return the folder of the same run after its process ended."""
+    at_work.close()
+    return at_work.path
+
+
+def _sample(run: RunDir) -> None:
+    clips, made = ClipStore(run.clips_path), []
+    for n, name in enumerate(("candidates", "candidates", "test")):
+        clip_hash = clips.put(np.full((3, 16, 16, 3), 60 * n, np.uint8), FPS)
+        made.append(Candidate(f"{name}-0-0-p-{n}", "p", "a ball", n, 0, n, clip_hash, "base", 0))
+    prompts = run.round_path(0) / "prompts.parquet"
+    sha256 = tables.write_records(prompts, [Prompt("p", "a ball", 2)], record_type=Prompt)
+    files = {run.relative(clips.path(c.clip)): c.clip for c in made}
+    run.ledger.commit_unit(
+        Unit(0, 0, "sample.candidates"),
+        candidates=made,
+        files=files | {run.relative(prompts): sha256},
+    )
+
+
+def _judge(run: RunDir) -> None:
+    folder = run.attempt_path(0, 0)
+    shard, points = folder / "confirm" / "votes-0000.parquet", folder / "preferences.parquet"
+    pairs = run.round_path(-1) / "seed-pairs.parquet"
+    files = {
+        shard: tables.write_records(shard, [VOTE], record_type=Vote),
+        points: tables.write_records(points, [_point()], record_type=Point),
+    }
+    run.ledger.commit_unit(
+        Unit(0, 0, "confirm"),
+        files={run.relative(path): sha256 for path, sha256 in files.items()},
+        votes=[("pair", "warm", VOTE)],
+    )
+    sha256 = tables.write_records(pairs, [_pair()], record_type=Pair)
+    run.ledger.commit_unit(Unit(-1, 0, "label"), files={run.relative(pairs): sha256})
+    run.ledger.commit_unit(
+        ROUND,
+        versions=[Version("generator", "g000.0", "base", 0, 0, "rounds/x", "ab" * 32)],
+        heads={"generator": "g000.0"},
+        events=[
+            PreferEvent(num_prompts=4, kept=3, dropped={}, certainty=[], mean_vote_share=None),
+            AlignEvent(num_steps=1, generator_version="g000.0", critic_version="warm"),
+            RefreshEvent(outcome="not needed", why=[], critic_version="warm"),
+            ScoresEvent(
+                prompt_ids=["p"],
+                captions=["a ball"],
+                parts={"consistency": [0.5], "faithfulness": [0.25], "motion": [0.75]},
+                total=[0.5],
+            ),
+        ],
+    )
+
+
+def _pair() -> Pair:
+    return Pair("s", "q", "a cube", "aa", "bb", "motion", "b", "human", "ada")
+
+
+def _point() -> Point:
+    return Point("p-0", "p", "a ball", "cc", "overall", "good", "critic", "warm", round=0)
+
+
+def names_in(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+def test_every_table_has_its_rows_and_explains_its_columns(folder: Path) -> None:
+    run = dualipo.open_run(str(folder))
+    for name in TABLES:
+        table = getattr(run, name)()
+        assert table.num_rows, name
+        text = inspect.getdoc(getattr(RunReader, name)) or ""
+        records = {"preferences": Pair, "labelled_clips": Point}
+        known = text.replace("`", " ").replace(",", " ").split()
+        for column in table.column_names:
+            # Labels have the columns of a published record, and curves those of the metrics.
+            is_published = name in records and column in records[name].__slots__
+            assert column in known or is_published or name == "curves", (name, column)
+
+
+def test_the_rows_say_what_was_recorded(folder: Path) -> None:
+    run = dualipo.open_run(folder)
+    assert run.settings["align.loss_type"] == "kto" and run.settings["seed"] == 7
+    assert run.prompts().to_pylist() == [
+        {"round": 0, "set": "candidates", "prompt_id": "p", "caption": "a ball", "multiplicity": 2}
+    ]
+    assert run.clips()["set"].to_pylist() == ["candidates", "candidates", "test"]
+    [vote] = run.votes().to_pylist()
+    assert (vote["stage"], vote["critic_version"], vote["reasoning"]) == (
+        *("confirm", "warm", "A moves."),
+    )
+    assert (vote["candidate_a"], vote["candidate_b"]) == tuple(VOTE.item.split(":"))
+    [pair] = run.preferences().to_pylist()
+    assert (pair["round"], pair["source"], pair["verdict"]) == (-1, "human", "b")
+    [point] = run.labelled_clips().to_pylist()
+    assert (point["round"], point["attempt"], point["grade"]) == (0, 0, "good")
+    [attempt] = run.rounds().to_pylist()
+    assert (attempt["num_kept"], attempt["generator_version"], attempt["win_rate"]) == (
+        *(3, "g000.0", None),
+    )
+    [score] = run.scores().to_pylist()
+    assert (score["round"], score["faithfulness"], score["total"]) == (0, 0.25, 0.5)
+    first, second = run.curves().to_pylist()
+    assert (first["loss"], first["winner_gap"], second["winner_gap"]) == (2.5, None, 0.5)
+    assert np.isnan(second["loss"])
+    assert run.versions()["serves"].to_pylist() == [True]
+
+
+def test_clips_are_decoded_by_their_hash(folder: Path) -> None:
+    run = dualipo.open_run(folder)
+    clip_hash = run.clips()["clip"][1].as_py()
+    assert (folder / run.clips()["path"][1].as_py()) == run.clip_path(clip_hash)
+    frames_FHWC = run.read_clip(clip_hash)
+    assert frames_FHWC.shape == (3, 16, 16, 3) and abs(int(frames_FHWC.mean()) - 60) <= 2
+    with pytest.raises(MediaError, match="no such clip"):
+        run.read_clip("0" * 64)
+
+
+def test_reading_leaves_no_trace_also_beside_a_process_at_work(at_work: RunDir) -> None:
+    run = dualipo.open_run(at_work.path)
+    for _ in ("at work", "closed"):
+        before = names_in(at_work.path)
+        for name in TABLES:
+            getattr(run, name)()
+        assert names_in(at_work.path) == before
+        at_work.close()
+    assert not run.is_working
+
+
+def test_a_run_at_work_shows_what_was_committed_since(at_work: RunDir) -> None:
+    run = dualipo.open_run(at_work.path)
+    assert run.is_working and len(run.units()) == 4
+    at_work.ledger.commit_unit(Unit(1, 0, "prompts"))
+    assert len(run.units()) == 5
+
+
+def test_a_writer_that_begins_meanwhile_makes_it_ask_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = dualipo.open_run(folder)
+    settings = config.resolve(config_tree(folder), subject="test")
+    ask_once, resumed = RunReader._ask_once, []
+
+    def ask(reader: RunReader, question, *, is_idle: bool):
+        if not resumed:
+            resumed.append(RunDir.open(folder, settings))
+            resumed[0].ledger.commit_unit(Unit(1, 0, "prompts"))
+        return ask_once(reader, question, is_idle=is_idle)
+
+    monkeypatch.setattr(RunReader, "_ask_once", ask)
+    assert len(run.units()) == 5
+    resumed[0].close()
+
+
+def config_tree(folder: Path) -> dict[str, object]:
+    written = atomic.read_json(folder / "config.json")
+    return {"seed": written["seed"], "align": {"loss_type": written["align.loss_type"]}}
+
+
+def test_what_is_no_run_or_a_newer_one_is_refused(folder: Path, tmp_path: Path) -> None:
+    for wrong in (tmp_path, tmp_path / "none"):
+        with pytest.raises(ConfigError, match=r"there is no run here.*dualipo run"):
+            dualipo.open_run(wrong)
+    marker = atomic.read_json(folder / "run.json")
+    atomic.write_json(folder / "run.json", marker | {"schema_version": 99})
+    with pytest.raises(DataError, match=r"schema version 99.*Use the newer dualipo"):
+        dualipo.open_run(folder)
+    atomic.write_json(folder / "run.json", marker | {"kind": "another"})
+    with pytest.raises(DualipoError, match="not a dualipo run"):
+        dualipo.open_run(folder)
+
+
+def test_a_run_without_a_ledger_has_settings_but_no_tables(folder: Path) -> None:
+    run = dualipo.open_run(folder)
+    (folder / "ledger.sqlite").unlink()
+    assert not run.has_ledger and run.settings["seed"] == 7
+    with pytest.raises(DataError, match="no ledger yet"):
+        run.clips()
+
+
+def test_a_lost_reasoning_leaves_its_vote(folder: Path) -> None:
+    run = dualipo.open_run(folder)
+    shutil.rmtree(folder / "rounds" / "000" / "attempt-0" / "confirm")
+    [vote] = run.votes().to_pylist()
+    assert (vote["outcome"], vote["stage"], vote["reasoning"]) == ("a", None, None)
