@@ -26,7 +26,6 @@ class CaptionedClip:
     caption: str
     shown: Scene
     defect: Defect | None
-    caption_is_wrong: bool
 
 
 def real_clip(seed: int, *, num_frames: int = 9) -> CaptionedClip:
@@ -34,7 +33,7 @@ def real_clip(seed: int, *, num_frames: int = 9) -> CaptionedClip:
     rng = np.random.default_rng(derive("real", seed))
     scene = draw_scene(rng)
     frames_FHW3 = render(scene, rng, num_frames=num_frames)
-    return CaptionedClip(frames_FHW3, speak(scene, rng), scene, None, False)
+    return CaptionedClip(frames_FHW3, speak(scene, rng), scene, None)
 
 
 def web_clip(seed: int, *, num_frames: int = 9) -> CaptionedClip:
@@ -45,7 +44,7 @@ def web_clip(seed: int, *, num_frames: int = 9) -> CaptionedClip:
     wrong = bool(rng.random() < WRONG_CAPTION_SHARE)
     frames_FHW3 = render(scene, rng, num_frames=num_frames, defect=defect)
     caption = speak(alter(rng, scene) if wrong else scene, rng)
-    return CaptionedClip(frames_FHW3, caption, scene, defect, wrong)
+    return CaptionedClip(frames_FHW3, caption, scene, defect)
 
 
 def caption(seed: int) -> str:
