@@ -19,7 +19,6 @@ from typing import Any
 from dualipo import captions
 from dualipo.errors import ConfigError, DataError, MediaError
 from dualipo.preferences import contradictions, label_set
-from dualipo.preferences.importers import reading
 from dualipo.preferences.importers.formats import FORMATS
 from dualipo.preferences.importers.intake import Intake
 from dualipo.preferences.importers.report import Report
@@ -34,7 +33,7 @@ from dualipo.preferences.importers.row import (
 )
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import Pair, Point, Verdict
-from dualipo.store import atomic
+from dualipo.store import atomic, row_files
 from dualipo.store.lock import Lock
 
 Label = Pair | Point
@@ -127,7 +126,7 @@ class _Collected:
     def read(self, files: Sequence[Path], on_row: Callable[[], None]) -> None:
         """Add the labels of all rows of the files."""
         for file in files:
-            for line, row in (self.form.rows or reading.rows)(file):
+            for line, row in (self.form.rows or row_files.rows)(file):
                 self.take(file, line, row)
                 on_row()
 

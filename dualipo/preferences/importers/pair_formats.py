@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.errors import DataError
-from dualipo.preferences.importers import reading
 from dualipo.preferences.importers.row import (
     AnyDimension,
     Dropped,
@@ -26,7 +25,7 @@ from dualipo.preferences.importers.row import (
     voice,
 )
 from dualipo.records import Verdict
-from dualipo.store import atomic
+from dualipo.store import atomic, row_files
 
 # Visual quality judges single frames, so it is our faithfulness; motion and text are as named.
 VIDEOALIGN: dict[str, AnyDimension] = {
@@ -95,7 +94,7 @@ def videoalign(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
         )
 
 
-def videodpo_rows(path: Path) -> reading.Lines:
+def videodpo_rows(path: Path) -> row_files.Lines:
     """Yield the rows of `pair.json`, each index replaced by its path in `metadata.json`."""
     metadata_path = path.with_name("metadata.json")
     if not metadata_path.is_file():
@@ -103,7 +102,7 @@ def videodpo_rows(path: Path) -> reading.Lines:
             f"{metadata_path}: this file is missing. Put VideoDPO's metadata.json beside its pairs."
         )
     clips = atomic.read_json(metadata_path)
-    for line, row in reading.rows(path):
+    for line, row in row_files.rows(path):
         yield line, row if isinstance(row, Unfit) else _joined(row, clips)
 
 

@@ -12,14 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from dualipo.records import Dimension, Grade, Pair, Point, Source, Verdict
+from dualipo.store.row_files import Row, Unfit
 
-Row = dict[str, Any]
 AnyDimension = Dimension | Literal["overall"]
 Choice = TypeVar("Choice")
-
-
-class Unfit(ValueError):
-    """A row that its format cannot read, and why."""
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,21 @@ from typing import Any
 import pytest
 
 from dualipo.errors import DataError
-from dualipo.preferences.importers import reading
-from dualipo.preferences.importers.row import Unfit
+from dualipo.store import row_files
+from dualipo.store.row_files import Unfit
 
 
 def all_rows(path: Path) -> list[tuple[int, Any]]:
-    return [(line, str(row) if isinstance(row, Unfit) else row) for line, row in reading.rows(path)]
+    return [
+        (line, str(row) if isinstance(row, Unfit) else row) for line, row in row_files.rows(path)
+    ]
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 7, 1 << 18])
 def test_a_json_array_is_read_as_json_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr(reading, "_CHUNK", chunk)
+    monkeypatch.setattr(row_files, "_CHUNK", chunk)
     rng = random.Random(0)
     rows = [{"n": n, "text": rng.choice(['a"]', "b,\\", "ü\n", "{}"])} for n in range(30)]
     path = tmp_path / "rows.json"
@@ -38,7 +40,7 @@ def test_a_json_array_is_not_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_text("[" + ",\n".join(f'{{"text": "{"x" * 9000}"}}' for _ in range(2000)) + "]")
     tracemalloc.start()
-    assert sum(1 for _ in reading.rows(path)) == 2000
+    assert sum(1 for _ in row_files.rows(path)) == 2000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert path.stat().st_size > 18_000_000 and peak < 6_000_000
@@ -70,8 +72,8 @@ def test_broken_lines_are_told_and_the_others_read(tmp_path: Path) -> None:
         ("a.csv", b"a,a\n1,2\n", "two equal names"),
         ("a.csv", b"a\n\xff\n", "not UTF-8"),
         ("a.parquet", b"PAR1 no", "damaged or not parquet"),
-        ("a.zip", b"PK", "labels are read from .csv"),
-        ("a.pkl", b"", "labels are read from .csv"),
+        ("a.zip", b"PK", "rows are read from .csv"),
+        ("a.pkl", b"", "rows are read from .csv"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(

@@ -15,13 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dualipo.errors import DataError
-from dualipo.preferences.importers.row import Row, Unfit
 
-Lines = Iterator[tuple[int, Row | Unfit]]
+Row = dict[str, Any]
 
 MAX_CHARACTERS = 1 << 26  # of one JSON row
 _CHUNK = 1 << 18
 _BLANK = " \t\r\n"
+
+
+class Unfit(ValueError):
+    """A row that cannot be read, or that its format cannot use, and why."""
+
+
+Lines = Iterator[tuple[int, Row | Unfit]]
 
 
 def rows(path: Path) -> Lines:
@@ -30,11 +36,11 @@ def rows(path: Path) -> Lines:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         known = ", ".join(readers)
-        raise DataError(f"{path}: labels are read from {known} only. Unpack or convert it first.")
+        raise DataError(f"{path}: rows are read from {known} only. Unpack or convert it first.")
     try:
         yield from reader(path)
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}. Name a file of labels.") from None
+        raise DataError(f"{path}: {error.strerror}. Name a file of rows.") from None
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: it is not UTF-8 (byte {error.start}). Save it as UTF-8."
@@ -98,7 +104,7 @@ class _Array:
 
     def __iter__(self) -> Lines:
         if self._next() != "[":
-            raise self._error("a JSON file of labels is an array of objects")
+            raise self._error("a JSON file of rows is an array of objects")
         self.at += 1
         while (character := self._next()) != "]":
             if character == ",":
