@@ -1,4 +1,4 @@
-"""Who may know whom: the layer table of the architecture, read from the imports themselves."""
+"""Tests the imports against the architecture's layers: which part may import which."""
 
 import ast
 import functools
@@ -20,7 +20,7 @@ LAYERS = {
     4: {"cli", "web"},
 }
 LAYER_OF = {folder: layer for layer, folders in LAYERS.items() for folder in folders}
-# What the package itself exposes of a part, as `dualipo.open_run`.
+# The package itself may import this module, because it offers `dualipo.open_run`.
 PUBLIC = ("dualipo", "dualipo.store.run_reader")
 WEB_MAY_IMPORT = {"web", "store", "preferences", "evaluation"}
 # The only files of the store that may import torch.
@@ -36,7 +36,7 @@ MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def folder_of(module: str) -> str:
-    """The part that a module belongs to; "" for a root module."""
+    """Return the part to which a module belongs; "" for a root module."""
     parts = module.split(".")
     is_folder = len(parts) > 2 or MODULES[module].name == "__init__.py"
     return parts[1] if is_folder and len(parts) > 1 else ""
@@ -44,7 +44,7 @@ def folder_of(module: str) -> str:
 
 @functools.cache
 def imports(module: str) -> frozenset[str]:
-    """All that a module imports, anywhere in it, as full names."""
+    """Return the full names of everything that a module imports, also inside its functions."""
     tree = ast.parse(MODULES[module].read_text())
     return frozenset(name for node in ast.walk(tree) for name in _named(node))
 
@@ -70,17 +70,17 @@ def test_every_folder_has_its_layer() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_downwards(module: str) -> None:
-    here = folder_of(module)
-    layer = LAYER_OF.get(here, 0)
+    part = folder_of(module)
+    layer = LAYER_OF.get(part, 0)
     for name in own_imports(module):
-        there = folder_of(name)
-        if name == "dualipo" or there == here or (module, name) == PUBLIC:
+        imported = folder_of(name)
+        if name == "dualipo" or imported == part or (module, name) == PUBLIC:
             continue
-        # Layers 0 and 1 may look sideways, no other may: parts do not know each other.
-        below = LAYER_OF.get(there, 0) < layer or LAYER_OF.get(there, 0) == layer <= 1
-        below = below or (here, there) == ("cli", "web")
+        # Only in layers 0 and 1 may a part import another one of its layer.
+        below = LAYER_OF.get(imported, 0) < layer or LAYER_OF.get(imported, 0) == layer <= 1
+        below = below or (part, imported) == ("cli", "web")
         assert below, f"{module} imports {name}"
-        assert here != "web" or there in WEB_MAY_IMPORT | LAYERS[0], f"{module} imports {name}"
+        assert part != "web" or imported in WEB_MAY_IMPORT | LAYERS[0], f"{module} imports {name}"
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if folder_of(name) in LAYERS[0]])
