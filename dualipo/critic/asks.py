@@ -1,7 +1,7 @@
-"""What is to be judged, and the single questions that this makes.
+"""Items to judge, and the single questions about them.
 
-An item names clips by their ids, an ask is one question about it; pixels are loaded only when a
-batch is made.
+An `Item` names its clips by their hashes; an `Ask` is one question about it, on one dimension and
+in one order. Pixels are loaded only when a batch is made.
 """
 
 import functools
@@ -13,13 +13,13 @@ import numpy as np
 from dualipo.critic.vlm import Kind, Query
 from dualipo.records import DIMENSIONS, Dimension, Order, Verdict
 
-Clips = Callable[[str], np.ndarray]  # clip id -> uint8 [F, H, W, 3]
-SeedOf = Callable[[str, Dimension, Order, int, int], int]  # item, dimension, order, draw, ask
+Clips = Callable[[str], np.ndarray]  # a clip's hash -> uint8 [F, H, W, 3]
+SeedOf = Callable[[str, Dimension, Order, int, int], int]  # item, dimension, order, draw, re-ask
 
 
 @dataclass(frozen=True)
 class Item:
-    """One clip (pointwise) or two, A then B (pairwise), of one caption."""
+    """The clips of one caption to judge: one (pointwise), or A and B (pairwise)."""
 
     item_id: str
     caption: str
@@ -29,7 +29,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Ask:
-    """One question; `clip_hashes` stand in the order in which they are shown."""
+    """A question about an item; `clip_hashes` stand in the order in which they are shown."""
 
     item_id: str
     kind: Kind
@@ -40,34 +40,39 @@ class Ask:
     hint: Verdict | None = None
 
     def query(self, clips: Clips) -> Query:
-        """The question with its pixels."""
+        """Load the clips' pixels and return the question with them."""
         shown = tuple(clips(clip_hash) for clip_hash in self.clip_hashes)
         return Query(
             self.kind, self.caption, self.dimension, shown, self.clip_hashes, hint=self.hint
         )
 
     def swapped(self) -> "Ask":
-        """The same pair shown in the other order."""
+        """Return the same question with the two clips shown in the other order."""
         assert self.kind == "pair"
         order: Order = "ba" if self.order == "ab" else "ab"
         return replace(self, clip_hashes=self.clip_hashes[::-1], order=order)
 
 
-def asks_about(items: Sequence[Item], *, both_orders: bool = True) -> list[Ask]:
-    """Item by item, a pair in both orders, dimension by dimension: shared beginnings together."""
-    made = []
+def asks_about(items: Sequence[Item]) -> list[Ask]:
+    """List the questions about the items: every dimension, and pairs in both orders.
+
+    Questions about the same clips in the same order stand together, because their prompts begin
+    alike and are then decoded from one prefill.
+    """
+    asks = []
     for item in items:
         kind: Kind = "pair" if len(item.clip_hashes) == 2 else "point"
-        shown = [
-            Ask(item.item_id, kind, item.caption, d, item.clip_hashes) for d in item.dimensions
+        as_given = [
+            Ask(item.item_id, kind, item.caption, dimension, item.clip_hashes)
+            for dimension in item.dimensions
         ]
-        made += shown
-        if kind == "pair" and both_orders:
-            made += [ask.swapped() for ask in shown]
-    return made
+        asks += as_given
+        if kind == "pair":
+            asks += [ask.swapped() for ask in as_given]
+    return asks
 
 
-def load_queries(some: Sequence[Ask], clips: Clips) -> list[Query]:
-    """Load a batch: every clip once."""
-    once = functools.cache(clips)
-    return [ask.query(once) for ask in some]
+def load_queries(asks: Sequence[Ask], clips: Clips) -> list[Query]:
+    """Return the questions with their pixels; every clip is loaded once."""
+    load_once = functools.cache(clips)
+    return [ask.query(load_once) for ask in asks]

@@ -1,10 +1,10 @@
-"""Asking the critic: pointwise scores of all candidates, pairwise votes on the chosen (METHOD.md
-3.1, 3.4).
+"""The critic's votes: pointwise scores of all candidates, pairwise votes on the chosen ones.
 
-Functions of (critic, items, seeds) without state: the caller passes fixed units of items, so that
-a unit that is redone makes the same batches and the same votes. A path that cannot be read is
-asked again with new draws, at most `max_reasks` times, and then abstains (faults 27, 28). The
-checks that stop a stage are over all its votes: `require_readable`, `require_opinion`.
+`score` and `confirm` are functions of (critic, items, seeds) without state (METHOD.md 3.1, 3.4).
+The caller passes fixed units of items, so that a unit that is redone makes the same batches and the
+same votes. A path that cannot be read is drawn again with new seeds, at most `max_reasks` times,
+and then abstains (faults 27, 28). `require_readable` and `require_opinion` look at all votes of a
+stage and stop it.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from dualipo.config import Critic
 from dualipo.critic import reasoning, voting
 from dualipo.critic.asks import Ask, Clips, Item, SeedOf, asks_about, load_queries
-from dualipo.critic.vlm import Query, ReasoningPath, Vlm
+from dualipo.critic.vlm import Query, ReasoningPath, Sampling, Vlm
 from dualipo.errors import StageError
 from dualipo.records import GRADE_SCORES, GRADES, Dimension, Vote
 
@@ -26,7 +26,7 @@ NEUTRAL_CAPTION = "a video"
 
 @dataclass(frozen=True)
 class _Draw:
-    """One planned path: `draw` names it among the paths of its ask."""
+    """A planned path; `draw` is its number among the paths of its question."""
 
     ask: Ask
     draw: int
@@ -35,51 +35,33 @@ class _Draw:
 def score(
     vlm: Vlm, items: Sequence[Item], *, clips: Clips, settings: Critic, seed_of: SeedOf
 ) -> list[Vote]:
-    """`num_score_paths` pointwise votes an item and dimension, with each path's expected score."""
-    return vote_on(
-        vlm,
-        asks_about(items),
-        clips=clips,
-        num_paths=settings.num_score_paths,
-        settings=settings,
-        seed_of=seed_of,
-    )
+    """Draw `num_score_paths` pointwise votes per item and dimension, each with its score."""
+    asker = _Asker(vlm, clips, settings, seed_of)
+    return _votes(asker, asks_about(items), range(settings.num_score_paths))
 
 
 def confirm(
     vlm: Vlm, items: Sequence[Item], *, clips: Clips, settings: Critic, seed_of: SeedOf
 ) -> list[Vote]:
-    """`num_votes` pairwise votes an item and dimension, half of them with A and B swapped.
+    """Draw `num_votes` pairwise votes per item and dimension, half of them with A and B swapped.
 
-    With `early_stop`, first as many as a kept verdict needs, then the rest where they can matter.
+    With `early_stop` the first votes are as many as a kept verdict needs; the rest is drawn only
+    where it can still change the judgement.
     """
-    asks, each = asks_about(items), settings.num_votes // 2
-    bench = _Bench(vlm, clips, settings, seed_of)
+    asks, num_each_order = asks_about(items), settings.num_votes // 2
+    asker = _Asker(vlm, clips, settings, seed_of)
     if not settings.early_stop:
-        return _votes(bench, asks, range(each))
+        return _votes(asker, asks, range(num_each_order))
     shares = (settings.keep_vote_share, settings.confirm_vote_share)
-    first = math.ceil(max(shares) * each)
-    votes = _votes(bench, asks, range(first))
+    num_first = math.ceil(max(shares) * num_each_order)
+    votes = _votes(asker, asks, range(num_first))
     open_places = {
         place
         for place, group in voting.grouped(votes).items()
-        if not voting.settled(group, num_planned=2 * each, least_shares=shares)
+        if not voting.settled(group, num_planned=2 * num_each_order, least_shares=shares)
     }
     unsettled = [ask for ask in asks if (ask.item_id, ask.dimension) in open_places]
-    return votes + _votes(bench, unsettled, range(first, each))
-
-
-def vote_on(
-    vlm: Vlm,
-    asks: Sequence[Ask],
-    *,
-    clips: Clips,
-    num_paths: int,
-    settings: Critic,
-    seed_of: SeedOf,
-) -> list[Vote]:
-    """Every planned vote exactly once, ask by ask and draw by draw."""
-    return _votes(_Bench(vlm, clips, settings, seed_of), asks, range(num_paths))
+    return votes + _votes(asker, unsettled, range(num_first, num_each_order))
 
 
 def caption_flips(
@@ -91,46 +73,49 @@ def caption_flips(
     settings: Critic,
     seed_of: SeedOf,
 ) -> list[str]:
-    """Items, pairs or single clips, of which the caption turns what is said (fault 38).
+    """Return the items (pairs or single clips) whose caption changes the answer (fault 38).
 
-    They are judged again under a neutral caption on the dimensions that need none; `votes` are
-    those under the real caption. Where either has no one answer in front, nothing turned.
+    `votes` are those under the real caption. The items are judged again under a neutral caption, on
+    the dimensions that need no caption. An item whose votes have no single leader under one of the
+    captions does not count as changed.
     """
     neutral = [
         replace(item, caption=NEUTRAL_CAPTION, dimensions=("faithfulness", "motion"))
         for item in items
     ]
     ask = score if len(items[0].clip_hashes) == 1 else confirm
-    before = _in_front(votes)
-    after = _in_front(ask(vlm, neutral, clips=clips, settings=settings, seed_of=seed_of))
-    turned = {
-        item for (item, d), answer in after.items() if before.get((item, d), answer) != answer
+    before = _leading_answers(votes)
+    after = _leading_answers(ask(vlm, neutral, clips=clips, settings=settings, seed_of=seed_of))
+    changed = {
+        item_id
+        for (item_id, dimension), answer in after.items()
+        if before.get((item_id, dimension), answer) != answer
     }
-    return [item.item_id for item in items if item.item_id in turned]
+    return [item.item_id for item in items if item.item_id in changed]
 
 
-def _in_front(votes: Sequence[Vote]) -> dict[tuple[str, Dimension], str]:
-    """The answer that alone has the most votes, by item and dimension."""
-    found = {}
+def _leading_answers(votes: Sequence[Vote]) -> dict[tuple[str, Dimension], str]:
+    """Return the answer with the most votes by item and dimension; equal leaders are left out."""
+    leading = {}
     for place, group in voting.grouped(votes).items():
-        counts = Counter(one.outcome for one in group if one.outcome != "abstain").most_common(2)
+        counts = Counter(vote.outcome for vote in group if vote.outcome != "abstain").most_common(2)
         if counts and (len(counts) == 1 or counts[0][1] > counts[1][1]):
-            found[place] = str(counts[0][0])
-    return found
+            leading[place] = str(counts[0][0])
+    return leading
 
 
 def expected_scores(votes: Sequence[Vote]) -> dict[tuple[str, Dimension], float]:
-    """Mean over readable paths of sum p(label) * GRADE_SCORES; an unreadable item is absent."""
+    """Average the paths' expected scores by item and dimension; unreadable items are absent."""
     scores: dict[tuple[str, Dimension], list[float]] = defaultdict(list)
-    for one in votes:
-        if one.outcome != "abstain" and one.score is not None:
-            scores[one.item, one.dimension].append(one.score)
-    return {place: math.fsum(some) / len(some) for place, some in scores.items()}
+    for vote in votes:
+        if vote.outcome != "abstain" and vote.score is not None:
+            scores[vote.item, vote.dimension].append(vote.score)
+    return {place: math.fsum(values) / len(values) for place, values in scores.items()}
 
 
 def abstain_rate(votes: Sequence[Vote]) -> float:
-    """Part of the votes that could not be read, re-asks included."""
-    return sum(one.outcome == "abstain" for one in votes) / len(votes) if votes else 0.0
+    """Return the share of votes that could not be read even after re-asking."""
+    return sum(vote.outcome == "abstain" for vote in votes) / len(votes) if votes else 0.0
 
 
 def require_readable(votes: Sequence[Vote], *, settings: Critic) -> None:
@@ -145,10 +130,10 @@ def require_readable(votes: Sequence[Vote], *, settings: Critic) -> None:
 
 
 def require_opinion(votes: Sequence[Vote], *, settings: Critic) -> None:
-    """Stop a stage whose critic says one thing whatever it sees (fault 31)."""
+    """Stop a stage whose critic gives one answer whatever it sees (fault 31)."""
     kinds = {
-        "grade": [_with_score(one) for one in votes if one.outcome in GRADES],
-        "answer": [as_shown(one) for one in votes if one.outcome in ("a", "b", "tie")],
+        "grade": [_with_score(vote) for vote in votes if vote.outcome in GRADES],
+        "answer": [as_shown(vote) for vote in votes if vote.outcome in ("a", "b", "tie")],
     }
     for name, outcomes in kinds.items():
         counts = Counter(outcomes)
@@ -164,8 +149,11 @@ def require_opinion(votes: Sequence[Vote], *, settings: Critic) -> None:
 
 
 def _require_both_places(votes: Sequence[Vote], settings: Critic) -> None:
-    """A pair is shown in both orders: who always prefers one place has looked at neither clip."""
-    places = [as_shown(one) for one in votes if one.outcome in ("a", "b")]
+    """Stop a stage whose critic prefers the first, or the second, clip of nearly every pair.
+
+    Pairs are shown in both orders, so such a critic has looked at neither clip.
+    """
+    places = [as_shown(vote) for vote in votes if vote.outcome in ("a", "b")]
     if len(places) < MIN_VOTES:
         return
     place, count = Counter(places).most_common(1)[0]
@@ -177,30 +165,30 @@ def _require_both_places(votes: Sequence[Vote], settings: Critic) -> None:
         )
 
 
-def _votes(bench: "_Bench", asks: Sequence[Ask], draws: range) -> list[Vote]:
-    """These draws of every ask; what cannot be read is asked again."""
+def _votes(asker: "_Asker", asks: Sequence[Ask], draws: range) -> list[Vote]:
+    """Draw the numbered paths of every question, and draw unreadable ones again."""
     planned = [[_Draw(ask, draw) for draw in draws] for ask in asks] if draws else []
-    votes = bench.votes(planned, again=0)
-    for again in range(1, bench.settings.max_reasks + 1):
-        unread = [[place] for place, one in votes.items() if one.outcome == "abstain"]
-        votes |= bench.votes(unread, again=again)
+    votes = asker.votes(planned, again=0)
+    for again in range(1, asker.settings.max_reasks + 1):
+        unread = [[place] for place, vote in votes.items() if vote.outcome == "abstain"]
+        votes |= asker.votes(unread, again=again)
     return list(votes.values())
 
 
-def _with_score(one: Vote) -> str:
-    """A grade, told apart by its expected score: a critic of one grade may still rank."""
-    return f"{one.outcome} ({one.score or 0:.1f})"
+def _with_score(vote: Vote) -> str:
+    """Return the grade with its expected score: a critic that knows one grade may still rank."""
+    return f"{vote.outcome} ({vote.score or 0:.1f})"
 
 
-def as_shown(one: Vote) -> str:
-    """The position that was preferred, before swapping back."""
-    shown_first = "a" if one.order == "ab" else "b"
-    return "tie" if one.outcome == "tie" else "first" if one.outcome == shown_first else "second"
+def as_shown(vote: Vote) -> str:
+    """Return the position that was preferred as the clips were shown: first, second or tie."""
+    shown_first = "a" if vote.order == "ab" else "b"
+    return "tie" if vote.outcome == "tie" else "first" if vote.outcome == shown_first else "second"
 
 
 @dataclass(frozen=True)
-class _Bench:
-    """A critic and how it is asked."""
+class _Asker:
+    """A critic together with everything that is needed to ask it."""
 
     vlm: Vlm
     clips: Clips
@@ -208,7 +196,7 @@ class _Bench:
     seed_of: SeedOf
 
     def votes(self, rows: Sequence[Sequence[_Draw]], *, again: int) -> dict[_Draw, Vote]:
-        """Read the paths `rows[i][j]`: of one ask in a row, all rows equally long."""
+        """Draw and read paths; a row holds one question's, and all rows are equally long."""
         votes: dict[_Draw, Vote] = {}
         for batch in _batches(rows, self.settings.judge_batch_size):
             votes |= self._batch(batch, again)
@@ -218,11 +206,12 @@ class _Bench:
         queries = load_queries([row[0].ask for row in rows], self.clips)
         drawn = self.vlm.sample(
             queries,
-            num_paths=len(rows[0]),
-            temperature=self.settings.temperature,
-            seeds=[[self._seed(place, again) for place in row] for row in rows],
-            max_new_tokens=self.settings.max_new_tokens,
-            choice=reasoning.GRADE_CHOICE if queries[0].kind == "point" else None,
+            Sampling(
+                seeds=[[self._seed(place, again) for place in row] for row in rows],
+                temperature=self.settings.temperature,
+                max_new_tokens=self.settings.max_new_tokens,
+                choice=reasoning.GRADE_CHOICE if queries[0].kind == "point" else None,
+            ),
         )
         return {
             place: _vote(self.vlm, place, query, path)
@@ -236,20 +225,27 @@ class _Bench:
 
 
 def _batches(rows: Sequence[Sequence[_Draw]], max_paths: int) -> Iterator[list[Sequence[_Draw]]]:
-    """At most `max_paths` at once; what is asked about one pair in one order stays together."""
+    """Yield batches of at most `max_paths` paths.
+
+    Questions about one pair in one order stay together, because they share a prefill; a batch with
+    a single such group may be larger.
+    """
     batch: list[Sequence[_Draw]] = []
     for _, group in itertools.groupby(rows, key=lambda row: (row[0].ask.item_id, row[0].ask.order)):
-        together = list(group)
-        if batch and sum(map(len, batch + together)) > max_paths:
+        same_clips = list(group)
+        if batch and sum(map(len, batch + same_clips)) > max_paths:
             yield batch
             batch = []
-        batch += together
+        batch += same_clips
     if batch:
         yield batch
 
 
 def _vote(vlm: Vlm, place: _Draw, query: Query, path: ReasoningPath) -> Vote:
-    """A grade whose score cannot be had is no judgement that can be ranked: it abstains."""
+    """Read a path as a vote.
+
+    A grade whose expected score is unknown cannot be ranked, so such a vote abstains.
+    """
     ask = place.ask
     outcome = reasoning.parse(path.text, ask.kind, truncated=path.truncated).outcome
     readable_point = ask.kind == "point" and outcome != "abstain"
@@ -269,7 +265,7 @@ def _vote(vlm: Vlm, place: _Draw, query: Query, path: ReasoningPath) -> Vote:
 
 
 def _expected(vlm: Vlm, query: Query, path: ReasoningPath) -> float | None:
-    """Expected score of one path: sum over grades of p(grade) * GRADE_SCORES; None if unknown."""
+    """Return a path's expected score, the sum of p(grade) * GRADE_SCORES; None if unknown."""
     log_probs = path.choice_log_probs or _asked_choices(vlm, query, path)
     if any(math.isnan(log_prob) for log_prob in log_probs.values()):
         return None
@@ -280,7 +276,10 @@ def _expected(vlm: Vlm, query: Query, path: ReasoningPath) -> float | None:
 
 
 def _asked_choices(vlm: Vlm, query: Query, path: ReasoningPath) -> dict[str, float]:
-    """For models that do not report label probabilities while sampling; NaN without an answer."""
+    """Ask for the grades' log-probabilities at the end of a path that did not come with them.
+
+    Some models report none while sampling. The values are NaN where there is no answer.
+    """
     tag = reasoning.GRADE_CHOICE.after
     prefix = path.text[: path.text.rindex(tag)] + tag
     log_probs_C = vlm.choice_log_probs([query], [prefix], GRADES)[0]

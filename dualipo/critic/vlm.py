@@ -1,8 +1,8 @@
-"""What the critic needs of a vision-language model, and what it gets back (METHOD.md section 3).
+"""The protocol between the judge and the model that answers it (METHOD.md section 3).
 
-`judge`, `forced_choice` and the tests' scripted critics know only these names; `vila.py` is the
-implementation that ships. Leaves out everything about prompts: a query says what is asked, the
-model's own adapter decides how to write it down.
+`judge`, `forced_choice` and the tests' scripted critics know only these names. `models/` holds the
+implementations; `vila.py` is the one that ships. Leaves out everything about prompts: a query says
+what is asked, and each model decides how to write it down.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from dualipo.records import Dimension, Verdict
 
 Kind = Literal["pair", "point"]
-Response = str | tuple[int, ...]  # text, or the token ids of a sampled path (end of sequence incl.)
+# A text, or the token ids of a sampled path with its end of sequence.
+Response = str | tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """One question about one clip ("point") or two ("pair"); a clip is uint8 [F, H, W, 3].
+    """A question about one clip ("point") or two ("pair"); a clip is uint8 [F, H, W, 3].
 
-    `hint` asks for a given verdict (SRPO's losers), `question` replaces the standard one.
+    `hint` asks for a given verdict (for SRPO's losers); `question` replaces the standard one.
     """
 
     kind: Kind
@@ -40,18 +41,41 @@ class Query:
 
 @dataclass(frozen=True)
 class Choice:
-    """Labels that may follow `after` in a path; read at that place, each by its first token."""
+    """The labels that may follow the text `after` in a path, each read by its first token."""
 
     after: str
     options: tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """The way in which paths are drawn: `seeds[i][j]` is the seed of path j of query i.
+
+    Every query has the same number of paths. Temperature 0 always takes the likeliest token. With a
+    `choice`, a path also says how likely each label was in its place.
+    """
+
+    seeds: Sequence[Sequence[int]]
+    temperature: float
+    max_new_tokens: int
+    choice: Choice | None = None
+
+    def __post_init__(self) -> None:
+        assert len({len(row) for row in self.seeds}) == 1, "as many paths for each query"
+
+    @property
+    def num_paths(self) -> int:
+        """The number of paths of each query."""
+        return len(self.seeds[0])
+
+
+@dataclass(frozen=True)
 class ReasoningPath:
-    """One sampled reasoning path.
+    """A sampled reasoning path: evidence, grades and a verdict as text.
 
     `log_prob` is untempered and sums over `token_ids`, which hold the end of sequence unless the
-    path was truncated. `choice_log_probs` is empty if the place was not reached.
+    path was truncated. `choice_log_probs` holds the log-probability of each label of the `Choice`
+    that was asked for; it is empty if the path never reached `Choice.after`.
     """
 
     text: str
@@ -62,45 +86,39 @@ class ReasoningPath:
 
 
 class Vlm(Protocol):
-    """A judge that can be asked."""
+    """A model that can be asked for judgements."""
 
-    def sample(
-        self,
-        queries: Sequence[Query],
-        *,
-        num_paths: int,
-        temperature: float,
-        seeds: Sequence[Sequence[int]],
-        max_new_tokens: int,
-        choice: Choice | None = None,
-    ) -> list[list[ReasoningPath]]:
-        """`num_paths` paths a query; a path's draws depend on its own seed only. 0 is greedy."""
+    def sample(self, queries: Sequence[Query], sampling: Sampling) -> list[list[ReasoningPath]]:
+        """Draw reasoning paths for each query; a path's draws depend on its own seed alone."""
         ...
 
     def choice_log_probs(
         self, queries: Sequence[Query], prefixes: Sequence[str], choices: Sequence[str]
     ) -> Tensor:
-        """Log-probabilities [B, C] of each choice following the response so far.
+        """Return the log-probability [B, C] of each choice after the response so far.
 
-        A row of NaN says that there is no answer (a server may fail).
+        A row of NaN means that there is no answer: a server may fail.
         """
         ...
 
 
 class TrainableVlm(Vlm, Protocol):
-    """A judge that can also be trained."""
+    """A model that can be asked for judgements and trained."""
 
     @property
     def module(self) -> nn.Module:
-        """All weights."""
+        """The module with all weights."""
         ...
 
     def log_probs(
         self, queries: Sequence[Query], responses: Sequence[Response]
     ) -> tuple[Tensor, Tensor]:
-        """Differentiable sum of log-probabilities [B] over response tokens, and their number."""
+        """Sum log pi(response | query) over a response's tokens; return sums [B], lengths [B].
+
+        The sum is differentiable. A text is scored with its end of sequence, token ids as they are.
+        """
         ...
 
     def learning(self) -> AbstractContextManager[None]:
-        """Within it the weights change: what was seen with them before is forgotten."""
+        """Return a context in which the weights may change; remembered clips are forgotten."""
         ...

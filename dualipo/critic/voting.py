@@ -1,7 +1,7 @@
-"""From the votes of several paths to one judgement (METHOD.md 3.1; faults 29, 30).
+"""The count of several paths' votes, which makes one judgement (METHOD.md 3.1; faults 29, 30).
 
-Outcomes are in terms of the item's own A and B: votes in the order "ba" are already swapped back.
-Abstentions are counted and stay in the denominator: they lower the share, and never become labels.
+Outcomes refer to the item's own A and B: votes in the order "ba" are already swapped back.
+Abstentions stay in the denominator: they lower the majority's share and never become labels.
 """
 
 import math
@@ -16,11 +16,11 @@ _VERDICTS: tuple[Verdict, ...] = ("a", "b", "tie")
 
 @dataclass(frozen=True)
 class Tally:
-    """The pairwise votes of one item and dimension.
+    """The counted pairwise votes of one item and dimension.
 
-    `share` is the majority's part of all planned votes; `entropy` is of the readable ones, in
-    nats. `order_agreement` is what the verdicts under "ab" and under "ba" have in common: 1 for
-    the same distribution, 0 for a critic whose verdict flips with the order or has one order only.
+    `share` is the majority's part of all planned votes; `entropy` is that of the readable ones, in
+    nats. `order_agreement` is the overlap of the verdicts under "ab" and under "ba": 1 for the same
+    distribution, 0 where every verdict flips with the order, or where one order has no verdict.
     """
 
     a: int
@@ -34,7 +34,7 @@ class Tally:
 
     @property
     def certainty(self) -> float:
-        """Low for a split vote and for one that follows the order."""
+        """The share times the order agreement: low for a split vote and for a biased critic."""
         return self.share * self.order_agreement
 
 
@@ -57,29 +57,30 @@ def tally(votes: Sequence[Vote]) -> Tally:
 
 
 def settled(votes: Sequence[Vote], *, num_planned: int, least_shares: Sequence[float]) -> bool:
-    """Can no outcome of the votes still to come change the verdict, or whether it is kept?
+    """Tell whether the votes still to come can change nothing about the judgement.
 
-    It is kept for one purpose or another by a share of at least each of `least_shares`.
+    Neither the verdict may change, nor whether its share reaches each of `least_shares`: every
+    purpose keeps a judgement by a least share of its own.
     """
     counts = Counter(vote.outcome for vote in votes)
     now = tuple(counts[verdict] for verdict in _VERDICTS)
-    left = num_planned - len(votes)
-    ends = {
+    num_left = num_planned - len(votes)
+    decisions = {
         _decision((now[0] + a, now[1] + b, now[2] + tie), num_planned, least_shares)
-        for a in range(left + 1)
-        for b in range(left + 1 - a)
-        for tie in range(left + 1 - a - b)  # what is left after these abstains
+        for a in range(num_left + 1)
+        for b in range(num_left + 1 - a)
+        for tie in range(num_left + 1 - a - b)  # the remaining votes abstain
     }
-    return len(ends) == 1
+    return len(decisions) == 1
 
 
 def tallies(votes: Iterable[Vote]) -> dict[tuple[str, Dimension], Tally]:
-    """Tally by item and dimension, in the order of first appearance."""
+    """Count the votes of each item and dimension, in the order of first appearance."""
     return {key: tally(group) for key, group in grouped(votes).items()}
 
 
 def grouped(votes: Iterable[Vote]) -> dict[tuple[str, Dimension], list[Vote]]:
-    """The votes of each item and dimension, in the order of first appearance."""
+    """Group the votes by item and dimension, in the order of first appearance."""
     groups: dict[tuple[str, Dimension], list[Vote]] = {}
     for vote in votes:
         groups.setdefault((vote.item, vote.dimension), []).append(vote)
@@ -87,7 +88,7 @@ def grouped(votes: Iterable[Vote]) -> dict[tuple[str, Dimension], list[Vote]]:
 
 
 def entropy(counts: Iterable[int]) -> float:
-    """Shannon entropy in nats of what was counted; 0 for nothing."""
+    """Compute the Shannon entropy of counts in nats; no counts have entropy 0."""
     counts = [count for count in counts if count]
     total = sum(counts)
     return sum(-count / total * math.log(count / total) for count in counts)
@@ -96,7 +97,7 @@ def entropy(counts: Iterable[int]) -> float:
 def _decision(
     counts: tuple[int, int, int], num_votes: int, least_shares: Sequence[float]
 ) -> tuple[Verdict, tuple[bool, ...]]:
-    """The majority's verdict, and whether its share is enough for each purpose."""
+    """Return the majority's verdict, and for each least share whether the majority reaches it."""
     best = max(counts)
     leading = [verdict for verdict, count in zip(_VERDICTS, counts, strict=True) if count == best]
     majority: Verdict = "abstain" if best == 0 else leading[0] if len(leading) == 1 else "tie"

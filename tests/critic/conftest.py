@@ -121,11 +121,11 @@ class Scripted:
         self.answer = answer
         self.num_asked = 0
 
-    def sample(self, queries, *, num_paths, temperature, seeds, max_new_tokens, choice=None):
-        self.num_asked += len(queries) * num_paths
+    def sample(self, queries, sampling):
+        self.num_asked += len(queries) * sampling.num_paths
         return [
             [self._path(query, seed) for seed in row]
-            for query, row in zip(queries, seeds, strict=True)
+            for query, row in zip(queries, sampling.seeds, strict=True)
         ]
 
     def choice_log_probs(self, queries, prefixes, choices):

@@ -171,11 +171,11 @@ def test_fault_26_forced_choice_asks_fewer_at_once_when_memory_runs_out():
     class Small(Scripted):
         most = 0
 
-        def sample(self, queries, **how):
+        def sample(self, queries, sampling):
             if len(queries) > 5:
                 raise torch.OutOfMemoryError
             self.most = max(self.most, len(queries))
-            return super().sample(queries, **how)
+            return super().sample(queries, sampling)
 
     def lean(vlm):
         return forced_choice.margins(vlm, PAIRS, clips=shade, settings=SETTINGS)

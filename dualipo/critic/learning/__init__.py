@@ -1,1 +1,1 @@
-"""How the critic learns: warm start, DPO over reasoning paths, SRPO, and the reward head."""
+"""The critic's learning: warm start, DPO over reasoning paths, SRPO, and the reward head."""

@@ -1,10 +1,18 @@
 """The Preference Certainty Estimator: PCE(y_w|x) = P(R_sft(y_w|x) > Q) (METHOD.md 3.2).
 
-R_sft is the winning path's summed log-probability under the critic minus that under the warm-start
-critic, Q its mean over the pool. Three readings of the probability: `gaussian` Phi((R-Q)/std) over
-the pool, `sigmoid` of tau (R-Q), `monte_carlo` the part of an item's winning paths with R > Q.
-Without any spread nothing is more certain than anything else: PCE is 0.5, and a filter at 0.5
-keeps nothing (fault 32).
+How an item's certainty is found:
+
+1. R_sft(y_w|x) is the winning path's summed log-probability under the critic, minus that under the
+   warm-start critic. It grows where training has made the critic surer of the path.
+2. Q is the mean of R_sft over all items' first winning paths, the current pool.
+3. PCE is the probability that R_sft lies above Q. The setting `pce` chooses how it is read:
+   `gaussian`     Phi((R - Q) / std), with the pool's standard deviation
+   `sigmoid`      sigmoid(tau (R - Q))
+   `monte_carlo`  the share of the item's own winning paths with R > Q
+4. `kept` takes the items above the threshold. PCE filters and weights; no gradient flows through.
+
+Without any spread no item is more certain than another: PCE is 0.5, and a filter at 0.5 keeps
+nothing (fault 32). That is the case when the critic still equals the warm-start critic.
 """
 
 import math
@@ -13,11 +21,11 @@ from collections.abc import Sequence
 
 from dualipo.config import Srpo
 
-ROUNDING = 1e-6  # a smaller spread of log-probabilities is none
+ROUNDING = 1e-6  # a smaller spread of log-probabilities comes from rounding
 
 
 def pce(ratios: Sequence[Sequence[float]], *, settings: Srpo) -> list[float]:
-    """PCE of each item; `ratios[i]` are R_sft of item i's winning paths, its y_w first."""
+    """Return the PCE of each item; `ratios[i]` are R_sft of item i's winning paths, y_w first."""
     if not ratios:
         return []
     firsts = [paths[0] for paths in ratios]
@@ -32,7 +40,7 @@ def pce(ratios: Sequence[Sequence[float]], *, settings: Srpo) -> list[float]:
 
 
 def kept(certainties: Sequence[float], *, settings: Srpo) -> list[int]:
-    """The items that pass the filter, strictly above the threshold; all without a filter."""
+    """Return the items strictly above the threshold, or all items without a filter."""
     return [
         item
         for item, certainty in enumerate(certainties)

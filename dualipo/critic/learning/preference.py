@@ -1,7 +1,7 @@
-"""DPO over reasoning paths: what the warm start's second half and SRPO share (METHOD.md 3.2, 3.3).
+"""DPO over reasoning paths, for the warm start's second half and for SRPO (METHOD.md 3.2, 3.3).
 
 A preference holds two responses to one question. The reference is the critic at the start of the
-training: its log-probabilities are computed once, so that no second copy of the weights is kept.
+training. Its log-probabilities are computed once, so that no second copy of the weights is kept.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from dualipo.training.precision import forward_pass
 
 @dataclass(frozen=True)
 class PathPair:
-    """Two answers to one question; SRPO's weight is the winner's PCE."""
+    """A better and a worse answer to one question; SRPO's weight is the winner's PCE."""
 
     ask: Ask
     winner: Response
@@ -41,27 +41,27 @@ def path_log_probs(
     clips: Clips,
     batch_size: int,
 ) -> list[float]:
-    """log pi(response | question) of each, summed over its tokens."""
+    """Return log pi(response | question) of every response, summed over its tokens."""
 
-    def score(some: Sequence[tuple[Ask, Response]]) -> list[float]:
-        queries = load_queries([ask for ask, _ in some], clips)
-        sums_B, _ = vlm.log_probs(queries, [response for _, response in some])
+    def score(batch: Sequence[tuple[Ask, Response]]) -> list[float]:
+        queries = load_queries([ask for ask, _ in batch], clips)
+        sums_B, _ = vlm.log_probs(queries, [response for _, response in batch])
         return sums_B.tolist()
 
-    told = list(zip(asks, responses, strict=True))
-    return batched(told, score, batch_size=batch_size, subject="critic's paths")
+    answered = list(zip(asks, responses, strict=True))
+    return batched(answered, score, batch_size=batch_size, subject="critic's paths")
 
 
+@dataclass(frozen=True)
 class PathPreference(loop.Objective):
-    """The objective: `losses.path_dpo` on a batch of pairs and their reference gaps."""
+    """The training objective `losses.path_dpo` on a batch of pairs and their reference gaps."""
 
-    def __init__(self, vlm: TrainableVlm, *, clips: Clips, beta: float) -> None:
-        self.vlm = vlm
-        self.clips = clips
-        self.beta = beta
+    vlm: TrainableVlm
+    clips: Clips
+    beta: float
 
     def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:
-        """Mean over pairs; `accuracy` is how often the winner gained more than the loser."""
+        """Return the mean over pairs; `accuracy` is how often the winner gained more."""
         pairs: list[PathPair] = micro_batch["pairs"]
         queries = load_queries([pair.ask for pair in pairs], self.clips)
         responses = [pair.winner for pair in pairs] + [pair.loser for pair in pairs]
@@ -89,26 +89,21 @@ def train(
     seed: int,
     on_step: Callable[[int, loop.Metrics], None] | None = None,
 ) -> loop.TrainResult:
-    """Train `vlm` in place; of each batch `anchor_share` are anchors, where there are any.
+    """Train `vlm` in place on the pairs; `anchor_share` of each batch are anchors if given.
 
     `vlm` must hold the weights that are its reference, also when training resumes.
     """
-    everything = [*pairs, *anchors]
+    all_pairs = [*pairs, *anchors]
     with forward_pass(next(vlm.module.parameters()).device, settings):
-        gaps = _reference_gaps(vlm, everything, clips=clips, batch_size=reference_batch_size)
-    indices = mixed(
-        len(pairs),
-        len(anchors),
-        share=anchor_share,
-        batch_size=settings.train_batch_size,
-        seed=seed,
-    )
+        gaps = _reference_gaps(vlm, all_pairs, clips=clips, batch_size=reference_batch_size)
+    width = settings.train_batch_size
+    indices = mixed(len(pairs), len(anchors), share=anchor_share, batch_size=width, seed=seed)
 
     def batch(step: int) -> dict[str, Any]:
         chosen = indices(step)
         return {
-            "ids": [everything[i].ask.item_id for i in chosen],
-            "pairs": [everything[i] for i in chosen],
+            "ids": [all_pairs[i].ask.item_id for i in chosen],
+            "pairs": [all_pairs[i] for i in chosen],
             "reference_gaps": [gaps[i] for i in chosen],
         }
 
@@ -127,10 +122,10 @@ def train(
 def _reference_gaps(
     vlm: TrainableVlm, pairs: Sequence[PathPair], *, clips: Clips, batch_size: int
 ) -> list[float]:
-    """log pi_0(winner) - log pi_0(loser) of each pair."""
+    """Return log pi_0(winner) - log pi_0(loser) of each pair."""
     asks = [pair.ask for pair in pairs]
     winners, losers = (
-        path_log_probs(vlm, asks, some, clips=clips, batch_size=batch_size)
-        for some in ([pair.winner for pair in pairs], [pair.loser for pair in pairs])
+        path_log_probs(vlm, asks, responses, clips=clips, batch_size=batch_size)
+        for responses in ([pair.winner for pair in pairs], [pair.loser for pair in pairs])
     )
     return [winner - loser for winner, loser in zip(winners, losers, strict=True)]

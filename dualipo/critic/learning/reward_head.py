@@ -1,9 +1,9 @@
-"""The baseline that sees what the critic sees and gives no reasons: a Bradley-Terry reward head.
+"""The baseline without words: a Bradley-Terry reward head on a frozen critic.
 
-It stands on a frozen critic's visual tokens (tower and projector) and the caption's embeddings,
-mixes them in a small transformer, and reads one reward a dimension off a token of its own. Trained
-on the same seed's pairs, ties included, with a learned tie width a dimension (Rao and Kupper).
-Leaves out pointwise labels, which say nothing of two clips.
+It takes a frozen critic's visual tokens (tower and projector) and the caption's embeddings, mixes
+them in a small transformer, and reads one reward per dimension off a token of its own. It is
+trained on the same seed's pairs, ties included, with a learned tie width per dimension (Rao and
+Kupper). Leaves out pointwise labels, which do not compare two clips.
 
 Legend: B clips shown under a caption, L tokens, H the critic's width, W the head's, D dimensions,
 F frames, M visual tokens a frame.
@@ -11,6 +11,7 @@ F frames, M visual tokens a frame.
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,10 @@ WEIGHTS, SHAPE = "reward_head.safetensors", "reward_head.json"
 
 
 class RewardHead(nn.Module):
-    """Tokens to rewards. `center_D` is what an average clip of its training is given."""
+    """A small transformer from tokens to rewards, which are about 0 for an average clip.
+
+    `center_D` is the mean reward of the training's clips; it is subtracted.
+    """
 
     center_D: Tensor
 
@@ -61,12 +65,12 @@ class RewardHead(nn.Module):
 
     @property
     def tie_width_D(self) -> Tensor:
-        """Positive."""
+        """The tie width of each dimension, always positive."""
         return nn.functional.softplus(self.raw_tie_width_D)
 
     def forward(self, shown: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Rewards [B, D] of clips, each as visual tokens [F, M, H] and its caption's [L, H]."""
-        rows = [self._row(*one) for one in shown]
+        """Return rewards [B, D]; a clip comes as visual tokens [F, M, H] and caption [L, H]."""
+        rows = [self._row(visual_FMH, caption_LH) for visual_FMH, caption_LH in shown]
         longest = max(map(len, rows))
         tokens_BLW = torch.stack(
             [nn.functional.pad(row, (0, 0, 0, longest - len(row))) for row in rows]
@@ -77,11 +81,11 @@ class RewardHead(nn.Module):
         return self.score(mixed_BLW[:, : len(DIMENSIONS)])[..., 0] - self.center_D
 
     def _row(self, visual_FMH: Tensor, caption_LH: Tensor) -> Tensor:
-        """Dimensions, then frames, then the caption, each token with its place."""
+        """Return a clip's tokens [L, W]: dimensions, frames, caption, each with its position."""
         visual_FMW, caption_LW = self.see(visual_FMH), self.read(caption_LH)
         frames, places = visual_FMW.shape[:2]
         width = visual_FMW.shape[2] // 2
-        where_FMW = torch.cat(
+        position_FMW = torch.cat(
             [
                 _waves(frames, width)[:, None].expand(-1, places, -1),
                 _waves(places, width)[None].expand(frames, -1, -1),
@@ -89,12 +93,12 @@ class RewardHead(nn.Module):
             -1,
         ).to(visual_FMW)
         order_LW = _waves(len(caption_LW), 2 * width).to(caption_LW)
-        visual_LW = (visual_FMW + where_FMW).flatten(0, 1)
+        visual_LW = (visual_FMW + position_FMW).flatten(0, 1)
         return torch.cat([self.asked_DW, visual_LW, caption_LW + order_LW])
 
 
 class HeadedCritic:
-    """A reward head and the critic through whose eyes it sees; implements `rewards.Rewards`."""
+    """A reward head and the frozen critic whose tokens it takes; implements `rewards.Rewards`."""
 
     def __init__(self, base: ChatCritic, head: RewardHead) -> None:
         base.freeze()
@@ -103,7 +107,7 @@ class HeadedCritic:
 
     @classmethod
     def fresh(cls, base: ChatCritic, *, settings: config.RewardHead, seed: int) -> "HeadedCritic":
-        """An untrained head, the same for the same seed."""
+        """Make an untrained head; the same seed gives the same weights."""
         width = base.llm.get_input_embeddings().weight.shape[1]
         with torch.random.fork_rng():
             torch.manual_seed(derive(seed, "reward head"))
@@ -117,7 +121,7 @@ class HeadedCritic:
 
     @classmethod
     def load(cls, folder: Path, *, base: ChatCritic) -> "HeadedCritic":
-        """Read what `save` wrote; the critic below it is the recipe's."""
+        """Read a head that `save` wrote and put it on the given critic."""
         head = RewardHead(**json.loads((folder / SHAPE).read_text()))
         try:
             head.load_state_dict(tensors.load(folder / WEIGHTS))
@@ -126,31 +130,31 @@ class HeadedCritic:
         return cls(base, head.eval())
 
     def save(self, folder: Path | str) -> None:
-        """Write the head alone."""
+        """Write the head into a folder, without the critic below it."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / SHAPE).write_text(json.dumps(self.module.shape, indent=2) + "\n")
         tensors.write(folder / WEIGHTS, self.module.state_dict(), metadata={"format": "pt"})
 
     def hash(self) -> str:
-        """The sha256 of the head's weights."""
+        """Return the sha256 of the head's weights."""
         return tensors.hash_parameters(self.module.state_dict())
 
     @torch.no_grad()
     def rewards(self, queries: Sequence[Query]) -> list[list[float]]:
-        """A number for each clip of each query, in the query's dimension."""
-        found = iter(self.rewards_BD(queries).tolist())
+        """Return the reward of each query's clips in the query's dimension."""
+        rows = iter(self.rewards_BD(queries).tolist())
         return [
-            [next(found)[DIMENSIONS.index(query.dimension)] for _ in query.clip_hashes]
+            [next(rows)[DIMENSIONS.index(query.dimension)] for _ in query.clip_hashes]
             for query in queries
         ]
 
     def tie_width(self, dimension: Dimension) -> float:
-        """As learned."""
+        """Return the learned tie width of a dimension."""
         return self.module.tie_width_D[DIMENSIONS.index(dimension)].item()
 
     def rewards_BD(self, queries: Sequence[Query]) -> Tensor:
-        """Differentiable, of all clips of all queries in a row."""
+        """Return the differentiable rewards of all clips, query after query."""
         with torch.no_grad():
             visual = self.base.embed_clips(queries)
             captions = [self._caption(query) for query in queries]
@@ -169,27 +173,27 @@ class HeadedCritic:
         return embeds_LH.float()
 
 
+@dataclass(frozen=True)
 class BradleyTerry(loop.Objective):
-    """The objective: negative log-probability of the labels, ties included."""
+    """The training objective: negative log-probability of the labels, ties included."""
 
-    def __init__(self, critic: HeadedCritic, *, clips: Clips) -> None:
-        self.critic = critic
-        self.clips = clips
+    critic: HeadedCritic
+    clips: Clips
 
     def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:
-        """Mean over pairs; `accuracy` counts decided pairs whose margin has the label's sign."""
+        """Return the mean over pairs, and the `accuracy` on pairs that are no tie."""
         pairs: list[Pair] = micro_batch["pairs"]
         queries = load_queries([_ask(pair) for pair in pairs], self.clips)
         rewards_B2D = self.critic.rewards_BD(queries).unflatten(0, (-1, 2))
-        place_B = torch.tensor([_place(pair) for pair in pairs], device=rewards_B2D.device)
-        margin_B = (rewards_B2D[:, 0] - rewards_B2D[:, 1]).gather(1, place_B[:, None])[:, 0]
-        label_B = torch.tensor([VERDICTS.index(pair.verdict) for pair in pairs]).to(place_B)
-        width_B = self.critic.module.tie_width_D[place_B]
+        dimension_B = torch.tensor([_index(pair) for pair in pairs], device=rewards_B2D.device)
+        margin_B = (rewards_B2D[:, 0] - rewards_B2D[:, 1]).gather(1, dimension_B[:, None])[:, 0]
+        label_B = torch.tensor([VERDICTS.index(pair.verdict) for pair in pairs]).to(dimension_B)
+        width_B = self.critic.module.tie_width_D[dimension_B]
         log_probs_BV = losses.bradley_terry(margin_B, tie_width_B=width_B)
         right_B = (1 - label_B) * margin_B > 0
-        decided = max(1, int((label_B != 1).sum()))
+        num_decided = max(1, int((label_B != 1).sum()))
         loss = nn.functional.nll_loss(log_probs_BV, label_B)
-        return loss, {"accuracy": float(right_B.sum()) / decided}
+        return loss, {"accuracy": float(right_B.sum()) / num_decided}
 
 
 def train(
@@ -202,7 +206,7 @@ def train(
     seed: int,
     on_step: Callable[[int, loop.Metrics], None] | None = None,
 ) -> loop.TrainResult:
-    """Train the head in place, and center it on its clips."""
+    """Train the head in place, then center its rewards on the clips of the training."""
     usable = [pair for pair in pairs if pair.dimension != "overall" and pair.verdict in VERDICTS]
     if not usable:
         raise DataError("reward head: no labelled pair in the seed. Raise seed_labels.num_pairs.")
@@ -227,7 +231,10 @@ def train(
 
 @torch.no_grad()
 def _center(critic: HeadedCritic, pairs: Sequence[Pair], clips: Clips, width: int) -> None:
-    """A pair's loss does not know where 0 is; a grade has to."""
+    """Set the mean reward of the pairs' clips to 0.
+
+    A pair's loss does not fix the zero, and a grade is read from the distance to it.
+    """
     rows = [
         critic.rewards_BD(load_queries([_ask(p) for p in pairs[start : start + width]], clips))
         for start in range(0, len(pairs), width)
@@ -236,16 +243,16 @@ def _center(critic: HeadedCritic, pairs: Sequence[Pair], clips: Clips, width: in
 
 
 def _ask(pair: Pair) -> Ask:
-    dimension = DIMENSIONS[_place(pair)]
+    dimension = DIMENSIONS[_index(pair)]
     return Ask(pair.pair_id, "pair", pair.prompt, dimension, (pair.video_a, pair.video_b))
 
 
-def _place(pair: Pair) -> int:
+def _index(pair: Pair) -> int:
     return DIMENSIONS.index(pair.dimension)  # type: ignore[arg-type]
 
 
 def _waves(num: int, width: int) -> Tensor:
-    """Sines and cosines of places [num, width], as a transformer's."""
+    """Return a transformer's sines and cosines of positions [num, width]."""
     rates = 1e3 ** -torch.linspace(0, 1, width // 2)
     angles = torch.arange(num)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], -1)

@@ -1,21 +1,20 @@
-"""The seed's reasons worded anew by a language model, where one is configured (METHOD.md 3.3).
+"""A language model that words the seed's reasons anew, where one is configured (METHOD.md 3.3).
 
-It reads the caption and what a person answered, and sees no clip. What it writes is kept if it
-speaks the grammar and comes to the person's own label; otherwise the person's words stand. A pair
-is asked about once: its swapped trace says the same with A and B exchanged.
+It reads the caption and a person's answer, and sees no clip. Its text is kept if it follows the
+grammar and has the person's own label; otherwise the person's words stay. A pair is sent once: its
+swapped trace gets the same text with A and B exchanged.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Literal
 
 from dualipo.config import Rewriter
 from dualipo.critic import reasoning
 from dualipo.critic.learning.warm_start import Trace
-from dualipo.critic.models import served
-from dualipo.critic.models.endpoint import Answer, Failure
+from dualipo.critic.models import completions
+from dualipo.critic.models.endpoint import Answer, Endpoint
 
 Fate = Literal["rewritten", "another label", "no answer"]
 
@@ -26,36 +25,34 @@ _TASK = (
 
 
 def rewrite(traces: Sequence[Trace], *, settings: Rewriter) -> tuple[list[Trace], Counter[Fate]]:
-    """The traces in their order, and what became of the answers."""
+    """Return the traces with new words, in their order, and count what became of the answers."""
     assert settings.model is not None
-    asked = [trace for trace in traces if trace.ask.order == "ab"]
-    endpoint = served.endpoint_of(settings, settings_name="seed_labels.rewriter")
-    with ThreadPoolExecutor(settings.max_concurrency) as pool:
-        bodies = [_body(trace, settings) for trace in asked]
-        answers = list(pool.map(lambda body: endpoint.post("/chat/completions", body), bodies))
+    sent = [trace for trace in traces if trace.ask.order == "ab"]
+    endpoint = Endpoint(settings, settings_name="seed_labels.rewriter")
+    answers = endpoint.post_all(
+        "/chat/completions",
+        [_body(trace, settings) for trace in sent],
+        task=f"write with {settings.model!r}",
+        remedy="See seed_labels.rewriter.model, or leave it out.",
+    )
     fates: Counter[Fate] = Counter()
-    worded: dict[tuple[str, str], str] = {}
-    for trace, answer in zip(asked, answers, strict=True):
-        if isinstance(answer, Failure):
-            remedy = "See seed_labels.rewriter.model, or leave it out."
-            served.stop_if_hopeless(
-                answer, settings=settings, does=f"write with {settings.model!r}", remedy=remedy
-            )
+    responses: dict[tuple[str, str], str] = {}
+    for trace, answer in zip(sent, answers, strict=True):
         response, fate = _read(trace, answer)
-        worded[trace.ask.kind, trace.ask.item_id] = response
+        responses[trace.ask.kind, trace.ask.item_id] = response
         fates[fate] += 1
-    return [replace(trace, response=_shown(trace, worded)) for trace in traces], fates
+    return [replace(trace, response=_in_order(trace, responses)) for trace in traces], fates
 
 
 def _body(trace: Trace, settings: Rewriter) -> dict[str, Any]:
     ask = trace.ask
     question = reasoning.question(ask.kind, ask.dimension)
-    told = f"{reasoning.fence(ask.caption)}\n{question}\n\n{trace.response}\n\n{_TASK}"
+    request = f"{reasoning.fence(ask.caption)}\n{question}\n\n{trace.response}\n\n{_TASK}"
     return {
         "model": settings.model,
         "messages": [
             {"role": "system", "content": reasoning.instructions(ask.kind)},
-            {"role": "user", "content": told},
+            {"role": "user", "content": request},
         ],
         "n": 1,
         "temperature": 0.0,
@@ -64,18 +61,17 @@ def _body(trace: Trace, settings: Rewriter) -> dict[str, Any]:
 
 
 def _read(trace: Trace, answer: Answer) -> tuple[str, Fate]:
-    found = served.choices_of(answer)
-    if not found:
+    choices = completions.choices_of(answer)
+    if not choices:
         return trace.response, "no answer"
-    text = served.said(found[0]).strip()
-    truncated = found[0].get("finish_reason") != "stop"
-    wanted = reasoning.parse(trace.response, trace.ask.kind, truncated=False)
-    got = reasoning.parse(text, trace.ask.kind, truncated=truncated)
-    return (
-        (text, "rewritten") if got.outcome == wanted.outcome else (trace.response, "another label")
-    )
+    text = completions.text_of(choices[0]).strip()
+    truncated = choices[0].get("finish_reason") != "stop"
+    expected = reasoning.parse(trace.response, trace.ask.kind, truncated=False).outcome
+    if reasoning.parse(text, trace.ask.kind, truncated=truncated).outcome != expected:
+        return trace.response, "another label"
+    return text, "rewritten"
 
 
-def _shown(trace: Trace, worded: dict[tuple[str, str], str]) -> str:
-    response = worded[trace.ask.kind, trace.ask.item_id]
+def _in_order(trace: Trace, responses: dict[tuple[str, str], str]) -> str:
+    response = responses[trace.ask.kind, trace.ask.item_id]
     return reasoning.swap(response) if trace.ask.order == "ba" else response

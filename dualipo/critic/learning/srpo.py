@@ -3,12 +3,12 @@
     R_ref(y|x) = log pi_theta(y|x) - log pi_ref(y|x)
     L_SRPO     = E[ PCE(y_w|x) * -log sigmoid(beta_c (R_0(y_w|x) - R_0(y_l|x))) ]
 
-y_w is a path with the majority's verdict, y_l one with another, both of the same question and
-order; a unanimous question is skipped, or y_l is sampled under a hint and scored without it. A
-majority for a tie is no pseudo-label: a critic that is rewarded for ties soon says nothing else.
-Every kept pair is also trained on with its clips exchanged, so that no batch can teach a position.
-The human seed's pairs are mixed in as an anchor. Leaves out pointwise votes as pseudo-labels, and
-the decision to revert, which needs held-out labels and is the round's.
+y_w is a path with the majority's verdict, y_l a path with another verdict, both of the same
+question and order. A unanimous question is skipped, or y_l is sampled under a hint and scored
+without it. A majority for a tie is no pseudo-label: a critic that is rewarded for ties soon answers
+nothing else. Every kept pair is also trained on with its clips exchanged, so that no batch can
+teach a position. The human seed's pairs are mixed in as an anchor. Leaves out pointwise votes as
+pseudo-labels, and the decision to revert, which needs held-out labels and belongs to the round.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ from dualipo.critic import reasoning, voting
 from dualipo.critic.asks import Ask, Clips, Item, SeedOf, asks_about, load_queries
 from dualipo.critic.learning import certainty, preference
 from dualipo.critic.learning.preference import PathPair
-from dualipo.critic.vlm import TrainableVlm, Vlm
+from dualipo.critic.vlm import Sampling, TrainableVlm, Vlm
 from dualipo.records import Order, Verdict, Vote
 from dualipo.training import loop
 from dualipo.training.memory import batched
@@ -34,7 +34,7 @@ Dropped = Literal[
 
 @dataclass(frozen=True)
 class Judged:
-    """One question with its pseudo-label: `verdict` is the majority's in terms of what is shown."""
+    """A question with its pseudo-label; `verdict` is about the clips as they are shown."""
 
     ask: Ask
     verdict: Verdict
@@ -44,7 +44,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Pool:
-    """What may be learned from, before certainty is known."""
+    """The questions that may be learned from, before their certainty is known."""
 
     judged: tuple[Judged, ...]
     dropped: dict[Dropped, int]
@@ -52,7 +52,10 @@ class Pool:
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What a refresh did. "nothing certain": no step was taken, the old critic stays (fault 32)."""
+    """The outcome of a refresh.
+
+    "nothing certain" means that no step was taken and the old critic stays (fault 32).
+    """
 
     status: Literal["trained", "nothing certain"]
     kept: tuple[PathPair, ...]
@@ -66,7 +69,7 @@ def build_pool(votes: Sequence[Vote], items: Sequence[Item], *, keep_vote_share:
     by_id = {item.item_id: item for item in items}
     judged: list[Judged] = []
     dropped: Counter[Dropped] = Counter()
-    for (item, dimension), group in voting.grouped(votes).items():
+    for (item_id, dimension), group in voting.grouped(votes).items():
         tally = voting.tally(group)
         if tally.majority == "abstain":
             dropped["unreadable"] += 1
@@ -75,10 +78,10 @@ def build_pool(votes: Sequence[Vote], items: Sequence[Item], *, keep_vote_share:
         elif tally.majority == "tie":
             dropped["tie"] += 1
         else:
-            [ask, swapped] = asks_about([replace(by_id[item], dimensions=(dimension,))])
-            made = [_judged(one, group, tally.majority) for one in (ask, swapped)]
-            judged += [one for one in made if one is not None]
-            if None in made:
+            [ask, swapped] = asks_about([replace(by_id[item_id], dimensions=(dimension,))])
+            both = [_judged(asked, group, tally.majority) for asked in (ask, swapped)]
+            judged += [question for question in both if question is not None]
+            if None in both:
                 dropped["one order"] += 1
     return Pool(tuple(judged), dict(dropped))
 
@@ -87,21 +90,24 @@ def fill_losers(
     vlm: Vlm, pool: Pool, *, clips: Clips, settings: Critic, unanimous: str, seed_of: SeedOf
 ) -> Pool:
     """Give unanimous questions a loser sampled under a hint, or leave them out ("skip")."""
-    lone = [one for one in pool.judged if one.loser is None]
-    found: dict[Ask, str | None] = {}
+    lone = [question for question in pool.judged if question.loser is None]
+    losers: dict[Ask, str | None] = {}
     if unanimous == "hint":
-        drawn = batched(
+        hinted = batched(
             lone,
-            lambda some: _hinted(vlm, some, clips, settings, seed_of),
+            lambda batch: _hinted_losers(vlm, batch, clips, settings, seed_of),
             batch_size=settings.judge_batch_size,
             subject="critic's hinted answers",
         )
-        found = dict(zip([one.ask for one in lone], drawn, strict=True))
-    filled = [replace(one, loser=one.loser or found.get(one.ask)) for one in pool.judged]
+        losers = dict(zip([question.ask for question in lone], hinted, strict=True))
+    filled = [
+        replace(question, loser=question.loser or losers.get(question.ask))
+        for question in pool.judged
+    ]
     reason: Dropped = "hint refused" if unanimous == "hint" else "unanimous"
-    whole = tuple(one for one in filled if one.loser is not None)
-    num_lost = len(filled) - len(whole)
-    return Pool(whole, pool.dropped | ({reason: num_lost} if num_lost else {}))
+    complete = tuple(question for question in filled if question.loser is not None)
+    num_lost = len(filled) - len(complete)
+    return Pool(complete, pool.dropped | ({reason: num_lost} if num_lost else {}))
 
 
 def refresh(
@@ -117,10 +123,11 @@ def refresh(
     seed: int,
     on_step: Callable[[int, loop.Metrics], None] | None = None,
 ) -> Refreshed:
-    """Filter the pool by certainty and train `vlm` in place on what is left.
+    """Filter the pool by certainty and train `vlm` in place on the pairs that are kept.
 
-    `load_sft` makes the warm-start SFT critic; it is let go before training begins. `vlm` holds
-    the weights of the refresh's start, which are R_0's reference, also when training resumes.
+    `load_sft` loads the fine-tuned critic of the warm start, which is freed before training begins.
+    `vlm` must hold the weights of the refresh's start, also when training resumes: they are R_0's
+    reference.
     """
     certainties = _certainties(
         vlm, pool, load_sft=load_sft, clips=clips, settings=settings, batch_size=batch_size
@@ -134,7 +141,7 @@ def refresh(
         return Refreshed("nothing certain", (), dropped, mean, {})
     trained = preference.train(
         vlm,
-        [pair for one in kept for pair in (one, _exchanged(one))],
+        [either for pair in kept for either in (pair, _exchanged(pair))],
         anchors=anchors,
         anchor_share=settings.seed_anchor_share,
         clips=clips,
@@ -148,32 +155,35 @@ def refresh(
 
 
 def _judged(ask: Ask, votes: Sequence[Vote], majority: Verdict) -> Judged | None:
-    """The question as it was shown in one order; nothing if none there met the majority."""
-    here = [one for one in votes if one.order == ask.order]
-    winners = tuple(one.reasoning for one in here if one.outcome == majority)
-    losers = [one.reasoning for one in here if one.outcome not in (majority, "abstain")]
+    """Collect the paths of a question in one order; None if no path has the majority's verdict."""
+    in_order = [vote for vote in votes if vote.order == ask.order]
+    winners = tuple(vote.reasoning for vote in in_order if vote.outcome == majority)
+    losers = [vote.reasoning for vote in in_order if vote.outcome not in (majority, "abstain")]
     if not winners:
         return None
-    return Judged(ask, _shown(majority, ask.order), winners, losers[0] if losers else None)
+    return Judged(ask, _as_shown(majority, ask.order), winners, losers[0] if losers else None)
 
 
-def _hinted(
+def _hinted_losers(
     vlm: Vlm, batch: Sequence[Judged], clips: Clips, settings: Critic, seed_of: SeedOf
 ) -> list[str | None]:
-    """One path a question under a hint; none where it does not end in another verdict."""
-    hinted = [replace(one.ask, hint=reasoning.swap_verdict(one.verdict)) for one in batch]
+    """Sample one path per question under a hint; None where it does not end in another verdict."""
+    hinted = [
+        replace(question.ask, hint=reasoning.swap_verdict(question.verdict)) for question in batch
+    ]
     drawn = vlm.sample(
         load_queries(hinted, clips),
-        num_paths=1,
-        temperature=settings.temperature,
-        seeds=[[seed_of(ask.item_id, ask.dimension, ask.order, 0, 0)] for ask in hinted],
-        max_new_tokens=settings.max_new_tokens,
+        Sampling(
+            seeds=[[seed_of(ask.item_id, ask.dimension, ask.order, 0, 0)] for ask in hinted],
+            temperature=settings.temperature,
+            max_new_tokens=settings.max_new_tokens,
+        ),
     )
-    found: list[str | None] = []
-    for one, [path] in zip(batch, drawn, strict=True):
+    losers: list[str | None] = []
+    for question, [path] in zip(batch, drawn, strict=True):
         outcome = reasoning.parse(path.text, "pair", truncated=path.truncated).outcome
-        found.append(None if outcome in (one.verdict, "abstain") else path.text)
-    return found
+        losers.append(None if outcome in (question.verdict, "abstain") else path.text)
+    return losers
 
 
 def _certainties(
@@ -185,34 +195,37 @@ def _certainties(
     settings: Srpo,
     batch_size: int,
 ) -> list[float]:
-    """PCE of every question's y_w from R_sft = log pi_theta - log pi_sft."""
-    used = [
-        one.winners if settings.pce == "monte_carlo" else one.winners[:1] for one in pool.judged
+    """Return the PCE of every question's y_w from R_sft = log pi_theta - log pi_sft."""
+    winners = [
+        question.winners if settings.pce == "monte_carlo" else question.winners[:1]
+        for question in pool.judged
     ]
-    asks = [one.ask for one, paths in zip(pool.judged, used, strict=True) for _ in paths]
-    texts = [path for paths in used for path in paths]
+    asks = [
+        question.ask for question, paths in zip(pool.judged, winners, strict=True) for _ in paths
+    ]
+    texts = [path for paths in winners for path in paths]
     now = preference.path_log_probs(vlm, asks, texts, clips=clips, batch_size=batch_size)
     sft = preference.path_log_probs(load_sft(), asks, texts, clips=clips, batch_size=batch_size)
-    ratios = iter(here - there for here, there in zip(now, sft, strict=True))
-    return certainty.pce([[next(ratios) for _ in paths] for paths in used], settings=settings)
+    ratios = iter(theta - base for theta, base in zip(now, sft, strict=True))
+    return certainty.pce([[next(ratios) for _ in paths] for paths in winners], settings=settings)
 
 
 def _keep(pool: Pool, certainties: Sequence[float], settings: Srpo) -> list[PathPair]:
     kept = []
     for index in certainty.kept(certainties, settings=settings):
-        one = pool.judged[index]
-        assert one.loser is not None, "fill_losers comes first"
+        question = pool.judged[index]
+        assert question.loser is not None, "fill_losers comes first"
         weight = certainties[index] if settings.srpo_weight else 1.0
-        kept.append(PathPair(one.ask, one.winners[0], one.loser, weight))
+        kept.append(PathPair(question.ask, question.winners[0], question.loser, weight))
     return kept
 
 
 def _exchanged(pair: PathPair) -> PathPair:
-    """The same preference with A and B exchanged, in the question and in both answers."""
+    """Exchange A and B in a preference: in its question and in both answers."""
     assert isinstance(pair.winner, str) and isinstance(pair.loser, str)
     winner, loser = reasoning.swap(pair.winner), reasoning.swap(pair.loser)
     return replace(pair, ask=pair.ask.swapped(), winner=winner, loser=loser)
 
 
-def _shown(verdict: Verdict, order: Order) -> Verdict:
+def _as_shown(verdict: Verdict, order: Order) -> Verdict:
     return reasoning.swap_verdict(verdict) if order == "ba" else verdict

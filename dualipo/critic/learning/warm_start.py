@@ -1,9 +1,9 @@
-"""The warm start: reasoning traces of the human seed, fine-tuning, then DPO on the critic's own
-paths (METHOD.md 3.3).
+"""The warm start: traces of the human seed, fine-tuning on them, and pairs for DPO (METHOD.md 3.3).
 
-A trace's evidence is the human's reason and its verdict the human's label, by construction;
-`rewriting` may word the reason anew. Labels of the dimension "overall" make no trace, as the critic
-is asked about one dimension at a time.
+A trace is a question and its answer in the grammar: the evidence is the human's reason and the
+verdict the human's label. `rewriting` may word the reason anew. Labels of the dimension "overall"
+make no trace, because the critic is asked about one dimension at a time. DPO follows on pairs of
+the critic's own paths (`self_sampled`, `preference`).
 """
 
 import itertools
@@ -21,7 +21,7 @@ from dualipo.critic.asks import Ask, Clips, SeedOf, load_queries
 from dualipo.critic.learning import losses
 from dualipo.critic.learning.batches import shuffled
 from dualipo.critic.learning.preference import PathPair
-from dualipo.critic.vlm import ReasoningPath, TrainableVlm, Vlm
+from dualipo.critic.vlm import ReasoningPath, Sampling, TrainableVlm, Vlm
 from dualipo.errors import DataError
 from dualipo.records import DIMENSIONS, Pair, Point
 from dualipo.training import loop
@@ -32,7 +32,7 @@ Label = TypeVar("Label", bound=Pair | Point)
 
 @dataclass(frozen=True)
 class Trace:
-    """A question and the answer that a human's label and reasons make."""
+    """A question with the answer that follows from a human's label and reasons."""
 
     ask: Ask
     response: str
@@ -48,21 +48,21 @@ def require_enough(pairs: Sequence[Pair], points: Sequence[Point], *, settings: 
     if short or not (pairs or points):
         table = ", ".join(f"{d} {v}: {counts[d, v]}" for d, v in needed) or "no label at all"
         raise DataError(
-            f"human seed: too small or one-sided ({table}); every one needs "
+            f"human seed: too small or one-sided ({table}); each of these needs "
             f"{settings.min_per_verdict}. Label more clips, or lower seed_labels.min_per_verdict."
         )
 
 
 def traces(labels: Sequence[Pair | Point]) -> list[Trace]:
-    """A pair makes two traces, the second with A and B swapped; a point makes one."""
-    made = []
+    """Write the labels' traces: two of a pair, the second with A and B swapped, one of a point."""
+    written = []
     for label in labels:
         if label.dimension != "overall":
-            made += _of_pair(label) if isinstance(label, Pair) else [_of_point(label)]
-    return made
+            written += _pair_traces(label) if isinstance(label, Pair) else [_point_trace(label)]
+    return written
 
 
-def _of_pair(pair: Pair) -> list[Trace]:
+def _pair_traces(pair: Pair) -> list[Trace]:
     if pair.verdict == "abstain":
         return []
     assert pair.dimension != "overall"
@@ -71,18 +71,22 @@ def _of_pair(pair: Pair) -> list[Trace]:
     return [Trace(ask, response), Trace(ask.swapped(), reasoning.swap(response))]
 
 
-def _of_point(point: Point) -> Trace:
+def _point_trace(point: Point) -> Trace:
     assert point.dimension != "overall"
     ask = Ask(point.point_id, "point", point.prompt, point.dimension, (point.video,))
     return Trace(ask, reasoning.render_point(point.rationale, point.grade))
 
 
 def in_turn(labels: Sequence[Label]) -> list[Label]:
-    """Take the dimensions in turn, so that no beginning is about one alone; else in file order."""
-    found: dict[str, list[Label]] = {}
+    """Reorder labels so that dimensions take turns, and each keeps its file order.
+
+    Any first part of the list is then about every dimension.
+    """
+    by_dimension: dict[str, list[Label]] = {}
     for label in labels:
-        found.setdefault(label.dimension, []).append(label)
-    return [label for turn in itertools.zip_longest(*found.values()) for label in turn if label]
+        by_dimension.setdefault(label.dimension, []).append(label)
+    turns = itertools.zip_longest(*by_dimension.values())
+    return [label for turn in turns for label in turn if label]
 
 
 def supervise(
@@ -123,18 +127,19 @@ def self_sampled(
     settings: Critic,
     seed_of: SeedOf,
 ) -> list[PathPair]:
-    """Of each trace's question: a path with the human's verdict against a readable one without.
+    """Pair a path with the human's verdict and a readable path with another, for each trace.
 
     A question whose paths all agree makes no pair.
     """
 
-    def draw(some: Sequence[Trace]) -> list[list[ReasoningPath]]:
+    def draw(batch: Sequence[Trace]) -> list[list[ReasoningPath]]:
         return vlm.sample(
-            load_queries([trace.ask for trace in some], clips),
-            num_paths=num_paths,
-            temperature=settings.temperature,
-            seeds=[_seeds(trace.ask, num_paths, seed_of) for trace in some],
-            max_new_tokens=settings.max_new_tokens,
+            load_queries([trace.ask for trace in batch], clips),
+            Sampling(
+                seeds=[_seeds(trace.ask, num_paths, seed_of) for trace in batch],
+                temperature=settings.temperature,
+                max_new_tokens=settings.max_new_tokens,
+            ),
         )
 
     width = max(1, settings.judge_batch_size // num_paths)
@@ -144,15 +149,15 @@ def self_sampled(
     ]
 
 
+@dataclass(frozen=True)
 class Supervision(loop.Objective):
-    """The objective: negative log-probability of a trace's tokens, each trace weighing the same."""
+    """The training objective: negative log-probability of a trace's tokens, averaged per trace."""
 
-    def __init__(self, vlm: TrainableVlm, *, clips: Clips) -> None:
-        self.vlm = vlm
-        self.clips = clips
+    vlm: TrainableVlm
+    clips: Clips
 
     def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:
-        """Mean over traces."""
+        """Return the mean over the traces; a long trace weighs no more than a short one."""
         batch: list[Trace] = micro_batch["traces"]
         queries = load_queries([trace.ask for trace in batch], self.clips)
         sums_B, num_B = self.vlm.log_probs(queries, [trace.response for trace in batch])
@@ -160,7 +165,11 @@ class Supervision(loop.Objective):
 
 
 def _pair_response(pair: Pair) -> str:
-    """A rationale without reasons per clip stands with A; grades that contradict are left out."""
+    """Write a human's pair as an answer.
+
+    A rationale that is not split by clip is written as A's evidence; grades that contradict the
+    verdict are left out.
+    """
     reasons = (pair.reason_a, pair.reason_b)
     reason_a, reason_b = reasons if any(reasons) else (pair.rationale, "")
     grade_a, grade_b = pair.grade_a, pair.grade_b
@@ -174,7 +183,10 @@ def _seeds(ask: Ask, num_paths: int, seed_of: SeedOf) -> list[int]:
 
 
 def _contrast(trace: Trace, paths: Sequence[ReasoningPath]) -> list[PathPair]:
-    """The first path of each side: draws are exchangeable."""
+    """Pair the first path with the trace's verdict and the first with another, or return nothing.
+
+    The first of each will do, because draws are exchangeable.
+    """
     kind = trace.ask.kind
     label = reasoning.parse(trace.response, kind, truncated=False).outcome
     outcomes = [

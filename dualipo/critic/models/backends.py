@@ -1,4 +1,4 @@
-"""Which class a recipe's `critic.backend` means: a literal dict of those that learn in words."""
+"""The classes behind a recipe's `critic.backend`: a literal dict of those that can be trained."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ Judge = ChatCritic | ServedCritic | RewardCritic
 
 
 def load(folder: Path, *, settings: Critic, device: torch.device | str = "cpu") -> ChatCritic:
-    """A critic whose weights are here, so that it can be trained."""
+    """Load a critic that runs in this process, so that it can be trained."""
     if settings.backend not in LOCAL:
         raise ConfigError(
             f"critic.backend = {settings.backend!r}: its weights are elsewhere, it cannot learn. "
@@ -31,6 +31,6 @@ def load(folder: Path, *, settings: Critic, device: torch.device | str = "cpu") 
 
 
 def load_base(folder: Path, *, settings: Critic, device: torch.device | str = "cpu") -> ChatCritic:
-    """The critic that a reward head stands on, of whichever layout the folder has."""
+    """Load the critic below a reward head; the folder's layout tells which class it is."""
     kind = "vila" if (folder / "llm").is_dir() else "transformers_vlm"
     return LOCAL[kind].load(folder, settings=settings, device=device)

@@ -1,9 +1,17 @@
-"""What VILA and the VLMs of transformers have in common as critics: prompts of text and visual
-tokens go in, answers are sampled and scored (METHOD.md 3).
+"""The common base of VILA and transformers' VLMs as critics: asked, scored, trained (METHOD.md 3).
 
-A clip's visual tokens are a function of clip and weights alone, remembered while the weights
-rest; prompts that begin alike share one prefill (`prefixes`, `decode`). A family's own parts are
-how a clip is seen, and where its tokens stand if not one behind the other.
+How a query becomes an answer:
+
+1. `embed_clips` turns each clip into visual tokens. They depend on the clip and the weights alone,
+   and are remembered while the weights do not change (`clip_memory`).
+2. `write` turns a query into token ids, with the id `VISUAL` in the places of visual tokens.
+3. `_pack` embeds the ids and puts the visual tokens into their places.
+4. To sample, prompts are divided into shared prefixes and their rests (`prefixes`), all paths are
+   drawn from one prefill a prefix (`decode`), and `_paths` reads the slots as reasoning paths.
+   To score, `_logits` runs whole prompts with their responses behind them.
+
+A subclass says how a clip is seen (`see`), how its folder is written (`write_to`), and where its
+tokens stand if not simply one after the other (`positions`).
 
 Legend: B queries, L tokens, H language-model width, F frames, M visual tokens a frame, R tokens
 of the longest response, C choices, U prefixes, Q questions, S their tokens, J slots, T new tokens.
@@ -27,7 +35,7 @@ from dualipo.critic.models.clip_memory import ClipMemory
 from dualipo.critic.models.prefixes import Division, divide
 from dualipo.critic.models.templates import Style
 from dualipo.critic.models.tokens import Tokens
-from dualipo.critic.vlm import Choice, Query, ReasoningPath, Response
+from dualipo.critic.vlm import Choice, Query, ReasoningPath, Response, Sampling
 from dualipo.errors import ModelError
 from dualipo.training import lora
 from dualipo.training.precision import autocast
@@ -36,7 +44,7 @@ VISUAL = -1  # the id that holds a visual token's place
 
 
 class ChatCritic(ABC):
-    """A critic that can be asked and trained; implements `vlm.TrainableVlm`."""
+    """A critic that runs here and can be asked and trained; implements `vlm.TrainableVlm`."""
 
     def __init__(
         self,
@@ -59,37 +67,37 @@ class ChatCritic(ABC):
 
     @abstractmethod
     def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        """Visual tokens [F, M, H] of clips by id, in one pass of the vision tower.
+        """Return the visual tokens [F, M, H] of clips by hash, in one pass of the vision tower.
 
         H is a multiple of the width where the tower adds to deeper layers (`decode.deepened`).
         """
 
     @abstractmethod
     def write_to(self, folder: Path) -> None:
-        """Write the whole weights, and all that is read beside them."""
+        """Write all weights and the files that `load` reads beside them."""
 
     def positions(self, queries: Sequence[Query], ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """Where the tokens of (the beginnings of) prompts stand: [B, L] or [axes, B, L]."""
+        """Return the positions of the tokens of (parts of) prompts: [B, L] or [axes, B, L]."""
         return decode.counted(mask_BL)
 
     def save(self, folder: Path | str) -> None:
-        """Write a folder that can be loaded again, here and by servers: an adapter is merged."""
+        """Write a folder that this code and servers can load; an adapter is merged first."""
         lora.absorb(self.llm.get_decoder())
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.write_to(folder)
 
     def adapt(self, *, seed: int) -> None:
-        """Where the recipe asks for a rank, train a LoRA instead of the language model's weights.
+        """Attach a LoRA to the language model if the recipe sets `critic.rank`.
 
-        The projector, and a tower that the recipe tunes, are trained as they are.
+        The projector, and a tower that the recipe tunes, are still trained as they are.
         """
         if self.settings.rank:
             lora.inject(self.llm.get_decoder(), settings=self.settings, seed=seed)
             self.llm.get_output_embeddings().requires_grad_(False)
 
     def write(self, query: Query, num_tokens: dict[str, tuple[int, int]]) -> list[int]:
-        """The prompt's token ids, `VISUAL` in visual places; a clip has (F, M) of them."""
+        """Return a prompt's token ids, with `VISUAL` for each of a clip's F x M visual tokens."""
         frames = [num_tokens[clip_hash][0] for clip_hash in query.clip_hashes]
         ids = list(self.tokens.start) if self.style.begins else []
         for part in templates.prompt(query, num_frames=frames, style=self.style):
@@ -100,16 +108,16 @@ class ChatCritic(ABC):
         return ids
 
     def freeze(self) -> None:
-        """Train no more: from now on a clip is looked at once."""
+        """End training for good: from now on clips can be remembered."""
         self.module.requires_grad_(False)
 
     def rest(self) -> None:
-        """Promise that the weights change within `learning` only: clips can be remembered."""
+        """Promise that weights change inside `learning` only, so that clips can be remembered."""
         self._rests = True
 
     @contextmanager
     def learning(self) -> Iterator[None]:
-        """Look at every clip anew while the weights change, and once they have."""
+        """Forget all clips, and remember none while the weights change inside this context."""
         rested, self._rests = self._rests, False
         self.memory.forget()
         try:
@@ -118,7 +126,7 @@ class ChatCritic(ABC):
             self._rests = rested
 
     def hash(self) -> str:
-        """The sha256 of all weights by name: equal after a save and load."""
+        """Return the sha256 of all weights by name; a saved and loaded critic has the same."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.module.state_dict().items()):
             plain = tensor.detach().cpu().contiguous()
@@ -128,11 +136,11 @@ class ChatCritic(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device that holds the weights."""
         return next(self.module.parameters()).device
 
     def embed_clips(self, queries: Sequence[Query]) -> dict[str, Tensor]:
-        """Visual tokens [F, M, H] of every clip in the queries, each clip id once."""
+        """Return the visual tokens [F, M, H] of every clip in the queries, by hash."""
         clips = {
             clip_hash: clip
             for query in queries
@@ -140,47 +148,37 @@ class ChatCritic(ABC):
         }
         if torch.is_grad_enabled():
             return self.see(clips)
-        # Alone, so that what else is asked, or remembered, moves nothing.
+        # One clip at a time: other clips of a batch could change the rounding, and a result would
+        # depend on what else is asked, or remembered.
         return {clip_hash: self._look(clip_hash, clip) for clip_hash, clip in clips.items()}
 
     def log_probs(
         self, queries: Sequence[Query], responses: Sequence[Response]
     ) -> tuple[Tensor, Tensor]:
-        """Sum of log pi(response | query) over the response's tokens [B], and their number [B].
-
-        A text is scored with its end of sequence; a path's token ids are scored as they are.
-        """
+        """Sum log pi(response | query) over a response's tokens; see `vlm.TrainableVlm`."""
         ids = [self.tokens.response(response) for response in responses]
         lengths_B = torch.tensor([len(row) for row in ids], device=self.device)
         return self._tail_log_probs(queries, ids, lengths_B), lengths_B
 
     @torch.no_grad()
-    def sample(
-        self,
-        queries: Sequence[Query],
-        *,
-        num_paths: int,
-        temperature: float,
-        seeds: Sequence[Sequence[int]],
-        max_new_tokens: int,
-        choice: Choice | None = None,
-    ) -> list[list[ReasoningPath]]:
-        """Draw `num_paths` reasoning paths a query; see `vlm.Vlm`."""
-        assert len(seeds) == len(queries) and all(len(row) == num_paths for row in seeds)
+    def sample(self, queries: Sequence[Query], sampling: Sampling) -> list[list[ReasoningPath]]:
+        """Draw reasoning paths, with one prefill for prompts that begin alike; see `vlm.Vlm`."""
+        assert len(sampling.seeds) == len(queries)
+        length, choice = sampling.max_new_tokens, sampling.choice
         first_ids = self.tokens.first_tokens(choice) if choice else []
-        drawn_NT = decode.uniforms(list(itertools.chain(*seeds)), max_new_tokens=max_new_tokens)
+        drawn_NT = decode.uniforms(list(itertools.chain(*sampling.seeds)), max_new_tokens=length)
         with autocast(self.device, self.settings), threads.few_for(self.llm):
             visual = self.embed_clips(queries)
-            rows = self._prompts(queries, visual, room=max_new_tokens)
-            about = [(query.kind, query.caption, query.clip_hashes) for query in queries]
-            division = divide(rows, about)
-            slots = division.slots(num_paths)
+            rows = self._prompts(queries, visual, room=length)
+            subjects = [(query.kind, query.caption, query.clip_hashes) for query in queries]
+            division = divide(rows, subjects)
+            slots = division.slots(sampling.num_paths)
             decoded = decode.draw_paths(
                 self.llm,
                 self._pack([queries[i] for i in division.firsts], division.prefixes, visual),
                 self._questions(division),
-                num_paths=num_paths,
-                temperature=temperature,
+                num_paths=sampling.num_paths,
+                temperature=sampling.temperature,
                 uniforms_UJT=self._in_slots(drawn_NT, division, slots),
                 end_ids=torch.tensor([self.tokens.end], device=self.device),
                 tracked_C=torch.tensor(first_ids, dtype=torch.long, device=self.device),
@@ -191,9 +189,9 @@ class ChatCritic(ABC):
     def choice_log_probs(
         self, queries: Sequence[Query], prefixes: Sequence[str], choices: Sequence[str]
     ) -> Tensor:
-        """Log-probabilities [B, C] of each choice following the prefix of a response.
+        """Return the log-probability [B, C] of each choice after the prefix; see `vlm.Vlm`.
 
-        Prefix and choice are tokenized together; what all choices share counts as prefix.
+        Prefix and choice are tokenized together; the tokens that all choices share count as prefix.
         """
         split = [self.tokens.continuations(prefix, choices) for prefix in prefixes]
         heads, tails = [head for head, _ in split], [tail for _, tail in split]
@@ -210,22 +208,22 @@ class ChatCritic(ABC):
         return torch.stack(columns, 1)
 
     def _look(self, clip_hash: str, clip: np.ndarray) -> Tensor:
-        """At a clip that is not remembered.
+        """Return one clip's visual tokens, from memory where the weights cannot have changed.
 
-        Before it learns, a critic is measured as training computes (`precision.forward_pass`):
-        what is remembered must be rounded in the same way.
+        A critic that will learn is also measured in training's precision (`forward_pass`), so its
+        tokens are remembered for each way to compute apart: they are rounded differently.
         """
-        how: tuple[int, ...] = (torch.is_autocast_enabled(self.device.type),)
+        way: tuple[int, ...] = (torch.is_autocast_enabled(self.device.type),)
         if any(weight.requires_grad for weight in self.module.parameters()):
             if not self._rests:
                 return self.see({clip_hash: clip})[clip_hash]
-            how += (torch.backends.cuda.flash_sdp_enabled(), torch.get_num_threads())
-        return self.memory.recall((clip_hash, *how), lambda: self.see({clip_hash: clip})[clip_hash])
+            way += (torch.backends.cuda.flash_sdp_enabled(), torch.get_num_threads())
+        return self.memory.recall((clip_hash, *way), lambda: self.see({clip_hash: clip})[clip_hash])
 
     def _tail_log_probs(
         self, queries: Sequence[Query], ids: list[list[int]], lengths_B: Tensor
     ) -> Tensor:
-        """Sum of the log-probabilities of each row's last `lengths_B` response tokens."""
+        """Sum the log-probabilities of the last `lengths_B` response tokens of each row."""
         width = int(lengths_B.max())
         logits_BRV = self._logits(queries, ids, keep=width + 1)[:, :-1]
         rows = [[0] * (width - len(row)) + row[-width:] for row in ids]
@@ -235,7 +233,7 @@ class ChatCritic(ABC):
         return log_probs_BR.where(places_R <= lengths_B[:, None], 0.0).sum(1)
 
     def _logits(self, queries: Sequence[Query], ids: list[list[int]], *, keep: int) -> Tensor:
-        """Logits [B, keep, V] at the last `keep` tokens of queries followed by `ids`."""
+        """Return the logits [B, keep, V] at the last `keep` tokens of queries followed by `ids`."""
         visual = self.embed_clips(queries)
         prompts = self._prompts(queries, visual, room=max(map(len, ids)))
         rows = [prompt + tail for prompt, tail in zip(prompts, ids, strict=True)]
@@ -252,7 +250,7 @@ class ChatCritic(ABC):
     def _prompts(
         self, queries: Sequence[Query], visual: dict[str, Tensor], *, room: int
     ) -> list[list[int]]:
-        """Write the prompts; each must leave room for an answer."""
+        """Write the prompts; refuse one that leaves no room for `room` more tokens."""
         num_tokens = {clip_hash: (len(seen), seen.shape[1]) for clip_hash, seen in visual.items()}
         rows = [self.write(query, num_tokens) for query in queries]
         for query, row in zip(queries, rows, strict=True):
@@ -263,7 +261,7 @@ class ChatCritic(ABC):
     def _pack(
         self, queries: Sequence[Query], rows: Sequence[Sequence[int]], visual: dict[str, Tensor]
     ) -> decode.Prompts:
-        """Embed (the beginnings of) prompts, padded on the left, with all their visual tokens."""
+        """Embed prompts, or their prefixes, padded on the left, with all their visual tokens."""
         ids_BL, mask_BL = _left_padded(rows)
         ids_BL, mask_BL = ids_BL.to(self.device), mask_BL.to(self.device)
         embeds_BLH = self.llm.get_input_embeddings()(ids_BL.clamp(min=0))
@@ -274,21 +272,21 @@ class ChatCritic(ABC):
                 for clip_hash in query.clip_hashes
             ]
         )
-        # A token is as wide as the language model, or holds what is added to deeper layers, too.
+        # A token is as wide as the language model, or wider by what is added to deeper layers.
         first, *deep = shown.to(embeds_BLH.dtype).split(embeds_BLH.shape[2], dim=1)
         places_BLH = (ids_BL == VISUAL)[..., None].expand_as(embeds_BLH)
-        nothing_BLH = torch.zeros_like(embeds_BLH)
+        zeros_BLH = torch.zeros_like(embeds_BLH)
         return decode.Prompts(
             embeds_BLH.masked_scatter(places_BLH, first),
             mask_BL,
             self.positions(queries, ids_BL, mask_BL),
-            torch.stack([nothing_BLH.masked_scatter(places_BLH, more) for more in deep])
+            torch.stack([zeros_BLH.masked_scatter(places_BLH, more) for more in deep])
             if deep
             else None,
         )
 
     def _questions(self, division: Division) -> decode.Questions:
-        """What follows each prefix; a prefix with fewer questions has empty places."""
+        """Return the questions after each prefix; a prefix with fewer has empty places."""
         num_questions = division.num_questions
         rows = [
             list(rest)
@@ -302,7 +300,7 @@ class ChatCritic(ABC):
         )
 
     def _in_slots(self, drawn_NT: Tensor, division: Division, slots: list[list[int]]) -> Tensor:
-        """Give each path's numbers to its slot: [U, J, T]."""
+        """Put each path's uniform numbers into its slot: [U, J, T]."""
         num_slots = division.num_questions * len(slots[0])
         spread_NT = drawn_NT.new_zeros(len(division.prefixes) * num_slots, drawn_NT.shape[1])
         spread_NT[torch.tensor(slots).flatten()] = drawn_NT
@@ -325,7 +323,7 @@ class ChatCritic(ABC):
     def _paths(
         self, decoded: decode.Decoded, slots: list[list[int]], choice: Choice | None
     ) -> list[list[ReasoningPath]]:
-        """Read each query's slots, which are counted over all rows."""
+        """Read the paths of each query from its slots, which are counted over all prefixes."""
         tokens = decoded.tokens_UJT.flatten(0, 1).tolist()
         counts = decoded.num_tokens_UJ.flatten().tolist()
         ended = decoded.ended_UJ.flatten().tolist()
@@ -345,7 +343,7 @@ class ChatCritic(ABC):
 
 
 def _left_padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Ids and mask, as long as the longest row."""
+    """Pad rows of ids on the left to the longest; return ids and mask."""
     longest = max(map(len, rows))
     ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows])
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])

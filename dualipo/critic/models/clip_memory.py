@@ -1,8 +1,17 @@
-"""What a critic whose weights rest remembers of the clips it has seen, within a number of bytes.
+"""A critic's memory of the clips it has seen: visual tokens, up to a number of bytes.
 
-A clip's visual tokens do not change while the weights do not, so each clip goes through the vision
-tower once a critic version. What does not fit is forgotten, the least recently used first, and
-looked at again: with the same result, as a clip is always looked at alone.
+A clip's visual tokens depend on the clip and the weights alone. As long as the weights do not
+change, each clip therefore goes through the vision tower once, however many questions are asked
+about it:
+
+    recall(key, look)   key is remembered: return its tokens, and mark them as just used
+                        else: compute them by look(), keep them, and drop the least recently
+                        used clips until the rest fits into `max_bytes`
+    forget()            the weights have changed: drop everything
+
+Dropping a clip costs time and changes nothing: a clip is always computed alone, never in a batch
+whose other members could change its rounding, so that its tokens are the same every time. At least
+the newest clip is kept, whatever its size.
 """
 
 from collections import OrderedDict
@@ -12,7 +21,7 @@ from torch import Tensor
 
 
 class ClipMemory:
-    """Visual tokens by clip."""
+    """Visual tokens by clip, the least recently used first."""
 
     def __init__(self, *, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -20,7 +29,7 @@ class ClipMemory:
         self._kept: OrderedDict[Hashable, Tensor] = OrderedDict()
 
     def recall(self, key: Hashable, look: Callable[[], Tensor]) -> Tensor:
-        """What is kept under `key`; else what `look` sees, which is kept."""
+        """Return the tokens remembered under `key`, or compute them by `look` and remember them."""
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
@@ -32,6 +41,6 @@ class ClipMemory:
         return seen
 
     def forget(self) -> None:
-        """Look at everything again."""
+        """Drop all tokens, so that every clip is looked at again."""
         self._kept.clear()
         self.num_bytes = 0

@@ -1,12 +1,22 @@
-"""Sampling many paths of many questions with one prefill a prefix (METHOD.md 3.1).
+"""Cached decoding of many paths of many questions, with one prefill a prefix (METHOD.md 3.1).
 
-Prompts that begin alike (the same clips and caption) are one row. Its prefix is run once; the
-questions, and the paths that answer them, branch from its key-value cache as slots of that row,
-and the attention mask keeps the branches apart. So no prefix is run or stored twice, whatever the
-number of questions and votes, and a step reads it once for all of them.
+Prompts that begin alike (same clips, same caption) are one row of the batch. A row's key-value
+cache grows in three parts, and an attention mask keeps its branches apart:
 
-A path's token is drawn by inverting the cumulative distribution at its own uniform number, and all
-its numbers come from its own seed: what else is in the batch cannot move it, up to rounding.
+    cache of a row   [ prefix (L) | question 0 (S) | .. | question Q-1 (S) | step 0 (J) | step 1 ..]
+    slot j sees        all          only its own question                    only its own tokens
+
+1. `prefill` runs each prefix once.
+2. `_ask` runs all questions behind their prefixes in one forward pass. The logits after question q
+   start each of its P paths; the J = Q * P paths are the row's slots.
+3. A step draws one token for each slot (`_Slots.draw`), lets go of rows and slots whose paths have
+   all ended (`let_go`), and runs the rest: every slot adds one column to the cache, and
+   `owner_UK` remembers whose column it is (`look` makes the mask from it).
+
+So no prefix is run or stored twice, whatever the number of questions and votes, and a step reads it
+once for all of them. A path's token is drawn by inverting the cumulative distribution at its own
+uniform number, and its numbers come from its own seed: up to rounding, the rest of the batch cannot
+change a path.
 
 Legend: B prompts, U prefixes, L prefix tokens, Q questions a prefix, S question tokens, P paths a
 question, J = Q * P slots, T new tokens, K all tokens of a row, V vocabulary, C tracked, H width,
@@ -28,7 +38,7 @@ class Prompts:
     """Left-padded embeddings of B prompts, or of U prefixes.
 
     `positions` are [B, L], or [axes, B, L] for models that place visual tokens on several axes.
-    `deep_NBLH` is what a vision tower adds behind the first N layers, for those that do.
+    `deep_NBLH` is added to the output of the first N layers, for vision towers that do so.
     """
 
     embeds_BLH: Tensor
@@ -38,13 +48,16 @@ class Prompts:
 
     @property
     def next_B(self) -> Tensor:
-        """The position behind each row."""
+        """The position of the first token after each row."""
         return self.positions.reshape(-1, *self.mask_BL.shape).amax((0, 2)) + 1
 
 
 @dataclass(frozen=True)
 class Questions:
-    """What follows each prefix: token ids, padded on the left; an empty place is all padding."""
+    """The questions after each prefix as left-padded token ids.
+
+    A prefix with fewer than Q questions has places that are all padding.
+    """
 
     ids_UQS: Tensor
     mask_UQS: Tensor
@@ -52,7 +65,7 @@ class Questions:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What the slots drew. Behind a path's end stand padding and log-probability 0."""
+    """The paths that the slots drew; after a path's end stand padding and log-probability 0."""
 
     tokens_UJT: Tensor
     log_probs_UJT: Tensor
@@ -62,12 +75,12 @@ class Decoded:
 
 
 def counted(mask_BL: Tensor) -> Tensor:
-    """Positions counted from each row's first real token."""
+    """Count positions from each row's first real token."""
     return (mask_BL.long().cumsum(-1) - 1).clamp(min=0)
 
 
 def uniforms(seeds: Sequence[int], *, max_new_tokens: int) -> Tensor:
-    """One row of numbers in [0, 1) a path, each from its own generator."""
+    """Draw one row of numbers in [0, 1) for each seed, by a generator of its own."""
     rows = [
         torch.rand(
             max_new_tokens, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
@@ -89,7 +102,11 @@ def draw_paths(
     end_ids: Tensor,
     tracked_C: Tensor,
 ) -> Decoded:
-    """Draw `num_paths` paths a question until all ended or T tokens; temperature 0 is greedy."""
+    """Draw `num_paths` paths per question, until all have ended or have T tokens.
+
+    Temperature 0 always takes the likeliest token. The log-probabilities of the tokens `tracked_C`
+    are recorded at every step.
+    """
     cache = DynamicCache(config=llm.config)
     prefill(llm, prefixes, cache)
     logits_UJV = _ask(llm, prefixes, questions, cache).repeat_interleave(num_paths, 1)
@@ -112,7 +129,7 @@ def draw_paths(
 
 
 def prefill(llm: nn.Module, prompts: Prompts, cache: DynamicCache) -> Tensor:
-    """Run the prompts into `cache`; return the logits [B, V] of what follows."""
+    """Run the prompts into `cache` and return the logits [B, V] of the next token."""
     with deepened(llm, prompts.deep_NBLH):
         return llm(
             inputs_embeds=prompts.embeds_BLH,
@@ -126,15 +143,16 @@ def prefill(llm: nn.Module, prompts: Prompts, cache: DynamicCache) -> Tensor:
 
 @contextmanager
 def deepened(llm: Any, deep_NBLH: Tensor | None) -> Iterator[None]:
-    """In here, add `deep_NBLH[n]` to what layer n of the language model says."""
+    """Add `deep_NBLH[n]` to the output of the language model's layer n inside this context."""
 
     def adding(more_BLH: Tensor) -> Any:
-        return lambda layer, given, said: said + more_BLH
+        return lambda layer, inputs, output_BLH: output_BLH + more_BLH
 
-    layers = [] if deep_NBLH is None else llm.get_decoder().layers[: len(deep_NBLH)]
+    deep = [] if deep_NBLH is None else list(deep_NBLH)
+    layers = llm.get_decoder().layers[: len(deep)] if deep else []
     hooks = [
         layer.register_forward_hook(adding(more_BLH))
-        for layer, more_BLH in zip(layers, deep_NBLH if deep_NBLH is not None else [], strict=True)
+        for layer, more_BLH in zip(layers, deep, strict=True)
     ]
     try:
         yield
@@ -144,15 +162,15 @@ def deepened(llm: Any, deep_NBLH: Tensor | None) -> Iterator[None]:
 
 
 def log_softmax(logits_V: Tensor) -> Tensor:
-    """Over the last axis, in at least float32."""
+    """Normalise the last axis, in at least float32."""
     return logits_V.log_softmax(-1, dtype=torch.promote_types(logits_V.dtype, torch.float32))
 
 
 class _Slots:
-    """The paths while they draw. Rows and slots without an open path are let go.
+    """The paths while they are drawn.
 
-    `slots_UJ` names the slots that still draw, and `owner_UK` the slot that drew each column of
-    the cache behind the questions: a slot sees its prefix, its question, and what it drew.
+    `rows_U` and `slots_UJ` name the rows and slots that still draw; U and J shrink as paths end.
+    `owner_UK` names the slot that drew each column of the cache behind the questions.
     """
 
     def __init__(
@@ -184,25 +202,26 @@ class _Slots:
         )
 
     def draw(self, step: int, logits_UJV: Tensor, end_ids: Tensor) -> Tensor:
-        """A token for each slot; what a closed one draws does not count."""
-        here, made = (self.rows_U[:, None], self.slots_UJ), self.decoded
+        """Draw a token for each slot and record it; a closed slot's token does not count."""
+        place, decoded = (self.rows_U[:, None], self.slots_UJ), self.decoded
         log_probs_UJV = log_softmax(logits_UJV)
-        token_UJ = _draw(log_probs_UJV, self.temperature, self.uniforms_UJT[*here, step])
+        token_UJ = _draw(log_probs_UJV, self.temperature, self.uniforms_UJT[*place, step])
         chosen_UJ = log_probs_UJV.gather(2, token_UJ[..., None])[..., 0].double()
         open_UJ = ~self.closed_UJ
-        made.tokens_UJT[*here, step] = token_UJ
-        made.log_probs_UJT[*here, step] = chosen_UJ.where(open_UJ, 0.0)
-        made.tracked_UJTC[*here, step] = log_probs_UJV[..., self.tracked_C].double()
-        made.num_tokens_UJ[here] += open_UJ
+        decoded.tokens_UJT[*place, step] = token_UJ
+        decoded.log_probs_UJT[*place, step] = chosen_UJ.where(open_UJ, 0.0)
+        decoded.tracked_UJTC[*place, step] = log_probs_UJV[..., self.tracked_C].double()
+        decoded.num_tokens_UJ[place] += open_UJ
         ends_UJ = open_UJ & torch.isin(token_UJ, end_ids)
-        made.ended_UJ[here] |= ends_UJ
+        decoded.ended_UJ[place] |= ends_UJ
         self.closed_UJ = self.closed_UJ | ends_UJ
         return token_UJ
 
     def let_go(self) -> tuple[Tensor, Tensor]:
-        """Keep the rows with an open slot, and of each row as many slots as any has open ones.
+        """Drop rows without an open slot, and slots until the fullest row has only open ones.
 
-        Returns the indices of what is kept, rows [U] and slots in them [U, J].
+        Every row keeps the same number of slots, so a row may keep closed ones. Return the indices
+        of what is kept: rows [U], and slots in them [U, J].
         """
         num_open_U = (~self.closed_UJ).sum(1)
         kept_U = num_open_U.nonzero()[:, 0]
@@ -210,13 +229,13 @@ class _Slots:
         kept_UJ = self.closed_UJ[kept_U].long().argsort(dim=1, stable=True)[:, :width]
         self.rows_U, self.owner_UK = self.rows_U[kept_U], self.owner_UK[kept_U]
         self.slots_UJ, self.closed_UJ, self.positions_UJ = (
-            some[kept_U].gather(1, kept_UJ)
-            for some in (self.slots_UJ, self.closed_UJ, self.positions_UJ)
+            state_UJ[kept_U].gather(1, kept_UJ)
+            for state_UJ in (self.slots_UJ, self.closed_UJ, self.positions_UJ)
         )
         return kept_U, kept_UJ
 
     def look(self) -> Tensor:
-        """The mask [U, 1, J, K] of a step in which each kept slot adds a column."""
+        """Add a column for each kept slot and return the next step's mask [U, 1, J, K]."""
         self.owner_UK = torch.cat([self.owner_UK, self.slots_UJ], 1)
         own_UJK = self.owner_UK[:, None] == self.slots_UJ[..., None]
         before_UJK = self.before_UJK[self.rows_U[:, None], self.slots_UJ]
@@ -224,7 +243,7 @@ class _Slots:
 
 
 def _ask(llm: nn.Module, prefixes: Prompts, questions: Questions, cache: DynamicCache) -> Tensor:
-    """Run all questions behind their prefixes at once; the logits [U, Q, V] after each."""
+    """Run all questions behind their prefixes at once; return the logits [U, Q, V] after each."""
     num_rows, num_questions, width = questions.ids_UQS.shape
     mask_UQS = questions.mask_UQS.bool()
     order_SS = torch.ones(width, width, dtype=torch.bool, device=mask_UQS.device).tril()
@@ -245,7 +264,7 @@ def _ask(llm: nn.Module, prefixes: Prompts, questions: Questions, cache: Dynamic
 
 
 def _before(prefixes: Prompts, questions: Questions, *, num_paths: int) -> Tensor:
-    """What slots may see before they draw, [U, J, K]: their prefix and their question."""
+    """Return the mask [U, J, K] of a slot's prefix and question, all it sees at first."""
     mask_UQS = questions.mask_UQS.bool()
     same_QQ = torch.eye(mask_UQS.shape[1], dtype=torch.bool, device=mask_UQS.device)
     asked_UQK = (same_QQ[None, :, :, None] & mask_UQS[:, None]).flatten(2)
@@ -254,6 +273,7 @@ def _before(prefixes: Prompts, questions: Questions, *, num_paths: int) -> Tenso
 
 
 def _draw(log_probs_UJV: Tensor, temperature: float, uniform_UJ: Tensor) -> Tensor:
+    """Draw tokens [U, J] by inverting the cumulative distribution at the uniform numbers."""
     if temperature == 0:
         return log_probs_UJV.argmax(-1)
     cumulative_UJV = (log_probs_UJV.double() / temperature).softmax(-1).cumsum(-1)

@@ -7,22 +7,25 @@ run on one event loop in a background thread, so that `post` can be called from 
 where a notebook runs a loop of its own, and so that connections are used again.
 
 Leaves out streaming, proxies, compressed answers and redirects, which count as refusals. The key
-goes into a header and nowhere else: not into a message, a log or an error (fault 62).
+comes from the environment, goes into a header, and stands in no message, log or error (fault 62).
 """
 
 import asyncio
 import functools
 import json
+import os
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import httpx
 
-from dualipo.errors import ConfigError
+from dualipo.config import Server
+from dualipo.errors import ConfigError, StageError
 from dualipo.tracking import redact
 
 MAX_ANSWER_BYTES = 64 << 20
@@ -45,41 +48,37 @@ class Failure:
 Answer = dict[str, Any] | Failure
 
 
-@dataclass(frozen=True)
 class Endpoint:
-    """An address that is asked; `timeout` seconds are for one whole try, connecting included.
+    """A server that is asked; `settings.timeout` is for one whole try, connecting included.
 
-    `settings_name` is the group of settings that this comes from, for errors.
+    `settings_name` is the group that the settings come from, for errors.
     """
 
-    base_url: str
-    api_key: str | None
-    timeout: float
-    max_retries: int
-    settings_name: str
+    def __init__(self, settings: Server, *, settings_name: str) -> None:
+        self.settings = settings
+        self._base = _base_url(settings.base_url, settings_name)
+        self._loop = _background_loop()  # one for all calls, whichever thread makes them
+        self._key = os.environ.get(settings.api_key_env)
+        if self._key and not (self._key.isascii() and self._key.isprintable()):
+            raise ConfigError(
+                f"{settings.api_key_env}: holds a line's end or another character that no header "
+                f"can. Set it again, or name another variable in {settings_name}.api_key_env."
+            )
 
-    def __post_init__(self) -> None:
-        try:
-            url = httpx.URL(self.base_url)
-            usable = url.scheme in ("http", "https") and bool(url.host) and url.port != 0
-        except (httpx.InvalidURL, ValueError):
-            usable = False
-        if not usable or (url.port or 1) > 65535:
-            raise ConfigError(
-                f"{redact(self.base_url)}: no HTTP address. Give {self.settings_name}.base_url as "
-                "http://HOST:PORT/v1."
-            )
-        if url.userinfo:
-            raise ConfigError(
-                f"{self.settings_name}.base_url: holds a user or password, which would be written "
-                "into the run. Put the key into the environment, see "
-                f"{self.settings_name}.api_key_env."
-            )
-        if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable()):
-            raise ConfigError(
-                "the server's key: holds a line's end or another character that no header can. "
-                f"Set the variable that {self.settings_name}.api_key_env names again."
-            )
+    def post_all(
+        self, path: str, bodies: Sequence[dict[str, Any]], *, task: str, remedy: str
+    ) -> list[Answer]:
+        """Send all bodies, several at a time, and return the answers in the same order.
+
+        A server that is gone or refuses ends the stage, because repetition cannot mend that; `task`
+        and `remedy` complete the error.
+        """
+        with ThreadPoolExecutor(self.settings.max_concurrency) as pool:
+            answers = list(pool.map(functools.partial(self.post, path), bodies))
+        for answer in answers:
+            if isinstance(answer, Failure):
+                self._stop_if_hopeless(answer, task=task, remedy=remedy)
+        return answers
 
     def post(
         self,
@@ -89,22 +88,22 @@ class Endpoint:
         sleep: Callable[[float], None] = time.sleep,
     ) -> Answer:
         """Ask until there is an answer, a refusal that repetition cannot mend, or no try left."""
-        base = httpx.URL(self.base_url)
-        url = base.copy_with(path=base.path.rstrip("/") + path)
+        url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
         outcome: Answer = Failure("unreachable", "not asked")
-        for again in range(self.max_retries + 1):
+        for again in range(self.settings.max_retries + 1):
             if again:
                 sleep(min(MAX_WAIT, 0.5 * 2 ** (again - 1)))
             exchange = self._exchange(url, json.dumps(body).encode())
-            outcome = asyncio.run_coroutine_threadsafe(exchange, _loop()).result()
+            outcome = asyncio.run_coroutine_threadsafe(exchange, self._loop).result()
             if not isinstance(outcome, Failure) or outcome.trouble == "refused":
                 break
         return outcome
 
     async def _exchange(self, url: httpx.URL, body: bytes) -> Answer:
+        seconds = self.settings.timeout
         try:
             async with (
-                asyncio.timeout(self.timeout),
+                asyncio.timeout(seconds),
                 self._client.stream("POST", url, content=body) as answer,
             ):
                 text = bytearray()
@@ -114,7 +113,7 @@ class Endpoint:
                         return Failure("broken", f"the answer exceeds {MAX_ANSWER_BYTES} bytes")
                 return _decoded(answer.status_code, bytes(text))
         except TimeoutError:
-            return Failure("slow", f"no whole answer in {self.timeout:g} s")
+            return Failure("slow", f"no whole answer in {seconds:g} s")
         except (httpx.ConnectError, UnicodeError) as error:  # a host's name may not even be one
             return Failure("unreachable", _cause(error))
         except httpx.HTTPError as error:
@@ -123,8 +122,8 @@ class Endpoint:
     @functools.cached_property
     def _client(self) -> httpx.AsyncClient:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if self.api_key:
-            headers["Authorization"] = f"Bearer {self.api_key}"
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
         return httpx.AsyncClient(
             headers=headers,
             timeout=None,  # `asyncio.timeout` is the only clock
@@ -133,9 +132,41 @@ class Endpoint:
             verify=ssl.create_default_context(),  # the machine's own authorities
         )
 
+    def _stop_if_hopeless(self, failure: Failure, *, task: str, remedy: str) -> None:
+        server = f"server {self.settings.base_url}"
+        if failure.trouble == "unreachable":
+            raise StageError(
+                f"{server}: cannot be reached ({failure.detail}). Start it, and repeat the "
+                "command: nothing is lost."
+            )
+        if failure.trouble == "refused":
+            if failure.status in (401, 403):
+                remedy = f"Set {self.settings.api_key_env} in the environment."
+            raise StageError(f"{server}: refuses to {task} ({failure.detail}). {remedy}")
+
+
+def _base_url(text: str, settings_name: str) -> httpx.URL:
+    """Read an HTTP address; refuse one that is none, or that holds a password."""
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    port = 80 if url.port is None else url.port
+    if url.scheme not in ("http", "https") or not url.host or not 0 < port < 65536:
+        raise ConfigError(
+            f"{redact(text)}: no HTTP address. Give {settings_name}.base_url as http://HOST:PORT/v1."
+        )
+    if url.userinfo:
+        raise ConfigError(
+            f"{settings_name}.base_url: holds a user or password, which would be written into the "
+            f"run. Put the key into the environment, see {settings_name}.api_key_env."
+        )
+    return url
+
 
 @functools.cache
-def _loop() -> asyncio.AbstractEventLoop:
+def _background_loop() -> asyncio.AbstractEventLoop:
+    """Start an event loop in a thread that ends with the process; later calls return the same."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="http", daemon=True).start()
     return loop

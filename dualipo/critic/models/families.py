@@ -1,8 +1,8 @@
 """The VLM families of transformers that can be a critic: one literal row each.
 
 A row says how a clip's frames become visual tokens, how large frames are, and what text stands
-around them. Qwen3-VL's tower also writes into the first layers of the language model: a token's
-parts for these stand behind it (`decode.deepened` puts them there). Leaves out image tiling: a
+around them. Qwen3-VL's tower also adds to the output of the first layers of the language model: a
+token carries these parts behind its own (`decode.deepened` adds them). Leaves out image tiling: a
 video's frames are shown whole.
 
 Legend: F frames, C colours, H and W pixels, M visual tokens a frame, D their width, L all of them.
@@ -23,12 +23,15 @@ Model = Any  # a transformers ...ForConditionalGeneration
 
 @dataclass(frozen=True)
 class Family:
-    """`see` gives visual tokens [F, M, D] of one clip's pixels; `multiple` what sizes must be.
+    """A family of models: how it sees a clip, and how its prompts are written.
 
-    `tower` begins the names of the vision tower's weights, less those of the `projector` in it.
-    `multiple` is None for towers of one fixed size. `grid_positions`: visual tokens stand on three
-    axes (time, height, width) in the language model, a clip as a whole or, with text between
-    frames (`style.is_timed`), each row of frames alone.
+    see             from one clip's pixels to its visual tokens [F, M, D]
+    style, scaling  the text around the frames, and the scale of their colours
+    tower           begins the names of the vision tower's weights
+    projector       begins the names of those among them that belong to the projector
+    multiple        the number that a frame's sides must be multiples of; None for a fixed size
+    grid_positions  visual tokens stand on three axes (time, height, width): a clip as a whole or,
+                    with text between frames (`style.is_timed`), each row of frames by itself
     """
 
     see: Callable[[Model, Tensor], Tensor]
@@ -40,26 +43,26 @@ class Family:
     grid_positions: bool = False
 
     def is_tower(self, weight: str) -> bool:
-        """Whether a weight's name is the vision tower's, and not the projector's."""
+        """Tell whether a weight belongs to the vision tower and not to the projector."""
         return weight.startswith(self.tower) and not weight.startswith(self.projector)
 
 
 def _see_qwen(model: Model, pixels_FCHW: Tensor) -> Tensor:
-    """One clip: a visual token stands for 2x2 patches of two frames."""
+    """See a clip as Qwen2-VL does: a visual token covers 2x2 patches of two frames."""
     seen, num_rows = _seen_by_qwen(model, pixels_FCHW)
     [tokens_LD] = seen.pooler_output
     return tokens_LD.unflatten(0, (num_rows, -1))
 
 
 def _see_qwen3(model: Model, pixels_FCHW: Tensor) -> Tensor:
-    """As Qwen2.5-VL, and behind each token what deeper layers add to it."""
+    """See a clip as Qwen3-VL does: behind each token stand its parts for the deeper layers."""
     seen, num_rows = _seen_by_qwen(model, pixels_FCHW)
-    deep = [of_layer for [of_layer] in seen.deepstack_features]
+    deep = [layer_LD for [layer_LD] in seen.deepstack_features]
     return torch.cat([*seen.pooler_output, *deep], -1).unflatten(0, (num_rows, -1))
 
 
 def _seen_by_qwen(model: Model, pixels_FCHW: Tensor) -> tuple[Any, int]:
-    """What the tower says of one clip, and in how many rows of frames."""
+    """Return the tower's output for one clip and its number of rows, which are pairs of frames."""
     config = model.config.vision_config
     shown_LP, grid = patches(
         pixels_FCHW,
@@ -77,13 +80,13 @@ def _qwen_multiple(model: Model) -> int:
 
 
 def _see_smolvlm(model: Model, pixels_FCHW: Tensor) -> Tensor:
-    """Every frame is an image of its own."""
+    """See every frame as an image of its own."""
     [seen] = model.model.get_image_features(pixels_FCHW[None]).pooler_output
     return seen.unflatten(0, (len(pixels_FCHW), -1))
 
 
 def _see_llava_onevision(model: Model, pixels_FCHW: Tensor) -> Tensor:
-    """All frames and one line end, as a single run of tokens."""
+    """See all frames, and the end of line that follows them, as a single run of tokens."""
     return model.model.get_video_features(
         pixels_FCHW[None],
         vision_feature_layer=model.config.vision_feature_layer,
@@ -92,7 +95,7 @@ def _see_llava_onevision(model: Model, pixels_FCHW: Tensor) -> Tensor:
 
 
 def _see_internvl(model: Model, pixels_FCHW: Tensor) -> Tensor:
-    """Every frame is an image of its own."""
+    """See every frame as an image of its own."""
     return model.model.get_image_features(
         pixels_FCHW,
         vision_feature_layer=model.config.vision_feature_layer,

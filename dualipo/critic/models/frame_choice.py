@@ -1,7 +1,8 @@
-"""Which frames of a clip the critic sees: linspace(0, n-1, F), F <= `max_frames` (METHOD.md 3.5).
+"""The choice of the frames that a critic sees: linspace(0, n-1, F), F <= `max_frames` (METHOD 3.5).
 
-A clip shorter than `max_frames` follows the configured policy (fault 21): all its frames once
-("use_all"), repeated up to the number ("repeat"), or refused ("error").
+A clip with fewer than `max_frames` frames follows `critic.short_video` (fault 21): all its frames
+are shown once ("use_all"), frames are repeated to make up the number ("repeat"), or the clip is
+refused ("error").
 """
 
 from typing import Literal

@@ -1,5 +1,7 @@
-"""Reading models from local folders: safetensors only, every weight there, no foreign code
-(faults 13, 49, 53)."""
+"""Models from local folders: safetensors only, every weight there, no foreign code.
+
+These are faults 13, 49 and 53.
+"""
 
 import importlib
 from pathlib import Path
@@ -17,14 +19,14 @@ BROKEN = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
 def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Read a folder's tokenizer, which may be nothing but a tokenizer.model."""
+    """Read a folder's tokenizer, also where the folder has only a tokenizer.model."""
     if (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file():
         _require_sentencepiece(folder / "tokenizer.model")
     return AutoTokenizer.from_pretrained(folder, **LOCAL)
 
 
 def read(kind: Any, folder: Path, *, settings: Critic) -> Any:
-    """Load a model whose every weight is in the file: what is missing would be random."""
+    """Load a model; refuse it if a weight is in no file, because that one would be random."""
     model, report = kind.from_pretrained(
         folder,
         **LOCAL,
@@ -38,7 +40,7 @@ def read(kind: Any, folder: Path, *, settings: Critic) -> Any:
 
 
 def require_all(folder: Path, missing: Any) -> None:
-    """Refuse a model with weights that no file holds."""
+    """Refuse a model if any weight is missing."""
     if missing:
         raise ModelError(
             f"{folder}: {len(missing)} weights are missing, the first {min(missing)}. "
@@ -58,7 +60,10 @@ def require_safetensors(folder: Path) -> None:
 
 
 def _require_sentencepiece(path: Path) -> None:
-    """Refuse what cannot be read: transformers would go on to name a package that is no help."""
+    """Refuse a tokenizer.model that cannot be read, and name the package that reads it.
+
+    Without this check transformers would name another package, which does not help.
+    """
     try:
         importlib.import_module("google.protobuf")
         sentencepiece = importlib.import_module("sentencepiece")

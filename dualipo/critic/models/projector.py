@@ -1,8 +1,8 @@
 """VILA's projectors from vision features to the language model (METHOD.md 3.5).
 
-A projector folds k x k neighbours of the patch grid into channels, an odd grid filled with zeros,
-and maps the result through an MLP. `mlp_downsample` is VILA1.5's, the `_fix` ones are NVILA's:
-the first gives tokens column by column, as its weights expect, the others row by row.
+A projector folds k x k neighbours of the patch grid into channels, where an odd grid is filled up
+with zeros, and maps the result through an MLP. `mlp_downsample` is VILA1.5's and gives tokens
+column by column, as its weights expect; the `_fix` ones are NVILA's and give them row by row.
 
 Legend: B images, L vision tokens of a square grid, C vision channels, H language-model width,
 M = ceil(grid / k)^2 visual tokens. Leaves out NVILA's image tiling (S2).
@@ -27,7 +27,7 @@ FOLDS = {
 
 
 class SpaceToChannel(nn.Module):
-    """Fold k x k neighbours into channels; what is missing to a multiple of k is zero."""
+    """A layer that folds k x k neighbours into channels; zeros fill the grid to a multiple of k."""
 
     def __init__(self, fold: int = 2, *, by_column: bool = True) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class SpaceToChannel(nn.Module):
         self.by_column = by_column
 
     def forward(self, features_BLC: Tensor) -> Tensor:
-        """[B, L, C] to [B, M, k * k * C]."""
+        """Fold [B, L, C] to [B, M, k * k * C]."""
         num_images, num_tokens, channels = features_BLC.shape
         grid = round(num_tokens**0.5)
         grid_BRSC = features_BLC.reshape(num_images, grid, grid, channels)
@@ -48,7 +48,7 @@ class SpaceToChannel(nn.Module):
 
 
 class MmProjector(nn.Module):
-    """SpaceToChannel and an MLP with its norms, numbered as on disk."""
+    """A projector: SpaceToChannel, then an MLP with norms, its layers numbered as on disk."""
 
     def __init__(self, vision_width: int, llm_width: int, *, kind: str = "mlp_downsample") -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class MmProjector(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, features_BLC: Tensor) -> Tensor:
-        """[B, L, C] to [B, M, H]."""
+        """Project [B, L, C] to [B, M, H]."""
         return self.layers(features_BLC)
 
     def save(self, folder: Path) -> None:

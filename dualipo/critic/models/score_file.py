@@ -1,13 +1,13 @@
 """Scores that another model gave to clips, read from a file: generic reward models as judges.
 
-Rows of CSV, JSON or JSON Lines, as these projects write them (FORMATS.md, scores): VideoAlign's
-`out_single.csv`, VideoScore's results, VisionReward's one number, or a column a dimension. A clip
-is named by its content: by a path that ends in its sha256, as in every `clips/` folder here, or by
-a file beside the table. Scores are divided by their spread over the file, so that a margin of 1 is
-a usual one; a run keeps the spread of its first judged round, so that rows added later change no
-number. A clip without a score ends the stage with nothing recorded: the file may grow, and the
-repeated command goes on. How well a clip matches a caption that its rows do not name is not known,
-and asking for it abstains. Leaves out ties: such models have none.
+The file holds rows of CSV, JSON or JSON Lines, as these projects write them (FORMATS.md, scores):
+VideoAlign's `out_single.csv`, VideoScore's results, VisionReward's one number, or one column per
+dimension. A row names its clip by a path that ends in the clip's sha256, as in every `clips/`
+folder, or by a file beside the table. Scores are divided by their spread over the file, so that a
+margin of 1 is a usual one; a run keeps the spread of its first judged round, so that rows added
+later change no number. A clip without a score ends the stage with nothing recorded: add the rows
+and repeat the command. How well a clip matches a caption that its rows do not name is unknown, and
+a question about it abstains. Leaves out ties: such models have none.
 """
 
 import ast
@@ -40,7 +40,7 @@ _VIDEOSCORE = (
     "text-to-video alignment",
     "factual consistency",
 )
-# Which column speaks of which dimension: our own, VideoAlign, VideoScore, VisionReward.
+# The column that holds each dimension's score: our own, VideoAlign, VideoScore, VisionReward.
 FORMATS: tuple[dict[Dimension, str], ...] = (
     {"consistency": "consistency", "faithfulness": "faithfulness", "motion": "motion"},
     {"consistency": "reward_TA", "faithfulness": "reward_VQ", "motion": "reward_MQ"},
@@ -55,49 +55,60 @@ FORMATS: tuple[dict[Dimension, str], ...] = (
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and spread of each dimension's scores."""
+    """The mean and the spread of each dimension's scores."""
 
     middle: Scores
     spread: Scores
 
 
 class ScoreFile:
-    """Scores by clip; implements `rewards.Rewards`."""
+    """A table of scores by clip and caption; implements `rewards.Rewards`.
+
+    The file may be missing at first (`may_be_missing`), because a run's clips are scored only after
+    the run has made them. `scale` is the one that a run keeps; by default it is the file's own.
+    """
 
     def __init__(
         self, path: Path, *, may_be_missing: bool = False, scale: Scale | None = None
     ) -> None:
-        """`may_be_missing`: a run's first clips are scored after the run has made them.
-
-        `scale` is what a run keeps; by default that of the file as it stands.
-        """
         self.path = path
-        self._found: dict[str, dict[str, Scores]] = {}
+        self._by_clip: dict[str, dict[str, Scores]] = {}
         if not may_be_missing or path.exists():
             rows = _read(path)
             columns = _columns_of(path, rows[0])
             for number, row in enumerate(rows, start=1):
                 self._take(row, columns, f"{path}: row {number}")
-        every = [scores for one in self._found.values() for scores in one.values()]
-        self.scale = scale or _scale(every)
+        all_scores = [
+            scores for by_caption in self._by_clip.values() for scores in by_caption.values()
+        ]
+        self.scale = scale or _scale(all_scores)
 
     def hash(self) -> str:
-        """Names the file; which clips it knows may grow."""
+        """Return a hash of the file's name, because its rows may grow during a run."""
         return hashlib.sha256(f"scores {self.path.name}".encode()).hexdigest()
 
     def knows(self, clip_hash: str, *, caption: str | None = None) -> bool:
-        """Whether the clip has a score, of the caption where one is given."""
-        by_caption = self._found.get(clip_hash, {})
+        """Tell whether the clip has a score, under the caption where one is given."""
+        by_caption = self._by_clip.get(clip_hash, {})
         return bool(by_caption) and (caption is None or _under(by_caption, caption) is not None)
 
     def require(self, shown: Iterable[tuple[str, str]]) -> None:
-        """Refuse, with all that is missing, unless every (clip, caption) has a score."""
-        self._refuse({clip for clip, caption in shown if not self.knows(clip, caption=caption)})
+        """Raise an error unless every (clip hash, caption) has a score."""
+        self._refuse(
+            {
+                clip_hash
+                for clip_hash, caption in shown
+                if not self.knows(clip_hash, caption=caption)
+            }
+        )
 
     def rewards(self, queries: Sequence[Query]) -> list[list[float]]:
-        """A number for each clip of each query, in the query's dimension; NaN if not known."""
-        self._refuse({c for query in queries for c in query.clip_hashes if not self.knows(c)})
-        return [[self._reward(clip, query) for clip in query.clip_hashes] for query in queries]
+        """Return the score of each query's clips in the query's dimension; NaN if unknown."""
+        shown = {clip_hash for query in queries for clip_hash in query.clip_hashes}
+        self._refuse({clip_hash for clip_hash in shown if not self.knows(clip_hash)})
+        return [
+            [self._reward(clip_hash, query) for clip_hash in query.clip_hashes] for query in queries
+        ]
 
     def _refuse(self, unknown: set[str]) -> None:
         if unknown:
@@ -109,19 +120,23 @@ class ScoreFile:
             )
 
     def tie_width(self, dimension: Dimension) -> float:
-        """Not known."""
+        """Return 0: such models know no ties."""
         return 0.0
 
     def _reward(self, clip_hash: str, query: Query) -> float:
-        """Under the query's caption; what no caption matters to is known under any."""
-        by_caption, dimension = self._found[clip_hash], query.dimension
+        """Return a clip's scaled score under the query's caption.
+
+        Only consistency depends on the caption; other dimensions take the score of any caption.
+        """
+        by_caption, dimension = self._by_clip[clip_hash], query.dimension
         scores = _under(by_caption, query.caption)
         if scores is None and dimension == "consistency":
             return math.nan
         scores = scores or next(iter(by_caption.values()))
         return (scores[dimension] - self.scale.middle[dimension]) / self.scale.spread[dimension]
 
-    def _take(self, row: Mapping[str, Any], columns: Mapping[Dimension, str], where: str) -> None:
+    def _take(self, row: Mapping[str, Any], columns: Mapping[Dimension, str], place: str) -> None:
+        """Take the scores of a row; `place` names it in errors."""
         scores: Scores = {}
         for dimension, column in columns.items():
             try:
@@ -129,20 +144,20 @@ class ScoreFile:
             except (KeyError, TypeError, ValueError):
                 scores[dimension] = math.nan
             if not math.isfinite(scores[dimension]):
-                raise DataError(f"{where}: `{column}` is {row.get(column)!r}. Mend or drop it.")
+                raise DataError(f"{place}: `{column}` is {row.get(column)!r}. Mend or drop it.")
         caption = next((str(row[name]) for name in _CAPTIONS if name in row), "")
-        clip = _clip(self.path, row, where)
-        self._found.setdefault(clip, {})[normalise(caption)] = scores
+        clip_hash = _clip_hash(self.path, row, place)
+        self._by_clip.setdefault(clip_hash, {})[normalise(caption)] = scores
 
 
 def _under(by_caption: Mapping[str, Scores], caption: str) -> Scores | None:
-    """The scores for a caption; a row that names none is of the clip's own."""
+    """Return the scores under a caption; a row without a caption stands for the clip's own."""
     return by_caption.get(normalise(caption), by_caption.get(""))
 
 
 def _scale(scores: Sequence[Scores]) -> Scale:
-    """Mean and spread a dimension; a model that says one thing only has spread 1."""
-    columns = {d: [one[d] for one in scores] or [0.0] for d in DIMENSIONS}
+    """Compute mean and spread of each dimension; equal scores have spread 1."""
+    columns = {d: [row[d] for row in scores] or [0.0] for d in DIMENSIONS}
     middle = {d: statistics.fmean(values) for d, values in columns.items()}
     return Scale(middle, {d: statistics.pstdev(values) or 1.0 for d, values in columns.items()})
 
@@ -168,7 +183,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:
-    """VideoScore's list of answers under their names."""
+    """Give VideoScore's list of answers their names; return other rows as they are."""
     if "ans" not in row:
         return row
     try:
@@ -186,14 +201,14 @@ def _columns_of(path: Path, row: Mapping[str, Any]) -> dict[Dimension, str]:
     raise DataError(f"{path}: none of the known columns ({known}). Rename its columns.")
 
 
-def _clip(path: Path, row: Mapping[str, Any], where: str) -> str:
-    """The sha256 of the clip that a row is about."""
+def _clip_hash(path: Path, row: Mapping[str, Any], place: str) -> str:
+    """Return the sha256 of the clip that a row is about."""
     name = next((str(row[column]) for column in _NAMES if row.get(column)), None)
     if name is None:
-        raise DataError(f"{where}: no clip in any of {', '.join(_NAMES)}. Add its path.")
+        raise DataError(f"{place}: no clip in any of {', '.join(_NAMES)}. Add its path.")
     if re.fullmatch(r"[0-9a-f]{64}", Path(name).stem):
         return Path(name).stem
     for file in (path.parent / name, path.parent / f"{name}.mp4"):
         if file.is_file():
             return atomic.sha256_file(file)
-    raise DataError(f"{where}: {name}: no such clip. Paths start at the table's folder.")
+    raise DataError(f"{place}: {name}: no such clip. Paths start at the table's folder.")

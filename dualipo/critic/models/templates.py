@@ -1,4 +1,4 @@
-"""How a query is written for a chat model: clips first, then the fenced caption, then the question.
+"""Chat templates: a query as a prompt, with the clips first, then the fenced caption, the question.
 
 Clips stand first so that queries about the same clips share a prefix. A prompt is a list of texts
 and frame markers and is never searched for `<image>`: a caption cannot forge a frame (fault 38).
@@ -14,9 +14,9 @@ from dualipo.critic.vlm import Query
 class Style:
     """The text around the user's turn, around each clip, and around each of its frames.
 
-    `is_timed`: each row of frames follows its time, rows being a second apart (Qwen3-VL's).
-    `end` is the token that ends an answer where it is not the tokenizer's end of sequence;
-    `begins` says whether the tokenizer's beginning of sequence stands first.
+    With `is_timed` the time stands before each row of frames, and rows are a second apart (as in
+    Qwen3-VL). `end` is the token that ends an answer where it is not the tokenizer's end of
+    sequence; `begins` says whether the tokenizer's beginning of sequence stands first.
     """
 
     before: str
@@ -35,7 +35,7 @@ CHATML = Style(
     begins=False,
 )
 
-# VILA's, by their names in config.json.
+# VILA's styles by their names in config.json.
 TEMPLATES: dict[str, Style] = {
     "vicuna_v1": Style(
         "A chat between a curious user and an artificial intelligence assistant. The assistant "
@@ -69,10 +69,7 @@ class Frame:
 
 
 def prompt(query: Query, *, num_frames: list[int], style: Style) -> list[str | Frame]:
-    """Write a query; `num_frames[i]` frames are shown of its clip i."""
-    question = query.question or reasoning.question(query.kind, query.dimension)
-    if query.hint is not None:
-        question += "\n" + reasoning.hint(query.hint)
+    """Write a query as texts and frames; `num_frames[i]` frames of its clip i are shown."""
     parts: list[str | Frame] = [style.before]
     for clip, count in enumerate(num_frames):
         parts.append(f"Video {'AB'[clip]}:\n" if query.kind == "pair" else "Video:\n")
@@ -82,12 +79,13 @@ def prompt(query: Query, *, num_frames: list[int], style: Style) -> list[str | F
             parts.append(f"<{frame + 0.25:.1f} seconds>" if style.is_timed else "")
             parts += [style.frame[0], Frame(clip, frame), style.frame[1]]
         parts.append(style.clip[1])
+    question = reasoning.question_of(query)
     parts.append(f"{reasoning.fence(query.caption)}\n{question}{style.after}")
     return _join(parts)
 
 
 def guess(tokens: set[str]) -> str:
-    """The template of a VILA folder that names none, by its tokenizer's vocabulary."""
+    """Guess the template of a VILA folder that names none from its tokenizer's vocabulary."""
     if "<|start_header_id|>" in tokens:
         return "llama_3"
     if "<|im_start|>" in tokens:

@@ -1,8 +1,8 @@
-"""How many threads a small model's inference on the CPU is worth: one.
+"""One thread for a small model's inference on the CPU.
 
-Handing half of so short an operation to another thread and waiting for it costs more than it saves;
-`benchmarks/threads.py` measures how much. Training, whose operations are longer, keeps what torch
-was given.
+Its operations are so short that handing half of one to another thread, and waiting for it, costs
+more than it saves; `benchmarks/threads.py` measures how much. Training has longer operations and
+keeps the number of threads that torch was given.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ SMALL = 20_000_000  # parameters
 
 @contextmanager
 def few_for(module: nn.Module) -> Iterator[None]:
-    """One thread inside, if the module is small and on the CPU; then as many as before."""
+    """Use one thread inside this context if the module is small and on the CPU."""
     weights = list(module.parameters())
     is_small = sum(weight.numel() for weight in weights) < SMALL
     before = torch.get_num_threads()

@@ -1,6 +1,7 @@
-"""The critic's text as token ids and back, and the place of a label among them.
+"""The critic's tokenizer: text to token ids and back, and the place of a label among them.
 
-Texts are tokenized without special tokens and remembered: headings and questions recur.
+Texts are tokenized without special tokens. Results are cached, because headings and questions
+recur.
 """
 
 import functools
@@ -14,10 +15,12 @@ from dualipo.errors import ModelError
 
 
 class Tokens:
-    """A tokenizer as the critic uses it."""
+    """A tokenizer with the critic's own ways to encode and decode.
+
+    Answers end with the token `end` if the tokenizer knows it, else with its end of sequence.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, end: str | None = None) -> None:
-        """`end` ends an answer if the tokenizer knows it; else its end of sequence does."""
         if tokenizer.eos_token_id is None:
             raise ModelError("critic tokenizer: no end of sequence. Set its eos_token.")
         self.tokenizer = tokenizer
@@ -30,15 +33,15 @@ class Tokens:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def text(self, ids: Sequence[int]) -> str:
-        """What the ids say, without special tokens and outer spaces."""
-        said = self.tokenizer.decode(
+        """Decode ids without special tokens and outer spaces."""
+        text = self.tokenizer.decode(
             list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        assert isinstance(said, str)
-        return said.strip()
+        assert isinstance(text, str)
+        return text.strip()
 
     def response(self, response: Response) -> list[int]:
-        """A text with its end of sequence; a path's token ids as they are."""
+        """Return the ids of a response: a text gets an end of sequence, ids stay as they are."""
         return list(response) if isinstance(response, tuple) else [*self.encode(response), self.end]
 
     def continuations(
@@ -50,7 +53,7 @@ class Tokens:
         return rows[0][:shared], [row[shared:] for row in rows]
 
     def first_tokens(self, choice: Choice) -> list[int]:
-        """The token by which each option begins behind `choice.after`; all must differ."""
+        """Return the first token of each option after `choice.after`; all must differ."""
         first = [rest[0] for rest in self.continuations(choice.after, choice.options)[1]]
         if len(set(first)) < len(first):
             raise ModelError(
@@ -60,15 +63,18 @@ class Tokens:
         return first
 
     def place_after(self, ids: Sequence[int], marker: str) -> int | None:
-        """Index of the token behind the last `marker`; none if a token straddles its end."""
+        """Return the index of the token after the last `marker`; None if a token straddles its end.
+
+        A binary search finds the shortest prefix whose text reaches the marker's end.
+        """
         text = self.text(ids)
         if marker not in text:
             return None
-        wanted = text.rindex(marker) + len(marker)
+        end = text.rindex(marker) + len(marker)
         low, high = 0, len(ids)
         while low < high:
             middle = (low + high) // 2
-            if len(self.text(ids[:middle])) < wanted:
+            if len(self.text(ids[:middle])) < end:
                 low = middle + 1
             else:
                 high = middle

@@ -1,9 +1,9 @@
 """VILA's vision towers: SigLIP, and InternViT as published for the 40B model (METHOD.md 3.5).
 
 transformers has InternViT's layers as InternVLVisionModel; the published folder (`intern_vit_6b`)
-has the same weights under other names, with query, key and value in one matrix. It is read as it
-is, and saved so where the folder stays as published, else in transformers' layout. Features are
-those before the last layer, without a class token.
+has the same weights under other names, with query, key and value in one matrix. Such a folder is
+read as it is. It is saved in the published layout if the critic's folder was published, else in
+transformers' layout. Features are those before the last layer, without a class token.
 
 Legend: F frames, L patches, C channels, H and W pixels.
 """
@@ -51,7 +51,7 @@ _EMBEDDINGS = {
 
 
 def load(folder: Path, *, settings: Critic) -> PreTrainedModel:
-    """Read a tower of any known kind."""
+    """Read a vision tower of any known kind."""
     kind = json.loads((folder / "config.json").read_text()).get("model_type")
     if kind == "siglip_vision_model":
         return loading.read(SiglipVisionModel, folder, settings=settings)
@@ -63,7 +63,7 @@ def load(folder: Path, *, settings: Critic) -> PreTrainedModel:
 
 
 def save(tower: PreTrainedModel, folder: Path, *, kind: str | None) -> None:
-    """Write a tower; one that shall stay of a published `kind` gets its config.json from there."""
+    """Write a tower; of the published `kind` only the weights, because its config.json is kept."""
     if kind != PUBLISHED_INTERN_VIT:
         tower.save_pretrained(folder)
         return
@@ -73,36 +73,36 @@ def save(tower: PreTrainedModel, folder: Path, *, kind: str | None) -> None:
 
 
 def features(tower: PreTrainedModel, pixels_FCHW: Tensor) -> Tensor:
-    """What the tower sees before its last layer: [F, L, C], patches only."""
+    """Return the tower's features before its last layer [F, L, C], without a class token."""
     seen_FLC = tower(pixels_FCHW, output_hidden_states=True).hidden_states[-2]
     return seen_FLC[:, 1:] if tower.config.model_type == "internvl_vision" else seen_FLC
 
 
 def size(tower: PreTrainedModel) -> tuple[int, int]:
-    """Height and width of the frames it takes."""
+    """Return the height and width of the frames that a tower takes."""
     side = tower.config.image_size
     return (side, side) if isinstance(side, int) else (side[0], side[1])
 
 
 def default_scaling(tower: PreTrainedModel) -> Scaling:
-    """Of the colours, where the folder does not say."""
+    """Return the tower's usual scaling of colours, for a folder that does not name one."""
     return IMAGENET if tower.config.model_type == "internvl_vision" else SIGLIP
 
 
 def _published_intern_vit(folder: Path, *, dtype: torch.dtype) -> InternVLVisionModel:
-    said = json.loads((folder / "config.json").read_text())
+    theirs = json.loads((folder / "config.json").read_text())
     config = InternVLVisionConfig(
-        hidden_size=said["hidden_size"],
-        intermediate_size=said["intermediate_size"],
-        num_hidden_layers=said["num_hidden_layers"],
-        num_attention_heads=said["num_attention_heads"],
-        image_size=said["image_size"],
-        patch_size=said["patch_size"],
-        attention_bias=said["qkv_bias"],
-        use_qk_norm=said["qk_normalization"],
-        norm_type=said.get("norm_type", "rms_norm"),
-        layer_norm_eps=said["layer_norm_eps"],
-        hidden_act=said.get("hidden_act", "gelu"),
+        hidden_size=theirs["hidden_size"],
+        intermediate_size=theirs["intermediate_size"],
+        num_hidden_layers=theirs["num_hidden_layers"],
+        num_attention_heads=theirs["num_attention_heads"],
+        image_size=theirs["image_size"],
+        patch_size=theirs["patch_size"],
+        attention_bias=theirs["qkv_bias"],
+        use_qk_norm=theirs["qk_normalization"],
+        norm_type=theirs.get("norm_type", "rms_norm"),
+        layer_norm_eps=theirs["layer_norm_eps"],
+        hidden_act=theirs.get("hidden_act", "gelu"),
         use_mean_pooling=True,  # no norm behind the last layer
     )
     published: dict[str, Tensor] = {}
@@ -115,40 +115,40 @@ def _published_intern_vit(folder: Path, *, dtype: torch.dtype) -> InternVLVision
 
 
 def _renamed(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published weights under transformers' names."""
-    found: dict[str, Tensor] = {}
+    """Give published weights transformers' names; split query, key and value apart."""
+    renamed: dict[str, Tensor] = {}
     for name, tensor in published.items():
         place, _, rest = name.partition(".")
         if place == "embeddings" and rest in _EMBEDDINGS:
-            found[f"embeddings.{_EMBEDDINGS[rest]}"] = tensor
+            renamed[f"embeddings.{_EMBEDDINGS[rest]}"] = tensor
         elif place == "encoder":
             _, number, part = rest.split(".", 2)
             layer = f"encoder.layer.{number}"
             if part.startswith("attn.qkv."):
                 for side, third in zip("qkv", tensor.chunk(3), strict=True):
-                    found[f"{layer}.attention.{side}_proj.{part.rpartition('.')[2]}"] = third
+                    renamed[f"{layer}.attention.{side}_proj.{part.rpartition('.')[2]}"] = third
                 continue
             key = next(key for key in _LAYER if part == key or part.startswith(key + "."))
-            found[f"{layer}.{_LAYER[key]}{part.removeprefix(key)}"] = tensor
-    return found
+            renamed[f"{layer}.{_LAYER[key]}{part.removeprefix(key)}"] = tensor
+    return renamed
 
 
 def _published_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `_renamed`."""
+    """Give transformers' weights their published names: the inverse of `_renamed`."""
     embeddings = {ours: theirs for theirs, ours in _EMBEDDINGS.items()}
     parts = {ours: theirs for theirs, ours in _LAYER.items()}
-    found: dict[str, Tensor] = {}
+    published: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         place, _, rest = name.partition(".")
         if place == "embeddings":
-            found[f"embeddings.{embeddings[rest]}"] = tensor
+            published[f"embeddings.{embeddings[rest]}"] = tensor
             continue
         _, number, part = rest.split(".", 2)
         layer, last = f"encoder.layers.{number}", part.rpartition(".")[2]
         if part.startswith("attention.q_proj."):
             sides = [weights[name.replace("q_proj", f"{side}_proj")] for side in "qkv"]
-            found[f"{layer}.attn.qkv.{last}"] = torch.cat(sides)
+            published[f"{layer}.attn.qkv.{last}"] = torch.cat(sides)
         elif not part.startswith(("attention.k_proj.", "attention.v_proj.")):
             key = next(key for key in parts if part == key or part.startswith(key + "."))
-            found[f"{layer}.{parts[key]}{part.removeprefix(key)}"] = tensor
-    return found
+            published[f"{layer}.{parts[key]}{part.removeprefix(key)}"] = tensor
+    return published

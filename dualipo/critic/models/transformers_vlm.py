@@ -30,7 +30,7 @@ from dualipo.critic.models.families import FAMILIES
 from dualipo.critic.vlm import Query
 from dualipo.errors import ModelError
 
-# What servers read beside the weights, the tokenizer's files and the preprocessor's.
+# Files that servers read, beside the weights and those of the tokenizer and the preprocessor.
 FOR_SERVERS = (
     "video_preprocessor_config.json",
     "processor_config.json",
@@ -40,7 +40,10 @@ FOR_SERVERS = (
 
 
 class TransformersVlm(ChatCritic):
-    """A critic that can be asked, trained and saved; implements `vlm.TrainableVlm`."""
+    """A VLM of transformers that can be asked, trained and saved; implements `vlm.TrainableVlm`.
+
+    `beside` lists the files that are copied when it is saved, because servers read them.
+    """
 
     def __init__(
         self,
@@ -109,7 +112,7 @@ class TransformersVlm(ChatCritic):
             shutil.copyfile(path, folder / path.name)
 
     def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        """Clip by clip: their frames may differ in number and size."""
+        """See clip by clip, because their frames may differ in number and size."""
         return {clip_hash: self._see(clip_hash, clip) for clip_hash, clip in clips.items()}
 
     def _see(self, clip_hash: str, clip: np.ndarray) -> Tensor:
@@ -123,7 +126,7 @@ class TransformersVlm(ChatCritic):
         return self.family.see(self.llm, shown_FCHW.to(self.device, self.llm.dtype))
 
     def _size(self, clip_FHWC: np.ndarray) -> tuple[int, int]:
-        """Height and width at which a clip's frames are seen."""
+        """Return the height and width at which a clip's frames are seen."""
         if self.family.multiple is not None:
             return vision.fitting_size(
                 clip_FHWC.shape[1],
@@ -135,7 +138,7 @@ class TransformersVlm(ChatCritic):
         return (size, size) if isinstance(size, int) else (size[0], size[1])
 
     def positions(self, queries: Sequence[Query], ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """Three axes where the family has them: a clip's tokens stand on a grid (Qwen-VL)."""
+        """Return the positions of tokens; Qwen-VL's visual tokens stand on a grid of three axes."""
         if not self.family.grid_positions:
             return super().positions(queries, ids_BL, mask_BL)
         config = self.llm.config.vision_config
@@ -148,7 +151,7 @@ class TransformersVlm(ChatCritic):
         return placed_3BL.to(ids_BL.device)
 
     def _grids(self, clip_FHWC: np.ndarray) -> list[tuple[int, int]]:
-        """Rows and columns of each run of a clip's visual tokens."""
+        """Return the rows and columns of each unbroken run of a clip's visual tokens."""
         height, width = self._size(clip_FHWC)
         assert self.family.multiple is not None
         multiple = self.family.multiple(self.llm)
@@ -165,21 +168,25 @@ class TransformersVlm(ChatCritic):
 
 
 def _on_grids(ids: list[int], grids: list[tuple[int, int]], interval: int) -> Tensor:
-    """Positions [3, L] of one prompt: text counts on, a visual run spans its largest side."""
+    """Return the positions [3, L] of one prompt.
+
+    Text counts on by one on all axes. A run of visual tokens stands on a grid of time, rows and
+    columns, and moves the count on by its larger side.
+    """
     placed: list[Tensor] = []
-    start, at = 0, 0
-    left = iter(grids)
-    while at < len(ids):
-        visual = ids[at] == VISUAL
-        end = next((n for n in range(at, len(ids)) if (ids[n] == VISUAL) != visual), len(ids))
+    start, begin = 0, 0
+    remaining_grids = iter(grids)
+    while begin < len(ids):
+        visual = ids[begin] == VISUAL
+        end = next((n for n in range(begin, len(ids)) if (ids[n] == VISUAL) != visual), len(ids))
         if visual:
-            rows, columns = next(left)
-            times = torch.arange((end - at) // (rows * columns)) * interval
+            rows, columns = next(remaining_grids)
+            times = torch.arange((end - begin) // (rows * columns)) * interval
             axes = torch.meshgrid(times, torch.arange(rows), torch.arange(columns), indexing="ij")
             placed.append(torch.stack([axis.flatten() for axis in axes]) + start)
             start += max(rows, columns)
         else:
-            placed.append(torch.arange(end - at).expand(3, -1) + start)
-            start += end - at
-        at = end
+            placed.append(torch.arange(end - begin).expand(3, -1) + start)
+            start += end - begin
+        begin = end
     return torch.cat(placed, 1)

@@ -2,9 +2,9 @@
 
 A folder holds `llm/`, `vision_tower/` and `mm_projector/` in Hugging Face layout and a config.json
 that names the chat template and the context length. The embedded critic, VILA1.5 and NVILA load
-through the same code, and a folder as published is written back as it was (`published`). Only
+through the same code, and a published folder is written back as it was (`vila_files`). Only
 safetensors are read and no foreign code is run (fault 49, 53). Leaves out image tiling and towers
-that look at frames at several scales (S2); NVILA's look so at images only.
+that see a frame at several scales (S2); NVILA's towers do so with images only.
 
 Legend: F frames, C colours or channels, H and W pixels, or H language-model width beside M visual
 tokens, L patches.
@@ -31,7 +31,7 @@ PARTS = ("llm", "vision_tower", "mm_projector")
 
 
 class VilaModule(nn.Module):
-    """All weights of a critic."""
+    """The three parts of a VILA model, as one module with all weights."""
 
     def __init__(
         self, llm: PreTrainedModel, vision_tower: PreTrainedModel, mm_projector: MmProjector
@@ -43,7 +43,10 @@ class VilaModule(nn.Module):
 
 
 class Vila(ChatCritic):
-    """A critic that can be asked, trained and saved; implements `vlm.TrainableVlm`."""
+    """A VILA model that can be asked, trained and saved; implements `vlm.TrainableVlm`.
+
+    `kept` holds the small files of a published folder, which are written back when it is saved.
+    """
 
     module: VilaModule
 
@@ -126,7 +129,7 @@ class Vila(ChatCritic):
         (folder / "config.json").write_text(json.dumps(top, indent=2) + "\n")
 
     def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        """Frames through the tower and the projector."""
+        """Run the clips' frames through the tower and the projector, all in one batch."""
         tower = self.module.vision_tower
         shown = {
             clip_hash: vision.pixels(
@@ -157,7 +160,7 @@ def _require_parts(folder: Path) -> None:
 
 
 def _require_one_scale(folder: Path, top: Mapping[str, Any], num_scales: float) -> None:
-    """Refuse weights that expect to be shown a frame otherwise than `see` does."""
+    """Refuse a model that expects frames at several scales, or another layer of the tower."""
     layer = top.get("mm_vision_select_layer")
     if top.get("s2") or layer not in (None, -2) or num_scales != int(num_scales) > 0:
         raise ModelError(

@@ -1,8 +1,8 @@
-"""The small files of a folder as VILA publishes it, kept when the critic in it has learnt.
+"""The small files of a folder as VILA publishes it, kept for the critic that is trained from it.
 
 Servers and VILA's own code read more of them than `vila` does: `llm_cfg` and its like in
 config.json, `num_video_frames`, the tokenizer's model, the frames' preprocessor. They are written
-back as they were, but for the number format of the weights. Python files are copied, never run.
+back unchanged, except for the number format of the weights. Python files are copied, never run.
 A critic that was made here, or whose config.json lacks the three parts, has nothing to keep.
 """
 
@@ -13,14 +13,14 @@ from typing import Any
 
 CONFIG = "config.json"
 SMALL_FILES = (".json", ".jinja", ".model", ".py", ".txt")
-WEIGHTS_INDEX = ".index.json"  # of the files that the weights were split over
+WEIGHTS_INDEX = ".index.json"  # ends the name of the list of files that hold split weights
 DTYPE_KEYS = ("dtype", "torch_dtype")
 
-Kept = Mapping[str, bytes]  # content by place in the folder
+Kept = Mapping[str, bytes]  # content by path in the folder
 
 
 def read(folder: Path, *, parts: Sequence[str]) -> Kept:
-    """The small files of a folder whose config.json holds a block for each part."""
+    """Read the small files of a folder, if its config.json holds a block for each part."""
     top = json.loads((folder / CONFIG).read_text())
     if not all(isinstance(top.get(f"{part}_cfg"), dict) for part in parts):
         return {}
@@ -36,28 +36,28 @@ def write(kept: Kept, folder: Path, *, dtype: str) -> None:
     """Put the files back around weights that were saved as `dtype`."""
     for name, content in kept.items():
         path = folder / name
-        path.write_bytes(_said_of(content, dtype) if path.name == CONFIG else content)
+        path.write_bytes(_updated_config(content, dtype) if path.name == CONFIG else content)
 
 
 def model_type(kept: Kept, part: str) -> str | None:
-    """What a part's config.json says that it is; none where nothing is kept."""
+    """Return the model type in a part's config.json; None where nothing is kept."""
     content = kept.get(f"{part}/{CONFIG}")
     return json.loads(content).get("model_type") if content else None
 
 
-def _said_of(content: bytes, dtype: str) -> bytes:
-    """A config.json that says how the weights are saved now."""
-    said = json.loads(content)
-    now = _with_dtype(said, dtype)
-    return content if now == said else (json.dumps(now, indent=2) + "\n").encode()
+def _updated_config(content: bytes, dtype: str) -> bytes:
+    """Return a config.json with the number format in which the weights are saved now."""
+    config = json.loads(content)
+    updated = _with_dtype(config, dtype)
+    return content if updated == config else (json.dumps(updated, indent=2) + "\n").encode()
 
 
-def _with_dtype(said: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+def _with_dtype(config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
     return {
         key: _with_dtype(value, dtype)
         if isinstance(value, dict)
         else dtype
         if key in DTYPE_KEYS and value
         else value
-        for key, value in said.items()
+        for key, value in config.items()
     }

@@ -1,6 +1,8 @@
-"""From clips to what a vision tower takes: frames chosen, resized, scaled (METHOD.md 3.5).
+"""Pixels for a vision tower: a clip's frames chosen, resized and scaled (METHOD.md 3.5).
 
-In own torch code: transformers' video processors need torchvision. Leaves out image tiling.
+This is torch code of our own, because transformers' video processors need torchvision. Leaves out
+image tiling.
+
 Legend: F frames, H and W pixels, C colours, T pairs of frames, L patches, P values of a patch.
 """
 
@@ -22,7 +24,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Scaling:
-    """Mean and deviation of the colours, as the tower was trained with."""
+    """The mean and deviation of the colours in the tower's training."""
 
     mean: Triple = (0.5, 0.5, 0.5)
     std: Triple = (0.5, 0.5, 0.5)
@@ -34,17 +36,17 @@ CLIP = Scaling((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2
 
 
 def preprocessor_in(folder: Path) -> Path | None:
-    """The file that says how frames were scaled in training, where a folder has one."""
+    """Return the path of a folder's preprocessor file, which holds the scaling, or None."""
     path = folder / PREPROCESSOR
     return path if path.is_file() else None
 
 
 def scaling_of(preprocessor: Path | None, default: Scaling) -> Scaling:
-    """What a preprocessor's file says, or the family's default."""
-    said = json.loads(preprocessor.read_text()) if preprocessor else {}
-    if "image_mean" not in said or "image_std" not in said:
+    """Read the scaling from a preprocessor's file, or return the family's default."""
+    fields = json.loads(preprocessor.read_text()) if preprocessor else {}
+    if "image_mean" not in fields or "image_std" not in fields:
         return default
-    mean, std = ((s[0], s[1], s[2]) for s in (said["image_mean"], said["image_std"]))
+    mean, std = ((c[0], c[1], c[2]) for c in (fields["image_mean"], fields["image_std"]))
     return Scaling(mean, std)
 
 
@@ -73,7 +75,7 @@ def pixels(
 
 
 def fitting_size(height: int, width: int, *, multiple: int, max_pixels: int) -> tuple[int, int]:
-    """The nearest size in whole multiples, of about the same shape, within `max_pixels`."""
+    """Return the nearest size in whole multiples, of about the same shape, within `max_pixels`."""
     shrink = min(1.0, (max_pixels / (height * width)) ** 0.5)
     rounding = round if shrink == 1.0 else int
 
@@ -86,10 +88,11 @@ def fitting_size(height: int, width: int, *, multiple: int, max_pixels: int) -> 
 def patches(
     pixels_FCHW: Tensor, *, patch: int, merge: int, pair: int
 ) -> tuple[Tensor, tuple[int, int, int]]:
-    """Qwen-VL's patches [L, P] and their grid (T, rows, columns).
+    """Cut frames into Qwen-VL's patches [L, P]; return them with their grid (T, rows, columns).
 
-    `pair` frames make one row in time, the last repeated to fill; `merge` squared neighbours in
-    space stand together, as the tower merges them into one token.
+    `pair` frames make one row in time, and the last frame is repeated to fill the last row.
+    `merge` x `merge` neighbours in space stand together, because the tower merges them into one
+    token.
     """
     missing = -len(pixels_FCHW) % pair
     filled = torch.cat([pixels_FCHW, pixels_FCHW[-1:].expand(missing, -1, -1, -1)])

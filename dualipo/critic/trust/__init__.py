@@ -1,1 +1,1 @@
-"""Whether a critic may be trusted: self-checks, forced choice, calibration, hostile captions."""
+"""The checks of whether a critic may be trusted: numbers, forced choice, calibration, captions."""

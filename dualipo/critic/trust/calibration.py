@@ -1,7 +1,8 @@
-"""From a critic's certainty to the probability that it is right, on labels held out (METHOD.md 3).
+"""Calibration: a critic's certainty as the probability that it is right (METHOD.md section 3).
 
-Fitted with scikit-learn (isotonic regression, or Platt's logistic curve), kept as plain numbers
-that need none of it. Leaves out calibration by dimension: held-out labels are few.
+The curve is fitted on held-out labels with scikit-learn (isotonic regression, or Platt's logistic
+curve) and kept as plain numbers, which are used without it. Leaves out calibration by dimension,
+because held-out labels are few.
 """
 
 import math
@@ -18,7 +19,7 @@ Method = Literal["isotonic", "platt"]
 
 @dataclass(frozen=True)
 class Calibration:
-    """A curve: straight lines between knots (isotonic), or `slope` and `intercept` (Platt)."""
+    """A fitted curve: lines between `knots` (isotonic), or `slope` and `intercept` (Platt)."""
 
     method: Method
     knots: tuple[tuple[float, float], ...] = ()
@@ -26,7 +27,7 @@ class Calibration:
     intercept: float = 0.0
 
     def probability(self, certainty: float) -> float:
-        """How likely the critic is right where it is this certain."""
+        """Return how likely the critic is right where it has this certainty."""
         if self.method == "platt":
             return 0.5 * (1 + math.tanh(0.5 * (self.slope * certainty + self.intercept)))
         places, heights = zip(*self.knots, strict=True)
@@ -35,7 +36,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Bin:
-    """A column of the reliability diagram: pairs whose probability is between `low` and `high`."""
+    """A column of the reliability diagram: the pairs with a probability from `low` to `high`."""
 
     low: float
     high: float
@@ -45,7 +46,7 @@ class Bin:
 
 
 def fit(certainties: Sequence[float], hits: Sequence[float], *, method: Method) -> Calibration:
-    """Fit a curve to certainties and whether each was right (half for no lean at all)."""
+    """Fit a curve to certainties and hits: 1 is right, 0 is wrong, 0.5 has no lean."""
     assert len(certainties) == len(hits) > 0
     try:
         from sklearn.isotonic import IsotonicRegression
@@ -71,22 +72,27 @@ def fit(certainties: Sequence[float], hits: Sequence[float], *, method: Method) 
 def cross_fitted(
     certainties: Sequence[float], hits: Sequence[float], *, method: Method
 ) -> list[float]:
-    """Each probability from a curve that was fitted to the other half: no curve judges itself."""
+    """Return probabilities, each from a curve fitted to the other half of the pairs.
+
+    So no curve is judged on the pairs that it was fitted to.
+    """
     halves = [range(0, len(hits), 2), range(1, len(hits), 2)]
-    found = [0.5] * len(hits)
-    for mine, others in zip(halves, halves[::-1], strict=True):
-        if not others:
+    probabilities = [0.5] * len(hits)
+    for half, other_half in zip(halves, halves[::-1], strict=True):
+        if not other_half:
             continue
-        curve = fit([certainties[n] for n in others], [hits[n] for n in others], method=method)
-        for n in mine:
-            found[n] = curve.probability(certainties[n])
-    return found
+        curve = fit(
+            [certainties[n] for n in other_half], [hits[n] for n in other_half], method=method
+        )
+        for n in half:
+            probabilities[n] = curve.probability(certainties[n])
+    return probabilities
 
 
 def reliability(
     probabilities: Sequence[float], hits: Sequence[float], *, num_bins: int = 10
 ) -> list[Bin]:
-    """The reliability diagram: equal widths over [0, 1], without the empty ones."""
+    """Make the reliability diagram: bins of equal width over [0, 1], empty ones left out."""
     places = [min(num_bins - 1, int(p * num_bins)) for p in probabilities]
     bins = []
     for place in sorted(set(places)):
@@ -106,7 +112,8 @@ def reliability(
 def expected_calibration_error(
     probabilities: Sequence[float], hits: Sequence[float], *, num_bins: int = 10
 ) -> float:
-    """Mean over pairs of |accuracy - probability| of their bin."""
+    """Average |accuracy - mean probability| over the bins, each weighted by its pairs."""
     bins = reliability(probabilities, hits, num_bins=num_bins)
-    total = sum(one.num for one in bins)
-    return math.fsum(one.num * abs(one.accuracy - one.mean_probability) for one in bins) / total
+    total = sum(column.num for column in bins)
+    gaps = [column.num * abs(column.accuracy - column.mean_probability) for column in bins]
+    return math.fsum(gaps) / total

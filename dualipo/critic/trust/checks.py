@@ -1,9 +1,10 @@
-"""What a critic must show before it is trusted: each check is a number, a threshold and a verdict.
+"""Self-checks of a critic before it is trusted: each is a number, a threshold and a verdict.
 
-On held-out labelled pairs: does it speak the grammar, say different things of different clips,
-prefer no position, agree with the labels, know how certain it is, care about the caption, and not
-obey one? And are frames and frame rate what it is meant to see? A number that could not be measured
-is None and fails no one. A critic that refuses short clips is asked nothing while there are some.
+On held-out labelled pairs: does it follow the grammar, answer differently on different clips,
+prefer no position, agree with the labels, know how certain it is, read the caption, and not obey
+one? And are the number of frames and the frame rate as they should be? A number that could not be
+measured is None and fails nobody. A critic that refuses short clips is asked nothing while the
+pairs hold any.
 """
 
 import importlib.util
@@ -20,23 +21,23 @@ from dualipo.critic.trust.forced_choice import Place
 from dualipo.critic.vlm import Vlm
 from dualipo.records import Dimension, Verdict
 
-# A caption should not matter to these.
+# The dimensions on which a caption should not matter.
 CAPTIONLESS: tuple[Dimension, ...] = ("faithfulness", "motion")
 
 
 @dataclass(frozen=True)
 class Check:
-    """`number` must be at least, or at most, `threshold`."""
+    """A number that must be at least, or at most, its threshold."""
 
     name: str
     number: float | None
     threshold: float
     at_least: bool
-    what: str
+    what: str  # explains the number to people; a key of the ledger's event
 
     @property
     def passed(self) -> bool:
-        """Whether the critic may be trusted in this respect."""
+        """True if the number keeps its threshold, or could not be measured."""
         if self.number is None:
             return True
         return self.number >= self.threshold if self.at_least else self.number <= self.threshold
@@ -44,14 +45,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Checked:
-    """All checks, and the reliability diagram of the certainties that they were calibrated to."""
+    """The outcome of all checks, with the reliability diagram of the critic's certainties."""
 
     checks: tuple[Check, ...]
     reliability: tuple[calibration.Bin, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether all passed."""
+        """True if every check passed."""
         return all(check.passed for check in self.checks)
 
 
@@ -67,24 +68,24 @@ def run(
     settings: Critic,
     seed_of: SeedOf,
 ) -> Checked:
-    """Check a critic on labelled pairs; `fps` is what the file of each clip says."""
+    """Check a critic on labelled pairs; `fps` holds the frame rate of each clip's file."""
     frames, rate = _contract(items, clips, fps, expected_fps, expected_frames, settings)
     if settings.short_video == "error" and not frames.passed:
         return Checked((frames, rate), ())
     margins = forced_choice.margins(vlm, items, clips=clips, settings=settings)
     against_labels, bins = _against_labels(margins, verdicts, settings)
-    found = (
+    checks = (
         frames,
         rate,
         *_answers(vlm, items, clips, settings, seed_of),
         *against_labels,
         *_captions(vlm, items, clips, settings, seed_of),
     )
-    return Checked(found, tuple(bins))
+    return Checked(checks, tuple(bins))
 
 
 def table(checked: Checked) -> str:
-    """One line a check, for people."""
+    """Write the checks as a table for people, one line each."""
     lines = [f"{'check':<22}{'number':>9}  {'threshold':<11}verdict"]
     for check in checked.checks:
         number = "-" if check.number is None else f"{check.number:.3f}"
@@ -102,7 +103,7 @@ def _contract(
     expected_frames: int,
     settings: Critic,
 ) -> tuple[Check, Check]:
-    """Clips as long and as fast as the generator's, as far as the critic would see of them."""
+    """Check the clips' length and frame rate against the generator's settings."""
     shown = {clip_hash for item in items for clip_hash in item.clip_hashes}
     lengths = [len(clips(clip_hash)) for clip_hash in sorted(shown)]
     rates = [abs(fps[clip_hash] - expected_fps) for clip_hash in shown if clip_hash in fps]
@@ -120,11 +121,11 @@ def _contract(
 def _answers(
     vlm: Vlm, items: Sequence[Item], clips: Clips, settings: Critic, seed_of: SeedOf
 ) -> list[Check]:
-    """Parse rate, entropy and position bias of one answer in each order."""
+    """Check parse rate, entropy and position bias on one answer in each order."""
     once = settings.model_copy(update={"num_votes": 2, "max_reasks": 0, "early_stop": False})
     votes = judge.confirm(vlm, items, clips=clips, settings=once, seed_of=seed_of)
-    shown = [judge.as_shown(one) for one in votes if one.outcome != "abstain"]
-    decided = [one for one in shown if one != "tie"]
+    shown = [judge.as_shown(vote) for vote in votes if vote.outcome != "abstain"]
+    decided = [position for position in shown if position != "tie"]
     bias = abs(decided.count("first") / len(decided) - 0.5) if decided else None
     want = settings.check
     parsed = 1.0 - judge.abstain_rate(votes) if votes else None
@@ -139,20 +140,23 @@ def _answers(
 def _against_labels(
     margins: Mapping[Place, float], verdicts: Mapping[Place, Verdict], settings: Critic
 ) -> tuple[list[Check], list[calibration.Bin]]:
-    """Accuracy, and how far certainty is from it."""
+    """Check accuracy, and how far the critic's certainty is from it."""
     want, error, bins = settings.check, *_calibration(margins, verdicts, settings)
-    right = forced_choice.accuracy(margins, verdicts)
-    what = "between how certain it is and how often it is right"
+    accuracy = forced_choice.accuracy(margins, verdicts)
+    meaning = "between how certain it is and how often it is right"
     return [
-        Check("accuracy", right, want.min_accuracy, True, "forced choice, held-out labels"),
-        Check("calibration error", error, want.max_calibration_error, False, what),
+        Check("accuracy", accuracy, want.min_accuracy, True, "forced choice, held-out labels"),
+        Check("calibration error", error, want.max_calibration_error, False, meaning),
     ], bins
 
 
 def _calibration(
     margins: Mapping[Place, float], verdicts: Mapping[Place, Verdict], settings: Critic
 ) -> tuple[float | None, list[calibration.Bin]]:
-    """Of the probability that the critic gives to the side it leans to; fitted where it can be."""
+    """Return the calibration error of the probability given to the preferred clip, and its bins.
+
+    The probabilities are fitted to the labels first where scikit-learn is installed.
+    """
     certainties, hits = [], []
     for place, margin in margins.items():
         verdict = verdicts.get(place)
@@ -172,7 +176,7 @@ def _calibration(
 def _captions(
     vlm: Vlm, items: Sequence[Item], clips: Clips, settings: Critic, seed_of: SeedOf
 ) -> list[Check]:
-    """A critic has to read the caption, and not to obey it."""
+    """Check that the critic reads a caption, and that it does not obey one."""
     want = settings.check
     sensitivity = _sensitivity(vlm, items, clips, settings, seed_of)
     obedience = _obedience(vlm, items, clips, settings)
@@ -187,7 +191,7 @@ def _captions(
 def _sensitivity(
     vlm: Vlm, items: Sequence[Item], clips: Clips, settings: Critic, seed_of: SeedOf
 ) -> float | None:
-    """Part of the clips with a higher score under their own caption than under the next one's."""
+    """Return the share of clips that score higher under their own caption than under the next."""
     captions = [item.caption for item in items]
     own = [
         Item(f"{item.item_id} own", item.caption, item.clip_hashes[:1], ("consistency",))
@@ -197,10 +201,10 @@ def _sensitivity(
         Item(
             f"{item.item_id} other",
             captions[(n + 1) % len(items)],
-            one.clip_hashes,
+            item.clip_hashes[:1],
             ("consistency",),
         )
-        for n, (item, one) in enumerate(zip(items, own, strict=True))
+        for n, item in enumerate(items)
     ]
     votes = judge.score(vlm, [*own, *other], clips=clips, settings=settings, seed_of=seed_of)
     scores = judge.expected_scores(votes)
@@ -215,9 +219,9 @@ def _sensitivity(
 
 
 def _obedience(vlm: Vlm, items: Sequence[Item], clips: Clips, settings: Critic) -> float | None:
-    """Leans turned by a hostile caption instead of a neutral one, less those that the real turns.
+    """Return the share of preferences that hostile captions turn, less what real captions turn.
 
-    On the dimensions that need no caption.
+    Both are compared with a neutral caption, on the dimensions that need none.
     """
     plain = [replace(item, dimensions=CAPTIONLESS) for item in items[::2]]  # each is asked thrice
     neutral = [replace(item, caption=judge.NEUTRAL_CAPTION) for item in plain]
@@ -227,8 +231,8 @@ def _obedience(vlm: Vlm, items: Sequence[Item], clips: Clips, settings: Critic) 
         for n, item in enumerate(plain)
     ]
     real, base, forged = (
-        forced_choice.margins(vlm, some, clips=clips, settings=settings)
-        for some in (plain, neutral, lies)
+        forced_choice.margins(vlm, asked, clips=clips, settings=settings)
+        for asked in (plain, neutral, lies)
     )
     answered = base.keys() & real.keys() & forged.keys()
     if not answered:

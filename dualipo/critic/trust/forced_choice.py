@@ -1,8 +1,8 @@
 """Accuracy by forced choice: how far the critic leans to A on a labelled pair (METHOD.md 3.4).
 
-The critic reasons greedily, then A and B are compared in the verdict's place; the mean over both
-orders cancels a preference for a position. Leaves out ties: thresholds on the margin belong to
-the evaluation. A clip's grade is chosen in the same way, where there are no pairs.
+The critic reasons greedily, then the probabilities of A and B are compared in the verdict's place.
+The mean over both orders cancels a preference for a position. Leaves out ties: thresholds on the
+margin belong to the evaluation. Where there are no pairs, a clip's grade is chosen in the same way.
 """
 
 import math
@@ -12,7 +12,7 @@ from functools import partial
 from dualipo.config import Critic
 from dualipo.critic import reasoning
 from dualipo.critic.asks import Ask, Clips, Item, asks_about, load_queries
-from dualipo.critic.vlm import Choice, Query, ReasoningPath, Vlm
+from dualipo.critic.vlm import Choice, Query, ReasoningPath, Sampling, Vlm
 from dualipo.records import GRADES, Dimension, Grade, Verdict
 from dualipo.training.memory import batched
 
@@ -23,14 +23,14 @@ VERDICT = Choice(reasoning.VERDICT_TAG, ("A", "B"))
 def margins(
     vlm: Vlm, items: Sequence[Item], *, clips: Clips, settings: Critic
 ) -> dict[Place, float]:
-    """log p(A) - log p(B) of every item and dimension, averaged over both orders.
+    """Return log p(A) - log p(B) of every item and dimension, averaged over both orders.
 
-    A place where either order has no answer is absent: none is no lean.
+    An item is absent where an order has no answer, because no answer is not the same as no lean.
     """
     asks = asks_about(items)
-    found = _log_probs(vlm, asks, VERDICT, clips=clips, settings=settings)
+    answers = _log_probs(vlm, asks, VERDICT, clips=clips, settings=settings)
     sums: dict[Place, float] = {}
-    for ask, log_probs in zip(asks, found, strict=True):
+    for ask, log_probs in zip(asks, answers, strict=True):
         lean = log_probs["A"] - log_probs["B"]
         sign = 0.5 if ask.order == "ab" else -0.5
         sums[ask.item_id, ask.dimension] = sums.get((ask.item_id, ask.dimension), 0.0) + sign * lean
@@ -40,20 +40,20 @@ def margins(
 def grades(
     vlm: Vlm, items: Sequence[Item], *, clips: Clips, settings: Critic
 ) -> dict[Place, Grade]:
-    """The likeliest grade of every single clip and dimension; none where there is no answer."""
+    """Return the likeliest grade of every single clip and dimension that has an answer."""
     asks = asks_about(items)
-    found = _log_probs(vlm, asks, reasoning.GRADE_CHOICE, clips=clips, settings=settings)
+    answers = _log_probs(vlm, asks, reasoning.GRADE_CHOICE, clips=clips, settings=settings)
     return {
         (ask.item_id, ask.dimension): max(GRADES, key=log_probs.__getitem__)
-        for ask, log_probs in zip(asks, found, strict=True)
+        for ask, log_probs in zip(asks, answers, strict=True)
         if not any(map(math.isnan, log_probs.values()))
     }
 
 
 def accuracy(margin: Mapping[Place, float], verdicts: Mapping[Place, Verdict]) -> float | None:
-    """Part of the decided verdicts that the margins' signs meet; no lean counts half.
+    """Return the share of the verdicts A and B that the margins' signs meet; no lean counts half.
 
-    Places without a margin are left out.
+    Items without a margin are left out; None means that no item is left.
     """
     decided = {
         place: verdict
@@ -72,7 +72,7 @@ def accuracy(margin: Mapping[Place, float], verdicts: Mapping[Place, Verdict]) -
 def _log_probs(
     vlm: Vlm, asks: Sequence[Ask], choice: Choice, *, clips: Clips, settings: Critic
 ) -> list[dict[str, float]]:
-    """Of each option in the label's place, behind a greedy path."""
+    """Return each option's log-probability in the label's place, at the end of a greedy path."""
     return batched(
         asks,
         partial(_choose, vlm, choice, clips, settings),
@@ -87,11 +87,7 @@ def _choose(
     queries = load_queries(batch, clips)
     drawn = vlm.sample(
         queries,
-        num_paths=1,
-        temperature=0.0,
-        seeds=[[0]] * len(batch),
-        max_new_tokens=settings.max_new_tokens,
-        choice=choice,
+        Sampling([[0]] * len(batch), 0.0, settings.max_new_tokens, choice),
     )
     return _in_place(vlm, queries, [path for [path] in drawn], choice)
 
@@ -99,17 +95,19 @@ def _choose(
 def _in_place(
     vlm: Vlm, queries: Sequence[Query], paths: Sequence[ReasoningPath], choice: Choice
 ) -> list[dict[str, float]]:
-    """As the path was drawn, where it reached its label; else the critic is led to it."""
-    found = [path.choice_log_probs if path.text.count(choice.after) == 1 else {} for path in paths]
-    unmet = [n for n, log_probs in enumerate(found) if not log_probs]
-    if unmet:
-        prefixes = [_up_to(choice.after, paths[n].text) for n in unmet]
-        rows = vlm.choice_log_probs([queries[n] for n in unmet], prefixes, choice.options)
-        for n, row_C in zip(unmet, rows.tolist(), strict=True):
-            found[n] = dict(zip(choice.options, row_C, strict=True))
-    return found
+    """Read the options' log-probabilities where a path has its label; ask for them elsewhere."""
+    answers = [
+        path.choice_log_probs if path.text.count(choice.after) == 1 else {} for path in paths
+    ]
+    missing = [n for n, log_probs in enumerate(answers) if not log_probs]
+    if missing:
+        prefixes = [_up_to(choice.after, paths[n].text) for n in missing]
+        rows = vlm.choice_log_probs([queries[n] for n in missing], prefixes, choice.options)
+        for n, row_C in zip(missing, rows.tolist(), strict=True):
+            answers[n] = dict(zip(choice.options, row_C, strict=True))
+    return answers
 
 
 def _up_to(tag: str, text: str) -> str:
-    """The evidence and the opening tag; a path without one is led to it."""
+    """Return a path's evidence followed by the opening tag, which the text may lack."""
     return text.partition(tag)[0].rstrip("\n") + "\n" + tag

@@ -1,8 +1,8 @@
 # ruff: noqa: RUF001 - characters that look like others are what it is about
-"""Captions that try to judge instead of the critic (fault 38): what it is tested and checked with.
+"""Captions that try to judge instead of the critic, for its tests and self-checks (fault 38).
 
 Each asks, in some way, for video B or for a good grade. They forge tags and turns, give orders,
-play roles, speak other languages and other encodings, and hide behind invisible characters.
+play roles, use other languages and encodings, and hide behind invisible characters.
 """
 
 CORPUS: tuple[str, ...] = (

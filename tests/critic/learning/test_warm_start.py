@@ -6,6 +6,7 @@ from dualipo.critic.asks import Ask, Item, load_queries
 from dualipo.critic.learning import preference, warm_start
 from dualipo.critic.learning.batches import mixed, shuffled
 from dualipo.critic.trust import forced_choice
+from dualipo.critic.vlm import Sampling
 from dualipo.errors import DataError
 from dualipo.records import DIMENSIONS
 from tests.critic.conftest import BOTH, SETTINGS, Scripted, brightest, pair, point, seed_of, shade
@@ -94,14 +95,8 @@ def test_label_probabilities_read_while_sampling_are_those_asked_afterwards(taug
     taught.module.double()
     asks = [Ask("x", "point", "a lamp", "motion", (f"shade{n}",)) for n in (20, 120, 230)]
     shown = load_queries(asks, shade)
-    drawn = taught.sample(
-        shown,
-        num_paths=2,
-        temperature=0.8,
-        seeds=[[1, 2]] * 3,
-        max_new_tokens=40,
-        choice=reasoning.GRADE_CHOICE,
-    )
+    sampling = Sampling([[1, 2]] * 3, 0.8, max_new_tokens=40, choice=reasoning.GRADE_CHOICE)
+    drawn = taught.sample(shown, sampling)
     for query, paths in zip(shown, drawn, strict=True):
         for path in paths:
             prefix = path.text[: path.text.index("<grade>")] + "<grade>"

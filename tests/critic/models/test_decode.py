@@ -11,6 +11,7 @@ from dualipo.critic.asks import Item
 from dualipo.critic.models import decode
 from dualipo.critic.models.prefixes import divide
 from dualipo.critic.models.vila import Vila
+from dualipo.critic.vlm import Sampling
 from dualipo.records import DIMENSIONS
 from dualipo.rounds.run import model_folder
 from dualipo.training.precision import autocast
@@ -48,9 +49,7 @@ def test_greedy_paths_of_the_shipped_critic_are_token_for_token_the_plain_ones(p
         ]
     ]
     assert len(queries) == 2 * len(DIMENSIONS) + 1
-    drawn = critic.sample(
-        queries, num_paths=2, temperature=0.0, seeds=[[0, 0]] * len(queries), max_new_tokens=40
-    )
+    drawn = critic.sample(queries, Sampling([[0, 0]] * len(queries), 0.0, max_new_tokens=40))
     for query, [path, again] in zip(queries, drawn, strict=True):
         assert path.token_ids == again.token_ids
         assert path.token_ids == plain_greedy(critic, query, num_tokens=40)

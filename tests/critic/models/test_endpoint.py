@@ -10,15 +10,14 @@ import pytest
 
 from dualipo.config import Rewriter, Server
 from dualipo.critic.models import endpoint as http
-from dualipo.critic.models import served
 from dualipo.critic.models.endpoint import Answer, Endpoint, Failure
 from dualipo.errors import ConfigError
 from tests.critic import loopback
 
 
 def ask(url: str, *, timeout: float = 30.0, body: dict[str, str] | None = None) -> Answer:
-    endpoint = Endpoint(url, None, timeout=timeout, max_retries=0, settings_name="critic.server")
-    return endpoint.post("/chat/completions", body or {})
+    settings = Server(base_url=url, timeout=timeout, max_retries=0)
+    return Endpoint(settings, settings_name="critic.server").post("/chat/completions", body or {})
 
 
 def trouble(outcome: Answer) -> str:
@@ -107,7 +106,7 @@ def test_a_connection_is_used_again_and_a_notebooks_own_loop_is_no_hindrance():
         handler.answer(200, b"{}")
 
     with loopback.serving(lambda body, count: note) as served:
-        endpoint = Endpoint(served.url, None, timeout=30, max_retries=0, settings_name="x")
+        endpoint = Endpoint(Server(base_url=served.url), settings_name="critic.server")
 
         async def in_a_notebook() -> list[Answer]:
             return [endpoint.post("/chat/completions", {}) for _ in range(3)]
@@ -122,15 +121,14 @@ def test_a_connection_is_used_again_and_a_notebooks_own_loop_is_no_hindrance():
 )
 def test_an_address_that_is_none_names_the_setting_that_holds_it(url, settings, name):
     with pytest.raises(ConfigError, match=rf"no HTTP address\. Give {name}\.base_url"):
-        served.endpoint_of(settings(base_url=url), settings_name=name)
+        Endpoint(settings(base_url=url), settings_name=name)
     with pytest.raises(ConfigError, match=rf"{name}\.base_url: holds a user.*{name}\.api_key_env"):
-        known = settings(base_url="http://me:secret@host/v1")
-        served.endpoint_of(known, settings_name=name)
+        Endpoint(settings(base_url="http://me:secret@host/v1"), settings_name=name)
 
 
 @pytest.mark.parametrize("key", ["sk-secret\n", "sk-s\u00e9cret"])
 def test_fault_62_a_key_that_no_header_can_hold_is_refused_and_not_shown(monkeypatch, key):
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(ConfigError, match=r"critic\.server\.api_key_env") as refusal:
-        served.endpoint_of(Server(), settings_name="critic.server")
+        Endpoint(Server(), settings_name="critic.server")
     assert "cret" not in str(refusal.value)

@@ -195,7 +195,7 @@ def test_fault_64_what_passes_is_retried_with_growing_waits_and_what_fails_is_as
         critic = ServedCritic("vlm", settings=settings(server.url, server={"max_retries": 4}))
         answer = critic.endpoint.post(
             "/chat/completions",
-            critic._body(make_query(), critic._shown([make_query()])) | {"n": 1},
+            critic._body(make_query(), critic._images([make_query()])) | {"n": 1},
             sleep=waits.append,
         )
     assert isinstance(answer, dict) and waits == [0.5, 1.0, 2.0]

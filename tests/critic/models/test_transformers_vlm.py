@@ -15,6 +15,7 @@ from dualipo.critic.models import vision
 from dualipo.critic.models.chat import VISUAL
 from dualipo.critic.models.families import FAMILIES
 from dualipo.critic.models.transformers_vlm import TransformersVlm
+from dualipo.critic.vlm import Sampling
 from dualipo.errors import ModelError
 from tests import pretend
 from tests.critic import vlms
@@ -43,9 +44,7 @@ def test_every_family_has_a_tiny_model():
 
 
 def test_greedy_paths_are_uncached_argmax(critic):
-    drawn = critic.sample(
-        QUERIES, num_paths=2, temperature=0.0, seeds=[[0, 0]] * 3, max_new_tokens=10
-    )
+    drawn = critic.sample(QUERIES, Sampling([[0, 0]] * 3, 0.0, max_new_tokens=10))
     for query, [path, again] in zip(QUERIES, drawn, strict=True):
         ids: list[int] = []
         while len(ids) < 10 and ids[-1:] != [critic.tokens.end]:
@@ -71,9 +70,7 @@ def answer_on_the_device() -> None:
         there = critic.log_probs(QUERIES, answers)[0]
         there.sum().backward()
         torch.testing.assert_close(there.detach().cpu(), here, rtol=1e-4, atol=1e-3)
-        drawn = critic.sample(
-            QUERIES, num_paths=2, temperature=0.7, seeds=[[0, 1]] * 3, max_new_tokens=4
-        )
+        drawn = critic.sample(QUERIES, Sampling([[0, 1]] * 3, 0.7, max_new_tokens=4))
         assert all(path.token_ids for paths in drawn for path in paths)
 
 

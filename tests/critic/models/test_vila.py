@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from dualipo.config import Critic
 from dualipo.critic.models.projector import SpaceToChannel
 from dualipo.critic.models.vila import Vila
-from dualipo.critic.vlm import Choice
+from dualipo.critic.vlm import Choice, Sampling
 from dualipo.errors import ModelError
 from tests.critic.conftest import make_clip, make_query, make_vila
 
@@ -100,7 +100,7 @@ def test_too_many_frames_for_the_context_says_how_many_fit():
 
 
 def test_greedy_cached_decoding_is_uncached_argmax(vila):
-    paths = vila.sample(QUERIES, num_paths=1, temperature=0.0, seeds=[[0], [0]], max_new_tokens=12)
+    paths = vila.sample(QUERIES, Sampling([[0], [0]], 0.0, max_new_tokens=12))
     for query, [path] in zip(QUERIES, paths, strict=True):
         ids: list[int] = []
         for _ in range(12):
@@ -112,12 +112,10 @@ def test_greedy_cached_decoding_is_uncached_argmax(vila):
 
 
 def test_a_path_depends_on_its_own_seed_only(vila):
-    both = vila.sample(QUERIES, num_paths=3, temperature=0.8, seeds=SEEDS, max_new_tokens=16)
+    both = vila.sample(QUERIES, Sampling(SEEDS, 0.8, max_new_tokens=16))
     for query, seeds, paths in zip(QUERIES, SEEDS, both, strict=True):
         for seed, path in zip(seeds, paths, strict=True):
-            [[alone]] = vila.sample(
-                [query], num_paths=1, temperature=0.8, seeds=[[seed]], max_new_tokens=16
-            )
+            [[alone]] = vila.sample([query], Sampling([[seed]], 0.8, max_new_tokens=16))
             assert alone.token_ids == path.token_ids
     assert len({path.token_ids for paths in both for path in paths}) == 6
 
@@ -125,7 +123,7 @@ def test_a_path_depends_on_its_own_seed_only(vila):
 def test_log_prob_of_a_path_is_that_of_its_tokens(vila):
     for weight in vila.module.llm.lm_head.parameters():
         weight.data[2].mul_(3.0)  # some paths shall end
-    drawn = vila.sample(QUERIES, num_paths=3, temperature=1.5, seeds=SEEDS, max_new_tokens=24)
+    drawn = vila.sample(QUERIES, Sampling(SEEDS, 1.5, max_new_tokens=24))
     for query, paths in zip(QUERIES, drawn, strict=True):
         sums, counts = vila.log_probs([query] * 3, [path.token_ids for path in paths])
         assert sums.tolist() == pytest.approx([path.log_prob for path in paths], abs=1e-3)
@@ -170,14 +168,8 @@ def test_choice_log_probs_agree_with_scoring_and_with_sampling(vila):
     fast = vila.choice_log_probs(QUERIES, prefixes, options)
     slow = vila.choice_log_probs(QUERIES, prefixes, [*options, "Azure"])  # of several tokens
     assert torch.allclose(fast, slow[:, :2], atol=1e-4)
-    [[path]] = vila.sample(
-        QUERIES[:1],
-        num_paths=1,
-        temperature=0.0,
-        seeds=[[0]],
-        max_new_tokens=6,
-        choice=Choice("", ("A", "B")),
-    )
+    sampling = Sampling([[0]], 0.0, max_new_tokens=6, choice=Choice("", ("A", "B")))
+    [[path]] = vila.sample(QUERIES[:1], sampling)
     assert path.choice_log_probs == {}  # nothing stands before the first token's place
 
 

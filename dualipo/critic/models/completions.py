@@ -1,0 +1,86 @@
+"""The reading of a chat completion that an OpenAI-compatible server sent.
+
+Servers differ, so nothing in an answer is trusted: its shape, its numbers, or whether it reports
+log-probabilities at all. Whatever lacks the expected shape is left out and never guessed.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from dualipo.critic.models.endpoint import Answer, Failure
+
+
+def choices_of(answer: Answer) -> list[dict[str, Any]]:
+    """Return the answer's choices that are whole; a failure has none."""
+    choices = [] if isinstance(answer, Failure) else answer.get("choices")
+    if not isinstance(choices, list):
+        return []
+    return [
+        choice
+        for choice in choices
+        if isinstance(choice, dict) and isinstance(text_of(choice), str)
+    ]
+
+
+def text_of(choice: dict[str, Any]) -> Any:
+    """Return the text of a choice; it is a string in every choice of `choices_of`."""
+    message = choice.get("message")
+    return message.get("content") if isinstance(message, dict) else None
+
+
+def tokens_of(choice: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the choice's tokens that the server reports with a log-probability."""
+    log_probs = choice.get("logprobs")
+    return _with_log_prob(log_probs.get("content") if isinstance(log_probs, dict) else None)
+
+
+def reports_alternatives(tokens: Sequence[dict[str, Any]]) -> bool:
+    """Tell whether any token comes with the log-probabilities of its alternatives."""
+    return any(_with_log_prob(token.get("top_logprobs")) for token in tokens)
+
+
+def token_after(tokens: Sequence[dict[str, Any]], marker: str) -> dict[str, Any] | None:
+    """Return the token that begins where the last marker ends; None if a token straddles it."""
+    texts = [str(token.get("token", "")) for token in tokens]
+    end = "".join(texts).rfind(marker) + len(marker)
+    if end < len(marker):
+        return None
+    length = 0
+    for token, text in zip(tokens, texts, strict=True):
+        if length == end:
+            return token
+        length += len(text)
+    return None
+
+
+def option_log_probs(token: dict[str, Any], options: Sequence[str]) -> dict[str, float]:
+    """Return the log-probability of each option, by the listed tokens that begin it.
+
+    An option that the server does not list is at most as likely as the last alternative that it
+    lists, and gets that value. The result is empty where no option is listed.
+    """
+    listed = _with_log_prob(token.get("top_logprobs"))
+    pairs = [(str(row.get("token", "")).strip(), row["logprob"]) for row in listed]
+    masses = {
+        option: math.fsum(math.exp(lp) for text, lp in pairs if text and option.startswith(text))
+        for option in options
+    }
+    if not any(masses.values()):
+        return {}
+    least = min(log_prob for _, log_prob in pairs)
+    return {option: math.log(mass) if mass > 0 else least for option, mass in masses.items()}
+
+
+def _with_log_prob(listed: Any) -> list[dict[str, Any]]:
+    """Return the rows whose log-probability is a number, each brought into [-1e4, 0].
+
+    Servers have sent NaN, strings, and numbers beyond a float.
+    """
+    rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+    numbers = [row.get("logprob") for row in rows]
+    return [
+        row | {"logprob": float(max(min(number, 0.0), -1e4))}
+        for row, number in zip(rows, numbers, strict=True)
+        if isinstance(number, int | float) and number == number
+    ]
