@@ -9,19 +9,14 @@ import numpy as np
 import pytest
 
 import dualipo
-from dualipo import config, tracking
 from dualipo.errors import ConfigError, DataError, DualipoError, MediaError
-from dualipo.events import AlignEvent, PreferEvent, RefreshEvent, ScoresEvent
-from dualipo.records import Candidate, Pair, Point, Prompt, Vote
-from dualipo.store import atomic, tables
-from dualipo.store.clips import ClipStore
-from dualipo.store.ledger import Unit, Version
+from dualipo.records import Pair, Point
+from dualipo.store import atomic
+from dualipo.store.ledger import Unit
 from dualipo.store.run_reader import RunReader
 from dualipo.store.rundir import RunDir
+from tests.store import small_run
 
-FPS = 8
-ROUND = Unit(0, 0, "prefer")
-VOTE = Vote("candidates-0-0-p-0:candidates-0-0-p-1", "motion", "ba", 0, "a", -2.5, "A moves.")
 TABLES = (
     *("prompts", "clips", "votes", "preferences", "labelled_clips"),
     *("rounds", "scores", "curves", "versions"),
@@ -31,13 +26,7 @@ TABLES = (
 @pytest.fixture
 def at_work(tmp_path: Path) -> Iterator[RunDir]:
     """Return a run of one round that a process still holds."""
-    settings = {"seed": 7, "align": {"loss_type": "kto"}}
-    run = RunDir.open(tmp_path / "run", config.resolve(settings, subject="test"))
-    _sample(run)
-    _judge(run)
-    with tracking.Metrics(run.metrics_path) as metrics:
-        metrics.log(0, round=-1, attempt=0, stage="warm_start_sft", loss=2.5)
-        metrics.log(0, round=0, attempt=0, stage="align", loss=float("nan"), winner_gap=0.5)
+    run = small_run.make(tmp_path / "run")
     yield run
     run.close()
 
@@ -47,62 +36,6 @@ def folder(at_work: RunDir) -> Path:
     """Return the folder of the same run after its process ended."""
     at_work.close()
     return at_work.path
-
-
-def _sample(run: RunDir) -> None:
-    clips, made = ClipStore(run.clips_path), []
-    for n, name in enumerate(("candidates", "candidates", "test")):
-        clip_hash = clips.put(np.full((3, 16, 16, 3), 60 * n, np.uint8), FPS)
-        made.append(Candidate(f"{name}-0-0-p-{n}", "p", "a ball", n, 0, n, clip_hash, "base", 0))
-    prompts = run.round_path(0) / "prompts.parquet"
-    sha256 = tables.write_records(prompts, [Prompt("p", "a ball", 2)], record_type=Prompt)
-    files = {run.relative(clips.path(c.clip)): c.clip for c in made}
-    run.ledger.commit_unit(
-        Unit(0, 0, "sample.candidates"),
-        candidates=made,
-        files=files | {run.relative(prompts): sha256},
-    )
-
-
-def _judge(run: RunDir) -> None:
-    folder = run.attempt_path(0, 0)
-    shard, points = folder / "confirm" / "votes-0000.parquet", folder / "preferences.parquet"
-    pairs = run.round_path(-1) / "seed-pairs.parquet"
-    files = {
-        shard: tables.write_records(shard, [VOTE], record_type=Vote),
-        points: tables.write_records(points, [_point()], record_type=Point),
-    }
-    run.ledger.commit_unit(
-        Unit(0, 0, "confirm"),
-        files={run.relative(path): sha256 for path, sha256 in files.items()},
-        votes=[("pair", "warm", VOTE)],
-    )
-    sha256 = tables.write_records(pairs, [_pair()], record_type=Pair)
-    run.ledger.commit_unit(Unit(-1, 0, "label"), files={run.relative(pairs): sha256})
-    run.ledger.commit_unit(
-        ROUND,
-        versions=[Version("generator", "g000.0", "base", 0, 0, "rounds/x", "ab" * 32)],
-        heads={"generator": "g000.0"},
-        events=[
-            PreferEvent(num_prompts=4, kept=3, dropped={}, certainty=[], mean_vote_share=None),
-            AlignEvent(num_steps=1, generator_version="g000.0", critic_version="warm"),
-            RefreshEvent(outcome="not needed", why=[], critic_version="warm"),
-            ScoresEvent(
-                prompt_ids=["p"],
-                captions=["a ball"],
-                parts={"consistency": [0.5], "faithfulness": [0.25], "motion": [0.75]},
-                total=[0.5],
-            ),
-        ],
-    )
-
-
-def _pair() -> Pair:
-    return Pair("s", "q", "a cube", "aa", "bb", "motion", "b", "human", "ada")
-
-
-def _point() -> Point:
-    return Point("p-0", "p", "a ball", "cc", "overall", "good", "critic", "warm", round=0)
 
 
 def names_in(folder: Path) -> set[Path]:
@@ -134,7 +67,7 @@ def test_the_rows_say_what_was_recorded(folder: Path) -> None:
     assert (vote["stage"], vote["critic_version"], vote["reasoning"]) == (
         *("confirm", "warm", "A moves."),
     )
-    assert (vote["candidate_a"], vote["candidate_b"]) == tuple(VOTE.item.split(":"))
+    assert (vote["candidate_a"], vote["candidate_b"]) == tuple(small_run.VOTE.item.split(":"))
     [pair] = run.preferences().to_pylist()
     assert (pair["round"], pair["source"], pair["verdict"]) == (-1, "human", "b")
     [point] = run.labelled_clips().to_pylist()
@@ -183,23 +116,17 @@ def test_a_writer_that_begins_meanwhile_makes_it_ask_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = dualipo.open_run(folder)
-    settings = config.resolve(config_tree(folder), subject="test")
     ask_once, resumed = RunReader._ask_once, []
 
     def ask(reader: RunReader, question, *, is_idle: bool):
         if not resumed:
-            resumed.append(RunDir.open(folder, settings))
+            resumed.append(RunDir.open(folder, small_run.SETTINGS))
             resumed[0].ledger.commit_unit(Unit(1, 0, "prompts"))
         return ask_once(reader, question, is_idle=is_idle)
 
     monkeypatch.setattr(RunReader, "_ask_once", ask)
     assert len(run.units()) == 5
     resumed[0].close()
-
-
-def config_tree(folder: Path) -> dict[str, object]:
-    written = atomic.read_json(folder / "config.json")
-    return {"seed": written["seed"], "align": {"loss_type": written["align.loss_type"]}}
 
 
 def test_what_is_no_run_or_a_newer_one_is_refused(folder: Path, tmp_path: Path) -> None:
