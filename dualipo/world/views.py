@@ -75,7 +75,7 @@ def view_of_truth(shown: Scene, defect: Defect | None, *, num_frames: int = 9) -
         changed = replace(figure, colour=defect.target)  # type: ignore[arg-type]
     else:
         return view
-    if 2 * first >= num_frames:  # a figure is called what it is for most of the clip
+    if 2 * first >= num_frames:  # the view names what the figure is for most of the clip
         return view
     figures = tuple(changed if i == defect.figure else t for i, t in enumerate(shown.figures))
     return replace(view, figures=figures)

@@ -78,7 +78,7 @@ FORMATS: dict[str, Format] = {
         ),
         images=True,
     ),
-    # Diffusion-kto's CSV.
+    # The CSV of diffusion-kto.
     "diffusion-kto": Format(
         point_formats.diffusion_kto,
         required=("file_path", "caption", "label"),

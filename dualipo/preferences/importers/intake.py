@@ -23,7 +23,7 @@ from dualipo.store import atomic
 from dualipo.store.clips import LIMITS, ClipStore, Frames, encode_clip, probe
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-FRAMES_PER_SECOND = 8.0  # VideoFeedback's frames; of one image it says nothing
+FRAMES_PER_SECOND = 8.0  # the rate of VideoFeedback's frames; a clip of one image needs none
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|(?:data|file|concat|subfile|crypto|pipe):|//", re.I)
 
