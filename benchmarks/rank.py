@@ -39,7 +39,7 @@ from dualipo.evaluation.report.report_tables import Table
 from dualipo.preferences import build
 from dualipo.progress import PlainProgress
 from dualipo.records import Candidate, Prompt, Vote, pair_id
-from dualipo.rounds import judging, loop, sampling, stages, world_sources
+from dualipo.rounds import commands, judging, loop, sampling, world_sources
 from dualipo.rounds.run import Run
 from dualipo.store import atomic
 from dualipo.store.ledger import Unit
@@ -283,7 +283,7 @@ def main() -> None:
     name = f"{arguments.run.name}-{arguments.critic}"
     atomic.make_folder(arguments.work / name)
     rows = []
-    with loop.opened(stages.config_of(arguments.run), PlainProgress()) as run:
+    with loop.opened(commands.config_of(arguments.run), PlainProgress()) as run:
         for prompt_id, some in list(candidates_of(run).items())[: arguments.prompts]:
             path = arguments.work / name / f"{prompt_id}.json"
             if not path.exists():

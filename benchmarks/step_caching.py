@@ -37,7 +37,7 @@ from dualipo.evaluation.report.report_tables import Table
 from dualipo.generator.sample import Samples, sample
 from dualipo.progress import PlainProgress
 from dualipo.records import DIMENSIONS, Prompt
-from dualipo.rounds import judging, loop, sampling, stages
+from dualipo.rounds import commands, judging, loop, sampling
 from dualipo.rounds.run import Run
 from dualipo.seeds import derive
 from dualipo.store import atomic
@@ -209,7 +209,7 @@ def main() -> None:
     work = arguments.work / "-".join([name, *thresholds])
     atomic.make_folder(work)
     rows: list[dict[str, Any]] = []
-    with loop.opened(stages.config_of(arguments.run), PlainProgress()) as run:
+    with loop.opened(commands.config_of(arguments.run), PlainProgress()) as run:
         settings = run.config.generator
         if arguments.steps:
             settings = settings.model_copy(update={"num_inference_steps": arguments.steps})

@@ -63,7 +63,7 @@ class Pace:
         self.end()
         when = "start" if round < 0 else f"round {round}"
         when += f", attempt {attempt}" if attempt else ""
-        self.name, self.title = name, f"{when}: {name.replace('_', ' ')}"
+        self.name, self.title = name, f"{when}: {readable(name)}"
         self.total, self.done = total, 0
         self._start = self._clock()
 
@@ -163,3 +163,8 @@ def ended(pace: Pace) -> str:
 def spell(figures: Mapping[str, float]) -> str:
     """Write figures in a line, for example `loss 0.693  accuracy 0.5`."""
     return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in figures.items())
+
+
+def readable(name: str) -> str:
+    """Return a stage's id as people read it: "sample.candidates" as "sample candidates"."""
+    return name.replace("_", " ").replace(".", " ")

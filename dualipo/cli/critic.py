@@ -72,10 +72,10 @@ def check(arguments: argparse.Namespace) -> int:
     """Check one version and print the table."""
     require_run(arguments.run)
     from dualipo.critic.trust import checks
-    from dualipo.rounds import stages  # imports torch
+    from dualipo.rounds import commands  # imports torch
 
     with watching() as progress:
-        version, checked = stages.check_critic(arguments.run, arguments.critic, progress)
+        version, checked = commands.check_critic(arguments.run, arguments.critic, progress)
     print(f"critic {version}\n{checks.table(checked)}")
     return 0 if checked.passed else 1
 
@@ -83,10 +83,10 @@ def check(arguments: argparse.Namespace) -> int:
 def compare(arguments: argparse.Namespace) -> int:
     """Compare the critics, print the table, and write the figures if asked to."""
     require_run(arguments.run)
-    from dualipo.rounds import comparing, stages  # imports torch
+    from dualipo.rounds import commands, comparing  # imports torch
 
     with watching() as progress:
-        num_labels, compared = stages.compare_critics(
+        num_labels, compared = commands.compare_critics(
             arguments.run,
             arguments.critic,
             arguments.scores,
@@ -103,9 +103,9 @@ def compare(arguments: argparse.Namespace) -> int:
 def list_clips(arguments: argparse.Namespace) -> int:
     """Write the list of clips, and print how long it is."""
     require_run(arguments.run)
-    from dualipo.rounds import stages  # imports torch
+    from dualipo.rounds import commands  # imports torch
 
     with watching() as progress:
-        num = stages.list_clips(arguments.run, arguments.output, arguments.unscored, progress)
+        num = commands.list_clips(arguments.run, arguments.output, arguments.unscored, progress)
     print(f"{arguments.output}: {num} clips")
     return 0

@@ -10,8 +10,9 @@ from typing import Any
 from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
 from dualipo.cli.verbs import add_run, add_verb
+from dualipo.stages import Command
 
-STAGES = {
+STAGES: dict[Command, str] = {
     "sample": "Run one stage: choose prompts and sample clips of them.",
     "judge": "Run one stage: score the clips, confirm best and worst by votes.",
     "prefer": "Run one stage: keep sure preferences, count what is dropped.",
@@ -32,11 +33,11 @@ def add(verbs: Any) -> None:
         parser.set_defaults(act=partial(act, name))
 
 
-def act(name: str, arguments: argparse.Namespace) -> int:
+def act(name: Command, arguments: argparse.Namespace) -> int:
     """Run the stage `name` of a run."""
     require_run(arguments.run)
-    from dualipo.rounds import stages  # imports torch
+    from dualipo.rounds import commands  # imports torch
 
     with watching() as progress:
-        stages.run_stage(arguments.run, name, arguments.round, progress)
+        commands.run_stage(arguments.run, name, arguments.round, progress)
     return 0

@@ -13,42 +13,11 @@ from typing import Any, Literal
 from dualipo.amounts import duration
 from dualipo.evaluation.run_history import BASE, RunHistory
 from dualipo.events import ClockEvent, RefreshEvent
+from dualipo.stages import Stage, of_attempt, of_start
 from dualipo.store.ledger import Unit
 from dualipo.store.run_reader import RunReader
 
 State = Literal["done", "now", "waiting", "skipped"]
-
-_Names = tuple[tuple[str, str], ...]
-
-_START: _Names = (
-    ("prompts", "prompts"),
-    ("sample.seed", "seed clips"),
-    ("label", "seed labels"),
-    ("warm_start_sft", "critic: fine-tuning"),
-    ("warm_start_dpo", "critic: own traces"),
-    ("scores", "base scores"),
-)
-_ROUND: _Names = (
-    ("prompts", "prompts"),
-    ("sample.candidates", "clips"),
-    ("check", "critic's check"),
-    ("score", "grades"),
-    ("confirm", "votes"),
-    ("prefer", "preferences"),
-    ("align", "alignment"),
-    ("monitor", "monitor"),
-    ("refresh", "critic's refresh"),
-    ("scores", "test scores"),
-)
-_ONCE = ("prompts", "sample.candidates", "refresh")  # stages of a first attempt alone
-_CLOSED_BY = {"score": "judged", "confirm": "judged"}
-# The stage of the metrics, and the setting that holds how many steps it has.
-_TRAINING = {
-    "warm_start_sft": ("warm_start_sft", "warm_start_sft.max_train_steps"),
-    "warm_start_dpo": ("warm_start_dpo", "warm_start_dpo.max_train_steps"),
-    "align": ("align", "align.max_train_steps"),
-    "refresh": ("srpo", "refresh.srpo.max_train_steps"),
-}
 
 
 @dataclass(frozen=True)
@@ -116,18 +85,16 @@ def _recorded(run: RunReader, history: RunHistory) -> _Recorded:
 
 
 def _leg(recorded: _Recorded, round: int, attempt: int) -> Leg:
-    names = _START if round == BASE else _ROUND
-    if attempt:
-        names = tuple(pair for pair in names if pair[0] not in _ONCE)
-    elif _was_refreshed(recorded.history, round):
-        names = tuple(pair for pair in names if pair[0] != "scores")  # the second attempt has them
+    is_last = attempt > 0 or not _was_refreshed(recorded.history, round)
+    stages = of_start() if round == BASE else of_attempt(attempt, is_last=is_last)
+    named = [(stage, stage.name) for stage in stages if stage.name]
     own = [unit for unit in recorded.units if (unit.round, unit.attempt) == (round, attempt)]
     begun = [
-        n for n, (stage, _) in enumerate(names) if _began(recorded, own, stage, round, attempt)
+        n for n, (stage, _) in enumerate(named) if _began(recorded, own, stage, round, attempt)
     ]
     last = max(begun, default=-1)
     steps = []
-    for n, (stage, name) in enumerate(names):
+    for n, (stage, name) in enumerate(named):
         state: State = "waiting"
         if n < last:
             state = "done" if n in begun else "skipped"
@@ -143,43 +110,44 @@ def _was_refreshed(history: RunHistory, round: int) -> bool:
     return any(event is not None and event.outcome == "refreshed" for event in refreshes)
 
 
-def _began(recorded: _Recorded, own: Sequence[Unit], stage: str, round: int, attempt: int) -> bool:
-    return any(unit.stage == stage for unit in own) or bool(
+def _began(
+    recorded: _Recorded, own: Sequence[Unit], stage: Stage, round: int, attempt: int
+) -> bool:
+    return any(unit.stage == stage.stage_id for unit in own) or bool(
         _rows(recorded.history, stage, round, attempt)
     )
 
 
-def _is_closed(own: Sequence[Unit], stage: str) -> bool:
-    if stage.startswith("sample."):
-        return any(unit.stage == stage and unit.index == -1 for unit in own)
-    return any(unit.stage == _CLOSED_BY.get(stage, stage) for unit in own)
+def _is_closed(own: Sequence[Unit], stage: Stage) -> bool:
+    closing = (stage.closed_by or stage.stage_id, stage.closing_index)
+    return any((unit.stage, unit.index) == closing for unit in own)
 
 
 def _note(
-    recorded: _Recorded, own: Sequence[Unit], stage: str, state: State, where: tuple[int, int]
+    recorded: _Recorded, own: Sequence[Unit], stage: Stage, state: State, where: tuple[int, int]
 ) -> str:
     if state == "done":
         spent = sum(
             clock.seconds
             for unit, clock in recorded.clocks
-            if (unit.round, unit.attempt) == where and clock.stage == stage
+            if (unit.round, unit.attempt) == where and clock.stage == stage.stage_id
         )
         return duration(spent) if spent else ""
     if state != "now":
         return ""
-    if rows := _rows(recorded.history, stage, *where):
-        total = recorded.history.settings.get(_TRAINING[stage][1])
+    if stage.training and (rows := _rows(recorded.history, stage, *where)):
+        total = recorded.history.settings.get(stage.training.steps_setting)
         return f"step {rows[-1]['step'] + 1} of {total}"
-    num_units = sum(unit.stage == stage for unit in own)
+    num_units = sum(unit.stage == stage.stage_id for unit in own)
     return f"{num_units} batches so far" if num_units > 1 else ""
 
 
-def _rows(history: RunHistory, stage: str, round: int, attempt: int) -> list[dict[str, Any]]:
+def _rows(history: RunHistory, stage: Stage, round: int, attempt: int) -> list[dict[str, Any]]:
     """Return the metrics of a training stage in one attempt."""
-    if stage not in _TRAINING:
+    if stage.training is None:
         return []
-    rounds = (own for own in history.all_rounds if own.round == round)
-    rows = (row for own in rounds for row in own.metrics.get(_TRAINING[stage][0], []))
+    of_round = (own for own in history.all_rounds if own.round == round)
+    rows = (row for own in of_round for row in own.metrics.get(stage.training.metrics, []))
     return [row for row in rows if (row.get("attempt") or 0) == attempt]
 
 

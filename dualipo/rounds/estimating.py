@@ -50,7 +50,7 @@ def lines(config: Config) -> list[str]:
     memory, disk, settings = found.aligning_memory, found.disk, config.align
     what = f"LoRA of rank {settings.rank}" if settings.rank else "every weight"
     shape = "x".join(map(str, size.latent_shape))
-    num_clips = plan(config).get("sample candidates", 0)
+    num_clips = plan(config).get("sample.candidates", 0)
     return [
         *_missing(config),
         f"generator: {count(size.num_parameters)} parameters, {count(size.num_trained)} trained "
@@ -199,7 +199,7 @@ def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
 def _pixels(config: Config) -> float:
     """Bytes of all clips' pixels."""
     units, settings = plan(config), config.generator
-    num_clips = sum(num for stage, num in units.items() if stage.startswith("sample "))
+    num_clips = sum(num for stage, num in units.items() if stage.startswith("sample."))
     return num_clips * settings.num_frames * settings.height * settings.width * 3
 
 
@@ -217,7 +217,7 @@ def _flops(size: Footprint, config: Config) -> dict[str, float]:
     settings, align = config.generator, config.align
     guided = 2 if settings.guidance_scale > 1 else 1
     units = plan(config)
-    num_clips = sum(num for stage, num in units.items() if stage.startswith("sample "))
+    num_clips = sum(num for stage, num in units.items() if stage.startswith("sample."))
     is_kto = align.loss_type == "kto"
     num_items, sides = _compared(config)
     steps = units.get("align", 0)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from dualipo import interrupt
 from dualipo.config import Config, marked
-from dualipo.evaluation.report import report_page
-from dualipo.evaluation.share import model_card, trackers
-from dualipo.events import AlignEvent, in_words
-from dualipo.progress import Progress
+from dualipo.evaluation.share import trackers
+from dualipo.events import in_words
+from dualipo.progress import Progress, readable
 from dualipo.rounds import (
     aligning,
     checking,
+    closing,
     estimating,
     judging,
     measuring,
@@ -27,13 +27,12 @@ from dualipo.rounds import (
 )
 from dualipo.rounds.planning import plan, remaining
 from dualipo.rounds.run import Run
-from dualipo.store import atomic
 from dualipo.store.rundir import RunDir
 from dualipo.training import optim
 
 
 def rounds(run: Run) -> None:
-    """The two models improve in turns."""
+    """Improve the two models in turns."""
     warming.warm_start_critic(run)
     measuring.measure_base(run)
     for round_ in range(run.config.rounds):
@@ -48,26 +47,22 @@ def rounds(run: Run) -> None:
             measuring.monitor(run, round_, attempt, version)
             if attempt == 1 or not refreshing.refresh_critic(run, round_, attempt, candidates):
                 break
-        measuring.report_scores(run, round_, attempt, version)
-        sampling.drop_latents(run, round_)
-        write_report(run)
-        if run.config.refresh.stop_early and measuring.stop_reasons_of(run, round_, attempt):
-            measuring.keep_best(run, round_, attempt)
+        if closing.close_round(run, round_, attempt, version):
             break
 
 
 def run(config: Config, *, progress: Progress) -> Path:
     """Begin or resume the run that `config.output_dir` names; return its folder."""
-    with opened(config, progress) as this:
-        progress.plan(remaining(this))
-        rounds(this)
-        write_report(this)
-        return this.directory.path
+    with opened(config, progress) as opened_run:
+        progress.plan(remaining(opened_run))
+        rounds(opened_run)
+        closing.write_report(opened_run)
+        return opened_run.directory.path
 
 
 @contextmanager
 def opened(config: Config, progress: Progress) -> Iterator[Run]:
-    """A run whose folder is held, swept, and let go at the end."""
+    """Open a run: hold its folder, sweep what no ledger row vouches for, close it at the end."""
     interrupt.install()
     for trained in (
         config.align,
@@ -77,19 +72,19 @@ def opened(config: Config, progress: Progress) -> Iterator[Run]:
     ):
         optim.require_installed(trained)
     directory = RunDir.open(Path(config.output_dir), config)
-    this = Run(directory, config, progress)
+    opened_run = Run(directory, config, progress)
     try:
         for name in directory.sweep():
             progress.say(f"swept {name}: no ledger row vouches for it")
         with trackers.send_in_background(
             directory.path, to=config.report_to, folder=config.logging_dir, say=progress.say
         ):
-            yield this
+            yield opened_run
     finally:
-        if this.ledger.unknown:
-            progress.say(in_words(this.ledger.unknown))
+        if opened_run.ledger.unknown:
+            progress.say(in_words(opened_run.ledger.unknown))
         progress.close()
-        this.close()
+        opened_run.close()
 
 
 def plan_text(config: Config) -> str:
@@ -98,7 +93,7 @@ def plan_text(config: Config) -> str:
         "settings (* marks what differs from the default; `dualipo settings WORD` explains):",
         *marked(config),
     ]
-    stages = [f"  {stage}: {num}" for stage, num in plan(config).items()]
+    stages = [f"  {readable(stage)}: {num}" for stage, num in plan(config).items()]
     needs = [f"  {line}" for line in estimating.lines(config)]
     titled = [
         "",
@@ -109,12 +104,3 @@ def plan_text(config: Config) -> str:
         *needs,
     ]
     return "\n".join([*settings, *titled])
-
-
-def write_report(run: Run) -> None:
-    """What people read, rebuilt from the ledger: the report, and a card for each generator."""
-    path = run.directory.path
-    atomic.write_text(run.directory.report_path, report_page.build(path))
-    for _, aligned in run.ledger.events(AlignEvent):
-        version = aligned.generator_version
-        atomic.write_text(path / "cards" / f"{version}.md", model_card.render(path, version))

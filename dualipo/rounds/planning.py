@@ -11,24 +11,24 @@ from dualipo.rounds.run import BASE_ROUND, Run
 
 
 def plan(config: Config, *, rounds_done: Collection[int] = ()) -> dict[str, int]:
-    """Units of every stage of the rest of a run, if no round refreshes its critic.
+    """Return the units of every stage of the rest of a run, if no round refreshes its critic.
 
-    A round that was scored is done, and so is what precedes round 0 (BASE_ROUND); of the round in
-    which a run was killed all is counted, though some of it need not be done again.
+    A round that was scored is done, and so is what precedes round 0 (BASE_ROUND). The round in
+    which a run was killed is counted whole, though some of it need not be done again.
     """
     prompts, seed = config.prompts, config.seed_labels
     per_round = {
-        "sample monitor": prompts.num_monitor_prompts * MONITOR_CLIPS,
-        "sample test": prompts.num_test_prompts * config.monitor.num_test_clips,
+        "sample.monitor": prompts.num_monitor_prompts * MONITOR_CLIPS,
+        "sample.test": prompts.num_test_prompts * config.monitor.num_test_clips,
     }
     before = per_round | {
-        "sample seed": 0 if seed.path else seed.num_prompts * seed.clips_per_prompt,
+        "sample.seed": 0 if seed.path else seed.num_prompts * seed.clips_per_prompt,
         **_training(config),
     }
     if config.monitor.num_accuracy_pairs:
-        before["sample accuracy"] = num_accuracy_prompts(config) * ACCURACY_CLIPS
+        before["sample.accuracy"] = num_accuracy_prompts(config) * ACCURACY_CLIPS
     per_round |= {
-        "sample candidates": prompts.num_prompts * config.generator.num_candidates,
+        "sample.candidates": prompts.num_prompts * config.generator.num_candidates,
         "score": prompts.num_prompts * config.generator.num_candidates,
         "confirm": 0 if config.align.loss_type == "kto" else prompts.num_prompts,
         "align": config.align.max_train_steps,
@@ -41,7 +41,7 @@ def plan(config: Config, *, rounds_done: Collection[int] = ()) -> dict[str, int]
 
 
 def _training(config: Config) -> dict[str, int]:
-    """Steps of the critic's warm start."""
+    """Return the steps of the critic's warm start, by stage."""
     if config.critic.backend in LEARNING:
         return {
             "warm_start_sft": config.warm_start_sft.max_train_steps,
@@ -52,7 +52,7 @@ def _training(config: Config) -> dict[str, int]:
 
 
 def remaining(run: Run) -> dict[str, int]:
-    """The plan of what a resumed run has still to do."""
+    """Return the plan of what a resumed run has still to do."""
     return plan(
         run.config, rounds_done={where.round for where, _ in run.ledger.events(ScoresEvent)}
     )

@@ -127,8 +127,7 @@ def sample_set(run: Run, clips: ClipSet) -> list[Candidate]:
     per_unit = max(1, run.config.generator.sample_batch_size // clips.clips_per_prompt)
     if not run.is_done(closing):
         num_clips = len(clips.prompts) * clips.clips_per_prompt
-        stage = f"sample {clips.name}"
-        run.progress.stage(stage, round=clips.round, attempt=clips.attempt, total=num_clips)
+        run.progress.stage(closing.stage, round=clips.round, attempt=clips.attempt, total=num_clips)
         clock = Clock()
         starts = range(0, len(clips.prompts), per_unit)
         units = enumerate(clips.prompts[start : start + per_unit] for start in starts)

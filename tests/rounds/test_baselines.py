@@ -11,7 +11,7 @@ from dualipo.critic.models.score_file import Scale, ScoreFile
 from dualipo.errors import DataError
 from dualipo.events import PreferEvent, ScoreScaleEvent
 from dualipo.progress import PlainProgress
-from dualipo.rounds import comparing, loop, stages
+from dualipo.rounds import commands, comparing, loop
 from dualipo.rounds.run import SFT, SHIPPED, WARM
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
@@ -34,7 +34,7 @@ def test_a_reward_head_is_trained_on_the_seed_and_judges_a_run(harness: Harness)
             assert shipped != sft == warm
             votes = ledger.votes(0, 0, "point")
             assert votes and all(vote.outcome != "abstain" for vote in votes)
-        _, found = stages.compare_critics(path, [SFT], [], PlainProgress(), with_reward_head=True)
+        _, found = commands.compare_critics(path, [SFT], [], PlainProgress(), with_reward_head=True)
         assert found["reward head"] == found[SFT]  # the same training, outside of the loop
 
 
@@ -48,7 +48,7 @@ def test_a_run_waits_for_scores_and_goes_on(harness: Harness) -> None:
             if harnesses.ended(settings) == 0:
                 break
             assert "dualipo critic clips RUN" in harnesses.log(path)
-            assert stages.list_clips(path, listed, scores, PlainProgress()) > 0
+            assert commands.list_clips(path, listed, scores, PlainProgress()) > 0
             with open(listed, newline="") as stream:
                 rows += list(csv.DictReader(stream))
             _score(rows, scores)
@@ -60,14 +60,14 @@ def test_a_run_waits_for_scores_and_goes_on(harness: Harness) -> None:
         [kept] = harnesses.events(path, ScoreScaleEvent)
         assert kept.spread["motion"] < ScoreFile(scores).scale.spread["motion"]
         with loop.opened(settings, PlainProgress()) as run:
-            assert run.score_file().scale == Scale(**kept)
+            assert run.score_file().scale == Scale(kept.middle, kept.spread)
 
 
 def test_critics_and_baselines_are_compared_on_the_same_labels(
     harness: Harness, tmp_path: Path
 ) -> None:
     listed, scores = tmp_path / "clips.csv", tmp_path / "scores.csv"
-    stages.list_clips(harness.path, listed, None, PlainProgress())
+    commands.list_clips(harness.path, listed, None, PlainProgress())
     with open(listed, newline="") as stream:
         _score(list(csv.DictReader(stream)), scores)
     before, output = harness.clean, tmp_path / "figures.json"
@@ -82,7 +82,7 @@ def test_critics_and_baselines_are_compared_on_the_same_labels(
     assert list(found) == ["shipped", "warm", "reward head", "scores.csv"]
     assert all(0 <= one["overall Accuracy"]["with_ties"] <= 1 for one in found.values())
     with pytest.raises(DataError, match="nothing"):
-        stages.compare_critics(
+        commands.compare_critics(
             harness.path, ["nothing"], [], PlainProgress(), with_reward_head=False
         )
 

@@ -13,6 +13,7 @@ import pytest
 from dualipo.critic import voting
 from dualipo.errors import ConfigError
 from dualipo.rounds.run import BASE_ROUND
+from dualipo.stages import ON_DEMAND, STAGES, of_attempt, of_start
 from dualipo.store.fork import fork
 from dualipo.store.ledger import Ledger, VoteKind
 from tests.rounds import harness as harnesses
@@ -141,3 +142,17 @@ def until_begun(process: subprocess.Popen[str], path: Path) -> None:
     while not path.exists():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.02)
+
+
+def test_a_run_commits_its_units_in_the_order_of_the_list(harness: Harness) -> None:
+    with harnesses.ledger_of(harness.path) as ledger:
+        units = [u for u in ledger.units() if u.stage.split(".")[0] not in ON_DEMAND]
+    legs = list(dict.fromkeys((unit.round, unit.attempt) for unit in units))
+    assert legs == [(-1, 0), (0, 0), (0, 1), (1, 0)]
+    for leg in legs:
+        ids = dict.fromkeys(unit.stage for unit in units if (unit.round, unit.attempt) == leg)
+        listed = of_start() if leg[0] < 0 else of_attempt(leg[1], is_last=leg != (0, 0))
+        order = [stage.stage_id for stage in listed]
+        assert list(ids) == [stage_id for stage_id in order if stage_id in ids]
+    shown = {stage.stage_id for stage in STAGES if stage.name}
+    assert shown <= {unit.stage for unit in units}, "every stage that is shown is run"

@@ -9,6 +9,6 @@ def test_a_resumed_run_plans_only_the_rounds_that_are_left() -> None:
     config = Config()
     whole, rest = plan(config), plan(config, rounds_done=(BASE_ROUND, 0))
     assert rest["align"] * 3 == whole["align"] * 2 == config.align.max_train_steps * 3 * 2
-    assert rest["sample test"] * 4 == whole["sample test"] * 2
+    assert rest["sample.test"] * 4 == whole["sample.test"] * 2
     assert "warm_start_sft" in whole and "warm_start_sft" not in rest
     assert plan(config, rounds_done=(BASE_ROUND, 0, 1, 2)) == {}

@@ -1,7 +1,7 @@
-"""One stage of a run, alone: what `dualipo sample`, `judge`, `prefer`, ... do.
+"""What single commands do to a run: `dualipo sample`, `judge`, `prefer`, ..., `critic check`, ...
 
-A stage reads what the stages before it published. It is refused, with the command that is missing,
-where they have not finished; a stage that is done already does nothing.
+A stage command reads what the command before it published; where that has not finished, it is
+refused with the name of the command that is missing. A stage that is done already does nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,12 +11,12 @@ from pathlib import Path
 from dualipo.config import Config, from_leaves
 from dualipo.critic.trust.checks import Checked
 from dualipo.errors import ConfigError, DataError
-from dualipo.events import RefreshEvent
 from dualipo.progress import Progress
 from dualipo.records import Candidate
 from dualipo.rounds import (
     aligning,
     checking,
+    closing,
     comparing,
     judging,
     measuring,
@@ -25,23 +25,23 @@ from dualipo.rounds import (
     sampling,
     warming,
 )
-from dualipo.rounds.loop import opened, write_report
+from dualipo.rounds.loop import opened
 from dualipo.rounds.run import BASE_ROUND, Run
-from dualipo.rounds.versions import generator_made
+from dualipo.rounds.versions import attempt_of, generator_made
+from dualipo.stages import Command, command_before, last_of
 from dualipo.store import atomic
 from dualipo.store.ledger import Unit
 
-Stage = Callable[[Run, int, int], None]
+Action = Callable[[Run, int, int], None]  # run, round, attempt
 
 
-def run_stage(run_path: Path, stage: str, round: int | None, progress: Progress) -> None:
-    """Run `stage` in `round`, by default the one that is under way."""
+def run_stage(run_path: Path, command: Command, round: int | None, progress: Progress) -> None:
+    """Run the stages of a command in `round`, by default the one that is under way."""
     with opened(config_of(run_path), progress) as run:
-        here = _round_under_way(run) if round is None else round
-        needs, act = STAGES[stage]
-        attempt = _attempt(run, here)
-        _require(run, stage, needs, here, attempt)
-        act(run, here, attempt)
+        chosen = _round_under_way(run) if round is None else round
+        attempt = attempt_of(run, chosen)
+        _require_earlier(run, command, chosen, attempt)
+        _ACTIONS[command](run, chosen, attempt)
 
 
 def check_critic(run_path: Path, critic: str | None, progress: Progress) -> tuple[str, Checked]:
@@ -61,7 +61,7 @@ def compare_critics(
     *,
     with_reward_head: bool,
 ) -> tuple[int, dict[str, comparing.Accuracies]]:
-    """Critics and baselines on the held-out labels; by default the critic that serves now."""
+    """Compare critics and baselines on held-out labels; by default the critic that serves now."""
     with _labelled(run_path, progress) as run:
         known = [run.ledger.version("critic", name).version_id for name in critics]
         return comparing.compare(
@@ -70,14 +70,14 @@ def compare_critics(
 
 
 def list_clips(run_path: Path, path: Path, unscored: Path | None, progress: Progress) -> int:
-    """Write the run's clips and captions as CSV, and say how many."""
+    """Write the run's clips and captions as CSV; return how many."""
     with opened(config_of(run_path), progress) as run:
         return comparing.list_clips(run, path, unscored=unscored)
 
 
 @contextmanager
 def _labelled(run_path: Path, progress: Progress) -> Iterator[Run]:
-    """A run whose seed has its labels."""
+    """Open a run whose seed has its labels; refuse one without."""
     with opened(config_of(run_path), progress) as run:
         if not run.is_done(Unit(BASE_ROUND, 0, "label")):
             raise DataError(
@@ -94,7 +94,7 @@ def _serving(run: Run) -> str:
 
 
 def config_of(run_path: Path) -> Config:
-    """The settings of a run that is there."""
+    """Return the settings of a run that is there."""
     flat = atomic.read_json(run_path / "config.json")
     config = from_leaves(flat, subject=str(run_path / "config.json"))
     return config.model_copy(update={"output_dir": str(run_path)})
@@ -123,36 +123,30 @@ def _align(run: Run, round: int, attempt: int) -> None:
 
 
 def _evaluate(run: Run, round: int, attempt: int) -> None:
-    measuring.monitor(run, round, attempt, generator_made(round, attempt))
+    version = generator_made(round, attempt)
+    measuring.monitor(run, round, attempt, version)
     if attempt == 1:
-        _close(run, round, attempt)
-    write_report(run)
+        closing.close_round(run, round, attempt, version)
+    else:
+        closing.write_report(run)
 
 
 def _refresh(run: Run, round: int, attempt: int) -> None:
-    """At most once a round; without a new critic the round is over."""
-    refreshed = attempt == 1 or refreshing.refresh_critic(
+    """Refresh the critic, at most once a round; without a new critic, close the round."""
+    is_refreshed = attempt == 0 and refreshing.refresh_critic(
         run, round, attempt, _candidates(run, round)
     )
-    if not refreshed:
-        _close(run, round, attempt)
-        write_report(run)
+    if not is_refreshed:
+        closing.close_round(run, round, attempt, generator_made(round, attempt))
 
 
-def _close(run: Run, round: int, attempt: int) -> None:
-    """What the loop does after a round's last attempt only."""
-    measuring.report_scores(run, round, attempt, generator_made(round, attempt))
-    sampling.drop_latents(run, round)
-
-
-# Stage -> the command whose units it needs, and what it does.
-STAGES: dict[str, tuple[tuple[str, ...], Stage]] = {
-    "sample": ((), _sample),
-    "judge": (("sample",), _judge),
-    "prefer": (("sample", "judge"), _prefer),
-    "align": (("prefer",), _align),
-    "evaluate": (("align",), _evaluate),
-    "refresh": (("evaluate",), _refresh),
+_ACTIONS: dict[Command, Action] = {
+    "sample": _sample,
+    "judge": _judge,
+    "prefer": _prefer,
+    "align": _align,
+    "evaluate": _evaluate,
+    "refresh": _refresh,
 }
 
 
@@ -160,38 +154,42 @@ def _candidates(run: Run, round: int) -> list[Candidate]:
     return sampling.sample_candidates(run, round, sampling.choose_prompts(run, round))
 
 
-def _require(run: Run, stage: str, needs: tuple[str, ...], round: int, attempt: int) -> None:
-    closing = {
-        "sample": Unit(round, 0, f"sample.{sampling.ROUND}", -1),
-        "judge": Unit(round, attempt, "judged"),
-        "prefer": Unit(round, attempt, "prefer"),
-        "align": Unit(round, attempt, "align"),
-        "evaluate": Unit(round, attempt, "monitor"),
-    }
-    missing = [need for need in needs if not run.is_done(closing[need])]
-    if stage == "sample" and round > 0 and not _is_over(run, round - 1):
-        missing, round = ["refresh"], round - 1
-    if missing:
-        raise DataError(
-            f"{run.directory.path}: round {round} has not finished `{missing[0]}`, which {stage} "
-            f"reads. Run `dualipo {missing[0]} {run.directory.path} --round {round}` first."
-        )
+def _require_earlier(run: Run, command: Command, round: int, attempt: int) -> None:
+    """Refuse a command whose predecessor has not finished, or a round after the run's end."""
+    needed = command_before(command)
+    if needed is None and round > 0:
+        before = attempt_of(run, round - 1)
+        if not run.is_done(Unit(round - 1, before, "scores")):
+            raise _missing(run, command, "refresh", round - 1)
+        if closing.ends_early(run, round - 1, before):
+            raise DataError(
+                f"{run.directory.path}: the run ended early with round {round - 1}: "
+                f"{measuring.stop_reasons_of(run, round - 1, before)[0]}. To go on, begin a run "
+                "with refresh.stop_early = false."
+            )
+    elif needed is not None:
+        last = last_of(needed)
+        of_attempt = attempt if last.turn == "attempt" else 0
+        unit = Unit(round, of_attempt, last.stage_id, last.closing_index)
+        if not run.is_done(unit):
+            raise _missing(run, command, needed, round)
+
+
+def _missing(run: Run, command: Command, needed: Command, round: int) -> DataError:
+    path = run.directory.path
+    return DataError(
+        f"{path}: round {round} has not finished `{needed}`, which {command} reads. "
+        f"Run `dualipo {needed} {path} --round {round}` first."
+    )
 
 
 def _round_under_way(run: Run) -> int:
-    """The last round with anything in the ledger, or the one after if it is finished."""
-    units = run.ledger.units()
-    last = max((unit.round for unit in units), default=BASE_ROUND)
+    """Return the last round that was begun, or the next one if that is over and there is one."""
+    last = max((unit.round for unit in run.ledger.units()), default=BASE_ROUND)
     if last == BASE_ROUND:
         return 0
-    return last + 1 if _is_over(run, last) and last + 1 < run.config.rounds else last
-
-
-def _is_over(run: Run, round: int) -> bool:
-    return run.is_done(Unit(round, _attempt(run, round), "scores"))
-
-
-def _attempt(run: Run, round: int) -> int:
-    """1 once the round's critic was refreshed, else 0."""
-    refreshes = run.ledger.events(RefreshEvent)
-    return int(any(u.round == round and one.outcome == "refreshed" for u, one in refreshes))
+    attempt = attempt_of(run, last)
+    is_over = run.is_done(Unit(last, attempt, "scores"))
+    if not is_over or last + 1 >= run.config.rounds or closing.ends_early(run, last, attempt):
+        return last
+    return last + 1

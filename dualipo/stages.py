@@ -1,0 +1,108 @@
+"""The stages of a run, in their order: the one list that names them.
+
+    start    once, before round 0
+    round    once a round, with its first attempt
+    attempt  in each attempt; there is a second one only where the critic was refreshed
+    close    once a round, after its last attempt
+
+`rounds/loop.py` runs them in this order, and a test compares the units that a run commits with it.
+The stage commands, the plan and the dashboard's timeline read their names here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Turn = Literal["start", "round", "attempt", "close"]
+Command = Literal["sample", "judge", "prefer", "align", "evaluate", "refresh"]
+
+# The commands that run stages alone, `dualipo sample RUN` and so on, in their order.
+COMMANDS: tuple[Command, ...] = ("sample", "judge", "prefer", "align", "evaluate", "refresh")
+
+
+@dataclass(frozen=True)
+class Training:
+    """A stage that trains: the name of its metrics, and the setting that holds its steps."""
+
+    metrics: str
+    steps_setting: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage; `stage_id` is that of its units in the ledger, `name` what the timeline shows.
+
+    A stage without a name is a part of the one that follows. `closed_by` is the stage whose unit
+    says that this one is complete, and `closing_index` that unit's index.
+    """
+
+    stage_id: str
+    turn: Turn
+    command: Command
+    name: str | None = None
+    closed_by: str | None = None
+    closing_index: int = 0
+    training: Training | None = None
+
+
+_SFT = Training("warm_start_sft", "warm_start_sft.max_train_steps")
+_DPO = Training("warm_start_dpo", "warm_start_dpo.max_train_steps")
+_ALIGN = Training("align", "align.max_train_steps")
+_SRPO = Training("srpo", "refresh.srpo.max_train_steps")
+
+STAGES: tuple[Stage, ...] = (
+    Stage("register", "start", "sample"),
+    Stage("prompts", "start", "sample", "prompts"),
+    Stage("sample.seed", "start", "sample", "seed clips", closing_index=-1),
+    Stage("label", "start", "sample", "seed labels"),
+    Stage("rewrite", "start", "sample"),
+    Stage("warm_start_sft", "start", "sample", "critic: fine-tuning", training=_SFT),
+    Stage("warm_start_dpo", "start", "sample", "critic: own traces", training=_DPO),
+    Stage("sample.accuracy", "start", "sample", closing_index=-1),
+    Stage("warm_accuracy", "start", "sample"),
+    Stage("sample.monitor", "start", "sample", closing_index=-1),
+    Stage("sample.test", "start", "sample", closing_index=-1),
+    Stage("scores", "start", "sample", "base scores"),
+    Stage("prompts", "round", "sample", "prompts"),
+    Stage("sample.candidates", "round", "sample", "clips", closing_index=-1),
+    Stage("check", "attempt", "judge", "critic's check"),
+    Stage("score", "attempt", "judge", "grades", closed_by="judged"),
+    Stage("confirm", "attempt", "judge", "votes", closed_by="judged"),
+    Stage("judged", "attempt", "judge"),
+    Stage("prefer", "attempt", "prefer", "preferences"),
+    Stage("align", "attempt", "align", "alignment", training=_ALIGN),
+    Stage("sample.monitor", "attempt", "evaluate", closing_index=-1),
+    Stage("win_rate", "attempt", "evaluate"),
+    Stage("monitor", "attempt", "evaluate", "monitor"),
+    Stage("srpo_votes", "round", "refresh"),
+    Stage("refresh", "round", "refresh", "critic's refresh", training=_SRPO),
+    Stage("sample.test", "close", "refresh", closing_index=-1),
+    Stage("scores", "close", "refresh", "test scores"),
+    Stage("drop_latents", "close", "refresh"),
+    Stage("keep_best", "close", "refresh"),
+)
+
+# Work that is done once, when something needs it first; the word before the first dot of its id.
+ON_DEMAND = ("texts", "encode_real", "holdout", "score_scale")
+
+
+def of_start() -> tuple[Stage, ...]:
+    """Return the stages before round 0."""
+    return tuple(stage for stage in STAGES if stage.turn == "start")
+
+
+def of_attempt(attempt: int, *, is_last: bool) -> tuple[Stage, ...]:
+    """Return the stages of a round's attempt; the last attempt closes the round."""
+    turns = {"attempt"} | ({"close"} if is_last else set()) | (set() if attempt else {"round"})
+    return tuple(stage for stage in STAGES if stage.turn in turns)
+
+
+def last_of(command: Command) -> Stage:
+    """Return the stage that completes a command within a round."""
+    own = [stage for stage in STAGES if stage.command == command]
+    return [stage for stage in own if stage.turn in ("round", "attempt")][-1]
+
+
+def command_before(command: Command) -> Command | None:
+    """Return the command whose result a command reads; None for the first of a round."""
+    place = COMMANDS.index(command)
+    return COMMANDS[place - 1] if place else None
