@@ -1,15 +1,17 @@
 """Units of clips: one is decoded and stored in the background while the next is denoised.
 
-The main thread encodes texts, runs the transformer and commits, in order; one worker runs the VAE,
+    main thread   denoise 0 | denoise 1           | commit 0, denoise 2           | commit 1 ...
+    worker                  | decode and store 0  | decode and store 1            | ...
+
+The main thread encodes texts, runs the transformer and commits, in order. The worker runs the VAE,
 looks for faults, and publishes the clips and the latents' file. A unit is committed after the next
-is denoised and before that is handed over, so nothing is published beside a commit: what a kill
-leaves is what it would leave without the worker. A clip that cannot be used is sampled once more
+one is denoised and before that one is handed over. So nothing is published beside a commit, and a
+kill leaves what it would leave without the worker. A clip that cannot be used is sampled once more
 with the next draw, then left out (faults 19, 23); its text is not encoded again.
 
-On a CUDA device the worker's kernels queue on the same stream as the transformer's, as the device
-is full of either; encoding, hashing and writing are what runs beside it. On a CPU of whose cores
-the transformer takes several, the main thread waits: two pools of OpenMP threads on the same cores
-wait for one another, and nothing would be won.
+On a CUDA device the worker's kernels queue on the transformer's stream, as either fills the device;
+encoding, hashing and writing run beside it. On a CPU whose cores the transformer shares, the main
+thread waits instead: two pools of OpenMP threads on the same cores would wait for one another.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +36,10 @@ Kept = tuple[Candidate, Tensor]  # a stored candidate and its latent
 
 @dataclass(frozen=True)
 class ClipSet:
-    """A set of clips to sample: who makes it, of which prompts, how many each, and where."""
+    """A set of clips to sample: which version makes it, of which prompts, and how many each.
+
+    `texts_of` names the fixed prompts that these belong to, whose texts are encoded once a run.
+    """
 
     name: str
     round: int
@@ -43,20 +48,20 @@ class ClipSet:
     prompts: Sequence[Prompt]
     clips_per_prompt: int
     keep_latents: bool = False
-    texts_of: str | None = None  # the fixed prompts that these are of: their texts are kept
+    texts_of: str | None = None
 
     def unit(self, index: int) -> Unit:
-        """The set's unit of work number `index`."""
+        """Return the set's unit of work number `index`; -1 closes the set."""
         return Unit(self.round, self.attempt, f"sample.{self.name}", index)
 
     def candidate_id(self, prompt: Prompt, index: int) -> str:
-        """Unique in the run, and without a hint of the version (fault 58)."""
+        """Return an id that is unique in the run and does not betray the version (fault 58)."""
         return f"{self.name}-{self.round}-{self.attempt}-{prompt.prompt_id}-{index}"
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Clips of a unit between the two threads: `kept` are those of an earlier draw."""
+    """A unit of denoised clips, for the worker; `kept` are usable clips of an earlier draw."""
 
     index: int
     prompts: Sequence[Prompt]
@@ -68,7 +73,7 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class _Stored:
-    """What the worker made of them."""
+    """What the worker stored of a unit, and the candidates that it could not use."""
 
     kept: list[Kept]
     rejected: list[Candidate]
@@ -82,12 +87,12 @@ def sample_units(
     *,
     texts: Mapping[str, Place],
 ) -> None:
-    """Sample the units that are not done. `texts` are those by caption that are known.
+    """Sample the units that are not done; `texts` are known text embeddings by caption.
 
     An interrupt or an error still commits the unit that the worker has.
     """
     behind: list[tuple[_Drawn, Future[_Stored]]] = []  # one at most
-    # OpenMP counts threads by thread, and sums depend on their number.
+    # A new thread has its own OpenMP setting, and sums depend on the number of threads.
     num_threads = torch.get_num_threads()
     with ThreadPoolExecutor(1, "decode", torch.set_num_threads, (num_threads,)) as worker:
 
@@ -113,7 +118,7 @@ def sample_units(
 def _draw(
     run: Run, clips: ClipSet, index: int, prompts: Sequence[Prompt], texts: Mapping[str, Place]
 ) -> _Drawn:
-    """The unit's latents, each from its candidate's first seed."""
+    """Denoise a unit, each clip from its candidate's first seed."""
     wanted = [
         _candidate(run, clips, prompt, k)
         for prompt in prompts
@@ -128,6 +133,7 @@ def _draw(
 def _denoised(
     run: Run, clips: ClipSet, wanted: Sequence[Candidate], texts: Mapping[str, Tensor]
 ) -> Denoised:
+    """Denoise candidates; texts that are not known are encoded."""
     generator = run.generator(clips.version)
     generator.load_decoder()
     return denoise(
@@ -140,10 +146,10 @@ def _denoised(
 
 
 def _store(run: Run, clips: ClipSet, generator: Backbone, drawn: _Drawn) -> _Stored:
-    """In the worker: decode, store what can be used, and the latents once nothing is redrawn."""
+    """Decode a unit and store its usable clips, in the worker; its latents once none is redrawn."""
     kept, rejected = list(drawn.kept), []
-    made = decode(generator, drawn.denoised)
-    for candidate, clip in zip(drawn.wanted, made, strict=True):
+    decoded = decode(generator, drawn.denoised)
+    for candidate, clip in zip(drawn.wanted, decoded, strict=True):
         if clip.fault is None:
             name = run.clip_store.put(clip.frames_FHW3.numpy(), run.config.generator.fps)
             kept.append((replace(candidate, clip=name), clip.latent))
@@ -158,8 +164,9 @@ def _store(run: Run, clips: ClipSet, generator: Backbone, drawn: _Drawn) -> _Sto
 def _save_latents(
     run: Run, clips: ClipSet, drawn: _Drawn, kept: Sequence[Kept], generator: Backbone
 ) -> Path:
+    """Publish the latents of the kept clips and the texts of their prompts in one file."""
     path = latents_path(run, clips.round, drawn.index)
-    named = {f"latent.{one.candidate_id}": latent.to(run.latents_dtype) for one, latent in kept}
+    named = {f"latent.{c.candidate_id}": latent.to(run.latents_dtype) for c, latent in kept}
     ids = {prompt.caption: prompt.prompt_id for prompt in drawn.prompts}
     named |= {f"text.{ids[caption]}": drawn.denoised.texts[caption] for caption in ids}
     tensors.save(path, named, metadata={"axes": generator.latent_axes[1:]})
@@ -170,17 +177,17 @@ def _commit(
     run: Run, clips: ClipSet, drawn: _Drawn, future: Future[_Stored], *, worker: ThreadPoolExecutor
 ) -> None:
     """Wait for the worker, draw once more what it rejected, and commit the unit."""
-    found = future.result()
-    if found.rejected:
-        wanted = [_next_draw(run, candidate) for candidate in found.rejected]
+    stored_unit = future.result()
+    if stored_unit.rejected:
+        wanted = [_next_draw(run, candidate) for candidate in stored_unit.rejected]
         denoised = _denoised(run, clips, wanted, drawn.denoised.texts)
-        again = replace(drawn, wanted=wanted, denoised=denoised, kept=found.kept)
+        again = replace(drawn, wanted=wanted, denoised=denoised, kept=stored_unit.kept)
         generator = run.generator(clips.version)
-        found = worker.submit(_store, run, clips, generator, again).result()
-    candidates = [candidate for candidate, _ in found.kept]
+        stored_unit = worker.submit(_store, run, clips, generator, again).result()
+    candidates = [candidate for candidate, _ in stored_unit.kept]
     run.commit(
         clips.unit(drawn.index),
-        files=found.files,
+        files=stored_unit.files,
         clips=tuple(dict.fromkeys(candidate.clip for candidate in candidates)),
         candidates=candidates,
         events=[SampleUnitEvent(wanted=drawn.num_wanted, made=len(candidates))],
@@ -189,15 +196,18 @@ def _commit(
 
 
 def _candidate(run: Run, clips: ClipSet, prompt: Prompt, index: int) -> Candidate:
-    """A candidate to be: the seed is named by the set, and by the round where it is trained on."""
-    where = (clips.round,) if clips.keep_latents else ()
+    """Return a candidate without its clip yet.
+
+    Its seed is named by the set and, in a set that is trained on, by the round too.
+    """
+    own_round = (clips.round,) if clips.keep_latents else ()
     return Candidate(
         candidate_id=clips.candidate_id(prompt, index),
         prompt_id=prompt.prompt_id,
         caption=prompt.caption,
         index=index,
         draw=0,
-        seed=run.seed("sample", clips.name, *where, prompt.prompt_id, index, 0),
+        seed=run.seed("sample", clips.name, *own_round, prompt.prompt_id, index, 0),
         clip="",
         generator_version=clips.version,
         round=clips.round,
@@ -210,5 +220,5 @@ def _next_draw(run: Run, candidate: Candidate) -> Candidate:
 
 
 def latents_path(run: Run, round: int, index: int) -> Path:
-    """Where a unit's latents and texts are."""
+    """Return the file of a unit's latents and texts."""
     return run.directory.path / "latents" / f"{round:03d}" / f"unit-{index:04d}.safetensors"

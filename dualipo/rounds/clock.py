@@ -1,4 +1,4 @@
-"""What a stage cost: seconds and peak memory, for a `ClockEvent`, which no digest reads."""
+"""A clock for the cost of a stage: seconds and peak memory, which no digest reads."""
 
 import resource
 import time
@@ -7,7 +7,7 @@ from dualipo.events import ClockEvent
 
 
 class Clock:
-    """Runs from its creation; durations are monotonic (fault 59)."""
+    """A clock that runs from its creation; durations are monotonic (fault 59)."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()

@@ -1,8 +1,9 @@
-"""What a run will need, said before it starts: parameters, memory, disk, steps and time.
+"""An estimate of what a run needs, before it starts: parameters, memory, disk, steps and time.
 
-Counted from configurations alone (generator/estimate.py). Where a model's folder is not there yet,
-a published model of its name stands in, so that a plan can be made before a download. Of the critic
-only its weights are counted, from their files' headers; what it computes depends on what it says.
+It is counted from configurations alone (generator/estimate.py). Where a model's folder is not there
+yet, the published model of its name is counted, so a plan can be made before a download. The
+critic's weights are counted from the headers of their files; its computation is not, as that
+depends on how much it says.
 """
 
 import math
@@ -22,10 +23,10 @@ from dualipo.rounds.device_speed import matmul_rate
 from dualipo.rounds.planning import plan
 from dualipo.rounds.run import is_embedded, model_folder
 
-REFERENCE_RATE = 4e14  # FLOP/s: an H100 of which 40 % are used
+REFERENCE_RATE = 4e14  # FLOP/s: 40 % of an H100
 _TRAINED = 4 + 4 + 8  # bytes a parameter: weight, gradient and AdamW's moments in float32
 
-# Critics by the folder that a download makes, in lower case: where to have them, and parameters.
+# Critics by the folder that a download makes, in lower case: repository, number of parameters.
 _CRITICS = {
     "vila1.5-13b": ("Efficient-Large-Model/VILA1.5-13b", 13.5e9),
     "qwen2.5-vl-7b-instruct": ("Qwen/Qwen2.5-VL-7B-Instruct", 8.3e9),
@@ -34,7 +35,7 @@ _CRITICS = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes and floating-point operations of a whole run."""
+    """The bytes and floating-point operations of a whole run."""
 
     footprint: Footprint
     sampling_memory: float
@@ -44,19 +45,19 @@ class Estimate:
 
 
 def lines(config: Config) -> list[str]:
-    """The estimate in words."""
-    found = estimate(config)
-    size = found.footprint
-    memory, disk, settings = found.aligning_memory, found.disk, config.align
-    what = f"LoRA of rank {settings.rank}" if settings.rank else "every weight"
+    """Return the estimate in words."""
+    needs = estimate(config)
+    size = needs.footprint
+    memory, disk, settings = needs.aligning_memory, needs.disk, config.align
+    trained = f"LoRA of rank {settings.rank}" if settings.rank else "every weight"
     shape = "x".join(map(str, size.latent_shape))
     num_clips = plan(config).get("sample.candidates", 0)
     return [
         *_missing(config),
         f"generator: {count(size.num_parameters)} parameters, {count(size.num_trained)} trained "
-        f"({what}); text encoder {count(size.num_text_parameters)}",
+        f"({trained}); text encoder {count(size.num_text_parameters)}",
         f"clip: latent {shape}, {size.flops / 1e12:.3g} TFLOP a forward pass",
-        f"memory of the device, sampling: {storage(found.sampling_memory)} "
+        f"memory of the device, sampling: {storage(needs.sampling_memory)} "
         f"({config.generator.sample_batch_size} clips), and what the autoencoder decodes with",
         f"memory of {_devices(settings)}, aligning: {storage(sum(memory.values()))} "
         f"({_parts(memory)})",
@@ -64,7 +65,7 @@ def lines(config: Config) -> list[str]:
         f"{_free(config)} free",
         f"steps: {num_clips} clips sampled, {plan(config).get('align', 0)} alignment steps of "
         f"{settings.train_batch_size} in {config.rounds} rounds, if no critic is refreshed",
-        *_time(found.flops),
+        *_time(needs.flops),
         *_critic(config),
     ]
 
@@ -104,7 +105,7 @@ def _folder(config: Config, temporary: Path) -> Path:
 
 
 def _missing(config: Config) -> list[str]:
-    """Which folders are to be filled before the run, and how."""
+    """Return the models that must be downloaded before the run, and how."""
     generator = config.generator.pretrained_model_name_or_path
     critic = config.critic.pretrained_model_name_or_path
     known = published_models.find(generator)
@@ -120,13 +121,13 @@ def _missing(config: Config) -> list[str]:
 
 
 def _lossy(config: Config) -> str:
-    """What cannot be counted before the first clip."""
+    """Return what to add for lossy clips, whose size is not known before the first clip."""
     qp = config.generator.clip_qp
     return f", and clips at quantizer {qp} ({storage(_pixels(config))} of pixels)" if qp else ""
 
 
 def _critic(config: Config) -> list[str]:
-    """Its weights, as they are held to judge and to learn."""
+    """Return the memory of the critic's weights, to judge and to learn."""
     name = config.critic.pretrained_model_name_or_path
     if config.critic.backend == "server":
         return [f"critic: {name}, served elsewhere"]
@@ -145,7 +146,7 @@ def _critic(config: Config) -> list[str]:
 
 
 def _num_in_files(folder: Path) -> int:
-    """Numbers in a folder's safetensors, by their headers."""
+    """Count the numbers in a folder's safetensors by their headers."""
     number = 0
     for path in folder.rglob("*.safetensors"):
         with safe_open(path, framework="pt") as opened:
@@ -155,7 +156,7 @@ def _num_in_files(folder: Path) -> int:
 
 
 def _aligning_memory(size: Footprint, align: Align, width: int) -> dict[str, float]:
-    """As the loop trains: a micro batch's pairs and real clips stand in one graph."""
+    """Return the bytes on a device by use; a micro batch's pairs and real clips form one graph."""
     num_shares = align.num_processes
     num_items = align.train_batch_size // num_shares
     num_parts = min(align.gradient_accumulation_steps, num_items)
@@ -183,7 +184,7 @@ def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
     num_real = config.align.num_real_clips if config.align.real_nll_ratio else 0
     latent = math.prod(size.latent_shape) * getattr(torch, settings.latents_dtype).itemsize
     text = math.prod(size.text_shape) * width
-    # What x264 makes at a quantizer is known once it has made some.
+    # The size of lossy clips is known only once x264 has made some.
     lossless = {} if settings.clip_qp else {"lossless clips at most": _pixels(config)}
     return {
         "latents": num_kept * prompts.num_prompts * settings.num_candidates * latent,
@@ -197,14 +198,14 @@ def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
 
 
 def _pixels(config: Config) -> float:
-    """Bytes of all clips' pixels."""
+    """Return the bytes of all clips' pixels."""
     units, settings = plan(config), config.generator
     num_clips = sum(num for stage, num in units.items() if stage.startswith("sample."))
     return num_clips * settings.num_frames * settings.height * settings.width * 3
 
 
 def _compared(config: Config) -> tuple[int, int]:
-    """Pairs or points of a round at most, and clips in each of them."""
+    """Return how many pairs or points a round has at most, and how many clips each has."""
     num_prompts = config.prompts.num_prompts
     if config.align.loss_type == "kto":
         return num_prompts * config.generator.num_candidates, 1
@@ -212,8 +213,10 @@ def _compared(config: Config) -> tuple[int, int]:
 
 
 def _flops(size: Footprint, config: Config) -> dict[str, float]:
-    """Forward passes of one clip, by stage; a backward pass is two of them, one past frozen
-    weights, and checkpointing makes another."""
+    """Return the floating-point operations by stage, counted in forward passes of one clip.
+
+    A backward pass counts as two, through frozen weights as one; checkpointing adds one.
+    """
     settings, align = config.generator, config.align
     guided = 2 if settings.guidance_scale > 1 else 1
     units = plan(config)
@@ -233,7 +236,7 @@ def _flops(size: Footprint, config: Config) -> dict[str, float]:
 
 
 def _time(flops: dict[str, float]) -> list[str]:
-    """A lower bound at what this machine multiplies, and what a data centre's device would take."""
+    """Return the time at this machine's measured speed, and at that of a data centre's device."""
     total = sum(flops.values())
     shares = (
         ", ".join(f"{name} {part / total:.0%}" for name, part in flops.items()) if total else ""
@@ -256,10 +259,10 @@ def _devices(align: Align) -> str:
 
 
 def _free(config: Config) -> str:
-    """Of the disk that the run's folder is on, or will be."""
+    """Return the free space of the disk that the run's folder is on, or will be."""
     path = Path(config.output_dir).expanduser().absolute()
-    there = next(parent for parent in (path, *path.parents) if parent.exists())
-    return storage(shutil.disk_usage(there).free)
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    return storage(shutil.disk_usage(existing).free)
 
 
 def _parts(named: dict[str, float]) -> str:

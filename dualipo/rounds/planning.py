@@ -1,4 +1,4 @@
-"""How much work a recipe asks for: units by stage, for the plan and for the time left."""
+"""The plan of a run: the units of each stage that a recipe asks for, and of what is left."""
 
 from collections import Counter
 from collections.abc import Collection

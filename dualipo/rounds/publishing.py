@@ -1,8 +1,8 @@
 """A generator version as a whole pipeline's folder, for stock diffusers or for another run.
 
-The version's transformer, with any LoRA in its weights, and the other parts of the base model that
-the recipe names: as mapped files (to be pushed) or as a folder of their copies. Left out: the LoRA
-itself, which stands in the run.
+A pipeline is the version's transformer, with any LoRA merged into its weights, and the other parts
+of the base model that the recipe names. It is given as a list of files, to be pushed, or written as
+a folder. Left out: the LoRA itself, which stays in the run.
 """
 
 import os
@@ -20,7 +20,7 @@ from dualipo.store.run_reader import RunReader
 
 
 def pipeline_files(run_path: Path, version_id: str | None = None) -> Files:
-    """What a version's whole pipeline consists of, with its card and recipe."""
+    """Return the files of a version's whole pipeline, with its card and recipe."""
     hub.trained_version(run_path, version_id)  # refused before the base model is looked for
     name = atomic.read_json(run_path / "config.json")["generator.pretrained_model_name_or_path"]
     try:
@@ -39,14 +39,14 @@ def export_pipeline(
     """Write `output`, all of it or nothing; return the version. `link` makes hard links."""
     if output.exists():
         raise ConfigError(f"{output}: exists already. Delete it, or give another name.")
-    made = hub.trained_version(run_path, version_id).version_id
-    files, known = pipeline_files(run_path, made), _hashes(run_path)
+    version = hub.trained_version(run_path, version_id).version_id
+    files, known = pipeline_files(run_path, version), _hashes(run_path)
     with atomic.publish_folder(output, name="export", num_bytes=_num_bytes(files)) as temporary:
         for name, given in files.items():
             _put(temporary / name, given, link=link)
             if isinstance(given, Path) and given in known:
                 _require_hash(temporary / name, known[given], source=given)
-    return made
+    return version
 
 
 def _put(target: Path, given: Path | bytes, *, link: bool) -> None:
@@ -62,7 +62,7 @@ def _put(target: Path, given: Path | bytes, *, link: bool) -> None:
 
 
 def _hashes(run_path: Path) -> Mapping[Path, str]:
-    """What the ledger says of the run's files."""
+    """Return the hashes that the ledger holds, by the path of the run's file."""
     hashes = RunReader(run_path).file_hashes()
     return {run_path / name: sha256 for name, sha256 in hashes.items()}
 

@@ -1,8 +1,8 @@
 """A run while it is open: its folder, ledger and settings, and the models that it has loaded.
 
-Models are loaded by version. A version's path is a folder inside the run, or empty for what the
-recipe's `pretrained_model_name_or_path` names. Nothing else in `rounds/` opens a model, so at most
-one generator and one critic are in memory.
+Models are loaded by version. A version's path is a folder inside the run, or empty for the model
+that the recipe's `pretrained_model_name_or_path` names. Nothing else in `rounds/` opens a model, so
+at most one generator and one critic are in memory.
 """
 
 import functools
@@ -45,7 +45,7 @@ EMBEDDED = "embedded"
 
 
 class Run:
-    """Everything a stage needs; stages are functions of it."""
+    """An open run: everything that a stage needs. Stages are functions of it."""
 
     def __init__(self, directory: RunDir, config: Config, progress: Progress) -> None:
         self.directory = directory
@@ -67,16 +67,16 @@ class Run:
 
     @property
     def latents_dtype(self) -> torch.dtype:
-        """In which latents are stored; they are trained on in float32."""
+        """The data type in which latents are stored; they are trained on in float32."""
         dtype: torch.dtype = getattr(torch, self.config.generator.latents_dtype)
         return dtype
 
     def seed(self, *parts: int | str) -> int:
-        """A seed of this run, named by where it is used."""
+        """Return a seed of this run, named by where it is used."""
         return derive(self.config.seed, *parts)
 
     def is_done(self, unit: Unit) -> bool:
-        """Whether a unit was committed; also the place where a signal ends the run."""
+        """Return True when a unit was committed. This is also where a signal ends the run."""
         interrupt.check()
         return self.ledger.is_done(unit)
 
@@ -91,16 +91,16 @@ class Run:
         **rows: Any,
     ) -> None:
         """Commit a unit with its published files; a folder stands for all files below it."""
-        inside = [path for name in files for path in _files_below(name)]
-        named = {self.directory.relative(path): atomic.sha256_file(path) for path in inside}
-        named |= {self.directory.relative(self.clip_store.path(clip)): clip for clip in clips}
+        paths = [path for name in files for path in _files_below(name)]
+        hashes = {self.directory.relative(path): atomic.sha256_file(path) for path in paths}
+        hashes |= {self.directory.relative(self.clip_store.path(clip)): clip for clip in clips}
         timed = [clock.read(unit.stage)] if clock else []
-        self.ledger.commit_unit(unit, files=named, events=[*events, *timed], **rows)
+        self.ledger.commit_unit(unit, files=hashes, events=[*events, *timed], **rows)
 
     def drop(self, unit: Unit, files: Sequence[Path]) -> None:
         """Commit that nothing reads `files` again, then remove them.
 
-        What a kill leaves of them has no row: the next start sweeps it.
+        A kill may leave some of them without a row in the ledger; the next start sweeps those.
         """
         self.ledger.commit_unit(unit, dropped=[self.directory.relative(path) for path in files])
         for path in files:
@@ -114,7 +114,7 @@ class Run:
         return event
 
     def generator(self, version_id: str, *, fresh: bool = False) -> Backbone:
-        """The generator of a version; `fresh` where its weights may have been trained on."""
+        """Return a version's generator; `fresh` loads anew, as the loaded one may be trained on."""
         if fresh or self._generator is None or self._generator[0] != version_id:
             self._generator = None
             settings = self.config.generator
@@ -132,19 +132,19 @@ class Run:
         return self._generator[1]
 
     def generator_folders(self, version_id: str) -> tuple[Path, Path | None]:
-        """The pipeline's folder, and a version's own transformer where it has one."""
+        """Return the pipeline's folder, and a version's own transformer where it has one."""
         name = self.config.generator.pretrained_model_name_or_path
         return model_folder(name, "generator"), self._version_folder("generator", version_id)
 
     def critic(self, version_id: str) -> Judge:
-        """The critic of a version, to be asked."""
+        """Return the critic of a version, to be asked."""
         if self._critic is None or self._critic[0] != version_id:
             self._critic = None
             self._critic = version_id, self._judge(version_id)
         return self._critic[1]
 
     def learner(self, version_id: str) -> ChatCritic:
-        """The critic of a version, read anew to be trained in place."""
+        """Load the critic of a version anew, to be trained in place."""
         self._critic = None
         learner = self.load_critic(version_id)
         learner.adapt(seed=self.seed("critic", version_id))
@@ -152,7 +152,7 @@ class Run:
         return learner
 
     def load_critic(self, version_id: str) -> ChatCritic:
-        """A critic of its own, for a moment (SRPO compares two)."""
+        """Load a critic beside the one that is kept, as SRPO compares two."""
         settings = self.config.critic
         folder = self._version_folder("critic", version_id)
         shipped = settings.pretrained_model_name_or_path
@@ -163,7 +163,7 @@ class Run:
         return critic
 
     def load_reward_head(self, version_id: str) -> HeadedCritic:
-        """A version's reward head on the shipped critic's sight; without a version's, untrained."""
+        """Load a version's reward head on the shipped critic; an untrained one for no version."""
         settings = self.config.critic
         shipped = model_folder(settings.pretrained_model_name_or_path, "critic")
         base = backends.load_base(shipped, settings=settings, device=self.device)
@@ -172,7 +172,7 @@ class Run:
         return HeadedCritic.fresh(base, settings=settings.reward_head, seed=self.config.seed)
 
     def score_file(self) -> ScoreFile:
-        """The table of scores that the recipe names, on the scale that the run has kept."""
+        """Return the table of scores that the recipe names, on the scale that the run has kept."""
         recorded = self.ledger.events(ScoreScaleEvent)
         kept = [Scale(scale.middle, scale.spread) for _, scale in recorded]
         path = Path(self.config.critic.pretrained_model_name_or_path).expanduser()
@@ -192,7 +192,7 @@ class Run:
         return critic
 
     def _version_folder(self, kind: ModelKind, version_id: str) -> Path | None:
-        """A version's own folder; none for the models that the recipe names."""
+        """Return a version's own folder; None for the models that the recipe names."""
         if version_id in (BASE_GENERATOR, SHIPPED):
             return None
         return self.directory.path / self.ledger.version(kind, version_id).path
@@ -224,9 +224,9 @@ class Run:
 
 
 def model_folder(name_or_path: str, part: str) -> Path:
-    """The folder that a recipe's model name means.
+    """Return the folder that a recipe's model name means.
 
-    `embedded` is what the package ships; `embedded-large` its generator `generator-large`.
+    "embedded" is the model that the package ships, "embedded-large" its `generator-large`.
     """
     if is_embedded(name_or_path):
         weights = Path(str(package_files("dualipo.world") / "weights"))
@@ -248,7 +248,7 @@ def model_folder(name_or_path: str, part: str) -> Path:
 
 
 def is_embedded(name_or_path: str) -> bool:
-    """Whether a recipe's model name means one that the package ships."""
+    """Return True when a recipe's model name means one that the package ships."""
     return name_or_path == EMBEDDED or name_or_path.startswith(f"{EMBEDDED}-")
 
 
