@@ -48,6 +48,13 @@ def test_fields_of_the_same_names_are_a_duplicate(tmp_path: Path) -> None:
     assert len(duplicates(paths)) == 1
 
 
+def test_declared_settings_and_options_are_no_logic() -> None:
+    text = (
+        'parser.add_argument(\n    "run",\n)\nlength: int = Field(\n    7, gt=0\n)\nnum: int = 1\n'
+    )
+    assert [line for line, _, _ in logic(text)] == [7]
+
+
 def test_a_file_pairs_with_itself_where_the_runs_do_not_overlap(tmp_path: Path) -> None:
     path = tmp_path / "twice.py"
     path.write_text(SUM + "\n" + SUM)
