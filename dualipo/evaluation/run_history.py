@@ -83,6 +83,8 @@ class RoundHistory:
     def refresh_outcome(self) -> str | None:
         """Say how the critic's refresh ended, and why it was reverted if it was."""
         refresh = self.event(RefreshEvent)
+        if refresh is not None and refresh.outcome == "empty":
+            return "empty (no judgement was usable)"
         if refresh is None or refresh.outcome != "reverted":
             return refresh.outcome if refresh else None
         newly_failed = (refresh.refinement and refresh.refinement.newly_failed) or []

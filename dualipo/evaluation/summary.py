@@ -112,7 +112,7 @@ def _refreshes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for row in rows:
         if row["why"]:
-            lines += ["", f"{row['round']}: critic {row['became']}; a refresh was due:"]
+            lines += ["", f"{row['round']}: a refresh was due. Outcome: {row['became']}. Reasons:"]
             lines += [f"  {why}" for why in row["why"]]
     return lines
 

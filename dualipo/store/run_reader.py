@@ -64,7 +64,7 @@ class RunReader:
 
     @property
     def is_working(self) -> bool:
-        """Whether a process works on the run now."""
+        """True while a process works on the run."""
         return lock.is_held(self.path / "LOCK")
 
     # Tables
@@ -223,7 +223,7 @@ class RunReader:
 
     @property
     def has_ledger(self) -> bool:
-        """Whether the run has begun to record anything."""
+        """True when the run has begun to record."""
         return self._ledger_path.is_file()
 
     def units(self) -> list[Unit]:

@@ -22,7 +22,7 @@ _BITEXACT = 0x0400  # AVFMT_FLAG_BITEXACT: no dates and no version in the contai
 
 @dataclass(frozen=True)
 class Encoding:
-    """How frames become H.264: x264's options, the pixel format and the range of its values."""
+    """The settings of H.264: x264's options, the pixel format and the range of its values."""
 
     options: Mapping[str, str]
     pixel_format: str

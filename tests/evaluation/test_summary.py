@@ -38,7 +38,7 @@ def test_the_table_has_a_line_for_base_and_every_round(make_run: RunMaker) -> No
     assert lines[3].split() == ["base", "0.495", "0.485", "0.481", "0.518", "72.9", "%", "—", "—"]
     assert "0.584" in lines[5] and "28 of 48" in lines[5] and "76.0 %" in lines[5]
     assert lines[5].endswith("refreshed")
-    assert "round 1: critic refreshed; a refresh was due:" in lines
+    assert "round 1: a refresh was due. Outcome: refreshed. Reasons:" in lines
     assert "  audit accuracy fell" in "\n".join(lines)
     assert lines[-3].startswith("total, base to last round: +0.146 (95 % interval ")
     assert lines[-2].endswith("56.2 % shipped, 79.2 % warm start, 83.3 % round 2")

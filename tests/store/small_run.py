@@ -1,4 +1,4 @@
-"""A run of one round with one record of each kind, made in an instant."""
+"""A run of one round with one record of each kind, candidates in an instant."""
 
 from pathlib import Path
 
@@ -31,16 +31,18 @@ def make(path: Path) -> RunDir:
 
 
 def _sample(run: RunDir) -> None:
-    clips, made = ClipStore(run.clips_path), []
+    clips, candidates = ClipStore(run.clips_path), []
     for n, name in enumerate(("candidates", "candidates", "test")):
         clip_hash = clips.put(np.full((3, 16, 16, 3), 60 * n, np.uint8), FPS)
-        made.append(Candidate(f"{name}-0-0-p-{n}", "p", "a ball", n, 0, n, clip_hash, "base", 0))
+        candidates.append(
+            Candidate(f"{name}-0-0-p-{n}", "p", "a ball", n, 0, n, clip_hash, "base", 0)
+        )
     prompts = run.round_path(0) / "prompts.parquet"
     sha256 = tables.write_records(prompts, [Prompt("p", "a ball", 2)], record_type=Prompt)
-    files = {run.relative(clips.path(c.clip)): c.clip for c in made}
+    files = {run.relative(clips.path(c.clip)): c.clip for c in candidates}
     run.ledger.commit_unit(
         Unit(0, 0, "sample.candidates"),
-        candidates=made,
+        candidates=candidates,
         files=files | {run.relative(prompts): sha256},
     )
 

@@ -85,15 +85,19 @@ def _score(history: RunHistory) -> str:
     fact = (
         f"The mean score of the generator's clips on {last.num_clusters} test prompts {verb} from "
         f"{three_decimals(first.mean)} ({ends[0].label}) to {three_decimals(last.mean)} "
-        f"({ends[1].label}): paired difference {signed(change)}."
+        f"({ends[1].label}). The paired difference is {signed(change)}."
     )
-    return fact if change.excludes_zero else f"{fact} The interval holds zero: no change is shown."
+    return (
+        fact if change.excludes_zero else f"{fact} The interval holds zero, so no change is shown."
+    )
 
 
 def _critic(history: RunHistory) -> str:
     facts = []
     if shares := accuracies(history):
-        facts.append(f"The critic picks the better clip of a pair in {_steps(shares)}.")
+        facts.append(
+            f"The critic picks the better clip of a pair in {_steps(shares)} of the cases."
+        )
     if shares := holdouts(history):
         subject = "It" if facts else "The critic"
         facts.append(
@@ -108,7 +112,7 @@ def _critic(history: RunHistory) -> str:
 
 
 def _steps(shares: list[tuple[str, float]]) -> str:
-    return ", ".join(f"{percent(share)} ({label})" for label, share in shares)
+    return ", then ".join(f"{percent(share)} ({label})" for label, share in shares)
 
 
 def _labels(history: RunHistory) -> str:
@@ -160,7 +164,7 @@ def _time_tile(history: RunHistory) -> Tile:
         return Tile("Time", DASH, "not recorded yet")
     peak_mb = max(clock.peak_mb for clock in clocks)
     seconds = sum(clock.seconds for clock in clocks)
-    return Tile("Time, all stages", duration(seconds), f"peak memory {peak_mb:,.0f} MB")
+    return Tile("Time of all stages", duration(seconds), f"peak memory {peak_mb:,.0f} MB")
 
 
 def _outcome(round_: RoundHistory) -> str:

@@ -68,7 +68,7 @@ def accuracies(measured: Sequence[tuple[str, Accuracy]]) -> Table:
                 *parts,
             ]
         )
-    return Table(["critic", "forced choice", "pairs", "own words", "abstains", *DIMENSIONS], rows)
+    return Table(["critic", "forced choice", "pairs", "free form", "abstains", *DIMENSIONS], rows)
 
 
 def refreshes(history: RunHistory) -> Table:
@@ -92,7 +92,7 @@ def refreshes(history: RunHistory) -> Table:
             + [DASH if used == [DASH, DASH] else " of ".join(used)]
             + ["; ".join(monitor.stop) or DASH]
         )
-    head = ["round", "held-out", "audit", "win rate", "refresh", "why", "held-out by refresh"]
+    head = ["round", "held-out", "audit", "win rate", "refresh", "reason", "held-out labels"]
     return Table([*head, "judgements used", "reasons to stop"], rows)
 
 
@@ -118,7 +118,7 @@ def filters(history: RunHistory) -> Table:
         if prefer:
             row[9] = _percent(prefer.mean_vote_share)
         rows.append([round_.label, *row])
-    head = ["round", "prompts", "folded", "screened", "clips", "rejected", "resampled", "short"]
+    head = ["round", "prompts", "duplicates", "refused", "clips", "unusable", "resampled", "short"]
     head += ["grades abstained", "votes abstained", "mean vote share", "entropy", "orders agree"]
     return Table(head, rows)
 

@@ -30,12 +30,12 @@ _KINDS = (
     "audit: fresh labels of the round's own clips",
 )
 _CURVES = (
-    ("loss", "Loss of the alignment", LN_2, "The dashed line: ln 2, where training starts."),
+    ("loss", "Loss of the alignment", LN_2, "The dashed line is ln 2, where training starts."),
     (
         "implicit_accuracy",
         "Implicit accuracy",
         0.5,
-        "The dashed line: no preference is learnt.",
+        "On the dashed line no preference is learnt.",
     ),
     ("winner_gap", "Winner gap", 0.0, "Under 0, winners are fitted better than before the round."),
     ("loser_gap", "Loser gap", 0.0, "Over 0, losers are fitted worse than before the round."),
@@ -119,7 +119,9 @@ def critic(history: RunHistory) -> Section:
         height=290,
     )
     tables = [report_tables.accuracies(ordered), report_tables.refreshes(history)]
-    caption = "The dashed line is chance. A vertical line marks a round whose critic was refreshed."
+    caption = (
+        "The dashed line is chance. A vertical line marks a round with a refresh, and its outcome."
+    )
     legend = [(name, tone) for tone, name in enumerate(_KINDS, start=1)]
     return Section([("", chart, caption)], legend, tables, _annotators(history))
 
