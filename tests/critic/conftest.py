@@ -1,4 +1,4 @@
-"""A random critic of a few thousand weights in VILA's layout, and clips to show it."""
+"""Critics for tests: a random one in VILA's layout, a taught one, a scripted one; and clips."""
 
 from collections.abc import Callable
 
@@ -115,7 +115,7 @@ def vila() -> Vila:
 
 
 class Scripted:
-    """A critic that answers by a rule: `answer(query, seed)` is a text, None where it runs on."""
+    """A critic that answers by a rule: `answer(query, seed)` is a text, or None if it runs on."""
 
     def __init__(self, answer: Callable[[Query, int], str | None]) -> None:
         self.answer = answer
@@ -144,7 +144,7 @@ class Scripted:
 
 
 def brightest(query: Query, seed: int) -> str:
-    """An honest critic: the brighter clip is better, and grades follow brightness."""
+    """Answer honestly: prefer the brighter clip, and grade by brightness."""
     means = [clip.mean() for clip in query.clips]
     if query.kind == "point":
         return f"light\n<grade>{'good' if means[0] > 127 else 'bad'}</grade>"
@@ -152,7 +152,7 @@ def brightest(query: Query, seed: int) -> str:
 
 
 def shade(clip_hash: str) -> np.ndarray:
-    """A clip as bright as the number in its id."""
+    """Make a clip as bright as the number in its name."""
     return np.full((4, 32, 32, 3), int(clip_hash.removeprefix("shade")), dtype=np.uint8)
 
 
@@ -184,7 +184,7 @@ BOTH = [pair(0), pair(1, "b", grade_a="bad", grade_b="good", reason_a="dark", re
 
 @pytest.fixture(scope="session")
 def taught_folder(tmp_path_factory):
-    """A critic that has learned which clip is brighter, and to say so in the grammar."""
+    """Teach a critic to prefer the brighter clip in the grammar, and save it."""
     vila = make_vila(settings=SETTINGS, scale=1)
     result = warm_start.supervise(
         vila,

@@ -18,7 +18,7 @@ Say = Callable[[dict[str, Any], int], Any]  # body, how often asked -> text, or 
 
 
 class Handler(BaseHTTPRequestHandler):
-    """`server.say` decides what is answered."""
+    """A handler that answers as `server.say` decides."""
 
     protocol_version = "HTTP/1.1"
 
@@ -42,12 +42,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
 @contextmanager
 def serving(say: Say) -> Iterator[Any]:
-    """A server with `url`, and the `requests` it got."""
+    """Run a server with a `url` that keeps the `requests` it gets."""
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.say, server.requests, server.lock = say, [], threading.Lock()
@@ -61,7 +61,7 @@ def serving(say: Say) -> Iterator[Any]:
 
 
 def completion(text: str, body: dict[str, Any]) -> dict[str, Any]:
-    """`n` equal answers; tokens are words and tags, each as likely as the next."""
+    """Write a completion of `n` equal choices; words and tags are equally likely tokens."""
     if body.get("continue_final_message"):
         before = body["messages"][-1]["content"]
         text = text.removeprefix(before)[: body["max_tokens"]]
@@ -71,16 +71,16 @@ def completion(text: str, body: dict[str, Any]) -> dict[str, Any]:
         {"token": t, "logprob": -0.1, "top_logprobs": [{"token": t, "logprob": -0.1}, *top]}
         for t in tokens
     ]
-    one = {
+    choice = {
         "message": {"role": "assistant", "content": text},
         "finish_reason": "stop",
         "logprobs": {"content": content},
     }
-    return {"choices": [one] * body["n"]}
+    return {"choices": [choice] * body["n"]}
 
 
 def brightness(body: dict[str, Any]) -> list[float]:
-    """Of each clip in a request."""
+    """Return the mean brightness of each clip in a request."""
     means: list[list[float]] = []
     for part in body["messages"][1]["content"]:
         if part["type"] == "text" and part["text"].startswith("Video"):
@@ -89,11 +89,11 @@ def brightness(body: dict[str, Any]) -> list[float]:
             encoded = part["image_url"]["url"].partition("base64,")[2]
             picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
             means[-1].append(float(np.asarray(picture).mean()))
-    return [float(np.mean(some)) for some in means]
+    return [float(np.mean(frames)) for frames in means]
 
 
 def brighter(body: dict[str, Any], count: int) -> str:
-    """An honest critic: the brighter clip is better."""
+    """Answer honestly: prefer the brighter clip."""
     light = brightness(body)
     if len(light) == 1:
         return f"light\n<grade>{'good' if light[0] > 127 else 'bad'}</grade>"
@@ -101,37 +101,37 @@ def brighter(body: dict[str, Any], count: int) -> str:
 
 
 def sure(body: dict[str, Any], count: int) -> dict[str, Any]:
-    """As `brighter`, and the surer of a grade the brighter a clip is."""
-    text, light = brighter(body, count), brightness(body)
-    made = completion(text, body)
+    """Answer as `brighter` does, and be the surer of a grade the brighter a clip is."""
+    light = brightness(body)
+    answer = completion(brighter(body, count), body)
     if len(light) == 1:
         good = -1e-3 - (1 - light[0] / 256)
-        for token in made["choices"][0]["logprobs"]["content"]:
+        for token in answer["choices"][0]["logprobs"]["content"]:
             token["top_logprobs"] = [
                 {"token": "good", "logprob": good},
                 {"token": "bad", "logprob": math.log(1 - math.exp(good))},
             ]
-    return made
+    return answer
 
 
 def failing(status: int, text: bytes = b"{}") -> Callable[[Handler], None]:
-    """An answer that is not one."""
+    """Answer with this status and text."""
     return lambda handler: handler.answer(status, text)
 
 
 def torn(handler: Handler) -> None:
-    """Closes in the middle of the answer."""
+    """Close the connection in the middle of the answer."""
     handler.answer(200, b'{"choices": [', length=500)
     handler.close_connection = True
 
 
 def dripping(handler: Handler) -> None:
-    """A byte now and then, for ever."""
+    """Answer with a byte now and then, for ever."""
     dripping_after(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")(handler)
 
 
 def dripping_after(begun: bytes) -> Callable[[Handler], None]:
-    """An answer that begins at once; then a byte now and then, for ever."""
+    """Begin an answer at once, then send a byte now and then, for ever."""
 
     def drip(handler: Handler) -> None:
         handler.close_connection = True
@@ -147,7 +147,7 @@ def dripping_after(begun: bytes) -> Callable[[Handler], None]:
 
 
 def bare(body: dict[str, Any], count: int) -> dict[str, Any]:
-    """As `brighter`, from a server that reports no probabilities."""
-    made = completion(brighter(body, count), body)
-    made["choices"] = [one | {"logprobs": None} for one in made["choices"]]
-    return made
+    """Answer as `brighter` does, without any log-probabilities."""
+    answer = completion(brighter(body, count), body)
+    answer["choices"] = [choice | {"logprobs": None} for choice in answer["choices"]]
+    return answer

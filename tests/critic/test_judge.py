@@ -163,7 +163,7 @@ def test_early_stopping_leaves_out_only_votes_that_change_no_decision():
     assert set(early) < set(full) and early_critic.num_asked < full_critic.num_asked
     for place, tally in voting.tallies(full).items():
         sooner = voting.tallies(early)[place]
-        kept = [one.share >= SETTINGS.keep_vote_share for one in (tally, sooner)]
+        kept = [either.share >= SETTINGS.keep_vote_share for either in (tally, sooner)]
         assert (tally.majority, kept[0]) == (sooner.majority, kept[1])
 
 

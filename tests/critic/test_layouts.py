@@ -44,20 +44,20 @@ def publish_intern_vit(tower: InternVLVisionModel, folder: Path) -> None:
         "embeddings.patch_embedding.bias": ours["embeddings.patch_embeddings.projection.bias"],
     }
     for n in range(tower.config.num_hidden_layers):
-        here, there = f"encoder.layer.{n}", f"encoder.layers.{n}"
-        qkv = [ours[f"{here}.attention.{side}_proj.weight"] for side in "qkv"]
-        theirs[f"{there}.attn.qkv.weight"] = torch.cat(qkv)
+        our_layer, their_layer = f"encoder.layer.{n}", f"encoder.layers.{n}"
+        qkv = [ours[f"{our_layer}.attention.{side}_proj.weight"] for side in "qkv"]
+        theirs[f"{their_layer}.attn.qkv.weight"] = torch.cat(qkv)
         for part in ("weight", "bias"):
-            theirs[f"{there}.attn.proj.{part}"] = ours[f"{here}.attention.projection_layer.{part}"]
-            theirs[f"{there}.mlp.fc1.{part}"] = ours[f"{here}.mlp.fc1.{part}"]
-            theirs[f"{there}.mlp.fc2.{part}"] = ours[f"{here}.mlp.fc2.{part}"]
+            theirs[f"{their_layer}.attn.proj.{part}"] = ours[f"{our_layer}.attention.projection_layer.{part}"]
+            theirs[f"{their_layer}.mlp.fc1.{part}"] = ours[f"{our_layer}.mlp.fc1.{part}"]
+            theirs[f"{their_layer}.mlp.fc2.{part}"] = ours[f"{our_layer}.mlp.fc2.{part}"]
         for side in "qk":
-            theirs[f"{there}.attn.{side}_norm.weight"] = ours[
-                f"{here}.attention.{side}_norm.weight"
+            theirs[f"{their_layer}.attn.{side}_norm.weight"] = ours[
+                f"{our_layer}.attention.{side}_norm.weight"
             ]
         for number, place in ((1, "before"), (2, "after")):
-            theirs[f"{there}.norm{number}.weight"] = ours[f"{here}.layernorm_{place}.weight"]
-            theirs[f"{there}.ls{number}"] = ours[f"{here}.lambda_{number}"]
+            theirs[f"{their_layer}.norm{number}.weight"] = ours[f"{our_layer}.layernorm_{place}.weight"]
+            theirs[f"{their_layer}.ls{number}"] = ours[f"{our_layer}.lambda_{number}"]
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous().clone() for k, v in theirs.items()}, folder / "model.safetensors")
     config = {

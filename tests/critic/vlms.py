@@ -1,4 +1,4 @@
-"""Tiny random VLMs of transformers' families."""
+"""Tiny random VLMs, one of each family of transformers that can be a critic."""
 
 import torch
 from transformers import (
@@ -128,7 +128,7 @@ MAKERS = {
 
 
 def make(kind: str, *, scale: float = 6) -> PreTrainedModel:
-    """Random weights, large enough in the language model to make opinions."""
+    """Make a model with random weights, scaled in the language model so that it has opinions."""
     torch.manual_seed(0)
     model = MAKERS[kind]()
     for name, weight in model.named_parameters():

@@ -18,23 +18,23 @@ def settings(server, **changes) -> Rewriter:
 
 
 def say(body, count):
-    """Rewords A's win and good grades; turns B's win; says nothing of bad ones."""
-    told = body["messages"][1]["content"]
-    if "<verdict>" in told:
+    """Reword A's win and good grades, turn B's win, fail on bad grades."""
+    request = body["messages"][1]["content"]
+    if "<verdict>" in request:
         return CLEAR
-    return "It glows.\n<grade>good</grade>" if "good</grade>" in told else loopback.failing(500)
+    return "It glows.\n<grade>good</grade>" if "good</grade>" in request else loopback.failing(500)
 
 
 def test_words_are_kept_only_with_the_persons_own_label():
     with loopback.serving(say) as server:
-        made, fates = rewriting.rewrite(TRACES, settings=settings(server))
+        rewritten, fates = rewriting.rewrite(TRACES, settings=settings(server))
     assert fates == {"rewritten": 2, "another label": 1, "no answer": 1}
     assert len(server.requests) == 4  # a pair is asked about once
-    assert [one.ask for one in made] == [one.ask for one in TRACES]
-    assert made[0].response == CLEAR and made[1].response == reasoning.swap(CLEAR)
-    assert made[4].response == "It glows.\n<grade>good</grade>"
-    assert [made[n].response for n in (2, 3, 5)] == [TRACES[n].response for n in (2, 3, 5)]
-    for before, after in zip(TRACES, made, strict=True):
+    assert [trace.ask for trace in rewritten] == [trace.ask for trace in TRACES]
+    assert rewritten[0].response == CLEAR and rewritten[1].response == reasoning.swap(CLEAR)
+    assert rewritten[4].response == "It glows.\n<grade>good</grade>"
+    assert [rewritten[n].response for n in (2, 3, 5)] == [TRACES[n].response for n in (2, 3, 5)]
+    for before, after in zip(TRACES, rewritten, strict=True):
         kind = before.ask.kind
         outcomes = {
             reasoning.parse(t.response, kind, truncated=False).outcome for t in (before, after)

@@ -73,7 +73,7 @@ def test_unanimous_questions_get_a_loser_under_a_hint_scored_without_it():
         )
 
     hinted = fill(Scripted(obeys), "hint")
-    assert all(one.loser is not None and one.ask.hint is None for one in hinted.judged)
+    assert all(judged.loser is not None and judged.ask.hint is None for judged in hinted.judged)
     assert len(hinted.judged) == 2
     assert fill(Scripted(brightest), "hint").dropped == {"hint refused": 2}
     assert fill(Scripted(obeys), "skip").dropped == {"unanimous": 2}
@@ -110,7 +110,7 @@ def test_fault_32_a_threshold_of_one_and_an_empty_pool_keep_nothing(taught, vila
 
 
 def sft(taught_folder):
-    """A critic a little beside the taught one, as the warm start's first half is."""
+    """Load the taught critic with its weights moved a little, to stand for the SFT critic."""
     vila = Vila.load(taught_folder, settings=SETTINGS)
     generator = torch.Generator().manual_seed(3)
     for weight in vila.module.llm.parameters():
@@ -139,7 +139,7 @@ def test_a_refresh_starts_at_mean_pce_ln_2_and_moves_to_the_winners(
 
 
 def test_judgements_of_one_order_alone_teach_no_position(taught, taught_folder, tmp_path):
-    """All winners say A, as a critic's do that leans to the first clip."""
+    # All winners say A, like those of a critic that leans to the first clip.
     items = [
         replace(item, clip_hashes=item.clip_hashes[::-1]) for item in ITEMS
     ]  # the darker first
@@ -190,12 +190,12 @@ def test_fault_33_adversarial_labels_lower_what_the_round_will_look_at(
     before = share_of_brighter()
     wrong = tuple(
         replace(
-            one,
-            verdict=reasoning.swap_verdict(one.verdict),
-            winners=(one.loser,),
-            loser=one.winners[0],
+            judged,
+            verdict=reasoning.swap_verdict(judged.verdict),
+            winners=(judged.loser,),
+            loser=judged.winners[0],
         )
-        for one in pool_of().judged
+        for judged in pool_of().judged
     )
     refresh(
         taught,

@@ -59,14 +59,14 @@ def test_self_sampled_pairs_have_the_humans_verdict_as_winner():
 
     critic = Scripted(half)
     traces = warm_start.traces([*BOTH, point(0)])
-    made = warm_start.self_sampled(
+    own_pairs = warm_start.self_sampled(
         critic, traces, clips=shade, num_paths=8, settings=SETTINGS, seed_of=seed_of
     )
-    assert len(made) == 4  # the point's paths all agree
-    for one in made:
-        seeds = [seed_of(one.ask.item_id, "motion", one.ask.order, draw, 0) for draw in range(8)]
-        assert one.winner == (next(s for s in seeds if s % 2) % 7, 2)
-        assert one.loser == (next(s for s in seeds if not s % 2) % 7, 2)
+    assert len(own_pairs) == 4  # the point's paths all agree
+    for own in own_pairs:
+        seeds = [seed_of(own.ask.item_id, "motion", own.ask.order, draw, 0) for draw in range(8)]
+        assert own.winner == (next(s for s in seeds if s % 2) % 7, 2)
+        assert own.loser == (next(s for s in seeds if not s % 2) % 7, 2)
 
 
 def test_every_epoch_sees_every_item_once_in_another_order():
@@ -87,8 +87,8 @@ def test_a_fine_tuned_critic_judges_and_chooses(taught):
     assert forced_choice.accuracy(margins, {("x", "motion"): "a"}) == 1.0
     shades = {"good": "shade230", "normal": "shade120", "bad": "shade20"}
     single = [Item(grade, "a lamp", (clip,), ("motion",)) for grade, clip in shades.items()]
-    found = forced_choice.grades(taught, single, clips=shade, settings=SETTINGS)
-    assert found == {(grade, "motion"): grade for grade in shades}
+    grades = forced_choice.grades(taught, single, clips=shade, settings=SETTINGS)
+    assert grades == {(grade, "motion"): grade for grade in shades}
 
 
 def test_label_probabilities_read_while_sampling_are_those_asked_afterwards(taught):

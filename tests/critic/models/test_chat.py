@@ -1,4 +1,4 @@
-"""What VILA and the VLMs of transformers share as learners: a LoRA that ends up in the weights."""
+"""The base of VILA and transformers' VLMs: what is remembered, and a LoRA that is merged."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ QUERIES = [make_query(clip_hashes=("a", "b")), make_query("point", 3)]
 
 @pytest.fixture(params=["vila", *FAMILIES])
 def folder(request, tmp_path):
-    """A critic's folder, as it came."""
+    """Save an untrained critic of each kind."""
     critic = (
         make_vila(settings=SETTINGS, scale=1)
         if request.param == "vila"

@@ -22,18 +22,18 @@ REAL = [corpus.real_clip(seed, num_frames=9) for seed in range(2)]
 
 
 def plain_greedy(critic, query, *, num_tokens):
-    """transformers' own `generate` on the whole prompt, as one row."""
+    """Decode with transformers' own `generate` on the whole prompt, as one row."""
     with torch.no_grad(), autocast(critic.device, critic.settings):
         visual = critic.embed_clips([query])
         [row] = critic._prompts([query], visual, room=num_tokens)
         packed = critic._pack([query], [row], visual)
-        made = critic.llm.generate(
+        generated = critic.llm.generate(
             inputs_embeds=packed.embeds_BLH,
             attention_mask=packed.mask_BL,
             do_sample=False,
             max_new_tokens=num_tokens,
         )
-    return tuple(made[0].tolist())
+    return tuple(generated[0].tolist())
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])  # the quick and the world recipe's is bf16
@@ -107,7 +107,7 @@ def test_a_clip_looks_the_same_whatever_else_is_asked_and_remembered():
     with torch.no_grad():
         alone = [small.embed_clips([query]) for query in queries]
         together = small.embed_clips(queries)
-    assert all(torch.equal(together[name], one[name]) for one in alone for name in one)
+    assert all(torch.equal(together[name], seen[name]) for seen in alone for name in seen)
 
 
 def test_a_division_puts_every_prompt_together_again():

@@ -20,7 +20,7 @@ SETTINGS = Critic(max_frames=1, num_votes=8, temperature=1.0)
 
 
 class Brightness:
-    """A reward that is known; a tie is a margin under `width`."""
+    """A known reward: a clip's brightness. A tie is a margin under `width`."""
 
     def __init__(self, width: float = 0.0) -> None:
         self.width = width
@@ -60,7 +60,7 @@ def test_rewards_score_vote_and_choose_by_the_usual_code():
     margins = forced_choice.margins(critic, both, clips=shade, settings=SETTINGS)
     assert margins["p", "motion"] == pytest.approx(210 / 32) and margins["q", "motion"] < 0
     votes = judge.confirm(critic, both, clips=shade, settings=SETTINGS, seed_of=seed_of)
-    assert {one.outcome for one in votes if one.item == "p"} == {"a"}
+    assert {vote.outcome for vote in votes if vote.item == "p"} == {"a"}
     assert judge.abstain_rate(votes) == 0
 
 
@@ -70,14 +70,14 @@ def test_votes_are_drawn_as_often_as_the_model_says():
     votes = judge.confirm(critic, items, clips=shade, settings=SETTINGS, seed_of=seed_of)
     likely = losses.bradley_terry(torch.tensor(-1.0), tie_width_B=torch.tensor(1.0)).exp().tolist()
     for outcome, share in zip(("a", "tie", "b"), likely, strict=True):
-        assert sum(one.outcome == outcome for one in votes) / len(votes) == pytest.approx(
+        assert sum(vote.outcome == outcome for vote in votes) / len(votes) == pytest.approx(
             share, abs=0.04
         )
 
 
 @pytest.fixture(scope="module")
 def headed(tmp_path_factory):
-    """A head taught that the brighter of two clips moves better, and that near ones tie."""
+    """Teach a head that the brighter of two clips moves better, and that near ones tie."""
     rng = random.Random(0)
     pairs = []
     for number in range(96):

@@ -33,9 +33,9 @@ def settings(url, **changes) -> Critic:
 
 
 def confirm(url, items=PAIRS, **changes):
-    told = settings(url, **changes)
-    critic = ServedCritic("vlm", settings=told)
-    return critic, judge.confirm(critic, items, clips=shade, settings=told, seed_of=seed_of)
+    critic_settings = settings(url, **changes)
+    critic = ServedCritic("vlm", settings=critic_settings)
+    return critic, judge.confirm(critic, items, clips=shade, settings=critic_settings, seed_of=seed_of)
 
 
 def test_an_honest_server_is_followed_and_asked_once_a_question():
@@ -69,9 +69,9 @@ def test_images_come_before_the_fenced_caption_and_the_question():
 
 def test_forced_choice_reads_the_verdicts_place():
     with loopback.serving(loopback.brighter) as server:
-        told = settings(server.url)
-        critic = ServedCritic("vlm", settings=told)
-        margins = forced_choice.margins(critic, PAIRS, clips=shade, settings=told)
+        critic_settings = settings(server.url)
+        critic = ServedCritic("vlm", settings=critic_settings)
+        margins = forced_choice.margins(critic, PAIRS, clips=shade, settings=critic_settings)
         led = critic.choice_log_probs([make_query()], ["A: x\nB: y\n<verdict>"], ["A", "B"])
     truth = {(item.item_id, d): "a" for item in PAIRS for d in DIMENSIONS}
     assert forced_choice.accuracy(margins, truth) == 1.0
@@ -110,9 +110,9 @@ POINTS = [Item("c", "a lamp", ("shade230",)), Item("d", "a lamp", ("shade10",))]
 
 
 def score(url, **changes):
-    told = settings(url, **changes)
-    critic = ServedCritic("vlm", settings=told)
-    return critic, judge.score(critic, POINTS, clips=shade, settings=told, seed_of=seed_of)
+    critic_settings = settings(url, **changes)
+    critic = ServedCritic("vlm", settings=critic_settings)
+    return critic, judge.score(critic, POINTS, clips=shade, settings=critic_settings, seed_of=seed_of)
 
 
 def test_fault_27_a_grade_without_its_probability_abstains_and_no_default_ranks_it():
@@ -130,8 +130,8 @@ def test_fault_27_a_grade_without_its_probability_abstains_and_no_default_ranks_
         unlisted = ServedCritic("vlm", settings=critic.settings)
         asked = [make_query()], ["A: x\nB: y\n<verdict>"], ["A", "B"]
         assert unlisted.choice_log_probs(*asked).isnan().all()
-    assert {one.outcome for one in votes} == {"abstain"} and judge.expected_scores(votes) == {}
-    assert {one.score for one in votes} == {None}
+    assert {vote.outcome for vote in votes} == {"abstain"} and judge.expected_scores(votes) == {}
+    assert {vote.score for vote in votes} == {None}
     assert margins == {} and critic.failures["broken"] == len(votes) * 2 + len(PAIRS) * 3 * 2
     with pytest.raises(StageError, match="100%"):
         judge.require_readable(votes, settings=critic.settings)
@@ -157,7 +157,7 @@ def test_a_server_without_probabilities_is_read_by_its_labels_and_counted():
 
     def tied(body, count):
         whole = loopback.completion("A: x\nB: x\n<verdict>tie</verdict>", body)
-        return {"choices": [one | {"logprobs": {}} for one in whole["choices"]]}
+        return {"choices": [choice | {"logprobs": {}} for choice in whole["choices"]]}
 
     with loopback.serving(tied) as server:
         critic = ServedCritic("vlm", settings=settings(server.url))
@@ -172,17 +172,16 @@ def test_a_server_without_probabilities_is_read_by_its_labels_and_counted():
 )
 def test_log_probabilities_that_are_none_of_this_world_break_nothing(number):
     def strange(body, count):
-        whole = loopback.brighter(body, count)
-        made = loopback.completion(whole, body)
-        for token in made["choices"][0]["logprobs"]["content"]:
+        answer = loopback.completion(loopback.brighter(body, count), body)
+        for token in answer["choices"][0]["logprobs"]["content"]:
             token["top_logprobs"] = [{"token": "good", "logprob": number}]
             token["logprob"] = number
-        return made
+        return answer
 
     with loopback.serving(strange) as server:
         _, votes = score(server.url, max_reasks=0)
-    assert all(math.isfinite(one.log_prob) for one in votes)
-    assert all(one.score is None or 0.05 <= one.score <= 0.9 for one in votes)
+    assert all(math.isfinite(vote.log_prob) for vote in votes)
+    assert all(vote.score is None or 0.05 <= vote.score <= 0.9 for vote in votes)
 
 
 def test_fault_64_what_passes_is_retried_with_growing_waits_and_what_fails_is_asked_again():
@@ -204,7 +203,7 @@ def test_fault_64_what_passes_is_retried_with_growing_waits_and_what_fails_is_as
         if count % 2:
             return loopback.brighter(body, count)
         cut = loopback.completion("A: light", body)
-        cut["choices"] = [one | {"finish_reason": "length"} for one in cut["choices"]]
+        cut["choices"] = [choice | {"finish_reason": "length"} for choice in cut["choices"]]
         return lambda handler: handler.answer(200, json.dumps(cut).encode())
 
     with loopback.serving(truncating) as server:
@@ -239,9 +238,9 @@ def test_fault_62_the_key_comes_from_the_environment_and_goes_only_to_the_server
         with pytest.raises(StageError) as refusal:
             confirm(server.url, PAIRS[:1])
         assert server.requests[0][1]["Authorization"] == f"Bearer {KEY}"
-    told = settings(server.url)
+    critic_settings = settings(server.url)
     assert KEY not in str(refusal.value)
-    assert KEY not in json.dumps(config.leaves(Config(critic=told)))
+    assert KEY not in json.dumps(config.leaves(Config(critic=critic_settings)))
     with pytest.raises(ConfigError, match="holds a user or password"):
         ServedCritic("vlm", settings=settings("http://me:secret@127.0.0.1/v1"))
 

@@ -1,4 +1,4 @@
-"""How queries are written for VILA's language models: golden strings."""
+"""Queries as VILA's language models know them: golden strings."""
 
 import pytest
 

@@ -56,20 +56,20 @@ def test_clips_matter(critic):
     [query] = QUERIES[:1]
     other = make_query(clips=(make_clip(7), make_clip(8)), clip_hashes=("x", "y"))
     with torch.no_grad():
-        here, there = critic.log_probs([query, other], ["A: good"] * 2)[0].tolist()
-    assert abs(here - there) > 1e-3
+        first, second = critic.log_probs([query, other], ["A: good"] * 2)[0].tolist()
+    assert abs(first - second) > 1e-3
 
 
 def answer_on_the_device() -> None:
-    """In a process of its own: every family's critic, on the CPU and then on the device."""
+    """Ask every family's critic on the CPU, then on the device; run in a process of its own."""
     for kind in FAMILIES:
         critic, answers = make_critic(kind), ["A: good"] * 3
         with torch.no_grad():
-            here = critic.log_probs(QUERIES, answers)[0]
+            on_cpu = critic.log_probs(QUERIES, answers)[0]
         critic.module.to(pretend.NAME)
-        there = critic.log_probs(QUERIES, answers)[0]
-        there.sum().backward()
-        torch.testing.assert_close(there.detach().cpu(), here, rtol=1e-4, atol=1e-3)
+        on_device = critic.log_probs(QUERIES, answers)[0]
+        on_device.sum().backward()
+        torch.testing.assert_close(on_device.detach().cpu(), on_cpu, rtol=1e-4, atol=1e-3)
         drawn = critic.sample(QUERIES, Sampling([[0, 1]] * 3, 0.7, max_new_tokens=4))
         assert all(path.token_ids for paths in drawn for path in paths)
 

@@ -88,7 +88,7 @@ SAYINGS = ("A: good <verdict>A</verdict>", "USER: a ball,  twice\n\nB: schlecht,
 
 
 def sentencepiece_model() -> bytes:
-    """A model of 330 pieces, made as LLaMA's was: bytes for what is rare, spaces kept."""
+    """Train a model of 330 pieces as LLaMA's was: rare characters as bytes, spaces kept."""
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(CORPUS + ["a red ball rolls"] * 5), model_writer=written,
@@ -196,14 +196,14 @@ def test_weights_split_over_pickles_are_converted_once(published, tmp_path):
 
 
 def split_into_pickles(folder: Path) -> None:
-    """As transformers 4 saved large models."""
+    """Split the weights over pickled files, as transformers 4 saved large models."""
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     places: dict[str, str] = {}
     for number in (0, 1):
         name = f"pytorch_model-{number + 1:05}-of-00002.bin"
-        some: Mapping[str, torch.Tensor] = dict(list(weights.items())[number::2])
-        torch.save(some, folder / name)
-        places |= dict.fromkeys(some, name)
+        part: Mapping[str, torch.Tensor] = dict(list(weights.items())[number::2])
+        torch.save(part, folder / name)
+        places |= dict.fromkeys(part, name)
     index = {"metadata": {"total_size": 1}, "weight_map": places}
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))

@@ -21,7 +21,7 @@ VERDICTS = {
 
 
 def honest(query, seed):
-    """It sees which clip is brighter, and which caption is a clip's own."""
+    """Prefer the brighter clip, and grade a clip by whether the caption is its own."""
     if query.kind == "pair":
         return brightest(query, seed)
     shown = query.caption, query.clip_hashes[0]
@@ -30,8 +30,8 @@ def honest(query, seed):
 
 
 def contrary(query, seed):
-    told = honest(query, seed)
-    return told.replace(">A<", ">X<").replace(">B<", ">A<").replace(">X<", ">B<")
+    answer = honest(query, seed)
+    return answer.replace(">A<", ">X<").replace(">B<", ">A<").replace(">X<", ">B<")
 
 
 def check(answer, *, settings=SETTINGS, fps=8.0, num_frames=4):
@@ -49,11 +49,11 @@ def check(answer, *, settings=SETTINGS, fps=8.0, num_frames=4):
 
 
 def failed(checked):
-    return {one.name for one in checked.checks if not one.passed}
+    return {check.name for check in checked.checks if not check.passed}
 
 
 def numbers(checked):
-    return {one.name: one.number for one in checked.checks}
+    return {check.name: check.number for check in checked.checks}
 
 
 def test_an_honest_critic_passes_and_the_table_says_so():
@@ -99,7 +99,7 @@ def test_a_critic_that_reads_no_caption_is_refused():
 
 def test_a_critic_whose_certainty_says_nothing_is_refused():
     def wavering(query, seed):
-        """As sure when it is wrong: of every second pair."""
+        """Answer every second pair wrongly, with the same certainty."""
         odd = any(f"the {n}th" in query.caption for n in range(1, 12, 2))
         return contrary(query, seed) if odd else honest(query, seed)
 
@@ -108,8 +108,8 @@ def test_a_critic_whose_certainty_says_nothing_is_refused():
 
 @pytest.mark.parametrize("fps", [8.0, 16.0])
 def test_clips_that_are_short_or_run_at_another_pace_are_named(fps):
-    found = failed(check(honest, fps=fps, settings=Critic(num_votes=2), num_frames=9))
-    assert found == {"frames"} | ({"frame rate"} if fps != 8.0 else set())
+    names = failed(check(honest, fps=fps, settings=Critic(num_votes=2), num_frames=9))
+    assert names == {"frames"} | ({"frame rate"} if fps != 8.0 else set())
     accepted = Critic(num_votes=2, short_video="repeat")
     assert "frames" not in failed(check(honest, settings=accepted, num_frames=9))
 
@@ -127,5 +127,5 @@ def test_nothing_to_check_fails_no_one():
         Scripted(brightest), [], {}, clips=shade, fps={}, expected_fps=8.0,
         expected_frames=4, settings=SETTINGS, seed_of=seed_of,
     )  # fmt: skip
-    assert checked.passed and {one.number for one in checked.checks} == {None}
+    assert checked.passed and {check.number for check in checked.checks} == {None}
     assert checks.table(checked).count("not measured") == len(checked.checks)

@@ -16,7 +16,7 @@ HONEST = {judge.confirm: "a", judge.score: "good"}
 
 
 def about(clips):
-    """A question about these clips under every hostile caption."""
+    """Make an item of these clips for every hostile caption."""
     return [Item(f"{n}", text, clips) for n, text in enumerate(CORPUS)]
 
 
@@ -43,15 +43,15 @@ def test_fault_38_no_caption_moves_a_critic_that_does_not_read_it(ask, echoes):
 
 
 @pytest.mark.parametrize("ask", KINDS, ids=["pair", "point"])
-@pytest.mark.parametrize("told", ["darker", "tie"])
-def test_fault_38_every_caption_that_turns_a_critic_is_flagged(ask, told):
+@pytest.mark.parametrize("order", ["darker", "tie"])
+def test_fault_38_every_caption_that_turns_a_critic_is_flagged(ask, order):
     def obedient(query, seed):
         if query.caption == judge.NEUTRAL_CAPTION:
             return brightest(query, seed)
         if query.kind == "point":
             return "light\n<grade>bad</grade>"
         darker = "B" if query.clips[0].mean() > query.clips[1].mean() else "A"
-        said = darker if told == "darker" else told
+        said = darker if order == "darker" else order
         return f"A: light\nB: light\n<verdict>{said}</verdict>"
 
     critic, items = Scripted(obedient), about(KINDS[ask])
