@@ -47,6 +47,12 @@ def make_tokenizer(corpus: list[str] = CORPUS, *, vocab_size: int = 320) -> PreT
     )
 
 
+def marked_tokenizer(*marks: str) -> PreTrainedTokenizerFast:
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": list(marks)})
+    return tokenizer
+
+
 def make_vila(
     seed: int = 0,
     *,
@@ -107,6 +113,15 @@ def make_query(kind: str = "pair", seed: int = 0, **changes) -> Query:
         "clip_hashes": tuple(f"clip{10 * seed + i}" for i in range(count)),
     }
     return Query(**(fields | changes))
+
+
+QUERIES = [make_query(), make_query("point", 3, caption="another")]
+
+
+def answers(critic: Vila) -> torch.Tensor:
+    """Return the log-probabilities of a fixed answer to each of QUERIES."""
+    with torch.no_grad():
+        return critic.log_probs(QUERIES, ["A: good", "B: bad"])[0]
 
 
 @pytest.fixture

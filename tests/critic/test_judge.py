@@ -2,14 +2,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import torch
 
 from dualipo.config import Critic
 from dualipo.critic import judge, voting
 from dualipo.critic.asks import Item
-from dualipo.critic.trust import forced_choice
 from dualipo.errors import StageError
-from dualipo.records import DIMENSIONS
 from tests.critic.conftest import Scripted, brightest, make_clip, make_vila, seed_of, shade
 
 SETTINGS = Critic(num_votes=8, max_frames=3)
@@ -129,17 +126,6 @@ def test_fault_38_a_caption_that_turns_the_verdict_is_flagged():
     assert flipped == ["bad"]
 
 
-def test_forced_choice_cancels_position_and_counts_halves():
-    def lean(vlm):
-        return forced_choice.margins(vlm, PAIRS, clips=shade, settings=SETTINGS)
-
-    truth = {(item.item_id, d): "a" for item in PAIRS for d in DIMENSIONS}
-    assert forced_choice.accuracy(lean(Scripted(brightest)), truth) == 1.0
-    always_first = Scripted(lambda query, seed: "A: x\nB: x\n<verdict>A</verdict>")
-    assert forced_choice.accuracy(lean(always_first), truth) == 0.5
-    assert forced_choice.accuracy({}, {("p", "motion"): "tie"}) is None
-
-
 def test_a_real_critic_is_judged_the_same_twice_and_abstains_untrained():
     def run():
         settings = Critic(max_new_tokens=8, max_frames=3, max_reasks=1)
@@ -165,20 +151,3 @@ def test_early_stopping_leaves_out_only_votes_that_change_no_decision():
         sooner = voting.tallies(early)[place]
         kept = [either.share >= SETTINGS.keep_vote_share for either in (tally, sooner)]
         assert (tally.majority, kept[0]) == (sooner.majority, kept[1])
-
-
-def test_fault_26_forced_choice_asks_fewer_at_once_when_memory_runs_out():
-    class Small(Scripted):
-        most = 0
-
-        def sample(self, queries, sampling):
-            if len(queries) > 5:
-                raise torch.OutOfMemoryError
-            self.most = max(self.most, len(queries))
-            return super().sample(queries, sampling)
-
-    def lean(vlm):
-        return forced_choice.margins(vlm, PAIRS, clips=shade, settings=SETTINGS)
-
-    small = Small(brightest)
-    assert lean(small) == lean(Scripted(brightest)) and small.most == 5  # 36, 18, 9, 5

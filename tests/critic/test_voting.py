@@ -65,5 +65,7 @@ def test_votes_are_settled_exactly_when_no_ending_changes_the_decision(keep):
         for letters in itertools.product("abt-", repeat=length):
             begun = "".join(letters)
             ends = {decision(whole) for whole in endings if whole.startswith(begun)}
-            settled = voting.settled(votes(begun), num_planned=num_planned, least_shares=(keep, 0.5))
+            settled = voting.settled(
+                votes(begun), num_planned=num_planned, least_shares=(keep, 0.5)
+            )
             assert settled == (len(ends) == 1), begun

@@ -31,3 +31,17 @@ def test_gradient_at_the_reference_is_half_beta_and_none_flows_to_constants():
     losses.path_dpo(margin, beta=0.1, weight_B=weight).backward()
     assert winner.grad.item() == pytest.approx(-0.05)
     assert gap.grad is None and weight.grad is None
+
+
+@pytest.mark.parametrize("width", [0.0, 0.3, 2.0])
+def test_ties_take_from_both_sides_what_rao_and_kupper_say(width):
+    margin_B = torch.tensor([-3.0, 0.0, 0.7], dtype=torch.float64)
+    width_B = torch.full_like(margin_B, width)
+    log_probs_BV = losses.bradley_terry(margin_B, tie_width_B=width_B)
+    swapped_BV = losses.bradley_terry(-margin_B, tie_width_B=width_B)
+    assert torch.allclose(log_probs_BV.exp().sum(1), torch.ones(3).double())
+    assert torch.allclose(log_probs_BV, swapped_BV.flip(1))
+    theta = math.exp(width)
+    assert log_probs_BV[1, 1].exp() == pytest.approx((theta - 1) / (theta + 1))
+    if width == 0:
+        assert torch.allclose(log_probs_BV[:, 0], torch.nn.functional.logsigmoid(margin_B))

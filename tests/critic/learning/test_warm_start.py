@@ -1,12 +1,10 @@
 import pytest
 
-from dualipo.config import CriticPreference, SeedLabels
+from dualipo.config import SeedLabels
 from dualipo.critic import judge, reasoning
-from dualipo.critic.asks import Ask, Item, load_queries
-from dualipo.critic.learning import preference, warm_start
-from dualipo.critic.learning.batches import mixed, shuffled
+from dualipo.critic.asks import Item
+from dualipo.critic.learning import warm_start
 from dualipo.critic.trust import forced_choice
-from dualipo.critic.vlm import Sampling
 from dualipo.errors import DataError
 from dualipo.records import DIMENSIONS
 from tests.critic.conftest import BOTH, SETTINGS, Scripted, brightest, pair, point, seed_of, shade
@@ -69,16 +67,6 @@ def test_self_sampled_pairs_have_the_humans_verdict_as_winner():
         assert own.loser == (next(s for s in seeds if not s % 2) % 7, 2)
 
 
-def test_every_epoch_sees_every_item_once_in_another_order():
-    batch = shuffled(10, batch_size=4, seed=1)
-    seen = [i for step in range(5) for i in batch(step)]
-    assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10)) and seen[:10] != seen[10:]
-    assert batch(3) == shuffled(10, batch_size=4, seed=1)(3)
-    both = mixed(10, 5, share=0.25, batch_size=8, seed=1)(7)
-    assert sum(i >= 10 for i in both) == 2 and max(both) < 15
-    assert max(mixed(10, 0, share=0.25, batch_size=8, seed=1)(7)) < 10
-
-
 def test_a_fine_tuned_critic_judges_and_chooses(taught):
     items = [Item("x", "a lamp", ("shade230", "shade20"), ("motion",))]
     votes = judge.confirm(taught, items, clips=shade, settings=SETTINGS, seed_of=seed_of)
@@ -89,50 +77,3 @@ def test_a_fine_tuned_critic_judges_and_chooses(taught):
     single = [Item(grade, "a lamp", (clip,), ("motion",)) for grade, clip in shades.items()]
     grades = forced_choice.grades(taught, single, clips=shade, settings=SETTINGS)
     assert grades == {(grade, "motion"): grade for grade in shades}
-
-
-def test_label_probabilities_read_while_sampling_are_those_asked_afterwards(taught):
-    taught.module.double()
-    asks = [Ask("x", "point", "a lamp", "motion", (f"shade{n}",)) for n in (20, 120, 230)]
-    shown = load_queries(asks, shade)
-    sampling = Sampling([[1, 2]] * 3, 0.8, max_new_tokens=40, choice=reasoning.GRADE_CHOICE)
-    drawn = taught.sample(shown, sampling)
-    for query, paths in zip(shown, drawn, strict=True):
-        for path in paths:
-            prefix = path.text[: path.text.index("<grade>")] + "<grade>"
-            options = reasoning.GRADE_CHOICE.options
-            asked = taught.choice_log_probs([query], [prefix], options)[0].tolist()
-            read = [path.choice_log_probs[option] for option in options]
-            assert (read[0], read[2]) == pytest.approx((asked[0], asked[2]), abs=1e-9)
-            assert asked[1] < read[1] < asked[1] + 0.01  # "normal" is two tokens, the first is read
-    votes = judge.score(
-        taught,
-        [Item(f"c{n}", "a lamp", (f"shade{n}",), ("motion",)) for n in (20, 120, 230)],
-        clips=shade,
-        settings=SETTINGS,
-        seed_of=seed_of,
-    )
-    scores = judge.expected_scores(votes)
-    assert scores["c230", "motion"] > scores["c120", "motion"] > scores["c20", "motion"]
-
-
-def test_path_preference_starts_at_ln_2_and_learns(taught, tmp_path):
-    ask = Ask("x", "pair", "a lamp", "motion", ("shade230", "shade20"))
-    pairs = [
-        preference.PathPair(ask, "A: light\nB: dark\n<verdict>A</verdict>", "A: dark\nB: dark")
-    ]
-    losses = []
-    result = preference.train(
-        taught,
-        pairs,
-        clips=shade,
-        settings=CriticPreference(
-            learning_rate=1e-4, max_train_steps=8, train_batch_size=2, lr_warmup_steps=0
-        ),
-        reference_batch_size=4,
-        checkpoint_folder=tmp_path,
-        seed=0,
-        on_step=lambda step, metrics: losses.append(metrics["loss"]),
-    )
-    assert losses[0] == pytest.approx(0.693147, abs=1e-4)
-    assert losses[-1] < losses[0] and result.metrics["accuracy"] == 1.0

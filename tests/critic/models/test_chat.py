@@ -1,17 +1,28 @@
-"""The base of VILA and transformers' VLMs: what is remembered, and a LoRA that is merged."""
+"""The base of VILA and transformers' VLMs: a LoRA that is merged, and labels' probabilities."""
 
 import pytest
 import torch
 
 from dualipo.config import Critic, CriticTraining
+from dualipo.critic import judge, reasoning
+from dualipo.critic.asks import Ask, Item, load_queries
 from dualipo.critic.learning import warm_start
 from dualipo.critic.models.families import FAMILIES
 from dualipo.critic.models.transformers_vlm import TransformersVlm
 from dualipo.critic.models.vila import Vila
+from dualipo.critic.vlm import Sampling
 from tests.critic import vlms
-from tests.critic.conftest import BOTH, make_query, make_tokenizer, make_vila, shade
+from tests.critic.conftest import (
+    BOTH,
+    SETTINGS,
+    make_query,
+    make_tokenizer,
+    make_vila,
+    seed_of,
+    shade,
+)
 
-SETTINGS = Critic(max_frames=1, max_pixels=1024, rank=4, lora_alpha=8)
+LORA = Critic(max_frames=1, max_pixels=1024, rank=4, lora_alpha=8)
 QUERIES = [make_query(clip_hashes=("a", "b")), make_query("point", 3)]
 
 
@@ -19,10 +30,10 @@ QUERIES = [make_query(clip_hashes=("a", "b")), make_query("point", 3)]
 def folder(request, tmp_path):
     """Save an untrained critic of each kind."""
     critic = (
-        make_vila(settings=SETTINGS, scale=1)
+        make_vila(settings=LORA, scale=1)
         if request.param == "vila"
         else TransformersVlm(
-            vlms.make(request.param, scale=1), tokenizer=make_tokenizer(), settings=SETTINGS
+            vlms.make(request.param, scale=1), tokenizer=make_tokenizer(), settings=LORA
         )
     )
     critic.save(tmp_path / request.param)
@@ -36,7 +47,7 @@ def log_probs(critic) -> torch.Tensor:
 
 def test_a_lora_begins_as_nothing_and_is_saved_as_whole_weights(folder, tmp_path):
     kind = Vila if folder.name == "vila" else TransformersVlm
-    critic, before = (kind.load(folder, settings=SETTINGS) for _ in range(2))
+    critic, before = (kind.load(folder, settings=LORA) for _ in range(2))
     critic.adapt(seed=0)
     assert torch.equal(log_probs(critic), log_probs(before))
     trained = {n for n, weight in critic.module.named_parameters() if weight.requires_grad}
@@ -53,6 +64,31 @@ def test_a_lora_begins_as_nothing_and_is_saved_as_whole_weights(folder, tmp_path
     learnt = log_probs(critic)
     assert not torch.allclose(learnt, log_probs(before))
     critic.save(tmp_path / "saved")
-    after = kind.load(tmp_path / "saved", settings=SETTINGS)
+    after = kind.load(tmp_path / "saved", settings=LORA)
     assert after.module.state_dict().keys() == before.module.state_dict().keys()
     assert torch.allclose(log_probs(after), learnt, atol=1e-4) and after.hash() == critic.hash()
+
+
+def test_label_probabilities_read_while_sampling_are_those_asked_afterwards(taught):
+    taught.module.double()
+    asks = [Ask("x", "point", "a lamp", "motion", (f"shade{n}",)) for n in (20, 120, 230)]
+    shown = load_queries(asks, shade)
+    sampling = Sampling([[1, 2]] * 3, 0.8, max_new_tokens=40, choice=reasoning.GRADE_CHOICE)
+    drawn = taught.sample(shown, sampling)
+    for query, paths in zip(shown, drawn, strict=True):
+        for path in paths:
+            prefix = path.text[: path.text.index("<grade>")] + "<grade>"
+            options = reasoning.GRADE_CHOICE.options
+            asked = taught.choice_log_probs([query], [prefix], options)[0].tolist()
+            read = [path.choice_log_probs[option] for option in options]
+            assert (read[0], read[2]) == pytest.approx((asked[0], asked[2]), abs=1e-9)
+            assert asked[1] < read[1] < asked[1] + 0.01  # "normal" is two tokens, the first is read
+    votes = judge.score(
+        taught,
+        [Item(f"c{n}", "a lamp", (f"shade{n}",), ("motion",)) for n in (20, 120, 230)],
+        clips=shade,
+        settings=SETTINGS,
+        seed_of=seed_of,
+    )
+    scores = judge.expected_scores(votes)
+    assert scores["c230", "motion"] > scores["c120", "motion"] > scores["c20", "motion"]

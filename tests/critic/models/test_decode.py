@@ -9,14 +9,13 @@ from dualipo.config import Critic
 from dualipo.critic import asks, judge
 from dualipo.critic.asks import Item
 from dualipo.critic.models import decode
-from dualipo.critic.models.prefixes import divide
 from dualipo.critic.models.vila import Vila
 from dualipo.critic.vlm import Sampling
 from dualipo.records import DIMENSIONS
 from dualipo.rounds.run import model_folder
 from dualipo.training.precision import autocast
 from dualipo.world import corpus
-from tests.critic.conftest import make_clip, make_query, make_vila, seed_of
+from tests.critic.conftest import make_clip, seed_of
 
 REAL = [corpus.real_clip(seed, num_frames=9) for seed in range(2)]
 
@@ -72,52 +71,6 @@ def test_one_look_a_clip_and_one_prefill_a_pair_and_order(vila):
     )
     assert len(votes) == 3 * len(DIMENSIONS) * 8
     assert seen == {"looks": 4, "prefixes": 3 * 2}
-
-
-def test_a_critic_that_learns_looks_again(vila):
-    query = make_query()
-    with torch.no_grad():
-        before = vila.embed_clips([query])["clip0"]
-        vila.module.mm_projector.layers[2].bias.add_(1.0)
-        assert not torch.equal(vila.embed_clips([query])["clip0"], before)
-    vila.freeze()
-    with pytest.raises(RuntimeError, match="does not require grad"):
-        vila.log_probs([query], ["A"])[0].sum().backward()
-
-
-def test_a_critic_at_rest_looks_once_until_it_learns(vila):
-    looks = []
-    vila.module.vision_tower.register_forward_hook(lambda *_: looks.append(1))
-    query = make_query("point")
-    vila.rest()
-    with torch.no_grad():
-        before = [vila.embed_clips([query])["clip0"] for _ in range(2)][1]
-        assert len(looks) == 1
-        with vila.learning():
-            vila.module.mm_projector.layers[2].bias.add_(1.0)
-            vila.embed_clips([query])
-        after = [vila.embed_clips([query])["clip0"] for _ in range(2)][1]
-    assert len(looks) == 3 and not torch.equal(after, before)
-
-
-def test_a_clip_looks_the_same_whatever_else_is_asked_and_remembered():
-    small = make_vila(settings=Critic(max_frames=3, clip_memory_mb=0))
-    small.freeze()
-    queries = [make_query(seed=n) for n in range(3)]
-    with torch.no_grad():
-        alone = [small.embed_clips([query]) for query in queries]
-        together = small.embed_clips(queries)
-    assert all(torch.equal(together[name], seen[name]) for seen in alone for name in seen)
-
-
-def test_a_division_puts_every_prompt_together_again():
-    prompts = [(1, 2, 3, 4), (1, 2, 5), (9, 8), (1, 2, 3, 7)]
-    division = divide(prompts, ["x", "x", "y", "x"])
-    assert division.prefixes == ((1, 2), (9,)) and division.firsts == (0, 2)
-    for prompt, (row, place) in zip(prompts, division.places, strict=True):
-        assert division.prefixes[row] + division.rests[row][place] == prompt
-    slots = division.slots(2)
-    assert slots[0] == [0, 1] and slots[2] == [6, 7]  # two rows of three places
 
 
 def test_a_uniform_number_draws_by_inverting_the_cumulative_distribution():

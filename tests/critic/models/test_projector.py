@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import gelu, layer_norm, linear
 
-from dualipo.critic.models.projector import FOLDS, MmProjector
+from dualipo.critic.models.projector import FOLDS, MmProjector, SpaceToChannel
 
 
 def plain(projector, features, *, fold, by_column):
@@ -64,3 +64,17 @@ def test_a_projector_is_its_plain_reimplementation(kind, grid, tmp_path):
     expected = plain(projector, features, fold=fold, by_column=by_column)
     assert torch.allclose(loaded(features), expected, atol=1e-9)
     assert expected.shape[1] == (-(-grid // fold)) ** 2
+
+
+@pytest.mark.parametrize("grid", [4, 3])
+def test_projector_folds_as_vila_does(grid):
+    features = torch.randn(2, grid * grid, 5)
+    even = grid + grid % 2
+    padded = torch.zeros(2, even, even, 5)
+    padded[:, :grid, :grid] = features.reshape(2, grid, grid, 5)
+    plain = [
+        torch.cat([padded[:, 2 * row + i, 2 * column + j] for i in (0, 1) for j in (0, 1)], -1)
+        for column in range(even // 2)
+        for row in range(even // 2)
+    ]
+    assert torch.equal(SpaceToChannel()(features), torch.stack(plain, 1))

@@ -35,7 +35,9 @@ def settings(url, **changes) -> Critic:
 def confirm(url, items=PAIRS, **changes):
     critic_settings = settings(url, **changes)
     critic = ServedCritic("vlm", settings=critic_settings)
-    return critic, judge.confirm(critic, items, clips=shade, settings=critic_settings, seed_of=seed_of)
+    return critic, judge.confirm(
+        critic, items, clips=shade, settings=critic_settings, seed_of=seed_of
+    )
 
 
 def test_an_honest_server_is_followed_and_asked_once_a_question():
@@ -112,7 +114,9 @@ POINTS = [Item("c", "a lamp", ("shade230",)), Item("d", "a lamp", ("shade10",))]
 def score(url, **changes):
     critic_settings = settings(url, **changes)
     critic = ServedCritic("vlm", settings=critic_settings)
-    return critic, judge.score(critic, POINTS, clips=shade, settings=critic_settings, seed_of=seed_of)
+    return critic, judge.score(
+        critic, POINTS, clips=shade, settings=critic_settings, seed_of=seed_of
+    )
 
 
 def test_fault_27_a_grade_without_its_probability_abstains_and_no_default_ranks_it():

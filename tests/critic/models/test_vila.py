@@ -7,12 +7,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dualipo.config import Critic
-from dualipo.critic.models.projector import SpaceToChannel
+from dualipo.critic.models import towers, vision
+from dualipo.critic.models.projector import MmProjector
 from dualipo.critic.models.vila import Vila
 from dualipo.critic.vlm import Choice, Sampling
 from dualipo.errors import ModelError
-from tests.critic.conftest import make_clip, make_query, make_vila
+from tests.critic.conftest import answers, make_clip, make_query, make_vila, marked_tokenizer
 
+SETTINGS = Critic(max_frames=3)
 SEEDS = [[1, 2, 3], [4, 5, 6]]
 QUERIES = [make_query(), make_query("point", 3, caption="a longer caption, to force padding")]
 
@@ -25,20 +27,6 @@ def test_save_and_load_give_the_same_critic(vila, tmp_path):
     assert torch.equal(
         vila.log_probs(QUERIES, responses)[0], again.log_probs(QUERIES, responses)[0]
     )
-
-
-@pytest.mark.parametrize("grid", [4, 3])
-def test_projector_folds_as_vila_does(grid):
-    features = torch.randn(2, grid * grid, 5)
-    even = grid + grid % 2
-    padded = torch.zeros(2, even, even, 5)
-    padded[:, :grid, :grid] = features.reshape(2, grid, grid, 5)
-    plain = [
-        torch.cat([padded[:, 2 * row + i, 2 * column + j] for i in (0, 1) for j in (0, 1)], -1)
-        for column in range(even // 2)
-        for row in range(even // 2)
-    ]
-    assert torch.equal(SpaceToChannel()(features), torch.stack(plain, 1))
 
 
 def test_missing_part_is_named(vila, tmp_path):
@@ -188,3 +176,37 @@ def test_fault_21_short_clips_are_judged(vila):
         query = make_query("point", clips=(make_clip(0, num_frames),))
         assert len(vila.embed_clips([query])["clip0"]) == num_frames
         assert np.isfinite(vila.log_probs([query], ["good"])[0].item())
+
+
+def test_nvila_in_small_loads_and_round_trips(tmp_path):
+    tokenizer = marked_tokenizer("<|im_start|>", "<|im_end|>")
+    make_vila(settings=SETTINGS, tokenizer=tokenizer).save(tmp_path / "nvila")
+    MmProjector(32, 32, kind="mlp_downsample_3x3_fix").save(tmp_path / "nvila" / "mm_projector")
+    (tmp_path / "nvila" / "config.json").write_text(json.dumps({"model_type": "llava_llama"}))
+    critic = Vila.load(tmp_path / "nvila", settings=SETTINGS)
+    assert critic.chat_template == "chatml" and critic.module.mm_projector.kind.endswith("3x3_fix")
+    with torch.no_grad():
+        assert critic.embed_clips(QUERIES)["clip0"].shape == (3, 4, 32)  # 4 x 4, filled to 6 x 6
+    critic.save(tmp_path / "again")
+    assert torch.equal(answers(Vila.load(tmp_path / "again", settings=SETTINGS)), answers(critic))
+
+
+def test_nvila_shows_a_frame_of_a_video_at_all_scales_at_once(tmp_path):
+    make_vila(settings=SETTINGS).save(tmp_path)
+    MmProjector(3 * 32, 32).save(tmp_path / "mm_projector")
+    (tmp_path / "config.json").write_text(json.dumps({"dynamic_s2": True}))
+    critic = Vila.load(tmp_path, settings=SETTINGS)
+    query, tower = make_query("point"), critic.module.vision_tower
+    frames = vision.pixels(query.clips[0], clip_hash="x", size=(32, 32), settings=SETTINGS)
+    with torch.no_grad():
+        seen = towers.features(tower, frames)
+        expected = critic.module.mm_projector(torch.cat([seen] * 3, -1))
+        assert torch.allclose(critic.embed_clips([query])["clip0"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("said", [{"s2": True}, {"mm_vision_select_layer": -1}])
+def test_a_tower_that_looks_otherwise_is_refused(vila, tmp_path, said):
+    vila.save(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    with pytest.raises(ModelError, match="before the last, at one scale"):
+        Vila.load(tmp_path, settings=SETTINGS)

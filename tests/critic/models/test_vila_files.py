@@ -16,11 +16,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from dualipo.cli import convert
+from dualipo.config import Critic
 from dualipo.critic.models.vila import PARTS, Vila
 from dualipo.errors import ModelError
-from tests.critic.conftest import CORPUS, make_vila
-from tests.critic.test_layouts import SETTINGS, answers
+from tests.critic.conftest import CORPUS, answers, make_vila
 
+SETTINGS = Critic(max_frames=3)
 # As in VILA1.5's config.json, less what transformers writes into every configuration.
 VILA_1_5: dict[str, Any] = {
     "_name_or_path": "./vlm",
