@@ -105,6 +105,20 @@ def _folder(config: Config, temporary: Path) -> Path:
 
 
 def _missing(config: Config) -> list[str]:
+    """Return the models and files that must be there before the run, and how to get them."""
+    files = {"seed_labels.path": config.seed_labels.path}
+    if config.prompts.source == "file":
+        files["prompts.path"] = config.prompts.path
+    if config.align.real_nll_ratio:
+        files["align.dataset_name"] = config.align.dataset_name
+    return _missing_models(config) + [
+        f"{path} is not there yet: {key} names it."
+        for key, path in files.items()
+        if path and not Path(path).expanduser().exists()
+    ]
+
+
+def _missing_models(config: Config) -> list[str]:
     """Return the models that must be downloaded before the run, and how."""
     generator = config.generator.pretrained_model_name_or_path
     critic = config.critic.pretrained_model_name_or_path
@@ -138,10 +152,13 @@ def _critic(config: Config) -> list[str]:
         number = _CRITICS.get(Path(name).name.lower(), (None, 0))[1]
     if not number:
         return []
-    width = getattr(torch, config.critic.torch_dtype).itemsize
+    judging = number * getattr(torch, config.critic.torch_dtype).itemsize
+    training = storage(number * _TRAINED)
+    if rank := config.critic.rank:
+        training = f"{storage(judging)} and what a LoRA of rank {rank} takes"
     return [
-        f"critic: {count(number)} parameters; memory of the device, judging: "
-        f"{storage(number * width)}, training: {storage(number * _TRAINED)}, and activations"
+        f"critic: {count(number)} parameters; memory of the device, judging: {storage(judging)}, "
+        f"training: {training}, and activations"
     ]
 
 

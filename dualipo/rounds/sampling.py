@@ -54,7 +54,15 @@ def choose_fixed_prompts(run: Run) -> None:
         tables.write_records(path, chosen, record_type=Prompt)
         taken += [prompt.caption for prompt in chosen]
         files.append(path)
+    _require_captions(run, taken)
     run.commit(unit, files=tuple(files))
+
+
+def _require_captions(run: Run, taken: Sequence[str]) -> None:
+    """Refuse a list of captions that does not last for all rounds, before days of work."""
+    if run.config.prompts.source == "file":
+        num = run.config.prompts.num_prompts * run.config.rounds
+        _draw(run, num=num, purpose="all rounds", exclude=taken)
 
 
 def _imported_prompts(run: Run) -> list[Prompt]:

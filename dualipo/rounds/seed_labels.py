@@ -128,6 +128,12 @@ def _publish_imported(run: Run, unit: Unit, seed: Usable) -> None:
         keep_part(run, labels.points, held_out=False),
         settings=run.config.seed_labels,
     )
+    if not labels.points:
+        run.progress.say(
+            "the seed compares clips and grades none, so it does not teach the critic to grade a "
+            "clip, which comes first in every round. Import grades as well, or label single clips "
+            "with `dualipo label --num-points`."
+        )
     store = label_set.clip_store(Path(str(run.config.seed_labels.path)))
     for clip in labels.clips:
         run.clip_store.add(store.path(clip), sha256=clip)

@@ -73,6 +73,24 @@ def test_full_training_and_kto_are_counted_as_they_are() -> None:
     assert "activations of 32 clips" in kto.aligning_memory
 
 
+def test_files_that_are_not_there_yet_are_named() -> None:
+    settings = {
+        "prompts": {"source": "file", "path": "no-captions.txt"},
+        "seed_labels": {"path": "no"},
+    }
+    told = "\n".join(estimating.lines(Config.model_validate(settings)))
+    assert "no-captions.txt is not there yet: prompts.path" in told and "seed_labels.path" in told
+
+
+def test_an_adapter_of_the_critic_takes_no_moments_of_all_weights() -> None:
+    whole, adapter = (
+        next(line for line in estimating.lines(Config.model_validate(tree)) if "critic:" in line)
+        for tree in ({}, {"critic": {"rank": 4}})
+    )
+    assert "training: 34.1 MB," in whole
+    assert "training: 8.53 MB and what a LoRA of rank 4 takes" in adapter
+
+
 def test_the_critic_is_counted_by_its_files() -> None:
     weights = model_folder("embedded", "critic").rglob("*.safetensors")
     num = sum(one.numel() for path in weights for one in tensors.load(path).values())

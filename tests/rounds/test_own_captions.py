@@ -17,6 +17,7 @@ from tests.rounds import harness as harnesses
 
 CAPTIONS = [f"a {animal} {what}" for animal in ("cat", "dog", "owl") for what in ("runs", "sits")]
 OWN = (
+    "rounds=1",
     "prompts.source=file",
     "prompts.num_prompts=2",
     "seed_labels.num_prompts=2",
@@ -54,7 +55,7 @@ def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
     labels, path = memory / "own-labels", memory / "own"
     _label(unlabelled, labels)
     settings = _own(
-        models_folder, path, captions, f"seed_labels.path={labels}", "rounds=1",
+        models_folder, path, captions, f"seed_labels.path={labels}",
         "align.loss_type=kto", "align.kto_labels=extremes",
     )  # fmt: skip
     assert harnesses.ended(settings) == 0, harnesses.log(path)
@@ -65,6 +66,18 @@ def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
     assert all(event.clips for _, event in galleries)
     assert len(study_items.of_run(path, ["base", "g000.0"])) == 2
     assert (path / "report.html").is_file()
+    assert "the seed compares clips and grades none" in harnesses.log(path)
+
+
+def test_captions_that_do_not_last_for_all_rounds_are_refused_before_the_warm_start(
+    models_folder: Path, memory: Path, captions: Path
+) -> None:
+    path = memory / "too-few"
+    assert harnesses.ended(_own(models_folder, path, captions, "rounds=2")) == 1
+    assert "2 distinct captions can be used" in harnesses.log(path)
+    captions.write_text("\n".join([*CAPTIONS, "a fox runs", "a fox sits"]))
+    assert harnesses.ended(_own(models_folder, path, captions, "rounds=2")) == 1
+    assert "nobody has labelled them" in harnesses.log(path)  # the same run went on
 
 
 def _own(models_folder: Path, path: Path, captions: Path, *overrides: str) -> Config:
