@@ -1,3 +1,5 @@
-"""Layer 1: the run directory, its ledger and its files. torch is imported by `tensors` and
-`checkpoint` alone, so that the web app can read a run without it.
+"""The run directory, its ledger, its files, and the book of people's labels (layer 1).
+
+Only `tensors`, `stored` and `checkpoint` import torch, so that the web app can read a run without
+it.
 """

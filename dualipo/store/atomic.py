@@ -1,8 +1,15 @@
-"""Publish a file or folder so that nobody ever sees it half-written (FAULTS.md, principles).
+"""Publication of files and folders: a reader sees the old content or the new, never a part.
 
-The order is: write a temporary beside the target, fsync it, rename, fsync the folder; the ledger's
-row comes after (`store/ledger.py`). A failure leaves the previous state as it was and becomes a
-`StorageError` that names the path, the bytes and the remedy (fault 15, 16).
+    write  .tmp-ID-NAME      beside the target, so that a rename can take its place
+    fsync  .tmp-ID-NAME      content before name: after a power cut no name stands for nothing
+    rename .tmp-ID-NAME -> NAME
+    fsync  the folder        the name is durable
+    commit the ledger's row  (store/ledger.py): from now on the file counts
+
+A process killed before the rename leaves a temporary, killed before the commit a file without a
+row; the next sweep deletes both (store/rundir.py), and the unit of work is done again. A failure
+leaves the previous content as it was and becomes a `StorageError` that names the path, the bytes
+and the remedy (faults 15, 16).
 
 Left out: locking. Two writers of one path both succeed, and the later rename is the one seen.
 """
@@ -87,7 +94,7 @@ def publish_folder(
 
 
 def write_bytes(path: Path, content: bytes, *, name: str | None = None) -> None:
-    """Publish `content`; an input/output error makes the whole file be written again."""
+    """Publish `content`; after an input/output error write the whole file again."""
 
     def write() -> None:
         make_folder(path.parent)
@@ -116,7 +123,7 @@ def write_json(path: Path, value: Any, *, name: str | None = None) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a missing or torn file is a DataError that names it (fault 11)."""
+    """Read JSON; raise DataError that names a missing or torn file (fault 11)."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -126,7 +133,7 @@ def read_json(path: Path) -> Any:
 
 
 def make_folder(path: Path) -> None:
-    """Create `path` and its parents, and make their names durable."""
+    """Create a folder and its parents, and make their names durable."""
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -142,13 +149,13 @@ def remove_folder(path: Path) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """Identity of a file's content."""
+    """Hash a file's content: its identity."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def xxh3_file(path: Path) -> str:
-    """Fast 128-bit hash, for finding damage in large files; not an identity."""
+    """Hash a file quickly, to find damage in large ones; not an identity."""
     digest = xxhash.xxh3_128()
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):

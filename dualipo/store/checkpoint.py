@@ -31,7 +31,7 @@ _MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a training loop needs to go on exactly: `state` holds the plain values."""
+    """A saved step, from which a training loop goes on exactly: `state` holds the plain values."""
 
     step: int
     tensors: dict[str, torch.Tensor]
@@ -63,20 +63,20 @@ def load_latest(folder: Path) -> Checkpoint | None:
 
 
 def seal(folder: Path, state: Mapping[str, Any]) -> None:
-    """Add the plain values to a checkpoint's other files, and the hashes of all."""
+    """Add the plain values to a checkpoint's tensor files, and a manifest with the hash of each."""
     (folder / _STATE).write_text(json.dumps(state, sort_keys=True, allow_nan=False))
     hashes = {path.name: atomic.xxh3_file(path) for path in sorted(folder.iterdir())}
     (folder / _MANIFEST).write_text(json.dumps(hashes, sort_keys=True))
 
 
 def read(path: Path, tensors: dict[str, torch.Tensor]) -> Checkpoint:
-    """A checkpoint whose tensors were read already."""
+    """Read the plain values beside tensors that were read already, and return the checkpoint."""
     step = int(path.name.removeprefix("step-"))
     return Checkpoint(step=step, tensors=tensors, state=atomic.read_json(path / _STATE))
 
 
 def newest(folder: Path, *, required: tuple[str, ...] = ()) -> Path | None:
-    """The newest checkpoint that is whole; those that are not are put aside."""
+    """Return the newest checkpoint whose hashes agree; rename damaged ones to `bad-...`."""
     for path in reversed(list(_saved(folder))):
         try:
             _check(path, required)
@@ -116,7 +116,7 @@ def _quarantine(path: Path) -> Path:
 
 
 def purge(folder: Path, *, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints."""
+    """Delete all but the newest `keep` checkpoints."""
     for path in list(_saved(folder))[:-keep]:
         try:
             atomic.remove_folder(path)

@@ -31,7 +31,7 @@ _CONTAINERS = "mov,mp4,matroska,webm,avi"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a clip may ask for; far above what generators make."""
+    """The largest clip that is read; far above what generators make."""
 
     max_frames: int = 4096
     max_pixels: int = 2048 * 2048
@@ -43,7 +43,7 @@ LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a clip declares; `num_frames` is 0 where its container does not say."""
+    """The sizes that a clip's file declares; `num_frames` is 0 where its container does not say."""
 
     num_frames: int
     height: int
@@ -53,14 +53,14 @@ class Header:
 
 
 class ClipStore:
-    """Clips under `folder`, each named by the sha256 of its file; stored with x264's quantizer."""
+    """A folder of clips, each named by the sha256 of its file; `qp` is x264's quantizer."""
 
     def __init__(self, folder: Path, *, qp: int = 0) -> None:
         self.folder = folder
         self.qp = qp
 
     def put(self, frames_FHWC: Frames, fps: float) -> str:
-        """Store a clip and return its sha256; one that is there already is left alone."""
+        """Store a clip and return its sha256; leave one alone that is stored already."""
         content = encode_clip(frames_FHWC, fps, qp=self.qp)
         sha256 = hashlib.sha256(content).hexdigest()
         if not self.path(sha256).exists():
@@ -68,7 +68,7 @@ class ClipStore:
         return sha256
 
     def add(self, source: Path, *, sha256: str) -> None:
-        """Copy a clip that another store has; what does not hash to its name is a MediaError."""
+        """Copy another store's clip; raise MediaError where its content has another hash."""
         if self.path(sha256).exists():
             return
         with atomic.publish(self.path(sha256), name="clip") as temporary:
@@ -77,11 +77,11 @@ class ClipStore:
                 _refuse(source, "its content is not what its name says")
 
     def path(self, sha256: str) -> Path:
-        """Where the clip of that hash stands."""
+        """Return the file of the clip with that hash."""
         return self.folder / sha256[:2] / f"{sha256}.mp4"
 
     def read(self, sha256: str) -> Frames:
-        """Read a clip after checking that it still is the one that was stored."""
+        """Read a clip after checking that its content is the one that was stored."""
         path = self.path(sha256)
         if path.is_file() and atomic.sha256_file(path) != sha256:
             raise MediaError(f"{path}: its content is not what its name says. Restore the file.")
@@ -105,7 +105,7 @@ def probe(path: Path, *, limits: Limits = LIMITS) -> Header:
 
 
 def read_clip(path: Path, *, limits: Limits = LIMITS) -> Frames:
-    """Decode all frames to RGB."""
+    """Decode all frames of a clip to RGB."""
     frames: list[Frames] = []
     with _opened(path, limits) as (container, header):
         for frame in container.decode(container.streams.video[0]):

@@ -1,9 +1,9 @@
-"""Branches a run before its first round, so that ablations share what precedes it.
+"""Copies of a run that has begun no round, so that ablations share all that precedes round 0.
 
 Seed clips, labels, warm start and base measurements depend on neither the alignment, nor the
-critic's checks, nor the refresh: a run that ended before round 0 (`rounds=0`) is copied, and the
-copy goes on with other settings of those. What was computed with a setting keeps it: changing one
-is refused.
+critic's checks, nor the refresh. A run that ended before round 0 (`rounds=0`) is copied, and the
+copy goes on with other settings of these. A change of any other setting is refused, since what was
+computed depends on it.
 """
 
 import shutil
@@ -17,12 +17,12 @@ from dualipo.store.ledger import Ledger
 from dualipo.store.lock import Lock
 from dualipo.store.rundir import LEDGER
 
-# Nothing before round 0 reads these.
+# Settings that nothing reads before round 0.
 LATER = (
     *("align.", "refresh.", "critic.check.", "rounds", "verdicts", "prompts.num_prompts"),
     *("output_dir", "report_to", "logging_dir", "push_to_hub", "hub_model_id"),
 )
-# Trackers' files too: their curves are those of the run that they were sent from.
+# Not copied. Trackers' files neither: their curves belong to the run that sent them.
 _OWN = (
     *("LOCK*", "logs", "report.html", f"{atomic.TEMPORARY_PREFIX}*"),
     *("tensorboard", "wandb", "trackio"),
@@ -56,7 +56,7 @@ def fork(source: Path, target: Path, config: Config) -> None:
 def _require_no_round(source: Path) -> None:
     ledger = Ledger(source / LEDGER)  # not read-only: it folds what a kill left over
     try:
-        begun = [where.round for where, _ in ledger.events() if where.round >= 0]
+        begun = [unit.round for unit, _ in ledger.events() if unit.round >= 0]
     finally:
         ledger.close()
     if begun:

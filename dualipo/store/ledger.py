@@ -43,7 +43,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A model that the run made or started from; `path` is relative to the run directory."""
+    """A model that the run trained or started from; `path` is relative to the run directory."""
 
     kind: ModelKind
     version_id: str
@@ -92,7 +92,7 @@ class Ledger:
             schema.prepare(self._connection, path)
 
     def close(self) -> None:
-        """Fold the write-ahead log into the file and let go of it."""
+        """Fold the write-ahead log into the file and close it."""
         self._connection.close()
 
     # Writing
@@ -170,14 +170,14 @@ class Ledger:
     # Reading
 
     def is_done(self, unit: Unit) -> bool:
-        """Whether `unit` was committed."""
+        """Tell whether `unit` was committed."""
         query = (
             "SELECT 1 FROM units WHERE round = ? AND attempt = ? AND stage = ? AND unit_index = ?"
         )
         return bool(self._rows(query, *astuple(unit)))
 
     def units(self) -> list[Unit]:
-        """All units in the order of their commits."""
+        """List all units in the order of their commits."""
         query = "SELECT round, attempt, stage, unit_index FROM units ORDER BY counter"
         return [Unit(*row) for row in self._rows(query)]
 
@@ -189,7 +189,7 @@ class Ledger:
         return [Candidate(*row) for row in self._rows(query, round)]
 
     def votes(self, round: int, attempt: int, kind: VoteKind) -> list[Vote]:
-        """The attempt's votes by key, without their reasoning."""
+        """Read the attempt's votes of one kind, ordered by key, without their reasoning."""
         query = (
             "SELECT item, dimension, draw_order, draw, outcome, log_prob, '', score FROM votes"
             " WHERE round = ? AND attempt = ? AND kind = ?"
@@ -209,7 +209,7 @@ class Ledger:
         ]
 
     def version(self, kind: ModelKind, version_id: str) -> Version:
-        """A model by its id; DataError where the ledger does not know it."""
+        """Return a model by its id; raise DataError where the ledger does not know it."""
         query = "SELECT * FROM versions WHERE kind = ? AND version_id = ?"
         for row in self._rows(query, kind, version_id):
             return Version(*row)
@@ -220,7 +220,7 @@ class Ledger:
         return [Version(*row) for row in self._rows("SELECT * FROM versions ORDER BY 1, 2")]
 
     def head(self, kind: ModelKind) -> Version | None:
-        """The model that serves now; None before the first."""
+        """Return the model that serves now; None before the first."""
         rows = self._rows("SELECT version_id FROM heads WHERE kind = ?", kind)
         return self.version(kind, rows[0][0]) if rows else None
 
@@ -255,7 +255,7 @@ class Ledger:
         return recorded
 
     def files(self) -> dict[str, str]:
-        """Every published path and its sha256."""
+        """Return every published path with its sha256."""
         return dict(self._rows("SELECT path, sha256 FROM files ORDER BY path"))
 
     def owners(self) -> dict[str, Unit]:
@@ -264,7 +264,7 @@ class Ledger:
         return {path: Unit(*unit) for path, *unit in self._rows(query)}
 
     def digest(self) -> str:
-        """sha256 over all logical rows by key: equal for a resumed and an uninterrupted run."""
+        """Hash all logical rows by key: equal for a resumed and an uninterrupted run."""
         hashed = hashlib.sha256()
         for table, query in schema.LOGICAL_ROWS.items():
             for row in self._rows(query):

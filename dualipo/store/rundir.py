@@ -1,4 +1,4 @@
-"""The run directory: create or resume it, hold it alone, and sweep what no row vouches for.
+"""The run directory: it is created or resumed, locked, and swept of files without a ledger row.
 
     run.json config.json LOCK ledger.sqlite metrics.jsonl report.html clips/ latents/
     rounds/000/attempt-0/  logs/attempt-N.log
@@ -32,7 +32,7 @@ _MAY_CHANGE = {*MAY_CHANGE, "output_dir"}
 
 
 class RunDir:
-    """An open run directory; make one with `RunDir.open`, and `close` it."""
+    """An open run directory, from `RunDir.open` until `close`."""
 
     def __init__(self, path: Path, *, lock: Lock) -> None:
         self.path = path
@@ -63,40 +63,40 @@ class RunDir:
 
     @property
     def log_path(self) -> Path:
-        """This process's own log; every process that opens the run gets the next number."""
+        """Return this process's own log; each process that opens the run gets the next number."""
         return self.path / "logs" / f"attempt-{self.attempt}.log"
 
     @property
     def metrics_path(self) -> Path:
-        """Training curves and signals, one JSON object a line."""
+        """Return the file of training curves and signals: one JSON object a line."""
         return self.path / "metrics.jsonl"
 
     @property
     def report_path(self) -> Path:
-        """What people read."""
+        """Return the report that people read."""
         return self.path / "report.html"
 
     @property
     def clips_path(self) -> Path:
-        """Clips by content (`store/clips.py`)."""
+        """Return the folder of the clip store (`store/clips.py`)."""
         return self.path / "clips"
 
     def round_path(self, round: int) -> Path:
-        """What all attempts of a round share; round -1 is what stands before the first."""
+        """Return the folder that all attempts of a round share; round -1 precedes the first."""
         return self.path / "rounds" / (f"{round:03d}" if round >= 0 else "base")
 
     def attempt_path(self, round: int, attempt: int) -> Path:
-        """What one attempt of a round made: preferences, weights, signals."""
+        """Return the folder of one attempt: its preferences, weights and signals."""
         return self.round_path(round) / f"attempt-{attempt}"
 
     def relative(self, path: Path) -> str:
-        """The ledger's spelling of a path inside the run."""
+        """Return the ledger's spelling of a path inside the run."""
         return path.relative_to(self.path).as_posix()
 
     def sweep(self) -> list[str]:
-        """Remove temporaries and files without a row; return their names (fault 3).
+        """Delete temporaries and files without a row, and return their names (fault 3).
 
-        A row without its file is damage that nothing here can mend: DataError.
+        A row without its file is damage that cannot be mended: it raises DataError.
         """
         known = self.ledger.files()
         for name in known:
@@ -129,20 +129,20 @@ class RunDir:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Drop a finished stage's `checkpoints` folder; call it after the stage's commit."""
+    """Delete a finished stage's `checkpoints` folder; call it after the stage's commit."""
     assert folder.name == CHECKPOINTS, folder
     if folder.exists():
         shutil.rmtree(folder)
 
 
 def _is_needed(name: str, known: dict[str, str]) -> bool:
-    """Whether a path is in the `checkpoints` of a stage that has published nothing yet."""
-    stage, found, _ = f"{name}/".partition(f"/{CHECKPOINTS}/")
-    return bool(found) and not any(other.startswith(f"{stage}/") for other in known)
+    """Tell whether a path is in the `checkpoints` of a stage that has published nothing yet."""
+    stage, separator, _ = f"{name}/".partition(f"/{CHECKPOINTS}/")
+    return bool(separator) and not any(other.startswith(f"{stage}/") for other in known)
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Refuse a folder in use that is not ours. One with a LOCK alone is a run just begun."""
+    """Refuse a folder that holds anything but a run; one with a LOCK alone is a run just begun."""
     if not path.exists() or (path / MARKER).exists():
         return
     own = ("LOCK", atomic.TEMPORARY_PREFIX)

@@ -1,7 +1,7 @@
-"""Tensors that stay in their files until they are asked for: a round's do not fit into memory.
+"""Tensors that stay in their files until they are read: a round's do not fit into memory.
 
-A place is a safetensors file and a name inside it. Whoever hands out places has checked the files'
-hashes. Leaves out a cache: the operating system has one.
+A place is a safetensors file and a name inside it. Files' hashes are checked before places are
+handed out. Leaves out a cache: the operating system has one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True)
 class StoredList(Sequence[Tensor]):
-    """Tensors by position."""
+    """Stored tensors by position."""
 
     places: Sequence[Place]
 
@@ -30,7 +30,7 @@ class StoredList(Sequence[Tensor]):
 
 @dataclass(frozen=True)
 class StoredTable(Mapping[str, Tensor]):
-    """Tensors by key."""
+    """Stored tensors by key."""
 
     places: Mapping[str, Place]
 
@@ -45,14 +45,14 @@ class StoredTable(Mapping[str, Tensor]):
 
 
 def read(place: Place) -> Tensor:
-    """One tensor; nothing else of its file is read."""
+    """Read one tensor, and nothing else of its file."""
     path, name = place
     with safe_open(path, framework="pt") as opened:
         return opened.get_tensor(name)
 
 
 def names(path: str) -> list[str]:
-    """What a file holds, by its header."""
+    """List the names of a file's tensors, by its header."""
     try:
         with safe_open(path, framework="pt") as opened:
             return list(opened.keys())

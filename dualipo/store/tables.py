@@ -31,7 +31,7 @@ def write_records(path: Path, records: Sequence[Record], *, record_type: type[Re
 
 
 def read_records(path: Path, *, record_type: type[Record]) -> list[Record]:
-    """Read what `write_records` wrote; another kind of table is a DataError."""
+    """Read what `write_records` wrote; raise DataError for another kind of table."""
     rows = read_rows(path, kind=record_type.__name__)
     try:
         return [record_type(**row) for row in rows]
@@ -59,21 +59,22 @@ def write_rows(
 
 
 def read_rows(path: Path, *, kind: str) -> list[dict[str, Any]]:
-    """Read a table of `kind`; one that is torn, damaged or of another kind is a DataError."""
+    """Read a table of `kind`; raise DataError for one that is damaged or of another kind."""
     remedy = "Delete it and repeat the stage that writes it."
     if not path.is_file():
         raise DataError(f"{path}: no such table. Repeat the stage that writes it.")
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as opened:
             table = opened.read(use_threads=False)
-        found = {key.decode(): text.decode() for key, text in (table.schema.metadata or {}).items()}
+        header = table.schema.metadata or {}
+        metadata = {key.decode(): text.decode() for key, text in header.items()}
         rows = table.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as broken:
         raise DataError(f"{path}: torn or not parquet ({broken}). {remedy}") from None
-    if found.get("kind") != kind:
-        raise DataError(f"{path}: holds {found.get('kind')!r}, not {kind!r}. {remedy}")
-    if int(found["schema_version"]) > SCHEMA_VERSION:
-        version = found["schema_version"]
+    if metadata.get("kind") != kind:
+        raise DataError(f"{path}: holds {metadata.get('kind')!r}, not {kind!r}. {remedy}")
+    if int(metadata["schema_version"]) > SCHEMA_VERSION:
+        version = metadata["schema_version"]
         raise DataError(
             f"{path}: schema version {version} is newer. Use the dualipo that wrote it."
         )

@@ -1,4 +1,4 @@
-"""Tensors on disk: safetensors files, published whole, known by their sha256.
+"""Tensors in safetensors files, which are published whole and known by their sha256.
 
 Metadata (axis order, model hash, ...) travels in the file's header. Pickle files are refused, for
 loading one runs whatever code it holds (fault 49).
@@ -23,7 +23,7 @@ _PICKLE_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle"}
 
 
 def save(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: Mapping[str, str]) -> str:
-    """Publish `tensors` and return the file's sha256: equal tensors and metadata, equal hash."""
+    """Publish `tensors` and return the file's sha256, which depends on content alone."""
     _refuse_pickle(path)
     num_bytes = sum(tensor.nbytes for tensor in tensors.values())
     with atomic.publish(path, num_bytes=num_bytes) as temporary:
@@ -34,7 +34,7 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: Mapping[s
 def load(
     path: Path, *, expected_sha256: str | None = None, device: str = "cpu"
 ) -> dict[str, torch.Tensor]:
-    """Read the tensors of `path`, after checking that it is the file the ledger means."""
+    """Read the tensors of `path`, after checking its hash where the ledger has one."""
     _refuse_pickle(path)
     verify(path, expected_sha256=expected_sha256)
     try:
@@ -44,13 +44,13 @@ def load(
 
 
 def verify(path: Path, *, expected_sha256: str | None) -> None:
-    """Refuse a file that is missing, or another than the ledger means."""
+    """Refuse a file that is missing or has another hash than the ledger says."""
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Repeat the stage that writes it.")
-    if expected_sha256 is not None and (found := atomic.sha256_file(path)) != expected_sha256:
+    if expected_sha256 is not None and (sha256 := atomic.sha256_file(path)) != expected_sha256:
         raise ModelError(
-            f"{path}: its sha256 is {found[:12]}, the ledger says {expected_sha256[:12]}: the file "
-            "was changed or damaged. Restore it, or redo the round that made it."
+            f"{path}: its sha256 is {sha256[:12]}, the ledger says {expected_sha256[:12]}: the "
+            "file was changed or damaged. Restore it, or redo the round that made it."
         )
 
 
@@ -65,7 +65,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def write(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: Mapping[str, str]) -> None:
-    """Write a file that is not published yet (a part of a folder); bytes depend on content only."""
+    """Write a part of a folder that is yet to be published; its bytes depend on content alone."""
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     try:
         save_file(contiguous, path, metadata=dict(metadata))
@@ -78,7 +78,7 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: Mapping[
 
 
 def hash_parameters(state_dict: Mapping[str, torch.Tensor]) -> str:
-    """sha256 over names, dtypes, shapes and bytes: the identity of a model's weights (fault 34)."""
+    """Hash names, dtypes, shapes and bytes: the identity of a model's weights (fault 34)."""
     digest = hashlib.sha256()
     for name in sorted(state_dict):
         tensor = state_dict[name].detach().to("cpu").contiguous()

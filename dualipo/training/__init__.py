@@ -1,1 +1,1 @@
-"""The one inner loop and its optimizer; it serves every model that this project trains."""
+"""The one training loop, its optimizer, and what it needs; it serves every model here."""

@@ -1,11 +1,20 @@
-"""The one inner loop: accumulate, clip, check, step, checkpoint, resume.
+"""The one training loop; the generator's alignment, the critic's trainings and pretraining use it.
 
-It serves generator alignment, the critic's warm start, SRPO and pretraining; what differs is the
-objective that it is handed. Step `n` is a pure function of the weights, the seed and `batches(n)`:
-torch is reseeded for every step and the schedule has no state, so a killed and resumed run gives
-the weights of an uninterrupted one bit for bit (FAULTS.md 6). The finite check stands before the
-optimizer step (fault 25); what does not fit into memory is done in smaller parts (fault 26). Of
-several ranks (ranks.py) each hands in its share of the batch and gets the whole batch's step.
+    restore the newest checkpoint, if there is one
+    for each step:
+        seed torch by (seed, step)
+        split the batch into micro batches; objective.prepare(micro batches)
+        for each micro batch: objective.loss, backward          out of memory: split finer, again
+        clip the gradient; refuse a loss or gradient that is not finite
+        optimizer step; average the weights, if asked
+        save a checkpoint, if it is due
+
+Step `n` is a pure function of the weights, the seed and `batches(n)`: torch is seeded anew for
+every step and the schedule has no state. So a killed and resumed training gives the weights of an
+uninterrupted one bit for bit (FAULTS.md 6). The finite check comes before the optimizer step, so a
+refused step leaves the weights as they were (fault 25). Micro batches halve where memory is short
+(fault 26). Where several ranks train (ranks.py), each hands in its share of the batch and gets the
+whole batch's step.
 """
 
 import math
@@ -29,21 +38,22 @@ Metrics = dict[str, float]
 
 
 class Objective(Protocol):
-    """What is minimised. It holds its model; the loop holds the optimizer.
+    """A loss to minimise. It holds its model; the loop holds the optimizer.
 
-    The defaults are of an objective whose items are independent and that remembers nothing.
+    The default methods are those of an objective whose items are independent and that remembers
+    nothing.
     """
 
     def prepare(self, micro_batches: list[Any]) -> Any:
-        """What the whole batch decides, given as split: constants, never part of the graph."""
+        """Compute what the micro batches share: constants, never part of the graph."""
         return None
 
     def loss(self, micro_batch: Any, prepared: Any) -> tuple[Tensor, Metrics]:
-        """The mean loss over the micro batch's items, and what to log."""
+        """Return the mean loss over the micro batch's items, and what to log."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """What must survive a restart, as plain values."""
+        """Return what must survive a restart, as plain values."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -53,7 +63,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The trained weights stand in the model; `ema` holds the averaged trainable parameters."""
+    """The end of a training: the weights are in the model, their running averages in `ema`."""
 
     num_steps: int
     metrics: Metrics
@@ -62,7 +72,7 @@ class TrainResult:
 
 @dataclass
 class _Progress:
-    """All that changes while training, hence all that a checkpoint holds."""
+    """All that changes while training, and so all that a checkpoint holds."""
 
     model: nn.Module
     optimizer: optim.Optimizer
@@ -71,7 +81,7 @@ class _Progress:
     seed: int
     num_micro_batches: int
     step: int = 0
-    metrics: Metrics = field(default_factory=dict)  # of the last step
+    metrics: Metrics = field(default_factory=dict)  # the last step's
 
 
 def train(
@@ -86,7 +96,7 @@ def train(
     split: Callable[[Any, int], list[Any]] | None = None,
     ema_decay: float | None = None,
 ) -> TrainResult:
-    """Train what requires a gradient for `max_train_steps`, going on from the last checkpoint."""
+    """Train what requires a gradient up to `max_train_steps`, from the last checkpoint on."""
     ema = None if ema_decay is None else _copies(optim.trainable(model))
     parts = settings.gradient_accumulation_steps
     progress = _Progress(model, optim.Optimizer(model, settings), objective, ema, seed, parts)
@@ -116,7 +126,7 @@ def split_batch(batch: dict[str, Any], num_micro_batches: int) -> list[dict[str,
 
 
 def batch_size(batch: Any) -> int:
-    """How many items a batch holds: the first axis of a dict's first entry, else its length."""
+    """Count a batch's items: the first axis of a dict's first entry, else its length."""
     return len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
 
 
@@ -126,7 +136,7 @@ def _step(
     settings: Optimizer,
     split: Callable[[Any, int], list[Any]],
 ) -> Metrics:
-    """One optimizer step; the weights stay untouched where loss or gradient is not finite."""
+    """Take one optimizer step; leave the weights alone where loss or gradient is not finite."""
     weights = list(optim.trainable(progress.model).values())
     rate = optim.learning_rate(progress.step, settings)
     metrics, progress.num_micro_batches = within_memory(
@@ -197,7 +207,11 @@ def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
     save(
         folder,
         step=progress.step,
-        tensors={f"{part}.{name}": t for part, some in named.items() for name, t in some.items()},
+        tensors={
+            f"{part}.{name}": tensor
+            for part, tensors in named.items()
+            for name, tensor in tensors.items()
+        },
         state={
             "seed": progress.seed,
             "objective": progress.objective.state(),
@@ -209,33 +223,34 @@ def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
 
 
 def _restore(progress: _Progress, folder: Path) -> None:
+    trained = _trained(progress.model)
     if ranks.num_ranks() > 1:
-        found = sharded.load_latest(folder, weights=_trained(progress.model))
+        saved = sharded.load_latest(folder, weights=trained)
     else:
-        found = checkpoint.load_latest(folder)
-    if found is None:
+        saved = checkpoint.load_latest(folder)
+    if saved is None:
         return
-    here, there = _trained(progress.model), _part(found.tensors, "model")
-    ema = _part(found.tensors, "ema")
-    is_ours = here.keys() == there.keys() and (progress.ema or {}).keys() == ema.keys()
-    if found.state["seed"] != progress.seed or not is_ours:
+    weights, ema = _part(saved.tensors, "model"), _part(saved.tensors, "ema")
+    is_ours = trained.keys() == weights.keys() and (progress.ema or {}).keys() == ema.keys()
+    if saved.state["seed"] != progress.seed or not is_ours:
         raise CheckpointError(
-            f"{folder}: its checkpoint is of another run (seed {found.state['seed']}, "
-            f"{len(there)} tensors; here {progress.seed}, {len(here)}). Train in another folder."
+            f"{folder}: its checkpoint is another training's (seed {saved.state['seed']}, "
+            f"{len(weights)} tensors; this one has seed {progress.seed}, {len(trained)} tensors). "
+            "Train in another folder."
         )
-    for name, tensor in here.items():
-        tensor.data.copy_(there[name])
-    progress.optimizer.load_state_tensors(_part(found.tensors, "optimizer"))
+    for name, tensor in trained.items():
+        tensor.data.copy_(weights[name])
+    progress.optimizer.load_state_tensors(_part(saved.tensors, "optimizer"))
     for name, average in (progress.ema or {}).items():
         average.copy_(ema[name])
-    progress.objective.load_state(found.state["objective"])
-    progress.step = found.step
-    progress.metrics = found.state.get("metrics", {})
-    progress.num_micro_batches = found.state.get("num_micro_batches", progress.num_micro_batches)
+    progress.objective.load_state(saved.state["objective"])
+    progress.step = saved.step
+    progress.metrics = saved.state.get("metrics", {})
+    progress.num_micro_batches = saved.state.get("num_micro_batches", progress.num_micro_batches)
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:
-    """What training changes: the trainable parameters, and buffers that the model saves."""
+    """Return what training changes: the trainable parameters, and buffers that the model saves."""
     saved = model.state_dict().keys()
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in saved}
     return {**{name: weight.data for name, weight in optim.trainable(model).items()}, **buffers}

@@ -1,12 +1,12 @@
 """Low-rank adapters through PEFT, and diffusers' `add_adapter` (METHOD.md 4.5, 3.3).
 
 An adapter begins as nothing (B = 0), so the model with it is the reference until the first step.
-After training it is written as the ecosystem's `pytorch_lora_weights.safetensors`, which a stock
-pipeline takes with `load_lora_weights` on the weights that training began from, and merged: a next
-round starts, and measures its reference, on merged weights. The rounds' adapters together, each at
-scale 1, are what all of them learnt. A critic's language model takes and absorbs one in place
-(`inject`, `absorb`): a version of a critic is whole weights, which servers load. Leaves out a
-dropout: cached reference errors exclude it.
+After training it is saved as the ecosystem's `pytorch_lora_weights.safetensors`, which a stock
+pipeline takes with `load_lora_weights` on the weights that training began from. Then it is merged:
+the next round starts, and measures its reference, on merged weights. All rounds' adapters together,
+each at scale 1, are what all of them learnt. A critic's language model takes an adapter and absorbs
+it in place (`inject`, `absorb`): a version of a critic is whole weights, which servers load. Leaves
+out a dropout: cached reference errors exclude it.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 
 
 class Settings(Protocol):
-    """What is asked of the configuration."""
+    """The settings of an adapter: its rank, and alpha if that is not the rank."""
 
     @property
     def rank(self) -> int: ...
@@ -41,7 +41,7 @@ class Settings(Protocol):
 def attach(
     module: Any, *, targets: tuple[str, ...], settings: Settings, seed: int
 ) -> dict[str, nn.Parameter]:
-    """Freeze a diffusers model and stand an adapter in float32 on `targets`; return its weights."""
+    """Freeze a diffusers model, add an adapter in float32 to `targets`, and return its weights."""
     module.requires_grad_(False)
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, "lora"))
@@ -50,7 +50,7 @@ def attach(
 
 
 def inject(module: nn.Module, *, settings: Settings, seed: int) -> dict[str, nn.Parameter]:
-    """As `attach`, on the linear layers of any language model of transformers."""
+    """Freeze a language model, add an adapter to its linear layers, and return its weights."""
     module.requires_grad_(False)
     try:
         with torch.random.fork_rng():
@@ -64,7 +64,7 @@ def inject(module: nn.Module, *, settings: Settings, seed: int) -> dict[str, nn.
 
 
 def absorb(module: nn.Module) -> None:
-    """Add what was injected to the weights that it stands on, and take it off; else nothing."""
+    """Merge an injected adapter into the weights below it and remove it, if there is one."""
     for name, layer in list(module.named_modules()):
         if isinstance(layer, LoraLayer):
             layer.merge()
@@ -87,7 +87,7 @@ def save(module: nn.Module, path: Path) -> None:
 
 
 def merge(module: Any) -> None:
-    """Add the adapter to the weights that it stands on, and take it off."""
+    """Merge a diffusers model's adapter into the weights below it, and remove it."""
     module.fuse_lora()
     module.unload_lora()
     module.requires_grad_(True)
@@ -99,7 +99,7 @@ def _config(targets: tuple[str, ...], settings: Settings) -> LoraConfig:
 
 
 def _ready(module: nn.Module, targets: tuple[str, ...]) -> dict[str, nn.Parameter]:
-    """The adapter's weights, in float32."""
+    """Turn the adapter's weights into float32, and return them."""
     trainable = optim.trainable(module)
     if not trainable:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""As much at once as the device's memory holds (fault 26): micro batches halve, batches do not."""
+"""Work in parts that fit into memory: micro batches halve, batches never do (fault 26)."""
 
 import functools
 import logging
@@ -20,8 +20,10 @@ Answer = TypeVar("Answer")
 def within_memory(
     attempt: Callable[[int], T], *, num_parts: int, num_items: int, subject: str
 ) -> tuple[T, int]:
-    """Call `attempt` with the number of parts to do its items in, and with twice as many after
-    each out-of-memory error; return what it gave, and the number that fitted."""
+    """Call `attempt` with a number of parts, doubled after each out-of-memory error.
+
+    `attempt` does its `num_items` in so many parts. Return its result, and the number that fitted.
+    """
     while True:
         try:
             return attempt(num_parts), num_parts
@@ -52,7 +54,7 @@ def batched(
     batch_size: int,
     subject: str,
 ) -> list[Answer]:
-    """One answer to each of `asked`, `batch_size` at once; fewer after running out of memory.
+    """Answer each of `asked`, `batch_size` at once, and fewer after running out of memory.
 
     A batch size that suits votes, which share their prompts, may be too many different prompts.
     """
@@ -60,13 +62,13 @@ def batched(
     num_parts = 1
     for start in range(0, len(asked), batch_size):
         batch = asked[start : start + batch_size]
-        made, num_parts = within_memory(
+        batch_answers, num_parts = within_memory(
             functools.partial(_in_parts, batch, ask),
             num_parts=min(num_parts, len(batch)),
             num_items=len(batch),
             subject=subject,
         )
-        answers += made
+        answers += batch_answers
     return answers
 
 

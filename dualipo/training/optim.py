@@ -1,6 +1,6 @@
-"""The optimizer, its learning rate as a pure function of the step, its state as named tensors.
+"""The optimizer, its learning rate as a pure function of the step, and its state as named tensors.
 
-METHOD.md 4.5: AdamW (0.9, 0.95), warm-up, clipping (which stands in the loop). Where a model is
+METHOD.md 4.5: AdamW (0.9, 0.95) with warm-up; the loop clips the gradient. Where a model is
 trained from nothing, Muon may take the matrices of its layers (K. Jordan, 2024; scaled to AdamW's
 step as in Moonshot AI, arXiv 2502.16982) and AdamW the rest. `adamw_8bit` is bitsandbytes', whose
 moments take a quarter of the memory (Dettmers et al., arXiv 2110.02861). The schedule keeps no
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dualipo import config
 from dualipo.errors import ConfigError
 
-# torch's, then bitsandbytes': codes, their scales a block, and the map from code to number.
+# Names of torch's moments, then bitsandbytes': codes, scales by block, maps from code to number.
 _MOMENTS = (
     *("step", "exp_avg", "exp_avg_sq", "momentum_buffer"),
     *("state1", "state2", "absmax1", "absmax2", "qmap1", "qmap2"),
@@ -26,7 +26,7 @@ _SHARED = {"qmap1", "qmap2"}  # one small table for all weights
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters with `requires_grad`, by name; one shared by two modules stands here once."""
+    """Return the parameters with `requires_grad` by name; one that two modules share comes once."""
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
@@ -58,7 +58,7 @@ class Optimizer:
             part.zero_grad(set_to_none=True)
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """The state as `{"exp_avg.layer.weight": ...}`; empty before the first step.
+        """Return the state as `{"exp_avg.layer.weight": ...}`; empty before the first step.
 
         No two of them share memory, so that a file can hold them all.
         """
@@ -73,12 +73,12 @@ class Optimizer:
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Put back what `state_tensors` returned, exactly."""
         for part in self._parts:
-            mine = {id(weight) for group in part.param_groups for weight in group["params"]}
+            own = {id(weight) for group in part.param_groups for weight in group["params"]}
             for name, weight in self._named.items():
                 kept = {
                     moment: _restored(tensors[f"{moment}.{name}"], weight.device)
                     for moment in _MOMENTS
-                    if f"{moment}.{name}" in tensors and id(weight) in mine
+                    if f"{moment}.{name}" in tensors and id(weight) in own
                 }
                 if kept:
                     part.state[weight] = kept
@@ -119,7 +119,10 @@ def require_installed(settings: config.Optimizer) -> None:
 
 
 def _restored(value: Tensor, device: torch.device) -> Tensor | int:
-    """bitsandbytes counts steps in a plain integer, torch in a tensor of float32."""
+    """Return a saved value as its optimizer keeps it.
+
+    bitsandbytes counts steps in a plain integer, torch in a tensor of float32.
+    """
     if value.ndim == 0 and not value.is_floating_point():
         return int(value)
     return value.to(device, copy=True)
@@ -135,7 +138,7 @@ def _muon(weights: list[nn.Parameter], settings: config.Optimizer) -> torch.opti
 
 
 def _matrices_of_layers(model: nn.Module) -> set[str]:
-    """The names of linear weights inside numbered layers: no embedding, no head, no bias."""
+    """Name the linear weights inside numbered layers: no embedding, no head, no bias."""
     return {
         f"{name}.weight"
         for name, module in model.named_modules()
@@ -144,7 +147,7 @@ def _matrices_of_layers(model: nn.Module) -> set[str]:
 
 
 def learning_rate(step: int, settings: config.Optimizer) -> float:
-    """The rate of step `step` (from 0): linear warm-up, then constant, linear or cosine decay."""
+    """Return the rate of step `step` (from 0): linear warm-up, then constant, linear or cosine."""
     if step < settings.lr_warmup_steps:
         return settings.learning_rate * (step + 1) / settings.lr_warmup_steps
     num_decaying = max(1, settings.max_train_steps - settings.lr_warmup_steps)

@@ -1,8 +1,9 @@
-"""Several processes that train one model, its weights sharded among them (FSDP2, torchrun).
+"""Several processes that train one model, with its weights sharded among them (FSDP2, torchrun).
 
-A process is a rank. Each trains on its share of every batch, equal in size, so that the mean of the
-ranks' gradients is the batch's. With one process all of this does nothing, and nothing is imported.
-Leaves out tensor and context parallelism, and adapters: FSDP2 wants one dtype in a group.
+A process is a rank. Each trains on its share of every batch; shares are equal in size, so the mean
+of the ranks' gradients is the batch's gradient. With one process these functions do nothing, and
+the distributed parts of torch are not imported. Leaves out tensor and context parallelism, and
+adapters: FSDP2 wants one dtype in a group.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,23 +17,25 @@ T = TypeVar("T")
 
 
 def num_ranks() -> int:
-    """How many processes train; 1 where none were started."""
+    """Return how many processes train; 1 where none were started."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is; the first one publishes."""
+    """Return this process's number; number 0, the first rank, publishes."""
     return dist.get_rank() if num_ranks() > 1 else 0
 
 
 def loading_device() -> str:
-    """Where a rank builds what it will shard: only the first one has room for whole weights."""
+    """Return where a rank loads a model to shard: only the first has room for whole weights."""
     return "cpu" if rank() == 0 else "meta"
 
 
 def shard(module: nn.Module) -> None:
-    """Give every rank its part of the first one's weights; a block's are gathered while it
-    computes."""
+    """Give every rank its part of the first one's weights.
+
+    While a block computes, its whole weights are gathered.
+    """
     if num_ranks() == 1:
         return
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
@@ -63,20 +66,20 @@ def _divide(module: nn.Module) -> None:
 
 
 def reshard(module: Any) -> None:
-    """Let go of what a pass without a backward pass left gathered."""
+    """Free the whole weights that stay gathered after forward passes without a backward pass."""
     if num_ranks() > 1:
         module.reshard()
 
 
 def share(items: Sequence[T]) -> list[T]:
-    """This rank's items, as many as every other's: the last one stands in for what is missing."""
+    """Return this rank's items, equally many for all ranks: the last item fills up the rest."""
     width = -(-len(items) // num_ranks())
     padded = [*items, *[items[-1]] * (width * num_ranks() - len(items))]
     return padded[rank() * width : (rank() + 1) * width]
 
 
 def gathered(values: Tensor) -> Tensor:
-    """All ranks' values, in the order of `share`."""
+    """Return all ranks' values, in the order of `share`."""
     if num_ranks() == 1:
         return values
     parts = [torch.empty_like(values) for _ in range(num_ranks())]
@@ -85,7 +88,7 @@ def gathered(values: Tensor) -> Tensor:
 
 
 def total(numbers: Sequence[float]) -> list[float]:
-    """Each number's sum over the ranks."""
+    """Sum each number over the ranks."""
     if num_ranks() == 1:
         return list(numbers)
     summed = torch.tensor(numbers, dtype=torch.float64, device=_device())
@@ -94,7 +97,7 @@ def total(numbers: Sequence[float]) -> list[float]:
 
 
 def mean(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Every metric's mean over the ranks, which all have the same ones: so all agree (fault 25)."""
+    """Average each metric over the ranks, so that all ranks judge the same numbers (fault 25)."""
     return {
         name: number / num_ranks()
         for name, number in zip(metrics, total(list(metrics.values())), strict=True)
@@ -102,7 +105,7 @@ def mean(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def from_first(value: T) -> T:
-    """The first rank's value, on every rank."""
+    """Return the first rank's value, on every rank."""
     if num_ranks() == 1:
         return value
     box = [value]
@@ -111,19 +114,19 @@ def from_first(value: T) -> T:
 
 
 def wait() -> None:
-    """For all ranks to come here."""
+    """Wait until all ranks have called this."""
     if num_ranks() > 1:
         dist.barrier()
 
 
 def whole(value: Tensor) -> Tensor:
-    """A sharded tensor put together, on every rank."""
+    """Put a sharded tensor together, on every rank; return any other as it is."""
     full = getattr(value, "full_tensor", None)
     return value if full is None else full()
 
 
 def whole_state(module: nn.Module) -> dict[str, Tensor]:
-    """All weights on the CPU of the first rank; nothing on the others."""
+    """Return all weights: with several ranks on the CPU of the first one, nothing on the others."""
     if num_ranks() == 1:
         return module.state_dict()
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict

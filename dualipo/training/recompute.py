@@ -1,7 +1,8 @@
 """Gradient checkpointing: a block's activations are computed again in the backward pass.
 
-diffusers has the switch; what is added is the context. torch restores autocast by itself, but not
-the choice of an attention kernel, and another kernel gives other numbers and saves other tensors.
+diffusers has the switch; this module adds the context of the second computation. torch restores
+autocast by itself, but not the choice of an attention kernel, and another kernel gives other
+numbers and saves other tensors.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from dualipo.training.precision import forward_pass
 
 @contextlib.contextmanager
 def recomputed(module: Any, *, device: torch.device, settings: Align) -> Iterator[None]:
-    """Within it a diffusers model trains so, if `gradient_checkpointing` is on."""
+    """Checkpoint the gradients of a diffusers model inside this context, if the settings ask so."""
     if not settings.gradient_checkpointing:
         yield
         return

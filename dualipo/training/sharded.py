@@ -1,9 +1,17 @@
 """Checkpoints of several ranks: PyTorch's distributed format (DCP), with a manifest of hashes.
 
-Every rank writes its own shards; the first hashes all files and publishes the folder at once. What
-is damaged is put aside, as `store/checkpoint.py` does (faults 12 to 14): DCP itself loads a flipped
-bit silently. Other ranks than those that saved could load them and go on with the same batches
-(fault 46), but sums would round otherwise: a run's `align.num_processes` may not change (fault 47).
+    save   rank 0 makes a temporary folder and tells the others its name
+           every rank writes its own shards into it
+           rank 0 adds the plain values and the hashes of all files, and renames the folder
+           all ranks wait until it has its name
+    load   rank 0 finds the newest checkpoint whose hashes agree, and puts damaged ones aside
+           every rank reads its shards of that one
+
+The hashes are ours, for DCP itself loads a flipped bit silently (faults 12 to 14); finding, putting
+aside and purging are `store/checkpoint.py`'s. Rank 0's failure to find a checkpoint reaches all
+ranks, so that none waits for the others. Another number of ranks could load the shards and go on
+with the same batches (fault 46), but sums would round differently: a run's `align.num_processes`
+may not change (fault 47).
 """
 
 import contextlib
@@ -29,7 +37,7 @@ def save(
     state: Mapping[str, Any],
     total_limit: int,
 ) -> None:
-    """As `checkpoint.save`; every rank calls it."""
+    """Publish `folder/step-...` and purge all but the newest `total_limit`; every rank calls it."""
     with _published(folder / f"step-{step:06d}") as temporary:
         dcp.save(dict(tensors), checkpoint_id=temporary)
         if ranks.rank() == 0:
@@ -39,27 +47,37 @@ def save(
 
 
 def load_latest(folder: Path, *, weights: Mapping[str, Tensor]) -> Checkpoint | None:
-    """As `checkpoint.load_latest`; what belongs to one of `weights` is sharded as that is."""
-    found: Path | str | None = None
+    """Return the newest checkpoint whose hashes agree; None where none was ever saved.
+
+    Every rank calls it. A tensor that belongs to one of `weights` is sharded as that is.
+    """
+    path = _newest(folder)
+    if path is None:
+        return None
+    stored = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
+    tensors = {key: _like(key, entry, weights) for key, entry in stored.items()}
+    dcp.load(tensors, checkpoint_id=path)
+    return checkpoint.read(path, tensors)
+
+
+def _newest(folder: Path) -> Path | None:
+    """Return what the first rank found, or raise its error, on every rank."""
+    path: Path | None = None
+    error: str | None = None
     if ranks.rank() == 0:
         try:
-            found = checkpoint.newest(folder)
+            path = checkpoint.newest(folder)
         except CheckpointError as fault:
-            found = str(fault)
-    found = ranks.from_first(found)
-    if isinstance(found, str):
-        raise CheckpointError(found)
-    if found is None:
-        return None
-    stored = dcp.FileSystemReader(found).read_metadata().state_dict_metadata
-    tensors = {key: _like(key, entry, weights) for key, entry in stored.items()}
-    dcp.load(tensors, checkpoint_id=found)
-    return checkpoint.read(found, tensors)
+            error = str(fault)
+    path, error = ranks.from_first((path, error))
+    if error is not None:
+        raise CheckpointError(error)
+    return path
 
 
 @contextlib.contextmanager
 def _published(path: Path) -> Iterator[Path]:
-    """The first rank's temporary folder, known to all, published when all have written."""
+    """Yield the first rank's temporary folder on every rank; it becomes `path` at the end."""
     with contextlib.ExitStack() as stack:
         temporary = None
         if ranks.rank() == 0:
@@ -71,7 +89,7 @@ def _published(path: Path) -> Iterator[Path]:
 
 
 def _like(key: str, entry: Any, weights: Mapping[str, Tensor]) -> Tensor:
-    """An empty tensor for `model.NAME` or `optimizer.MOMENT.NAME`, in the layout of weight NAME."""
+    """Make a zero tensor for `model.NAME` or `optimizer.MOMENT.NAME`, laid out as weight NAME."""
     first, _, rest = key.partition(".")
     weight = weights.get(rest if first == "model" else rest.partition(".")[2])
     if weight is not None and weight.shape == entry.size:

@@ -20,19 +20,19 @@ def save(folder: Path, step: int, total_limit: int = 5) -> None:
 
 
 def load(folder: Path) -> checkpoint.Checkpoint:
-    found = checkpoint.load_latest(folder)
-    assert found is not None
-    return found
+    latest = checkpoint.load_latest(folder)
+    assert latest is not None
+    return latest
 
 
 def test_what_is_saved_is_loaded_and_the_oldest_purged(tmp_path: Path) -> None:
     assert checkpoint.load_latest(tmp_path / "never") is None
     for step in (1, 20, 300):
         save(tmp_path, step, total_limit=2)
-    found = load(tmp_path)
-    assert found.step == 300 and found.state == {"step": 300, "seed": 2**62 + 1}
-    assert torch.equal(found.tensors["w"], torch.full((7, 3), 300.5))
-    assert found.tensors["b"].dtype == torch.bfloat16
+    latest = load(tmp_path)
+    assert latest.step == 300 and latest.state == {"step": 300, "seed": 2**62 + 1}
+    assert torch.equal(latest.tensors["w"], torch.full((7, 3), 300.5))
+    assert latest.tensors["b"].dtype == torch.bfloat16
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000020", "step-000300"]
 
 

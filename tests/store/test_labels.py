@@ -27,7 +27,7 @@ def book(tmp_path: Path) -> Iterator[LabelBook]:
 
 
 def tasks(book: LabelBook, annotator: str, num: int) -> list[Task]:
-    """The pairs in turn, every second one with its sides exchanged; the single clip last."""
+    """Open tasks: the pairs in turn, every second one with its sides exchanged; then the clip."""
 
     def choose(_: str, position: int, items: Sequence[QueueItem]) -> Choice:
         ordered = sorted(items, key=lambda item: item.item_id == POINT.item_id)
@@ -40,8 +40,8 @@ def test_labels_become_the_traces_of_a_warm_start(book: LabelBook) -> None:
     for n, task in enumerate(tasks(book, "ada", 7)):
         outcome = VERDICTS[n % 3] if task.kind == "pair" else "good"
         for dimension in DIMENSIONS:
-            told = Answer(task.task_id, dimension, outcome, f"because {n}")
-            assert book.answer("ada", told, key=f"{task.task_id}{dimension}") == "saved"
+            answer = Answer(task.task_id, dimension, outcome, f"because {n}")
+            assert book.answer("ada", answer, key=f"{task.task_id}{dimension}") == "saved"
     pairs, points = label_records.read_labels(book.path)
     traces = warm_start.traces([*pairs, *points])
     assert len(traces) == 2 * 18 + 3
@@ -82,8 +82,8 @@ def test_what_was_not_asked_cannot_be_answered(
     book: LabelBook, task: str, dimension: str, outcome: str
 ) -> None:
     (own,) = tasks(book, "ada", 1)
-    told = Answer(task or own.task_id, dimension, outcome)
-    assert book.answer("ada", told, key="key") == "no such question"
+    answer = Answer(task or own.task_id, dimension, outcome)
+    assert book.answer("ada", answer, key="key") == "no such question"
     assert book.answer("ben", Answer(own.task_id, "motion", "a"), key="key") == "no such question"
 
 

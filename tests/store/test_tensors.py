@@ -76,7 +76,7 @@ def test_stored_tensors_are_read_when_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "some.safetensors"
     tensors.save(path, {"a": torch.ones(2), "b": torch.zeros(3)}, metadata={})
     places = [(str(path), name) for name in stored.names(str(path))]
-    assert [tuple(one.shape) for one in stored.StoredList(places)] == [(2,), (3,)]
+    assert [tuple(tensor.shape) for tensor in stored.StoredList(places)] == [(2,), (3,)]
     table = stored.StoredTable(dict(zip("xy", places, strict=True)))
     assert torch.equal(table["y"], torch.zeros(3)) and list(table) == ["x", "y"]
     path.unlink()
