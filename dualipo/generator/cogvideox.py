@@ -13,7 +13,7 @@ schedule's timesteps.
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +26,23 @@ from diffusers import (
 )
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from dualipo.config import Generator
 from dualipo.errors import ConfigError, ModelError
 from dualipo.generator import frames
-from dualipo.generator.diffusers_backbone import NUM_TRAIN_TIMESTEPS, DiffusersBackbone
+from dualipo.generator.diffusers_backbone import (
+    ATTENTION_LAYERS,
+    NUM_TRAIN_TIMESTEPS,
+    DiffusersBackbone,
+    SamplerStep,
+)
 
 
 class CogVideoX(DiffusersBackbone):
     """A CogVideoX pipeline."""
 
     latent_axes = "BFCHW"
-    lora_targets: tuple[str, ...] = (
-        *("to_q", "to_k", "to_v", "to_out.0"),
-        *("ff.net.0.proj", "ff.net.2"),
-    )
+    lora_targets: tuple[str, ...] = (*ATTENTION_LAYERS, "ff.net.0.proj", "ff.net.2")
     pipeline_class = CogVideoXPipeline
     transformer_class = CogVideoXTransformer3DModel
     vae_class = AutoencoderKLCogVideoX
@@ -53,21 +53,17 @@ class CogVideoX(DiffusersBackbone):
         self._rotary: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
 
     @classmethod
-    def require_supported(
-        cls,
-        folder: Path,
-        *,
-        index: Mapping[str, Any],
-        transformer: Mapping[str, Any],
-        max_sequence_length: int,
+    def _relatives(cls, index: Mapping[str, Any], transformer: Mapping[str, Any]) -> dict[str, Any]:
+        learned = "use_learned_positional_embeddings"
+        return {
+            "an image-to-video model (a learned position)": transformer.get(learned),
+            "CogVideoX-1.5 (patches over time)": transformer.get("patch_size_t"),
+        }
+
+    @classmethod
+    def _require_settings(
+        cls, folder: Path, transformer: Mapping[str, Any], max_sequence_length: int
     ) -> None:
-        """Refuse relatives, a dropout, another text length, and another prediction target."""
-        super().require_supported(
-            folder,
-            index=index,
-            transformer=transformer,
-            max_sequence_length=max_sequence_length,
-        )
         if dropout := transformer.get("dropout"):
             raise ModelError(
                 f"{folder}: its transformer has a dropout of {dropout}, where the reference's "
@@ -81,14 +77,6 @@ class CogVideoX(DiffusersBackbone):
                 f"{max_sequence_length}. Set generator.max_sequence_length={text_length}."
             )
         _require_velocity(folder, CogVideoXDPMScheduler.load_config(folder / "scheduler"))
-
-    @classmethod
-    def _relatives(cls, index: Mapping[str, Any], transformer: Mapping[str, Any]) -> dict[str, Any]:
-        learned = "use_learned_positional_embeddings"
-        return {
-            "an image-to-video model (a learned position)": transformer.get(learned),
-            "CogVideoX-1.5 (patches over time)": transformer.get("patch_size_t"),
-        }
 
     @torch.no_grad()
     def encode_clips(self, frames_BFHWC: Tensor) -> Tensor:
@@ -145,42 +133,26 @@ class CogVideoX(DiffusersBackbone):
         """Run one forward pass at the levels' timesteps."""
         return self._forward(noisy, _timesteps(levels_B), text_BLD)
 
-    @torch.no_grad()
-    def sample(
-        self,
-        text_BLD: Tensor,
-        *,
-        seeds: Sequence[int],
-        settings: Generator,
-        empty_LD: Tensor | None = None,
-    ) -> Tensor:
-        """Run the stock sampler; a clip's seed gives its noise, and its steps' if they draw any."""
-        assert len(seeds) == len(text_BLD), "one seed a caption"
-        shape = self.latent_shape(
-            num_frames=settings.num_frames, height=settings.height, width=settings.width
-        )
-        draws = [torch.Generator().manual_seed(seed) for seed in seeds]
-        latents_BFCHW = randn_tensor(
-            (len(seeds), *shape), generator=draws, device=self.device, dtype=self.module.dtype
-        )
-        scheduler = self._new_scheduler(settings.num_inference_steps)
-        scale = settings.guidance_scale
-        before: Tensor | None = None  # the multi-step solver's past prediction and timestep
-        back: Tensor | None = None
-        for timestep in scheduler.timesteps:
-            velocity = self._guided(
-                latents_BFCHW, timestep, text_BLD=text_BLD, empty_LD=empty_LD, scale=scale
+    @property
+    def _sampling_dtype(self) -> torch.dtype:
+        dtype: torch.dtype = self.module.dtype
+        return dtype
+
+    def _step_of(self, scheduler: Any, draws: list[torch.Generator]) -> SamplerStep:
+        if not isinstance(scheduler, CogVideoXDPMScheduler):
+            return super()._step_of(scheduler, draws)
+        # The multi-step solver takes its last prediction and timestep back, and draws noise.
+        past: tuple[Tensor | None, Tensor | None] = None, None
+
+        def step(prediction: Tensor, timestep: Tensor, latents_BFCHW: Tensor) -> Tensor:
+            nonlocal past
+            latents_BFCHW, clean_BFCHW = scheduler.step(
+                prediction, past[0], timestep, past[1], latents_BFCHW, generator=draws
             )
-            if isinstance(scheduler, CogVideoXDPMScheduler):
-                latents_BFCHW, before = scheduler.step(
-                    velocity, before, timestep, back, latents_BFCHW, generator=draws
-                )
-            else:
-                latents_BFCHW = scheduler.step(
-                    velocity, timestep, latents_BFCHW, return_dict=False
-                )[0]
-            latents_BFCHW, back = latents_BFCHW.to(self.module.dtype), timestep
-        return latents_BFCHW.float()
+            past = clean_BFCHW, timestep
+            return latents_BFCHW
+
+        return step
 
     def _forward(self, noisy: Tensor, timestep_B: Tensor, text_BLD: Tensor) -> Tensor:
         dtype = self.module.dtype

@@ -2,23 +2,29 @@
 
 The transformer is handed over. Every other part is read from the folder when it is first used, for
 training needs none of them. `Wan` and `CogVideoX` add what differs: how clips become latents, the
-noise levels, the training target, and the sampler.
+noise levels, the training target, and a forward pass.
 
 Shapes: B batch, L text tokens, D features; a latent's own axes are written `...`.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+from dualipo.config import Generator
 from dualipo.errors import ModelError
 from dualipo.generator import step_cache, weights
 
 NUM_TRAIN_TIMESTEPS = 1000
+ATTENTION_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
+
+# From the model's prediction, the timestep and the latents to the latents of the next step.
+SamplerStep = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class DiffusersBackbone:
@@ -47,7 +53,7 @@ class DiffusersBackbone:
         transformer: Mapping[str, Any],
         max_sequence_length: int,
     ) -> None:
-        """Refuse a relative that shares the pipeline's class; nothing but settings is read.
+        """Refuse a folder that this class would open and compute wrongly; only settings are read.
 
         `index` is the pipeline's index, `transformer` the transformer's configuration.
         """
@@ -59,11 +65,18 @@ class DiffusersBackbone:
         for name, is_it in relatives.items():
             if is_it:
                 raise ModelError(f"{folder}: {name}, which is not supported. {cls.supported}")
+        cls._require_settings(folder, transformer, max_sequence_length)
 
     @classmethod
     def _relatives(cls, index: Mapping[str, Any], transformer: Mapping[str, Any]) -> dict[str, Any]:
         """Return unsupported relatives by name, with a true value for the one that this is."""
         raise NotImplementedError
+
+    @classmethod
+    def _require_settings(
+        cls, folder: Path, transformer: Mapping[str, Any], max_sequence_length: int
+    ) -> None:
+        """Refuse settings of a supported model that would go unnoticed."""
 
     @property
     def device(self) -> torch.device:
@@ -89,6 +102,44 @@ class DiffusersBackbone:
     def load_decoder(self) -> None:
         """Read the autoencoder."""
         _ = self._vae
+
+    def latent_shape(self, *, num_frames: int, height: int, width: int) -> tuple[int, ...]:
+        """Return the shape of one clip's latent; refuse a size that the model cannot make."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def sample(
+        self,
+        text_BLD: Tensor,
+        *,
+        seeds: Sequence[int],
+        settings: Generator,
+        empty_LD: Tensor | None = None,
+    ) -> Tensor:
+        """Run the stock sampler; a clip's seed gives its noise, and its steps' if they draw any."""
+        assert len(seeds) == len(text_BLD), "one seed a caption"
+        shape = self.latent_shape(
+            num_frames=settings.num_frames, height=settings.height, width=settings.width
+        )
+        draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+        dtype = self._sampling_dtype
+        latents = randn_tensor(
+            (len(seeds), *shape), generator=draws, device=self.device, dtype=dtype
+        )
+        # A scheduler remembers its past predictions, so each batch has a fresh one.
+        scheduler = type(self._scheduler).from_config(self._scheduler.config)
+        scheduler.set_timesteps(settings.num_inference_steps, device=self.device)
+        step = self._step_of(scheduler, draws)
+        for timestep in scheduler.timesteps:
+            prediction = self._guided(
+                latents,
+                timestep,
+                text_BLD=text_BLD,
+                empty_LD=empty_LD,
+                scale=settings.guidance_scale,
+            )
+            latents = step(prediction, timestep, latents).to(dtype)
+        return latents.float()
 
     def hash(self) -> str:
         """Return the identity of the transformer's weights."""
@@ -126,11 +177,19 @@ class DiffusersBackbone:
         """Return the transformer's prediction, in float32."""
         raise NotImplementedError
 
-    def _new_scheduler(self, num_inference_steps: int) -> Any:
-        """Return a fresh sampler for one batch: it remembers its past predictions."""
-        scheduler = type(self._scheduler).from_config(self._scheduler.config)
-        scheduler.set_timesteps(num_inference_steps, device=self.device)
-        return scheduler
+    @property
+    def _sampling_dtype(self) -> torch.dtype:
+        """Return the precision of the latents between the sampler's steps."""
+        return torch.float32
+
+    def _step_of(self, scheduler: Any, draws: list[torch.Generator]) -> SamplerStep:
+        """Return the scheduler's step as a function."""
+
+        def step(prediction: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
+            less_noisy: Tensor = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
+            return less_noisy
+
+        return step
 
     def _read_pipeline(self, **parts: Any) -> Any:
         return self.pipeline_class.from_pretrained(

@@ -1,9 +1,9 @@
-"""What a generator costs, counted on the meta device: nothing is read but configurations.
+"""A generator's costs, counted on the meta device, where tensors have shapes and no memory.
 
-A transformer of one block and one of two are run at the clip's real shape without memory; the
-difference is a block's cost, and the whole is that times the number of blocks. Attention is counted
-as the fused kernels do it, which never keep its matrix. Leaves out what an autoencoder needs while
-it decodes, the allocator's slack, and buffers of communication.
+Transformers of one and of two blocks run at the clip's real shape; the difference is a block's
+cost, and the whole is the first plus that times the other blocks. Only configurations are read.
+Attention is counted as the fused kernels compute it, which never keep its matrix. Leaves out what
+an autoencoder needs while it decodes, the allocator's slack, and buffers of communication.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from dualipo.training import lora, optim
 
 @dataclass(frozen=True)
 class Footprint:
-    """One generator's size, and what one clip costs in a forward pass of its transformer."""
+    """A generator's size, and the cost of one clip in a forward pass of its transformer."""
 
     num_parameters: int
     num_trained: int
@@ -44,7 +44,7 @@ class Footprint:
 
 @dataclass(frozen=True)
 class _Pass:
-    """One forward pass: its work, what autograd saved, and the blocks' inputs."""
+    """The costs of a forward pass: its work, what autograd saved, and the blocks' inputs."""
 
     flops: float
     saved_bytes: float
@@ -52,17 +52,17 @@ class _Pass:
 
 
 def measure(backbone: Backbone, *, folder: Path, settings: Generator, align: Align) -> Footprint:
-    """The footprint of a backbone that was loaded on the meta device from `folder`."""
+    """Count the footprint of a backbone that was loaded on the meta device from `folder`."""
     frames, height, width = settings.num_frames, settings.height, settings.width
     shape = backbone.latent_shape(num_frames=frames, height=height, width=width)
     text_dim = _text_dim(folder)
     text_shape = (settings.max_sequence_length, text_dim)
-    one, two = (_pass(backbone, depth, shape, text_shape, align) for depth in (1, 2))
+    first, both = (_pass(backbone, depth, shape, text_shape, align) for depth in (1, 2))
     num_more = _settings(backbone)["num_layers"] - 1
-    block = two.saved_bytes - one.saved_bytes
-    kept = one.saved_bytes + num_more * block
+    block = both.saved_bytes - first.saved_bytes
+    kept = first.saved_bytes + num_more * block
     if align.gradient_checkpointing:
-        kept = one.saved_bytes + num_more * (two.input_bytes - one.input_bytes)
+        kept = first.saved_bytes + num_more * (both.input_bytes - first.input_bytes)
     return Footprint(
         num_parameters=sum(weight.numel() for weight in backbone.module.parameters()),
         num_trained=_num_trained(backbone, align),
@@ -70,7 +70,7 @@ def measure(backbone: Backbone, *, folder: Path, settings: Generator, align: Ali
         num_vae_parameters=_num_parameters(folder, "vae"),
         latent_shape=shape,
         text_shape=text_shape,
-        flops=one.flops + num_more * (two.flops - one.flops),
+        flops=first.flops + num_more * (both.flops - first.flops),
         kept_bytes=kept,
         block_bytes=block,
     )
@@ -97,7 +97,7 @@ def _pass(
     given: list[Tensor] = []
 
     def block_inputs(block: nn.Module, *arguments: Any) -> Any:
-        given.extend(one for one in arguments if isinstance(one, Tensor))
+        given.extend(argument for argument in arguments if isinstance(argument, Tensor))
         return block(*arguments)
 
     shallow.module.enable_gradient_checkpointing(block_inputs)
@@ -108,27 +108,30 @@ def _pass(
 
 @contextlib.contextmanager
 def saved_bytes(module: nn.Module) -> Iterator[dict[int, int]]:
-    """Bytes by storage of what autograd saves inside, without the module's own weights."""
+    """Yield the bytes by storage that autograd saves inside, without the module's own weights."""
     own = {_storage(weight) for weight in module.parameters()}
-    found: dict[int, int] = {}
-    alive: list[Tensor] = []  # or a freed storage's number would be given to another
+    saved: dict[int, int] = {}
+    alive: list[Tensor] = []  # so that no freed storage's number is given to another
 
     def keep(tensor: Tensor) -> Tensor:
         alive.append(tensor)
-        found.update({key: size for key, size in _sizes([tensor]).items() if key not in own})
+        saved.update({key: size for key, size in _sizes([tensor]).items() if key not in own})
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield found
+        yield saved
 
 
-def _sizes(some: list[Tensor]) -> dict[int, int]:
-    """Bytes by storage: what is shared, by views or by blocks, counts once."""
-    return {_storage(tensor): tensor.untyped_storage().nbytes() for tensor in some}
+def _sizes(tensors: list[Tensor]) -> dict[int, int]:
+    """Count bytes by storage: one that views or blocks share counts once."""
+    return {_storage(tensor): tensor.untyped_storage().nbytes() for tensor in tensors}
 
 
 class _Fused(TorchFunctionMode):
-    """On the meta device attention would be written out, matrix and all; devices fuse it."""
+    """A mode in which attention is one fused kernel, as on devices.
+
+    The meta device would compute the whole matrix.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.scaled_dot_product_attention:
@@ -150,7 +153,7 @@ def _settings(backbone: Backbone) -> dict[str, Any]:
 
 
 def _num_trained(backbone: Backbone, align: Align) -> int:
-    """All weights, or those of an adapter: a row and a column more for each of its ranks."""
+    """Count all weights, or an adapter's: a row and a column for each of its ranks."""
     if not align.rank:
         return sum(weight.numel() for weight in optim.trainable(backbone.module).values())
     return sum(
@@ -166,12 +169,12 @@ def _text_dim(folder: Path) -> int:
 
 
 def _num_parameters(folder: Path, part: str) -> int:
-    """Of the pipeline's part, built from its configuration by the class that the index names."""
+    """Count the parameters of a part, built from its configuration by the index's class."""
     library, name = atomic.read_json(folder / "model_index.json")[part]
     model: Any = getattr({"diffusers": diffusers, "transformers": transformers}[library], name)
     with torch.device("meta"):
         if library == "transformers":
-            built = model(model.config_class.from_pretrained(folder / part))
+            module = model(model.config_class.from_pretrained(folder / part))
         else:
-            built = model.from_config(model.load_config(folder / part))
-    return sum(weight.numel() for weight in built.parameters())
+            module = model.from_config(model.load_config(folder / part))
+    return sum(weight.numel() for weight in module.parameters())

@@ -1,11 +1,11 @@
-"""Real clips from a disk: listed by a table, probed, decoded, cut to the generator's size.
+"""Real clips from a disk: listed by a table, decoded, and cut to the generator's size and rate.
 
-A folder in Hugging Face's videofolder layout (`metadata.jsonl` or `metadata.parquet`), or a
-parquet, JSON or JSON-lines table beside its clips, VidGen-1M's `[{"vid": ..., "caption": ...}]`
-included: a name without a suffix means `.mp4`. Nothing is fetched, and no clip outside the table's
-folder is read (FAULTS.md 50, 51). A clip that cannot be read, or is too short at the wanted rate,
-is skipped and counted, the next one takes its place, and too many of them stop the stage (FAULTS.md
-66). Leaves out `.csv` tables and zipped clips.
+The table is a parquet, JSON or JSON-lines file beside its clips, VidGen-1M's
+`[{"vid": ..., "caption": ...}]` included, or the `metadata.jsonl` or `metadata.parquet` of a folder
+in Hugging Face's videofolder layout. A name without a suffix means `.mp4`. Nothing is fetched, and
+no clip outside the table's folder is read (FAULTS.md 50, 51). A clip that cannot be read, or is too
+short at the wanted rate, is skipped and counted, and the next one takes its place; too many of them
+stop the stage (FAULTS.md 66). Leaves out `.csv` tables and zipped clips.
 
 Shapes: F frames, C channels, H and W pixels.
 """
@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow
@@ -44,9 +44,10 @@ class Listed:
 
 @dataclass
 class Footage:
-    """Draws clips from a list until `num_wanted` were read; `bad` says why others were not.
+    """A list of clips that is drawn from until `num_wanted` were read.
 
-    `used` and `bad` hold rows' numbers, and are all that another process needs to go on.
+    `used` has the numbers of the rows that were read, `bad` the reasons by the numbers of those
+    that could not be. Another process needs nothing else to go on.
     """
 
     listed: Sequence[Listed]
@@ -59,7 +60,7 @@ class Footage:
     def read(self) -> Iterator[tuple[Tensor, str]]:
         """Yield frames_FHWC and captions, in an order that depends on the seed alone.
 
-        What was drawn before is left out, and counts.
+        Rows that were drawn before are left out, and count among those wanted.
         """
         self._require_enough(len(self.listed))
         draw = torch.Generator().manual_seed(seeds.derive(self.seed, "footage"))
@@ -69,21 +70,21 @@ class Footage:
                 return
             if place in drawn:
                 continue
-            one = self.listed[place]
+            row = self.listed[place]
             try:
-                frames_FHWC = read_clip(one.path, settings=self.settings)
+                frames_FHWC = read_clip(row.path, settings=self.settings)
             except MediaError as fault:
                 self.bad[place] = str(fault)
                 self._require_few_bad()
                 continue
             self.used.append(place)
-            yield frames_FHWC, one.caption
+            yield frames_FHWC, row.caption
         self._require_enough(len(self.used))
 
     def go_on(
         self, *, used: Sequence[int], captions: Sequence[str], bad: Mapping[int, str]
     ) -> None:
-        """Count what another process drew; DataError where the table's rows are others by now."""
+        """Count what another process drew; raise DataError where the table's rows have changed."""
         now = [self.listed[place].caption for place in used if place < len(self.listed)]
         if now != list(captions):
             raise DataError(
@@ -111,7 +112,7 @@ class Footage:
 
 
 def listing(name: str, *, video_column: str, caption_column: str) -> list[Listed]:
-    """The rows of a folder's table, or of the table itself; clips are named relative to it."""
+    """Read the rows of a table, or of a folder's table; clips are named relative to it."""
     table = _table(Path(name).expanduser())
     rows = _rows(table)
     if not rows:
@@ -127,15 +128,15 @@ def listing(name: str, *, video_column: str, caption_column: str) -> list[Listed
 
 
 def read_clip(path: Path, *, settings: Generator) -> Tensor:
-    """uint8 frames_FHWC at the generator's frame rate and size: scaled to cover, centre cut out."""
+    """Read uint8 frames_FHWC at the generator's rate and size: scaled to cover, then cut."""
     header = clips.probe(path)
     step = header.fps / settings.fps if header.fps else 1.0
     wanted = [round(n * step) for n in range(settings.num_frames)]
     if 0 < header.num_frames <= wanted[-1]:
-        _too_short(path, header.num_frames, wanted[-1] + 1)
+        _refuse_short(path, header.num_frames, wanted[-1] + 1)
     frames_FHWC = clips.read_clip(path)
     if len(frames_FHWC) <= wanted[-1]:
-        _too_short(path, len(frames_FHWC), wanted[-1] + 1)
+        _refuse_short(path, len(frames_FHWC), wanted[-1] + 1)
     return covered(frames_FHWC[wanted], height=settings.height, width=settings.width)
 
 
@@ -151,20 +152,21 @@ def covered(frames_FHWC: np.ndarray, *, height: int, width: int) -> Tensor:
     return cut_FCHW.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def _too_short(path: Path, found: int, wanted: int) -> None:
-    raise MediaError(f"{path}: {found} frames, where {wanted} are needed at the wanted rate.")
+def _refuse_short(path: Path, num_frames: int, num_wanted: int) -> NoReturn:
+    raise MediaError(
+        f"{path}: {num_frames} frames, where {num_wanted} are needed at the wanted rate."
+    )
 
 
 def _table(path: Path) -> Path:
-    found = [path / name for name in _TABLES if (path / name).is_file()] if path.is_dir() else []
-    if path.is_file():
-        found = [path]
-    if not found:
+    tables = [path] if path.is_file() else [path / name for name in _TABLES]
+    table = next((table for table in tables if table.is_file()), None)
+    if table is None:
         raise DataError(
             f"{path}: no table of clips. Name a parquet, .json or .jsonl file beside the clips in "
             f"align.dataset_name, or a folder that holds {' or '.join(_TABLES)}."
         )
-    return found[0]
+    return table
 
 
 def _rows(table: Path) -> list[dict[str, Any]]:

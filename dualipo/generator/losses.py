@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def denoising_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Squared error, mean over *all* non-batch axes, so that a 5-D latent reduces to [B].
+    """Return the squared error, mean over *all* non-batch axes, so a 5-D latent reduces to [B].
 
     Low precisions are widened first: beta multiplies the difference of two such means by hundreds.
     """
@@ -31,10 +31,10 @@ def dpo_loss(
 
 
 def reference_point(gains_B: Tensor) -> Tensor:
-    """z0: the mean gain over the global batch, at least 0, detached, the same on every rank.
+    """Return z0: the mean gain over the global batch, at least 0, detached, equal on all ranks.
 
-    `gains_B` are those of this rank's whole part of the batch: a mean over a micro batch would
-    make the loss depend on its size.
+    `gains_B` are this rank's whole share of the batch: with a micro batch's mean, the loss would
+    depend on the size of micro batches.
     """
     total = torch.stack(
         [gains_B.detach().double().sum(), gains_B.new_tensor(len(gains_B)).double()]

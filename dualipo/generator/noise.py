@@ -4,7 +4,7 @@ A *slot* is one fixed draw (level, noise) of an item: a pair's winner, its loser
 errors all see that draw, in whatever step it is used. Draws are made on the CPU, so that they are
 the same on every device.
 
-Shapes: B items, then a latent's own axes, which are the backbone's affair (legend `...`).
+Shapes: B items; a latent's own axes, which depend on the backbone, are written `...`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from dualipo.config import Align
 
 
 class HasLevels(Protocol):
-    """What is asked of a backbone here; the whole of one would be an import cycle."""
+    """The part of a backbone that draws need; `Backbone` itself would be an import cycle."""
 
     def noise_levels(self, fractions_B: Tensor, *, shift: float) -> Tensor:
         """Return levels_B."""
@@ -30,13 +30,8 @@ def shift_levels(levels_B: Tensor, *, shift: float) -> Tensor:
     return shift * levels_B / (1.0 + (shift - 1.0) * levels_B)
 
 
-def gaussian(shape: Sequence[int], *, draws: Sequence[int]) -> Tensor:
-    """One standard normal tensor of `shape` per seed in `draws`, stacked."""
-    return torch.stack([torch.randn(*shape, generator=_generator(seed)) for seed in draws])
-
-
 def fractions(num: int, *, generator: torch.Generator, settings: Align) -> Tensor:
-    """How far towards noise, in [0, 1): uniform, or logit-normal around `logit_mean`."""
+    """Draw how far towards noise, in [0, 1): uniform, or logit-normal around `logit_mean`."""
     if settings.weighting_scheme == "none":
         return torch.rand(num, generator=generator)
     normal = torch.randn(num, generator=generator)
@@ -47,10 +42,10 @@ def fractions(num: int, *, generator: torch.Generator, settings: Align) -> Tenso
 def draw(
     backbone: HasLevels, *, shape: Sequence[int], draws: Sequence[int], settings: Align
 ) -> tuple[Tensor, Tensor]:
-    """Return levels_B and noise_B..., item by item from its own seed."""
+    """Return levels_B and noise of the shape [B, ...], each item's from its own seed."""
     levels, noises = [], []
     for seed in draws:
-        generator = _generator(seed)
+        generator = torch.Generator().manual_seed(seed)
         fraction_1 = fractions(1, generator=generator, settings=settings)
         levels.append(backbone.noise_levels(fraction_1, shift=settings.flow_shift))
         noises.append(torch.randn(*shape, generator=generator))
@@ -58,9 +53,5 @@ def draw(
 
 
 def slot_seed(seed: int, *, item_id: str, slot: int) -> int:
-    """The seed of an item's slot; a pair's winner and loser share it."""
+    """Derive the seed of an item's slot; a pair's winner and loser share it."""
     return seeds.derive(seed, "slot", item_id, slot)
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)

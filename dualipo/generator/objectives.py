@@ -1,8 +1,8 @@
-"""The preference terms of an alignment: Diffusion-DPO on pairs, Diffusion-KTO on labelled clips.
+"""The preference losses of an alignment: Diffusion-DPO on pairs, Diffusion-KTO on labelled clips.
 
-Each turns a micro batch into a preference loss, the winners' NLL and what to log. KTO's reference
-point z0 is decided over the global batch before it is split (METHOD.md 4.3). A KTO batch's winners
-are its desirable clips.
+Each turns a micro batch into a preference loss, the winners' NLL and metrics. KTO's reference point
+z0 is computed over the whole batch before that is split (METHOD.md 4.3). A KTO batch's winners are
+its desirable clips.
 
 Shapes: B batch; a latent's own axes are written `...`.
 """
@@ -26,7 +26,7 @@ Batch = dict[str, Any]
 
 
 class Terms(NamedTuple):
-    """Of one micro batch: means over its items, so that the loop's sum is the batch's mean."""
+    """A micro batch's terms: means over its items, so that the loop's sum is the batch's mean."""
 
     preference: Tensor
     winner_nll: Tensor
@@ -34,14 +34,14 @@ class Terms(NamedTuple):
 
 
 class PreferenceLoss(Protocol):
-    """A preference loss."""
+    """A loss that compares clips by preference."""
 
     def prepare(self, micro_batches: list[Batch]) -> Any:
-        """What the global batch decides, without a gradient."""
+        """Compute what the micro batches share, without a gradient."""
         ...
 
     def terms(self, micro_batch: Batch, prepared: Any) -> Terms:
-        """The loss of a micro batch."""
+        """Compute the terms of a micro batch."""
         ...
 
 
@@ -55,7 +55,7 @@ def choose(backbone: Backbone, preferences: Preferences, settings: Align) -> Pre
 
 
 def class_weights(points: PointSet, *, settings: Align) -> dict[str, float]:
-    """w_D and w_U, balanced: w_D n_D = w_U n_U where both configured weights are 1."""
+    """Return w_D and w_U, balanced: w_D n_D = w_U n_U where both configured weights are 1."""
     num, num_desirable = len(points.ids), sum(points.desirable)
     return {
         "desirable": settings.desirable_weight * num / (2 * num_desirable),
@@ -64,16 +64,17 @@ def class_weights(points: PointSet, *, settings: Align) -> dict[str, float]:
 
 
 class Dpo:
-    """-log sigmoid of how much more the policy gained on winners than on losers."""
+    """Diffusion-DPO: -log sigmoid of how much more the policy gained on winners than on losers."""
 
     def __init__(self, backbone: Backbone, settings: Align) -> None:
         self._backbone = backbone
         self._beta = settings.beta_dpo
 
     def prepare(self, micro_batches: list[Batch]) -> None:
-        """Pairs do not depend on each other."""
+        """Share nothing: pairs do not depend on each other."""
 
     def terms(self, micro_batch: Batch, prepared: None) -> Terms:
+        """Compute the DPO loss of a micro batch's pairs."""
         policy, reference = _errors(self._backbone, micro_batch)
         dpo_B, z_B = losses.dpo_loss(
             policy["winners"],
@@ -97,7 +98,7 @@ class Dpo:
 
 @dataclass(frozen=True)
 class GlobalBatch:
-    """What KTO's micro batches share; `z0` is None where one micro batch is the whole."""
+    """Values that KTO's micro batches share; `z0` is None where one micro batch is the whole."""
 
     num: int
     num_desirable: int
@@ -105,7 +106,7 @@ class GlobalBatch:
 
 
 class Kto:
-    """1 - sigmoid of how much more the policy gained on a clip than on the batch's clips."""
+    """Diffusion-KTO: 1 - sigmoid of how much more the policy gained on a clip than on the batch."""
 
     def __init__(
         self, backbone: Backbone, settings: Align, *, desirable: float, undesirable: float
@@ -116,7 +117,7 @@ class Kto:
 
     @torch.no_grad()
     def prepare(self, micro_batches: list[Batch]) -> GlobalBatch:
-        """z0 over the global batch; a batch that is not split gives it in its own forward pass."""
+        """Compute z0 over the whole batch; an unsplit batch gives it in its own forward pass."""
         z0 = None
         if len(micro_batches) > 1:
             gains = [_gains(*_errors(self._backbone, part)) for part in micro_batches]
@@ -127,6 +128,7 @@ class Kto:
         return GlobalBatch(int(num), int(num_desirable), z0)
 
     def terms(self, micro_batch: Batch, prepared: GlobalBatch) -> Terms:
+        """Compute the KTO loss of a micro batch's clips."""
         policy, reference = _errors(self._backbone, micro_batch)
         gains_B, signs_B = _gains(policy, reference), micro_batch["signs_B"].to(reference["clips"])
         z0 = losses.reference_point(gains_B) if prepared.z0 is None else prepared.z0
@@ -153,7 +155,7 @@ class Kto:
 
 
 def with_spread(metrics: Mapping[str, float]) -> dict[str, float]:
-    """A whole step's metrics, in which `z_std` takes the place of what it is formed from."""
+    """Return a whole step's metrics with `z_std` in the place of the moments of z."""
     shown = dict(metrics)
     if "z_square" in shown:
         variance = shown.pop("z_square") - shown.pop("z_mean") ** 2
@@ -162,19 +164,22 @@ def with_spread(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _moments(z_B: Tensor) -> dict[str, Tensor]:
-    """What means over micro batches and ranks make a spread of: a part's own would be 0 of one."""
+    """Return the moments of z, whose means over micro batches and ranks give the batch's spread.
+
+    The spread of a part cannot be averaged: that of a single item is 0.
+    """
     return {"z_mean": z_B.double().mean(), "z_square": z_B.double().square().mean()}
 
 
 def _weighted(losses_B: Tensor, micro_batch: Batch) -> Tensor:
-    """The mean, by the critic's certainty where the batch has weights."""
+    """Average the losses, weighted by the critic's certainty where the batch has weights."""
     if "weights_B" not in micro_batch:
         return losses_B.mean()
     return (losses_B * micro_batch["weights_B"].to(losses_B)).mean()
 
 
 def _class_mean(values_B: Tensor, chosen_B: Tensor, num: int, num_chosen: int) -> Tensor:
-    """A part whose mean over micro batches, weighted by size, is the chosen values' mean."""
+    """Return a part's value whose mean over micro batches, by size, is the chosen values' mean."""
     share = num / len(values_B) / max(1, num_chosen)
     return (values_B * chosen_B).sum() * share
 
@@ -184,6 +189,6 @@ def _gains(policy: dict[str, Tensor], reference: dict[str, Tensor]) -> Tensor:
 
 
 def _errors(backbone: Backbone, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The policy's errors of each side, and the reference's."""
+    """Compute the policy's errors of each side; return them and the reference's."""
     policy = shared_errors(backbone, sides=batch["latents"], **batch["draw"])
     return policy, {side: errors.to(backbone.device) for side, errors in batch["reference"].items()}

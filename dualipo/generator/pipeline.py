@@ -1,8 +1,8 @@
 """A pipeline's folder in diffusers' layout: its index, and the parts that no alignment touches.
 
 A trained version is a transformer; with the base folder's other parts it is a pipeline again, which
-`DiffusionPipeline.from_pretrained` takes. Pickled weights are left behind (FAULTS.md 49), as are
-the base's card and samples; its licence goes along.
+`DiffusionPipeline.from_pretrained` takes. The licence is one of these parts; pickled weights
+(FAULTS.md 49), the base's card and its samples are not.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _TERMS = ("LICENSE*", "LICENCE*", "NOTICE*")
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """The parts that a pipeline's folder names, and its class."""
+    """Read a pipeline's index: its class, and its parts by name."""
     path = folder / INDEX
     if not path.is_file():
         raise ModelError(
@@ -36,15 +36,15 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def other_parts(folder: Path) -> dict[str, Path]:
-    """Every file of a pipeline but its transformer's: path inside the folder -> the file."""
+    """List a pipeline's files without its transformer's: path inside the folder -> the file."""
     names = [name for name, kind in read_index(folder).items() if _is_part(kind)]
-    found = [folder / INDEX, *(path for terms in _TERMS for path in folder.glob(terms))]
+    paths = [folder / INDEX, *(path for pattern in _TERMS for path in folder.glob(pattern))]
     for name in names:
         if not name.isidentifier():  # it becomes a folder's name where the pipeline goes
             raise ModelError(f"{folder / INDEX}: {name!r} names no part. Download it again.")
         if name != TRANSFORMER:
-            found += _files(folder, name)
-    return {path.relative_to(folder).as_posix(): path for path in found if path.is_file()}
+            paths += _files(folder, name)
+    return {path.relative_to(folder).as_posix(): path for path in paths if path.is_file()}
 
 
 def _files(folder: Path, part: str) -> Iterator[Path]:
@@ -55,5 +55,5 @@ def _files(folder: Path, part: str) -> Iterator[Path]:
 
 
 def _is_part(kind: Any) -> bool:
-    """Whether an entry of the index is [library, class]: not a setting, nor a part left empty."""
+    """Tell whether an entry of the index is [library, class]: no setting, and no empty part."""
     return isinstance(kind, list) and len(kind) == 2 and all(kind)

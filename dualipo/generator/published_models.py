@@ -17,10 +17,9 @@ from diffusers import (
 )
 from torch import device
 
-_COGVIDEOX: dict[str, Any] = {
+_CHANNELS: dict[str, Any] = {"in_channels": 16, "out_channels": 16}
+_COGVIDEOX = _CHANNELS | {
     "attention_head_dim": 64,
-    "in_channels": 16,
-    "out_channels": 16,
     "time_embed_dim": 512,
     "text_embed_dim": 4096,
     "sample_width": 90,
@@ -30,10 +29,8 @@ _COGVIDEOX: dict[str, Any] = {
     "max_text_seq_length": 226,
     "spatial_interpolation_scale": 1.875,
 }
-_WAN: dict[str, Any] = {
+_WAN = _CHANNELS | {
     "attention_head_dim": 128,
-    "in_channels": 16,
-    "out_channels": 16,
     "text_dim": 4096,
     "freq_dim": 256,
     "patch_size": (1, 2, 2),

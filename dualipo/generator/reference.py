@@ -2,17 +2,18 @@
 
 At the start of an alignment the policy *is* the reference, so its errors on every (item, slot) are
 all that the loss ever needs of it: no second copy of the model is held. Where the reference is
-another model, that one measures them and is dropped before the policy is loaded. They are kept in a
-file with the hash of the parameters that made them; a file of another model, schedule, seed or
-setting is refused (FAULTS.md 34). All this takes a network that computes the same whenever it is
-asked: a LoRA has no dropout, a transformer's own is refused (cogvideox.py), and captions are never
-dropped.
+another model, it measures its errors first and is dropped before the policy is loaded. The errors
+are kept in a file with the hash of the parameters that made them; a file of another model,
+schedule, seed or setting is refused (FAULTS.md 34). This needs a network that computes the same
+whenever it is asked: a LoRA's dropout is refused by the configuration, a transformer's own by
+`cogvideox.py`, and captions are never dropped.
 
 Shapes: P items (pairs or points), S slots, B batch; a latent's own axes are written `...`.
 """
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +31,12 @@ from dualipo.training import ranks
 from dualipo.training.memory import within_memory
 from dualipo.training.precision import forward_pass
 
+Place = tuple[int, int]  # an item and a slot
+
 
 @dataclass(frozen=True)
 class ReferenceErrors:
-    """Denoising errors_PS of the reference on each side of every item, slot by slot."""
+    """The reference's denoising errors_PS by side: of every item in every slot."""
 
     sides: dict[str, Tensor]
     reference_hash: str
@@ -48,10 +51,10 @@ def load_or_measure(
     path: Path,
     reference_hash: str | None = None,
 ) -> ReferenceErrors:
-    """Read `path`, or measure and publish it. Call it before the first step, resumed or not.
+    """Read the errors at `path`, or measure and publish them.
 
-    With a `reference_hash` the model of that hash has measured it before, and `backbone` may be
-    another.
+    Call it before the first step, also of a resumed training. With a `reference_hash`, the model
+    with that hash has measured them before, and `backbone` may be another one.
     """
     expected = {
         "reference_hash": reference_hash or backbone.hash(),
@@ -68,8 +71,8 @@ def load_or_measure(
         if ranks.rank() == 0:
             tensor_files.save(path, measured.sides, metadata=expected)
         ranks.wait()
-    found = tensor_files.read_metadata(path)
-    if different := [key for key, value in expected.items() if found.get(key) != value]:
+    recorded = tensor_files.read_metadata(path)
+    if different := [key for key, value in expected.items() if recorded.get(key) != value]:
         raise StageError(
             f"{path}: measured with another {', '.join(different)} than this alignment's. The "
             "reference must be the weights that align.reference names: restore them, or delete "
@@ -87,23 +90,24 @@ def measure(
     seed: int,
     reference_hash: str | None = None,
 ) -> ReferenceErrors:
-    """The backbone's errors as it stands, in a training step's batches and micro batches.
+    """Measure the backbone's errors as it stands, in a training step's batches and micro batches.
 
-    `reference_hash` is the backbone's where that is known: of a large one it takes a while.
+    `reference_hash` is the backbone's hash where that is known: hashing a large model takes time.
     """
     shape = (len(preferences.ids), settings.num_slots)
     measured = {side: torch.empty(shape) for side in preferences.sides}
     places = [(item, slot) for slot in range(shape[1]) for item in range(shape[0])]
+    errors_of = functools.partial(_errors, backbone, preferences, settings, seed)
     num_parts = settings.gradient_accumulation_steps
     for start in range(0, len(places), settings.train_batch_size):
-        some = places[start : start + settings.train_batch_size]
+        batch = places[start : start + settings.train_batch_size]
         errors, num_parts = within_memory(
-            functools.partial(_errors, backbone, preferences, some, settings, seed),
+            functools.partial(_errors_in_parts, errors_of, batch),
             num_parts=num_parts,
-            num_items=len(some),
+            num_items=len(batch),
             subject="the reference's errors",
         )
-        items, slots = (list(indices) for indices in zip(*some, strict=True))
+        items, slots = (list(indices) for indices in zip(*batch, strict=True))
         for side, errors_B in errors.items():
             measured[side][items, slots] = errors_B
         interrupt.check()
@@ -112,32 +116,21 @@ def measure(
     return ReferenceErrors(measured, reference_hash or backbone.hash())
 
 
+def _errors_in_parts(
+    errors_of: Callable[[list[Place]], dict[str, Tensor]], batch: list[Place], num_parts: int
+) -> dict[str, Tensor]:
+    """Return a batch's errors_B by side: each rank computes its share, in so many parts."""
+    share = ranks.share(batch)
+    width = math.ceil(len(share) / num_parts)
+    parts = [errors_of(share[start : start + width]) for start in range(0, len(share), width)]
+    errors = {side: torch.cat([part[side] for part in parts]) for side in parts[0]}
+    return {side: ranks.gathered(errors_B)[: len(batch)].cpu() for side, errors_B in errors.items()}
+
+
 def _errors(
-    backbone: Backbone,
-    preferences: Preferences,
-    places: list[tuple[int, int]],
-    settings: Align,
-    seed: int,
-    num_parts: int,
+    backbone: Backbone, preferences: Preferences, settings: Align, seed: int, places: list[Place]
 ) -> dict[str, Tensor]:
-    """Of one batch of (item, slot) places, by side."""
-    mine = ranks.share(places)
-    width = math.ceil(len(mine) / num_parts)
-    parts = [
-        _errors_at_once(backbone, preferences, mine[start : start + width], settings, seed)
-        for start in range(0, len(mine), width)
-    ]
-    found = {side: torch.cat([part[side] for part in parts]) for side in preferences.sides}
-    return {side: ranks.gathered(errors_B)[: len(places)].cpu() for side, errors_B in found.items()}
-
-
-def _errors_at_once(
-    backbone: Backbone,
-    preferences: Preferences,
-    places: list[tuple[int, int]],
-    settings: Align,
-    seed: int,
-) -> dict[str, Tensor]:
+    """Return the errors_B of (item, slot) places by side, from one forward pass."""
     items = [item for item, _ in places]
     sides = {side: preferences.stack(side, items) for side in preferences.sides}
     levels_B, noise_B = slot_noise(

@@ -1,7 +1,7 @@
-"""Assembles what an alignment's step trains on, and splits it into micro batches.
+"""The batch of an alignment's step, and its split into micro batches.
 
-Pairs or points come with their slot's noise and the reference's errors under it; real clips are a
-second stream with a seed of its own and fresh noise every epoch.
+Pairs or points come with their slot's noise and the reference's errors under that noise. Real clips
+are a second stream, with a seed of its own and fresh noise every epoch.
 
 Shapes: B batch, P items, S slots, L tokens, D features; a latent's own axes are written `...`.
 """
@@ -29,7 +29,7 @@ from dualipo.training import epochs
 
 @dataclass(frozen=True)
 class Steps:
-    """Builds a step's batch: `ids`, `step`, what is compared side by side, and `real` clips."""
+    """The batches of an alignment: `ids`, `step`, the latents of each side, and `real` clips."""
 
     backbone: Backbone
     preferences: Preferences
@@ -39,8 +39,10 @@ class Steps:
     seed: int
 
     def batch(self, step: int, *, share: int = 0, num_shares: int = 1) -> dict[str, Any]:
-        """All that step `step` trains on, on the CPU, or one of its equal shares: of what is in
-        another share nothing is read."""
+        """Read what step `step` trains on, on the CPU, or one of its equal shares.
+
+        Nothing of the other shares is read.
+        """
         preferences = self.preferences
         stream = slot_places(
             step,
@@ -109,7 +111,7 @@ class Steps:
 
 
 def split(batch: dict[str, Any], num_micro_batches: int) -> list[dict[str, Any]]:
-    """Split items and real clips alike, each into parts as equal as can be."""
+    """Split items and real clips alike, each into parts as equal as possible."""
     num_parts = min(num_micro_batches, len(batch["ids"]))
     return [_part(batch, part, num_parts) for part in range(num_parts)]
 

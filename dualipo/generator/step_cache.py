@@ -1,10 +1,15 @@
-"""Leaves out most of a denoising step where the first block says that little has changed.
+"""First Block Cache of diffusers: denoising steps skip most blocks where little has changed.
 
-First Block Cache, as diffusers has it: if the first block's residual differs from that of the last
-whole step by less than a share, the other blocks' residual is taken from there. The share is of the
-whole batch, so that a clip depends on those beside it: fixed units of work keep it repeatable, and
-the exact mode (no threshold) is untouched. What it does to the critic's ranking is measured by
-`benchmarks/step_caching.py`, not assumed. Leaves out caches that must be fitted to a model.
+    step k    run block 1; compare its residual with that of the last whole step
+      differs by less than a share: add the other blocks' residual of the last whole step, and skip
+                                    the blocks themselves
+      else:                         run them all; this is the last whole step now
+
+The conditional and the unconditional pass of guidance each have a memory of their own (`branch`).
+The share is over the whole batch, so that a clip depends on those beside it: fixed units of work
+keep it repeatable. A threshold of 0 is the exact mode, and touches nothing. What caching does to
+the critic's ranking is measured by `benchmarks/step_caching.py`. Leaves out caches that must be
+fitted to a model.
 """
 
 import contextlib
@@ -16,7 +21,7 @@ from diffusers import FirstBlockCacheConfig
 
 @contextlib.contextmanager
 def cached(module: Any, *, threshold: float) -> Iterator[None]:
-    """Sample one batch inside; 0 is exact. What is remembered is forgotten at the end."""
+    """Cache the steps of one batch inside this context; a threshold of 0 caches nothing."""
     if not threshold:
         yield
         return
@@ -28,7 +33,7 @@ def cached(module: Any, *, threshold: float) -> Iterator[None]:
 
 
 def branch(module: Any, name: str) -> contextlib.AbstractContextManager[None]:
-    """With a caption or free of it: each remembers its own residuals."""
+    """Name the pass that runs inside this context, so that it has residuals of its own."""
     context: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if module.is_cache_enabled:
         context = module.cache_context(name)

@@ -1,6 +1,6 @@
-"""Denoising errors of clips under named noise: what the reference and the policy both compute.
+"""Denoising errors of clips under named noise, for the policy and its reference.
 
-Both call the same code, so that at theta = reference the loss is ln 2 (METHOD.md 4.2, 7).
+Both are computed by this code, so that at theta = reference the loss is ln 2 (METHOD.md 4.2, 7).
 
 Shapes: B batch, L tokens, D features; a latent's own axes are written `...`.
 """
@@ -25,7 +25,7 @@ def slot_noise(
     settings: Align,
     seed: int,
 ) -> tuple[Tensor, Tensor]:
-    """The fixed levels_B and noise of (item, slot) places: winner and loser share them."""
+    """Draw the fixed levels_B and noise of (item, slot) places: winner and loser share them."""
     draws = [noise_draws.slot_seed(seed, item_id=ids[item], slot=slot) for item, slot in places]
     return noise_draws.draw(backbone, shape=shape, draws=draws, settings=settings)
 
@@ -38,7 +38,7 @@ def shared_errors(
     levels_B: Tensor,
     noise: Tensor,
 ) -> dict[str, Tensor]:
-    """Each side's errors_B, in one forward pass, under the same noise and level."""
+    """Compute each side's errors_B, in one forward pass, under the same noise and level."""
     num = len(sides)
     errors = single_errors(
         backbone,
@@ -53,7 +53,7 @@ def shared_errors(
 def single_errors(
     backbone: Backbone, *, latents: Tensor, text_BLD: Tensor, levels_B: Tensor, noise: Tensor
 ) -> Tensor:
-    """The denoising error of each latent under its own noise and level."""
+    """Compute the denoising error of each latent under its own noise and level."""
     parts = (latents.float(), text_BLD, levels_B, noise)
     latents, text_BLD, levels_B, noise = (part.to(backbone.device) for part in parts)
     noisy = backbone.noised(latents, noise=noise, levels_B=levels_B)

@@ -9,28 +9,28 @@ Shapes: B batch, C channels, F frames, H and W pixels or latent cells, L tokens,
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
 from torch import Tensor
 
-from dualipo.config import Generator
 from dualipo.errors import ConfigError
 from dualipo.generator import frames
-from dualipo.generator import noise as noise_draws
-from dualipo.generator.diffusers_backbone import NUM_TRAIN_TIMESTEPS, DiffusersBackbone
+from dualipo.generator.diffusers_backbone import (
+    ATTENTION_LAYERS,
+    NUM_TRAIN_TIMESTEPS,
+    DiffusersBackbone,
+)
+from dualipo.generator.noise import shift_levels
 
 
 class Wan(DiffusersBackbone):
     """A Wan pipeline."""
 
     latent_axes = "BCFHW"
-    lora_targets: tuple[str, ...] = (
-        *("to_q", "to_k", "to_v", "to_out.0"),
-        *("ffn.net.0.proj", "ffn.net.2"),
-    )
+    lora_targets: tuple[str, ...] = (*ATTENTION_LAYERS, "ffn.net.0.proj", "ffn.net.2")
     pipeline_class = WanPipeline
     transformer_class = WanTransformer3DModel
     vae_class = AutoencoderKLWan
@@ -91,7 +91,7 @@ class Wan(DiffusersBackbone):
 
     def noise_levels(self, fractions_B: Tensor, *, shift: float) -> Tensor:
         """Shift the fractions towards noise."""
-        return noise_draws.shift_levels(fractions_B, shift=shift)
+        return shift_levels(fractions_B, shift=shift)
 
     def schedule(self, *, shift: float) -> str:
         """Name the straight lines from clip to noise, and the shift of the levels on them."""
@@ -109,30 +109,6 @@ class Wan(DiffusersBackbone):
     def predict(self, noisy: Tensor, *, levels_B: Tensor, text_BLD: Tensor) -> Tensor:
         """Run one forward pass at timesteps 1000 s."""
         return self._forward(noisy, NUM_TRAIN_TIMESTEPS * levels_B, text_BLD)
-
-    @torch.no_grad()
-    def sample(
-        self,
-        text_BLD: Tensor,
-        *,
-        seeds: Sequence[int],
-        settings: Generator,
-        empty_LD: Tensor | None = None,
-    ) -> Tensor:
-        """Run the stock sampler from one noise per seed."""
-        assert len(seeds) == len(text_BLD), "one seed a caption"
-        shape = self.latent_shape(
-            num_frames=settings.num_frames, height=settings.height, width=settings.width
-        )
-        latents_BCFHW = noise_draws.gaussian(shape, draws=seeds).to(self.device)
-        scheduler = self._new_scheduler(settings.num_inference_steps)
-        scale = settings.guidance_scale
-        for timestep in scheduler.timesteps:
-            velocity = self._guided(
-                latents_BCFHW, timestep, text_BLD=text_BLD, empty_LD=empty_LD, scale=scale
-            )
-            latents_BCFHW = scheduler.step(velocity, timestep, latents_BCFHW, return_dict=False)[0]
-        return latents_BCFHW
 
     def _forward(self, noisy: Tensor, timestep_B: Tensor, text_BLD: Tensor) -> Tensor:
         dtype = self.module.dtype
@@ -158,7 +134,7 @@ class Wan(DiffusersBackbone):
 
     @functools.cached_property
     def _latent_moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation per channel, shaped to broadcast over BCFHW."""
+        """Return mean and standard deviation per channel, shaped to broadcast over BCFHW."""
         moments = (self._vae.config.latents_mean, self._vae.config.latents_std)
         mean, std = (torch.tensor(m, device=self.device).view(1, -1, 1, 1, 1) for m in moments)
         return mean, std

@@ -1,6 +1,6 @@
-"""A transformer of diffusers: read, or built on the meta device; hashed and published whole.
+"""A diffusers transformer's weights: read, hashed, and published whole.
 
-Where several ranks hold it in parts, the first puts them together.
+Where several ranks hold them in parts, the first rank puts them together.
 """
 
 from pathlib import Path
@@ -15,24 +15,24 @@ from dualipo.training import ranks
 
 
 def read_transformer(model: Any, folder: Path, *, dtype: torch.dtype, device: str) -> Any:
-    """An instance of diffusers' class `model` on `device`; on "meta" only its config is read."""
+    """Read a model of the diffusers class `model`; on the device "meta" only its configuration."""
     if device != "meta":
         return model.from_pretrained(folder, dtype=dtype, use_safetensors=True).to(device)
     with torch.device("meta"):
         built = model.from_config(model.load_config(folder))
-    # Not the model's own `to`, which warns of layers that a reader of weights keeps in float32.
+    # The model's own `to` would warn of layers that `from_pretrained` keeps in float32.
     return nn.Module.to(built, dtype=dtype)
 
 
 def hash_of(module: nn.Module) -> str:
-    """The identity of its weights, the same on every rank."""
+    """Hash a module's weights; the result is the same on every rank."""
     state = ranks.whole_state(module)
     return ranks.from_first(hash_parameters(state) if ranks.rank() == 0 else "")
 
 
 def publish(module: Any, folder: Path) -> None:
     """Write a folder that `read_transformer` takes."""
-    # Where the weights were read from would make equal versions differ.
+    # The path that the weights were read from would make equal versions differ.
     module.register_to_config(_name_or_path="")
     state = ranks.whole_state(module)
     if ranks.rank() == 0:
@@ -43,7 +43,7 @@ def publish(module: Any, folder: Path) -> None:
 
 
 def _assembled(module: Any, state: dict[str, torch.Tensor]) -> Any:
-    """An unsharded module of the class that `fully_shard` has derived from."""
+    """Build an unsharded module with these weights, of the class below FSDP2's own."""
     model: Any = next(
         base for base in type(module).__mro__ if base.__module__.startswith("diffusers")
     )

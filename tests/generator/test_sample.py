@@ -10,7 +10,7 @@ from torch import Tensor
 from dualipo.config import Generator
 from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone
-from dualipo.generator.sample import EMPTY, sample
+from dualipo.generator.sample import EMPTY, denoise, sample
 
 CAPTIONS = ["a red ball"] * 3 + ["a blue cube"] * 2
 SETTINGS = Generator(num_inference_steps=2, sample_batch_size=2, max_sequence_length=8)
@@ -62,11 +62,12 @@ def test_fault_23_latents_that_are_not_finite_are_rejected(wan: Any) -> None:
 
 
 def test_known_texts_are_not_encoded_again(wan: Any, pipeline_folder: Path) -> None:
-    """Nor the empty caption that guidance is against: the text encoder is not even read."""
+    """The empty caption neither: the text encoder is not even read."""
     settings = SETTINGS.model_copy(update={"guidance_scale": 3.0})
-    first = sample(wan, captions=CAPTIONS[2:4], seeds=[1, 2], settings=settings)
+    unit: dict[str, Any] = {"captions": CAPTIONS[2:4], "seeds": [1, 2], "settings": settings}
+    first = denoise(wan, **unit)
     known = first.texts | {EMPTY: wan.encode_text([EMPTY])[0]}
     fresh: Any = backbone.load(pipeline_folder, max_sequence_length=8)
-    again = sample(fresh, captions=CAPTIONS[2:4], seeds=[1, 2], settings=settings, texts=known)
-    assert torch.equal(first.frames_NFHW3, again.frames_NFHW3)
+    again = denoise(fresh, **unit, texts=known)
+    assert torch.equal(first.batches[0], again.batches[0])
     assert "_text_pipeline" not in vars(fresh) and "_text_pipeline" in vars(wan)
