@@ -43,7 +43,7 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cog_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As CogVideoX-5B: rotary embeddings."""
+    """Return a folder like CogVideoX-5B's: rotary embeddings."""
     folder = tmp_path_factory.mktemp("models") / "cogvideox"
     make_cogvideox(rotary=True).save_pretrained(folder)
     return folder

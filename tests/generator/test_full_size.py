@@ -25,7 +25,7 @@ def num_parameters(backbone: Any) -> int:
 
 
 def num_tokens(backbone: Any, module: str, latent_shape: tuple[int, ...], text_length: int) -> int:
-    """Tokens that leave the embedding of patches, in a whole forward pass of one clip."""
+    """Count the tokens that leave the embedding of patches, in a forward pass of one clip."""
     seen: list[int] = []
     embed = getattr(backbone.module, module)
     hook = embed.register_forward_hook(
@@ -45,13 +45,13 @@ def num_tokens(backbone: Any, module: str, latent_shape: tuple[int, ...], text_l
 
 
 def signal_to_noise(backbone: Any) -> float:
-    """In the middle of the schedule."""
+    """Return the ratio in the middle of the schedule."""
     share = float(backbone._scheduler.alphas_cumprod[500])
     return share / (1 - share)
 
 
 def signal_to_noise_of(shift: float) -> float:
-    """Scaled-linear betas, the ratio divided by the shift, then zero at the last timestep."""
+    """Compute it anew: scaled-linear betas, the ratio over the shift, zero at the last timestep."""
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     ratio = (1 - betas).cumprod(0)
     ratio = ratio / (1 - ratio) / shift

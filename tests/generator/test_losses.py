@@ -112,11 +112,11 @@ def sigmoid(z: float) -> float:
 
 
 def require_gradient(
-    found: Tensor, slopes: list[float], prediction: Tensor, target: Tensor
+    computed: Tensor, slopes: list[float], prediction: Tensor, target: Tensor
 ) -> None:
-    """d loss / d prediction = slope 2 (p - t) / 48, number by number; slope is d loss / d error."""
+    """Require d loss / d prediction = slope 2 (p - t) / 48; slope is d loss / d error."""
     for item, slope in enumerate(slopes):
-        rows = (one[item].flatten().tolist() for one in (found, prediction, target))
+        rows = (values[item].flatten().tolist() for values in (computed, prediction, target))
         for gradient, p, t in zip(*rows, strict=True):
             assert gradient == pytest.approx(slope * 2 * (p - t) / 48, rel=0, abs=1e-9)
 
@@ -196,8 +196,8 @@ def test_the_reference_point_is_never_negative() -> None:
 def _rank(rank: int, folder: str, gains_B: Tensor) -> None:
     store = torch.distributed.FileStore(f"{folder}/store", 2)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    mine = gains_B[:3] if rank == 0 else gains_B[3:]
-    torch.save(reference_point(mine), f"{folder}/{rank}.pt")
+    share = gains_B[:3] if rank == 0 else gains_B[3:]
+    torch.save(reference_point(share), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -207,5 +207,5 @@ def test_the_reference_point_is_the_same_on_one_rank_and_two(tmp_path: Path) -> 
         _rank, args=(str(tmp_path), gains_B), nprocs=2, start_method="fork"
     )
     for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        torch.testing.assert_close(found, gains_B.mean(), rtol=0, atol=1e-12)
+        computed = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        torch.testing.assert_close(computed, gains_B.mean(), rtol=0, atol=1e-12)

@@ -106,19 +106,19 @@ def test_micro_batches_do_not_change_the_loss(
     )
     errors.sides["clips"].add_(torch.rand(6, 2) * 4e-3)  # as if the policy had learnt
     batch = Steps(cog, points, None, errors, settings, 1).batch(0)
-    found = []
+    results = []
     for parts in (1, num_parts):
         objective = choose(cog, points, settings)
         assert isinstance(objective, Kto)
         prepared = objective.prepare(split(batch, parts))
         terms = [objective.terms(part, prepared) for part in split(batch, parts)]
-        found.append([torch.stack([t.preference for t in terms]).mean()])
-        found[-1] += [torch.stack([t.winner_nll for t in terms]).mean()]
-        found[-1] += [torch.stack([t.metrics["winner_gap"] for t in terms]).mean()]
-        found[-1] += [terms[0].metrics["z0"]]
-    for whole, divided in zip(*found, strict=True):
+        results.append([torch.stack([t.preference for t in terms]).mean()])
+        results[-1] += [torch.stack([t.winner_nll for t in terms]).mean()]
+        results[-1] += [torch.stack([t.metrics["winner_gap"] for t in terms]).mean()]
+        results[-1] += [terms[0].metrics["z0"]]
+    for whole, divided in zip(*results, strict=True):
         torch.testing.assert_close(whole, divided, rtol=1e-4, atol=1e-6)
-    assert found[0][3] > 1e-4 and found[0][0].item() != pytest.approx(0.5, abs=1e-3)
+    assert results[0][3] > 1e-4 and results[0][0].item() != pytest.approx(0.5, abs=1e-3)
 
 
 def test_a_step_without_a_desirable_clip_leaves_the_winners_weight_as_it_was(

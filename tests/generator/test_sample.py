@@ -62,7 +62,7 @@ def test_fault_23_latents_that_are_not_finite_are_rejected(wan: Any) -> None:
 
 
 def test_known_texts_are_not_encoded_again(wan: Any, pipeline_folder: Path) -> None:
-    """The empty caption neither: the text encoder is not even read."""
+    """Know the empty caption too: then the text encoder is not even read."""
     settings = SETTINGS.model_copy(update={"guidance_scale": 3.0})
     unit: dict[str, Any] = {"captions": CAPTIONS[2:4], "seeds": [1, 2], "settings": settings}
     first = denoise(wan, **unit)

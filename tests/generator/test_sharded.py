@@ -48,7 +48,7 @@ def train(
 
 
 def of_two(rank: int, store: Path, act: Callable[[], Any]) -> None:
-    """One of the processes: forked, so that it need not import torch again."""
+    """Act as one of two processes, which are forked so as not to import torch again."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     logged = act()
@@ -62,15 +62,15 @@ def in_two(store: Path, act: Callable[[], Any]) -> Any:
     return json.loads(store.with_suffix(".json").read_text())
 
 
-def require_equal(one: list[loop.Metrics], two: list[loop.Metrics], work: Path) -> None:
-    """Losses within 1e-4, weights within 1e-5."""
-    for alone, shared in zip(one, two, strict=True):
+def require_equal(single: list[loop.Metrics], double: list[loop.Metrics], work: Path) -> None:
+    """Require losses within 1e-4 and weights within 1e-5 of each other."""
+    for alone, shared in zip(single, double, strict=True):
         assert shared["loss"] == pytest.approx(alone["loss"], rel=1e-4)
         assert shared["grad_norm"] == pytest.approx(alone["grad_norm"], rel=1e-3)
         for name in ("lambda_1", "lambda_2", "z_std"):
             assert shared[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-4)
         assert alone.keys() == shared.keys()
-    assert one[-1]["z_std"] > 1e-2
+    assert single[-1]["z_std"] > 1e-2
     weights = [
         tensors.load(work / name / "transformer" / "diffusion_pytorch_model.safetensors")
         for name in ("one", "two")
@@ -85,16 +85,18 @@ def test_two_processes_train_pairs_as_one_does(
 ) -> None:
     job = {"preferences": preferences, "real": real}
     act = functools.partial(train, pipeline_folder, job, changes={})
-    one = act(work=tmp_path / "one")
-    two = in_two(tmp_path / "pairs", functools.partial(act, work=tmp_path / "two"))
-    require_equal(one, two, tmp_path)
+    single = act(work=tmp_path / "one")
+    double = in_two(tmp_path / "pairs", functools.partial(act, work=tmp_path / "two"))
+    require_equal(single, double, tmp_path)
 
 
 def test_fault_12_two_processes_resume_what_they_saved_unless_it_is_damaged(
     pipeline_folder: Path, preferences: PreferenceSet, tmp_path: Path
 ) -> None:
-    """Killed after step 3 of 4: from the checkpoint of step 2 to the same weights, bit for bit; a
-    flipped bit is found."""
+    """Kill a training after step 3 of 4: it goes on from step 2 to the same weights, bit for bit.
+
+    A flipped bit is found.
+    """
     job = {"preferences": preferences, "real": None}
     act = functools.partial(
         train, pipeline_folder, job, changes={"real_nll_ratio": 0.0, "checkpoints_total_limit": 1}
@@ -124,8 +126,8 @@ def test_fault_12_two_processes_resume_what_they_saved_unless_it_is_damaged(
 
 
 def backbone_hash(folder: Path, work: Path) -> str:
-    made = work / "transformer"
-    return backbone.load(folder, max_sequence_length=8, transformer_folder=made).hash()
+    transformer = work / "transformer"
+    return backbone.load(folder, max_sequence_length=8, transformer_folder=transformer).hash()
 
 
 def test_two_processes_train_points_as_one_does(
@@ -140,7 +142,8 @@ def test_two_processes_train_points_as_one_does(
         "gradient_accumulation_steps": 2,
     }
     act = functools.partial(train, cog_folder, job, changes=changes)
-    one = act(work=tmp_path / "one")
-    two = in_two(tmp_path / "points", functools.partial(act, work=tmp_path / "two"))
-    assert [m["z0"] for m in two] == pytest.approx([m["z0"] for m in one], rel=1e-4, abs=1e-8)
-    require_equal(one, two, tmp_path)
+    single = act(work=tmp_path / "one")
+    double = in_two(tmp_path / "points", functools.partial(act, work=tmp_path / "two"))
+    z0s = [[metrics["z0"] for metrics in logged] for logged in (single, double)]
+    assert z0s[1] == pytest.approx(z0s[0], rel=1e-4, abs=1e-8)
+    require_equal(single, double, tmp_path)

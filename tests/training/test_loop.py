@@ -109,7 +109,7 @@ def test_accumulation_gives_the_global_batch_s_gradient(tmp_path: Path) -> None:
 
 
 class Crowded(Regression):
-    """On a device that holds `room` items at a time."""
+    """A regression on a device that holds `room` items at a time."""
 
     room = 2
 
@@ -120,11 +120,11 @@ class Crowded(Regression):
 
 
 def test_fault_26_micro_batches_halve_and_the_step_stays(tmp_path: Path) -> None:
-    """From 6 items to 3 to 2 at a time: bit for bit the steps of who had asked for that."""
+    """Going from 6 items to 3 to 2 at a time gives the steps of 2 at a time, bit for bit."""
     asked, crowded = Regression(), Crowded()
     expected = run(asked, tmp_path / "asked", gradient_accumulation_steps=4)
-    found = run(crowded, tmp_path / "crowded")
-    assert equal(weights(crowded), weights(asked)) and found.metrics == expected.metrics
+    result = run(crowded, tmp_path / "crowded")
+    assert equal(weights(crowded), weights(asked)) and result.metrics == expected.metrics
     assert crowded.num_prepared == 9 + 2  # it is remembered what fitted
 
     def kill(step: int, metrics: Metrics) -> None:

@@ -1,4 +1,4 @@
-"""Adapters on both families: what is trained and kept, loaded by stock pipelines, and merged."""
+"""Adapters on both families: trained, kept, loaded by stock pipelines, and merged."""
 
 import gc
 import math
@@ -39,11 +39,11 @@ Start = Callable[..., AlignResult]
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    made = {"wan": make_pipeline(), "cogvideox": make_cogvideox(rotary=True)}
+    pipelines = {"wan": make_pipeline(), "cogvideox": make_cogvideox(rotary=True)}
     root = tmp_path_factory.mktemp("families")
-    for name, pipeline in made.items():
+    for name, pipeline in pipelines.items():
         pipeline.save_pretrained(root / name)
-    return {name: root / name for name in made}
+    return {name: root / name for name in pipelines}
 
 
 def pairs(model: Any) -> PreferenceSet:
@@ -147,7 +147,7 @@ def test_only_the_adapter_is_trained_and_kept(start: Start, tmp_path: Path) -> N
 def test_weights_are_held_once(
     folders: dict[str, Path], tmp_path: Path, family: str, rank: int
 ) -> None:
-    """A state dict put by would be seen: all tensors are counted, not parameters alone."""
+    """Count all tensors, not parameters alone: a copied state dict would be seen."""
     model: Any = backbone.load(folders[family], max_sequence_length=8)
     preferences = pairs(model)
     num_weights = sum(weight.numel() for weight in model.module.parameters())
@@ -173,9 +173,9 @@ def test_weights_are_held_once(
 
 
 def num_in_memory() -> int:
-    """Numbers that tensors hold, each memory counted once."""
+    """Count the numbers that tensors hold, each storage once."""
     gc.collect()
-    tensors = [thing for thing in gc.get_objects() if type(thing) in (Tensor, nn.Parameter)]
+    tensors = [item for item in gc.get_objects() if type(item) in (Tensor, nn.Parameter)]
     held = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
         for tensor in tensors

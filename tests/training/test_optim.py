@@ -65,8 +65,8 @@ def test_moments_of_8_bits_learn_as_whole_ones_do_and_resume_exactly(tmp_path: P
     tensors.save(tmp_path / "state.safetensors", adam.state_tensors(), metadata={})
     again.load_state_tensors(tensors.load(tmp_path / "state.safetensors"))
     assert [go_on(number) for number in (3, 4)] == [step(number) for number in (3, 4)]
-    for one, other in zip(resumed.parameters(), model.parameters(), strict=True):
-        assert torch.equal(one, other)
+    for weight, expected in zip(resumed.parameters(), model.parameters(), strict=True):
+        assert torch.equal(weight, expected)
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
