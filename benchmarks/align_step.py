@@ -1,18 +1,17 @@
-"""What a pair costs: four forwards as peers do it, two batched forwards, one with cached errors.
+"""The cost of a pair: four forward passes as peers do, two batched ones, one with cached errors.
 
     python benchmarks/align_step.py                          # Wan and CogVideoX, tiny, on a CPU
     python benchmarks/align_step.py --rotations 1 --repeats 1 --output here.json    # does it work?
     python benchmarks/align_step.py --family wan2.1-1.3b     # real shape, random weights, a GPU
 
-Each rotation takes every variant in turn, beginning with another one, there and back some times
-over; its ratio of two variants is the median of those of neighbouring times: a machine that is
-slower for a moment is so for both. A rotation before the first warms up. Seconds are CPU time on
-a CPU (run it with OMP_NUM_THREADS=1) and synchronised wall time on a GPU; peak memory is of a
-process of its own, or the GPU's, and so each family is measured in a process of its own, whose
-allocator keeps what it was given: pages that come and go are a tenth of a step, now of one variant,
-now of another. All variants compute the same loss with the same library kernels, in the training
-loop's context. The optimizer's step, which is the same for all, is left out, and what is measured
-every `ratio_every` steps.
+Each rotation takes every variant in turn, there and back several times, and begins with another
+one. Its ratio of two variants is the median over neighbouring times, so a machine that is slower
+for a moment slows both. A rotation before the first warms up. Seconds are CPU time on a CPU (run it
+with OMP_NUM_THREADS=1) and synchronised wall time on a GPU. Peak memory is a child process's, or
+the GPU's. Each family is measured in a process of its own, whose allocator keeps its pages: pages
+that come and go would cost a tenth of a step, now of one variant, now of another. All variants
+compute the same loss with the same library kernels, in the training loop's context. Left out are
+the optimizer's step, which is the same for all, and what is measured every `ratio_every` steps.
 """
 
 import argparse
@@ -48,11 +47,11 @@ from dualipo.training import lora
 from dualipo.training.precision import forward_pass
 from dualipo.training.recompute import recomputed
 
-Seconds = dict[str, list[list[float]]]  # of a variant, by rotation and repeat
+Seconds = dict[str, list[list[float]]]  # variant -> seconds by rotation and repeat
 
 VISITS = (1, 2, 4, 10)
 KEEP_MEMORY = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**31 - 1))
-# What is to be held: which ratio, of which rotations, and on which side of what number.
+# The bars to hold: a ratio, its end over the rotations, and its side of a number.
 BARS = (
     ("cached over policy_only", "highest", "at most", 1.05),
     ("four_forwards over cached", "median", "at least", 1.35),
@@ -62,7 +61,7 @@ BARS = (
 
 
 def main() -> None:
-    """Measure the families asked for, and write JSON."""
+    """Measure the chosen families, and write JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -73,18 +72,18 @@ def main() -> None:
     arguments = parser.parse_args()
     device = prepare()
     os.environ |= KEEP_MEMORY  # glibc reads it as the families' processes start
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name in arguments.family:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            asked = FAMILIES[name], arguments.rotations, arguments.repeats
-            found[name] = process.submit(measure_family, *asked).result()
-        path = write("align-step", device, {"families": found}, arguments.output)
-        shown = {key: found[name][key] for key in ("parameters", "ratios", "bars")}
+            task = FAMILIES[name], arguments.rotations, arguments.repeats
+            results[name] = process.submit(measure_family, *task).result()
+        path = write("align-step", device, {"families": results}, arguments.output)
+        shown = {key: results[name][key] for key in ("parameters", "ratios", "bars")}
         print(name, json.dumps(shown, indent=2), path, flush=True)
 
 
 def measure_family(shape: Shape, rotations: int, repeats: int) -> dict[str, Any]:
-    """Seconds a pair by variant and rotation, their ratios, and the peak memory of each."""
+    """Measure seconds a pair by variant and rotation, their ratios, and each one's peak memory."""
     torch.set_num_threads(1)
     dtype = dtype_of(shape)
     settings = Align(
@@ -96,7 +95,7 @@ def measure_family(shape: Shape, rotations: int, repeats: int) -> dict[str, Any]
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(shape, settings, Path(folder), dtype)
         with recomputed(bench.module, device=bench.device, settings=settings):
-            # First, for a process keeps what its largest step once took.
+            # Memory first, for a process keeps what its largest step once took.
             memory = {name: bench.peak_mb(step) for name, step in bench.variants.items()}
             seconds = bench.rotate(rotations, repeats)
             compared = ratios(seconds)
@@ -146,8 +145,11 @@ class Bench:
         }
 
     def parameters(self) -> dict[str, int]:
-        """Of the model and of the adapter, and what is held of tensors of their sizes before the
-        variants ran and after them: no second copy, be it of parameters or of a state dict."""
+        """Count the weights of model and adapter, and require that no second copy is held.
+
+        Tensors of the weights' sizes are counted before and after the variants ran, be they
+        parameters or a state dict's.
+        """
         num_adapter = sum(weight.numel() for weight in self.adapter.values())
         before, after = self._num_before, num_held(self._sizes)
         assert before < 1.1 * (self._num_model + num_adapter), "a second copy of the weights"
@@ -160,7 +162,7 @@ class Bench:
         }
 
     def four_forwards(self) -> Tensor:
-        """Winner and loser one by one, with the adapter and, without a graph, without it."""
+        """Run winner and loser one by one, with the adapter and, without a graph, without it."""
         policy = {side: self._errors(side) for side in self.batch["latents"]}
         self.module.disable_adapters()
         with torch.no_grad():
@@ -169,7 +171,7 @@ class Bench:
         return self._dpo(policy, reference)
 
     def two_batched(self) -> Tensor:
-        """Winner and loser in one pass, with the adapter and without it."""
+        """Run winner and loser in one pass, with the adapter and without it."""
         policy = self._both()
         self.module.disable_adapters()
         with torch.no_grad():
@@ -178,17 +180,17 @@ class Bench:
         return self._dpo(policy, reference)
 
     def cached(self) -> Tensor:
-        """This project's own step: one pass, the reference's errors are there."""
+        """Run this project's own step: one pass, with the reference's errors read."""
         return self._alignment.loss(self.batch, Prepared(None, 0.0))[0]
 
     def policy_only(self) -> Tensor:
-        """The least that any step does: one pass over both clips, and its backward pass."""
+        """Run the least that any step does: one pass over both clips, and its backward pass."""
         both = self._both()
         return (both["winners"] + both["losers"]).mean()
 
     @torch.no_grad()
     def cache_setup(self) -> Tensor:
-        """What a slot's entry in the cache costs, once; it has no backward pass."""
+        """Measure a slot's errors, as is done once for each; there is no backward pass."""
         return self._both()["winners"].mean()
 
     def rotate(self, rotations: int, repeats: int) -> Seconds:
@@ -209,7 +211,7 @@ class Bench:
         return seconds
 
     def learn(self, variant: Callable[[], Tensor]) -> None:
-        """A loss and its backward pass as the training loop computes them."""
+        """Compute a loss and its backward pass as the training loop does."""
         with forward_pass(self.device, self._settings):
             loss = variant()
         if loss.requires_grad:
@@ -218,7 +220,7 @@ class Bench:
             weight.grad = None
 
     def peak_mb(self, variant: Callable[[], Tensor]) -> float:
-        """The GPU's peak, or that of a child process that takes two steps."""
+        """Return the GPU's peak memory, or that of a child process that takes two steps."""
         step = functools.partial(self.learn, variant)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -233,11 +235,11 @@ class Bench:
             os._exit(0)
         os.waitpid(child, 0)
         os.close(writer)
-        with os.fdopen(reader) as said:
-            return float(said.read())
+        with os.fdopen(reader) as report:
+            return float(report.read())
 
     def efficiency(self, seconds: float) -> dict[str, float]:
-        """The cached step's arithmetic over its time, against a large matrix product's rate."""
+        """Compare the cached step's arithmetic a second with a large matrix product's."""
         with FlopCounterMode(display=False) as counter:
             self.learn(self.cached)
         size = 8192
@@ -284,11 +286,11 @@ class Bench:
 
 
 def ratios(seconds: Seconds) -> dict[str, dict[str, float]]:
-    """Of each rotation, by pairs of neighbouring times: lowest, median and highest over them."""
+    """Return the lowest, median and highest of the rotations' ratios, from neighbouring times."""
     ratio_of: dict[str, Callable[[dict[str, float]], float]] = {
-        "cached over policy_only": lambda one: one["cached"] / one["policy_only"],
-        "four_forwards over cached": lambda one: one["four_forwards"] / one["cached"],
-        "two_batched over cached": lambda one: one["two_batched"] / one["cached"],
+        "cached over policy_only": lambda times: times["cached"] / times["policy_only"],
+        "four_forwards over cached": lambda times: times["four_forwards"] / times["cached"],
+        "two_batched over cached": lambda times: times["two_batched"] / times["cached"],
     }
     for visits in VISITS:
         ratio_of[f"four_forwards over cached, set-up over {visits} visits"] = functools.partial(
@@ -312,34 +314,34 @@ def ratios(seconds: Seconds) -> dict[str, dict[str, float]]:
     }
 
 
-def _with_setup(visits: int, one: dict[str, float]) -> float:
-    return one["four_forwards"] / (one["cached"] + one["cache_setup"] / visits)
+def _with_setup(visits: int, times: dict[str, float]) -> float:
+    return times["four_forwards"] / (times["cached"] + times["cache_setup"] / visits)
 
 
 def bars(compared: dict[str, dict[str, float]]) -> dict[str, bool]:
-    """Whether each bar is held."""
+    """Tell for each bar whether it is held."""
     return {
-        f"{ratio}: {which} {side} {bar}": (
-            compared[ratio][which] <= bar if side == "at most" else compared[ratio][which] >= bar
+        f"{ratio}: {end} {side} {bar}": (
+            compared[ratio][end] <= bar if side == "at most" else compared[ratio][end] >= bar
         )
-        for ratio, which, side, bar in BARS
+        for ratio, end, side, bar in BARS
     }
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """Every family's ratios, peak memory and bars, in markdown."""
+    """Format every family's ratios, peak memory and bars, in markdown."""
     families = results["families"]
     of_all = list(families.values())
     rows = []
     for ratio in sorted(of_all[0]["ratios"], key=lambda name: (len(name), name)):  # 10 after 4
-        ends = [one["ratios"][ratio] for one in of_all]
+        ends = [result["ratios"][ratio] for result in of_all]
         cells = [f"{x['lowest']:.2f} / {x['median']:.2f} / {x['highest']:.2f}" for x in ends]
         rows.append([ratio, *cells])
     for variant in ("four_forwards", "cached"):
-        cells = [f"{one['peak_mb'][variant]:.0f} MB" for one in of_all]
+        cells = [f"{result['peak_mb'][variant]:.0f} MB" for result in of_all]
         rows.append([f"peak memory, {variant}", *cells])
     for bar in of_all[0]["bars"]:
-        cells = ["held" if one["bars"][bar] else "**missed**" for one in of_all]
+        cells = ["held" if result["bars"][bar] else "**missed**" for result in of_all]
         rows.append([f"bar: {bar}", *cells])
     return Table(["lowest / median / highest", *families], rows).in_markdown()
 
@@ -355,9 +357,9 @@ def _pair(backbone: Any, shape: Shape) -> PreferenceSet:
 
 
 def num_held(sizes: set[int]) -> int:
-    """Elements of all tensors' memory that is as large as one of `sizes`, each counted once."""
+    """Count the elements of all tensors whose storage is as large as one of `sizes`."""
     gc.collect()
-    tensors = [thing for thing in gc.get_objects() if type(thing) in (Tensor, nn.Parameter)]
+    tensors = [item for item in gc.get_objects() if type(item) in (Tensor, nn.Parameter)]
     held = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() // tensor.itemsize
         for tensor in tensors

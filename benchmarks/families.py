@@ -1,4 +1,4 @@
-"""Do DPO and KTO each raise the oracle score of each embedded generator from its base?
+"""The gain in oracle score that DPO and KTO each bring to each embedded generator.
 
     python benchmarks/families.py recipes/world.toml rounds=1 refresh.update_critic=false
     python benchmarks/families.py RECIPE KEY=VALUE --claims runs/claims   # Wan: its warm starts
@@ -6,12 +6,12 @@
 
 For each family and seed both losses share a warm start (`dualipo fork`), and every run resumes
 where it stopped; overrides hold for all of them. The last round's oracle total on test prompts is
-compared with the base generator's, prompt by prompt, from the same noise: a seed alone, and all
-seeds together; and with the large Wan's base: does a small generator, aligned, beat it? Intervals
-are 95 % paired bootstraps clustered by prompt. Beside them stands what tells whether beta fits:
-METHOD.md 4.2 wants a standard deviation of z of 0.3 to 1. KTO's labels are the best and the worst
-clip of a prompt: a small critic's grades name too few clips desirable. What comes out is written as
-data, whether it holds or not, and so is why a run could not go on.
+compared with the base generator's, prompt by prompt, from the same noise, for each seed and for all
+seeds together. It is also compared with the large Wan's base: does a small generator, aligned, beat
+it? Intervals are 95 % paired bootstraps clustered by prompt. Beside them stands the standard
+deviation of z, which tells whether beta fits: METHOD.md 4.2 wants 0.3 to 1. KTO's labels are the
+best and the worst clip of a prompt, since a small critic's grades name too few clips desirable. The
+result is written as data, whether the claim holds or not, and so is why a run could not go on.
 """
 
 import argparse
@@ -55,68 +55,72 @@ Scores = dict[str, list[float]]
 
 
 def alignments(run_path: Path) -> list[dict[str, Any]]:
-    """How each alignment of a run ended."""
+    """Read the last metrics of each alignment of a run."""
     events = [to_json(event) for _, event in open_run(run_path).events(AlignEvent)]
     return [{name: value[name] for name in SHOWN if name in value} for value in events]
 
 
 def compare(runs: Path, loss: str, seeds: list[int]) -> dict[str, Any]:
-    """The gain over the base of every seed and of all, for one family's `runs` and one loss."""
+    """Compute the gains over the base of each seed and of all, for a family's runs and a loss."""
     paths = {seed: runs / f"{loss}-{seed}" for seed in seeds}
     ends = {seed: claims.scores(path) for seed, path in paths.items()}
-    gains = {f"{seed}": said(paired_difference(*both)) for seed, both in ends.items()}
+    gains = {f"{seed}": described(paired_difference(*both)) for seed, both in ends.items()}
     base, last = (of_all({seed: both[end] for seed, both in ends.items()}) for end in (0, 1))
     return {
         "base": mean(base),
         "last_round": mean(last),
-        "gain": said(paired_difference(base, last)),
+        "gain": described(paired_difference(base, last)),
         "gain_by_seed": gains,
         "alignments": {f"{seed}": alignments(path) for seed, path in paths.items()},
     }
 
 
 def against_large(runs: Path, family: str, loss: str, seeds: list[str]) -> dict[str, Any]:
-    """The last round of `family` less the base of the large Wan, over the same prompts."""
+    """Subtract the large Wan's base from the last round of `family`, over the same prompts."""
     large, last = (
         of_all({seed: claims.scores(runs / name / f"{loss}-{seed}")[end] for seed in seeds})
         for end, name in enumerate((LARGE, family))
     )
-    return said(paired_difference(large, last))
+    return described(paired_difference(large, last))
 
 
 def of_all(by_seed: Mapping[Any, Scores]) -> Scores:
-    """A prompt of one seed is not that of another."""
-    return {f"{seed} {prompt}": v for seed, found in by_seed.items() for prompt, v in found.items()}
+    """Pool the seeds' scores; the same prompt of two seeds counts as two prompts."""
+    return {
+        f"{seed} {prompt}": values
+        for seed, scores in by_seed.items()
+        for prompt, values in scores.items()
+    }
 
 
 def mean(scores: Scores) -> float:
-    """Every prompt weighs the same."""
+    """Average over prompts, each with the same weight."""
     return sum(sum(values) / len(values) for values in scores.values()) / len(scores)
 
 
-def said(gain: Interval) -> dict[str, Any]:
-    """An interval, and whether all of it is a rise."""
+def described(gain: Interval) -> dict[str, Any]:
+    """Return an interval as JSON values, and whether all of it is a rise."""
     return asdict(gain) | {"rises": gain.low > 0}
 
 
 def table(results: dict[str, Any]) -> str:
-    """A line a family and loss, in markdown; a bold gain is a rise."""
+    """Format a line for each family and loss, in markdown; a bold gain is a rise."""
     heads = ["generator", "loss", "base", "last round", "gain", "seeds that rise alone"]
     heads += ["- the large Wan's base"]
     rows = []
     for family, of_family in results["families"].items():
-        for loss, found in of_family.items():
-            if "gain" not in found:
+        for loss, result in of_family.items():
+            if "gain" not in result:
                 continue
-            alone = [one["rises"] for one in found["gain_by_seed"].values()]
-            ends = (three_decimals(found["base"]), three_decimals(found["last_round"]))
-            gain = difference(found["gain"])
-            large = difference(found["minus_large_base"]) if "minus_large_base" in found else ""
+            alone = [gain["rises"] for gain in result["gain_by_seed"].values()]
+            ends = (three_decimals(result["base"]), three_decimals(result["last_round"]))
+            gain = difference(result["gain"])
+            large = difference(result["minus_large_base"]) if "minus_large_base" in result else ""
             rows.append([family, loss, *ends, gain, f"{sum(alone)} of {len(alone)}", large])
     return Table(heads, rows).in_markdown()
 
 
-def one_family(
+def results_of(
     family: str, overrides: list[str], arguments: argparse.Namespace
 ) -> dict[str, dict[str, Any]]:
     """Make or resume this family's runs, and compare those that reach their end."""
@@ -145,14 +149,14 @@ def one_family(
 
 
 def file_name(arguments: argparse.Namespace) -> str:
-    """Names what is not all there is, so that no part overwrites another."""
+    """Name the file after what was left out, so that no part overwrites another."""
     parts = ["families", arguments.recipe.stem]
-    for asked, everything in (
+    for chosen, everything in (
         (arguments.families, [*FAMILIES]),
         (arguments.losses, [*LOSSES]),
         (arguments.seeds, DEFAULT_SEEDS),
     ):
-        parts += [] if asked == everything else [str(one) for one in asked]
+        parts += [] if chosen == everything else [str(part) for part in chosen]
     return "-".join(parts)
 
 
@@ -176,17 +180,17 @@ def main() -> None:
         model_folder(loaded.generator.pretrained_model_name_or_path, "generator")
     atomic.make_folder(arguments.output)
     path = arguments.output / f"{file_name(arguments)}.json"
-    found: dict[str, Any] = {}
-    results = {"overrides": shared, "seeds": arguments.seeds, "families": found}
+    by_family: dict[str, Any] = {}
+    results = {"overrides": shared, "seeds": arguments.seeds, "families": by_family}
     for family, overrides in shared.items():
-        found[family] = one_family(family, overrides, arguments)
-        for loss, of_loss in found[family].items():
+        by_family[family] = results_of(family, overrides, arguments)
+        for loss, of_loss in by_family[family].items():
             seeds = [*of_loss.get("gain_by_seed", {})]
-            large = found.get(LARGE, {}).get(loss, {}).get("gain_by_seed", {})
+            large = by_family.get(LARGE, {}).get(loss, {}).get("gain_by_seed", {})
             if seeds and large.keys() >= {*seeds}:
                 of_loss["minus_large_base"] = against_large(arguments.runs, family, loss, seeds)
         atomic.write_json(path, results)
-        print(json.dumps({family: found[family]}, indent=2), flush=True)
+        print(json.dumps({family: by_family[family]}, indent=2), flush=True)
     print(table(results))
 
 

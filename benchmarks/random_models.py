@@ -1,6 +1,6 @@
-"""Transformers of both families at random weights, for what is measured without a trained model.
+"""Transformers of both families at random weights, for benchmarks that need no trained model.
 
-Tiny ones for a CPU, Wan2.1-1.3B's real shape for a GPU; and where results are written.
+There are tiny ones for a CPU, and Wan2.1-1.3B's real shape for a GPU. `write` keeps the results.
 """
 
 import json
@@ -58,7 +58,7 @@ SCHEDULER: dict[str, Any] = {
 
 
 class Shape(NamedTuple):
-    """What is trained: a transformer, one clip's size, the text's, and the adapter's rank."""
+    """A shape to train at: a transformer, a clip's size, the text's, and the adapter's rank."""
 
     is_wan: bool
     transformer: dict[str, Any]
@@ -76,7 +76,7 @@ FAMILIES = {
 
 
 def prepare() -> str:
-    """One thread; return the device's name, and say what there is without a GPU."""
+    """Use one thread, print what is measured without a GPU, and return the device's name."""
     torch.set_num_threads(1)
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
@@ -84,24 +84,24 @@ def prepare() -> str:
     return "CPU, one thread"
 
 
-def write(name: str, device: str, found: Mapping[str, Any], output: Path | None) -> Path:
-    """Write what was found as JSON, by default into the results; return where."""
+def write(name: str, device: str, results: Mapping[str, Any], output: Path | None) -> Path:
+    """Write results as JSON, by default into the folder of results, and return the path."""
     slug = "-".join(device.lower().replace(",", "").split())
     path = output or RESULTS / f"{name}-{slug}.json"
     atomic.make_folder(path.parent)
-    atomic.write_json(path, {"device": device, "torch": torch.__version__, **found})
+    atomic.write_json(path, {"device": device, "torch": torch.__version__, **results})
     return path
 
 
 def dtype_of(shape: Shape) -> torch.dtype:
-    """The precision a shape is measured in; one that needs a GPU is refused without it."""
+    """Return the precision a shape is measured in; refuse one that needs a missing GPU."""
     if shape.needs_gpu and not torch.cuda.is_available():
         raise SystemExit("this shape needs a GPU; without one choose --family wan cogvideox")
     return torch.bfloat16 if shape.needs_gpu else torch.float32
 
 
 def random_backbone(shape: Shape, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
-    """A backbone with random weights; of its folder only the autoencoder's settings are read."""
+    """Build a backbone with random weights; its folder gets the autoencoder's settings alone."""
     torch.manual_seed(0)
     transformer = WanTransformer3DModel if shape.is_wan else CogVideoXTransformer3DModel
     module = transformer(**shape.transformer).to(device, dtype)
@@ -110,7 +110,7 @@ def random_backbone(shape: Shape, folder: Path, dtype: torch.dtype, device: torc
     (folder / "vae").mkdir()
     (folder / "vae" / "config.json").write_text(json.dumps(dict(vae.config), default=list))
     family = wan.Wan if shape.is_wan else cogvideox.CogVideoX
-    made: Any = family(folder, module=module, max_sequence_length=shape.text_LD[0], dtype=dtype)
+    backbone: Any = family(folder, module=module, max_sequence_length=shape.text_LD[0], dtype=dtype)
     if not shape.is_wan:
-        made._scheduler = CogVideoXDDIMScheduler(**SCHEDULER)  # else read from the folder
-    return made
+        backbone._scheduler = CogVideoXDDIMScheduler(**SCHEDULER)  # else read from the folder
+    return backbone

@@ -1,13 +1,13 @@
-"""Seconds a clip of sampling's denoising, exact and with step caching, at random weights.
+"""The seconds of denoising a clip, exact and with step caching, at random weights.
 
     python benchmarks/sample_clip.py                        # Wan and CogVideoX, tiny, on a CPU
     python benchmarks/sample_clip.py --family wan2.1-1.3b --steps 50 --rotations 2   # real, a GPU
 
 Each rotation samples one guided clip every way in turn, beginning with another one. Seconds are
 CPU time on a CPU (run it with OMP_NUM_THREADS=1) and wall time on a GPU. `whole` is the share of
-forward passes that ran every block: at random weights it says nothing of a trained model, so read
-a way's seconds at its share. What caching does to a trained model's clips is `step_caching.py`'s
-question. Text encoder and autoencoder are left out.
+forward passes that ran every block: at random weights it says nothing about a trained model, so
+read a way's seconds at its share. `step_caching.py` measures what caching does to a trained model's
+clips. Text encoder and autoencoder are left out.
 """
 
 import argparse
@@ -27,11 +27,11 @@ EXACT = "exact"
 
 
 def measure(shape: Shape, thresholds: list[float], steps: int, rotations: int) -> dict[str, Any]:
-    """Seconds and the share of whole passes of every way, by rotation."""
+    """Measure the seconds and the share of whole passes of every way, by rotation."""
     dtype = dtype_of(shape)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ways = {EXACT: 0.0} | {f"{threshold:g}": threshold for threshold in thresholds}
-    found: dict[str, Any] = {way: {"seconds": [], "whole": []} for way in ways}
+    results: dict[str, Any] = {way: {"seconds": [], "whole": []} for way in ways}
     with tempfile.TemporaryDirectory() as folder:
         model = random_backbone(shape, Path(folder), dtype, device)
         if shape.is_wan:
@@ -45,15 +45,15 @@ def measure(shape: Shape, thresholds: list[float], steps: int, rotations: int) -
             first = rotation % len(ways)
             for way in [*ways][first:] + [*ways][:first]:
                 seconds, whole = clip(model, shape, text_1LD, ways[way], steps)
-                found[way]["seconds"].append(seconds)
-                found[way]["whole"].append(whole)
-    return found
+                results[way]["seconds"].append(seconds)
+                results[way]["whole"].append(whole)
+    return results
 
 
 def clip(
     model: Any, shape: Shape, text_1LD: torch.Tensor, threshold: float, steps: int
 ) -> tuple[float, float]:
-    """Sample one clip: seconds, and the share of forward passes that ran every block."""
+    """Sample one clip; return the seconds, and the share of passes that ran every block."""
     blocks = model.module.blocks if shape.is_wan else model.module.transformer_blocks
     calls: list[int] = []
     counting = blocks[-1].attn1.register_forward_hook(lambda *_: calls.append(1))
@@ -79,7 +79,7 @@ def clip(
 
 
 def main() -> None:
-    """Measure the families asked for, and write JSON."""
+    """Measure the chosen families, and write JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -90,9 +90,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     device = prepare()
-    asked = (arguments.thresholds, arguments.steps, arguments.rotations)
-    found = {name: measure(FAMILIES[name], *asked) for name in arguments.family}
-    path = write("sample-clip", device, {"steps": arguments.steps, **found}, arguments.output)
+    how = (arguments.thresholds, arguments.steps, arguments.rotations)
+    results = {name: measure(FAMILIES[name], *how) for name in arguments.family}
+    path = write("sample-clip", device, {"steps": arguments.steps, **results}, arguments.output)
     print(path.read_text())
 
 

@@ -1,15 +1,15 @@
-"""What fixed reference slots cost in quality: 1, 2, 4, ... a pair against fresh noise each visit.
+"""The quality that fixed reference slots cost: 1, 2, 4, ... a pair against fresh noise each visit.
 
     python benchmarks/slots.py recipes/world.toml --slots 1 2 4 8 --seeds 0 1 2
     python benchmarks/slots.py RECIPE prompts.num_prompts=8 align.max_train_steps=4 --seeds 7
 
-For each seed the recipe's base generator makes the candidates of a round; the world's oracle names
-each prompt's best and worst. That is a labeller of this script alone: no run ever reads the oracle.
-Every arm then trains from the base on the same pairs, in the same order, for as many steps, and
-makes the same test clips from the same noise. `fresh` has as many slots as a pair has visits, so
-that no (level, noise) is ever seen twice: that is fresh noise, by way of the same code. Scores are
-the oracle's on test prompts; intervals are 95 % paired bootstraps clustered by prompt.
-`setup_seconds` is what measuring the reference took. Repeating the command goes on where it was.
+For each seed the recipe's base generator makes the candidates of a round, and the world's oracle
+names each prompt's best and worst. Only this script labels so: no run ever reads the oracle. Every
+arm then trains from the base on the same pairs, in the same order, for as many steps, and makes the
+same test clips from the same noise. `fresh` has as many slots as a pair has visits: no (level,
+noise) is ever seen twice, which is fresh noise computed by the same code. Scores are the oracle's
+on test prompts; intervals are 95 % paired bootstraps clustered by prompt. `setup_seconds` is the
+time of measuring the reference. A repeated command goes on where the last one stopped.
 """
 
 import argparse
@@ -49,14 +49,14 @@ Scores = dict[str, list[float]]  # the oracle's totals by test prompt
 
 
 class Lesson(NamedTuple):
-    """What every arm of a seed learns from."""
+    """The pairs and real clips that every arm of a seed learns from."""
 
     pairs: PreferenceSet
     real: RealClips | None
 
 
 def load(loaded: Config) -> Backbone:
-    """The recipe's base generator, anew."""
+    """Load the recipe's base generator anew."""
     settings = loaded.generator
     return backbone.load(
         model_folder(settings.pretrained_model_name_or_path, "generator"),
@@ -69,41 +69,44 @@ def load(loaded: Config) -> Backbone:
 def make(
     model: Backbone, loaded: Config, purpose: str, num_prompts: int, each: int
 ) -> tuple[list[str], Samples]:
-    """`each` clips of fresh captions, from noise that the purpose names; captions are repeated."""
+    """Sample `each` clips of fresh captions, from noise that the purpose names.
+
+    The captions returned are the clips', so each comes several times.
+    """
     captions = sampling.source_captions(loaded, num=num_prompts, purpose=purpose)
     chosen = list(dict.fromkeys(captions))[:num_prompts]
-    asked = [caption for caption in chosen for _ in range(each)]
-    seeds = [derive(loaded.seed, "slots", purpose, n) for n in range(len(asked))]
-    return asked, sample(model, captions=asked, seeds=seeds, settings=loaded.generator)
+    repeated = [caption for caption in chosen for _ in range(each)]
+    seeds = [derive(loaded.seed, "slots", purpose, n) for n in range(len(repeated))]
+    return repeated, sample(model, captions=repeated, seeds=seeds, settings=loaded.generator)
 
 
-def totals(captions: list[str], made: Samples) -> list[float]:
-    """The oracle's total of every clip, none of it where a clip cannot be used."""
+def totals(captions: list[str], samples: Samples) -> list[float]:
+    """Return the oracle's total of every clip, 0 where a clip cannot be used."""
     return [
         0.0 if fault else oracle.score(frames, caption).total
         for frames, caption, fault in zip(
-            made.frames_NFHW3.numpy(), captions, made.faults, strict=True
+            samples.frames_NFHW3.numpy(), captions, samples.faults, strict=True
         )
     ]
 
 
 def lesson(loaded: Config, path: Path, *, min_gap: float) -> Lesson:
-    """Pairs by the oracle's order, kept in `path`, and the recipe's real clips."""
+    """Return pairs by the oracle's order, kept in `path`, and the recipe's real clips."""
     model = load(loaded)
     if not path.exists():
         each = loaded.generator.num_candidates
-        captions, made = make(model, loaded, "candidates", loaded.prompts.num_prompts, each)
-        scores_PK = torch.tensor(totals(captions, made)).view(-1, each)
-        usable_P = torch.tensor([not fault for fault in made.faults]).view(-1, each).all(1)
+        captions, samples = make(model, loaded, "candidates", loaded.prompts.num_prompts, each)
+        scores_PK = torch.tensor(totals(captions, samples)).view(-1, each)
+        usable_P = torch.tensor([not fault for fault in samples.faults]).view(-1, each).all(1)
         gaps_P = (scores_PK.amax(1) - scores_PK.amin(1)).where(usable_P, -torch.inf)
         kept = (gaps_P >= min_gap).nonzero().flatten()
         first = kept * each
         tensors.save(
             path,
             {
-                "winners": made.latents[first + scores_PK[kept].argmax(1)],
-                "losers": made.latents[first + scores_PK[kept].argmin(1)],
-                "texts": torch.stack([made.texts[captions[n]] for n in first.tolist()]),
+                "winners": samples.latents[first + scores_PK[kept].argmax(1)],
+                "losers": samples.latents[first + scores_PK[kept].argmin(1)],
+                "texts": torch.stack([samples.texts[captions[n]] for n in first.tolist()]),
             },
             metadata={"mean_gap": f"{gaps_P[kept].mean():.3f}"},
         )
@@ -125,22 +128,22 @@ def _real(model: Backbone, loaded: Config) -> RealClips:
     )
 
 
-def settle(folder: Path, asked: dict[str, Any]) -> None:
-    """Keep what was asked for in `folder`; refuse to go on there with anything else."""
+def settle(folder: Path, settings: dict[str, Any]) -> None:
+    """Keep the settings in `folder`; refuse to go on there with others."""
     atomic.make_folder(folder)
     path = folder / "asked.json"
-    if path.exists() and atomic.read_json(path) != json.loads(json.dumps(asked)):
+    if path.exists() and atomic.read_json(path) != json.loads(json.dumps(settings)):
         raise ConfigError(f"{folder}: made with other settings. Choose another --runs.")
-    atomic.write_json(path, asked)
+    atomic.write_json(path, settings)
 
 
 def num_fresh(loaded: Config, num_pairs: int) -> int:
-    """How often a pair is visited at most: as many slots are never seen twice."""
+    """Count how often a pair is visited at most: so many slots are never seen twice."""
     return (loaded.align.max_train_steps * loaded.align.train_batch_size - 1) // num_pairs + 1
 
 
 def train(loaded: Config, learnt: Lesson, num_slots: int, folder: Path) -> dict[str, Any]:
-    """Train from the base with so many slots; test it, and say what it took."""
+    """Train from the base with so many slots, test the result, and measure the time."""
     model = load(loaded)
     settings = loaded.align.model_copy(update={"num_slots": num_slots})
     seed = derive(loaded.seed, "slots", "align")
@@ -170,39 +173,40 @@ def train(loaded: Config, learnt: Lesson, num_slots: int, folder: Path) -> dict[
 
 
 def tested(model: Backbone, loaded: Config) -> Scores:
-    """The oracle's totals of the test clips."""
+    """Sample the test clips, and return the oracle's totals by caption."""
     each = loaded.monitor.num_test_clips
-    captions, made = make(model, loaded, "test", loaded.prompts.num_test_prompts, each)
-    found: Scores = {}
-    for caption, total in zip(captions, totals(captions, made), strict=True):
-        found.setdefault(caption, []).append(total)
-    return found
+    captions, samples = make(model, loaded, "test", loaded.prompts.num_test_prompts, each)
+    by_caption: Scores = {}
+    for caption, total in zip(captions, totals(captions, samples), strict=True):
+        by_caption.setdefault(caption, []).append(total)
+    return by_caption
 
 
-def one_seed(
+def arms_of_seed(
     loaded: Config, slots: list[int], folder: Path, *, min_gap: float
 ) -> dict[str, dict[str, Any]]:
-    """Every arm of a seed, the base first; an arm that was measured is read back."""
+    """Measure every arm of a seed, the base first; an arm that was measured is read back."""
     settle(folder, {**config.leaves(loaded), "min_gap": min_gap})
     learnt = lesson(loaded, folder / "pairs.safetensors", min_gap=min_gap)
     fresh = num_fresh(loaded, len(learnt.pairs.ids))
     arms = {f"{num}": num for num in slots if num < fresh} | {FRESH: fresh}
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for arm in ("base", *arms):
         path = folder / f"{arm}.json"
         if not path.exists():
             if arm == "base":
-                made = {"num_pairs": len(learnt.pairs.ids), "scores": tested(load(loaded), loaded)}
+                scores = tested(load(loaded), loaded)
+                result = {"num_pairs": len(learnt.pairs.ids), "scores": scores}
             else:
-                made = train(loaded, learnt, arms[arm], folder / f"slots-{arm}")
-            atomic.write_json(path, made)
+                result = train(loaded, learnt, arms[arm], folder / f"slots-{arm}")
+            atomic.write_json(path, result)
             print(f"{folder.name}: {arm} done", flush=True)
-        found[arm] = atomic.read_json(path)
-    return found
+        results[arm] = atomic.read_json(path)
+    return results
 
 
 def summary(seeds: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Of every arm: the mean total, its gain over the base, and what it loses to fresh noise."""
+    """Return each arm's mean total, its gain over the base, and its loss against fresh noise."""
     arms = [arm for arm in next(iter(seeds.values())) if all(arm in s for s in seeds.values())]
     pooled: dict[str, Scores] = {
         arm: {
@@ -217,25 +221,26 @@ def summary(seeds: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
 
 def _of_arm(arm: str, pooled: dict[str, Scores], seeds: dict[str, Any]) -> dict[str, Any]:
     means = [sum(values) / len(values) for values in pooled[arm].values()]
-    found: dict[str, Any] = {"total": sum(means) / len(means)}
+    values: dict[str, Any] = {"total": sum(means) / len(means)}
     for name, other in (("minus_base", "base"), ("minus_fresh", FRESH)):
         if arm not in ("base", other):
-            found[name] = asdict(paired_difference(pooled[other], pooled[arm]))
+            values[name] = asdict(paired_difference(pooled[other], pooled[arm]))
     for name in ("num_slots", "num_pairs", "setup_seconds", "training_seconds"):
         if name in next(iter(seeds.values()))[arm]:
-            found[name] = [of_seed[arm][name] for of_seed in seeds.values()]
-    return found
+            values[name] = [of_seed[arm][name] for of_seed in seeds.values()]
+    return values
 
 
 def table(results: dict[str, Any]) -> str:
-    """An arm a line, in markdown: what fixed slots gain, and lose to fresh noise."""
+    """Format an arm a line, in markdown: its gain, and its loss against fresh noise."""
     heads = ["slots a pair", "total", "- base", "- fresh noise", "CPU seconds of the set-up"]
     rows = []
     for name in ("base", *sorted(filter(str.isdigit, results), key=int), FRESH):
-        found = results[name]
-        cells = [difference(found[x]) if x in found else "" for x in ("minus_base", "minus_fresh")]
-        setup = f"{mean(found['setup_seconds']):.1f}" if "setup_seconds" in found else ""
-        rows.append([name, three_decimals(found["total"]), *cells, setup])
+        values = results[name]
+        differences = [values.get(key) for key in ("minus_base", "minus_fresh")]
+        cells = [difference(interval) if interval else "" for interval in differences]
+        setup = f"{mean(values['setup_seconds']):.1f}" if "setup_seconds" in values else ""
+        rows.append([name, three_decimals(values["total"]), *cells, setup])
     return Table(heads, rows).in_markdown()
 
 
@@ -252,11 +257,13 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/slots"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
-    found = {}
+    by_seed = {}
     for seed in arguments.seeds:
         loaded = config.load(arguments.recipe, [*arguments.overrides, f"seed={seed}"])
         folder = arguments.runs / f"{arguments.recipe.stem}-{seed}"
-        found[f"{seed}"] = one_seed(loaded, arguments.slots, folder, min_gap=arguments.min_gap)
+        by_seed[f"{seed}"] = arms_of_seed(
+            loaded, arguments.slots, folder, min_gap=arguments.min_gap
+        )
     results = {
         "machine": platform.machine(),
         "generator": loaded.generator.pretrained_model_name_or_path,
@@ -264,7 +271,7 @@ def main() -> None:
         "labels": "the oracle's order: this script alone",
         "num_steps": loaded.align.max_train_steps,
         "seeds": arguments.seeds,
-        **summary(found),
+        **summary(by_seed),
     }
     atomic.make_folder(arguments.output)
     atomic.write_json(arguments.output / f"slots-{arguments.recipe.stem}.json", results)

@@ -1,4 +1,4 @@
-"""What step caching saves, and what it does to the critic's ranking of a prompt's candidates.
+"""The time that step caching saves, and its effect on the critic's ranking of candidates.
 
     python benchmarks/step_caching.py runs/world --thresholds 0.1 0.2 0.3 0.5 --prompts 32
     python benchmarks/step_caching.py runs/world --steps 50 --prompts 16
@@ -49,7 +49,7 @@ Agreement = tuple[float, float, float]  # rank correlation, same top, same botto
 
 
 def make(run: Run, prompts: Sequence[Prompt], settings: Generator) -> tuple[Samples, float]:
-    """The prompts' candidates in one unit, and the seconds a clip."""
+    """Sample the prompts' candidates in one unit, and measure the seconds a clip."""
     each = settings.num_candidates
     captions = [prompt.caption for prompt in prompts for _ in range(each)]
     seeds = [
@@ -60,35 +60,35 @@ def make(run: Run, prompts: Sequence[Prompt], settings: Generator) -> tuple[Samp
     model = run.generator("base")
     clock = time.perf_counter if run.device == "cuda" else time.process_time
     start = clock()
-    made = sample(model, captions=captions, seeds=seeds, settings=settings)
-    return made, (clock() - start) / len(captions)
+    samples = sample(model, captions=captions, seeds=seeds, settings=settings)
+    return samples, (clock() - start) / len(captions)
 
 
 def measure(
     run: Run, critic: str, prompts: Sequence[Prompt], ways: Mapping[str, Generator], turn: int
 ) -> list[dict[str, Any]]:
-    """A row a prompt of one unit: every way's seconds, scores and distance from the exact clips."""
+    """Return a row a prompt: every way's seconds, scores and distance from the exact clips."""
     order = [*ways]
     order = order[turn % len(order) :] + order[: turn % len(order)]
-    made = {way: make(run, prompts, ways[way]) for way in order}
+    by_way = {way: make(run, prompts, ways[way]) for way in order}
     each = run.config.generator.num_candidates
     rows = []
     for n, prompt in enumerate(prompts):
         own = slice(n * each, (n + 1) * each)
-        clips = {way: one.frames_NFHW3[own].numpy() for way, (one, _) in made.items()}
-        exact = made[EXACT][0].latents[own]
+        clips = {way: samples.frames_NFHW3[own].numpy() for way, (samples, _) in by_way.items()}
+        exact = by_way[EXACT][0].latents[own]
         rows.append(
             {
                 "prompt_id": prompt.prompt_id,
-                "seconds": {way: seconds for way, (_, seconds) in made.items()},
+                "seconds": {way: seconds for way, (_, seconds) in by_way.items()},
                 "distance": {
-                    way: float((one.latents[own] - exact).norm() / exact.norm())
-                    for way, (one, _) in made.items()
+                    way: float((samples.latents[own] - exact).norm() / exact.norm())
+                    for way, (samples, _) in by_way.items()
                 },
                 "critic": scores(run, critic, prompt, clips),
                 "oracle": {
-                    way: [oracle.score(clip, prompt.caption).total for clip in some]
-                    for way, some in clips.items()
+                    way: [oracle.score(clip, prompt.caption).total for clip in way_clips]
+                    for way, way_clips in clips.items()
                 },
             }
         )
@@ -98,11 +98,11 @@ def measure(
 def scores(
     run: Run, critic: str, prompt: Prompt, clips: Mapping[str, Any]
 ) -> dict[str, list[float | None]]:
-    """Expected scores, averaged over dimensions, none of a clip on which the critic abstained.
+    """Return expected scores, averaged over dimensions; None where the critic abstained.
 
     The exact clips are scored twice, with other draws.
     """
-    found: dict[str, list[float | None]] = {}
+    by_way: dict[str, list[float | None]] = {}
     for way in (*clips, AGAIN):
         shown = clips[EXACT if way == AGAIN else way]
         names = [f"{prompt.prompt_id} {way} {n}" for n in range(len(shown))]
@@ -119,28 +119,28 @@ def scores(
         )
         given = judge.expected_scores(votes)
         parts = [[given.get((item.item_id, d)) for d in DIMENSIONS] for item in items]
-        found[way] = [None if None in of_item else statistics.fmean(of_item) for of_item in parts]
-    return found
+        by_way[way] = [None if None in of_item else statistics.fmean(of_item) for of_item in parts]
+    return by_way
 
 
 def comparable(rows: Sequence[Mapping[str, Any]], judged_by: str, way: str) -> list[Ranked]:
-    """Of each prompt the exact clips' and the way's scores, of the clips that have both.
+    """Return each prompt's scores of the exact clips and of the way's, where a clip has both.
 
-    Left out are prompts of which too little is said, or the same of every exact clip: they have
-    no ranking to lose.
+    Prompts with too few scores, or with the same score for every exact clip, are left out: they
+    have no ranking to lose.
     """
-    found = []
+    ranked = []
     for row in rows:
         both = zip(row[judged_by][EXACT], row[judged_by][way], strict=True)
         kept = [(a, b) for a, b in both if a is not None and b is not None]
         exact, cached = np.array(kept).reshape(-1, 2).T
         if len(kept) > 1 and np.ptp(exact) > 0:
-            found.append((exact, cached))
-    return found
+            ranked.append((exact, cached))
+    return ranked
 
 
 def agreement(exact: np.ndarray, cached: np.ndarray) -> Agreement:
-    """How alike two rankings are; clips that became all alike are ranked by chance."""
+    """Measure how alike two rankings are; clips with equal scores are ranked by chance."""
     if np.ptp(cached) == 0:
         return 0.0, 1 / len(exact), 1 / len(exact)
     same = (float(end(exact) == end(cached)) for end in (np.argmax, np.argmin))
@@ -148,13 +148,13 @@ def agreement(exact: np.ndarray, cached: np.ndarray) -> Agreement:
 
 
 def of_way(rows: Sequence[Mapping[str, Any]], way: str) -> dict[str, Any]:
-    """What a way does to the ranking, and what it takes."""
-    found = [agreement(*pair) for pair in comparable(rows, "critic", way)]
+    """Summarise a way: its effect on the ranking, and its seconds."""
+    agreements = [agreement(*pair) for pair in comparable(rows, "critic", way)]
     table: dict[str, Any] = {
-        "num_prompts_ranked": len(found),
-        "rank_correlation": interval([correlation for correlation, _, _ in found]),
-        "same_top": interval([top for _, top, _ in found]),
-        "same_bottom": interval([bottom for _, _, bottom in found]),
+        "num_prompts_ranked": len(agreements),
+        "rank_correlation": interval([correlation for correlation, _, _ in agreements]),
+        "same_top": interval([top for _, top, _ in agreements]),
+        "same_bottom": interval([bottom for _, _, bottom in agreements]),
     }
     if way == AGAIN:
         return table
@@ -172,26 +172,45 @@ def of_way(rows: Sequence[Mapping[str, Any]], way: str) -> dict[str, Any]:
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """A threshold a line, in markdown: what it saves, and what it does to the ranking."""
+    """Format a threshold a line, in markdown: its saving, and its effect on the ranking."""
     heads = ["step cache", "times as fast", "critic's rank correlation", "same top", "same bottom"]
     heads += ["oracle's rank correlation", "oracle's total"]
     rows = []
-    ways = [name for name, found in results.items() if isinstance(found, Mapping)]
+    ways = [name for name, values in results.items() if isinstance(values, Mapping)]
     for way in sorted(ways, key=lambda way: (way != EXACT, way)):
-        found = results[way]
-        ends = [with_ends(found[end], percent) for end in ("same_top", "same_bottom")]
-        rank = [with_ends(found["rank_correlation"]), *ends]
-        fast = f"{found['times_as_fast']:.2f}" if "times_as_fast" in found else ""
+        values = results[way]
+        ends = [with_ends(values[end], percent) for end in ("same_top", "same_bottom")]
+        rank = [with_ends(values["rank_correlation"]), *ends]
+        fast = f"{values['times_as_fast']:.2f}" if "times_as_fast" in values else ""
         by_oracle = [
-            with_ends(found[name]) if name in found else ""
+            with_ends(values[name]) if name in values else ""
             for name in ("oracle_rank_correlation", "oracle_total")
         ]
         rows.append([way, fast, *rank, *by_oracle])
     return Table(heads, rows).in_markdown()
 
 
-def main() -> None:
-    """Measure the units that are missing, and write the summary."""
+def measured_rows(
+    run: Run, arguments: argparse.Namespace, ways: Mapping[str, Generator], work: Path
+) -> list[dict[str, Any]]:
+    """Measure the units that `work` does not have yet, and return the rows of all."""
+    rows: list[dict[str, Any]] = []
+    prompts = sampling.fixed_prompts(run, "test")[: arguments.prompts]
+    settings = ways[EXACT]
+    per_unit = max(1, settings.sample_batch_size // settings.num_candidates)
+    make(run, prompts[:1], settings)  # loads the model, outside the clock
+    for turn, start in enumerate(range(0, len(prompts), per_unit)):
+        path = work / f"unit-{turn:03d}-of-{len(prompts)}.json"
+        if not path.exists():
+            unit = prompts[start : start + per_unit]
+            atomic.write_json(path, measure(run, arguments.critic, unit, ways, turn))
+            print(f"{start + len(unit)} of {len(prompts)} prompts", flush=True)
+        rows += atomic.read_json(path)
+    return rows
+
+
+def parsed() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -202,13 +221,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="default: the run's")
     parser.add_argument("--work", type=Path, default=Path("runs/step-caching"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
-    arguments = parser.parse_args()
-    thresholds = {EXACT: 0.0} | {f"{one:g}": one for one in arguments.thresholds}
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure the units that are missing, and write the summary."""
+    arguments = parsed()
+    thresholds = {EXACT: 0.0} | {f"{threshold:g}": threshold for threshold in arguments.thresholds}
     name = f"{arguments.run.name}-{arguments.critic}"
     name += f"-{arguments.steps}-steps" if arguments.steps else ""
     work = arguments.work / "-".join([name, *thresholds])
     atomic.make_folder(work)
-    rows: list[dict[str, Any]] = []
     with loop.opened(commands.config_of(arguments.run), PlainProgress()) as run:
         settings = run.config.generator
         if arguments.steps:
@@ -217,16 +240,7 @@ def main() -> None:
             way: settings.model_copy(update={"step_cache": threshold})
             for way, threshold in thresholds.items()
         }
-        prompts = sampling.fixed_prompts(run, "test")[: arguments.prompts]
-        per_unit = max(1, settings.sample_batch_size // settings.num_candidates)
-        make(run, prompts[:1], ways[EXACT])  # loads the model, outside the clock
-        for turn, start in enumerate(range(0, len(prompts), per_unit)):
-            path = work / f"unit-{turn:03d}-of-{len(prompts)}.json"
-            if not path.exists():
-                some = prompts[start : start + per_unit]
-                atomic.write_json(path, measure(run, arguments.critic, some, ways, turn))
-                print(f"{start + len(some)} of {len(prompts)} prompts", flush=True)
-            rows += atomic.read_json(path)
+        rows = measured_rows(run, arguments, ways, work)
         results = {
             "machine": torch.cuda.get_device_name() if run.device == "cuda" else platform.machine(),
             "generator": settings.pretrained_model_name_or_path,
