@@ -1,19 +1,20 @@
-"""What each stage of the critic's training is worth, by forced choice against the oracle's order.
+"""The worth of each stage of the critic's training, by forced choice against the oracle's order.
 
     python benchmarks/critic_stages.py recipes/world.toml --seeds 0 1 2
     python benchmarks/critic_stages.py recipes/world.toml --claims runs/claims   # its warm starts
     python benchmarks/critic_stages.py RECIPE critic.max_new_tokens=48 --seeds 7 --output out
 
-For each seed, on held-out pairs of test prompts that the oracle puts apart, balanced over the
-dimensions, in both orders: the accuracy of the critic
+For each seed it measures the accuracy of five critics:
 - `shipped`: before any warm start,
 - `without_reasons`: warm start on the same labels with the answer alone,
 - `with_reasons`: warm start as a run does it,
 - `srpo`: after a refresh on the clips of a generator that one round of alignment has shifted,
-and of `reward_head`, the baseline on the same labels. Pairs are of the base generator's clips
-(`base`) and of the shifted one's (`shifted`). Intervals are 95 % bootstraps clustered by prompt;
-what SRPO makes is measured also where a run would undo it. Repeating the command goes on where it
-stopped. Any key of the recipe can be overridden.
+- `reward_head`: the baseline on the same labels.
+The pairs are held-out pairs of test prompts on which the oracle decides, balanced over the
+dimensions and shown in both orders: clips of the base generator (`base`) and of the shifted one
+(`shifted`). Intervals are 95 % bootstraps clustered by prompt. The refreshed critic is measured
+even where a run would revert it. The command goes on where it stopped when it is repeated. Any key
+of the recipe can be overridden.
 """
 
 import argparse
@@ -69,11 +70,11 @@ DIFFERENCES = (
     ("with_reasons", "reward_head"),
     ("srpo", "with_reasons"),
 )
-Hits = dict[str, dict[str, list[float]]]  # of an arm on a set of pairs, by prompt
+Hits = dict[str, dict[str, list[float]]]  # arm -> prompt -> 1 for each pair it got right, or 0
 
 
 def learn(run: Run) -> str:
-    """Warm start, one round of alignment, and a refresh on the next round's clips: its outcome."""
+    """Run a warm start, a round, and a refresh on the next round's clips; return its outcome."""
     warming.warm_start_critic(run)
     for round_ in (0, 1):
         prompts = sampling.choose_prompts(run, round_)
@@ -89,7 +90,7 @@ def learn(run: Run) -> str:
 
 
 def without_reasons(run: Run, folder: Path) -> ChatCritic:
-    """The warm start on the labels alone: no evidence, no grades a clip."""
+    """Train a critic by a warm start on the labels alone, without evidence and clips' grades."""
     pairs, points = seed_labels.training_labels(run)
     silent = {"rationale": "", "reason_a": "", "reason_b": "", "grade_a": None, "grade_b": None}
     pairs = [replace(pair, **silent) for pair in pairs]
@@ -105,7 +106,7 @@ def without_reasons(run: Run, folder: Path) -> ChatCritic:
         checkpoint_folder=folder / "sft",
         seed=run.seed("warm_start_sft"),
     )
-    preferred = warm_start.self_sampled(
+    own_pairs = warm_start.self_sampled(
         critic,
         warm_start.traces(pairs)[: settings.warm_start_dpo.max_questions],
         clips=run.clip,
@@ -113,10 +114,10 @@ def without_reasons(run: Run, folder: Path) -> ChatCritic:
         settings=settings.critic,
         seed_of=judging.seed_of(run, "own traces", "without reasons"),
     )
-    if preferred:
+    if own_pairs:
         preference.train(
             critic,
-            preferred,
+            own_pairs,
             clips=run.clip,
             settings=settings.warm_start_dpo,
             reference_batch_size=settings.critic.judge_batch_size,
@@ -128,7 +129,7 @@ def without_reasons(run: Run, folder: Path) -> ChatCritic:
 
 
 def baseline(run: Run, folder: Path) -> RewardCritic:
-    """The reward head on the same labels."""
+    """Train a reward head on the same labels."""
     head = run.load_reward_head(SHIPPED)
     reward_head.train(
         head,
@@ -142,7 +143,7 @@ def baseline(run: Run, folder: Path) -> RewardCritic:
 
 
 def measure(run: Run, folder: Path, *, has_srpo: bool) -> dict[str, Hits]:
-    """Hits of every arm on both sets; an arm that was measured is read back."""
+    """Return the hits of every arm on both sets; an arm that was measured is read from its file."""
     critics: dict[str, Callable[[], Vlm]] = {
         "shipped": lambda: run.critic(SHIPPED),
         "reward_head": lambda: baseline(run, folder),
@@ -155,7 +156,7 @@ def measure(run: Run, folder: Path, *, has_srpo: bool) -> dict[str, Hits]:
         name: accuracy.oracle_ordered_pairs(run, version=version)
         for name, version in (("base", "base"), ("shifted", SHIFTED))
     }
-    found: dict[str, Hits] = {name: {} for name in pairs}
+    hits_by_set: dict[str, Hits] = {name: {} for name in pairs}
     for arm, load in critics.items():
         path = folder / f"hits-{arm}.json"
         if not path.exists():
@@ -170,14 +171,14 @@ def measure(run: Run, folder: Path, *, has_srpo: bool) -> dict[str, Hits]:
             atomic.write_json(path, hits)
             run.forget_models()
         for name, of_arm in atomic.read_json(path).items():
-            found[name][arm] = of_arm
-    return found
+            hits_by_set[name][arm] = of_arm
+    return hits_by_set
 
 
 def summary(hits: Hits) -> dict[str, Any]:
-    """Accuracies and differences, pair by pair, with intervals over prompts of one seed or more."""
+    """Compute accuracies and differences, pair by pair, with intervals over prompts."""
     table: dict[str, Any] = {"num_pairs": sum(map(len, hits["with_reasons"].values()))}
-    prompts = [prompt for prompt, some in hits["with_reasons"].items() for _ in some]
+    prompts = [prompt for prompt, values in hits["with_reasons"].items() for _ in values]
     of_pairs = {
         arm: [hit for prompt in hits["with_reasons"] for hit in by_prompt[prompt]]
         for arm, by_prompt in hits.items()
@@ -193,17 +194,17 @@ def summary(hits: Hits) -> dict[str, Any]:
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """All seeds: what each arm reaches on both sets, and the differences, in markdown."""
+    """Write each arm's accuracy over all seeds, and the differences, as a table in markdown."""
     sets = results["all seeds"]
     heads = ["forced choice", *(f"on {name} clips" for name in sets)]
-    arms = [name for name in ARMS if all(name in found for found in sets.values())]
+    arms = [name for name in ARMS if all(name in of_set for of_set in sets.values())]
     rows = [
-        [ARMS[arm], *(with_ends(found[arm], percent) for found in sets.values())] for arm in arms
+        [ARMS[arm], *(with_ends(of_set[arm], percent) for of_set in sets.values())] for arm in arms
     ]
     for after, before in DIFFERENCES:
         name = f"{after} - {before}"
-        if all(name in found for found in sets.values()):
-            cells = [difference(found[name], _points) for found in sets.values()]
+        if all(name in of_set for of_set in sets.values()):
+            cells = [difference(of_set[name], _points) for of_set in sets.values()]
             rows.append([f"{ARMS[after]} - {ARMS[before]}", *cells])
     return Table(heads, rows).in_markdown()
 
@@ -213,7 +214,7 @@ def _points(share: float) -> str:
 
 
 def pooled(seeds: Sequence[dict[str, Hits]], name: str) -> Hits:
-    """All seeds' prompts, told apart; an arm that a seed has not is left out."""
+    """Join the seeds' prompts, numbered by seed; an arm that a seed lacks is left out."""
     arms = set.intersection(*(set(of_seed[name]) for of_seed in seeds))
     return {
         arm: {
@@ -227,7 +228,7 @@ def pooled(seeds: Sequence[dict[str, Hits]], name: str) -> Hits:
 
 
 def one_seed(loaded: Config, folder: Path) -> tuple[str, dict[str, Hits]]:
-    """Everything about one seed, in `folder`."""
+    """Train and measure one seed; return its refresh's outcome and the hits."""
     atomic.make_folder(folder)
     with loop.opened(loaded, PlainProgress()) as run:
         outcome = learn(run)
@@ -247,7 +248,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     results: dict[str, Any] = {"recipe": arguments.recipe.stem, "overrides": arguments.overrides}
-    found = []
+    hits_by_seed = []
     for seed in arguments.seeds:
         path = arguments.runs / f"run-{seed}"
         own = [f"seed={seed}", f"output_dir={path}"]
@@ -255,10 +256,10 @@ def main() -> None:
         if arguments.claims and not path.exists():
             fork(arguments.claims / f"before-{seed}", path, loaded)
         outcome, hits = one_seed(loaded, arguments.runs / f"seed-{seed}")
-        found.append(hits)
+        hits_by_seed.append(hits)
         tables = {name: summary(of_set) for name, of_set in hits.items()}
         results[f"seed {seed}"] = {"refresh": outcome, **tables}
-        results["all seeds"] = {name: summary(pooled(found, name)) for name in hits}
+        results["all seeds"] = {name: summary(pooled(hits_by_seed, name)) for name in hits}
         atomic.make_folder(arguments.output)
         atomic.write_json(arguments.output / f"critic-stages-{arguments.recipe.stem}.json", results)
         print(json.dumps({f"seed {seed}": results[f"seed {seed}"]}, indent=2), flush=True)

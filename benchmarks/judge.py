@@ -1,19 +1,20 @@
-"""Votes a second of one critic asked in four ways, on one machine, in rotation.
+"""The speed of a critic's votes, asked in four ways on one machine.
 
     python benchmarks/judge.py                     # the shipped critic and a tiny Qwen2.5-VL
     python benchmarks/judge.py --output benchmarks/results
     python benchmarks/judge.py --only qwen2.5-vl-7b --pairs 4     # random weights, on a GPU
 
-The same pairs, dimensions, orders and votes, and as many tokens an answer, are asked
-- `one by one`: plain `generate`, a prompt a vote;
-- `plain`: `generate` on batches of prompts, a prompt a vote;
-- `num_return_sequences`: `generate` on a prompt a question, as many sequences as votes;
+Every way asks about the same pairs, dimensions and orders, and draws the same number of votes and
+tokens:
+- `one by one`: plain `generate`, one prompt per vote;
+- `plain`: `generate` on batches of prompts, one prompt per vote;
+- `num_return_sequences`: `generate` on one prompt per question, with as many sequences as votes;
 - `ours`: `judge.confirm`.
-A second is one of CPU time on a CPU, with one thread, and of wall time on a GPU. Prefill tokens and
-passes of clips through the vision tower are counted by hooks. The Qwen2.5-VL is small and random,
-with a prefix of over 1,000 tokens, 20 times the question's: it shows what a long prefix costs.
+Seconds are CPU time on a CPU, with one thread, and wall time on a GPU. Hooks count the prefill
+tokens and the clips' passes through the vision tower. The Qwen2.5-VL is small and random, with a
+prefix of over 1,000 tokens, 20 times the question's, to show the cost of a long prefix.
 `qwen2.5-vl-7b` has that model's real shape and 16 frames a clip. Every rotation begins with another
-way; the lowest ratio of the rotations is what may be claimed.
+way; claim no more than the lowest ratio of the rotations.
 """
 
 import argparse
@@ -77,17 +78,17 @@ VISION_7B = {
 
 
 class Bench:
-    """A critic, its pairs, and counters of what it computes."""
+    """A critic with its pairs, and counters of its work."""
 
     def __init__(
         self, critic: ChatCritic, tower: torch.nn.Module, *, num_pairs: int, num_frames: int = 9
     ) -> None:
         self.critic = critic
         self.seen: Counter[str] = Counter()
-        made = [corpus.real_clip(n, num_frames=num_frames) for n in range(2 * num_pairs)]
-        self.clips = {str(n): clip.frames_FHW3 for n, clip in enumerate(made)}
+        clips = [corpus.real_clip(n, num_frames=num_frames) for n in range(2 * num_pairs)]
+        self.clips = {str(n): clip.frames_FHW3 for n, clip in enumerate(clips)}
         self.items = [
-            Item(f"p{n}", made[2 * n].caption, (str(2 * n), str(2 * n + 1)))
+            Item(f"p{n}", clips[2 * n].caption, (str(2 * n), str(2 * n + 1)))
             for n in range(num_pairs)
         ]
         critic.freeze()
@@ -103,7 +104,7 @@ class Bench:
             self.seen["prefill tokens"] += ids.numel()
 
     def shape(self) -> dict[str, int]:
-        """Tokens of the longest prefix, of the longest question behind it, and of an answer."""
+        """Count the tokens of the longest prefix, of the longest question, and of an answer."""
         queries = asks.load_queries(asks.asks_about(self.items), self.clips.__getitem__)
         length = self.critic.settings.max_new_tokens
         with torch.no_grad():
@@ -116,7 +117,7 @@ class Bench:
         }
 
     def ours(self) -> int:
-        """As a run asks; the memory of clips is empty at the start."""
+        """Ask as a run does, with an empty memory of clips; return the number of votes."""
         self.critic.memory = type(self.critic.memory)(max_bytes=self.critic.memory.max_bytes)
         votes = judge.confirm(
             self.critic,
@@ -128,7 +129,7 @@ class Bench:
         return len(votes)
 
     def generate(self, *, batch: int, sequences: int) -> int:
-        """`batch` sequences at once, `sequences` of them from each prompt."""
+        """Draw `batch` sequences at once, `sequences` of them from each prompt."""
         questions = asks.asks_about(self.items)
         prompts = [ask for ask in questions for _ in range(NUM_VOTES // 2 // sequences)]
         width = max(1, batch // sequences)
@@ -138,13 +139,13 @@ class Bench:
         )
 
     @torch.no_grad()
-    def _generate(self, some: Sequence[Ask], sequences: int) -> int:
-        critic, queries = self.critic, asks.load_queries(some, self.clips.__getitem__)
+    def _generate(self, batch: Sequence[Ask], sequences: int) -> int:
+        critic, queries = self.critic, asks.load_queries(batch, self.clips.__getitem__)
         length = critic.settings.max_new_tokens
         visual = self._look(queries)
         rows = critic._prompts(queries, visual, room=length)
         packed = critic._pack(queries, rows, visual)
-        made = critic.llm.generate(
+        drawn = critic.llm.generate(
             inputs_embeds=packed.embeds_BLH,
             attention_mask=packed.mask_BL,
             do_sample=True,
@@ -153,10 +154,10 @@ class Bench:
             min_new_tokens=length,
             max_new_tokens=length,
         )
-        return len(made)
+        return len(drawn)
 
     def _look(self, queries: Sequence[Query]) -> dict[str, torch.Tensor]:
-        """Every clip of a batch anew: a plain judge remembers nothing."""
+        """See every clip of a batch again, because a plain judge remembers nothing."""
         clips = {i: c for q in queries for i, c in zip(q.clip_hashes, q.clips, strict=True)}
         return {
             clip_hash: self.critic.see({clip_hash: clip})[clip_hash]
@@ -165,14 +166,14 @@ class Bench:
 
 
 def shipped(num_pairs: int) -> Bench:
-    """The critic of the package, as a run uses it."""
+    """Load the critic of the package as a run uses it."""
     settings = Critic(num_votes=NUM_VOTES, max_new_tokens=24, max_reasks=0, judge_batch_size=BATCH)
     critic = Vila.load(model_folder("embedded", "critic"), settings=settings)
     return Bench(critic, critic.module.vision_tower, num_pairs=num_pairs)
 
 
 def long_prefix(num_pairs: int) -> Bench:
-    """A small random Qwen2.5-VL that sees every clip as 576 tokens."""
+    """Make a small random Qwen2.5-VL that sees every clip as 576 tokens."""
     settings = Critic(
         num_votes=NUM_VOTES,
         max_frames=8,
@@ -185,7 +186,7 @@ def long_prefix(num_pairs: int) -> Bench:
 
 
 def seven_billion(num_pairs: int) -> Bench:
-    """Qwen2.5-VL-7B with random weights: 16 frames a clip, of 448 x 448 pixels."""
+    """Make a Qwen2.5-VL-7B with random weights; it sees 16 frames of 448 x 448 pixels a clip."""
     settings = Critic(
         num_votes=NUM_VOTES,
         max_frames=16,
@@ -206,7 +207,7 @@ def seven_billion(num_pairs: int) -> Bench:
 def qwen(
     model: PreTrainedModel, settings: Critic, *, num_pairs: int, num_frames: int, side: int
 ) -> Bench:
-    """Clips are enlarged to what the model sees; its tokenizer knows the questions' words."""
+    """Make a bench for a Qwen2.5-VL: clips of its size, a tokenizer that knows the questions."""
     questions = [reasoning.question("pair", dimension) for dimension in DIMENSIONS]
     tokenizer = make_tokenizer(9 * questions)
     critic = TransformersVlm(model, tokenizer=tokenizer, settings=settings)
@@ -219,7 +220,7 @@ def qwen(
 
 
 def ways(bench: Bench) -> dict[str, Callable[[], int]]:
-    """Name -> a function that casts all votes and says how many."""
+    """Return each way as a function that draws all votes and returns their number."""
     batch = bench.critic.settings.judge_batch_size
     return {
         "one by one": lambda: bench.generate(batch=1, sequences=1),
@@ -230,16 +231,16 @@ def ways(bench: Bench) -> dict[str, Callable[[], int]]:
 
 
 def measured(bench: Bench, *, rotations: int) -> dict[str, Any]:
-    """Votes a second of every way in every rotation; tokens and passes of one."""
-    asked = ways(bench)
-    names = list(asked)
+    """Measure every way's votes a second in every rotation, and count its tokens and passes."""
+    functions = ways(bench)
+    names = list(functions)
     rates: dict[str, list[float]] = {name: [] for name in names}
     counts: dict[str, dict[str, int]] = {}
     for rotation in range(rotations):
         for name in names[rotation % len(names) :] + names[: rotation % len(names)]:
             bench.seen.clear()
             start = _now()
-            num_votes = asked[name]()
+            num_votes = functions[name]()
             rates[name].append(num_votes / (_now() - start))
             counts[name] = {"votes": num_votes, **bench.seen}
     ratios = {
@@ -257,28 +258,28 @@ def measured(bench: Bench, *, rotations: int) -> dict[str, Any]:
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """The median rate of every way, the slowest first, and how ours compares, in markdown."""
+    """Write every way's median rate, the slowest first, and our ratio to it, in markdown."""
     heads = ["critic", "way", "votes a second", "ours over it, lowest", "prefill of ours", "looks"]
     rows = []
     for critic in (name for name in CRITICS if name in results):
-        found = results[critic]
-        medians = {way: statistics.median(x) for way, x in found["votes_a_second"].items()}
+        result = results[critic]
+        medians = {way: statistics.median(x) for way, x in result["votes_a_second"].items()}
         for way in sorted(medians, key=medians.__getitem__):
             rows.append(
                 [
                     critic,
                     way,
                     f"{medians[way]:.1f}",
-                    f"{found['lowest_ratio_of_ours'][way]:.1f}",
-                    f"{found['prefill_of_ours'][way]:.3f}",
-                    str(found["counts"][way]["looks"]),
+                    f"{result['lowest_ratio_of_ours'][way]:.1f}",
+                    f"{result['prefill_of_ours'][way]:.3f}",
+                    str(result["counts"][way]["looks"]),
                 ]
             )
     return Table(heads, rows).in_markdown()
 
 
 def _now() -> float:
-    """Seconds, when a GPU has done all it was asked for; without one, of CPU time."""
+    """Return seconds: of wall time once a GPU has done its work, or of CPU time without one."""
     if not torch.cuda.is_available():
         return time.process_time()
     torch.cuda.synchronize()
@@ -294,7 +295,7 @@ NEED_A_GPU = {"qwen2.5-vl-7b"}
 
 
 def main() -> None:
-    """Measure, print, and write where asked."""
+    """Measure, print the results, and write them if `--output` is given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--rotations", type=int, default=4)

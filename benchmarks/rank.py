@@ -1,19 +1,20 @@
-"""How few comparisons find a prompt's best and worst clip: agreement with the full round-robin.
+"""The cost of finding a prompt's best and worst clip, and the agreement with a full round-robin.
 
     python benchmarks/rank.py runs/world --prompts 32
     python benchmarks/rank.py runs/smoke --critic sft --prompts 3 --output out
 
-Of each prompt's candidates in round 0 of a run, one critic chooses the top and the bottom
+One critic chooses the top and the bottom of each prompt's candidates in round 0 of a run, in ways:
 - `round robin`: every pair in both orders; a clip's rank is its share of all votes,
 - `knockout`: winners meet winners for the top, losers meet losers for the bottom,
 - `pointwise`: the expected score alone,
-- `confirmed`: the expected score, and then the pairwise votes on top against bottom must agree,
-  as in a run; a prompt without that is dropped.
-How often top, bottom and both equal the round-robin's, with 95 % bootstraps over prompts; the
-oracle's gap between the two, for people; and the cost a prompt: votes, prefixes that are run (a
-pair in an order, or a clip) and seconds. Votes disagree with themselves: `half against half`
-compares the round-robins of the even and of the odd draws, half the votes each. Chance is 1 in the
-number of candidates. Repeating the command goes on where it stopped.
+- `confirmed`: the expected score, and the pairwise votes on top against bottom must agree, as in a
+  run; other prompts are dropped.
+The result says how often top, bottom and both are those of the round-robin, with 95 % bootstraps
+over prompts; the oracle's gap between top and bottom, for people; and the cost per prompt: votes,
+prefixes that are run (a pair in one order, or a clip) and seconds. Votes also disagree with
+themselves: `half against half` compares the round-robins of the even and of the odd draws, half the
+votes each. Chance is 1 in the number of candidates. The command goes on where it stopped when it is
+repeated.
 """
 
 import argparse
@@ -45,42 +46,46 @@ from dualipo.store import atomic
 from dualipo.store.ledger import Unit
 
 AGREED = ("top", "bottom", "both")
-Ends = tuple[int, int]  # places of the top and of the bottom among a prompt's candidates
-Shares = dict[tuple[int, int], float]  # of the votes on a pair, what the first of it was given
+Ends = tuple[int, int]  # indices of the top and the bottom among a prompt's candidates
+Shares = dict[tuple[int, int], float]  # pair -> share of its votes for its first clip
 
 
 def candidates_of(run: Run) -> dict[str, list[Candidate]]:
-    """Round 0's candidates by prompt, where all of a prompt's are usable."""
+    """Return round 0's candidates by prompt; prompts with equal clips are left out."""
     if not run.is_done(Unit(0, 0, f"sample.{sampling.ROUND}", -1)):
         raise DataError(f"{run.directory.path}: no candidates. Run its round 0 first.")
-    found: dict[str, list[Candidate]] = {}
-    for one in sampling.sample_candidates(run, 0, sampling.choose_prompts(run, 0)):
-        found.setdefault(one.prompt_id, []).append(one)
-    return {key: some for key, some in found.items() if len({c.clip for c in some}) == len(some)}
+    groups: dict[str, list[Candidate]] = {}
+    for candidate in sampling.sample_candidates(run, 0, sampling.choose_prompts(run, 0)):
+        groups.setdefault(candidate.prompt_id, []).append(candidate)
+    return {
+        prompt_id: group
+        for prompt_id, group in groups.items()
+        if len({candidate.clip for candidate in group}) == len(group)
+    }
 
 
-def measure(run: Run, critic: str, some: Sequence[Candidate]) -> dict[str, Any]:
-    """What every way chooses of one prompt's candidates, and what it costs."""
+def measure(run: Run, critic: str, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """Return every way's choice among one prompt's candidates, and its cost."""
     settings = run.config.critic.model_copy(update={"early_stop": False})
     asked = {
         "clips": run.clip,
         "settings": settings,
-        "seed_of": judging.seed_of(run, "rank", critic, some[0].prompt_id),
+        "seed_of": judging.seed_of(run, "rank", critic, candidates[0].prompt_id),
     }
     loaded = run.critic(critic)
-    points = [Item(str(n), c.caption, (c.clip,)) for n, c in enumerate(some)]
+    points = [Item(str(n), c.caption, (c.clip,)) for n, c in enumerate(candidates)]
     scores, point_seconds = timed(lambda: judge.score(loaded, points, **asked))
     pairs = {
-        name: Item(name, some[a].caption, (some[a].clip, some[b].clip))
-        for name, (a, b) in pairs_of(len(some)).items()
+        name: Item(name, candidates[a].caption, (candidates[a].clip, candidates[b].clip))
+        for name, (a, b) in pairs_of(len(candidates)).items()
     }
     votes, pair_seconds = timed(lambda: judge.confirm(loaded, list(pairs.values()), **asked))
     point_cost = {"votes": len(scores), "prefixes": len(points), "seconds": point_seconds}
     pair_cost = {"votes": len(votes), "prefixes": 2 * len(pairs), "seconds": pair_seconds}
-    ends, prices = choices(some, scores, votes, settings)
+    ends, prices = choices(candidates, scores, votes, settings)
     return {
-        "prompt_id": some[0].prompt_id,
-        "num_candidates": len(some),
+        "prompt_id": candidates[0].prompt_id,
+        "num_candidates": len(candidates),
         "ends": ends,
         "costs": {
             way: {
@@ -90,9 +95,9 @@ def measure(run: Run, critic: str, some: Sequence[Candidate]) -> dict[str, Any]:
             for way, (has_points, num_pairs) in prices.items()
         },
         "oracle": [
-            statistics.fmean(one.values())
-            for one in world_sources.oracle_scores(
-                [(c.caption, c.clip) for c in some], clips=run.clip
+            statistics.fmean(by_dimension.values())
+            for by_dimension in world_sources.oracle_scores(
+                [(c.caption, c.clip) for c in candidates], clips=run.clip
             )
         ],
     }
@@ -104,13 +109,13 @@ def pairs_of(num: int) -> dict[str, tuple[int, int]]:
 
 
 def choices(
-    some: Sequence[Candidate], scores: Sequence[Vote], votes: Sequence[Vote], settings: Critic
+    candidates: Sequence[Candidate], scores: Sequence[Vote], votes: Sequence[Vote], settings: Critic
 ) -> tuple[dict[str, Ends | None], dict[str, tuple[int, int]]]:
-    """The ends by every way, and its price: whether clips were scored, and how many pairs met."""
-    num = len(some)
+    """Return every way's ends and price: whether it scores clips, and the pairs that meet."""
+    num = len(candidates)
     shares = shares_of(votes, num)
     knocked, num_met = knockout(shares, num)
-    contest = contest_of(some, scores)
+    contest = contest_of(candidates, scores)
     pointwise = (int(contest.top), int(contest.bottom)) if contest else None
     confirmed = contest is not None and agrees(contest, votes, settings)
     ends: dict[str, Ends | None] = {
@@ -131,19 +136,22 @@ def choices(
 
 
 def shares_of(votes: Sequence[Vote], num: int) -> Shares:
-    """Of each pair the mean over dimensions of its first clip's part; a tie or silence is half."""
+    """Return each pair's share of votes for its first clip, averaged over the dimensions.
+
+    A tie or an abstention counts half.
+    """
     worth = {"a": 1.0, "b": 0.0}
-    found: dict[str, list[float]] = {}
-    for (item, _), group in voting.grouped(votes).items():
-        found.setdefault(item, []).append(
+    parts_by_item: dict[str, list[float]] = {}
+    for (item_id, _), group in voting.grouped(votes).items():
+        parts_by_item.setdefault(item_id, []).append(
             statistics.fmean(worth.get(v.outcome, 0.5) for v in group)
         )
     pairs = pairs_of(num)
-    return {pairs[item]: statistics.fmean(parts) for item, parts in found.items()}
+    return {pairs[item_id]: statistics.fmean(parts) for item_id, parts in parts_by_item.items()}
 
 
 def robin(shares: Shares, num: int) -> Ends | None:
-    """The most and the least of all votes, of equals the first; none without votes."""
+    """Return the clips with the most and the least of all votes, the first among equals."""
     if not shares:
         return None
     totals = [0.0] * num
@@ -154,7 +162,10 @@ def robin(shares: Shares, num: int) -> Ends | None:
 
 
 def knockout(shares: Shares, num: int) -> tuple[Ends, int]:
-    """The last winner and the last loser, and how many pairs met; both share the first turn."""
+    """Return the last winner and the last loser, and how many pairs met.
+
+    Both tournaments share the pairs of the first turn.
+    """
     met: set[tuple[int, int]] = set()
 
     def last(*, winner: bool) -> int:
@@ -169,17 +180,19 @@ def knockout(shares: Shares, num: int) -> tuple[Ends, int]:
     return (last(winner=True), last(winner=False)), len(met)
 
 
-def contest_of(some: Sequence[Candidate], scores: Sequence[Vote]) -> build.Contest | None:
-    """Top and bottom by expected score, as a run chooses them."""
-    by_candidate: dict[str, dict[Any, float]] = {str(n): {} for n in range(len(some))}
+def contest_of(candidates: Sequence[Candidate], scores: Sequence[Vote]) -> build.Contest | None:
+    """Choose top and bottom by expected score, as a run does."""
+    by_candidate: dict[str, dict[Any, float]] = {str(n): {} for n in range(len(candidates))}
     for (item, dimension), value in judge.expected_scores(scores).items():
         by_candidate[item][dimension] = value
-    chosen = build.choose_contest(Prompt(some[0].prompt_id, some[0].caption), by_candidate)
+    chosen = build.choose_contest(
+        Prompt(candidates[0].prompt_id, candidates[0].caption), by_candidate
+    )
     return chosen if isinstance(chosen, build.Contest) else None
 
 
 def agrees(contest: build.Contest, votes: Sequence[Vote], settings: Critic) -> bool:
-    """Whether the pairwise votes confirm the contest, as in a run."""
+    """Tell whether the pairwise votes confirm the contest, as in a run."""
     top, bottom = int(contest.top), int(contest.bottom)
     name = pair_id(str(min(top, bottom)), str(max(top, bottom)))
     tallies = {d: t for (item, d), t in voting.tallies(votes).items() if item == name}
@@ -202,14 +215,14 @@ def agrees(contest: build.Contest, votes: Sequence[Vote], settings: Critic) -> b
 
 
 def timed(work: Callable[[], list[Vote]]) -> tuple[list[Vote], float]:
-    """What it made, and the seconds."""
+    """Do some work; return the votes that it drew, and the seconds."""
     start = time.perf_counter()
-    made = work()
-    return made, time.perf_counter() - start
+    votes = work()
+    return votes, time.perf_counter() - start
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Agreement, oracle gap and cost of every way over the prompts."""
+    """Summarise every way's agreement, oracle gap and cost over the prompts."""
     ways = [*rows[0]["costs"]]
     table: dict[str, Any] = {
         "num_prompts": len(rows),
@@ -234,7 +247,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def agreement(rows: Sequence[Mapping[str, Any]], way: str, other: str) -> dict[str, Any]:
-    """How often two ways choose the same top, the same bottom, and both."""
+    """Return how often two ways choose the same top, the same bottom, and both."""
     rows = [row for row in rows if row["ends"][way] and row["ends"][other]]
     same = [
         [a == b for a, b in zip(row["ends"][way], row["ends"][other], strict=True)] for row in rows
@@ -242,28 +255,28 @@ def agreement(rows: Sequence[Mapping[str, Any]], way: str, other: str) -> dict[s
     return {
         "top": interval([float(top) for top, _ in same]),
         "bottom": interval([float(bottom) for _, bottom in same]),
-        "both": interval([float(all(one)) for one in same]),
+        "both": interval([float(all(ends)) for ends in same]),
     }
 
 
-def table(found: Mapping[str, Any]) -> str:
-    """What each way agrees with, and costs, in markdown."""
+def table(result: Mapping[str, Any]) -> str:
+    """Write each way's agreement and cost as a table in markdown."""
     heads = ["way", "prompts kept", "same top", "same bottom", "both", "oracle gap"]
     heads += ["votes a prompt", "prefixes a prompt"]
     rows = []
     for way in ("round robin", "knockout", "pointwise", "confirmed"):
-        one = found[way]
-        ends = [with_ends(one["agreement"][end], percent) for end in AGREED]
-        cost = [f"{one['cost_a_prompt'][name]:.0f}" for name in ("votes", "prefixes")]
-        gap = with_ends(one["oracle_gap"])
-        rows.append([way, str(one["num_kept"]), *ends, gap, *cost])
-    halves = [with_ends(found["half against half"][end], percent) for end in AGREED]
-    rows.append(["round robin, half against half", str(found["num_prompts"]), *halves, "", "", ""])
+        of_way = result[way]
+        ends = [with_ends(of_way["agreement"][end], percent) for end in AGREED]
+        cost = [f"{of_way['cost_a_prompt'][name]:.0f}" for name in ("votes", "prefixes")]
+        gap = with_ends(of_way["oracle_gap"])
+        rows.append([way, str(of_way["num_kept"]), *ends, gap, *cost])
+    halves = [with_ends(result["half against half"][end], percent) for end in AGREED]
+    rows.append(["round robin, half against half", str(result["num_prompts"]), *halves, "", "", ""])
     return Table(heads, rows).in_markdown()
 
 
 def interval(values: Sequence[float]) -> dict[str, Any] | None:
-    """A value a prompt; one prompt alone has no interval."""
+    """Return the mean of one value per prompt with its interval; one prompt has none."""
     if len(values) < 2:
         return None
     return asdict(clustered_mean(values, clusters=[str(n) for n in range(len(values))]))
@@ -284,13 +297,13 @@ def main() -> None:
     atomic.make_folder(arguments.work / name)
     rows = []
     with loop.opened(commands.config_of(arguments.run), PlainProgress()) as run:
-        for prompt_id, some in list(candidates_of(run).items())[: arguments.prompts]:
+        for prompt_id, candidates in list(candidates_of(run).items())[: arguments.prompts]:
             path = arguments.work / name / f"{prompt_id}.json"
             if not path.exists():
-                atomic.write_json(path, measure(run, arguments.critic, some))
+                atomic.write_json(path, measure(run, arguments.critic, candidates))
                 print(f"{len(rows) + 1} of {arguments.prompts} prompts", flush=True)
             rows.append(atomic.read_json(path))
-        found = {
+        result = {
             "machine": platform.machine(),
             "critic": arguments.critic,
             "num_votes": run.config.critic.num_votes,
@@ -298,8 +311,8 @@ def main() -> None:
             **summary(rows),
         }
     atomic.make_folder(arguments.output)
-    atomic.write_json(arguments.output / f"rank-{name}.json", found)
-    print(json.dumps(found, indent=2))
+    atomic.write_json(arguments.output / f"rank-{name}.json", result)
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""What a second thread is worth to the small critic that ships: seconds to score the same clips.
+"""The worth of a second thread to the small critic that ships: seconds to score the same clips.
 
     OMP_WAIT_POLICY=PASSIVE python benchmarks/threads.py      # as the command line sets it
     python benchmarks/threads.py --rotations 1 --clips 4 --output out
 
-Rotates one thread and as many as there are cores; wall time, and the ratio within each rotation.
-`critic/threads.py` takes one thread for small models because of it.
+One thread and as many as there are cores take turns. The result is the wall time of each, and their
+ratio within each rotation. `critic/models/threads.py` uses one thread for small models because of
+it.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from dualipo.world.corpus import web_clip
 
 
 def seconds(vila: Vila, num_clips: int, *, num_threads: int) -> float:
-    """One pass of pointwise scores."""
+    """Return the seconds of one pass of pointwise scores."""
     clips = {f"{n}": web_clip(n).frames_FHW3 for n in range(num_clips)}
     items = [Item(name, "a big red circle moves left", (name,)) for name in clips]
     torch.set_num_threads(num_threads)
@@ -44,7 +45,7 @@ def seconds(vila: Vila, num_clips: int, *, num_threads: int) -> float:
 
 
 def main() -> None:
-    """Time, print and write."""
+    """Measure, print the result and write it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -52,22 +53,21 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
-    threads.SMALL = 0  # else all would be measured on one
+    threads.SMALL = 0  # or every measurement would run on one thread
     numbers = [1, len(os.sched_getaffinity(0))]
     settings = Critic(
         mixed_precision="bf16", num_score_paths=1, max_new_tokens=72, clip_memory_mb=0
     )
     vila = Vila.load(model_folder(EMBEDDED, "critic"), settings=settings)
     vila.freeze()
-    found: dict[int, list[float]] = {number: [] for number in numbers}
+    times: dict[int, list[float]] = {number: [] for number in numbers}
     for rotation in range(arguments.rotations):
         for number in numbers if rotation % 2 else numbers[::-1]:
-            found[number].append(seconds(vila, arguments.clips, num_threads=number))
-    one, all_ = (found[number] for number in numbers)
-    ratios = [many / single for single, many in zip(one, all_, strict=True)]
+            times[number].append(seconds(vila, arguments.clips, num_threads=number))
+    ratios = [many / single for single, many in zip(*times.values(), strict=True)]
     result: dict[str, Any] = {
         "num_cores": numbers[-1],
-        "seconds": {f"{number} threads": times for number, times in found.items()},
+        "seconds": {f"{number} threads": values for number, values in times.items()},
         "all over one": {
             "lowest": min(ratios),
             "median": statistics.median(ratios),
