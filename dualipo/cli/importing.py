@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from dualipo.cli.verbs import add_verb
+from dualipo.errors import DataError
 from dualipo.records import DIMENSIONS, Source
 
 # The names in `preferences.importers.formats.FORMATS`, repeated because that imports pyarrow.
@@ -37,10 +38,18 @@ def add(verbs: Any) -> None:
         "files", type=Path, nargs="+", metavar="FILE", help="A csv, json, jsonl or parquet file."
     )
     parser.add_argument("--output", type=Path, required=True, help="The label set to add to.")
-    parser.add_argument("--dry-run", action="store_true", help="Report, and change nothing.")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="Report and change nothing; end with the exit code that the import would have.",
+    )
     parser.add_argument(
         "--lenient", action="store_true", help="Import the rows that fit, and list the others."
     )
+    parser.add_argument(
+        "--strict", action="store_true", help="Refuse rows with columns that the format lacks."
+    )
+    parser.add_argument("--images", action="store_true", help="Take images as clips of one frame.")
     parser.add_argument("--link", action="store_true", help="Make hard links instead of copies.")
     _add_reading(parser)
     parser.set_defaults(act=act)
@@ -70,6 +79,22 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         help="The dimension that was judged (default: %(default)s).",
     )
 
+    reading.add_argument(
+        "--map",
+        type=_pairs,
+        default={},
+        metavar="NAME=COLUMN,...",
+        help="The file's columns for names of the format, e.g. caption=text,a=left,b=right.",
+    )
+
+
+def _pairs(given: str) -> dict[str, str]:
+    """Read `name=value,...` from the command line."""
+    parts = [part.partition("=") for part in given.split(",")]
+    if not all(name and value for name, _, value in parts):
+        raise argparse.ArgumentTypeError(f"{given!r} is not NAME=VALUE,NAME=VALUE")
+    return {name.strip(): value.strip() for name, _, value in parts}
+
 
 def act(arguments: argparse.Namespace) -> int:
     """Import the files, and print what became of their rows."""
@@ -77,8 +102,12 @@ def act(arguments: argparse.Namespace) -> int:
     from dualipo.preferences.importers.row import Settings
 
     options = Options(
-        settings=Settings(arguments.source, arguments.annotator, arguments.dimension),
+        settings=Settings(
+            arguments.source, arguments.annotator, arguments.dimension, columns=arguments.map
+        ),
         lenient=arguments.lenient,
+        strict=arguments.strict,
+        images=arguments.images,
         dry_run=arguments.dry_run,
         link=arguments.link,
         strip_prefix=arguments.strip_prefix,
@@ -93,6 +122,8 @@ def act(arguments: argparse.Namespace) -> int:
             on_row=on_row,
         )
     print(report.text())
+    if report.objection:
+        raise DataError(report.objection)
     if not arguments.dry_run:
         print(f'\nName it in a recipe as seed_labels.path = "{arguments.output}".')
     return 0

@@ -38,7 +38,7 @@ def test_labels_go_in_and_out(dualipo: Dualipo, dataset: Path) -> None:
     assert dry.returncode == 0, dry.stderr
     assert "would take: 6 pairs and 0 points, 4 new clips" in dry.stdout
     assert "videoalign.csv:4: MQ is `invalid`" in dry.stdout
-    assert "not kept (rows): A_model (2), B_model (2), MOS_A_VQ (1), fps_A (2)" in dry.stdout
+    assert "not used (rows): A_model (2), B_model (2), MOS_A_VQ (1), fps_A (2)" in dry.stdout
     assert not (dataset / "labels").exists()
     taken = dualipo(*command)
     assert taken.returncode == 0, taken.stderr
@@ -56,5 +56,8 @@ def test_a_row_that_does_not_fit_ends_the_command(dualipo: Dualipo, dataset: Pat
     assert "videoalign.csv:4: The clip './videos/2_B.mp4' does not exist." in ended.stderr
     assert "Nothing was imported: 1 rows do not fit." in ended.stderr
     assert not (dataset / "labels").exists()
+    dry = dualipo("import", "videoalign", "videoalign.csv", "--output", "labels", "--dry-run")
+    assert dry.returncode == 2 and "would take: 4 pairs" in dry.stdout
+    assert "Nothing was imported: 1 rows do not fit." in dry.stderr
     again = dualipo("export", "trl", "labels", "out")
     assert again.returncode == 2 and "labels: this is no label set" in again.stderr

@@ -1,6 +1,13 @@
 """Lists every format that can be imported (the table in FORMATS.md)."""
 
-from dualipo.preferences.importers import label_studio, native, pair_formats, point_formats
+from dualipo.preferences.importers import (
+    label_studio,
+    lift,
+    native,
+    pair_formats,
+    point_formats,
+    trl,
+)
 from dualipo.preferences.importers.row import Format
 
 FORMATS: dict[str, Format] = {
@@ -13,13 +20,14 @@ FORMATS: dict[str, Format] = {
     ),
     # TRL preference: prompt, chosen, rejected.
     "trl": Format(
-        pair_formats.trl,
-        required=("prompt", "chosen", "rejected"),
+        trl.preference,
+        required=("chosen", "rejected"),
+        optional=("prompt",),
         source=None,
     ),
     # TRL unpaired preference: prompt, completion, label.
     "trl-kto": Format(
-        point_formats.trl_kto,
+        trl.unpaired,
         required=("prompt", "completion", "label"),
         source=None,
     ),
@@ -37,7 +45,9 @@ FORMATS: dict[str, Format] = {
     # VisionRewardDB-Video.
     "visionreward": Format(
         point_formats.visionreward,
-        required=("video_path", "prompt", "annotation"),
+        required=("prompt",),
+        alternatives=(("video_path", "video1_path"), ("annotation", "standard_answer")),
+        optional=("video2_path",),
         not_kept=("internal_id", "url", "meta_result", "meta_mask"),
         one_judgement=False,
     ),
@@ -46,15 +56,15 @@ FORMATS: dict[str, Format] = {
         point_formats.videofeedback,
         required=("id", "text prompt", *point_formats.VIDEOFEEDBACK),
         optional=("images",),
-        not_kept=("video link", "dynamic degree", "factual consistency", "conversations"),
+        not_kept=("video link", *point_formats.VIDEOFEEDBACK_REST, "conversations"),
+        rows=point_formats.videofeedback_rows,
         one_judgement=False,
     ),
     # VideoDPO: pair.json, with metadata.json beside it.
     "videodpo": Format(
         pair_formats.videodpo,
         required=("video1", "video2", "frame_caption"),
-        optional=("score", "label"),
-        not_kept=("diff_score",),
+        not_kept=("score", "label", "diff_score"),
         source="critic",
         rows=pair_formats.videodpo_rows,
     ),
@@ -81,25 +91,30 @@ FORMATS: dict[str, Format] = {
     # The CSV of diffusion-kto.
     "diffusion-kto": Format(
         point_formats.diffusion_kto,
-        required=("file_path", "caption", "label"),
+        required=(),
+        alternatives=(("file_name", "file_path"), ("split", "label")),
+        optional=("caption",),
     ),
     # LiFT-HRA, or what LiFT-Critic writes.
     "lift": Format(
-        point_formats.lift,
+        lift.judge,
         required=("video",),
-        optional=("conversations", "caption", *point_formats.LIFT_KEYS),
+        optional=("conversations", "caption", *lift.KEYS),
         not_kept=("id", "video_id"),
+        rows=lift.rows,
         one_judgement=False,
     ),
-    # Label Studio's JSON export of a Pairwise project.
+    # Label Studio's JSON and JSON_MIN exports of a Pairwise project.
     "label-studio": Format(
         label_studio.judge,
         required=("data", "annotations"),
         not_kept=(
-            *("id", "created_at", "updated_at", "project", "predictions", "drafts", "meta"),
+            *(*label_studio.EXPORT_FIELDS, "project", "predictions", "drafts", "meta"),
             *("inner_id", "total_annotations", "cancelled_annotations", "total_predictions"),
             *("comment_count", "unresolved_comment_count", "last_comment_updated_at"),
             *("updated_by", "comment_authors", "file_upload", "allow_skip"),
         ),
+        rows=label_studio.rows,
+        maps=tuple(label_studio.FIELDS),
     ),
 }

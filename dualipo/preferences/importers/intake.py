@@ -102,7 +102,15 @@ class Intake:
             raise Unfit(
                 f"The clip has {len(footage.frames)} frames, but the limit is {LIMITS.max_frames}."
             )
-        return self._encoded([self._image(self.resolve(name), name) for name in footage.frames])
+        frames = self._frames(footage)
+        return self._encoded([self._image(self.resolve(name), name) for name in frames])
+
+    def _frames(self, footage: Footage) -> list[str]:
+        """Return the frames' paths in the first folder that holds the first frame."""
+        first = footage.frames[0]
+        found = (each for each in footage.frame_folders if self.resolve(f"{each}{first}").is_file())
+        folder = next(found, footage.frame_folders[0])
+        return [f"{folder}{name}" for name in footage.frames]
 
     def _image(self, source: Path | io.BytesIO, name: str) -> Frames:
         try:

@@ -1,14 +1,19 @@
-"""Reads Label Studio's JSON export: tasks with two clips and a `Pairwise`, as we export them.
+"""Reads Label Studio's JSON and JSON_MIN exports: tasks with two clips and a `Pairwise`.
 
     data         prompt, video_a, video_b, and the dimension that the task asks about
     annotations  Pairwise `left` or `right`; a choice "tie"; a text area with the reason
 
 A `Pairwise` that is named after a dimension judges that dimension; otherwise it judges the task's
-dimension, or else the one that the user gave. `predictions`, which a model filled in, are never
-read: they are no annotations.
+dimension, or else the one that the user gave. `--map caption=...,a=...,b=...` names other fields of
+`data`. `predictions`, which a model filled in, are never read: they are no annotations.
+
+JSON_MIN has a flat row for each annotation, which `rows` turns into a task: Label Studio's
+converter writes a Pairwise as `[{"selected": "left"}]`, one choice or one text as itself, and the
+annotator in `annotator`.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,31 +25,86 @@ from dualipo.preferences.importers.row import (
     Row,
     Settings,
     Unfit,
+    Unused,
     choice,
     pair,
     text,
     voice,
 )
 from dualipo.records import DIMENSIONS, Verdict
+from dualipo.store import row_files
 
 SIDES: dict[str, Verdict] = {"left": "a", "right": "b"}
-NAMES_A = ("video_a", "video1", "video_1", "v1")
-NAMES_B = ("video_b", "video2", "video_2", "v2")
+# The fields of `data` by what they hold; the first that is there counts.
+FIELDS = {
+    "caption": ("prompt", "caption", "text"),
+    "a": ("video_a", "video1", "video_1", "v1"),
+    "b": ("video_b", "video2", "video_2", "v2"),
+    "dimension": ("dimension",),
+}
+# What the converter adds to a row of JSON_MIN, and a task of JSON has, too.
+EXPORT_FIELDS = ("id", "annotation_id", "created_at", "updated_at", "lead_time")
 _NAMES: dict[str, AnyDimension] = {**{name: name for name in DIMENSIONS}, "overall": "overall"}
 
 
-def judge(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
-    """Yield a pair for each annotation and dimension."""
+def rows(path: Path) -> row_files.Lines:
+    """Yield the tasks; a row of JSON_MIN becomes a task with one annotation."""
+    for line, row in row_files.rows(path):
+        yield line, row if isinstance(row, Unfit) or "annotations" in row else _task(row)
+
+
+def _task(row: Row) -> Row:
+    results, data, task = [], {}, {}
+    for name, value in row.items():
+        found = [value] if isinstance(value, dict) else value
+        if isinstance(found, list) and found and isinstance(found[0], dict):
+            results += [
+                {"from_name": name, "type": kind, "value": each}
+                for each in found
+                for kind, key in (("pairwise", "selected"), ("choices", "choices"))
+                if isinstance(each, dict) and key in each
+            ]
+        elif value == "tie":
+            results.append({"from_name": name, "type": "choices", "value": {"choices": ["tie"]}})
+        elif name == "reason" and value:
+            results.append({"from_name": name, "type": "textarea", "value": {"text": value}})
+        elif name in EXPORT_FIELDS:
+            task[name] = value
+        elif name != "annotator":
+            data[name] = value
+    annotation = {"completed_by": row.get("annotator"), "result": results}
+    return task | {"data": data, "annotations": [annotation]}
+
+
+def judge(row: Row, settings: Settings) -> Iterator[Judged | Dropped | Unused]:
+    """Yield a pair for each annotation and dimension, and the fields of `data` that say nothing."""
     annotations = row["annotations"]
     if not isinstance(row["data"], dict) or not isinstance(annotations, list):
         raise Unfit("`data` or `annotations` is not as Label Studio exports them.")
+    asked, unused = _asked(row["data"], settings)
+    yield from (Unused(f"data.{name}") for name in unused)
     if not annotations:
         yield Dropped("not annotated")
     for annotation in annotations:
         if annotation.get("was_cancelled"):
             yield Dropped("the annotation was cancelled")
         else:
-            yield from _annotation(row["data"], annotation, settings)
+            yield from _annotation(asked, annotation, settings)
+
+
+def _asked(data: Row, settings: Settings) -> tuple[Row, list[str]]:
+    """Return what a task asks about, by the names of FIELDS, and the names of unused fields."""
+    names = {
+        name: (settings.columns[name],) if name in settings.columns else known
+        for name, known in FIELDS.items()
+    }
+    found = {
+        name: next((each for each in known if data.get(each)), known[0])
+        for name, known in names.items()
+    }
+    asked = {name: data.get(field) for name, field in found.items()}
+    unused = [name for name in data if name not in {*found.values(), "source"}]
+    return asked | {"source": data.get("source")}, unused
 
 
 def _annotation(asked: Row, annotation: Row, settings: Settings) -> Iterator[Judged | Dropped]:
@@ -54,19 +114,28 @@ def _annotation(asked: Row, annotation: Row, settings: Settings) -> Iterator[Jud
     verdicts = _verdicts(asked, results, settings)
     if not verdicts:
         yield Dropped("an annotation without a verdict")
-    author = annotation.get("completed_by")
-    speaker = {"annotator": str(author.get("id", "")) if isinstance(author, dict) else author}
+    speaker = {"annotator": _author(annotation, results), "source": asked["source"]}
     reason = " ".join(_words(results, "textarea", "text"))
     for dimension, verdict in verdicts.items():
         yield pair(
-            text(asked, "prompt"),
-            Footage((_clip(asked, NAMES_A),)),
-            Footage((_clip(asked, NAMES_B),)),
+            text(asked, "caption"),
+            Footage((_clip(asked, "a"),)),
+            Footage((_clip(asked, "b"),)),
             dimension=dimension,
             verdict=verdict,
-            voice=voice(speaker | {"source": asked.get("source")}, settings),
+            voice=voice(speaker, settings),
             rationale=reason,
         )
+
+
+def _author(annotation: Row, results: list[Row]) -> Any:
+    """Return who annotated: the name that our export keeps in `meta`, or Label Studio's user."""
+    kept = [result["meta"] for result in results if isinstance(result.get("meta"), dict)]
+    for meta in kept:
+        if meta.get("annotator"):
+            return meta["annotator"]
+    author = annotation.get("completed_by")
+    return str(author.get("id", "")) if isinstance(author, dict) else author
 
 
 def _verdicts(asked: Row, results: list[Row], settings: Settings) -> dict[AnyDimension, Verdict]:
@@ -92,9 +161,8 @@ def _words(results: list[Row], kind: str, key: str) -> list[str]:
     return [str(word) for words in lists for word in ([words] if isinstance(words, str) else words)]
 
 
-def _clip(asked: Row, names: tuple[str, ...]) -> str:
+def _clip(asked: Row, name: str) -> str:
     """Return the clip's path, also where Label Studio gives its address of a local file."""
-    name = next((name for name in names if asked.get(name)), names[0])
     given = text(asked, name)
     parts: Any = urlsplit(given)
     if parts.path == "/data/local-files/" and not parts.scheme and not parts.netloc:

@@ -23,13 +23,13 @@ from dualipo.preferences.importers.formats import FORMATS
 from dualipo.preferences.importers.intake import Intake
 from dualipo.preferences.importers.report import Report
 from dualipo.preferences.importers.row import (
-    COMMON,
     Dropped,
     Format,
     Judged,
     Row,
     Settings,
     Unfit,
+    Unused,
 )
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import Pair, Point, Verdict
@@ -42,10 +42,16 @@ STAGING = f"{atomic.TEMPORARY_PREFIX}import"
 
 @dataclass(frozen=True)
 class Options:
-    """A user's options; `lenient` imports the rows that fit even where others do not."""
+    """A user's options.
+
+    `lenient` imports the rows that fit even where others do not, `strict` refuses columns that the
+    format does not know, and `images` takes data sets of images as clips of one frame.
+    """
 
     settings: Settings = field(default_factory=Settings)
     lenient: bool = False
+    strict: bool = False
+    images: bool = False
     dry_run: bool = False
     link: bool = False
     strip_prefix: str = ""
@@ -62,11 +68,12 @@ def import_labels(
 ) -> Report:
     """Import `files` into the label set `output`, with clips from under `root`.
 
-    A row that does not fit raises a DataError that lists it, and nothing is changed; a dry run
-    reports and changes nothing in any case.
+    A row that does not fit raises a DataError that lists it, and nothing is changed; so does an
+    import that takes no label at all. A dry run changes nothing in any case, and its report says
+    in `objection` what the import would be refused for.
     """
     form, options = FORMATS[format_name], options or Options()
-    settings = _settled(format_name, form, options.settings)
+    settings = _settled(format_name, form, options)
     if not root.is_dir():
         raise DataError(
             f"{root}: this folder does not exist. Name the folder where the clips' paths start."
@@ -78,17 +85,15 @@ def import_labels(
             root, store, staging=staging, link=options.link, strip_prefix=options.strip_prefix
         )
         report = Report(format_name, options.dry_run)
-        collected = _Collected(form, settings, intake, report, before)
+        collected = _Collected(form, settings, intake, report, before, strict=options.strict)
         collected.read(files, on_row)
         after = collected.labels()
         _account(report, after, num_clips=collected.num_new_clips(before))
+        report.objection = _objection(report, lenient=options.lenient)
         if options.dry_run:
             return report
-        if report.refused.num and not options.lenient:
-            raise DataError(
-                f"{report.text()}\nNothing was imported: {report.refused.num} rows do not fit. "
-                "Correct them, or import the others with --lenient."
-            )
+        if report.objection:
+            raise DataError(f"{report.text()}\n{report.objection}")
         if not (output / label_set.MANIFEST).is_file():
             # From now on the folder is known as a label set, so the next import may clean it.
             label_set.write(output, before, history=())
@@ -102,14 +107,21 @@ class _Collected:
     """The labels so far: those that the set had, and those of the rows read."""
 
     def __init__(
-        self, form: Format, settings: Settings, intake: Intake, report: Report, before: LabelSet
+        self,
+        form: Format,
+        settings: Settings,
+        intake: Intake,
+        report: Report,
+        before: LabelSet,
+        *,
+        strict: bool,
     ) -> None:
         self.form = form
         self.settings = settings
         self.intake = intake
         self.report = report
         self.by_id = {_id(label): label for label in before.every}
-        self.known_columns = {*form.required, *form.optional, *form.not_kept, *COMMON}
+        self.strict = strict
 
     def labels(self) -> LabelSet:
         """Return the labels in the order in which they came."""
@@ -136,6 +148,7 @@ class _Collected:
         try:
             if isinstance(row, Unfit):
                 raise row
+            row = self._renamed(row)
             self._check_columns(row)
             judged = list(self.form.judge(row, self.settings))
             labels = [self._label(part) for part in judged if isinstance(part, Judged)]
@@ -146,18 +159,32 @@ class _Collected:
             if isinstance(part, Dropped):
                 self.report.dropped.add(file, line, part.reason)
         self.report.not_kept.update(
-            name for name in self.form.not_kept if row.get(name) not in (None, "", [], {})
+            str(name) for name in row.keys() - self.form.used if row[name] not in (None, "", [], {})
         )
+        self.report.not_kept.update({part.name for part in judged if isinstance(part, Unused)})
         self._add(file, line, [label for label in labels if not isinstance(label, Dropped)])
 
+    def _renamed(self, row: Row) -> Row:
+        """Give the columns that the user mapped the names that the format knows."""
+        columns = {} if self.form.maps else self.settings.columns
+        if missing := [name for name in columns.values() if name not in row]:
+            raise Unfit(f"The row has no column {_listed(missing)}, which --map names.")
+        mapped = {name: row[column] for name, column in columns.items()}
+        return {name: row[name] for name in row.keys() - set(columns.values())} | mapped
+
     def _check_columns(self, row: Row) -> None:
-        missing = [name for name in self.form.required if row.get(name) is None]
+        form = self.form
+        missing = [name for name in form.required if row.get(name) is None]
         if missing:
             raise Unfit(f"The row has no column {_listed(missing)}.")
-        if unknown := sorted(map(str, row.keys() - self.known_columns)):
+        for group in form.alternatives:
+            if all(row.get(name) is None for name in group):
+                raise Unfit(f"The row has none of the columns {_listed(group)}.")
+        unknown = sorted(map(str, row.keys() - form.used - {*form.not_kept}))
+        if unknown and self.strict:
             raise Unfit(
-                f"The row has the unknown column {_listed(unknown)}. Remove it, or name another "
-                "format."
+                f"The row has the unknown column {_listed(unknown)}. Remove it, or leave out "
+                "--strict."
             )
 
     def _label(self, judged: Judged) -> Label | Dropped:
@@ -233,8 +260,9 @@ def _named(label: Label) -> Label:
     return replace(label, point_id=name)
 
 
-def _settled(name: str, form: Format, settings: Settings) -> Settings:
+def _settled(name: str, form: Format, options: Options) -> Settings:
     """Settle who made the labels; a program's labels are never marked human."""
+    settings = options.settings
     if form.source is None and settings.source is None:
         raise ConfigError(
             f"{name}: its files do not say who judged. Give --source human, simulated or critic."
@@ -245,6 +273,15 @@ def _settled(name: str, form: Format, settings: Settings) -> Settings:
         raise ConfigError(f"{name}: its rows name their dimensions. Leave out --dimension.")
     if form.images and settings.dimension == "motion":
         raise ConfigError(f"{name}: images do not move. Give --dimension another value.")
+    if form.images and not options.images:
+        raise ConfigError(
+            f"{name}: it holds images. Give --images to take each as a clip of one frame."
+        )
+    known = form.maps or form.used
+    if unknown := settings.columns.keys() - {*known}:
+        raise ConfigError(
+            f"--map: {name} knows no {_listed(sorted(unknown))}. It knows {_listed(sorted(known))}."
+        )
     source = settings.source or form.source
     return replace(settings, source=source, annotator=settings.annotator or name)
 
@@ -305,11 +342,24 @@ def _account(report: Report, after: LabelSet, *, num_clips: int) -> None:
     report.num_repeated = usable.num_repeated
 
 
+def _objection(report: Report, *, lenient: bool) -> str:
+    """Say why an import is refused; return "" where it is not."""
+    if report.refused.num and not lenient:
+        return (
+            f"Nothing was imported: {report.refused.num} rows do not fit. Correct them, or import "
+            "the others with --lenient."
+        )
+    if not report.num_pairs + report.num_points + report.num_known:
+        fact = "the files hold no row" if not report.num_rows else "no row holds a label to take"
+        return f"Nothing was imported: {fact}. Check the files and the format."
+    return ""
+
+
 def _entry(name: str, files: Sequence[Path], settings: Settings, report: Report) -> Row:
     return {
         "format": name,
         "files": {file.name: atomic.sha256_file(file) for file in files},
-        **asdict(settings),
+        **{name: value for name, value in asdict(settings).items() if value != {}},
         "num_rows": report.num_rows,
         "dropped": dict(report.dropped.reasons),
         "refused": report.refused.num,

@@ -1,4 +1,4 @@
-"""Reads data sets that compare two clips: TRL, VideoAlign, VideoDPO, HPDv3, Pick-a-Pic.
+"""Reads data sets that compare two clips: VideoAlign, VideoDPO, HPDv3, Pick-a-Pic.
 
 FORMATS.md lists their columns. Where a file names only a winner and a loser, `load.py` settles
 which of them is A: if A always won, a critic would learn the side instead of the clip.
@@ -37,13 +37,7 @@ VIDEOALIGN: dict[str, AnyDimension] = {
 VIDEOALIGN_WORDS: dict[str, Verdict | None] = {"A": "a", "B": "b", "same": "tie", "invalid": None}
 
 
-def trl(row: Row, settings: Settings) -> Iterator[Judged]:
-    """Yield `chosen` over `rejected`: paths of clips, or conversations that end in one."""
-    chosen, rejected = answer_of(row, "chosen"), answer_of(row, "rejected")
-    yield _won(row, settings, caption_of(row["prompt"]), winner=chosen, loser=rejected)
-
-
-def _won(
+def won(
     row: Row, settings: Settings, caption: str, *, winner: str, loser: str, **fields: Any
 ) -> Judged:
     """Make the label of a row that names a winner and a loser; `fields` are further ones of it."""
@@ -57,22 +51,6 @@ def _won(
         sides_known=False,
         **fields,
     )
-
-
-def caption_of(prompt: Any) -> str:
-    """Read a prompt of TRL: a text, or a conversation whose last turn is the user's."""
-    return text({"prompt": _last_turn(prompt)}, "prompt")
-
-
-def answer_of(row: Row, name: str) -> str:
-    """Read a completion of TRL, which is the path of a clip."""
-    return text({name: _last_turn(row[name])}, name)
-
-
-def _last_turn(value: Any) -> Any:
-    if isinstance(value, list) and value and isinstance(value[-1], dict):
-        return value[-1].get("content")
-    return value
 
 
 def videoalign(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
@@ -122,15 +100,16 @@ def _joined(row: Row, clips: Any) -> Row | Unfit:
 
 
 def videodpo(row: Row, settings: Settings) -> Iterator[Judged]:
-    """Yield `video1` over `video2`, or the reverse where `label` is 1; `score` is the certainty."""
-    winner, loser = text(row, "video1"), text(row, "video2")
-    if choice(row, "label", {"0": False, "1": True}, default=False):
-        winner, loser = loser, winner
+    """Yield `video1` over `video2`, whatever `label` says: the origin's reader never looks at it.
+
+    `score` is no certainty. It is the frequency of the pair's score gap, and the origin's trainer
+    gives rare pairs a larger weight: (0.72 / score) to the power `dupbeta`.
+    """
     captions = row["frame_caption"]
     first = captions[0] if isinstance(captions, list) and captions else captions
     caption = text({"frame_caption": first}, "frame_caption")
-    certainty = _share(row, "score")
-    yield _won(row, settings, caption, winner=winner, loser=loser, certainty=certainty)
+    winner, loser = text(row, "video1"), text(row, "video2")
+    yield won(row, settings, caption, winner=winner, loser=loser)
 
 
 def hpdv3(row: Row, settings: Settings) -> Iterator[Judged]:
@@ -138,7 +117,7 @@ def hpdv3(row: Row, settings: Settings) -> Iterator[Judged]:
     votes = row.get("choice_dist") or [0, 0]
     if not (isinstance(votes, list) and len(votes) == 2 and all(_is_count(v) for v in votes)):
         raise Unfit(f"`choice_dist` is {votes!r}, not two counts.")
-    yield _won(
+    yield won(
         row,
         settings,
         text(row, "prompt"),

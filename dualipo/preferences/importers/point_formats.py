@@ -1,4 +1,4 @@
-"""Reads data sets that grade one clip: TRL's KTO, diffusion-kto, VisionReward, VideoFeedback, LiFT.
+"""Reads data sets that grade one clip: diffusion-kto, VisionReward, VideoFeedback.
 
 Their answers become our grades Good, Normal and Bad by rules of ours, which FORMATS.md lists.
 """
@@ -7,9 +7,9 @@ import json
 import re
 import statistics
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from dualipo.preferences.importers.pair_formats import answer_of, caption_of
 from dualipo.preferences.importers.row import (
     Dropped,
     Footage,
@@ -19,14 +19,21 @@ from dualipo.preferences.importers.row import (
     Unfit,
     choice,
     number,
+    optional_text,
+    pair,
     point,
     text,
     voice,
 )
-from dualipo.records import Dimension, Grade
+from dualipo.records import Dimension, Grade, Source, Verdict
+from dualipo.store import row_files
 
-TRUTHS: dict[str, Grade] = {"True": "good", "true": "good", "False": "bad", "false": "bad"}
-EXCLUSIVE: dict[str, Grade] = {"exclusive_win": "good", "exclusive_lose": "bad"}
+# diffusion-kto's third word is for a file that won some of its comparisons and lost others.
+EXCLUSIVE: dict[str, Grade | None] = {
+    "exclusive_win": "good",
+    "exclusive_lose": "bad",
+    "intersections": None,
+}
 
 # VideoScore's scale: 1 Bad, 2 Average, 3 Good, 4 Perfect. Temporal consistency is the nearest to
 # smooth motion; dynamic degree is its amount, and factual consistency has no dimension here.
@@ -35,7 +42,12 @@ VIDEOFEEDBACK: dict[str, Dimension] = {
     "visual quality": "faithfulness",
     "temporal consistency": "motion",
 }
+VIDEOFEEDBACK_REST = ("dynamic degree", "factual consistency")
 VIDEOFEEDBACK_GRADES: dict[str, Grade] = {"1": "bad", "2": "normal", "3": "good", "4": "good"}
+
+# The words of VisionRewardDB's pairs. Its card does not list them; these are the words that the
+# evaluation of VideoScore2 compares with. Any other word is refused.
+STANDARD_ANSWERS: dict[str, Verdict] = {"video1": "a", "video2": "b", "tie": "tie"}
 
 # VisionReward's questions of a dimension, with their best answer; the worst is 1. Some start at
 # 0, which we read as "does not apply": they ask of shapes and movements that a clip may not have.
@@ -50,48 +62,52 @@ VISIONREWARD: dict[Dimension, dict[str, int]] = {
     "motion": {"movement smoothness": 4, "movement reality": 4},
 }
 
-LIFT: dict[str, Dimension] = {
-    "semantic consistency": "consistency",
-    "fidelity": "faithfulness",
-    "motion": "motion",
-}
-LIFT_GRADES: dict[str, Grade] = {"Good": "good", "Normal": "normal", "Bad": "bad"}
-LIFT_KEYS = ("semantic consistency", "fidelity issues", "motion issues")
-LIFT_CRITIC = "LiFT-Critic"
-_LIFT_QUESTION = re.compile(
-    r"^(?P<caption>.*?)\s*Please identify the "
-    r"(?P<about>semantic consistency|fidelity|motion) issues",
-    re.S,
-)
-_LIFT_ANSWER = re.compile(r"^(?P<grade>Good|Normal|Bad)\b[\s.:,;]*(?P<reason>.*)$", re.S)
-_MEDIA_TOKENS = re.compile(r"(?:\s*<(?:video|image|im_start|im_end|vila/video)>)+\s*")
 
+def diffusion_kto(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
+    """Yield a file that won all its comparisons, or lost them all.
 
-def trl_kto(row: Row, settings: Settings) -> Iterator[Judged]:
-    """Yield a `completion` that is desirable or not, by its `label`."""
-    yield point(
-        caption_of(row["prompt"]),
-        Footage((answer_of(row, "completion"),)),
-        dimension=settings.dimension,
-        grade=choice(row, "label", TRUTHS),
-        voice=voice(row, settings),
-    )
-
-
-def diffusion_kto(row: Row, settings: Settings) -> Iterator[Judged]:
-    """Yield a file that won all its comparisons, or lost them all."""
-    yield point(
-        text(row, "caption"),
-        Footage((text(row, "file_path"),)),
-        dimension=settings.dimension,
-        grade=choice(row, "label", EXCLUSIVE),
-        voice=voice(row, settings),
-    )
+    The script reads `file_name` and `split`; its page says `file_path` and `label`. A caption that
+    is missing is empty to the script, which a critic cannot be asked about.
+    """
+    word = "split" if row.get("split") is not None else "label"
+    grade = choice(row, word, EXCLUSIVE)
+    if grade is None:
+        yield Dropped(f"{word} is `intersections`: neither always better nor always worse")
+    elif not optional_text(row, "caption"):
+        yield Dropped("no caption")
+    else:
+        name = "file_name" if row.get("file_name") is not None else "file_path"
+        yield point(
+            text(row, "caption"),
+            Footage((text(row, name),)),
+            dimension=settings.dimension,
+            grade=grade,
+            voice=voice(row, settings),
+        )
 
 
 def visionreward(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
+    """Yield grades for a row of the part `train`, a pair for one of `regression` or `test`."""
+    if row.get("video1_path") is not None:
+        yield _visionreward_pair(row, settings)
+    else:
+        yield from _visionreward_grades(row, settings)
+
+
+def _visionreward_pair(row: Row, settings: Settings) -> Judged:
+    return pair(
+        text(row, "prompt"),
+        Footage((text(row, "video1_path"),)),
+        Footage((text(row, "video2_path"),)),
+        dimension="overall",
+        verdict=choice(row, "standard_answer", STANDARD_ANSWERS),
+        voice=voice(row, settings),
+    )
+
+
+def _visionreward_grades(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
     """Yield a grade for each dimension: the third in which the mean of its answers lies."""
-    annotation = row["annotation"]
+    annotation = row.get("annotation")
     if isinstance(annotation, str):
         try:
             annotation = json.loads(annotation)
@@ -130,70 +146,51 @@ def _third(place: float) -> Grade:
     return "normal" if place >= 1 / 3 - 1e-9 else "bad"
 
 
+def videofeedback_rows(path: Path) -> row_files.Lines:
+    """Yield the rows with a source, where the file's path names VideoFeedback's part.
+
+    People graded the part `annotated`; in the part `real` every clip has the best grades by rule.
+    """
+    names = {*re.split(r"[_.-]", path.name.lower()), path.parent.name.lower()}
+    part = "simulated" if "real" in names else "human" if "annotated" in names else None
+    for line, row in row_files.rows(path):
+        if part and not isinstance(row, Unfit):
+            row = {"source": part} | row
+        yield line, row
+
+
 def videofeedback(row: Row, settings: Settings) -> Iterator[Judged]:
-    """Yield three grades: people's where the clip's id is a number, a program's otherwise."""
+    """Yield three grades; frames lie where the authors' zip files put them."""
     clip_id = text(row, "id")
     frames = row.get("images") or []
     if not (isinstance(frames, list) and all(isinstance(name, str) for name in frames)):
         raise Unfit("`images` is not a list of file names.")
-    clip = Footage((f"{clip_id}.mp4", f"videos/{clip_id}.mp4"), frames=tuple(frames))
-    by_rule = None if clip_id.isdigit() else "simulated"
+    clip = Footage(
+        (f"{clip_id}.mp4", f"videos/{clip_id}.mp4"),
+        frames=tuple(frames),
+        frame_folders=("", f"{clip_id}/", f"images/{clip_id}/", f"frames/{clip_id}/"),
+    )
     for column, dimension in VIDEOFEEDBACK.items():
         yield point(
             text(row, "text prompt"),
             clip,
             dimension=dimension,
             grade=choice({column: _whole(row.get(column))}, column, VIDEOFEEDBACK_GRADES),
-            voice=voice(row, settings, source=by_rule),  # type: ignore[arg-type]
+            voice=voice(row, settings, source=_by_rule(row)),
         )
+
+
+def _by_rule(row: Row) -> Source | None:
+    """Return "simulated" for a row that looks like one of the part `real`, where nothing says so.
+
+    Its ids are an r and a number, and it has the grade 4 everywhere. People graded all other rows,
+    also those whose ids begin with a letter.
+    """
+    grades = [_whole(row.get(name)) for name in (*VIDEOFEEDBACK, *VIDEOFEEDBACK_REST)]
+    is_best = all(str(grade) == "4" for grade in grades if grade is not None)
+    return "simulated" if is_best and re.fullmatch(r"r\d+", text(row, "id")) else None
 
 
 def _whole(value: Any) -> Any:
     """Turn a score back into an integer, where pandas made it a float."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def lift(row: Row, settings: Settings) -> Iterator[Judged]:
-    """Yield the answers of LiFT-HRA's conversations, or of LiFT-Critic's three columns."""
-    clip = Footage((text(row, "video"), f"videos/{text(row, 'video')}"))
-    answers = _conversation(row) if row.get("conversations") else _critic_columns(row)
-    source = None if row.get("conversations") else "critic"
-    speaker = row if source is None else {"annotator": LIFT_CRITIC} | row
-    for caption, dimension, answer in answers:
-        match = _LIFT_ANSWER.match(answer.strip())
-        if not match:
-            raise Unfit(f"The answer {answer[:40]!r} begins with none of Good, Normal, Bad.")
-        yield point(
-            caption,
-            clip,
-            dimension=dimension,
-            grade=LIFT_GRADES[match["grade"]],
-            voice=voice(speaker, settings, source=source),  # type: ignore[arg-type]
-            rationale=match["reason"].strip(),
-        )
-
-
-def _critic_columns(row: Row) -> Iterator[tuple[str, Dimension, str]]:
-    for key in LIFT_KEYS:
-        yield text(row, "caption"), LIFT[key.removesuffix(" issues")], text(row, key)
-
-
-def _conversation(row: Row) -> Iterator[tuple[str, Dimension, str]]:
-    turns = row["conversations"]
-    if not isinstance(turns, list) or len(turns) % 2 or not all(map(_is_turn, turns)):
-        raise Unfit("`conversations` is not a list of questions and answers by turns.")
-    for asked, answered in zip(turns[::2], turns[1::2], strict=True):
-        if (asked["from"], answered["from"]) != ("human", "gpt"):
-            raise Unfit("`conversations`: the turns are not by human and gpt alternately.")
-        question = _LIFT_QUESTION.match(_MEDIA_TOKENS.sub("", asked["value"]))
-        if not question:
-            raise Unfit(f"The question {asked['value'][:40]!r} names no dimension.")
-        caption = question["caption"].strip() or text(row, "caption")
-        yield caption, LIFT[question["about"]], answered["value"]
-
-
-def _is_turn(turn: Any) -> bool:
-    return isinstance(turn, dict) and all(isinstance(turn.get(key), str) for key in TURN)
-
-
-TURN = ("from", "value")

@@ -50,6 +50,7 @@ class Report:
     excluded: Mapping[str, int] = field(default_factory=dict)
     agreement: float | None = None
     num_repeated: int = 0
+    objection: str = ""  # why the import is refused; "" where it is not
 
     def text(self) -> str:
         """Return the report as a few lines of text."""
@@ -63,7 +64,7 @@ class Report:
         ]
         if self.not_kept:
             columns = ", ".join(f"{name} ({num})" for name, num in sorted(self.not_kept.items()))
-            lines.append(f"  not kept (rows): {columns}")
+            lines.append(f"  not used (rows): {columns}")
         if self.excluded:
             counted = ", ".join(f"{num} {reason}" for reason, num in self.excluded.items())
             lines.append(f"  kept, but not used in training: {counted}")

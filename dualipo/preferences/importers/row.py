@@ -7,7 +7,7 @@ what its format promises raises `Unfit`: it is refused, never guessed at (fault 
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -26,15 +26,24 @@ class Dropped:
 
 
 @dataclass(frozen=True)
+class Unused:
+    """The name of a part of a row that says nothing that a label holds."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Footage:
     """The source of a clip: the first of `paths` that exists, else `frames`, else `image`.
 
-    `frames` are image files, one for each frame; `image` is the content of an image file. The clip
-    must have the hash `sha256` where the label names one.
+    `frames` are image files, one for each frame, in the first of `frame_folders` that holds the
+    first one; `image` is the content of an image file. The clip must have the hash `sha256` where
+    the label names one.
     """
 
     paths: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
+    frame_folders: tuple[str, ...] = ("",)
     image: bytes = b""
     sha256: str = ""
 
@@ -54,11 +63,17 @@ class Judged:
 
 @dataclass(frozen=True)
 class Settings:
-    """A user's word on labels whose file is silent: who judged, and which dimension."""
+    """A user's word on labels whose file is silent: who judged, which dimension, which columns.
+
+    `columns` names the file's column for a name of the format (`--map`), and `words` the verdict
+    or grade that a word of the file means (`--words`).
+    """
 
     source: Source | None = None
     annotator: str = ""
     dimension: AnyDimension = "overall"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,16 +86,27 @@ class Voice:
 
 @dataclass(frozen=True)
 class Format:
-    """A data set's format; `source` is None where its files do not say who labelled them."""
+    """A data set's format; `source` is None where its files do not say who labelled them.
 
-    judge: Callable[[Row, Settings], Iterable[Judged | Dropped]]
-    required: tuple[str, ...]
+    A row needs every column of `required`, and one of each group in `alternatives`. Columns in
+    `not_kept` belong to the format, but say nothing that a label holds.
+    """
+
+    judge: Callable[[Row, Settings], Iterable[Judged | Dropped | Unused]]
+    required: tuple[str, ...] = ()
+    alternatives: tuple[tuple[str, ...], ...] = ()
     optional: tuple[str, ...] = ()
     not_kept: tuple[str, ...] = ()
     source: Source | None = "human"
     rows: Callable[[Path], Iterator[tuple[int, Row | Unfit]]] | None = None
     one_judgement: bool = True  # a row judges one dimension, which the user may name
     images: bool = False
+    maps: tuple[str, ...] = ()  # the names of `--map` where `judge` reads `Settings.columns`
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The columns that a label is made from."""
+        return frozenset((*self.required, *sum(self.alternatives, ()), *self.optional, *COMMON))
 
 
 # Any file may have these columns. Our exports do, so that a program's label is never taken for a

@@ -11,7 +11,7 @@ from dualipo.preferences import label_set
 from dualipo.preferences.importers.formats import FORMATS
 from dualipo.preferences.importers.load import import_labels, turned
 from dualipo.preferences.importers.row import Settings
-from dualipo.store import atomic
+from dualipo.store import atomic, row_files
 from dualipo.store.lock import Lock
 from tests.preferences.conftest import Importer, pair, tree
 
@@ -42,9 +42,10 @@ HUMAN = Settings("human")
 @pytest.mark.parametrize("format_name", FILES)
 def test_a_second_import_adds_nothing(importing: Importer, format_name: str) -> None:
     settings = HUMAN if FORMATS[format_name].source is None else None
-    first = importing(format_name, FILES[format_name], settings=settings)
+    options = {"settings": settings, "images": FORMATS[format_name].images}
+    first = importing(format_name, FILES[format_name], **options)
     before = tree(first.output)
-    again = importing(format_name, FILES[format_name], settings=settings)
+    again = importing(format_name, FILES[format_name], **options)
     assert again.report.num_pairs == again.report.num_points == again.report.num_clips == 0
     assert again.report.num_known == len(first.labels.every) > 0
     assert tree(first.output) == before
@@ -66,7 +67,6 @@ def test_another_format_adds_to_the_same_set(importing: Importer) -> None:
         ({"label": ...}, "The row has no column `label`."),
         ({"label": "maybe"}, "`label` is 'maybe', none of True, true, False, false"),
         ({"label": 1}, "`label` is 1, none of"),
-        ({"extra": 1}, "unknown column `extra`"),
         ({"prompt": 7}, "`prompt` is 7, not a text"),
         ({"completion": "videos/none.mp4"}, "The clip 'videos/none.mp4' does not exist."),
         ({"completion": "trl.jsonl"}, "not readable"),
@@ -150,6 +150,47 @@ def test_a_caption_that_no_model_should_be_fed_is_dropped(importing: Importer, r
     assert len(imported.labels.points) == 1
     (reason,) = imported.report.dropped.reasons
     assert reason == "caption: a zero-width or direction character (U+202E)"
+
+
+@pytest.mark.parametrize("format_name", FILES)
+def test_a_column_that_is_not_used_is_listed_and_only_refused_if_strict(
+    importing: Importer, root: Path, format_name: str
+) -> None:
+    """The origins' readers take the columns they know and never look at others."""
+    settings = HUMAN if FORMATS[format_name].source is None else None
+    options = {"settings": settings, "images": FORMATS[format_name].images}
+    path = root / FILES[format_name]
+    table = row_files.rows(path)
+    rows = [row | {"watermark": "yes"} for _, row in table if isinstance(row, dict)]
+    plain = importing(format_name, path.name, **options)
+    (root / "more.json").write_text(json.dumps(rows))
+    more = importing(format_name, "more.json", **options)
+    assert more.report.not_kept == plain.report.not_kept | {"watermark": len(rows)}
+    assert more.report.num_pairs == more.report.num_points == 0 < more.report.num_known
+    with pytest.raises(DataError, match="the unknown column `watermark`"):
+        importing(format_name, "more.json", strict=True, **options)
+
+
+def test_an_import_that_takes_nothing_is_refused(importing: Importer, root: Path) -> None:
+    rows = [{"file_path": "images/0.jpg", "caption": "A castle", "label": "intersections"}]
+    (root / "none.json").write_text(json.dumps(rows))
+    (root / "empty.json").write_text("[]")
+    for name, fact in (("none", "no row holds a label"), ("empty", "the files hold no row")):
+        for lenient in (False, True):
+            with pytest.raises(DataError, match=fact):
+                importing("diffusion-kto", f"{name}.json", lenient=lenient)
+        dry = importing("diffusion-kto", f"{name}.json", dry_run=True).report
+        assert fact in dry.objection
+
+
+def test_columns_of_other_names_are_mapped(importing: Importer, root: Path) -> None:
+    spoil(root)
+    path = root / "trl-kto.jsonl"
+    path.write_text(path.read_text().replace('"prompt"', '"words"'))
+    mapped = Settings("human", columns={"prompt": "words"})
+    assert len(importing("trl-kto", path.name, settings=mapped).labels.points) == 2
+    with pytest.raises(ConfigError, match="knows no `caption`"):
+        importing("trl-kto", path.name, settings=Settings("human", columns={"caption": "words"}))
 
 
 def test_one_import_at_a_time(importing: Importer, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Tests the import of pairwise data sets, field by field, each with its oddities."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dualipo import captions
-from dualipo.errors import ConfigError
+from dualipo.errors import ConfigError, DataError
 from dualipo.preferences import label_set
 from dualipo.preferences.importers.load import turned
 from dualipo.preferences.importers.row import Settings
@@ -68,22 +69,52 @@ def test_trl_names_a_winner_and_the_sides_follow_the_clips(
     assert [(p.prompt, p.dimension) for p in pairs] == [("A cat.", "motion"), ("A dog.", "motion")]
 
 
+def test_trl_without_a_prompt_and_with_parts_of_messages(
+    importing: Importer, root: Path, name_of: NameOf
+) -> None:
+    """TRL takes the messages that `chosen` and `rejected` share as the prompt.
+
+    The content of a message is a text, or a list of parts, each with a `type`.
+    """
+    asked = {"role": "user", "content": [{"type": "text", "text": "A dog."}]}
+    clips = [
+        [asked, {"role": "assistant", "content": [{"type": "video", "video": f"videos/{n}.mp4"}]}]
+        for n in ("1_A", "1_B")
+    ]
+    row = {"chosen": clips[0], "rejected": clips[1], "score_chosen": 9.0}
+    (root / "implicit.json").write_text(json.dumps([row]))
+    imported = importing("trl", "implicit.json", settings=Settings("human"))
+    (pair,) = imported.labels.pairs
+    assert (pair.prompt, name_of(winner(pair))) == ("A dog.", "1_A")
+    assert imported.report.not_kept == {"score_chosen": 1}
+    plain = {"chosen": "A dog. videos/1_A.mp4", "rejected": "A dog. videos/1_B.mp4"}
+    (root / "implicit.json").write_text(json.dumps([plain]))
+    with pytest.raises(DataError, match="no conversations that begin with it"):
+        importing("trl", "implicit.json", settings=Settings("human"))
+
+
 def test_videodpo_joins_two_files_and_is_a_program_s_judgement(
     importing: Importer, name_of: NameOf
 ) -> None:
+    """The origin's dataset takes `video1` as winner and `video2` as loser, and reads no `label`.
+
+    Its trainer weighs a pair by (0.72 / score) ** dupbeta: `score` is a frequency, not a certainty.
+    """
     options = {"strip_prefix": "/elsewhere/set/"}
     imported = importing("videodpo", "videodpo/pair.json", **options)
-    assert [name_of(winner(p)) for p in imported.labels.pairs] == ["1_A", "1_A"]
-    assert [p.certainty for p in imported.labels.pairs] == [0.62, 1.0]
+    assert [name_of(winner(p)) for p in imported.labels.pairs] == ["1_A", "2_A"]
+    assert [p.certainty for p in imported.labels.pairs] == [1.0, 1.0]
     assert {p.source for p in imported.labels.pairs} == {"critic"}
     assert {p.dimension for p in imported.labels.pairs} == {"overall"}
-    assert imported.report.not_kept == {"diff_score": 1}
+    assert imported.report.not_kept == {"score": 1, "diff_score": 1, "label": 1}
     with pytest.raises(ConfigError, match="a program made these labels"):
         importing("videodpo", "videodpo/pair.json", settings=Settings("human"), **options)
 
 
 def test_hpdv3_keeps_votes_and_confidence_with_the_preferred_image(importing: Importer) -> None:
-    imported = importing("hpdv3", "hpdv3.json")
+    with pytest.raises(ConfigError, match="Give --images"):
+        importing("hpdv3", "hpdv3.json")
+    imported = importing("hpdv3", "hpdv3.json", images=True)
     first, second = imported.labels.pairs
     voted = first if first.verdict == "a" else turned(first)
     assert (voted.votes_a, voted.votes_b, voted.certainty) == (12, 7, 0.875)
@@ -93,7 +124,7 @@ def test_hpdv3_keeps_votes_and_confidence_with_the_preferred_image(importing: Im
     assert store.read(winner(first)).shape == (1, 12, 17, 3)
     assert imported.report.not_kept == {"model1": 2, "model2": 2}
     with pytest.raises(ConfigError, match="images do not move"):
-        importing("hpdv3", "hpdv3.json", settings=Settings(dimension="motion"))
+        importing("hpdv3", "hpdv3.json", settings=Settings(dimension="motion"), images=True)
 
 
 def test_pick_a_pic_has_images_in_its_rows_and_a_tie_is_a_half(
@@ -107,7 +138,7 @@ def test_pick_a_pic_has_images_in_its_rows_and_a_tie_is_a_half(
         row(images[1], images[2], 0.5, has_label=False),
     ]
     pq.write_table(pa.Table.from_pylist(rows), root / "pick.parquet")
-    imported = importing("pickapic", "pick.parquet")
+    imported = importing("pickapic", "pick.parquet", images=True)
     pairs = imported.labels.pairs
     assert [p.verdict for p in pairs] == ["a", "b", "tie"]
     assert [p.annotator_or_critic_version for p in pairs] == ["4", "5", "4"]
