@@ -21,7 +21,6 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dualipo.evaluation import run_history, timeline
@@ -32,6 +31,7 @@ from dualipo.evaluation.report import (
     report_page,
     report_tables,
     sections,
+    templates,
 )
 from dualipo.evaluation.run_history import RunHistory
 from dualipo.events import WordsEvent
@@ -75,13 +75,7 @@ class Board:
         self.clip = lru_cache(maxsize=256)(self._clip)
         self._lock = Lock()
         self._rendered: Rendered | None = None
-        self._pages = Environment(
-            loader=FileSystemLoader([_FOLDER / "pages", _REPORT]),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._pages = templates.environment(_FOLDER / "pages", _REPORT)
 
     def mark(self) -> str:
         """Return a name for the state of the run's files, which changes when they do."""

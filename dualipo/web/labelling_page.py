@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
 
 from dualipo.errors import MediaError
+from dualipo.evaluation.report import templates
 from dualipo.preferences import label_queue
 from dualipo.preferences.label_queue import Mix
 from dualipo.store import clips
@@ -102,13 +102,7 @@ def create_app(desk: Desk) -> Guard:
 
 
 def _add_pages(app: FastAPI, desk: Desk) -> None:
-    pages = Environment(
-        loader=FileSystemLoader(_FOLDER / "pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = templates.environment(_FOLDER / "pages")
 
     def page_handler(name: str) -> Callable[[Request], HTMLResponse]:
         def show(request: Request) -> HTMLResponse:

@@ -14,11 +14,17 @@ import hashlib
 from functools import partial
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dualipo.evaluation import run_history
-from dualipo.evaluation.report import critic_checks, exhibits, headline, report_tables, sections
+from dualipo.evaluation.report import (
+    critic_checks,
+    exhibits,
+    headline,
+    report_tables,
+    sections,
+    templates,
+)
 from dualipo.evaluation.report.browser_clips import data_uri
 from dualipo.evaluation.share import recipe
 from dualipo.store.run_reader import RunReader
@@ -33,7 +39,7 @@ def build(run_path: Path) -> str:
     history = run_history.read(run)
     address = partial(data_uri, run.clip_store)
     css, script = (_read(name) for name in ("report.css", "report.js"))
-    page = _environment().get_template(_PAGE)
+    page = templates.environment(_FOLDER).get_template(_PAGE)
     return page.render(
         run=history,
         policy=_policy(css=css, script=script),
@@ -75,13 +81,3 @@ def _hash(text: str) -> str:
 
 def _read(name: str) -> str:
     return (_FOLDER / name).read_text(encoding="utf-8")
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -7,19 +7,18 @@ answers it hardly moves a rating. NGG: resamples, generators, generators; C: com
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+
+from dualipo.evaluation.bootstrap import Values
 
 POINTS = 400 / np.log(10)  # so that 400 points are odds of ten to one
 NUM_STEPS = 300
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
-
 
 def wins(
-    places: Sequence[tuple[int, int]], scores_C: Array, weights_NC: Array, *, num: int
-) -> Array:
+    places: Sequence[tuple[int, int]], scores_C: Values, weights_NC: Values, *, num: int
+) -> Values:
     """Return the weighted wins of i over j, [resamples, generators, generators]."""
     wins_NGG = np.zeros((len(weights_NC), num, num))
     for place in sorted(set(places)):
@@ -30,7 +29,7 @@ def wins(
     return wins_NGG
 
 
-def bradley_terry(wins_NGG: Array, *, imagined_ties: float = 1.0) -> Array:
+def bradley_terry(wins_NGG: Values, *, imagined_ties: float = 1.0) -> Values:
     """Return ratings in points around a mean of zero, [resamples, generators]."""
     others_GG = 1 - np.eye(wins_NGG.shape[1])
     wins_NGG = (wins_NGG + 0.5 * imagined_ties) * others_GG
@@ -41,5 +40,5 @@ def bradley_terry(wins_NGG: Array, *, imagined_ties: float = 1.0) -> Array:
         sums_NGG = strength_NG[:, :, None] + strength_NG[:, None, :]
         strength_NG = won_NG / (games_NGG / sums_NGG).sum(axis=2)
         strength_NG /= np.exp(np.log(strength_NG).mean(axis=1, keepdims=True))
-    ratings_NG: Array = POINTS * np.log(strength_NG)
+    ratings_NG: Values = POINTS * np.log(strength_NG)
     return ratings_NG

@@ -8,11 +8,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dualipo.evaluation.bootstrap import Interval
-from dualipo.evaluation.report import charts
+from dualipo.evaluation.report import charts, templates
 from dualipo.evaluation.report.charts import Point, Series
 from dualipo.evaluation.study.win_rates import Study
 
@@ -91,16 +90,10 @@ def sentence(study: Study) -> str:
 
 def build(study: Study, *, title: str) -> str:
     """Return the page of a study as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    template = templates.environment(_FOLDER).get_template("study_page.html.j2")
     css = (_FOLDER.parent / "report" / "report.css").read_text(encoding="utf-8")
     css_hash = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    return environment.get_template("study_page.html.j2").render(
+    return template.render(
         title=title,
         css=Markup(css),
         css_hash=f"sha256-{css_hash}",

@@ -13,19 +13,16 @@ Left out: tests of significance and corrections for many comparisons; read the i
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from dualipo.errors import DataError
-from dualipo.evaluation.bootstrap import LEVEL, Interval
+from dualipo.evaluation.bootstrap import LEVEL, Interval, Values
 from dualipo.evaluation.study import ratings
 from dualipo.store.label_records import StandingAnswer
 
 NUM_RESAMPLES = 2000
 SCORES = {"a": 1.0, "tie": 0.5, "b": 0.0}
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +123,14 @@ class Resamples:
         self._prompts_NP = _draws(rng, len(self._prompts), num)
         self._people_NA = _draws(rng, len(self._people), num)
 
-    def weights(self, compared: Sequence[Comparison]) -> Array:
+    def weights(self, compared: Sequence[Comparison]) -> Values:
         """Return how often each comparison is drawn, [resamples, comparisons]."""
         prompts = [self._prompts[answer.prompt_id] for answer in compared]
         people = [self._people[answer.annotator] for answer in compared]
-        weights_NC: Array = self._prompts_NP[:, prompts] * self._people_NA[:, people]
+        weights_NC: Values = self._prompts_NP[:, prompts] * self._people_NA[:, people]
         return weights_NC
 
-    def interval(self, mean: float, values_N: Array, *, num: int) -> Interval:
+    def interval(self, mean: float, values_N: Values, *, num: int) -> Interval:
         """Return an interval from resampled values; draws without any comparison are left out."""
         known_N = values_N[np.isfinite(values_N)]
         low, high = np.quantile(known_N, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -144,9 +141,9 @@ def _numbered(names: Iterable[str]) -> dict[str, int]:
     return {name: n for n, name in enumerate(sorted(set(names)))}
 
 
-def _draws(rng: np.random.Generator, num_clusters: int, num: int) -> Array:
+def _draws(rng: np.random.Generator, num_clusters: int, num: int) -> Values:
     share = np.full(num_clusters, 1 / num_clusters)
-    counts: Array = rng.multinomial(num_clusters, share, size=num).astype(np.float64)
+    counts: Values = rng.multinomial(num_clusters, share, size=num).astype(np.float64)
     return counts
 
 
