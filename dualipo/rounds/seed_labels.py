@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from dualipo.critic.learning import warm_start
 from dualipo.errors import DataError
 from dualipo.events import SeedEvent
-from dualipo.preferences import label_set
+from dualipo.preferences import label_set, seed_size
 from dualipo.preferences.contradictions import Usable
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import Candidate, Pair, Point
@@ -123,7 +122,7 @@ def _publish_imported(run: Run, unit: Unit, seed: Usable) -> None:
     """
     clock = Clock()
     labels = _of_known_prompts(run, seed.labels)
-    warm_start.require_enough(
+    seed_size.require_enough(
         keep_part(run, labels.pairs, held_out=False),
         keep_part(run, labels.points, held_out=False),
         settings=run.config.seed_labels,

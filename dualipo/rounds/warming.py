@@ -16,6 +16,7 @@ from dualipo.critic.learning.reward_head import HeadedCritic
 from dualipo.critic.learning.warm_start import Trace
 from dualipo.critic.models.chat import ChatCritic
 from dualipo.events import Event, WarmStartDpoEvent, WarmStartSftEvent
+from dualipo.preferences import seed_size
 from dualipo.records import Pair, Point
 from dualipo.rounds import judging, rewriting, seed_labels
 from dualipo.rounds.clock import Clock
@@ -72,7 +73,7 @@ def fine_tune(run: Run) -> None:
     if run.is_done(_SFT_UNIT):
         return
     pairs, points = seed_labels.training_labels(run)
-    warm_start.require_enough(pairs, points, settings=run.config.seed_labels)
+    seed_size.require_enough(pairs, points, settings=run.config.seed_labels)
     traces = rewriting.worded(run, warm_start.traces([*pairs, *points]))
     learner = run.learner(SHIPPED)
     settings = run.config.warm_start_sft
@@ -120,7 +121,7 @@ def fit_reward_head(run: Run) -> None:
     if run.is_done(_SFT_UNIT):
         return
     pairs, _ = seed_labels.training_labels(run)
-    warm_start.require_enough(pairs, [], settings=run.config.seed_labels)
+    seed_size.require_enough(pairs, [], settings=run.config.seed_labels)
     critic, settings = run.load_reward_head(SHIPPED), run.config.critic.reward_head
     clock = Clock()
     with run.training(_SFT_UNIT, num_steps=settings.max_train_steps) as on_step:

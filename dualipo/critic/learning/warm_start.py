@@ -7,7 +7,6 @@ the critic's own paths (`self_sampled`, `preference`).
 """
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,14 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from dualipo.config import Critic, CriticTraining, SeedLabels
+from dualipo.config import Critic, CriticTraining
 from dualipo.critic import reasoning
 from dualipo.critic.asks import Ask, Clips, SeedOf, load_queries
 from dualipo.critic.learning import losses
 from dualipo.critic.learning.batches import shuffled
 from dualipo.critic.learning.preference import PathPair
 from dualipo.critic.vlm import ReasoningPath, Sampling, TrainableVlm, Vlm
-from dualipo.errors import DataError
-from dualipo.records import DIMENSIONS, Pair, Point
+from dualipo.records import Pair, Point
 from dualipo.training import loop
 from dualipo.training.memory import batched
 
@@ -36,21 +34,6 @@ class Trace:
 
     ask: Ask
     response: str
-
-
-def require_enough(pairs: Sequence[Pair], points: Sequence[Point], *, settings: SeedLabels) -> None:
-    """Refuse a seed that is too small or one-sided in a dimension (fault 67)."""
-    counts: Counter[tuple[str, str]] = Counter((p.dimension, p.verdict) for p in pairs)
-    counts.update((p.dimension, p.grade) for p in points)
-    needed: list[tuple[str, str]] = [(d, v) for d in DIMENSIONS for v in ("a", "b") if pairs]
-    needed += [(d, g) for d in DIMENSIONS for g in ("good", "bad") if points]
-    short = [place for place in needed if counts[place] < settings.min_per_verdict]
-    if short or not (pairs or points):
-        table = ", ".join(f"{d} {v}: {counts[d, v]}" for d, v in needed) or "no label at all"
-        raise DataError(
-            f"human seed: too small or one-sided ({table}); each of these needs "
-            f"{settings.min_per_verdict}. Label more clips, or lower seed_labels.min_per_verdict."
-        )
 
 
 def traces(labels: Sequence[Pair | Point]) -> list[Trace]:

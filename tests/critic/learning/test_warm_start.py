@@ -1,11 +1,7 @@
-import pytest
-
-from dualipo.config import SeedLabels
 from dualipo.critic import judge, reasoning
 from dualipo.critic.asks import Item
 from dualipo.critic.learning import warm_start
 from dualipo.critic.trust import forced_choice
-from dualipo.errors import DataError
 from dualipo.records import DIMENSIONS
 from tests.critic.conftest import BOTH, SETTINGS, Scripted, brightest, pair, point, seed_of, shade
 
@@ -33,21 +29,6 @@ def test_the_beginning_of_a_seed_is_about_every_dimension():
     assert {label.dimension for label in turned[:3]} == set(DIMENSIONS)
     assert [label for label in turned if label.dimension == "motion"] == motion
     assert len(turned) == 8 and warm_start.in_turn(turned) == turned
-
-
-def test_fault_67_a_small_or_one_sided_seed_is_refused_with_its_counts():
-    settings = SeedLabels(min_per_verdict=2)
-    pairs = [pair(i, v, d) for i in range(2) for v in "ab" for d in DIMENSIONS]
-    points = [point(i, g, d) for i in range(2) for g in ("good", "bad") for d in DIMENSIONS]
-    warm_start.require_enough(pairs, points, settings=settings)
-    warm_start.require_enough(pairs, [], settings=settings)
-    with pytest.raises(DataError, match="motion b: 0"):
-        one_sided = [p for p in pairs if (p.dimension, p.verdict) != ("motion", "b")]
-        warm_start.require_enough(one_sided, points, settings=settings)
-    with pytest.raises(DataError, match="faithfulness good: 1"):
-        warm_start.require_enough(pairs, points[:2] + points[3:5], settings=settings)
-    with pytest.raises(DataError, match="no label at all"):
-        warm_start.require_enough([], [], settings=settings)
 
 
 def test_self_sampled_pairs_have_the_humans_verdict_as_winner():
