@@ -31,23 +31,20 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: Mapping[s
         return atomic.sha256_file(temporary)
 
 
-def load(
-    path: Path, *, expected_sha256: str | None = None, device: str = "cpu"
-) -> dict[str, torch.Tensor]:
-    """Read the tensors of `path`, after checking its hash where the ledger has one."""
+def load(path: Path) -> dict[str, torch.Tensor]:
+    """Read all tensors of `path`."""
     _refuse_pickle(path)
-    verify(path, expected_sha256=expected_sha256)
+    _require_file(path)
     try:
-        return load_file(path, device=device)
+        return load_file(path)
     except SafetensorError as broken:
         raise ModelError(f"{path}: not safetensors ({broken}). Restore or rewrite it.") from None
 
 
-def verify(path: Path, *, expected_sha256: str | None) -> None:
+def verify(path: Path, *, expected_sha256: str) -> None:
     """Refuse a file that is missing or has another hash than the ledger says."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file. Repeat the stage that writes it.")
-    if expected_sha256 is not None and (sha256 := atomic.sha256_file(path)) != expected_sha256:
+    _require_file(path)
+    if (sha256 := atomic.sha256_file(path)) != expected_sha256:
         raise ModelError(
             f"{path}: its sha256 is {sha256[:12]}, the ledger says {expected_sha256[:12]}: the "
             "file was changed or damaged. Restore it, or redo the round that made it."
@@ -97,6 +94,11 @@ def _sort_metadata(path: Path) -> None:
         assert len(text) <= length, "the header grew"
         stream.seek(8)
         stream.write(text.ljust(length))
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file. Repeat the stage that writes it.")
 
 
 def _refuse_pickle(path: Path) -> None:
