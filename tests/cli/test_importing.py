@@ -61,3 +61,23 @@ def test_a_row_that_does_not_fit_ends_the_command(dualipo: Dualipo, dataset: Pat
     assert "Nothing was imported: 1 rows do not fit." in dry.stderr
     again = dualipo("export", "trl", "labels", "out")
     assert again.returncode == 2 and "labels: this is no label set" in again.stderr
+
+
+def test_the_table_after_an_import(dualipo: Dualipo, dataset: Path) -> None:
+    shutil.copy(dataset / "videos/1_A.mp4", dataset / "videos/2_A.mp4")
+    taken = dualipo("import", "videoalign", "videoalign.csv", "--output", "labels")
+    assert taken.returncode == 0, taken.stderr
+    table = [line.strip() for line in taken.stdout.splitlines()]
+    for line in (
+        "labels in the files: 6 about 2 captions",
+        "consistency   b 1, tie 1",
+        "motion        tie 1",
+        "whose: human videoalign (6)",
+        "clips: 3",
+        "size    16x16 (3)",
+        "frames  4 (3)",
+        "fps     8 (3)",
+        "duplicates: 1 paths name a clip that another names",
+    ):
+        assert line in table, taken.stdout
+    assert "a warm start would refuse this set: human seed: too small or one-sided" in taken.stdout

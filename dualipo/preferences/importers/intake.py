@@ -20,7 +20,7 @@ from PIL import Image
 from dualipo.errors import MediaError
 from dualipo.preferences.importers.row import Footage, Unfit
 from dualipo.store import atomic
-from dualipo.store.clips import LIMITS, ClipStore, Frames, encode_clip, probe
+from dualipo.store.clips import LIMITS, ClipStore, Frames, Header, encode_clip, probe
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 FRAMES_PER_SECOND = 8.0  # the rate of VideoFeedback's frames; a clip of one image needs none
@@ -46,6 +46,7 @@ class Intake:
         self.link = link
         self.strip_prefix = strip_prefix
         self.new: set[str] = set()
+        self.headers: dict[str, Header] = {}
         self._seen: dict[Footage, str] = {}
 
     def take(self, footage: Footage) -> str:
@@ -60,6 +61,11 @@ class Intake:
                 return sha256  # an image's bytes would be kept in memory as a key
             self._seen[footage] = sha256
         return self._seen[footage]
+
+    @property
+    def num_same(self) -> int:
+        """The number of paths that name a clip whose content another path names, too."""
+        return len(self._seen) - len({*self._seen.values()})
 
     def publish(self) -> None:
         """Move the staged clips into the store, each one whole or not at all."""
@@ -133,6 +139,8 @@ class Intake:
             raise Unfit("The frames of the clip have different sizes.")
         content = encode_clip(np.stack(frames), FRAMES_PER_SECOND)
         sha256 = hashlib.sha256(content).hexdigest()
+        height, width = frames[0].shape[:2]
+        self.headers[sha256] = Header(len(frames), height, width, FRAMES_PER_SECOND, len(content))
         if self._is_wanted(sha256):
             with atomic.storage_errors(self._aside(sha256), num_bytes=len(content)):
                 self._aside(sha256).write_bytes(content)
@@ -140,13 +148,16 @@ class Intake:
         return sha256
 
     def _copied(self, path: Path) -> str:
-        probe(path)
+        header = probe(path)
         if self.staging is None:
-            return atomic.sha256_file(path)
+            sha256 = atomic.sha256_file(path)
+            self.headers[sha256] = header
+            return sha256
         copy = self.staging / f"{uuid.uuid4().hex}.part"
         with atomic.storage_errors(copy, num_bytes=path.stat().st_size):
             self._duplicate(path, copy)
         sha256 = atomic.sha256_file(copy)
+        self.headers[sha256] = header
         if self._is_wanted(sha256):
             probe(copy)  # the file may have changed while it was copied
             os.replace(copy, self._aside(sha256))

@@ -50,6 +50,9 @@ class Report:
     excluded: Mapping[str, int] = field(default_factory=dict)
     agreement: float | None = None
     num_repeated: int = 0
+    num_same_clips: int = 0
+    overview: list[str] = field(default_factory=list)
+    warm_start: str = ""
     objection: str = ""  # why the import is refused; "" where it is not
 
     def text(self) -> str:
@@ -59,6 +62,7 @@ class Report:
             f"{self.format}: {self.num_rows} rows",
             f"  {verb}: {self.num_pairs} pairs and {self.num_points} points, {self.num_clips} new "
             f"clips; {self.num_known} labels are there already",
+            *self._reasons(),
             *self.dropped.text("dropped"),
             *self.refused.text("refused"),
         ]
@@ -73,4 +77,18 @@ class Report:
                 f"  agreement with the majority: {self.agreement:.1%} over {self.num_repeated} "
                 "questions asked more than once"
             )
+        lines += self.overview
+        if self.num_same_clips:
+            lines.append(
+                f"  duplicates: {self.num_same_clips} paths name a clip that another names"
+            )
+        if self.warm_start:
+            lines.append(f"  a warm start {self.warm_start}")
         return "\n".join(lines)
+
+    def _reasons(self) -> list[str]:
+        """Return the counts of dropped rows by reason, where there are more than are listed."""
+        if self.dropped.num <= MAX_LINES:
+            return []
+        counts = self.dropped.reasons.most_common()
+        return [f"  dropped: {num} for this reason: {reason}" for reason, num in counts]

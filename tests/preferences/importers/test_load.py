@@ -8,8 +8,9 @@ import pytest
 
 from dualipo.errors import ConfigError, DataError, RunLocked
 from dualipo.preferences import label_set
+from dualipo.preferences.importers.collect import turned
 from dualipo.preferences.importers.formats import FORMATS
-from dualipo.preferences.importers.load import import_labels, turned
+from dualipo.preferences.importers.load import import_labels
 from dualipo.preferences.importers.row import Settings
 from dualipo.store import atomic, row_files
 from dualipo.store.lock import Lock

@@ -12,7 +12,7 @@ import pytest
 from dualipo import captions
 from dualipo.errors import ConfigError, DataError
 from dualipo.preferences import label_set
-from dualipo.preferences.importers.load import turned
+from dualipo.preferences.importers.collect import turned
 from dualipo.preferences.importers.row import Settings
 from dualipo.records import Pair
 from tests.preferences.conftest import Importer
