@@ -4,7 +4,7 @@ import itertools
 import random
 
 from dualipo.preferences.contradictions import components, usable
-from dualipo.preferences.importers.load import turned
+from dualipo.preferences.importers.collect import turned
 from dualipo.preferences.label_set import LabelSet
 from tests.preferences.conftest import pair, point
 
