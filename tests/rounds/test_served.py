@@ -4,9 +4,9 @@ from typing import Any
 
 from dualipo.events import PreferEvent, ServedEvent
 from dualipo.rounds.run import SFT, SHIPPED, WARM
-from tests.critic import loopback
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
+from tests.servers import loopback
 
 OWN = (
     "rounds=1",

@@ -22,9 +22,9 @@ from dualipo.rounds.run import BASE_ROUND
 from dualipo.store import tables
 from dualipo.store.ledger import Unit
 from dualipo.world import corpus
-from tests.critic import loopback
 from tests.rounds import harness as harnesses
 from tests.rounds import models
+from tests.servers import loopback
 from tests.video_files import write_clip
 
 SEED = ("rounds=0", "seed=3", "monitor.num_accuracy_pairs=0")

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from dualipo.config import Rewriter
 from dualipo.critic import reasoning
 from dualipo.critic.learning.warm_start import Trace
-from dualipo.critic.models import completions
-from dualipo.critic.models.endpoint import Answer, Endpoint
+from dualipo.servers import completions
+from dualipo.servers.endpoint import Answer, Endpoint
 
 Fate = Literal["rewritten", "another label", "no answer"]
 

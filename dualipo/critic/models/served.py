@@ -30,9 +30,10 @@ from torch import Tensor
 
 from dualipo.config import Critic
 from dualipo.critic import reasoning
-from dualipo.critic.models import completions, frame_choice
-from dualipo.critic.models.endpoint import Answer, Endpoint, Failure
+from dualipo.critic.models import frame_choice
 from dualipo.critic.vlm import Choice, Query, ReasoningPath, Sampling
+from dualipo.servers import completions
+from dualipo.servers.endpoint import Answer, Endpoint, Failure
 
 NUM_TOP = 20  # alternatives a server reports for a token
 UNREAD = ReasoningPath("", (), 0.0, truncated=True)

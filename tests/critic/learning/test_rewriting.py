@@ -6,8 +6,8 @@ from dualipo.config import Rewriter
 from dualipo.critic import reasoning
 from dualipo.critic.learning import rewriting, warm_start
 from dualipo.errors import StageError
-from tests.critic import loopback
 from tests.critic.conftest import BOTH, point
+from tests.servers import loopback
 
 TRACES = warm_start.traces([*BOTH, point(0), point(1, "bad")])
 CLEAR = "A: It is bright. Grade: good\nB: It is dark. Grade: bad\n<verdict>A</verdict>"

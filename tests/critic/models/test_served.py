@@ -14,8 +14,8 @@ from dualipo.critic.models.served import NO_PROBABILITIES, ServedCritic
 from dualipo.critic.trust import forced_choice
 from dualipo.errors import ConfigError, StageError
 from dualipo.records import DIMENSIONS, GRADE_SCORES
-from tests.critic import loopback
 from tests.critic.conftest import make_query, seed_of, shade
+from tests.servers import loopback
 
 PAIRS = [Item(f"p{i}", "a lamp", ("shade200", f"shade{40 * i}")) for i in range(3)]
 KEY = "sk-" + "a1b2c3d4" * 4

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import pytest
 
 from dualipo.config import Rewriter, Server
-from dualipo.critic.models import endpoint as http
-from dualipo.critic.models.endpoint import Answer, Endpoint, Failure
 from dualipo.errors import ConfigError
-from tests.critic import loopback
+from dualipo.servers import endpoint as http
+from dualipo.servers.endpoint import Answer, Endpoint, Failure
+from tests.servers import loopback
 
 
 def ask(url: str, *, timeout: float = 30.0, body: dict[str, str] | None = None) -> Answer:

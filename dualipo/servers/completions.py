@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from dualipo.critic.models.endpoint import Answer, Failure
+from dualipo.servers.endpoint import Answer, Failure
 
 
 def choices_of(answer: Answer) -> list[dict[str, Any]]:
