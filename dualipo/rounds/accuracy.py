@@ -1,7 +1,7 @@
-"""How often the critic is right: against labels, which triggers may read, and against the oracle.
+"""The critic's accuracy: against labels, which triggers may read, and against the oracle.
 
-Forced choice: the critic's margin between two clips, without a free answer. The accuracy on pairs
-that the oracle orders is for people only; no trigger, stop or selection reads it.
+Forced choice means the critic's margin between two clips, without a free answer. The accuracy on
+pairs that the oracle orders is for people only; no trigger, stop or selection reads it.
 """
 
 import math

@@ -73,7 +73,7 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class _Stored:
-    """What the worker stored of a unit, and the candidates that it could not use."""
+    """A unit that the worker stored, and the candidates that it could not use."""
 
     kept: list[Kept]
     rejected: list[Candidate]

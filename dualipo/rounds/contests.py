@@ -1,4 +1,4 @@
-"""Which two candidates of each prompt meet: the best and the worst by expected score.
+"""Contests: each prompt's best and worst candidate by expected score, which meet.
 
 METHOD.md 3.4. A prompt whose candidates cannot be told apart makes no contest, and is counted.
 """

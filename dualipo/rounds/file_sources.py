@@ -1,4 +1,4 @@
-"""What a recipe takes from files: captions of a list, labels of a label set, clips on disk."""
+"""A recipe's sources in files: captions of a list, labels of a label set, clips on disk."""
 
 from dataclasses import replace
 from pathlib import Path

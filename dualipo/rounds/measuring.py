@@ -1,4 +1,4 @@
-"""What a round is measured by: signals that triggers may read, and scores that only people read.
+"""The measurements of a round: signals that triggers may read, and scores that only people read.
 
 Signals (METHOD.md 1, 5): the critic's accuracy on the seed's held-out labels and on a small audit,
 which is fresh labels of the monitor clips of the current generator, never trained on; its votes on

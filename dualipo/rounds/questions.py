@@ -12,7 +12,7 @@ from dualipo.records import DIMENSIONS, Candidate, Dimension, Prompt
 
 
 class PairQuestion(NamedTuple):
-    """Which of two clips of one prompt is better in one dimension? Clips are named by hash."""
+    """A question which of two clips of one prompt is better in a dimension; clips are hashes."""
 
     prompt: Prompt
     clip_a: str
@@ -21,7 +21,7 @@ class PairQuestion(NamedTuple):
 
 
 class PointQuestion(NamedTuple):
-    """How good is a clip in one dimension?"""
+    """A question how good a clip is in a dimension; the clip is a hash."""
 
     prompt: Prompt
     clip: str

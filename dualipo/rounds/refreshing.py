@@ -29,7 +29,7 @@ from dualipo.store.ledger import Unit
 
 @dataclass(frozen=True)
 class _Trial:
-    """How a refreshed critic does beside the old one; `checked` is None where it was not asked."""
+    """A refreshed critic's results beside the old one's; `checked` is None without self-checks."""
 
     accuracy: float | None
     checked: Checked | None

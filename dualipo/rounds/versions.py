@@ -1,4 +1,4 @@
-"""Which model version an attempt uses, and what the version that it makes is called."""
+"""The model versions of an attempt: those that it uses, and the ids of those that it makes."""
 
 from dualipo.events import AlignEvent, RefreshEvent
 from dualipo.rounds.run import BASE_GENERATOR, WARM, Run

@@ -1,4 +1,4 @@
-"""What a recipe takes from the embedded world: captions, clips, simulated annotators, the oracle.
+"""A recipe's sources in the embedded world: captions, clips, simulated annotators, the oracle.
 
 The oracle has two doors here and no other: the annotators, whose labels carry the source
 "simulated", and `oracle_scores`, which stages use for what people read (docs/develop, "the world

@@ -22,20 +22,20 @@ def models_folder(memory: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def harness(memory: Path, models_folder: Path) -> Harness:
-    """Two rounds, the first with a refresh."""
+    """Run two rounds, the first with a refresh."""
     return harnesses.prepare(models_folder, memory / "refreshed", wanted="refreshed")
 
 
 @pytest.fixture(scope="session")
 def keeping(memory: Path, models_folder: Path) -> Harness:
-    """The same, of which the latents of rounds that are over stay."""
+    """Run the same, but keep the latents of rounds that are over."""
     kept = "generator.keep_latents=true"
     return harnesses.prepare(models_folder, memory / "keeping", kept, wanted="refreshed")
 
 
 @pytest.fixture(scope="session")
 def reverting(memory: Path, models_folder: Path) -> Harness:
-    """One round, whose refresh is undone."""
+    """Run one round whose refresh is reverted."""
     return harnesses.prepare(
         models_folder, memory / "reverted", *harnesses.REVERTED, wanted="reverted"
     )

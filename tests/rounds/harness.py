@@ -1,4 +1,4 @@
-"""Runs of a few seconds in forked processes, killed where one likes (FAULTS.md, the harness).
+"""Runs of a few seconds in forked processes, killed at any chosen point (FAULTS.md, the harness).
 
 The parent has imported torch and read the models once, so a fork starts at once; it never trains,
 and a child ends by `os._exit`. What a run made is compared as its ledger's digest and the hash of
@@ -46,7 +46,7 @@ State = dict[str, str]
 
 @dataclass(frozen=True)
 class Harness:
-    """A recipe, its uninterrupted run at `path`, and the failpoints that this passed."""
+    """A recipe, its uninterrupted run at `path`, and the names of the failpoints that it passed."""
 
     models_folder: Path
     path: Path
@@ -55,19 +55,20 @@ class Harness:
 
     @property
     def clean(self) -> State:
-        """What the uninterrupted run made."""
+        """Return what the uninterrupted run made."""
         return state(self.path)
 
     def recipe(self, path: Path, *overrides: str) -> Config:
-        """The same run elsewhere, with further overrides."""
+        """Return the recipe for another folder, with further overrides."""
         return recipe(self.models_folder, path, *self.overrides, *overrides)
 
     def point(self, name: str, occurrence: int = 0) -> int:
-        """The number of the hit of this name."""
-        return [hit for hit, one in enumerate(self.names, start=1) if one == name][occurrence]
+        """Return the number of the hit at a failpoint's nth occurrence."""
+        hits = [hit for hit, passed in enumerate(self.names, start=1) if passed == name]
+        return hits[occurrence]
 
     def killed_at(self, *hits: int) -> State:
-        """What a run makes that is killed at these hits, one process after the other."""
+        """Return what a run makes that is killed at these hits, one process after the other."""
         with elsewhere(self) as path:
             for hit in hits:
                 assert ended(self.recipe(path), fail=f"kill@{hit}") == -signal.SIGKILL
@@ -77,7 +78,7 @@ class Harness:
 
 @contextmanager
 def memory_folder() -> Iterator[Path]:
-    """A folder in memory where there is one: fsync is free there; SIGKILL is no test of disks."""
+    """Make a folder in memory where possible: fsync is free there, and SIGKILL tests no disk."""
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=shared, prefix="dualipo-") as folder:
         yield Path(folder)
@@ -85,7 +86,7 @@ def memory_folder() -> Iterator[Path]:
 
 @contextmanager
 def elsewhere(harness: Harness) -> Iterator[Path]:
-    """A place for another run; what fails stays there to be looked at."""
+    """Make a place for another run; it stays after a failure, to be looked at."""
     path = Path(tempfile.mkdtemp(dir=harness.path.parent)) / "run"
     yield path
     shutil.rmtree(path.parent)
@@ -106,25 +107,25 @@ def prepare(models_folder: Path, folder: Path, *overrides: str, wanted: str) -> 
 
 
 def recipe(models_folder: Path, path: Path, *overrides: str) -> Config:
-    """The harness' recipe on the tiny models."""
+    """Load the harness's recipe with the tiny models."""
     own = model_overrides(models_folder)
     return config.load(RECIPE, [*own, f"output_dir={path}", *overrides])
 
 
 def model_overrides(models_folder: Path) -> list[str]:
-    """Name the tiny models."""
+    """Return the overrides that name the tiny models."""
     parts = ("generator", "critic")
     return [f"{part}.pretrained_model_name_or_path={models_folder / part}" for part in parts]
 
 
 def ended(settings: Config, *, fail: str = "") -> int:
-    """Run or resume in a child; its exit code, or minus the signal that ended it."""
+    """Run or resume in a child; return its exit code, or minus the signal that ended it."""
     path = Path(settings.output_dir)
     return in_child(lambda: loop.run(settings, progress=PlainProgress()), path=path, fail=fail)
 
 
 def in_child(body: Callable[[], object], *, path: Path, fail: str = "") -> int:
-    """Do `body` in a fork; what it prints goes to the log beside `path`."""
+    """Do `body` in a fork; write what it prints to the log beside `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     child = os.fork()
     if child == 0:
@@ -143,13 +144,13 @@ def in_child(body: Callable[[], object], *, path: Path, fail: str = "") -> int:
 
 
 def log(path: Path) -> str:
-    """What the last child said."""
+    """Return what the last child said."""
     return Path(f"{path}.log").read_text()
 
 
 @contextmanager
 def ledger_of(path: Path) -> Iterator[Ledger]:
-    """A run's ledger, to be read."""
+    """Open a run's ledger to read it."""
     ledger = Ledger(path / "ledger.sqlite", read_only=True)
     yield ledger
     ledger.close()
@@ -162,22 +163,22 @@ def events(path: Path, kind: type[Recorded]) -> list[Recorded]:
 
 
 def outcome(path: Path) -> str:
-    """How the first refresh ended."""
+    """Return how the first refresh ended."""
     return events(path, RefreshEvent)[0].outcome
 
 
 def state(path: Path) -> State:
-    """The ledger's digest and the hash of every file; a file without a row is an orphan."""
+    """Return the ledger's digest and the hash of every file, each of which needs a row."""
     with ledger_of(path) as ledger:
         digest, known = ledger.digest(), ledger.files()
     inner = [file for name in SWEPT_FOLDERS for file in (path / name).rglob("*") if file.is_file()]
-    found = {file.relative_to(path).as_posix(): atomic.sha256_file(file) for file in inner}
-    assert found == known, sorted(found.items() ^ known.items())
-    return {"ledger": digest, **found}
+    hashes = {file.relative_to(path).as_posix(): atomic.sha256_file(file) for file in inner}
+    assert hashes == known, sorted(hashes.items() ^ known.items())
+    return {"ledger": digest, **hashes}
 
 
 def make_models(folder: Path) -> Path:
-    """Make the models in a child, and read them here, so that forks inherit what that imports."""
+    """Make the models in a child and read them here, so that forks inherit the imports."""
     assert in_child(lambda: models.make(folder), path=folder) == 0, log(folder)
     settings = recipe(folder, folder)
     Vila.load(folder / "critic", settings=settings.critic)

@@ -14,7 +14,7 @@ from tests.rounds.harness import Harness
 
 
 def main() -> int:
-    """Print what differs; the number of such points is the exit code."""
+    """Print what differs; return the number of such points."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth point only")
     every = parser.parse_args().every
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def try_all(harness: Harness, *, every: int) -> int:
-    """Kill at each point, and there and once more while resuming; count what differs."""
+    """Kill at each point, once alone and once with a second kill; return how many differ."""
     num_bad = 0
     for hit in range(1, len(harness.names) + 1, every):
         for hits in ((hit,), (hit, 1 + hit % 5)):
@@ -45,13 +45,13 @@ def try_all(harness: Harness, *, every: int) -> int:
 
 
 def fault(harness: Harness, hits: tuple[int, ...]) -> str | None:
-    """What is wrong after these kills, or None."""
+    """Return what is wrong after these kills, or None."""
     try:
-        made, clean = harness.killed_at(*hits), harness.clean
+        resumed, clean = harness.killed_at(*hits), harness.clean
     except AssertionError as broken:
         return f"FAILED: {broken}"
     different = sorted(
-        name for name in made.keys() | clean.keys() if made.get(name) != clean.get(name)
+        name for name in resumed.keys() | clean.keys() if resumed.get(name) != clean.get(name)
     )
     return f"DIFFERS: {', '.join(different)}" if different else None
 

@@ -46,8 +46,8 @@ def make(folder: Path) -> None:
 
 
 def random_traces(rng: random.Random) -> list[Trace]:
-    """Questions about noise. A grade has a reason, so that no two paths need score a clip alike."""
-    made = []
+    """Return random answers about noise; grades have reasons, so paths can score a clip apart."""
+    traces = []
     for number in range(NUM_QUESTIONS):
         caption, dimension = corpus.caption(number), rng.choice(DIMENSIONS)
         clips = (f"{number}", f"{number + 1}")
@@ -55,12 +55,12 @@ def random_traces(rng: random.Random) -> list[Trace]:
         verdict = reasoning.render_pair("", None, "", None, rng.choice(("a", "b", "tie")))
         point = Ask(f"point{number}", "point", caption, dimension, clips[:1])
         grade = reasoning.render_point(rng.choice(("light", "dark")), rng.choice(GRADES))
-        made += [Trace(pair, verdict), Trace(point, grade)]
-    return made
+        traces += [Trace(pair, verdict), Trace(point, grade)]
+    return traces
 
 
 def spoken(traces: list[Trace]) -> list[str]:
-    """All that the critic reads and says, so that its tokens are few."""
+    """Return all that the critic reads and says: the tokenizer needs no more words."""
     questions = [reasoning.question(trace.ask.kind, trace.ask.dimension) for trace in traces]
     captions = [reasoning.fence(trace.ask.caption) for trace in traces]
     answers = [trace.response for trace in traces]

@@ -1,4 +1,4 @@
-"""What an alignment reads of a round's files, and what it leaves alone."""
+"""An alignment verifies the files of the latents that it needs, and no others."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.rounds.harness import Harness
 
 
 def damage(path: Path) -> None:
-    """Another last byte: a number of a tensor."""
+    """Change the last byte, which is a number of a tensor."""
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
@@ -29,8 +29,8 @@ def test_fault_34_the_files_of_named_candidates_are_verified_and_no_others(
         rows = tables.read_records(
             path / "rounds" / "000" / "candidates.parquet", record_type=Candidate
         )
-        first = [one for one in rows if one.prompt_id == rows[0].prompt_id]
-        named = {one.candidate_id for one in first}
+        first = [row for row in rows if row.prompt_id == rows[0].prompt_id]
+        named = {row.candidate_id for row in first}
 
         def body() -> None:
             with opened(keeping.recipe(path), PlainProgress()) as run:

@@ -34,8 +34,10 @@ def test_a_reward_head_is_trained_on_the_seed_and_judges_a_run(harness: Harness)
             assert shipped != sft == warm
             votes = ledger.votes(0, 0, "point")
             assert votes and all(vote.outcome != "abstain" for vote in votes)
-        _, found = commands.compare_critics(path, [SFT], [], PlainProgress(), with_reward_head=True)
-        assert found["reward head"] == found[SFT]  # the same training, outside of the loop
+        _, compared = commands.compare_critics(
+            path, [SFT], [], PlainProgress(), with_reward_head=True
+        )
+        assert compared["reward head"] == compared[SFT]  # the same training, outside of the loop
 
 
 def test_a_run_waits_for_scores_and_goes_on(harness: Harness) -> None:
@@ -75,12 +77,12 @@ def test_critics_and_baselines_are_compared_on_the_same_labels(
     command = ["critic", "accuracy", str(harness.path), *asked, "--output", str(output)]
     said = tmp_path / "command"
     assert harnesses.in_child(lambda: main(command), path=said) == 0, harnesses.log(said)
-    found = json.loads(output.read_text())
-    num_labels = found.pop("num_labels")
-    table = comparing.table(num_labels, found)
+    figures = json.loads(output.read_text())
+    num_labels = figures.pop("num_labels")
+    table = comparing.table(num_labels, figures)
     assert num_labels > 0 and table in harnesses.log(said) and harness.clean == before
-    assert list(found) == ["shipped", "warm", "reward head", "scores.csv"]
-    assert all(0 <= one["overall Accuracy"]["with_ties"] <= 1 for one in found.values())
+    assert list(figures) == ["shipped", "warm", "reward head", "scores.csv"]
+    assert all(0 <= own["overall Accuracy"]["with_ties"] <= 1 for own in figures.values())
     with pytest.raises(DataError, match="nothing"):
         commands.compare_critics(
             harness.path, ["nothing"], [], PlainProgress(), with_reward_head=False
@@ -88,7 +90,7 @@ def test_critics_and_baselines_are_compared_on_the_same_labels(
 
 
 def _score(rows: list[dict[str, str]], path: Path) -> None:
-    """As a reward model would: a number a clip."""
+    """Write scores as a reward model would: a number for each clip."""
     with open(path, "w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(("path", "prompt", "score"))

@@ -1,4 +1,4 @@
-"""Two threads: what overlaps, what is the same bit for bit, and what an end in between leaves."""
+"""Clips made by two threads are the same bit for bit, and an end in between leaves whole units."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
 NUM_STEPS = 2  # forward passes a unit, as it is one unguided batch
-SECONDS = 30  # far more than it takes; only what never comes is waited for so long
+SECONDS = 30  # far more than decoding takes; only a test that fails waits so long
 
 
 def inside(harness: Harness, path: Path, body: Callable[[Run], None], *overrides: str) -> int:
@@ -49,8 +49,8 @@ def on_step(run: Run, step: int, body: Callable[[], object]) -> None:
     )
 
 
-def own(state: harnesses.State) -> harnesses.State:
-    """What sampling the first round's candidates made."""
+def round_latents(state: harnesses.State) -> harnesses.State:
+    """Return the latents of the first round's candidates."""
     return {name: state[name] for name in state if name.startswith("latents/000/")}
 
 
@@ -71,11 +71,11 @@ def test_a_unit_is_denoised_while_the_one_before_is_decoded(keeping: Harness) ->
 
     with harnesses.elsewhere(keeping) as path:
         assert inside(keeping, path, overlapped) == 0, harnesses.log(path)
-        assert own(harnesses.state(path)) == own(keeping.clean)
+        assert round_latents(harnesses.state(path)) == round_latents(keeping.clean)
 
 
 def require_synchronous_bits(run: Run) -> None:
-    """Every unit again, in one thread, one half after the other."""
+    """Make every unit again in one thread, and require the same bits."""
     rows = {row.candidate_id: row for row in run.ledger.candidates(0)}
     paths = sorted((run.directory.path / "latents" / "000").iterdir())
     assert len(paths) == 2
@@ -84,18 +84,19 @@ def require_synchronous_bits(run: Run) -> None:
     clips = ClipSet("candidates", 0, 0, "base", prompts, 2)
     ids = [clips.candidate_id(prompt, k) for prompt in prompts for k in range(2)]
     for n, path in enumerate(paths):
-        made = [rows[one] for one in ids[8 * n : 8 * n + 8]]
+        candidates = [rows[candidate_id] for candidate_id in ids[8 * n : 8 * n + 8]]
         again = sample(
             run.generator("base"),
-            captions=[one.caption for one in made],
-            seeds=[one.seed for one in made],
+            captions=[c.caption for c in candidates],
+            seeds=[c.seed for c in candidates],
             settings=settings,
         )
         kept = tensors.load(path)
-        for one, frames, latent in zip(made, again.frames_NFHW3, again.latents, strict=True):
-            assert torch.equal(kept[f"latent.{one.candidate_id}"], latent)
-            assert torch.equal(kept[f"text.{one.prompt_id}"], again.texts[one.caption])
-            clip_path = run.clip_store.path(one.clip)
+        clips_again = zip(candidates, again.frames_NFHW3, again.latents, strict=True)
+        for candidate, frames, latent in clips_again:
+            assert torch.equal(kept[f"latent.{candidate.candidate_id}"], latent)
+            assert torch.equal(kept[f"text.{candidate.prompt_id}"], again.texts[candidate.caption])
+            clip_path = run.clip_store.path(candidate.clip)
             content = clip_files.encode_clip(frames.numpy(), settings.fps)
             assert content == clip_path.read_bytes()
 
@@ -111,10 +112,10 @@ def test_fault_10_an_interrupt_keeps_the_unit_that_the_worker_has(keeping: Harne
     with harnesses.elsewhere(keeping) as path:
         assert inside(keeping, path, interrupted) == 0, harnesses.log(path)
         first = harnesses.state(path)  # no file without a row
-        assert len(own(first)) == 1
+        assert len(round_latents(first)) == 1
         assert inside(keeping, path, sample_round) == 0, harnesses.log(path)
         assert "swept" not in harnesses.log(path)
-        assert own(harnesses.state(path)) == own(keeping.clean)
+        assert round_latents(harnesses.state(path)) == round_latents(keeping.clean)
 
 
 def test_an_error_of_the_worker_surfaces_with_its_cause(harness: Harness) -> None:
@@ -135,33 +136,32 @@ def test_an_error_of_the_worker_surfaces_with_its_cause(harness: Harness) -> Non
 
 def test_several_threads_are_the_worker_s_too_and_are_not_shared(harness: Harness) -> None:
     def threads(run: Run) -> None:
-        found: list[int] = []
+        num_threads: list[int] = []
         vae = run.generator("base")._vae  # type: ignore[attr-defined]
         vae.post_quant_conv.register_forward_pre_hook(
-            lambda *_: found.append(torch.get_num_threads())
+            lambda *_: num_threads.append(torch.get_num_threads())
         )
         torch.set_num_threads(2)
-        on_step(run, NUM_STEPS, lambda: found.append(0))
+        on_step(run, NUM_STEPS, lambda: num_threads.append(0))
         sample_round(run)
-        assert found == [2, 0, 2]  # a unit is decoded, then the next is denoised
+        assert num_threads == [2, 0, 2]  # a unit is decoded, then the next is denoised
 
     with harnesses.elsewhere(harness) as path:
         assert inside(harness, path, threads) == 0, harnesses.log(path)
 
 
 def test_texts_of_fixed_prompts_are_encoded_once_for_all_versions(harness: Harness) -> None:
-    """The empty caption's too, that guidance is against; and the clips are the same."""
-
+    # The empty caption's text, which guidance needs, is among them; the clips are the same.
     def thrice(run: Run) -> None:
         prompts = sampling.fixed_prompts(run, "monitor")
-        made = []
+        sampled = []
         for attempt, texts_of in enumerate(("monitor", "monitor", None)):
             run.forget_models()  # as another version would be read anew
             clips = ClipSet("monitor", BASE_ROUND, attempt, "base", prompts, 1, texts_of=texts_of)
-            made.append([one.clip for one in sampling.sample_set(run, clips)])
+            sampled.append([candidate.clip for candidate in sampling.sample_set(run, clips)])
             was_encoded = "_text_pipeline" in vars(run.generator("base"))
             assert was_encoded == (attempt != 1)
-        assert made[0] == made[1] == made[2]
+        assert sampled[0] == sampled[1] == sampled[2]
 
     with harnesses.elsewhere(harness) as path:
         ended = inside(harness, path, thrice, "generator.guidance_scale=3.0")

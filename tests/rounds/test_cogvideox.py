@@ -1,4 +1,4 @@
-"""A whole run upon the embedded CogVideoX, as small on disk as may be: the same loop."""
+"""A whole run of the embedded CogVideoX, as small on disk as possible, by the same loop."""
 
 from pathlib import Path
 
@@ -22,13 +22,14 @@ COGVIDEOX = (
 
 @pytest.fixture(scope="module")
 def cogvideox(models_folder: Path, memory: Path) -> Harness:
-    """One round, with a refresh, and so two alignments from the same start."""
+    """Run one round with a refresh: two alignments from the same start."""
     return harnesses.prepare(models_folder, memory / "cogvideox", *COGVIDEOX, wanted="refreshed")
 
 
 def test_latents_are_stored_in_half_precision(cogvideox: Harness) -> None:
     files = [*(cogvideox.path / "latents").rglob("*.safetensors")]
-    kept = [one for path in files for one in tensors.load(path).values() if one.dim() == 4]
+    stored = [tensor for path in files for tensor in tensors.load(path).values()]
+    kept = [tensor for tensor in stored if tensor.dim() == 4]
     assert kept and {latent.dtype for latent in kept} == {torch.bfloat16}
 
 

@@ -42,7 +42,7 @@ def test_a_finished_stage_does_nothing(harness: Harness) -> None:
 
 
 def begin(harness: Harness, path: Path) -> None:
-    """A run directory, left as soon as its configuration stands in it."""
+    """Make a run folder that holds its configuration and nothing else."""
     hit = harness.point("config.json.after_rename")
     harnesses.ended(harness.recipe(path), fail=f"kill@{hit}")
 

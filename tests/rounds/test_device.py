@@ -48,7 +48,7 @@ class OnTheDevice(Run):
 
 
 def run_on_the_device(settings: Config) -> None:
-    """In a process of its own. A critic that flips coins may prefer nothing: then it says so."""
+    """Run on the pretended device; end with a code of its own where nothing was preferred."""
     with mock.patch.object(loop, "Run", OnTheDevice):
         try:
             loop.run(settings, progress=PlainProgress())

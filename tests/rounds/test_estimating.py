@@ -25,20 +25,20 @@ def test_recipes_of_reality_are_estimated_before_a_download(name: str) -> None:
         if value != config.leaves(settings[1])[key]
     }
     assert differing == {"output_dir", "critic"}
-    found = estimating.estimate(settings[0])
-    assert found.footprint.num_parameters == pytest.approx(GENERATORS[name], rel=0.01)
+    needs = estimating.estimate(settings[0])
+    assert needs.footprint.num_parameters == pytest.approx(GENERATORS[name], rel=0.01)
     num_numbers = 800_000 * 16 * (13 * 60 * 90 if "cog" in name else 21 * 60 * 104)
-    assert found.disk["latents"] == 2 * num_numbers  # of one round, as they go when it is over
+    assert needs.disk["latents"] == 2 * num_numbers  # of one round, as they go when it is over
     keeping = config.load(RECIPES / f"{name}-vila.toml", ["generator.keep_latents=true"])
-    assert estimating.estimate(keeping).disk["latents"] == 3 * found.disk["latents"]
-    errors = found.disk["reference errors of an alignment at most"]
+    assert estimating.estimate(keeping).disk["latents"] == 3 * needs.disk["latents"]
+    errors = needs.disk["reference errors of an alignment at most"]
     assert errors == 100_000 * 2 * 4 * settings[0].align.num_slots
-    one_clip = num_numbers / 800_000 * 2 + 2 * math.prod(found.footprint.text_shape)
-    assert found.disk["real clips"] == 2048 * one_clip
+    one_clip = num_numbers / 800_000 * 2 + 2 * math.prod(needs.footprint.text_shape)
+    assert needs.disk["real clips"] == 2048 * one_clip
     disk = next(line for line in estimating.lines(settings[0]) if line.startswith("disk"))
     assert "clips at quantizer 12" in disk and "lossless" not in disk
-    assert found.flops["sampling"] > 0.9 * sum(found.flops.values())  # METHOD.md 2
-    assert sum(found.aligning_memory.values()) < 80e9
+    assert needs.flops["sampling"] > 0.9 * sum(needs.flops.values())  # METHOD.md 2
+    assert sum(needs.aligning_memory.values()) < 80e9
     first, second, *_ = estimating.lines(settings[0])
     folder = settings[0].generator.pretrained_model_name_or_path
     assert "hf download" in first and f"--local-dir {folder}" in first
@@ -65,9 +65,9 @@ def test_full_training_and_kto_are_counted_as_they_are() -> None:
     assert full.aligning_memory["optimizer"] == 8 * num == 8 * full.footprint.num_trained
     assert adapter.aligning_memory["optimizer"] == 8 * adapter.footprint.num_trained < 8 * num / 5
     shared = Config.model_validate({"align": {"num_processes": 4}})
-    found = estimating.estimate(shared).aligning_memory
-    assert found["optimizer"] == full.aligning_memory["optimizer"] / 4
-    assert "activations of 12 clips" in found
+    memory = estimating.estimate(shared).aligning_memory
+    assert memory["optimizer"] == full.aligning_memory["optimizer"] / 4
+    assert "activations of 12 clips" in memory
     # 16 pairs or points a step, beside 16 real clips.
     assert "activations of 48 clips" in full.aligning_memory
     assert "activations of 32 clips" in kto.aligning_memory
@@ -93,5 +93,5 @@ def test_an_adapter_of_the_critic_takes_no_moments_of_all_weights() -> None:
 
 def test_the_critic_is_counted_by_its_files() -> None:
     weights = model_folder("embedded", "critic").rglob("*.safetensors")
-    num = sum(one.numel() for path in weights for one in tensors.load(path).values())
+    num = sum(tensor.numel() for path in weights for tensor in tensors.load(path).values())
     assert any(f"critic: {num / 1e6:.3g} million" in line for line in estimating.lines(Config()))

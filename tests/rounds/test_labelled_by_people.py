@@ -25,7 +25,7 @@ REASON = "A keeps its shape, B melts"
 
 @pytest.fixture(scope="module")
 def labelled(models_folder: Path, memory: Path) -> Path:
-    """A run of a warm start only, of whose seed clips ada judges all on a real page."""
+    """Make a run of a warm start only, and let ada judge all its seed clips on a real page."""
     path = memory / "labelled"
     assert harnesses.ended(harnesses.recipe(models_folder, path, *SEED)) == 0, harnesses.log(path)
     with pytest.raises(DataError, match=r"nobody has labelled this run\. Begin with"):
@@ -50,8 +50,8 @@ def answer_all(base: str, token: str) -> None:
         while (step := client.get("/api/state").json()["step"]) is not None:
             outcome = "good" if step["kind"] == "point" else "ab"[step["number"] % 2]
             body = {"key": f"{step['task']}-{step['dimension']}", "task": step["task"]}
-            told = {"dimension": step["dimension"], "outcome": outcome, "reason": REASON}
-            assert client.post("/api/answers", json=body | told).status_code == 200
+            answer = {"dimension": step["dimension"], "outcome": outcome, "reason": REASON}
+            assert client.post("/api/answers", json=body | answer).status_code == 200
 
 
 def test_a_run_that_people_labelled_is_a_seed(

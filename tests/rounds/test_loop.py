@@ -1,4 +1,4 @@
-"""What a whole run leaves in its ledger, and how it stops and goes on."""
+"""A whole run leaves every vote and version in its ledger, stops at a signal and goes on."""
 
 import itertools
 import os
@@ -34,11 +34,11 @@ def test_fault_04_every_planned_vote_is_there_once(
         groups = voting.grouped(ledger.votes(round_, attempt, kind))
         candidates = [c.candidate_id for c in ledger.candidates(round_)]
     for votes in groups.values():
-        cast = sorted((one.order, one.draw) for one in votes)
+        cast = sorted((vote.order, vote.draw) for vote in votes)
         assert cast == sorted(itertools.product(orders, draws))
     if kind == "point":
         judged = {item for item, _ in groups}
-        assert judged == {one for one in candidates if one.startswith("candidates-")}
+        assert judged == {name for name in candidates if name.startswith("candidates-")}
         assert len(groups) == 3 * len(judged)
 
 

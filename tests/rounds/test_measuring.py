@@ -1,4 +1,4 @@
-"""Which generator serves when a run ends early."""
+"""The best round's generator serves when a run ends early."""
 
 from pathlib import Path
 
@@ -22,11 +22,11 @@ def test_fault_65_the_best_round_serves_where_a_critic_was_hacked_twice(
     run = Run(RunDir.open(tmp_path / "run", settings), settings, PlainProgress())
     for round, total in enumerate(totals):
         name, signals = f"g{round:03d}.0", Signals(win_rate=0.6, evaluation_total=total)
-        made = Version("generator", name, None, round, 0, "", "ab" * 32)
+        version = Version("generator", name, None, round, 0, "", "ab" * 32)
         run.commit(
             Unit(round, 0, "align"),
             events=[AlignEvent(num_steps=1, generator_version=name, critic_version="warm")],
-            versions=[made],
+            versions=[version],
             heads={"generator": name},
         )
         monitored = MonitorEvent(signals=signals, triggers=[], stop=[], winner_gap=None)

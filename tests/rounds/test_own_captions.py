@@ -15,7 +15,7 @@ from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger
 from tests.rounds import harness as harnesses
 
-CAPTIONS = [f"a {animal} {what}" for animal in ("cat", "dog", "owl") for what in ("runs", "sits")]
+CAPTIONS = [f"a {animal} {verb}" for animal in ("cat", "dog", "owl") for verb in ("runs", "sits")]
 OWN = (
     "rounds=1",
     "prompts.source=file",
@@ -36,7 +36,7 @@ def captions(memory: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def unlabelled(models_folder: Path, memory: Path, captions: Path) -> Path:
-    """A run that has no labels: it ends once the clips for people are there."""
+    """Run without labels; the run ends once the clips for people are there."""
     path = memory / "unlabelled"
     assert harnesses.ended(_own(models_folder, path, captions)) == 1
     return path

@@ -1,4 +1,4 @@
-"""What a run has still to do shrinks by what it has done."""
+"""The plan of a resumed run leaves out what is done."""
 
 from dualipo.config import Config
 from dualipo.rounds.planning import plan

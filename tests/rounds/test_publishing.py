@@ -1,4 +1,4 @@
-"""A version as a pipeline's folder: stock diffusers samples from it what the backbone samples.
+"""A version as a pipeline's folder gives stock diffusers the samples that its backbone gives.
 
 The versions are trained for real, two rounds on tiny models of both families; the code that runs is
 the card's own.
@@ -54,10 +54,10 @@ LAST = "g001.0"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Path]:
-    """Two rounds each: of every weight (rank 0), and of a LoRA on the round before it."""
+    """Align two rounds of each family: all weights (rank 0), and a LoRA on the round before."""
     root = tmp_path_factory.mktemp("publishing")
-    for family, made in (("wan", make_pipeline()), ("cogvideox", make_cogvideox(rotary=True))):
-        made.save_pretrained(root / family)
+    for family, pipeline in (("wan", make_pipeline()), ("cogvideox", make_cogvideox(rotary=True))):
+        pipeline.save_pretrained(root / family)
     (root / "wan" / "LICENSE.txt").write_text("may be shared")
     (root / "wan" / "vae" / "diffusion_pytorch_model.bin").write_text("a pickle")
     return {case: make_run(root, *case) for case in CASES}
@@ -90,13 +90,13 @@ def align_round(run: RunDir, settings: Config, round: int, parent: Version) -> V
         folder=folder,
         seed=round,
     )
-    made = [*result.transformer_folder.iterdir(), *filter(None, [result.adapter_path])]
+    paths = [*result.transformer_folder.iterdir(), *filter(None, [result.adapter_path])]
     path = run.relative(result.transformer_folder)
     version_id, sha256 = f"g{round:03d}.0", result.generator_hash
     version = Version("generator", version_id, parent.version_id, round, 0, path, sha256)
     run.ledger.commit_unit(
         Unit(round, 0, "align"),
-        files={run.relative(one): atomic.sha256_file(one) for one in made},
+        files={run.relative(file): atomic.sha256_file(file) for file in paths},
         versions=[version],
         heads={"generator": version_id},
     )
@@ -122,7 +122,7 @@ def base_of(run: Path) -> Path:
 
 
 def of_backbone(run: Path, version: str | None) -> Tensor:
-    """The latent that a version's backbone samples."""
+    """Return the latent that a version's backbone samples."""
     folder = run / f"rounds/{version[1:4]}/attempt-0/generator/transformer" if version else None
     model = backbone.load(base_of(run), max_sequence_length=8, transformer_folder=folder)
     text_BLD = model.encode_text(["a red ball"])
@@ -140,7 +140,7 @@ def blocks(card: str) -> list[str]:
 
 
 def opened(block: str, run: Path, **folders: Path) -> Any:
-    """What a block of the card calls `pipe`, with its capitals filled in."""
+    """Run a block of the card with its placeholders filled in; return its `pipe`."""
     for name, folder in {"RUN": run, "BASE": base_of(run), **folders}.items():
         block = re.sub(rf'"{name}(?=["/])', f'"{folder}', block)
     names: dict[str, Any] = {}
@@ -181,7 +181,7 @@ def test_a_stock_pipeline_from_the_folder_is_the_version(
 def test_every_way_of_loading_that_the_card_shows_is_the_version(
     runs: dict[tuple[str, int], Path], family: str, tmp_path: Path
 ) -> None:
-    """From the pipeline, the transformer, the LoRA on its round's start, and all LoRA stacked."""
+    # From the pipeline, the transformer, the LoRA on its round's start, and all LoRA stacked.
     run, out, start = runs[family, 4], tmp_path / "out", tmp_path / "start"
     card = model_card.render(run, LAST)
     assert "library_name" not in card and "--version g000.0" in card
@@ -191,8 +191,8 @@ def test_every_way_of_loading_that_the_card_shows_is_the_version(
     expected, shown = of_backbone(run, LAST), blocks(card)
     assert len(shown) == 4
     for block in shown:
-        found = of_stock(opened(block, run, **folders))
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        latent = of_stock(opened(block, run, **folders))
+        torch.testing.assert_close(latent, expected, rtol=1e-4, atol=1e-4)
     wrong = opened(shown[2].replace("START", "BASE"), run, **folders)
     assert (of_stock(wrong) - expected).abs().max() > 1e-2
     first = blocks(model_card.render(run, "g000.0"))[-1]
@@ -221,8 +221,8 @@ def test_the_card_s_call_fits_the_model_that_ships(runs: dict[tuple[str, int], P
     text_BLD = model.encode_text(["a red disc"])
     expected = model.sample(text_BLD, seeds=[5], settings=Generator(num_frames=9, **sizes))
     asked = {"num_frames": 8, "max_sequence_length": 32, "output_type": "latent", **sizes}
-    found = names["pipe"]("a red disc", generator=torch.Generator().manual_seed(5), **asked)
-    torch.testing.assert_close(found.frames, expected, rtol=1e-5, atol=1e-5)
+    sampled = names["pipe"]("a red disc", generator=torch.Generator().manual_seed(5), **asked)
+    torch.testing.assert_close(sampled.frames, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_folder_holds_the_base_s_parts_and_terms_but_no_pickle(
@@ -232,9 +232,9 @@ def test_the_folder_holds_the_base_s_parts_and_terms_but_no_pickle(
     publishing.export_pipeline(run, out)
     publishing.export_pipeline(run, linked, link=True)
     for folder in (out, linked):
-        found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
-        assert {"model_index.json", "LICENSE.txt", "recipe.toml"} < found
-        assert not [name for name in found if name.endswith(".bin")]
+        files = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
+        assert {"model_index.json", "LICENSE.txt", "recipe.toml"} < files
+        assert not [name for name in files if name.endswith(".bin")]
     same = "vae/config.json"
     assert (linked / same).samefile(base_of(run) / same)
     assert not (out / same).samefile(base_of(run) / same)

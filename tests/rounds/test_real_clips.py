@@ -27,7 +27,7 @@ def clip(memory: Path) -> Path:
 
 
 def encode(settings: Config, *, fail: str = "") -> int:
-    """The stage alone, in a child."""
+    """Encode the real clips alone, in a child; return its exit code."""
 
     def body() -> None:
         with opened(settings, PlainProgress()) as run:

@@ -34,7 +34,7 @@ def spoilt(memory: Path, request: pytest.FixtureRequest) -> Callable[..., Path]:
 
 
 def overflow(pipeline: WanPipeline) -> None:
-    """A latent beyond 1.8 overflows on its way to the decoder; others come there as before."""
+    """Let a latent beyond 1.8 overflow on its way to the decoder; the others are unchanged."""
     vae = pipeline.vae
     first, *others = vae.config.latents_std
     std = LARGEST_FLOAT / 1.8
@@ -43,7 +43,7 @@ def overflow(pipeline: WanPipeline) -> None:
 
 
 def look_away(pipeline: WanPipeline) -> None:
-    """The decoder never sees the latent: it draws one picture."""
+    """Hide the latent from the decoder, so that it draws one picture."""
     pipeline.vae.post_quant_conv.weight.data.zero_()
 
 
@@ -64,14 +64,14 @@ def test_fault_23_what_overflows_is_sampled_once_more_then_left_out(
         assert harnesses.in_child(sample, path=path) == 0, harnesses.log(path)
         [event] = harnesses.events(path, SampleEvent)
         with harnesses.ledger_of(path) as ledger:
-            made = ledger.candidates(0)
+            candidates = ledger.candidates(0)
         published = path / "rounds" / "000" / "candidates.parquet"
         table = tables.read_records(published, record_type=Candidate)
-    assert event.num_clips == len(made) == 16 - event.num_rejected < 16
-    again = [one for one in made if one.draw == 1]
+    assert event.num_clips == len(candidates) == 16 - event.num_rejected < 16
+    again = [candidate for candidate in candidates if candidate.draw == 1]
     assert event.num_resampled == len(again) > 0
-    assert {one.draw for one in made} == {0, 1}
-    whole = {one.prompt_id for one in table}
+    assert {candidate.draw for candidate in candidates} == {0, 1}
+    whole = {candidate.prompt_id for candidate in table}
     assert event.num_prompts_dropped == 8 - len(whole) > 0
     assert len(table) == 2 * len(whole)
 
@@ -87,7 +87,7 @@ def test_fault_24_clips_without_contrast_make_no_pair(
         said = harnesses.log(path)
         [event] = harnesses.events(path, PreferEvent)
         with harnesses.ledger_of(path) as ledger:
-            assert len({one.clip for one in ledger.candidates(0)}) == 1
+            assert len({candidate.clip for candidate in ledger.candidates(0)}) == 1
     num_alike = event.dropped.pop("no contrast")
     assert event.kept == 0 and event.dropped.keys() <= {"unreadable"}
     assert f"{num_alike} of 8 prompts have no contrast" in said
@@ -98,7 +98,7 @@ def test_fault_24_clips_without_contrast_make_no_pair(
 def test_rounds_that_are_over_leave_no_latents_even_if_killed(
     harness: Harness, keeping: Harness, point: str
 ) -> None:
-    """A finished run that kept them is told to keep them no longer: it is as if it never had."""
+    # A finished run that kept them is resumed without keeping them: as if it never had.
     assert folders_of_latents(keeping.clean) == {"000", "001", "real"}
     assert folders_of_latents(harness.clean) == {"real"}
     with harnesses.elsewhere(keeping) as path:
@@ -118,5 +118,5 @@ def test_rounds_that_are_over_leave_no_latents_even_if_killed(
 
 
 def folders_of_latents(state: harnesses.State) -> set[str]:
-    """Of which rounds, and of real clips, latents are there."""
+    """Return the folders that hold latents: those of rounds, and "real"."""
     return {name.split("/")[1] for name in state if name.startswith("latents/")}

@@ -19,7 +19,7 @@ OWN = (
 
 
 def moody(body: dict[str, Any], count: int) -> Any:
-    """An error for some of the grades that it is asked for."""
+    """Answer, but with an error to some of the questions about one clip."""
     unlucky = len(loopback.brightness(body)) == 1 and body.get("seed", 1) % 5 == 0
     return loopback.failing(500) if unlucky else loopback.sure(body, count)
 

@@ -18,10 +18,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from dualipo.preferences.importers.row import (
-    AnyDimension,
     Dropped,
     Footage,
     Judged,
+    LabelledDimension,
     Row,
     Settings,
     Unfit,
@@ -44,7 +44,7 @@ FIELDS = {
 }
 # What the converter adds to a row of JSON_MIN, and a task of JSON has, too.
 EXPORT_FIELDS = ("id", "annotation_id", "created_at", "updated_at", "lead_time")
-_NAMES: dict[str, AnyDimension] = {**{name: name for name in DIMENSIONS}, "overall": "overall"}
+_NAMES: dict[str, LabelledDimension] = {**{name: name for name in DIMENSIONS}, "overall": "overall"}
 
 
 def rows(path: Path) -> row_files.Lines:
@@ -138,10 +138,12 @@ def _author(annotation: Row, results: list[Row]) -> Any:
     return str(author.get("id", "")) if isinstance(author, dict) else author
 
 
-def _verdicts(asked: Row, results: list[Row], settings: Settings) -> dict[AnyDimension, Verdict]:
+def _verdicts(
+    asked: Row, results: list[Row], settings: Settings
+) -> dict[LabelledDimension, Verdict]:
     """Return an annotation's verdicts by dimension; raise Unfit where two contradict each other."""
     about = choice(asked, "dimension", _NAMES, default=settings.dimension)
-    verdicts: dict[AnyDimension, Verdict] = {}
+    verdicts: dict[LabelledDimension, Verdict] = {}
     for result in results:
         dimension = _NAMES.get(str(result.get("from_name")), about)
         if result.get("type") == "pairwise":

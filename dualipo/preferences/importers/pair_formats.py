@@ -11,10 +11,10 @@ from typing import Any
 
 from dualipo.errors import DataError
 from dualipo.preferences.importers.row import (
-    AnyDimension,
     Dropped,
     Footage,
     Judged,
+    LabelledDimension,
     Row,
     Settings,
     Unfit,
@@ -28,7 +28,7 @@ from dualipo.records import Verdict
 from dualipo.store import atomic, row_files
 
 # Visual quality judges single frames, so it is our faithfulness; motion and text are as named.
-VIDEOALIGN: dict[str, AnyDimension] = {
+VIDEOALIGN: dict[str, LabelledDimension] = {
     "VQ": "faithfulness",
     "MQ": "motion",
     "TA": "consistency",

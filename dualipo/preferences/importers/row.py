@@ -9,12 +9,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
-from dualipo.records import Dimension, Grade, Pair, Point, Source, Verdict
+from dualipo.records import Grade, LabelledDimension, Pair, Point, Source, Verdict
 from dualipo.store.row_files import Row, Unfit
 
-AnyDimension = Dimension | Literal["overall"]
 Choice = TypeVar("Choice")
 
 
@@ -71,7 +70,7 @@ class Settings:
 
     source: Source | None = None
     annotator: str = ""
-    dimension: AnyDimension = "overall"
+    dimension: LabelledDimension = "overall"
     columns: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
 
@@ -127,7 +126,7 @@ def pair(
     clip_a: Footage,
     clip_b: Footage,
     *,
-    dimension: AnyDimension,
+    dimension: LabelledDimension,
     verdict: Verdict,
     voice: Voice,
     sides_known: bool = True,
@@ -153,7 +152,7 @@ def point(
     caption: str,
     clip: Footage,
     *,
-    dimension: AnyDimension,
+    dimension: LabelledDimension,
     grade: Grade,
     voice: Voice,
     rationale: str = "",

@@ -1,15 +1,22 @@
-"""A run of Diffusion-KTO: pointwise labels alone, from scores to the next round's generator."""
+"""A run's preferences: pairs that votes confirmed, and Diffusion-KTO's labelled clips.
 
+The KTO run needs pointwise labels alone, from scores to the next round's generator.
+"""
+
+import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dualipo import config
-from dualipo.events import AlignEvent, PreferEvent
-from dualipo.records import Point
+from dualipo.events import AlignEvent, ConfirmEvent, PreferEvent, ScoreEvent
+from dualipo.records import Pair, Point
+from dualipo.rounds import preferring
 from dualipo.rounds.planning import plan
 from dualipo.store import tables
+from dualipo.store.clips import ClipStore
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 
@@ -22,9 +29,53 @@ KTO = (
 )
 
 
+ONE_ROUND = ("rounds=1", "refresh.force_rounds=[]")
+
+
+def pairs(path: Path) -> list[Pair]:
+    table = path / "rounds" / "000" / "attempt-0" / "preferences.parquet"
+    return tables.read_records(table, record_type=Pair)
+
+
+def test_coin_flips_turn_pairs_around_and_change_nothing_else(harness: Harness) -> None:
+    with harnesses.elsewhere(harness) as path:
+        settings = harness.recipe(path, *ONE_ROUND, "verdicts=coin_flip")
+        assert harnesses.ended(settings) == 0, harnesses.log(path)
+        flipped, judged = pairs(path), pairs(harness.path)
+        kept, expected = (harnesses.events(p, PreferEvent)[0] for p in (path, harness.path))
+    assert kept == expected
+    for coin, critic in zip(flipped, judged, strict=True):
+        sides = (coin.video_a, coin.votes_a), (coin.video_b, coin.votes_b)
+        assert Counter(sides) == Counter(
+            [(critic.video_a, critic.votes_a), (critic.video_b, critic.votes_b)]
+        )
+        assert {coin.video_a, coin.video_b} == {critic.video_a, critic.video_b}
+
+
+def test_every_prompt_is_kept_or_counted(harness: Harness) -> None:
+    for event in harnesses.events(harness.path, PreferEvent):
+        assert event.kept + sum(event.dropped.values()) == event.num_prompts == 8
+        assert event.kept > 0
+
+
+def test_what_the_votes_agree_on_is_recorded(harness: Harness) -> None:
+    for event in harnesses.events(harness.path, ConfirmEvent):
+        assert 0 < event.mean_entropy <= math.log(3)
+        assert 0 < event.mean_order_agreement < 1 and 0 < event.mean_vote_share < 1
+
+
+def test_fault_21_short_clips_are_counted_where_they_are_scored(harness: Harness) -> None:
+    with harnesses.ledger_of(harness.path) as ledger:
+        clips = {candidate.clip for candidate in ledger.candidates(0)}
+    store = ClipStore(harness.path / "clips")
+    assert preferring.count_short(store, clips, num_wanted=9) == 0
+    assert preferring.count_short(store, clips, num_wanted=10) == len(clips) > 0
+    assert {event.num_short for event in harnesses.events(harness.path, ScoreEvent)} == {0}
+
+
 @pytest.fixture(scope="module")
 def kto(models_folder: Path, memory: Path) -> Iterator[Harness]:
-    """Two rounds of a prompt's best and worst clip, for a random critic rarely says Good."""
+    # The best and the worst clip of each prompt, as a random critic rarely says Good.
     yield harnesses.prepare(
         models_folder, memory / "kto", *KTO, "align.kto_labels=extremes", wanted="refreshed"
     )
@@ -41,9 +92,9 @@ def test_labels_need_no_pairwise_vote_and_reach_the_next_round(kto: Harness) -> 
     assert not list((kto.path / "rounds").rglob("confirm"))
     assert head is not None and head.version_id == "g001.0"
     assert "rounds/001/attempt-0/generator/pytorch_lora_weights.safetensors" in files
-    found = points(kto.path, 1, 0)
-    assert {point.grade for point in found} == {"good", "bad"}
-    assert all(point.dimension == "overall" and point.source == "critic" for point in found)
+    labelled = points(kto.path, 1, 0)
+    assert {point.grade for point in labelled} == {"good", "bad"}
+    assert all(point.dimension == "overall" and point.source == "critic" for point in labelled)
 
 
 def test_every_clip_is_labelled_or_counted(kto: Harness) -> None:
