@@ -164,6 +164,16 @@ def test_the_digest_sees_rows_and_neither_order_nor_clock(tmp_path: Path) -> Non
     assert len(digests) == 1
 
 
+def test_what_another_version_recorded_is_told_and_the_rest_is_read(ledger: Ledger) -> None:
+    unit = Unit(0, 0, "monitor")
+    ledger.commit_unit(unit, events=[HOLDOUT])
+    ledger._connection.execute("UPDATE events SET value = json_set(value, '$.applause', 7)")
+    ledger._connection.execute("INSERT INTO events VALUES (0, 0, 'monitor', 0, 'curtain', '{}')")
+    assert ledger.unknown == set()
+    assert ledger.events() == [(unit, HOLDOUT)]
+    assert ledger.unknown == {"holdout.applause", "curtain"}
+
+
 def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"not a database, whatever its name is" * 40)
     with pytest.raises(DataError, match=r"ledger\.sqlite: damaged or no ledger"):

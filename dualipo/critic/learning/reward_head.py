@@ -248,7 +248,8 @@ def _ask(pair: Pair) -> Ask:
 
 
 def _index(pair: Pair) -> int:
-    return DIMENSIONS.index(pair.dimension)  # type: ignore[arg-type]
+    assert pair.dimension != "overall"
+    return DIMENSIONS.index(pair.dimension)
 
 
 def _waves(num: int, width: int) -> Tensor:
