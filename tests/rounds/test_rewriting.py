@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.events import RewriteEvent
-from tests.critic import loopback
 from tests.rounds import harness as harnesses
+from tests.servers import loopback
 
 SEED = ("rounds=0", "seed=3", "monitor.num_accuracy_pairs=0")
 GRADES = tuple(f"<grade>{grade}</grade>" for grade in ("good", "normal", "bad"))
