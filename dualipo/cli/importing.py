@@ -17,7 +17,9 @@ from dualipo.records import DIMENSIONS, Source
 # The names in `preferences.importers.formats.FORMATS`, repeated because that imports pyarrow.
 FORMATS = (
     *("native", "trl", "trl-kto", "videoalign", "visionreward", "videofeedback", "videodpo"),
-    *("hpdv3", "pickapic", "diffusion-kto", "lift", "label-studio"),
+    *("hpdv3", "pickapic", "diffusion-kto", "lift", "videofolder", "chosen-rejected"),
+    *("flow-factory", "simpletuner", "rapidata", "genai-bench", "mj-video", "hpdv2"),
+    *("imagereward", "table", "label-studio"),
 )
 
 
@@ -35,7 +37,11 @@ def add(verbs: Any) -> None:
         "format", choices=FORMATS, metavar="FORMAT", help=f"One of: {', '.join(FORMATS)}."
     )
     parser.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help="A csv, json, jsonl or parquet file."
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="A csv, json, jsonl or parquet file, or the folder of a videofolder.",
     )
     parser.add_argument("--output", type=Path, required=True, help="The label set to add to.")
     parser.add_argument(
@@ -86,6 +92,17 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=COLUMN,...",
         help="The file's columns for names of the format, e.g. caption=text,a=left,b=right.",
     )
+    reading.add_argument(
+        "--words",
+        type=_pairs,
+        default={},
+        metavar="WORD=MEANING,...",
+        help="What the file's words mean, e.g. first=a,second=b,equal=tie or 1=good,0=bad.",
+    )
+
+
+def _root(file: Path) -> Path:
+    return file if file.is_dir() else file.parent
 
 
 def _pairs(given: str) -> dict[str, str]:
@@ -103,7 +120,11 @@ def act(arguments: argparse.Namespace) -> int:
 
     options = Options(
         settings=Settings(
-            arguments.source, arguments.annotator, arguments.dimension, columns=arguments.map
+            arguments.source,
+            arguments.annotator,
+            arguments.dimension,
+            columns=arguments.map,
+            words=arguments.words,
         ),
         lenient=arguments.lenient,
         strict=arguments.strict,
@@ -116,7 +137,7 @@ def act(arguments: argparse.Namespace) -> int:
         report = import_labels(
             arguments.format,
             arguments.files,
-            root=arguments.root or arguments.files[0].parent,
+            root=arguments.root or _root(arguments.files[0]),
             output=arguments.output,
             options=options,
             on_row=on_row,

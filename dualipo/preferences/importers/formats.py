@@ -1,11 +1,17 @@
 """Lists every format that can be imported (the table in FORMATS.md)."""
 
 from dualipo.preferences.importers import (
+    benchmarks,
+    folders,
     label_studio,
     lift,
     native,
     pair_formats,
     point_formats,
+    ranked_images,
+    row,
+    table,
+    trainer_formats,
     trl,
 )
 from dualipo.preferences.importers.row import Format
@@ -103,6 +109,86 @@ FORMATS: dict[str, Format] = {
         not_kept=("id", "video_id"),
         rows=lift.rows,
         one_judgement=False,
+    ),
+    # Hugging Face's videofolder, and our own export of one.
+    "videofolder": Format(
+        folders.videofolder,
+        alternatives=(row.CAPTIONS, ("chosen_file_name", *folders.FILE_NAMES, "file_name")),
+        optional=("rejected_file_name", "dimension", "verdict", "grade", "label", *folders.KEPT),
+        not_kept=("id", "prompt_id", "schema_version"),
+        source=None,
+        says_source=True,
+        rows=folders.videofolder_rows,
+        tables=folders.tables,
+        one_judgement=True,
+    ),
+    # Tables of winners and losers for trainers of generators.
+    "chosen-rejected": Format(
+        trainer_formats.chosen_rejected,
+        required=("chosen_video_path", "rejected_video_path"),
+        alternatives=(row.CAPTIONS,),
+        source=None,
+        says_source=True,
+    ),
+    # Flow-Factory's offline JSONL, version 2.
+    "flow-factory": Format(
+        trainer_formats.flow_factory,
+        required=("schema_version", "input", "supervision"),
+        optional=("metadata",),
+        source=None,
+        says_source=True,
+    ),
+    # SimpleTuner's list of data sets, two of which are a pair of folders.
+    "simpletuner": Format(
+        folders.simpletuner,
+        required=("prompt", "chosen", "rejected"),
+        source=None,
+        rows=folders.simpletuner_rows,
+    ),
+    # Rapidata's parquet files, also those named Datapoint.
+    "rapidata": Format(
+        benchmarks.rapidata,
+        required=("prompt", "file_name1", "file_name2"),
+        optional=benchmarks.RAPIDATA_COLUMNS,
+        one_judgement=False,
+    ),
+    # GenAI-Bench's part about videos.
+    "genai-bench": Format(
+        benchmarks.genai_bench,
+        required=("prompt", "left_video", "right_video", "vote_type"),
+        not_kept=("left_model", "right_model"),
+    ),
+    # MJ-Video's JSON.
+    "mj-video": Format(
+        benchmarks.mj_video,
+        required=("video_0_path", "video_1_path", "overall_preference"),
+        alternatives=(row.CAPTIONS,),
+        optional=("category_preference",),
+        one_judgement=False,
+    ),
+    # HPDv2 (images).
+    "hpdv2": Format(
+        ranked_images.judge,
+        required=("prompt",),
+        alternatives=(ranked_images.PATHS, ("human_preference", "rank")),
+        not_kept=("raw_annotations",),
+        images=True,
+    ),
+    # ImageRewardDB (images).
+    "imagereward": Format(
+        ranked_images.judge,
+        required=("prompt", "prompt_id", "image_path", "rank"),
+        rows=ranked_images.imagereward_rows,
+        images=True,
+    ),
+    # Any table, whose columns the user names.
+    "table": Format(
+        table.judge,
+        required=("caption",),
+        optional=table.NAMES,
+        source=None,
+        says_source=True,
+        check=table.require_map,
     ),
     # Label Studio's JSON and JSON_MIN exports of a Pairwise project.
     "label-studio": Format(

@@ -114,8 +114,10 @@ class Intake:
     def _frames(self, footage: Footage) -> list[str]:
         """Return the frames' paths in the first folder that holds the first frame."""
         first = footage.frames[0]
-        found = (each for each in footage.frame_folders if self.resolve(f"{each}{first}").is_file())
-        folder = next(found, footage.frame_folders[0])
+        holding = (
+            each for each in footage.frame_folders if self.resolve(f"{each}{first}").is_file()
+        )
+        folder = next(holding, footage.frame_folders[0])
         return [f"{folder}{name}" for name in footage.frames]
 
     def _image(self, source: Path | io.BytesIO, name: str) -> Frames:

@@ -18,10 +18,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from dualipo.preferences.importers.row import (
+    DIMENSION_WORDS,
     Dropped,
     Footage,
     Judged,
-    LabelledDimension,
     Row,
     Settings,
     Unfit,
@@ -31,7 +31,7 @@ from dualipo.preferences.importers.row import (
     text,
     voice,
 )
-from dualipo.records import DIMENSIONS, Verdict
+from dualipo.records import LabelledDimension, Verdict
 from dualipo.store import row_files
 
 SIDES: dict[str, Verdict] = {"left": "a", "right": "b"}
@@ -44,7 +44,6 @@ FIELDS = {
 }
 # What the converter adds to a row of JSON_MIN, and a task of JSON has, too.
 EXPORT_FIELDS = ("id", "annotation_id", "created_at", "updated_at", "lead_time")
-_NAMES: dict[str, LabelledDimension] = {**{name: name for name in DIMENSIONS}, "overall": "overall"}
 
 
 def rows(path: Path) -> row_files.Lines:
@@ -54,13 +53,13 @@ def rows(path: Path) -> row_files.Lines:
 
 
 def _task(row: Row) -> Row:
-    results, data, task = [], {}, {}
+    results, fields, task = [], {}, {}
     for name, value in row.items():
-        found = [value] if isinstance(value, dict) else value
-        if isinstance(found, list) and found and isinstance(found[0], dict):
+        regions = [value] if isinstance(value, dict) else value
+        if isinstance(regions, list) and regions and isinstance(regions[0], dict):
             results += [
                 {"from_name": name, "type": kind, "value": each}
-                for each in found
+                for each in regions
                 for kind, key in (("pairwise", "selected"), ("choices", "choices"))
                 if isinstance(each, dict) and key in each
             ]
@@ -71,9 +70,9 @@ def _task(row: Row) -> Row:
         elif name in EXPORT_FIELDS:
             task[name] = value
         elif name != "annotator":
-            data[name] = value
+            fields[name] = value
     annotation = {"completed_by": row.get("annotator"), "result": results}
-    return task | {"data": data, "annotations": [annotation]}
+    return task | {"data": fields, "annotations": [annotation]}
 
 
 def judge(row: Row, settings: Settings) -> Iterator[Judged | Dropped | Unused]:
@@ -92,19 +91,19 @@ def judge(row: Row, settings: Settings) -> Iterator[Judged | Dropped | Unused]:
             yield from _annotation(asked, annotation, settings)
 
 
-def _asked(data: Row, settings: Settings) -> tuple[Row, list[str]]:
+def _asked(fields: Row, settings: Settings) -> tuple[Row, list[str]]:
     """Return what a task asks about, by the names of FIELDS, and the names of unused fields."""
     names = {
         name: (settings.columns[name],) if name in settings.columns else known
         for name, known in FIELDS.items()
     }
-    found = {
-        name: next((each for each in known if data.get(each)), known[0])
+    field_of = {
+        name: next((each for each in known if fields.get(each)), known[0])
         for name, known in names.items()
     }
-    asked = {name: data.get(field) for name, field in found.items()}
-    unused = [name for name in data if name not in {*found.values(), "source"}]
-    return asked | {"source": data.get("source")}, unused
+    asked = {name: fields.get(field) for name, field in field_of.items()}
+    unused = [name for name in fields if name not in {*field_of.values(), "source"}]
+    return asked | {"source": fields.get("source")}, unused
 
 
 def _annotation(asked: Row, annotation: Row, settings: Settings) -> Iterator[Judged | Dropped]:
@@ -142,10 +141,10 @@ def _verdicts(
     asked: Row, results: list[Row], settings: Settings
 ) -> dict[LabelledDimension, Verdict]:
     """Return an annotation's verdicts by dimension; raise Unfit where two contradict each other."""
-    about = choice(asked, "dimension", _NAMES, default=settings.dimension)
+    about = choice(asked, "dimension", DIMENSION_WORDS, default=settings.dimension)
     verdicts: dict[LabelledDimension, Verdict] = {}
     for result in results:
-        dimension = _NAMES.get(str(result.get("from_name")), about)
+        dimension = DIMENSION_WORDS.get(str(result.get("from_name")), about)
         if result.get("type") == "pairwise":
             verdict = choice(result.get("value") or {}, "selected", SIDES)
         elif result.get("type") == "choices" and "tie" in _words([result], "choices", "choices"):

@@ -67,10 +67,7 @@ def import_labels(
     """
     form, options = FORMATS[format_name], options or Options()
     settings = _settled(format_name, form, options)
-    if not root.is_dir():
-        raise DataError(
-            f"{root}: this folder does not exist. Name the folder where the clips' paths start."
-        )
+    files = _checked(form, files, root, settings)
     _refuse_foreign(output)
     with _opened(output, dry_run=options.dry_run) as (before, history, staging):
         store = label_set.clip_store(output)
@@ -98,10 +95,26 @@ def import_labels(
         return report
 
 
+def _checked(form: Format, files: Sequence[Path], root: Path, settings: Settings) -> list[Path]:
+    """Return the files that the named files and folders stand for, after a look at the first."""
+    if not root.is_dir():
+        raise DataError(
+            f"{root}: this folder does not exist. Name the folder where the clips' paths start."
+        )
+    paths = [
+        path
+        for file in files
+        for path in (form.tables(file) if form.tables and file.is_dir() else [file])
+    ]
+    if form.check:
+        form.check(paths[0], settings)
+    return paths
+
+
 def _settled(name: str, form: Format, options: Options) -> Settings:
     """Settle who made the labels; a program's labels are never marked human."""
     settings = options.settings
-    if form.source is None and settings.source is None:
+    if form.source is None and settings.source is None and not form.says_source:
         raise ConfigError(
             f"{name}: its files do not say who judged. Give --source human, simulated or critic."
         )

@@ -14,7 +14,6 @@ from dualipo.preferences.importers.row import (
     Dropped,
     Footage,
     Judged,
-    LabelledDimension,
     Row,
     Settings,
     Unfit,
@@ -24,7 +23,7 @@ from dualipo.preferences.importers.row import (
     text,
     voice,
 )
-from dualipo.records import Verdict
+from dualipo.records import LabelledDimension, Verdict
 from dualipo.store import atomic, row_files
 
 # Visual quality judges single frames, so it is our faithfulness; motion and text are as named.
@@ -38,14 +37,21 @@ VIDEOALIGN_WORDS: dict[str, Verdict | None] = {"A": "a", "B": "b", "same": "tie"
 
 
 def won(
-    row: Row, settings: Settings, caption: str, *, winner: str, loser: str, **fields: Any
+    row: Row,
+    settings: Settings,
+    caption: str,
+    *,
+    winner: str,
+    loser: str,
+    dimension: LabelledDimension | None = None,
+    **fields: Any,
 ) -> Judged:
     """Make the label of a row that names a winner and a loser; `fields` are further ones of it."""
     return pair(
         caption,
         Footage((winner,)),
         Footage((loser,)),
-        dimension=settings.dimension,
+        dimension=dimension or settings.dimension,
         verdict="a",
         voice=voice(row, settings),
         sides_known=False,

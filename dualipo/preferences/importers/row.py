@@ -11,10 +11,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from dualipo.records import Grade, LabelledDimension, Pair, Point, Source, Verdict
+from dualipo.records import (
+    DIMENSIONS,
+    Grade,
+    LabelledDimension,
+    Pair,
+    Point,
+    Source,
+    Verdict,
+)
 from dualipo.store.row_files import Row, Unfit
 
 Choice = TypeVar("Choice")
+
+DIMENSION_WORDS: dict[str, LabelledDimension] = {
+    **{name: name for name in DIMENSIONS},
+    "overall": "overall",
+}
+CAPTIONS = ("prompt", "caption", "text")  # the usual names of a caption's column
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,10 @@ class Format:
     optional: tuple[str, ...] = ()
     not_kept: tuple[str, ...] = ()
     source: Source | None = "human"
+    says_source: bool = False  # rows may name their source, so it is not asked for before
     rows: Callable[[Path], Iterator[tuple[int, Row | Unfit]]] | None = None
+    tables: Callable[[Path], list[Path]] | None = None  # the files in a folder that the user names
+    check: Callable[[Path, Settings], None] | None = None  # raises before the first row is read
     one_judgement: bool = True  # a row judges one dimension, which the user may name
     images: bool = False
     maps: tuple[str, ...] = ()  # the names of `--map` where `judge` reads `Settings.columns`
@@ -117,7 +134,8 @@ def voice(row: Row, settings: Settings, *, source: Source | None = None) -> Voic
     """Return who judged: the row's own columns come first, then the format, then the user."""
     own = choice(row, "source", {s: s for s in get_args(Source)}, default=None)
     settled: Any = own or source or settings.source
-    assert settled is not None, "the import settles a source before it reads"
+    if settled is None:
+        raise Unfit("The row does not say who judged. Give --source human, simulated or critic.")
     return Voice(settled, optional_text(row, "annotator") or settings.annotator)
 
 
@@ -155,9 +173,9 @@ def point(
     dimension: LabelledDimension,
     grade: Grade,
     voice: Voice,
-    rationale: str = "",
+    **fields: Any,
 ) -> Judged:
-    """Make a pointwise label."""
+    """Make a pointwise label; `fields` are further fields of a Point."""
     record = Point(
         point_id="",
         prompt_id="",
@@ -167,7 +185,7 @@ def point(
         grade=grade,
         source=voice.source,
         annotator_or_critic_version=voice.annotator,
-        rationale=rationale,
+        **fields,
     )
     return Judged(record, clip)
 
@@ -178,6 +196,11 @@ def text(row: Row, name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise Unfit(f"`{name}` is {_shown(value)}, not a text.")
     return value
+
+
+def caption_of(row: Row) -> str:
+    """Read the caption from the first of its usual columns that holds one."""
+    return text(row, next((name for name in CAPTIONS if row.get(name)), CAPTIONS[0]))
 
 
 def optional_text(row: Row, name: str) -> str:

@@ -29,7 +29,7 @@ def test_annotations_become_pairs_and_predictions_do_not(
 
 
 def test_a_field_of_the_task_that_is_not_known_is_listed(importing: Importer, root: Path) -> None:
-    """Label Studio's tasks hold whatever their owner put in `data`."""
+    # Label Studio's tasks hold whatever their owner put in `data`.
     path = root / "label-studio.json"
     tasks = json.loads(path.read_text())
     tasks[0]["data"] |= {"model": "wan", "seed": 3}
@@ -56,7 +56,7 @@ def test_other_names_of_data_are_mapped(importing: Importer, root: Path) -> None
 def test_json_min_has_a_flat_row_for_each_annotation(
     importing: Importer, root: Path, name_of: Callable[[str], str]
 ) -> None:
-    """The SDK's converter puts results beside the task's fields, by the control's name."""
+    # The SDK's converter puts results beside the task's fields, by the control's name.
     row = {"id": 1, "prompt": "A cat.", "video_a": "videos/1_A.mp4", "video_b": "videos/1_B.mp4"}
     row |= {"annotator": 4, "annotation_id": 7, "lead_time": 2.5, "dimension": "motion"}
     rows = [

@@ -157,7 +157,7 @@ def test_a_caption_that_no_model_should_be_fed_is_dropped(importing: Importer, r
 def test_a_column_that_is_not_used_is_listed_and_only_refused_if_strict(
     importing: Importer, root: Path, format_name: str
 ) -> None:
-    """The origins' readers take the columns they know and never look at others."""
+    # The origins' readers take the columns they know and never look at others.
     settings = HUMAN if FORMATS[format_name].source is None else None
     options = {"settings": settings, "images": FORMATS[format_name].images}
     path = root / FILES[format_name]

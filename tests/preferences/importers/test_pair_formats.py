@@ -72,10 +72,9 @@ def test_trl_names_a_winner_and_the_sides_follow_the_clips(
 def test_trl_without_a_prompt_and_with_parts_of_messages(
     importing: Importer, root: Path, name_of: NameOf
 ) -> None:
-    """TRL takes the messages that `chosen` and `rejected` share as the prompt.
-
-    The content of a message is a text, or a list of parts, each with a `type`.
-    """
+    # TRL takes the messages that `chosen` and `rejected` share as the prompt.
+    #
+    # The content of a message is a text, or a list of parts, each with a `type`.
     asked = {"role": "user", "content": [{"type": "text", "text": "A dog."}]}
     clips = [
         [asked, {"role": "assistant", "content": [{"type": "video", "video": f"videos/{n}.mp4"}]}]
@@ -96,10 +95,9 @@ def test_trl_without_a_prompt_and_with_parts_of_messages(
 def test_videodpo_joins_two_files_and_is_a_program_s_judgement(
     importing: Importer, name_of: NameOf
 ) -> None:
-    """The origin's dataset takes `video1` as winner and `video2` as loser, and reads no `label`.
-
-    Its trainer weighs a pair by (0.72 / score) ** dupbeta: `score` is a frequency, not a certainty.
-    """
+    # The origin's dataset takes `video1` as winner and `video2` as loser, and reads no `label`.
+    #
+    # Its trainer weighs a pair by (0.72 / score) ** dupbeta: `score` is a frequency, not a certainty.
     options = {"strip_prefix": "/elsewhere/set/"}
     imported = importing("videodpo", "videodpo/pair.json", **options)
     assert [name_of(winner(p)) for p in imported.labels.pairs] == ["1_A", "2_A"]

@@ -63,11 +63,11 @@ def test_videofeedback_has_names_with_spaces_and_frames_for_a_clip(importing: Im
 
 
 def test_diffusion_kto_s_script_reads_split_and_file_name(importing: Importer, root: Path) -> None:
-    """The script joins `file_name` with the folder, and `split` is its label.
-
-    Of its three words, `intersections` is dropped by the policy `gt_label_w_l`. A missing caption
-    is an empty one to it.
-    """
+    # The script joins `file_name` with the folder, and `split` is its label.
+    #
+    # Of its three words, `intersections` is dropped by the policy `gt_label_w_l`. A missing caption
+    # is an empty one to it.
+    #
     (root / "train_processed_v3.csv").write_text(
         "file_name,caption,split\n"
         "images/0.jpg,A castle,exclusive_win\n"
@@ -86,10 +86,9 @@ def test_diffusion_kto_s_script_reads_split_and_file_name(importing: Importer, r
 def test_visionreward_s_parts_regression_and_test_are_pairs(
     importing: Importer, root: Path, name_of: NameOf
 ) -> None:
-    """The card names `video1_path`, `video2_path`, `standard_answer`, and not the answer's words.
-
-    VideoScore2's evaluation compares it with `video1`, `video2` and `tie`: not the origin's code.
-    """
+    # The card names `video1_path`, `video2_path`, `standard_answer`, and not the answer's words.
+    #
+    # VideoScore2's evaluation compares it with `video1`, `video2` and `tie`: not the origin's code.
     row = {"internal_id": "t", "prompt": "A cat."}
     row |= {"video1_path": "videos/1_A.mp4", "video2_path": "videos/1_B.mp4"}
     rows = [row | {"standard_answer": word} for word in ("video1", "video2", "tie", "maybe")]
@@ -106,12 +105,11 @@ def test_visionreward_s_parts_regression_and_test_are_pairs(
 def test_videofeedback_s_frames_lie_in_a_folder_of_the_clip(
     importing: Importer, root: Path
 ) -> None:
-    """The origin opens `<frames>/<id>/<name>` for each bare name in `images`.
-
-    Ids of the part `annotated` may begin with a letter, and people graded them; in the part `real`
-    every grade is 4. The path of the file names the part; where it does not, the id and the grades
-    do.
-    """
+    # The origin opens `<frames>/<id>/<name>` for each bare name in `images`.
+    #
+    # Ids of the part `annotated` may begin with a letter, and people graded them; in the part `real`
+    # every grade is 4. The path of the file names the part; where it does not, the id and the grades
+    # do.
     rows = json.loads((root / "videofeedback.json").read_text())
     for row in rows:
         folder = root / "images" / row["id"]
@@ -124,12 +122,12 @@ def test_videofeedback_s_frames_lie_in_a_folder_of_the_clip(
     assert [p.source for p in points] == ["human"] * 6 + ["simulated"] * 3
     for part, source in (("annotated", "human"), ("real", "simulated")):
         (root / f"data_{part}.json").write_text(json.dumps(rows))
-        found = importing("videofeedback", f"data_{part}.json", output=root / part).labels.points
-        assert {p.source for p in found} == {source}
+        labelled = importing("videofeedback", f"data_{part}.json", output=root / part).labels.points
+        assert {p.source for p in labelled} == {source}
 
 
 def test_lift_s_real_clips_are_told_from_what_people_wrote(importing: Importer, root: Path) -> None:
-    """VIDGEN's thousand rows have one answer, and the columns `video` and `conversations` only."""
+    # VIDGEN's thousand rows have one answer, and the columns `video` and `conversations` only.
     (first, *_) = json.loads((root / "lift.json").read_text())
     asked = {"from": "human", "value": first["conversations"][0]["value"]}
     turns = [asked, {"from": "gpt", "value": "Good. There are no obvious problems."}]
@@ -173,8 +171,8 @@ def test_lift_s_questions_name_their_dimension_in_other_words(
     report = importing("lift", "asked.json", dry_run=True).report
     assert (report.num_points, report.refused.num) == ((1, 0) if dimension else (0, 1))
     if dimension:
-        (found,) = importing("lift", "asked.json").labels.points
-        assert (found.prompt, found.dimension) == ("A crane in motion.", dimension)
+        (crane,) = importing("lift", "asked.json").labels.points
+        assert (crane.prompt, crane.dimension) == ("A crane in motion.", dimension)
 
 
 def test_lift_gives_a_grade_and_a_reason_a_question(importing: Importer, name_of: NameOf) -> None:
