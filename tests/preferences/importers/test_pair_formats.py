@@ -97,7 +97,8 @@ def test_videodpo_joins_two_files_and_is_a_program_s_judgement(
 ) -> None:
     # The origin's dataset takes `video1` as winner and `video2` as loser, and reads no `label`.
     #
-    # Its trainer weighs a pair by (0.72 / score) ** dupbeta: `score` is a frequency, not a certainty.
+    # Its trainer weighs a pair by (0.72 / score) ** dupbeta: `score` is a frequency and not a
+    # certainty.
     options = {"strip_prefix": "/elsewhere/set/"}
     imported = importing("videodpo", "videodpo/pair.json", **options)
     assert [name_of(winner(p)) for p in imported.labels.pairs] == ["1_A", "2_A"]

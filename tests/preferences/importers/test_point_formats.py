@@ -107,9 +107,9 @@ def test_videofeedback_s_frames_lie_in_a_folder_of_the_clip(
 ) -> None:
     # The origin opens `<frames>/<id>/<name>` for each bare name in `images`.
     #
-    # Ids of the part `annotated` may begin with a letter, and people graded them; in the part `real`
-    # every grade is 4. The path of the file names the part; where it does not, the id and the grades
-    # do.
+    # Ids of the part `annotated` may begin with a letter, and people graded them; in the part
+    # `real` every grade is 4. The path of the file names the part; where it does not, the id and
+    # the grades do.
     rows = json.loads((root / "videofeedback.json").read_text())
     for row in rows:
         folder = root / "images" / row["id"]
