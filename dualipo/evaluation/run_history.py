@@ -150,6 +150,11 @@ class RunHistory:
         seed = self.base.event(SeedEvent)
         return set(seed.sources if seed else ()) != {"human"}
 
+    @property
+    def has_own_captions(self) -> bool:
+        """True when captions come from a file: no program can label or score their clips."""
+        return bool(self.settings.get("prompts.source") == "file")
+
     def scored(self) -> list[RoundHistory]:
         """Return base and the finished rounds, those that have test scores."""
         return [round_ for round_ in (self.base, *self.finished_rounds) if round_.score("total")]

@@ -77,6 +77,11 @@ def _progress(history: RunHistory) -> str:
 def _score(history: RunHistory) -> str:
     ends = _ends(history)
     change = run_history.difference(*ends) if ends else None
+    if history.has_own_captions:
+        return (
+            "No program can score clips of your own captions: people see the test clips in the "
+            "gallery and can compare them with `dualipo study`."
+        )
     if not ends or not change:
         return "The test scores of the base model and of a first round are not measured yet."
     first, last = (end.score("total") for end in ends)
@@ -122,9 +127,12 @@ def _labels(history: RunHistory) -> str:
             "score and only reports it: nothing in the run is trained, triggered, stopped or "
             "selected by it."
         )
+    people = "People made the seed's labels, which were imported."
+    if history.has_own_captions:
+        return people
     return (
-        "People made the seed's labels, which were imported. The audit's labels are simulated, and "
-        "a program measures the score and only reports it."
+        f"{people} The audit's labels are simulated, and a program measures the score and only "
+        "reports it."
     )
 
 
@@ -132,7 +140,9 @@ def _score_tile(history: RunHistory) -> Tile:
     ends = _ends(history)
     change = run_history.difference(*ends) if ends else None
     if not ends or not change:
-        return Tile("Test score", DASH, "not measured yet")
+        return Tile(
+            "Test score", DASH, "ask people" if history.has_own_captions else "not measured yet"
+        )
     means = [three_decimals(score.mean) for end in ends if (score := end.score("total"))]
     return Tile("Test score, base to last round", " → ".join(means), signed(change))
 

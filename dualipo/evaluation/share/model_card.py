@@ -27,9 +27,10 @@ _SIMULATED = (
     "annotators in the embedded world, and the scores below from a program that measures pixels. "
     "No human judged any clip."
 )
-_IMPORTED = (
-    "People made the seed labels behind this model; the recipe names their label set. The audit's "
-    "labels are simulated, and the scores below come from a program that measures pixels."
+_BY_PEOPLE = "People made the seed labels behind this model; the recipe names their label set."
+_AUDIT = (
+    "The audit's labels are simulated, and the scores below come from a program that measures "
+    "pixels."
 )
 
 
@@ -63,7 +64,7 @@ def render(
         _header(history, is_pipeline=is_pipeline),
         f"# {_code(version_id)} of {_code(run.name)}",
         _facts(history, origin),
-        _SIMULATED if history.labels_are_simulated else _IMPORTED,
+        _labels(history),
         "\n".join(f"- {note}" for note in recipe.notes(history.settings)),
         _scores(history, origin.round_)
         if origin.is_last
@@ -112,6 +113,13 @@ def _header(history: RunHistory, *, is_pipeline: bool) -> str:
     library = ["library_name: diffusers"] * is_pipeline
     lines = [*library, "pipeline_tag: text-to-video", "tags:"]
     return "\n".join(["---", *lines, *(f"- {tag}" for tag in tags), "---"])
+
+
+def _labels(history: RunHistory) -> str:
+    """Say whose labels the model learnt from."""
+    if history.labels_are_simulated:
+        return _SIMULATED
+    return _BY_PEOPLE if history.has_own_captions else f"{_BY_PEOPLE} {_AUDIT}"
 
 
 def _facts(history: RunHistory, origin: _Origin) -> str:
