@@ -78,6 +78,14 @@ def test_paths_exist(document: Path) -> None:
             assert _exists(path), f"{document.name}: {path}"
 
 
+@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs/develop/ARCHITECTURE.md"])
+def test_every_folder_of_the_package_has_its_line(document: Path) -> None:
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    lines = documents.read(document).splitlines()
+    named = {word.strip("`") for line in lines for word in line.split()[:8]}
+    assert not {folder for folder in folders if f"{folder}/" not in named}
+
+
 @every_document
 def test_files_that_are_named_are_written_by_the_package(document: Path) -> None:
     given = " ".join(command for each in DOCUMENTS for command in documents.commands(each))
