@@ -9,7 +9,10 @@ from dualipo.cli.verbs import add_verb
 from dualipo.errors import ConfigError
 
 # The names in `preferences.exporters.export.FORMATS`, repeated because that imports pyarrow.
-FORMATS = ("native", "trl", "trl-kto", "videoalign", "videofolder", "label-studio")
+FORMATS = (
+    *("native", "trl", "trl-kto", "videoalign", "videofolder", "label-studio"),
+    *("flow-factory", "simpletuner"),
+)
 PIPELINE = "pipeline"
 
 
@@ -39,7 +42,14 @@ def add(verbs: Any) -> None:
         "--version",
         help="Export this version of the generator, e.g. g001.0 (default: the one that serves).",
     )
-    parser.add_argument("--link", action="store_true", help="Make hard links instead of copies.")
+    parser.add_argument(
+        "--link", action="store_true", help="Make hard links to the stored clips, not copies."
+    )
+    parser.add_argument(
+        "--original",
+        action="store_true",
+        help="Copy clips as they are stored, lossless 4:4:4 (default: H.264 4:2:0, except native).",
+    )
     parser.set_defaults(act=act)
 
 
@@ -55,7 +65,12 @@ def act(arguments: argparse.Namespace) -> int:
 
     labels, store = read_source(arguments.source, round=arguments.round)
     outlet = export_labels(
-        arguments.format, labels, store, output=arguments.output, link=arguments.link
+        arguments.format,
+        labels,
+        store,
+        output=arguments.output,
+        link=arguments.link,
+        original=arguments.original,
     )
     print(f"{arguments.output}: {arguments.format}\n{outlet.text()}")
     return 0

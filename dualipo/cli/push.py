@@ -70,8 +70,8 @@ def push_model(arguments: argparse.Namespace) -> int:
 
 
 def push_dataset(arguments: argparse.Namespace) -> int:
-    """Export a videofolder beside the source, so that clips can be linked, and publish it."""
-    from dualipo.preferences.exporters.card import dataset_card, nameless
+    """Export a videofolder beside the source, where there is space for clips, and publish it."""
+    from dualipo.preferences.exporters.card import nameless
     from dualipo.preferences.exporters.export import export_labels, read_source
     from dualipo.store import atomic
 
@@ -80,12 +80,14 @@ def push_dataset(arguments: argparse.Namespace) -> int:
     beside = arguments.source if arguments.source.is_dir() else arguments.source.parent
     with tempfile.TemporaryDirectory(dir=beside, prefix=atomic.TEMPORARY_PREFIX) as temporary:
         folder = Path(temporary) / "videofolder"
-        outlet = export_labels("videofolder", labels, store, output=folder, link=True)
+        outlet = export_labels("videofolder", labels, store, output=folder)
         if not outlet.num_rows:
             raise DataError(f"{arguments.source}: it holds no label to publish.\n{outlet.text()}")
         inside = sorted(path for path in folder.rglob("*") if path.is_file())
-        files: dict[str, Path | bytes] = {"README.md": dataset_card(labels, outlet).encode()}
-        files |= {path.relative_to(folder).as_posix(): path for path in inside}
+        files: dict[str, Path | bytes] = {
+            path.relative_to(folder).as_posix(): path for path in inside
+        }
+        files["README.md"] = (folder / "README.md").read_bytes()
         return _push(arguments, files, "dataset")
 
 

@@ -43,13 +43,17 @@ LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The sizes that a clip's file declares; `num_frames` is 0 where its container does not say."""
+    """What a clip's file declares; `num_frames` is 0 where its container does not say.
+
+    `encoding` names the container, the codec and the pixel format: "mp4 h264 yuv420p".
+    """
 
     num_frames: int
     height: int
     width: int
     fps: float
     num_bytes: int
+    encoding: str = ""
 
 
 class ClipStore:
@@ -159,7 +163,10 @@ def _header(path: Path, container: Any, num_bytes: int) -> Header:
     fps = float(track.average_rate or 0)
     if not (track.width and track.height):
         _refuse(path, "no frames in it")
-    return Header(track.frames, track.height, track.width, fps, num_bytes)
+    names = container.format.name.split(",")
+    codec = track.codec_context
+    encoding = f"{'mp4' if 'mp4' in names else names[0]} {codec.name} {codec.pix_fmt}"
+    return Header(track.frames, track.height, track.width, fps, num_bytes, encoding)
 
 
 def _check(path: Path, header: Header, limits: Limits, *, num_frames: int) -> None:

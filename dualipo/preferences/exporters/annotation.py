@@ -126,10 +126,14 @@ def _annotation(pair: Pair) -> dict[str, Any]:
     if pair.verdict == "tie":
         result = [_result("tie", "prompt", "choices", {"choices": ["tie"]})]
     else:
-        result = [_result("pw", "v1,v2", "pairwise", {"selected": SIDE_OF[pair.verdict]})]
+        # The SDK checks `to_name` against single objects, and takes the first of the two.
+        result = [_result("pw", "v1", "pairwise", {"selected": SIDE_OF[pair.verdict]})]
     if pair.rationale:
         result.append(_result("reason", "prompt", "textarea", {"text": [pair.rationale]}))
-    return {"completed_by": pair.annotator_or_critic_version, "result": result}
+    # `completed_by` must be a user that Label Studio knows, so the name is kept in `meta`.
+    for part in result:
+        part["meta"] = {"annotator": pair.annotator_or_critic_version}
+    return {"result": result}
 
 
 def _result(name: str, target: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,9 @@ def dataset_card(labels: LabelSet, outlet: Outlet) -> str:
 def _header(labels: LabelSet, sources: Sequence[str]) -> str:
     tags = ["text-to-video", "preference", "dual-ipo"]
     tags += ["simulated-labels"] if "simulated" in sources else []
-    names = ["pairs"] * bool(labels.pairs) + ["points"] * bool(labels.points)
+    verdicts = {pair.verdict for pair in labels.pairs}
+    names = ["pairs"] * bool(verdicts & {"a", "b"}) + ["ties"] * ("tie" in verdicts)
+    names += ["points"] * bool(labels.points)
     configs = [line for name in names for line in _config(name)]
     return "\n".join(["---", "tags:", *(f"- {tag}" for tag in tags), "configs:", *configs, "---"])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dualipo.errors import ConfigError, DataError
 from dualipo.preferences import contradictions, label_set
-from dualipo.preferences.exporters import annotation, training
+from dualipo.preferences.exporters import annotation, trainers, training, videofolder
 from dualipo.preferences.exporters.outlet import Outlet
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import Pair, Point
@@ -16,26 +16,42 @@ from dualipo.store.clips import ClipStore
 
 @dataclass(frozen=True)
 class Format:
-    """An output format; with `usable` only labels that no other label contradicts are written."""
+    """An output format; with `usable` only labels that no other label contradicts are written.
+
+    With `is_playable` its clips are for people and other programs, so they play everywhere unless
+    the user wants them as they are stored.
+    """
 
     write: Callable[[LabelSet, Outlet], None]
     usable: bool = False
+    is_playable: bool = True
 
 
 FORMATS: dict[str, Format] = {
-    "native": Format(annotation.native),
+    "native": Format(annotation.native, is_playable=False),
     "trl": Format(training.trl, usable=True),
     "trl-kto": Format(training.trl_kto, usable=True),
     "videoalign": Format(annotation.videoalign),
-    "videofolder": Format(training.videofolder, usable=True),
+    "videofolder": Format(videofolder.write, usable=True),
     "label-studio": Format(annotation.label_studio),
+    "flow-factory": Format(trainers.flow_factory, usable=True),
+    "simpletuner": Format(trainers.simpletuner, usable=True),
 }
 
 
 def export_labels(
-    format_name: str, labels: LabelSet, store: ClipStore, *, output: Path, link: bool = False
+    format_name: str,
+    labels: LabelSet,
+    store: ClipStore,
+    *,
+    output: Path,
+    link: bool = False,
+    original: bool = False,
 ) -> Outlet:
-    """Write the folder `output`, all of it or nothing; raise ConfigError where it exists."""
+    """Write the folder `output`, all of it or nothing; raise ConfigError where it exists.
+
+    `original` keeps the clips as they are stored; so do `link` and the format `native`.
+    """
     if output.exists():
         raise ConfigError(f"{output}: it exists already. Delete it, or give another name.")
     form = FORMATS[format_name]
@@ -44,7 +60,8 @@ def export_labels(
         usable = contradictions.usable(labels)
         labels, excluded = usable.labels, usable.excluded
     with atomic.publish_folder(output, name="export") as temporary:
-        outlet = Outlet(temporary, store, link=link)
+        is_playable = form.is_playable and not (link or original)
+        outlet = Outlet(temporary, store, link=link, is_playable=is_playable)
         outlet.dropped.update(excluded)
         form.write(labels, outlet)
     return outlet

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.errors import MediaError
+from dualipo.preferences.exporters.playable import playable_mp4
 from dualipo.records import Pair, Point
 from dualipo.store import atomic
 from dualipo.store.clips import ClipStore
@@ -26,19 +27,29 @@ DERIVED = {"prompt_id", "schema_version"}
 
 
 class Outlet:
-    """The target of one export; its folder has a temporary name until everything is written."""
+    """The target of one export; its folder has a temporary name until everything is written.
 
-    def __init__(self, folder: Path, store: ClipStore, *, link: bool) -> None:
+    With `is_playable` clips are written as `playable.py` makes them, else as they are stored; with
+    `link` they are hard links.
+    """
+
+    def __init__(
+        self, folder: Path, store: ClipStore, *, link: bool = False, is_playable: bool = False
+    ) -> None:
         self.folder = folder
         self.store = store
         self.link = link
+        self.is_playable = is_playable
         self.num_rows = 0
         self.dropped: Counter[str] = Counter()
         self.not_kept: Counter[str] = Counter()
 
-    def clip(self, sha256: str, *, below: str = "") -> str:
-        """Put a clip beside the table in the folder `below`; return its path from there."""
-        name = f"{CLIPS}/{sha256[:2]}/{sha256}.mp4"
+    def clip(self, sha256: str, *, below: str = "", name: str = "") -> str:
+        """Put a clip beside the table in the folder `below`; return its path from there.
+
+        Its name is the hash of the stored clip, also where it is encoded anew.
+        """
+        name = name or f"{CLIPS}/{sha256[:2]}/{sha256}.mp4"
         target, source = self.folder / below / name, self.store.path(sha256)
         if target.exists():
             return name
@@ -46,9 +57,14 @@ class Outlet:
             raise MediaError(
                 f"{source}: this clip is missing. Restore it, or make the labels again."
             )
-        with atomic.storage_errors(target, num_bytes=source.stat().st_size):
+        if atomic.sha256_file(source) != sha256:
+            raise MediaError(f"{source}: its content does not match its name. Restore the file.")
+        content = playable_mp4(source) if self.is_playable else None
+        with atomic.storage_errors(target, num_bytes=len(content or b"") or source.stat().st_size):
             target.parent.mkdir(parents=True, exist_ok=True)
-            if not self.link:
+            if content is not None:
+                target.write_bytes(content)
+            elif not self.link:
                 shutil.copyfile(source, target)
             elif source.stat().st_dev == self.folder.stat().st_dev:
                 os.link(source, target)
@@ -56,8 +72,6 @@ class Outlet:
                 raise MediaError(
                     f"{source}: it is on another disk, so it cannot be linked. Leave out --link."
                 )
-        if atomic.sha256_file(target) != sha256:
-            raise MediaError(f"{source}: its content does not match its name. Restore the file.")
         return name
 
     def drop(self, reason: str) -> None:

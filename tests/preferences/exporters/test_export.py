@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from dualipo import captions
 from dualipo.errors import ConfigError, MediaError
@@ -18,7 +19,8 @@ from dualipo.preferences.importers.load import Options, import_labels
 from dualipo.preferences.importers.row import Settings
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import DIMENSIONS, GRADES, Pair, Point, Source, Verdict
-from dualipo.store.clips import ClipStore
+from dualipo.store import atomic
+from dualipo.store.clips import ClipStore, probe, read_clip
 from tests.preferences.conftest import tree
 
 WORDS = ('a "cat"', "a dog, running", "Käse = 3", "=1+1")
@@ -88,7 +90,7 @@ def same(kept: list[Any], imported: Any, outlet: Outlet) -> bool:
 def test_the_native_record_comes_back_whole(
     labels: LabelSet, store: ClipStore, tmp_path: Path
 ) -> None:
-    outlet = export_labels("native", labels, store, output=tmp_path / "out")
+    outlet = export_labels("native", labels, store, output=tmp_path / "out", original=True)
     assert not outlet.not_kept and not outlet.dropped and outlet.num_rows == 80
     imported = back("native", tmp_path / "out", tmp_path / "set", {"labels.jsonl": Settings()})
     assert imported == labels
@@ -102,7 +104,7 @@ def test_the_native_record_comes_back_whole(
 def test_annotation_formats_lose_what_they_say(
     labels: LabelSet, store: ClipStore, tmp_path: Path, format_name: str
 ) -> None:
-    outlet = export_labels(format_name, labels, store, output=tmp_path / "out")
+    outlet = export_labels(format_name, labels, store, output=tmp_path / "out", original=True)
     file = {FILES[format_name]: Settings()}
     imported = back(format_name, tmp_path / "out", tmp_path / "set", file)
     kept = [p for p in labels.pairs if p.verdict != "abstain"]
@@ -117,7 +119,7 @@ def test_annotation_formats_lose_what_they_say(
 def test_trl_has_a_file_a_dimension_and_its_own_columns(
     labels: LabelSet, store: ClipStore, tmp_path: Path
 ) -> None:
-    outlet = export_labels("trl", labels, store, output=tmp_path / "out")
+    outlet = export_labels("trl", labels, store, output=tmp_path / "out", original=True)
     names = {f"{d}.jsonl": Settings("human", dimension=d) for d in ALL}  # type: ignore[arg-type]
     rows = [json.loads(line) for line in (tmp_path / "out/motion.jsonl").open()]
     assert rows[0].keys() == {"prompt", "chosen", "rejected", "source", "annotator"}
@@ -129,7 +131,7 @@ def test_trl_has_a_file_a_dimension_and_its_own_columns(
 
 
 def test_trl_kto_keeps_good_and_bad(labels: LabelSet, store: ClipStore, tmp_path: Path) -> None:
-    outlet = export_labels("trl-kto", labels, store, output=tmp_path / "out")
+    outlet = export_labels("trl-kto", labels, store, output=tmp_path / "out", original=True)
     names = {f"{d}.jsonl": Settings("human", dimension=d) for d in ALL}  # type: ignore[arg-type]
     imported = back("trl-kto", tmp_path / "out", tmp_path / "set", names)
     kept = [p for p in labels.points if p.grade != "normal"]
@@ -138,20 +140,106 @@ def test_trl_kto_keeps_good_and_bad(labels: LabelSet, store: ClipStore, tmp_path
     assert outlet.not_kept["rationale"] > 0
 
 
-def test_a_videofolder_names_its_columns_as_datasets_reads_them(
+def test_a_videofolder_comes_back_whole(labels: LabelSet, store: ClipStore, tmp_path: Path) -> None:
+    outlet = export_labels("videofolder", labels, store, output=tmp_path / "out", original=True)
+    assert not outlet.not_kept
+    abstained = sum(pair.verdict == "abstain" for pair in labels.pairs)
+    assert outlet.dropped == {"abstained": abstained}
+    imported = back("videofolder", tmp_path, tmp_path / "set", {"out": Settings()})
+    kept = [pair for pair in labels.pairs if pair.verdict != "abstain"]
+    assert same([*kept, *labels.points], imported.every, outlet)
+
+
+def test_datasets_loads_a_videofolder_as_it_is_printed(
+    labels: LabelSet, store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    datasets = pytest.importorskip("datasets")
+    output = tmp_path / "out"
+    export_labels("videofolder", labels, store, output=output)
+    for name, columns in (
+        ("pairs", ("chosen", "rejected")),
+        ("ties", ("a", "b")),
+        ("points", ("video",)),
+    ):
+        table = datasets.load_dataset(str(output), name, cache_dir=str(tmp_path / "cache"))["train"]
+        rows = (output / name / "metadata.jsonl").read_text().splitlines()
+        assert len(table) == len(rows) > 0
+        assert {"prompt", "dimension", "source", "annotator"} <= {*table.column_names}
+        for column in columns:
+            assert isinstance(table.features[column], datasets.Video)
+            table = table.cast_column(column, datasets.Video(decode=False))
+        for column in columns:
+            assert read_clip(Path(table[0][column]["path"])).shape == (3, 16, 16, 3)
+
+
+def test_clips_that_leave_play_everywhere(
     labels: LabelSet, store: ClipStore, tmp_path: Path
 ) -> None:
-    outlet = export_labels("videofolder", labels, store, output=tmp_path / "out")
-    for name, columns in (("pairs", ["chosen", "rejected"]), ("points", [""])):
-        folder = tmp_path / "out" / name
-        rows = [json.loads(line) for line in (folder / "metadata.jsonl").open()]
-        for row in rows:
-            for column in columns:
-                path = folder / row[f"{column}_file_name".lstrip("_")]
-                assert path.is_file() and path.resolve().is_relative_to(folder)
-    by_id = {p.point_id: p for p in labels.points}
-    assert all(by_id[row["id"]].grade == row["grade"] for row in rows) and len(rows) == 40
-    assert outlet.not_kept.keys() == {"votes_a"}
+    frames = np.random.default_rng(0).integers(0, 256, (3, 15, 17, 3), np.uint8)
+    smooth = np.asarray([ndimage.gaussian_filter(frame, (3, 3, 0)) for frame in frames])
+    clip = store.put(smooth, 8)
+    pair = replace(next(p for p in labels.pairs if p.verdict == "a"), video_a=clip)
+    export_labels("trl", LabelSet((pair,)), store, output=tmp_path / "out")
+    left = tmp_path / "out" / "clips" / clip[:2] / f"{clip}.mp4"
+    assert probe(store.path(clip)).encoding == "mp4 h264 yuvj444p"
+    assert probe(left).encoding == "mp4 h264 yuv420p"
+    shown = read_clip(left)
+    assert shown.shape == (3, 16, 18, 3) and probe(left).fps == 8
+    assert np.abs(shown[:, :15, :17].astype(int) - smooth).mean() < 4
+    for format_name in ("native", "trl"):
+        output = tmp_path / f"{format_name}-original"
+        export_labels(format_name, LabelSet((pair,)), store, output=output, original=True)
+        kept = output / "clips" / clip[:2] / f"{clip}.mp4"
+        assert kept.read_bytes() == store.path(clip).read_bytes()
+    # A clip that plays everywhere already is copied as it is.
+    imported = back(
+        "trl", tmp_path / "out", tmp_path / "set", {f"{pair.dimension}.jsonl": Settings("human")}
+    )
+    again = label_set.clip_store(tmp_path / "set")
+    export_labels("trl", imported, again, output=tmp_path / "again")
+    assert {path.stem for path in (tmp_path / "again").rglob("*.mp4")} == {*imported.clips}
+    assert all(
+        atomic.sha256_file(path) == path.stem for path in (tmp_path / "again").rglob("*.mp4")
+    )
+
+
+@pytest.mark.parametrize("format_name", ["flow-factory", "simpletuner"])
+def test_trainers_layouts_come_back(
+    labels: LabelSet, store: ClipStore, tmp_path: Path, format_name: str
+) -> None:
+    outlet = export_labels(format_name, labels, store, output=tmp_path / "out", original=True)
+    table = {"flow-factory": "train.jsonl", "simpletuner": "databackend.json"}[format_name]
+    for dimension in ALL:
+        import_labels(
+            format_name,
+            [tmp_path / "out" / dimension / table],
+            root=tmp_path / "out" / dimension,
+            output=tmp_path / "set",
+            options=Options(settings=Settings("human", dimension=dimension)),  # type: ignore[arg-type]
+        )
+    imported = label_set.read(tmp_path / "set")
+    kept = [pair for pair in labels.pairs if pair.verdict in ("a", "b")]
+    lost = {"source", "annotator_or_critic_version"} if format_name == "simpletuner" else set()
+    assert not lost - outlet.not_kept.keys()
+    assert same(kept, imported.pairs, outlet) and outlet.dropped["a point"] == 40
+
+
+def test_label_studio_s_own_rules(labels: LabelSet, store: ClipStore, tmp_path: Path) -> None:
+    # Its importer takes `completed_by` only if it is a member's number or address, and its SDK
+    # wants one object of the control in `to_name`.
+    export_labels("label-studio", labels, store, output=tmp_path / "out")
+    tasks = json.loads((tmp_path / "out/tasks.json").read_text())
+    annotations = [each for task in tasks for each in task["annotations"]]
+    assert annotations and all(each.keys() == {"result"} for each in annotations)
+    results = [result for each in annotations for result in each["result"]]
+    assert {result["to_name"] for result in results} <= {"v1", "prompt"}
+    assert {result["meta"]["annotator"] for result in results} == {"ann1", "ben"}
+    sdk = pytest.importorskip("label_studio_sdk.label_interface")
+    interface = sdk.LabelInterface((tmp_path / "out/config.xml").read_text())
+    for task in tasks:
+        assert interface.validate_task({"data": task["data"]})
+        assert all(interface.validate_annotation(each) for each in task["annotations"])
 
 
 def test_contradictions_stay_out_of_what_trainers_read_only(
