@@ -1,4 +1,4 @@
-"""What the documents name exists: paths, commands, options, settings, links and sections.
+"""Every path, command, option, setting, link and section that the documents name exists.
 
 What a user makes is told apart by rule. An upper-case word (`RECIPE`, `OUT`) stands for something.
 A path is the repository's if it begins with one of its folders or ends as its sources do; every

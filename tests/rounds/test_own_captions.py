@@ -65,9 +65,9 @@ def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
     assert len(scores) == 2 and not any(event.total for _, event in scores)
     assert all(event.clips for _, event in galleries)
     assert len(study_items.of_run(path, ["base", "g000.0"])) == 2
-    told = (path / "report.html").read_text() + (path / "cards" / "g000.0.md").read_text()
-    assert "No program can score clips of your own captions" in told
-    assert "People made the seed labels behind this model" in told and "simulated" not in told
+    texts = (path / "report.html").read_text() + (path / "cards" / "g000.0.md").read_text()
+    assert "No program can score clips of your own captions" in texts
+    assert "People made the seed labels behind this model" in texts and "simulated" not in texts
     assert "the seed compares clips and grades none" in harnesses.log(path)
 
 
