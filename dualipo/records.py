@@ -18,6 +18,7 @@ Dimension = Literal["consistency", "faithfulness", "motion"]
 DIMENSIONS: tuple[Dimension, ...] = ("consistency", "faithfulness", "motion")
 # What a label may be about. The critic is never asked "overall".
 LabelledDimension = Dimension | Literal["overall"]
+LABELLED_DIMENSIONS: tuple[LabelledDimension, ...] = (*DIMENSIONS, "overall")
 
 Verdict = Literal["a", "b", "tie", "abstain"]
 Grade = Literal["good", "normal", "bad"]

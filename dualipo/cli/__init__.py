@@ -1,0 +1,1 @@
+"""The command line: a module for each verb, or for a few that belong together."""

@@ -124,10 +124,11 @@ def act_ask(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from dualipo.evaluation.study import study_items
+    from dualipo.records import LABELLED_DIMENSIONS
     from dualipo.store.labels import LabelBook
 
     clips = _clips(arguments)
-    book = LabelBook(_book(arguments.run), dimensions=study_items.DIMENSIONS)
+    book = LabelBook(_book(arguments.run), dimensions=LABELLED_DIMENSIONS)
     try:
         chosen = study_items.items(clips, num_prompts=arguments.num_prompts, seed=book.seed)
         book.add_items([replace(item, num_wanted=arguments.answers) for item in chosen])

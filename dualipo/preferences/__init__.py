@@ -1,0 +1,1 @@
+"""From votes to preferences; label sets, and their import and export."""

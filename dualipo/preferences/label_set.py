@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dualipo.errors import DataError
-from dualipo.records import DIMENSIONS, GRADES, SCHEMA_VERSION, Order, Pair, Point, Source, Verdict
+from dualipo.records import (
+    GRADES,
+    LABELLED_DIMENSIONS,
+    SCHEMA_VERSION,
+    Order,
+    Pair,
+    Point,
+    Source,
+    Verdict,
+)
 from dualipo.store import atomic, label_records, tables
 from dualipo.store.clips import ClipStore
 from dualipo.store.label_tables import BOOK
@@ -29,7 +38,7 @@ RUN_MARKER = "run.json"
 COLUMNS = tables.columns_of(Pair)
 
 _ALLOWED: dict[str, set[Any]] = {
-    "dimension": {*DIMENSIONS, "overall"},
+    "dimension": {*LABELLED_DIMENSIONS},
     "verdict": {*get_args(Verdict), None},
     "grade_a": {*GRADES, None},
     "grade_b": {*GRADES, None},

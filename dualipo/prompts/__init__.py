@@ -1,0 +1,1 @@
+"""Captions: read, screened, folded and drawn."""

@@ -8,10 +8,14 @@ from dualipo.events import ScoresEvent
 from dualipo.rounds.accuracy import ACCURACY_CLIPS, num_accuracy_prompts
 from dualipo.rounds.measuring import MONITOR_CLIPS
 from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.stages import STAGES
+
+# Stages of one name, for example `sample.test`, are one entry: its place is that of the first.
+_STAGE_IDS = tuple(dict.fromkeys(stage.stage_id for stage in STAGES))
 
 
 def plan(config: Config, *, rounds_done: Collection[int] = ()) -> dict[str, int]:
-    """Return the units of every stage of the rest of a run, if no round refreshes its critic.
+    """Return the units of every stage of the rest of a run, if no critic is refreshed, in order.
 
     A round that was scored is done, and so is what precedes round 0 (BASE_ROUND). The round in
     which a run was killed is counted whole, though some of it need not be done again.
@@ -37,7 +41,8 @@ def plan(config: Config, *, rounds_done: Collection[int] = ()) -> dict[str, int]
     units: Counter[str] = Counter()
     for round_ in {BASE_ROUND, *range(config.rounds)}.difference(rounds_done):
         units.update(before if round_ == BASE_ROUND else per_round)
-    return {stage: num for stage, num in units.items() if num}
+    assert units.keys() <= {*_STAGE_IDS}, "every stage stands in dualipo/stages.py"
+    return {stage: units[stage] for stage in _STAGE_IDS if units[stage]}
 
 
 def _training(config: Config) -> dict[str, int]:

@@ -1,0 +1,1 @@
+"""The embedded world: moving shapes, their captions, simulated annotators, and an oracle."""

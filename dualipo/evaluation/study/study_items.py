@@ -23,7 +23,6 @@ from dualipo.store.labels import Item
 from dualipo.store.run_reader import RunReader
 from dualipo.store.run_tables import set_of
 
-DIMENSIONS = ("consistency", "faithfulness", "motion", "overall")
 FIELDS = {"generator": str, "prompt": str, "seed": int, "video": str}
 _TEST = "test"  # the set of clips that compares a run's generators
 

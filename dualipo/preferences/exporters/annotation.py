@@ -8,7 +8,7 @@ from typing import Any
 from dualipo.preferences import label_set
 from dualipo.preferences.exporters.outlet import Outlet
 from dualipo.preferences.label_set import LabelSet
-from dualipo.records import DIMENSIONS, Pair, Verdict
+from dualipo.records import LABELLED_DIMENSIONS, Pair, Verdict
 from dualipo.store.clips import probe
 
 KEPT = (
@@ -140,4 +140,4 @@ def _result(name: str, target: str, kind: str, value: dict[str, Any]) -> dict[st
     return {"from_name": name, "to_name": target, "type": kind, "value": value}
 
 
-assert {*COLUMN_OF} == {*DIMENSIONS, "overall"}
+assert {*COLUMN_OF} == {*LABELLED_DIMENSIONS}

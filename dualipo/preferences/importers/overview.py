@@ -7,7 +7,7 @@ from dualipo.config import SeedLabels
 from dualipo.errors import DataError
 from dualipo.preferences import seed_size
 from dualipo.preferences.label_set import LabelSet
-from dualipo.records import DIMENSIONS, GRADES
+from dualipo.records import GRADES, LABELLED_DIMENSIONS
 from dualipo.store.clips import Header
 
 MAX_KINDS = 6  # kinds that a line lists; the rest is summed up
@@ -19,10 +19,10 @@ def lines(labels: LabelSet, headers: Mapping[str, Header]) -> list[str]:
     """Return the lines about the labels that the files hold, and about their clips."""
     if not labels.every:
         return []
-    width = max(map(len, (*DIMENSIONS, "overall")))
+    width = max(map(len, LABELLED_DIMENSIONS))
     answers = [
         f"    {dimension:<{width}}  {said}"
-        for dimension in (*DIMENSIONS, "overall")
+        for dimension in LABELLED_DIMENSIONS
         if (said := _answers(labels, dimension))
     ]
     whose = [

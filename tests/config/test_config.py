@@ -87,12 +87,12 @@ def test_a_mistake_names_the_key_the_fact_and_the_remedy(recipe: Path, override,
     assert all(word in str(refused.value) for word in words), refused.value
 
 
-REALITY = sorted((Path(__file__).parents[1] / "recipes").glob("*-*.toml"))
+REALITY = sorted((Path(__file__).parents[2] / "recipes").glob("*-*.toml"))
 
 
 @pytest.mark.parametrize("path", REALITY, ids=lambda path: path.stem)
 def test_the_documented_way_to_train_every_weight_over_devices_loads(path: Path) -> None:
-    docs = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
+    docs = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
     (line,) = (line for line in docs.splitlines() if "align.num_processes=8" in line)
     overrides = [word for word in line.partition("#")[0].split() if "=" in word]
     settings = load(path, overrides)
