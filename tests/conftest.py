@@ -11,6 +11,17 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
+# Tests with these fixtures train a critic, run the loop, or need a browser.
+SLOW_FIXTURES = {"models_folder", "taught_folder", "headed", "browser"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests with slow fixtures as slow."""
+    for item in items:
+        if not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what is marked `cuda` on a machine without a GPU."""
     if item.get_closest_marker("cuda") is not None:

@@ -1,8 +1,11 @@
 """Tests what the benchmarks count, on one pair."""
 
+import pytest
+
 from benchmarks import judge
 
 
+@pytest.mark.slow
 def test_a_pairs_prefixes_and_clips_are_computed_once() -> None:
     bench = judge.long_prefix(1)
     bench.critic.settings = bench.critic.settings.model_copy(update={"max_new_tokens": 2})

@@ -116,6 +116,7 @@ def test_help_starts_without_torch() -> None:
     runs_without_torch(ask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["store", "evaluation", "world", "web"])
 def test_what_reads_a_run_starts_without_torch(folder: str) -> None:
     modules = {name for name in MODULES if folder_of(name) == folder} - TORCH_IN_STORE

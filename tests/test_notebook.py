@@ -59,6 +59,7 @@ def folder(tmp_path: Path) -> Path:
     return run.path
 
 
+@pytest.mark.slow
 def test_every_cell_runs_on_a_run(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     for where, cwd in ((folder, tmp_path), (Path("runs/mine"), tmp_path / "docs")):

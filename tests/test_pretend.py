@@ -25,5 +25,6 @@ def meet() -> None:
         on_device.numpy()
 
 
+@pytest.mark.slow
 def test_tensors_of_two_devices_never_meet() -> None:
     assert pretend.ended(meet) == 0

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from dualipo import config
+from tests import house
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "dualipo").rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
 RECIPES = sorted((ROOT / "recipes").rglob("*.toml"))
-
-MAX_LINES = 400
 
 # Rows of the fault matrix whose behaviour a test must show, by its number in the test's name.
 FAULTS = {
@@ -40,6 +39,7 @@ def test_ruff_finds_nothing() -> None:
     check("ruff", "check", ".")
 
 
+@pytest.mark.slow
 def test_mypy_finds_nothing() -> None:
     check("mypy", "--cache-dir", str(mypy_cache()), "dualipo")
 
@@ -60,10 +60,18 @@ def mypy_cache() -> Path:
     return own
 
 
+@pytest.mark.parametrize("folder", ["dualipo", "tests", "benchmarks"])
+def test_names_and_docstrings_can_be_read(folder: str) -> None:
+    """Each rule of `house.LIMITS`; `python -m tests.house -v FOLDER` names the places."""
+    counts = house.count(house.sources([ROOT / folder]))
+    broken = [rule for rule, limit in house.LIMITS.items() if counts.value(rule) > limit]
+    assert not broken, "\n".join(str(place) for rule in broken for place in counts.places[rule])
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_are_short(path: Path) -> None:
     num_lines = len(path.read_text().splitlines())
-    assert num_lines <= MAX_LINES, f"{path}: {num_lines} lines. Divide it by what it is about."
+    assert num_lines <= house.MAX_FILE, f"{path}: {num_lines} lines. Divide it by what it is about."
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

@@ -25,6 +25,7 @@ class Malicious:
         return os.system, (f"touch {self.canary}",)
 
 
+@pytest.mark.slow
 def test_a_state_dict_becomes_safetensors(dualipo: Callable[..., Ended], tmp_path: Path) -> None:
     weight = torch.arange(6.0).reshape(2, 3)
     torch.save({"state_dict": {"a.weight": weight, "tied.weight": weight}}, tmp_path / "model.pt")

@@ -32,6 +32,7 @@ def test_the_parser_knows_every_format() -> None:
     assert tuple(export.FORMATS) == exporting.FORMATS
 
 
+@pytest.mark.slow
 def test_labels_go_in_and_out(dualipo: Dualipo, dataset: Path) -> None:
     command = ["import", "videoalign", "videoalign.csv", "--output", "labels"]
     dry = dualipo(*command, "--dry-run")
@@ -52,6 +53,7 @@ def test_labels_go_in_and_out(dualipo: Dualipo, dataset: Path) -> None:
     assert (dataset / "out/pairs/metadata.jsonl").is_file()
 
 
+@pytest.mark.slow
 def test_a_row_that_does_not_fit_ends_the_command(dualipo: Dualipo, dataset: Path) -> None:
     (dataset / "videos/2_B.mp4").unlink()
     ended = dualipo("import", "videoalign", "videoalign.csv", "--output", "labels")
@@ -66,6 +68,7 @@ def test_a_row_that_does_not_fit_ends_the_command(dualipo: Dualipo, dataset: Pat
     assert again.returncode == 2 and "labels: this is no label set" in again.stderr
 
 
+@pytest.mark.slow
 def test_the_table_after_an_import(dualipo: Dualipo, dataset: Path) -> None:
     shutil.copy(dataset / "videos/1_A.mp4", dataset / "videos/2_A.mp4")
     taken = dualipo("import", "videoalign", "videoalign.csv", "--output", "labels")

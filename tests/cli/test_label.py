@@ -52,6 +52,7 @@ def items(run: Path) -> list[tuple[str, float]]:
         connection.close()
 
 
+@pytest.mark.slow
 def test_links_are_printed_and_only_their_hashes_kept(dualipo: Dualipo, run: Path) -> None:
     command = ("label", run, "--invite", "ada", "ben", "--no-serve")
     first, again = dualipo(*command), dualipo(*command)
@@ -67,12 +68,14 @@ def test_links_are_printed_and_only_their_hashes_kept(dualipo: Dualipo, run: Pat
     )
 
 
+@pytest.mark.slow
 def test_next_asks_where_the_critic_is_in_doubt(dualipo: Dualipo, run: Path) -> None:
     ended = dualipo("label", run, "--next", "--no-serve")
     assert ended.returncode == 0, ended.stderr
     assert items(run) == [("p1", 0.5), ("p0", 0.0)]
 
 
+@pytest.mark.slow
 def test_labels_go_out_and_come_back_as_gold(dualipo: Dualipo, run: Path) -> None:
     assert dualipo("label", run, "--no-serve").returncode == 0
     book = LabelBook(run / "labels.sqlite")

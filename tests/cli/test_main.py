@@ -102,6 +102,7 @@ def test_bad_input_is_explained(
     assert sorted(recipe.parent.iterdir()) == [recipe]
 
 
+@pytest.mark.slow
 def test_fault_10_the_command_line_stops_well_and_says_how_to_go_on(tmp_path: Path) -> None:
     command = ["pretrain", "vae", "--output", "made", "--work", "work"]
     process = subprocess.Popen(

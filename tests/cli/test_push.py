@@ -120,6 +120,7 @@ def environment(hub: Hub) -> dict[str, str]:
     return {"HF_ENDPOINT": hub.base, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
+@pytest.mark.slow
 def test_a_model_goes_with_its_card_and_recipe_and_is_private(
     dualipo: Dualipo, run: Path, hub: Hub
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_model_goes_with_its_card_and_recipe_and_is_private(
     assert TOKEN not in ended.stdout + ended.stderr
 
 
+@pytest.mark.slow
 def test_labels_go_with_their_clips_and_without_names(
     dualipo: Dualipo, run: Path, hub: Hub
 ) -> None:
@@ -160,6 +162,7 @@ def test_labels_go_with_their_clips_and_without_names(
     assert empty.returncode == 2 and "no label to publish" in empty.stderr
 
 
+@pytest.mark.slow
 def test_without_a_token_in_the_environment_nothing_is_sent(
     dualipo: Dualipo, run: Path, hub: Hub, tmp_path: Path
 ) -> None:
@@ -178,6 +181,7 @@ def test_without_a_token_in_the_environment_nothing_is_sent(
     assert not (tmp_path / "r").exists(), "asked for before the work"
 
 
+@pytest.mark.slow
 def test_fault_61_a_hub_that_is_away_is_named_and_changes_nothing(
     dualipo: Dualipo, run: Path, hub: Hub
 ) -> None:

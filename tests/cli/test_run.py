@@ -24,6 +24,7 @@ FIGURES = (
 )
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_settings_and_plan_and_touches_nothing(
     dualipo: Callable[..., Ended], tmp_path: Path
 ) -> None:

@@ -36,6 +36,7 @@ def manifest(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_study_from_clips_to_result(dualipo: Dualipo, manifest: Path, tmp_path: Path) -> None:
     with serving(tmp_path, "mine", "--manifest", str(manifest), "--answers", "2") as lines:
         assert lines[0] == "12 pairs, each in 4 dimensions.\n"
@@ -103,6 +104,7 @@ def test_size(dualipo: Dualipo) -> None:
     assert ended.stdout.startswith("194 prompts with 194 answers in each dimension are enough")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "said"),
     [

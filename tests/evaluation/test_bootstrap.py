@@ -28,6 +28,7 @@ def _coverage(*, clustered: bool) -> float:
     return hits / NUM_TRIALS
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_only_when_whole_prompts_are_resampled() -> None:
     assert 0.90 <= _coverage(clustered=True) <= 0.98
     assert _coverage(clustered=False) < 0.75

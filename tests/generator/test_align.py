@@ -71,6 +71,7 @@ def run(pipeline_folder: Path, preferences: PreferenceSet, real: RealClips, tmp_
     return start
 
 
+@pytest.mark.slow
 def test_alignment_starts_at_ln_2_and_learns_the_preference(run: Run) -> None:
     logged: list[Metrics] = []
     result = run("a", lambda step, metrics: logged.append(metrics), max_train_steps=25)
@@ -126,6 +127,7 @@ def test_accumulation_does_not_change_the_loss(run: Run) -> None:
         assert whole == pytest.approx(split_up, rel=1e-3, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_reference_may_be_another_model_than_the_start(
     run: Run, wan: Backbone, pipeline_folder: Path, preferences: PreferenceSet, tmp_path: Path
 ) -> None:

@@ -81,6 +81,7 @@ def test_sizes_that_no_backbone_makes_are_cut(
     assert (frames_FHWC.float().mean((1, 2, 3)) - expected).abs().max() < 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "frames", "height", "width"),
     [("bigbuckbunny", 41, 240, 416), ("bikes", 49, 240, 360), ("carphone_pristine", 17, 96, 96)],

@@ -60,6 +60,7 @@ def signal_to_noise_of(shift: float) -> float:
     return float(signal[500] ** 2 / (1 - signal[500] ** 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "billions", "has_rotary", "scale", "shift"),
     [("cogvideox-2b", 1.69, False, 1.15258426, 3.0), ("cogvideox-5b", 5.57, True, 0.7, 1.0)],
@@ -78,6 +79,7 @@ def test_cogvideox(
     assert (rotary[0].shape == (17550, 64)) if has_rotary else (rotary is None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "billions"),
     [("wan2.1-t2v-1.3b-diffusers", 1.419), ("wan2.1-t2v-14b-diffusers", 14.288)],

@@ -143,6 +143,7 @@ def test_a_step_without_a_desirable_clip_leaves_the_winners_weight_as_it_was(
     assert prepared(losers, 4) == prepared(losers, 8) == measured
 
 
+@pytest.mark.slow
 def test_fault_06_killed_and_resumed_kto_is_bit_equal(
     cog_folder: Path, points: PointSet, tmp_path: Path
 ) -> None:

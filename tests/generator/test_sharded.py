@@ -80,6 +80,7 @@ def require_equal(single: list[loop.Metrics], double: list[loop.Metrics], work: 
         torch.testing.assert_close(weights[1][name], alone_, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_train_pairs_as_one_does(
     pipeline_folder: Path, preferences: PreferenceSet, real: RealClips, tmp_path: Path
 ) -> None:
@@ -90,6 +91,7 @@ def test_two_processes_train_pairs_as_one_does(
     require_equal(single, double, tmp_path)
 
 
+@pytest.mark.slow
 def test_fault_12_two_processes_resume_what_they_saved_unless_it_is_damaged(
     pipeline_folder: Path, preferences: PreferenceSet, tmp_path: Path
 ) -> None:
@@ -130,6 +132,7 @@ def backbone_hash(folder: Path, work: Path) -> str:
     return backbone.load(folder, max_sequence_length=8, transformer_folder=transformer).hash()
 
 
+@pytest.mark.slow
 def test_two_processes_train_points_as_one_does(
     cog_folder: Path, points: PointSet, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ ALIGN: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("from_base", [False, True])
 def test_torchrun_trains_what_the_driver_names(tmp_path: Path, from_base: bool) -> None:
     make_pipeline().save_pretrained(tmp_path / "wan")

@@ -50,6 +50,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> GeneratedClips:
         return GeneratedClips(weights.FOLDER / "generator", tmp_path_factory.mktemp("work"))
 
 
+@pytest.mark.slow
 def test_generated_clips_are_described_by_what_is_measured_in_them(generated):
     rng = np.random.default_rng(0)
     for asked, frames_FHW3, view in generated.draw(rng, 2):
@@ -62,6 +63,7 @@ def test_generated_clips_are_described_by_what_is_measured_in_them(generated):
     assert all(text.startswith("A: ") and "\nB: " in text for text in texts)
 
 
+@pytest.mark.slow
 def test_every_label_of_the_grammar_begins_with_a_token_of_its_own(tmp_path):
     vila = critic.build()
     critic.save(tmp_path, vila)

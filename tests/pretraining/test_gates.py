@@ -3,11 +3,14 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from dualipo.config import Generator
 from dualipo.pretraining import card, gates, settings
 from dualipo.rounds.run import EMBEDDED, model_folder
 
 
+@pytest.mark.slow
 def test_every_generator_is_measured_and_the_larger_must_be_better(tmp_path: Path, monkeypatch):
     small = settings.VARIANTS["small"].folder
     large = settings.VARIANTS["large"].folder

@@ -52,6 +52,7 @@ def num_parameters(name: str) -> dict[str, int]:
     return {name: sum(w.numel() for w in part.parameters()) for name, part in parts.items()}
 
 
+@pytest.mark.slow
 def test_the_larger_wan_has_three_times_the_parameters_and_both_others_fit():
     with torch.random.fork_rng():
         small, large, cog = (num_parameters(name) for name in ("small", "large", "cogvideox"))
@@ -72,6 +73,7 @@ def few_clips(monkeypatch):
     monkeypatch.setattr(settings, "CLIPS_PER_SHARD", 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["large", "cogvideox"])
 def test_a_variant_is_made_of_its_autoencoder_and_passes_through_the_gates(
     name, weights, few_clips, tmp_path, monkeypatch

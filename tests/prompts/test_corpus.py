@@ -25,6 +25,7 @@ def _respell(caption: str, rng: random.Random) -> str:
     return rng.choice(("", " ", "\t")) + rng.choice((" ", "  ", "\u00a0", "\u3000")).join(words)
 
 
+@pytest.mark.slow
 def test_normalise_is_idempotent_on_every_character():
     for code in range(0x110000):
         if not 0xD800 <= code < 0xE000:

@@ -16,6 +16,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 GENERATORS = {"cogvideox-2b": 1.69e9, "cogvideox-5b": 5.57e9, "wan2.1-1.3b": 1.42e9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GENERATORS)
 def test_recipes_of_reality_are_estimated_before_a_download(name: str) -> None:
     settings = [config.load(RECIPES / f"{name}-{critic}.toml") for critic in ("vila", "qwen")]
@@ -56,6 +57,7 @@ def test_a_size_that_the_generator_cannot_make_is_refused_before_the_run() -> No
         estimating.lines(Config.model_validate({"generator": {"num_frames": 10}}))
 
 
+@pytest.mark.slow
 def test_full_training_and_kto_are_counted_as_they_are() -> None:
     full, adapter, kto = (
         estimating.estimate(Config.model_validate({"align": align}))

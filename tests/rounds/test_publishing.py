@@ -32,6 +32,8 @@ from dualipo.store.ledger import Unit, Version
 from dualipo.store.rundir import RunDir
 from tests.generator.conftest import make_cogvideox, make_pipeline
 
+pytestmark = pytest.mark.slow
+
 SIZES: dict[str, Any] = {
     "num_frames": 9,
     "height": 32,

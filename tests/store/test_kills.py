@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from dualipo import failpoints
 from dualipo.config import Config
@@ -55,6 +56,7 @@ def state(path: Path) -> tuple[str, set[str]]:
     return digest, names
 
 
+@pytest.mark.slow
 def test_fault_03_and_09_killed_at_every_point_and_again_while_resuming(tmp_path: Path) -> None:
     names = tmp_path / "names"
     assert in_child(lambda: tiny_run(tmp_path / "clean"), fail=f"count@{names}") == 0

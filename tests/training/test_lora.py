@@ -119,6 +119,7 @@ def test_a_stock_pipeline_with_the_adapter_is_the_merged_version(
     assert (latents_of(base, text_BLD) - expected).abs().max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_training_starts_at_the_reference_and_learns(start: Start, family: str) -> None:
     logged: list[Metrics] = []
@@ -142,6 +143,7 @@ def test_only_the_adapter_is_trained_and_kept(start: Start, tmp_path: Path) -> N
     assert len(weights) == 2 * 10 * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("rank", [0, 4])
 def test_weights_are_held_once(

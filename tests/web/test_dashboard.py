@@ -195,6 +195,7 @@ def test_fault_56_nobody_beyond_this_machine_sees_it_and_nobody_changes_anything
     assert guard.judge(scope | {"client": ("127.0.0.1", 4000)}, {"host": "127.0.0.1"}) is None
 
 
+@pytest.mark.slow
 def test_a_stream_says_at_once_where_the_run_is_and_ends_with_the_server(
     make_run: RunMaker,
 ) -> None:

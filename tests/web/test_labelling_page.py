@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import pytest
 
 from dualipo.records import DIMENSIONS, Candidate
 from dualipo.store import label_records
@@ -34,6 +35,7 @@ def state_of(client: httpx.Client) -> dict[str, Any]:
     return state
 
 
+@pytest.mark.slow
 def test_ten_annotators_at_once_lose_nothing(open_site: OpenSite) -> None:
     site = open_site(num_points=24, num_wanted=10)
 
@@ -77,6 +79,7 @@ def test_fault_57_a_replayed_answer_counts_once(site: Site) -> None:
     assert _rows(site, "SELECT COUNT(*) FROM labels") == [(1,)], "undone is marked, not deleted"
 
 
+@pytest.mark.slow
 def test_what_was_shown_is_what_is_recorded(open_site: OpenSite) -> None:
     """Sides are swapped by a coin; the records hold the clip that was seen to win as such."""
     site = open_site(num_points=6)
@@ -153,6 +156,7 @@ def test_who_left_with_open_tasks_does_not_keep_them(open_site: OpenSite) -> Non
     assert len({label.item_id for label in label_records.answers(site.book)}) == 4
 
 
+@pytest.mark.slow
 def test_fault_58_nothing_tells_where_a_clip_comes_from(
     open_site: OpenSite, candidates: list[Candidate]
 ) -> None:

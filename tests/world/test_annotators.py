@@ -13,6 +13,8 @@ from dualipo.world.measurement import measure
 from dualipo.world.oracle import OracleScore, score_measurement
 from dualipo.world.scenes import DEFECTS, Scene, alter, draw_defect, draw_scene
 
+pytestmark = pytest.mark.slow
+
 CLEAN_WORDS = ("matches", "everything is as asked", ", as asked", "keep", "same")
 
 

@@ -28,12 +28,14 @@ def clips():
     return [real_clip(seed) for seed in range(500)]
 
 
+@pytest.mark.slow
 def test_clean_clips_score_one(clips):
     table = _table([score(clip.frames_FHW3, clip.caption) for clip in clips])
     assert (table.mean(axis=0) >= 0.97).all()
     assert (np.quantile(table, 0.05, axis=0) >= 0.9).all()
 
 
+@pytest.mark.slow
 def test_mild_blur_and_noise_cost_little(clips, blurred):
     table = _table(
         [score(blurred(c.frames_FHW3, seed=n), c.caption) for n, c in enumerate(clips[:200])]
@@ -41,6 +43,7 @@ def test_mild_blur_and_noise_cost_little(clips, blurred):
     assert (table.mean(axis=0) >= 0.93).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DEFECTS)
 def test_a_defect_lowers_its_own_part(kind, blurred):
     clean, spoiled = [], []
@@ -59,6 +62,7 @@ def test_a_defect_lowers_its_own_part(kind, blurred):
         assert after[3 - BROKEN_BY[kind]] > 0.9
 
 
+@pytest.mark.slow
 def test_a_wrong_caption_lowers_consistency_or_motion_alone():
     consistency, motion = [], []
     for seed in range(300):

@@ -138,6 +138,7 @@ def test_a_refresh_starts_at_mean_pce_ln_2_and_moves_to_the_winners(
     assert outcome.metrics["margin"] > 0
 
 
+@pytest.mark.slow
 def test_judgements_of_one_order_alone_teach_no_position(taught, taught_folder, tmp_path):
     # All winners say A, like those of a critic that leans to the first clip.
     items = [
@@ -180,6 +181,7 @@ def test_a_repeated_refresh_gives_the_same_weights(taught_folder, tmp_path):
     assert run("one") == run("two") == run("one")  # the last from its final checkpoint
 
 
+@pytest.mark.slow
 def test_fault_33_adversarial_labels_lower_what_the_round_will_look_at(
     taught, taught_folder, tmp_path
 ):

@@ -35,6 +35,7 @@ def plain_greedy(critic, query, *, num_tokens):
     return tuple(generated[0].tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["no", "bf16"])  # the quick and the world recipe's is bf16
 def test_greedy_paths_of_the_shipped_critic_are_token_for_token_the_plain_ones(precision):
     settings = Critic(mixed_precision=precision)

@@ -72,6 +72,7 @@ def answer_on_the_device() -> None:
         assert all(path.token_ids for paths in drawn for path in paths)
 
 
+@pytest.mark.slow
 def test_every_critic_answers_on_a_device_as_on_the_cpu():
     assert pretend.ended(answer_on_the_device) == 0
 

@@ -155,6 +155,7 @@ def test_the_clips_of_the_page_are_playable_everywhere_and_keep_their_frames(
         assert stream.codec_context.profile in ("High", "Main")
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_fault_55_the_page_plays_and_the_canary_stays_quiet(
     make_run: RunMaker, tmp_path: Path
@@ -166,6 +167,7 @@ def test_fault_55_the_page_plays_and_the_canary_stays_quiet(
     assert float(seconds) > 0, "the clips do not move"
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_all_clips_play_in_step(make_run: RunMaker, tmp_path: Path) -> None:
     source = report_page.build(make_run()).replace("Content-Security-Policy", "x-let-the-probe-run")

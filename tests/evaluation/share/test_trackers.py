@@ -103,6 +103,7 @@ def in_a_run(run: Path, *, begun: Path | None = None) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 def test_fault_61_a_tracker_that_is_offline_or_hangs_does_not_reach_the_run(
     make_run: RunMaker, service: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,7 @@ def test_fault_39_a_refused_import_leaves_an_older_set_as_it_was(
     assert tree(output) == before
 
 
+@pytest.mark.slow
 def test_fault_39_a_killed_import_is_swept_and_repeated(
     importing: Importer, root: Path, tmp_path: Path
 ) -> None:
