@@ -84,7 +84,7 @@ def test_help_is_written_in_sentences(parser: argparse.ArgumentParser) -> None:
         (["settings", "no", "xyzzy"], "no name and no meaning contains no and xyzzy."),
         (["import", "trl", "x.csv", "--output", "."], "do not say who judged. Give --source"),
         (["import", "lift", "x.csv", "--output", "o"], "x.csv: No such file or directory."),
-        (["export", "trl", ".", "out"], ".: no label set (it has no labels.json)."),
+        (["export", "trl", ".", "out"], ".: this is no label set, for it has no labels.json."),
         (["run", "recipe.toml", "--dryrun"], "unrecognized arguments: --dryrun"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
         (["run"], "required: recipe"),
