@@ -211,7 +211,7 @@ def _round(number: int, recorded: list[Recorded], metrics: list[dict[str, Any]])
 
 
 def _more_telling(before: Event | None, now: RefreshEvent) -> RefreshEvent:
-    """Return the refresh that explains a round.
+    """Return which of two refresh events of one round the report shows.
 
     A second attempt's "not needed" must not hide the refresh that it follows.
     """

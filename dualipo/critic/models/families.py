@@ -48,14 +48,14 @@ class Family:
 
 
 def _see_qwen(model: Model, pixels_FCHW: Tensor) -> Tensor:
-    """See a clip as Qwen2-VL does: a visual token covers 2x2 patches of two frames."""
+    """Encode a clip as Qwen2-VL does: a visual token covers 2x2 patches of two frames."""
     seen, num_rows = _seen_by_qwen(model, pixels_FCHW)
     [tokens_LD] = seen.pooler_output
     return tokens_LD.unflatten(0, (num_rows, -1))
 
 
 def _see_qwen3(model: Model, pixels_FCHW: Tensor) -> Tensor:
-    """See a clip as Qwen3-VL does: behind each token stand its parts for the deeper layers."""
+    """Encode a clip as Qwen3-VL does: behind each token stand its parts for the deeper layers."""
     seen, num_rows = _seen_by_qwen(model, pixels_FCHW)
     deep = [layer_LD for [layer_LD] in seen.deepstack_features]
     return torch.cat([*seen.pooler_output, *deep], -1).unflatten(0, (num_rows, -1))
@@ -80,13 +80,13 @@ def _qwen_multiple(model: Model) -> int:
 
 
 def _see_smolvlm(model: Model, pixels_FCHW: Tensor) -> Tensor:
-    """See every frame as an image of its own."""
+    """Encode every frame as an image of its own, as SmolVLM does; return its tokens."""
     [seen] = model.model.get_image_features(pixels_FCHW[None]).pooler_output
     return seen.unflatten(0, (len(pixels_FCHW), -1))
 
 
 def _see_llava_onevision(model: Model, pixels_FCHW: Tensor) -> Tensor:
-    """See all frames, and the end of line that follows them, as a single run of tokens."""
+    """Encode all frames as one run of tokens, with the end of line that follows them."""
     return model.model.get_video_features(
         pixels_FCHW[None],
         vision_feature_layer=model.config.vision_feature_layer,
@@ -95,7 +95,7 @@ def _see_llava_onevision(model: Model, pixels_FCHW: Tensor) -> Tensor:
 
 
 def _see_internvl(model: Model, pixels_FCHW: Tensor) -> Tensor:
-    """See every frame as an image of its own."""
+    """Encode every frame as an image of its own, as InternVL does; return its tokens."""
     return model.model.get_image_features(
         pixels_FCHW,
         vision_feature_layer=model.config.vision_feature_layer,

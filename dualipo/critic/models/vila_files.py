@@ -33,7 +33,7 @@ def read(folder: Path, *, parts: Sequence[str]) -> Kept:
 
 
 def write(kept: Kept, folder: Path, *, dtype: str) -> None:
-    """Put the files back around weights that were saved as `dtype`."""
+    """Write the kept files into `folder`, whose weights were saved as `dtype`."""
     for name, content in kept.items():
         path = folder / name
         path.write_bytes(_updated_config(content, dtype) if path.name == CONFIG else content)

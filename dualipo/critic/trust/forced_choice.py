@@ -95,7 +95,7 @@ def _choose(
 def _in_place(
     vlm: Vlm, queries: Sequence[Query], paths: Sequence[ReasoningPath], choice: Choice
 ) -> list[dict[str, float]]:
-    """Read the options' log-probabilities where a path has its label; ask for them elsewhere."""
+    """Return the options' log-probabilities; ask the critic for them where a path has no label."""
     answers = [
         path.choice_log_probs if path.text.count(choice.after) == 1 else {} for path in paths
     ]
