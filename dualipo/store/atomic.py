@@ -176,7 +176,7 @@ def retry(operation: Callable[[], Result]) -> Result:
 
 @contextmanager
 def storage_errors(path: Path, *, num_bytes: int | None = None) -> Iterator[None]:
-    """Raise a StorageError about `path` where the disk is full or refuses; let other errors pass."""
+    """Raise a StorageError about `path` where the disk refuses; let other errors pass."""
     try:
         yield
     except OSError as failure:
