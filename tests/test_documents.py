@@ -39,7 +39,7 @@ ENDINGS = {
     *(".toml", ".json", ".jsonl", ".csv", ".parquet", ".sqlite", ".safetensors", ".html", ".mp4"),
     ".txt",
 }
-IMPORTS, EXPORTS = importing.FORMATS, (*exporting.FORMATS, exporting.PIPELINE)
+IMPORTS, EXPORTS = importing.FORMATS, (*exporting.FORMATS, exporting.PIPELINE, exporting.LORA)
 LEAVES = config.leaves(Config())
 GROUPS = {key.rsplit(".", n)[0] for key in LEAVES for n in range(1, key.count(".") + 1)}
 LAST_WORDS = {word for key in LEAVES for word in key.split(".")}

@@ -13,7 +13,9 @@ FORMATS = (
     *("native", "trl", "trl-kto", "videoalign", "videofolder", "label-studio"),
     *("flow-factory", "simpletuner"),
 )
-PIPELINE = "pipeline"
+PIPELINE, LORA = "pipeline", "lora"
+# The names in `training.lora_names.NAMES`, repeated because that imports torch.
+LORA_NAMES = ("diffusers", "peft", "comfyui")
 
 
 def add(verbs: Any) -> None:
@@ -22,10 +24,11 @@ def add(verbs: Any) -> None:
         verbs,
         "export",
         "Write labels, preferences or a generator for other programs. Labels and preferences are "
-        f"written with their clips, and a generator ({PIPELINE}) as a folder that diffusers loads.",
+        f"written with their clips, and a generator ({PIPELINE}) as a folder that diffusers loads. "
+        f"What a round learnt as a LoRA ({LORA}) is written under the names of other programs.",
         epilog="docs/FORMATS.md describes the formats and what they cannot keep.",
     )
-    names = (*FORMATS, PIPELINE)
+    names = (*FORMATS, PIPELINE, LORA)
     parser.add_argument(
         "format", choices=names, metavar="FORMAT", help=f"One of: {', '.join(names)}."
     )
@@ -50,6 +53,12 @@ def add(verbs: Any) -> None:
         action="store_true",
         help="Copy clips as they are stored, lossless 4:4:4 (default: H.264 4:2:0, except native).",
     )
+    parser.add_argument(
+        "--names",
+        choices=LORA_NAMES,
+        default="diffusers",
+        help="The program whose names a LoRA's weights get (default: %(default)s).",
+    )
     parser.set_defaults(act=act)
 
 
@@ -57,6 +66,8 @@ def act(arguments: argparse.Namespace) -> int:
     """Export, and print what the format could not keep."""
     if arguments.format == PIPELINE:
         return _export_pipeline(arguments)
+    if arguments.format == LORA:
+        return _export_lora(arguments)
     if arguments.version is not None:
         raise ConfigError(
             f"--version: {arguments.format} holds labels, which have no version. Leave it out."
@@ -88,4 +99,17 @@ def _export_pipeline(arguments: argparse.Namespace) -> int:
         arguments.source, arguments.output, version_id=arguments.version, link=arguments.link
     )
     print(f"{arguments.output}: {version_id} as a pipeline. Its README.md says how to load it.")
+    return 0
+
+
+def _export_lora(arguments: argparse.Namespace) -> int:
+    require_run(arguments.source)
+    if arguments.round is not None:
+        raise ConfigError("--round: a LoRA is of one version. Give --version, e.g. g001.0.")
+    from dualipo.rounds import publishing
+
+    version_id = publishing.export_lora(
+        arguments.source, arguments.output, version_id=arguments.version, names=arguments.names
+    )
+    print(f"{arguments.output}: the LoRA of {version_id} under the names of {arguments.names}.")
     return 0

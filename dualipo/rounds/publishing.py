@@ -17,6 +17,7 @@ from dualipo.generator import pipeline
 from dualipo.rounds.run import model_folder
 from dualipo.store import atomic
 from dualipo.store.run_reader import RunReader
+from dualipo.training import lora, lora_names
 
 
 def pipeline_files(run_path: Path, version_id: str | None = None) -> Files:
@@ -47,6 +48,27 @@ def export_pipeline(
             if isinstance(given, Path) and given in known:
                 _require_hash(temporary / name, known[given], source=given)
     return version
+
+
+def export_lora(run_path: Path, output: Path, *, version_id: str | None, names: str) -> str:
+    """Write a version's LoRA under the names of another program; return the version."""
+    if output.exists():
+        raise ConfigError(f"{output}: exists already. Delete it, or give another name.")
+    version = hub.trained_version(run_path, version_id)
+    transformer = run_path / version.path
+    adapter_path = transformer.parent / lora.ADAPTER_FILE
+    if not adapter_path.is_file():
+        raise ConfigError(
+            f"{version.version_id}: it has no LoRA, because its round trained all weights. Export "
+            "it as a pipeline."
+        )
+    known = _hashes(run_path)
+    if adapter_path in known:
+        _require_hash(adapter_path, known[adapter_path], source=adapter_path)
+    model_class = str(atomic.read_json(transformer / "config.json").get("_class_name"))
+    with atomic.publish_folder(output, name="export") as temporary:
+        lora_names.write(adapter_path, temporary, names=names, model_class=model_class)
+    return version.version_id
 
 
 def _put(target: Path, given: Path | bytes, *, link: bool) -> None:

@@ -272,6 +272,20 @@ def test_what_cannot_be_exported_is_refused(
     assert not out.exists()
 
 
+def test_a_lora_is_exported_under_the_names_of_a_program(
+    runs: dict[tuple[str, int], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = str(runs["wan", 4]), tmp_path / "out"
+    assert main(["export", "lora", run, str(out), "--names", "peft"]) == 0
+    assert {path.name for path in out.iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    assert main(["export", "lora", str(runs["wan", 0]), str(tmp_path / "none")]) == 2
+    assert "its round trained all weights" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def test_what_is_damaged_or_gone_is_named(
     runs: dict[tuple[str, int], Path], tmp_path: Path
 ) -> None:
