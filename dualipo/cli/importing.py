@@ -12,7 +12,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from dualipo.cli.verbs import add_verb
 from dualipo.errors import DataError
-from dualipo.records import DIMENSIONS, Source
+from dualipo.records import LABELLED_DIMENSIONS, Source
 
 # The names in `preferences.importers.formats.FORMATS`, repeated because that imports pyarrow.
 FORMATS = (
@@ -80,7 +80,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     )
     reading.add_argument(
         "--dimension",
-        choices=(*DIMENSIONS, "overall"),
+        choices=LABELLED_DIMENSIONS,
         default="overall",
         help="The dimension that was judged (default: %(default)s).",
     )

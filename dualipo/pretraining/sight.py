@@ -98,7 +98,7 @@ def _frames(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
             colour = _colour_of(track, frame)
             x, y = track.centre_F2[frame] / FRAME_SIZE - 0.5
             place[row, colour] = track.opacity_F[frame], x, y, track.radius_F[frame] / 8
-            shape[row, colour] = SHAPES.index(track.shapes[frame])  # type: ignore[arg-type]
+            shape[row, colour] = SHAPES.index(track.shapes[frame])
     background = np.full(len(chosen), list(BACKGROUNDS).index(scene.background))
     frames_FHW3 = degrade(paint(scene.background, placed)[chosen], rng)
     return frames_FHW3, place, shape, background

@@ -100,7 +100,7 @@ def read(caption: str) -> Scene | None:
         Figure(colour, shape, sizes[0])  # type: ignore[arg-type]
         for colour, shape in zip(colours, shapes, strict=True)
     )
-    return Scene(figures, motion, backgrounds[0], relation)  # type: ignore[arg-type]
+    return Scene(figures, motion, backgrounds[0], relation)
 
 
 def _read_relation(text: str) -> Relation | None:

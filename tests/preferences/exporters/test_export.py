@@ -18,13 +18,13 @@ from dualipo.preferences.exporters.outlet import DERIVED, Outlet
 from dualipo.preferences.importers.load import Options, import_labels
 from dualipo.preferences.importers.row import Settings
 from dualipo.preferences.label_set import LabelSet
-from dualipo.records import DIMENSIONS, GRADES, Pair, Point, Source, Verdict
+from dualipo.records import GRADES, LABELLED_DIMENSIONS, Pair, Point, Source, Verdict
 from dualipo.store import atomic
 from dualipo.store.clips import ClipStore, probe, read_clip
 from tests.preferences.conftest import tree
 
 WORDS = ('a "cat"', "a dog, running", "Käse = 3", "=1+1")
-ALL = (*DIMENSIONS, "overall")
+ALL = LABELLED_DIMENSIONS
 # Names that are made anew where a file has none.
 IDS = {"pair_id", "point_id", *DERIVED}
 FILES = {"videoalign": "labels.csv", "native": "labels.jsonl", "label-studio": "tasks.json"}
