@@ -172,6 +172,10 @@ def _background_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
+# A fork has no threads but its own: on its parent's loop, it would wait for ever.
+os.register_at_fork(after_in_child=_background_loop.cache_clear)
+
+
 def _cause(error: BaseException) -> str:
     """Return the system's own words, which lie beneath httpx's and anyio's."""
     while deeper := error.__cause__ or error.__context__:

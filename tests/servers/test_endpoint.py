@@ -1,6 +1,8 @@
 """The whole exchange ends in time, wherever a server dawdles; an address in error is named."""
 
 import asyncio
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -132,3 +134,13 @@ def test_fault_62_a_key_that_no_header_can_hold_is_refused_and_not_shown(monkeyp
     with pytest.raises(ConfigError, match=r"critic\.server\.api_key_env") as refusal:
         Endpoint(Server(), settings_name="critic.server")
     assert "cret" not in str(refusal.value)
+
+
+def test_a_fork_asks_on_a_loop_of_its_own() -> None:
+    with loopback.serving(lambda body, count: {"asked": count}) as served:
+        assert not isinstance(ask(served.url), Failure)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # ends the child where it would wait for ever
+            os._exit(int(isinstance(ask(served.url), Failure)))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
