@@ -56,14 +56,14 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--names",
         choices=LORA_NAMES,
-        default="diffusers",
-        help="The program whose names a LoRA's weights get (default: %(default)s).",
+        help="The program whose names a LoRA's weights get (default: diffusers).",
     )
     parser.set_defaults(act=act)
 
 
 def act(arguments: argparse.Namespace) -> int:
     """Export, and print what the format could not keep."""
+    _refuse_what_does_not_belong(arguments)
     if arguments.format == PIPELINE:
         return _export_pipeline(arguments)
     if arguments.format == LORA:
@@ -87,6 +87,18 @@ def act(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_what_does_not_belong(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError where an option would have no effect."""
+    is_lora, is_model = arguments.format == LORA, arguments.format in (PIPELINE, LORA)
+    for option, given, fits in (
+        ("--names", arguments.names is not None, is_lora),
+        ("--original", arguments.original, not is_model),
+        ("--link", arguments.link, not is_lora),
+    ):
+        if given and not fits:
+            raise ConfigError(f"{option}: it has no effect on {arguments.format}. Leave it out.")
+
+
 def _export_pipeline(arguments: argparse.Namespace) -> int:
     require_run(arguments.source)
     if arguments.round is not None:
@@ -104,12 +116,13 @@ def _export_pipeline(arguments: argparse.Namespace) -> int:
 
 def _export_lora(arguments: argparse.Namespace) -> int:
     require_run(arguments.source)
+    names = arguments.names or LORA_NAMES[0]
     if arguments.round is not None:
         raise ConfigError("--round: a LoRA is of one version. Give --version, e.g. g001.0.")
     from dualipo.rounds import publishing
 
     version_id = publishing.export_lora(
-        arguments.source, arguments.output, version_id=arguments.version, names=arguments.names
+        arguments.source, arguments.output, version_id=arguments.version, names=names
     )
-    print(f"{arguments.output}: the LoRA of {version_id} under the names of {arguments.names}.")
+    print(f"{arguments.output}: the LoRA of {version_id} under the names of {names}.")
     return 0

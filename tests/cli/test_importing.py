@@ -69,6 +69,31 @@ def test_a_row_that_does_not_fit_ends_the_command(dualipo: Dualipo, dataset: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["export", "trl", "labels", "out", "--names", "peft"], "--names: it has no effect on trl"),
+        (["export", "lora", "run", "out", "--link"], "--link: it has no effect on lora"),
+        (["export", "pipeline", "run", "out", "--original"], "--original: it has no effect on"),
+        (
+            ["import", "videoalign", "videoalign.csv", "--output", "labels", "--words", "x=a"],
+            "--words: videoalign knows what its words mean",
+        ),
+        (
+            ["import", "table", "videoalign.csv", "--output", "labels", "--source", "human"],
+            "--map caption=prompt,a=path_A,b=path_B,verdict=VQ",
+        ),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_an_option_without_effect_or_a_map_is_named(
+    dualipo: Dualipo, dataset: Path, words: list[str], said: str
+) -> None:
+    ended = dualipo(*words)
+    assert ended.returncode == 2 and said in ended.stderr, ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_the_table_after_an_import(dualipo: Dualipo, dataset: Path) -> None:
     shutil.copy(dataset / "videos/1_A.mp4", dataset / "videos/2_A.mp4")
     taken = dualipo("import", "videoalign", "videoalign.csv", "--output", "labels")

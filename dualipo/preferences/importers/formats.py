@@ -118,9 +118,9 @@ FORMATS: dict[str, Format] = {
         not_kept=("id", "prompt_id", "schema_version"),
         source=None,
         says_source=True,
+        takes_words=True,
         rows=folders.videofolder_rows,
         tables=folders.tables,
-        one_judgement=True,
     ),
     # Tables of winners and losers for trainers of generators.
     "chosen-rejected": Format(
@@ -188,6 +188,7 @@ FORMATS: dict[str, Format] = {
         optional=table.NAMES,
         source=None,
         says_source=True,
+        takes_words=True,
         check=table.require_map,
     ),
     # Label Studio's JSON and JSON_MIN exports of a Pairwise project.

@@ -128,6 +128,8 @@ def _settled(name: str, form: Format, options: Options) -> Settings:
         raise ConfigError(
             f"{name}: it holds images. Give --images to take each as a clip of one frame."
         )
+    if settings.words and not form.takes_words:
+        raise ConfigError(f"--words: {name} knows what its words mean. Leave it out.")
     known = form.maps or form.used
     if unknown := settings.columns.keys() - {*known}:
         raise ConfigError(

@@ -117,6 +117,7 @@ class Format:
     check: Callable[[Path, Settings], None] | None = None  # raises before the first row is read
     one_judgement: bool = True  # a row judges one dimension, which the user may name
     images: bool = False
+    takes_words: bool = False  # the user may say what a verdict's or a grade's words mean
     maps: tuple[str, ...] = ()  # the names of `--map` where `judge` reads `Settings.columns`
 
     @property

@@ -110,12 +110,23 @@ def suggest(header: Sequence[str], rows: Sequence[Row]) -> dict[str, str]:
         column_of: dict[str, str] = {}
         for name in sorted(kind, key=list(_HINTS).index):
             columns = clips if name in ("winner", "loser", "a", "b", "video") else rest
-            column = _fitting(name, [each for each in columns if each not in column_of.values()])
+            free = [each for each in columns if each not in column_of.values()]
+            column = _fitting(name, free) or _saying(name, free, rows)
             if column is not None:
                 column_of[name] = column
         if column_of.keys() == {*kind}:
             return {name: column_of[name] for name in kind}
     return {}
+
+
+def _saying(name: str, columns: Sequence[str], rows: Sequence[Row]) -> str | None:
+    """Return the first column whose values are all words for a verdict, or for a grade."""
+    known = {"verdict": VERDICTS, "grade": GRADES}.get(name, {})
+    for column in columns:
+        words = {str(row.get(column) or "").strip().lower() for row in rows} - {""}
+        if words and words <= known.keys():
+            return column
+    return None
 
 
 def _fitting(name: str, columns: Sequence[str]) -> str | None:
