@@ -121,10 +121,10 @@ def suggest(header: Sequence[str], rows: Sequence[Row]) -> dict[str, str]:
 
 def _saying(name: str, columns: Sequence[str], rows: Sequence[Row]) -> str | None:
     """Return the first column whose values are all words for a verdict, or for a grade."""
-    known = {"verdict": VERDICTS, "grade": GRADES}.get(name, {})
+    known = {"verdict": {*VERDICTS}, "grade": {*GRADES}}.get(name, set())
     for column in columns:
         words = {str(row.get(column) or "").strip().lower() for row in rows} - {""}
-        if words and words <= known.keys():
+        if words and words <= known:
             return column
     return None
 
