@@ -47,42 +47,21 @@ class PreferredPair:
 def prefer(
     run: Run, round: int, attempt: int, candidates: Sequence[Candidate]
 ) -> list[PreferredPair] | list[Point]:
-    """Publish what the attempt's generator learns from, by the recipe's `align.loss_type`."""
-    if run.config.align.loss_type == "dpo":
-        return prefer_pairs(run, round, attempt, candidates)
-    return prefer_points(run, round, attempt, candidates)
+    """Publish what the attempt's generator learns from, by the recipe's `align.loss_type`.
 
-
-def prefer_pairs(
-    run: Run, round: int, attempt: int, candidates: Sequence[Candidate]
-) -> list[PreferredPair]:
-    """Publish the attempt's pairs: A won, B lost."""
+    Of a pair, A won and B lost. The `point_id` of a labelled clip is its candidate's id.
+    """
     unit = Unit(round, attempt, "prefer")
-    path = _path(run, unit)
+    path = run.directory.attempt_path(round, attempt) / "preferences.parquet"
+    makes_pairs = run.config.align.loss_type == "dpo"
     if not run.is_done(unit):
-        _publish_pairs(run, unit, candidates, path)
+        publish = _publish_pairs if makes_pairs else _publish_points
+        publish(run, unit, candidates, path)
+    if not makes_pairs:
+        return tables.read_records(path, record_type=Point)
     by_id = pairs_by_id(candidates)
     pairs = tables.read_records(path, record_type=Pair)
     return [PreferredPair(pair, *by_id[pair.pair_id]) for pair in pairs]
-
-
-def prefer_points(
-    run: Run, round: int, attempt: int, candidates: Sequence[Candidate]
-) -> list[Point]:
-    """Publish the attempt's labelled clips; `point_id` is the candidate's id."""
-    unit = Unit(round, attempt, "prefer")
-    path = _path(run, unit)
-    if not run.is_done(unit):
-        votes = read_votes(run, Unit(round, attempt, "score"))
-        by_id = {candidate.candidate_id: candidate for candidate in candidates}
-        opinions = labels.opinions(votes)
-        graded = {candidate_id: opinions.get(candidate_id, {}) for candidate_id in by_id}
-        built = _build_points(run, unit, candidates, graded)
-        points = [_point(run, unit, label, by_id[label.candidate_id]) for label in built.kept]
-        tables.write_records(path, points, record_type=Point)
-        events = [_points_event(built, graded), _score_event(run, candidates, votes)]
-        run.commit(unit, files=(path,), events=events)
-    return tables.read_records(path, record_type=Point)
 
 
 def count_short(store: ClipStore, clips: Iterable[str], *, num_wanted: int) -> int:
@@ -91,10 +70,6 @@ def count_short(store: ClipStore, clips: Iterable[str], *, num_wanted: int) -> i
         clip_files.probe(store.path(clip)).num_frames or len(store.read(clip)) for clip in clips
     )
     return sum(length < num_wanted for length in lengths)
-
-
-def _path(run: Run, unit: Unit) -> Path:
-    return run.directory.attempt_path(unit.round, unit.attempt) / "preferences.parquet"
 
 
 # Pairs
@@ -188,6 +163,18 @@ def _warn_if_alike(run: Run, num_alike: int, num_prompts: int) -> None:
 
 
 # Labelled clips
+
+
+def _publish_points(run: Run, unit: Unit, candidates: Sequence[Candidate], path: Path) -> None:
+    votes = read_votes(run, Unit(unit.round, unit.attempt, "score"))
+    by_id = {candidate.candidate_id: candidate for candidate in candidates}
+    opinions = labels.opinions(votes)
+    graded = {candidate_id: opinions.get(candidate_id, {}) for candidate_id in by_id}
+    built = _build_points(run, unit, candidates, graded)
+    points = [_point(run, unit, label, by_id[label.candidate_id]) for label in built.kept]
+    tables.write_records(path, points, record_type=Point)
+    events = [_points_event(built, graded), _score_event(run, candidates, votes)]
+    run.commit(unit, files=(path,), events=events)
 
 
 def _build_points(

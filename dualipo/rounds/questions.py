@@ -29,7 +29,7 @@ class PointQuestion(NamedTuple):
 
 
 def pair_questions(candidates: Sequence[Candidate], *, num: int, seed: int) -> list[PairQuestion]:
-    """Return at most `num` different questions about pairs of clips of one prompt."""
+    """Return at most `num` questions about two different clips of one prompt."""
     by_prompt: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         by_prompt.setdefault(candidate.prompt_id, []).append(candidate)
@@ -45,7 +45,7 @@ def pair_questions(candidates: Sequence[Candidate], *, num: int, seed: int) -> l
 
 
 def point_questions(candidates: Sequence[Candidate], *, num: int, seed: int) -> list[PointQuestion]:
-    """Return at most `num` different questions about single clips."""
+    """Return at most `num` questions about single clips, none twice."""
     clips = {c.clip: Prompt(c.prompt_id, c.caption) for c in candidates}
     points = [(prompt, clip) for clip, prompt in clips.items()]
     places = _spread(len(points), num=num, seed=seed)
