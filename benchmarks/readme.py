@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import align_step
+import captions
 import claims
 import critic_stages
 import families
@@ -49,6 +50,7 @@ RESULT_TABLES = (
     ResultTable("align-step", "align-step-cpu-one-thread", align_step.table),
     ResultTable("slots", "slots-world", slots.table),
     ResultTable("step-caching", "step-caching-before-0-warm", step_caching.table),
+    ResultTable("captions", "captions", captions.table),
     ResultTable("step-caching-50", "step-caching-before-0-warm-50-steps", step_caching.table),
 )
 

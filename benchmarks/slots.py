@@ -74,7 +74,7 @@ def make(
     The captions returned are the clips', so each comes several times.
     """
     captions = sampling.source_captions(loaded, num=num_prompts, purpose=purpose)
-    chosen = list(dict.fromkeys(captions))[:num_prompts]
+    chosen = list(dict.fromkeys(captions.captions))[:num_prompts]
     repeated = [caption for caption in chosen for _ in range(each)]
     seeds = [derive(loaded.seed, "slots", purpose, n) for n in range(len(repeated))]
     return repeated, sample(model, captions=repeated, seeds=seeds, settings=loaded.generator)

@@ -17,6 +17,8 @@ def tidy(caption: str) -> str:
 
 def normalise(caption: str) -> str:
     """Return the spelling that equal captions share: tidied, without case. It is idempotent."""
+    if caption.isascii():  # what follows, in a tenth of the time
+        return " ".join(caption.lower().split())
     # Folding case may leave a character that NFKC composes, and NFKC one that folds: both are
     # repeated until nothing changes.
     folded = tidy(tidy(caption).casefold())
@@ -30,22 +32,25 @@ def prompt_id(caption: str) -> str:
     return hashlib.sha256(normalise(caption).encode()).hexdigest()[:16]
 
 
-def screen(caption: str) -> str | None:
-    """Return the reason why a caption cannot be used, or None if it can."""
+def screen(caption: str, *, right_to_left: bool = False) -> str | None:
+    """Return the reason why a caption cannot be used, or None if it can.
+
+    `right_to_left` admits letters that are written so, for a generator that knows them.
+    """
     if len(caption) > MAX_CHARACTERS:
         return f"{len(caption)} characters, at most {MAX_CHARACTERS} are read"
     for character in "" if caption.isascii() and caption.isprintable() else caption:
-        if reason := _reason(character):
+        if reason := _reason(character, right_to_left):
             return f"{reason} (U+{ord(character):04X})"
     return None if tidy(caption) else "empty"
 
 
-def _reason(character: str) -> str | None:
+def _reason(character: str, right_to_left: bool) -> str | None:
     category = unicodedata.category(character)
     if category == "Cf":
         return "a zero-width or direction character"
     if category == "Cs" or (category == "Cc" and character not in "\t\r\n"):
         return "a control character"
-    if unicodedata.bidirectional(character) in ("R", "AL"):
+    if not right_to_left and unicodedata.bidirectional(character) in ("R", "AL"):
         return "right-to-left text, which changes the order of the words around it"
     return None

@@ -32,11 +32,15 @@ GRADE_SCORES: dict[Grade, float] = {"good": 0.9, "normal": 0.2, "bad": 0.05}
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A caption to make clips for; `multiplicity` is how often the list of captions had it."""
+    """A caption to make clips for; `multiplicity` is how often the list of captions had it.
+
+    `category` is "" where the list has no categories.
+    """
 
     prompt_id: str
     caption: str
     multiplicity: int = 1
+    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)

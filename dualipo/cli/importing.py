@@ -1,15 +1,10 @@
 """`dualipo import FORMAT FILE ... --output LABELS`: other people's labels become a label set."""
 
 import argparse
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
-
+from dualipo.cli.terminal import counting_rows
 from dualipo.cli.verbs import add_verb
 from dualipo.errors import DataError
 from dualipo.records import LABELLED_DIMENSIONS, Source
@@ -133,7 +128,7 @@ def act(arguments: argparse.Namespace) -> int:
         link=arguments.link,
         strip_prefix=arguments.strip_prefix,
     )
-    with _counting() as on_row:
+    with counting_rows() as on_row:
         report = import_labels(
             arguments.format,
             arguments.files,
@@ -148,15 +143,3 @@ def act(arguments: argparse.Namespace) -> int:
     if not arguments.dry_run:
         print(f'\nName it in a recipe as seed_labels.path = "{arguments.output}".')
     return 0
-
-
-@contextmanager
-def _counting() -> Iterator[Callable[[], None]]:
-    """Count rows on a terminal; yield the function that counts one more."""
-    columns = (TextColumn("{task.completed} rows"), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda: bar.advance(task)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dualipo.cli import (
+    captions,
     convert,
     critic,
     dashboard,
@@ -37,7 +38,7 @@ from dualipo.interrupt import Interrupted
 
 MODULES = (
     *(doctor, settings, run, fork, stage, show, dashboard, critic, label, study),
-    *(importing, exporting, push, track, convert, pretrain),
+    *(captions, importing, exporting, push, track, convert, pretrain),
 )
 # How `dualipo --help` groups the verbs.
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -47,7 +48,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Look": ("status", "report", "dashboard", "critic"),
     "People": ("label", "study"),
-    "Exchange": ("import", "export", "push", "track"),
+    "Exchange": ("captions", "import", "export", "push", "track"),
     "Models": ("convert", "pretrain"),
 }
 

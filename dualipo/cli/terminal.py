@@ -2,10 +2,10 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
 from dualipo import interrupt
@@ -72,3 +72,15 @@ def watching() -> Iterator[Progress]:
         yield progress
     finally:
         progress.close()
+
+
+@contextlib.contextmanager
+def counting_rows() -> Iterator[Callable[..., None]]:
+    """Count rows on a terminal; yield the function that counts one more, or as many as it gets."""
+    columns = (TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with RichProgress(
+        *columns, console=console, transient=True, disable=not sys.stderr.isatty()
+    ) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda num_rows=1: bar.advance(task, num_rows)

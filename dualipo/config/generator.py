@@ -17,8 +17,14 @@ class Prompts(Group):
     )
     path: str | None = Field(
         None,
-        description="A UTF-8 text file with one caption a line, which prompts.source = "
-        '"file" reads.',
+        description='The captions that prompts.source = "file" reads: a folder that `dualipo '
+        "captions` made, a parquet, CSV, JSON or JSON Lines file, or UTF-8 text with one caption a "
+        "line.",
+    )
+    right_to_left: bool = Field(
+        False,
+        description="Whether captions in Arabic, Hebrew and other scripts that are written from "
+        "right to left are used; false refuses them, as most generators do not know them.",
     )
     num_prompts: int = Field(
         48, ge=1, description="The number of prompts of each round, none of which is used twice."

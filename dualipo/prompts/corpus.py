@@ -4,16 +4,19 @@ Two spellings of one caption (case, whitespace, compatibility characters) are on
 multiplicity counts them (fault 36). A caption that no model should be given is refused with its
 reason (fault 37). A draw depends on the seed and the set of captions, not on their order.
 
-Left out: composing and expanding captions by a language model. How captions are spelled and
-screened is in `dualipo/captions.py`.
+Left out: how captions are made, expanded and screened by the million (`compose`, `expand`,
+`screen`). How one caption is spelled and screened is in `dualipo/captions.py`.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 from dualipo.captions import normalise, prompt_id, screen, tidy
 from dualipo.errors import DataError
+from dualipo.prompts import caption_files
 from dualipo.records import Prompt
 from dualipo.seeds import derive
 
@@ -34,27 +37,54 @@ class Folded:
     refused: tuple[Refusal, ...]
 
 
-def fold(captions: Iterable[str], *, exclude: Iterable[str] = ()) -> Folded:
+@dataclass(frozen=True)
+class CaptionList:
+    """Captions as a file lists them, and the category of each where it has any."""
+
+    captions: Sequence[str]
+    categories: Sequence[str] | None = None
+
+
+def fold(
+    captions: CaptionList | Iterable[str],
+    *,
+    exclude: Iterable[str] = (),
+    right_to_left: bool = False,
+) -> Folded:
     """Screen captions and fold duplicates into one prompt; leave out the captions in `exclude`."""
+    listed = _listed(captions)
     excluded = {normalise(caption) for caption in exclude}
-    first: dict[str, str] = {}
+    first: dict[str, tuple[str, str]] = {}
     multiplicity: dict[str, int] = {}
     refused = []
-    for caption in captions:
-        if reason := screen(caption):
+    categories = repeat("") if listed.categories is None else listed.categories
+    for caption, category in zip(listed.captions, categories, strict=False):
+        if reason := screen(caption, right_to_left=right_to_left):
             refused.append(Refusal(caption, reason))
         elif (key := normalise(caption)) not in excluded:
-            first.setdefault(key, tidy(caption))
+            first.setdefault(key, (tidy(caption), category))
             multiplicity[key] = multiplicity.get(key, 0) + 1
-    prompts = (Prompt(prompt_id(key), text, multiplicity[key]) for key, text in first.items())
+    prompts = (
+        Prompt(prompt_id(key), text, multiplicity[key], category)
+        for key, (text, category) in first.items()
+    )
     return Folded(tuple(prompts), tuple(refused))
 
 
 def choose(
-    captions: Iterable[str], *, num: int, seed: int, exclude: Iterable[str] = ()
+    captions: CaptionList | Iterable[str],
+    *,
+    num: int,
+    seed: int,
+    exclude: Iterable[str] = (),
+    right_to_left: bool = False,
 ) -> list[Prompt]:
-    """Draw `num` distinct prompts. `exclude` holds evaluation captions and those of past rounds."""
-    folded = fold(captions, exclude=exclude)
+    """Draw `num` distinct prompts. `exclude` holds evaluation captions and those of past rounds.
+
+    Where the list has categories, each one gets the share of the draw that it has of the list.
+    """
+    listed = _listed(captions)
+    folded = fold(listed, exclude=exclude, right_to_left=right_to_left)
     if len(folded.prompts) < num:
         raise DataError(
             f"prompts: only {len(folded.prompts)} distinct captions can be used "
@@ -62,18 +92,44 @@ def choose(
             "lower the number of prompts."
         )
     drawn = sorted(folded.prompts, key=lambda prompt: derive("prompt", seed, prompt.prompt_id))
-    return drawn[:num]
+    if listed.categories is None:
+        return drawn[:num]
+    return _by_quota(drawn, quotas(Counter(listed.categories), num))
 
 
-def read_captions(path: Path) -> list[str]:
-    """Read a UTF-8 text file with one caption a line, unchanged; blank lines are skipped."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        fact = (error.strerror or "unreadable").lower()
-        raise DataError(f"{path}: {fact}. Set prompts.path to a list of captions.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: it is not UTF-8 (byte {error.start}). Save it as UTF-8."
-        ) from error
-    return [line for line in text.split("\n") if line.strip()]
+def quotas(counts: Mapping[str, int], num: int) -> dict[str, int]:
+    """Share `num` out as the counts are: each within one of its share, and all `num` in sum."""
+    total = sum(counts.values())
+    shares = {name: num * count / total for name, count in counts.items()}
+    whole = {name: int(share) for name, share in shares.items()}
+    by_rest = sorted(shares, key=lambda name: (whole[name] - shares[name], name))
+    for name in by_rest[: num - sum(whole.values())]:
+        whole[name] += 1
+    return whole
+
+
+def _by_quota(drawn: Sequence[Prompt], wanted: Mapping[str, int]) -> list[Prompt]:
+    """Take the first prompts of each category; a category that runs out leaves room for others."""
+    left = Counter(wanted)
+    chosen, spare = [], []
+    for prompt in drawn:
+        if left[prompt.category] > 0:
+            left[prompt.category] -= 1
+            chosen.append(prompt)
+        else:
+            spare.append(prompt)
+    places = {prompt.prompt_id: place for place, prompt in enumerate(drawn)}
+    chosen += spare[: sum(wanted.values()) - len(chosen)]
+    return sorted(chosen, key=lambda prompt: places[prompt.prompt_id])
+
+
+def _listed(captions: CaptionList | Iterable[str]) -> CaptionList:
+    return captions if isinstance(captions, CaptionList) else CaptionList(list(captions))
+
+
+def read_captions(path: Path) -> CaptionList:
+    """Read the captions of a folder of shards, or a parquet, CSV, JSON, JSON Lines or text file.
+
+    A text file has one caption a line, in UTF-8; blank lines are skipped.
+    """
+    return CaptionList(*caption_files.read(path))

@@ -7,15 +7,15 @@ from dualipo.config import Config
 from dualipo.errors import ConfigError
 from dualipo.generator.footage import Footage, listing
 from dualipo.preferences import contradictions, label_set
-from dualipo.prompts import corpus as prompt_lists
+from dualipo.prompts.corpus import CaptionList, read_captions
 from dualipo.seeds import derive
 
 
-def captions(config: Config) -> list[str]:
-    """Return all captions of the file `prompts.path`."""
+def captions(config: Config) -> CaptionList:
+    """Return all captions of the file or folder `prompts.path`."""
     if config.prompts.path is None:
-        raise ConfigError('prompts.source = "file" needs prompts.path, one caption a line.')
-    return prompt_lists.read_captions(Path(config.prompts.path))
+        raise ConfigError('prompts.source = "file" needs prompts.path, a list of captions.')
+    return read_captions(Path(config.prompts.path))
 
 
 def imported_seed(config: Config) -> contradictions.Usable | None:

@@ -12,12 +12,13 @@ latents and candidate rows.
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from dualipo.config import Config
 from dualipo.events import PromptsEvent, SampleEvent
 from dualipo.generator.sample import EMPTY, encode_texts
-from dualipo.prompts.corpus import choose
+from dualipo.prompts.corpus import CaptionList, choose
 from dualipo.records import Candidate, Prompt
 from dualipo.rounds import file_sources, world_sources
 from dualipo.rounds.clip_units import ClipSet, latents_path, sample_units
@@ -51,7 +52,7 @@ def choose_fixed_prompts(run: Run) -> None:
             chosen = imported
         else:
             chosen = _draw(run, num=num, purpose=name, exclude=taken)
-        tables.write_records(path, chosen, record_type=Prompt)
+        _write_prompts(path, chosen)
         taken += [prompt.caption for prompt in chosen]
         files.append(path)
     _require_captions(run, taken)
@@ -90,7 +91,7 @@ def choose_prompts(run: Run, round: int) -> list[Prompt]:
         exclude = [prompt.caption for prompt in taken]
         num = run.config.prompts.num_prompts
         prompts = _draw(run, num=num, purpose=f"round {round}", exclude=exclude)
-        tables.write_records(path, prompts, record_type=Prompt)
+        _write_prompts(path, prompts)
         num_folded = sum(prompt.multiplicity - 1 for prompt in prompts)
         event = PromptsEvent(num=len(prompts), num_folded=num_folded, screened={})
         run.commit(unit, files=(path,), events=[event])
@@ -101,14 +102,29 @@ def _draw(run: Run, *, num: int, purpose: str, exclude: Sequence[str]) -> list[P
     if num == 0:
         return []
     captions = source_captions(run.config, num=num, purpose=purpose)
-    return choose(captions, num=num, seed=run.seed("prompts", purpose), exclude=exclude)
+    return choose(
+        captions,
+        num=num,
+        seed=run.seed("prompts", purpose),
+        exclude=exclude,
+        right_to_left=run.config.prompts.right_to_left,
+    )
 
 
-def source_captions(config: Config, *, num: int, purpose: str) -> list[str]:
+def source_captions(config: Config, *, num: int, purpose: str) -> CaptionList:
     """Return captions to choose `num` from: the world's, or all of the recipe's file."""
     if config.prompts.source == "world":
-        return world_sources.captions(config, num=num, purpose=purpose)
+        return CaptionList(world_sources.captions(config, num=num, purpose=purpose))
     return file_sources.captions(config)
+
+
+def _write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
+    """Publish prompts; they have a column of categories only where the captions have any."""
+    columns, rows = tables.columns_of(Prompt), [asdict(prompt) for prompt in prompts]
+    if not any(prompt.category for prompt in prompts):
+        del columns["category"]
+        rows = [{name: row[name] for name in columns} for row in rows]
+    tables.write_rows(path, rows, kind=Prompt.__name__, columns=columns)
 
 
 def _prompts_path(run: Run, name: str) -> Path:

@@ -51,10 +51,11 @@ Answer = dict[str, Any] | Failure
 class Endpoint:
     """A server that is asked; `settings.timeout` is for one whole try, connecting included.
 
-    `settings_name` is the group that the settings come from, for errors.
+    `settings_name` is the group that the settings come from, for errors; None where they come from
+    the options of a command.
     """
 
-    def __init__(self, settings: Server, *, settings_name: str) -> None:
+    def __init__(self, settings: Server, *, settings_name: str | None) -> None:
         self.settings = settings
         self._base = _base_url(settings.base_url, settings_name)
         self._loop = _background_loop()  # one for all calls, whichever thread makes them
@@ -62,7 +63,8 @@ class Endpoint:
         if self._key and not (self._key.isascii() and self._key.isprintable()):
             raise ConfigError(
                 f"{settings.api_key_env}: holds a line's end or another character that no header "
-                f"can. Set it again, or name another variable in {settings_name}.api_key_env."
+                "can. Set it again, or name another variable in "
+                f"{_named('api_key_env', settings_name)}."
             )
 
     def post_all(
@@ -145,7 +147,12 @@ class Endpoint:
             raise StageError(f"{server}: refuses to {task} ({failure.detail}). {remedy}")
 
 
-def _base_url(text: str, settings_name: str) -> httpx.URL:
+def _named(key: str, settings_name: str | None) -> str:
+    """Return how a user names a setting: as a key of the recipe, or as an option."""
+    return f"{settings_name}.{key}" if settings_name else f"--{key.replace('_', '-')}"
+
+
+def _base_url(text: str, settings_name: str | None) -> httpx.URL:
     """Read an HTTP address; refuse one that is none, or that holds a password."""
     try:
         url = httpx.URL(text)
@@ -154,12 +161,14 @@ def _base_url(text: str, settings_name: str) -> httpx.URL:
     port = 80 if url.port is None else url.port
     if url.scheme not in ("http", "https") or not url.host or not 0 < port < 65536:
         raise ConfigError(
-            f"{redact(text)}: no HTTP address. Give {settings_name}.base_url as http://HOST:PORT/v1."
+            f"{redact(text)}: no HTTP address. Give {_named('base_url', settings_name)} as "
+            "http://HOST:PORT/v1."
         )
     if url.userinfo:
         raise ConfigError(
-            f"{settings_name}.base_url: holds a user or password, which would be written into the "
-            f"run. Put the key into the environment, see {settings_name}.api_key_env."
+            f"{_named('base_url', settings_name)}: holds a user or password, which would be "
+            "written into the run. Put the key into the environment, see "
+            f"{_named('api_key_env', settings_name)}."
         )
     return url
 

@@ -2,12 +2,13 @@
 
 import random
 import unicodedata
+from collections import Counter
 
 import pytest
 
 from dualipo.captions import normalise, prompt_id, screen
 from dualipo.errors import DataError
-from dualipo.prompts.corpus import choose, fold, read_captions
+from dualipo.prompts.corpus import CaptionList, choose, fold, read_captions
 
 WORDS = ("a", "Circle", "über", "weißen", "\ufb01ne", "café", "ǅungla", "İstanbul", "ΣΊΣΥΦΟΣ")
 
@@ -86,6 +87,36 @@ def test_fault_37_ordinary_captions_pass():
         assert screen(caption) is None
 
 
+def test_a_draw_has_the_shares_of_the_categories():
+    captions = _captions(4, 200)
+    categories = ["x"] * 120 + ["y"] * 60 + ["z"] * 20
+    listed = CaptionList(captions, categories)
+    taken: list[str] = []
+    for seed, num in enumerate((20, 20, 7)):
+        drawn = choose(listed, num=num, seed=seed, exclude=taken)
+        numbers = Counter(prompt.category for prompt in drawn)
+        for category, share in (("x", 0.6), ("y", 0.3), ("z", 0.1)):
+            assert abs(numbers[category] - share * num) < 1
+        taken += [prompt.caption for prompt in drawn]
+    assert len(set(taken)) == len(taken) == sum((20, 20, 7))
+    rest = choose(listed, num=200 - len(taken), seed=9, exclude=taken)
+    assert len(rest) == 200 - len(taken)  # what runs out leaves its room to others
+
+
+def test_a_draw_without_categories_is_the_same_as_ever():
+    captions = _captions(5, 40)
+    plain = choose(captions, num=12, seed=3)
+    assert choose(CaptionList(captions), num=12, seed=3) == plain
+    single = choose(CaptionList(captions, ["x"] * 40), num=12, seed=3)
+    assert [prompt.prompt_id for prompt in single] == [prompt.prompt_id for prompt in plain]
+
+
+def test_right_to_left_captions_are_drawn_where_the_generator_knows_them():
+    assert choose(["دائرة حمراء"], num=1, seed=0, right_to_left=True)
+    with pytest.raises(DataError, match=r"\(1 were refused\)"):
+        choose(["دائرة حمراء"], num=1, seed=0)
+
+
 def test_too_few_captions_and_unreadable_files_say_what_to_do(tmp_path):
     with pytest.raises(DataError, match=r"1 distinct captions .* \(1 were refused\), but 2 are"):
         choose(["a circle", "A  CIRCLE", ""], num=2, seed=0)
@@ -95,4 +126,5 @@ def test_too_few_captions_and_unreadable_files_say_what_to_do(tmp_path):
     with pytest.raises(DataError, match="not UTF-8"):
         read_captions(tmp_path / "latin.txt")
     (tmp_path / "good.txt").write_bytes("\ufeffa circle\r\n\r\na square\x0b\n".encode())
-    assert [normalise(c) for c in read_captions(tmp_path / "good.txt")] == ["a circle", "a square"]
+    captions = read_captions(tmp_path / "good.txt").captions
+    assert [normalise(caption) for caption in captions] == ["a circle", "a square"]
