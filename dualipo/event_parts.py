@@ -23,6 +23,14 @@ class Accuracy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CategoryScore:
+    """The critic's mean expected score of a category's clips, over clips and dimensions."""
+
+    num_prompts: int
+    mean: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckRow:
     """One self-check: `number` must be at least, or else at most, `threshold`."""
 

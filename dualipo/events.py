@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from dualipo.event_json import Inline, InName, Omitted, Reader, Whole
-from dualipo.event_parts import Accuracy, CheckRow, Refinement, ReliabilityBin, Signals, Words
+from dualipo.event_parts import (
+    Accuracy,
+    CategoryScore,
+    CheckRow,
+    Refinement,
+    ReliabilityBin,
+    Signals,
+    Words,
+)
 from dualipo.records import Dimension
 
 Outcome = Literal["not needed", "off", "empty", "refreshed", "reverted"]
@@ -165,7 +173,8 @@ class CaptionsEvent(Event):
 class ScoreEvent(Event):
     """A round's pointwise votes; `num_short` counts clips with fewer frames than the critic needs.
 
-    `position_bias` is None, as a single clip has no position.
+    `position_bias` is None, as a single clip has no position. `categories` is None where the
+    captions have none.
     """
 
     num_votes: int
@@ -173,6 +182,7 @@ class ScoreEvent(Event):
     position_bias: float | None
     num_short: int | None = None
     short_video: str | None = None
+    categories: Omitted[dict[str, CategoryScore] | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from dualipo.critic import judge, reasoning, voting
 from dualipo.critic.voting import Tally
-from dualipo.event_parts import Words
+from dualipo.event_parts import CategoryScore, Words
 from dualipo.events import ConfirmEvent, PreferEvent, ScoreEvent, WordsEvent
 from dualipo.preferences import build
 from dualipo.preferences import points as labels
 from dualipo.preferences.build import BuiltPairs, Confirmation, Contest
 from dualipo.preferences.points import BuiltPoints, Labelled, Opinion
 from dualipo.records import Candidate, Dimension, Pair, Point, Vote, pair_id, pairs_by_id
+from dualipo.rounds import sampling
 from dualipo.rounds.contests import Contests
 from dualipo.rounds.judging import contests_of, read_votes
 from dualipo.rounds.run import Run
@@ -252,7 +253,29 @@ def _score_event(run: Run, candidates: Sequence[Candidate], votes: Sequence[Vote
         position_bias=_position_bias(votes),
         num_short=count_short(run.clip_store, clips, num_wanted=num_wanted),
         short_video=settings.short_video,
+        categories=_category_scores(run, candidates, votes),
     )
+
+
+def _category_scores(
+    run: Run, candidates: Sequence[Candidate], votes: Sequence[Vote]
+) -> dict[str, CategoryScore] | None:
+    """Return the critic's mean score by category; None where the captions have no categories."""
+    if not candidates:
+        return None
+    prompts = sampling.choose_prompts(run, candidates[0].round)
+    categories = {prompt.prompt_id: prompt.category for prompt in prompts}
+    if not any(categories.values()):
+        return None
+    prompt_ids = {candidate.candidate_id: candidate.prompt_id for candidate in candidates}
+    scores: dict[str, list[float]] = {category: [] for category in sorted({*categories.values()})}
+    for (candidate_id, _), score in judge.expected_scores(votes).items():
+        scores[categories[prompt_ids[candidate_id]]].append(score)
+    numbers = Counter(categories.values())
+    return {
+        category: CategoryScore(num_prompts=numbers[category], mean=_mean(own))
+        for category, own in scores.items()
+    }
 
 
 def _confirm_event(votes: Sequence[Vote]) -> ConfirmEvent:

@@ -6,7 +6,7 @@ import pytest
 
 from dualipo.config import Config
 from dualipo.evaluation.study import study_items
-from dualipo.events import GalleryEvent, ScoresEvent
+from dualipo.events import GalleryEvent, ScoreEvent, ScoresEvent
 from dualipo.preferences import label_set
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import DIMENSIONS, Candidate, Pair
@@ -29,9 +29,15 @@ OWN = (
 
 @pytest.fixture(scope="module")
 def captions(memory: Path) -> Path:
-    path = memory / "captions.txt"
-    path.write_text("\n".join(CAPTIONS))
+    path = memory / "captions.csv"
+    _write(path, CAPTIONS)
     return path
+
+
+def _write(path: Path, captions: list[str]) -> None:
+    """Write captions with their categories."""
+    rows = [f"{'bird' if 'owl' in caption else 'mammal'},{caption}" for caption in captions]
+    path.write_text("\n".join(["category,caption", *rows]))
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +67,7 @@ def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
     assert harnesses.ended(settings) == 0, harnesses.log(path)
     ledger = Ledger(path / "ledger.sqlite", read_only=True)
     scores, galleries = ledger.events(ScoresEvent), ledger.events(GalleryEvent)
+    ((_, judged),) = ledger.events(ScoreEvent)
     ledger.close()
     assert len(scores) == 2 and not any(event.total for _, event in scores)
     assert all(event.clips for _, event in galleries)
@@ -68,6 +75,11 @@ def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
     texts = (path / "report.html").read_text() + (path / "cards" / "g000.0.md").read_text()
     assert "No program can score clips of your own captions" in texts
     assert "People made the seed labels behind this model" in texts and "simulated" not in texts
+    assert judged.categories and "mean score of the clips of each category" in texts
+    assert sum(score.num_prompts for score in judged.categories.values()) == 2
+    for name, score in judged.categories.items():
+        shown = f"{score.mean:.3f}\n{score.num_prompts} prompts"
+        assert f'<th scope="row">{name}</th><td>{shown}' in texts
     assert "the seed compares clips and grades none" in harnesses.log(path)
 
 
@@ -77,7 +89,7 @@ def test_captions_that_do_not_last_for_all_rounds_are_refused_before_the_warm_st
     path = memory / "too-few"
     assert harnesses.ended(_own(models_folder, path, captions, "rounds=2")) == 1
     assert "2 distinct captions can be used" in harnesses.log(path)
-    captions.write_text("\n".join([*CAPTIONS, "a fox runs", "a fox sits"]))
+    _write(captions, [*CAPTIONS, "a fox runs", "a fox sits"])
     assert harnesses.ended(_own(models_folder, path, captions, "rounds=2")) == 1
     assert "nobody has labelled them" in harnesses.log(path)  # the same run went on
 

@@ -13,7 +13,7 @@ from dualipo.evaluation.bootstrap import Interval
 from dualipo.evaluation.report.charts import percent, short, three_decimals
 from dualipo.evaluation.report.headline import DASH
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
-from dualipo.event_parts import Accuracy
+from dualipo.event_parts import Accuracy, CategoryScore
 from dualipo.events import (
     AlignEvent,
     ConfirmEvent,
@@ -121,6 +121,27 @@ def filters(history: RunHistory) -> Table:
     head = ["round", "prompts", "duplicates", "refused", "clips", "unusable", "resampled", "short"]
     head += ["grades abstained", "votes abstained", "mean vote share", "entropy", "orders agree"]
     return Table(head, rows)
+
+
+def categories(history: RunHistory) -> Table:
+    """Tabulate the critic's mean score of each category's clips, round by round."""
+    scored = [
+        (round_.label, event.categories)
+        for round_ in history.rounds
+        if (event := round_.event(ScoreEvent)) and event.categories
+    ]
+    names = sorted({name for _, categories in scored for name in categories})
+    rows = []
+    for name in names:
+        cells = [categories.get(name) for _, categories in scored]
+        rows.append([name or "(none)", *(_category_cell(cell) for cell in cells)])
+    return Table(["category", *(label for label, _ in scored)], rows)
+
+
+def _category_cell(score: CategoryScore | None) -> str:
+    if score is None or score.mean is None:
+        return DASH
+    return f"{three_decimals(score.mean)}\n{_count(score.num_prompts)} prompts"
 
 
 def alignments(history: RunHistory) -> Table:

@@ -41,6 +41,11 @@ _CURVES = (
     ("loser_gap", "Loser gap", 0.0, "Over 0, losers are fitted worse than before the round."),
 )
 
+_CATEGORIES = (
+    "The last table holds the critic's mean score of the clips of each category. A refreshed "
+    "critic may score by another scale: compare the categories of one round, not the rounds."
+)
+
 _TRAININGS = {
     "warm_start_sft": "the critic's fine-tuning",
     "warm_start_dpo": "the critic on its own traces",
@@ -141,7 +146,11 @@ def kept(history: RunHistory) -> Section:
     chart = charts.stacked_bars(bars, title=f"{units} kept and dropped per round")
     legend = [("kept", _KEPT_TONE), *tones.items()]
     caption = f"{units.capitalize()} of each round, by what became of them."
-    return Section([("", chart, caption)], legend, [report_tables.filters(history)], [])
+    tables, notes = [report_tables.filters(history)], []
+    if (categories := report_tables.categories(history)).rows:
+        tables.append(categories)
+        notes.append(_CATEGORIES)
+    return Section([("", chart, caption)], legend, tables, notes)
 
 
 def curves(history: RunHistory) -> Section:
