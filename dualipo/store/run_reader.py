@@ -78,6 +78,7 @@ class RunReader:
         | set | `candidates` for a round's own prompts; `seed`, `monitor`, `test` |
         | prompt_id, caption | the prompt |
         | multiplicity | how many equal captions were folded into it |
+        | category | its category; empty where the captions have none |
         """
         return run_tables.prompts(self._prompt_sets())
 

@@ -59,9 +59,9 @@ def test_every_table_has_its_rows_and_explains_its_columns(folder: Path) -> None
 def test_the_rows_say_what_was_recorded(folder: Path) -> None:
     run = dualipo.open_run(folder)
     assert run.settings["align.loss_type"] == "kto" and run.settings["seed"] == 7
-    assert run.prompts().to_pylist() == [
-        {"round": 0, "set": "candidates", "prompt_id": "p", "caption": "a ball", "multiplicity": 2}
-    ]
+    [prompt] = run.prompts().to_pylist()
+    assert (prompt["round"], prompt["set"], prompt["category"]) == (0, "candidates", "")
+    assert (prompt["prompt_id"], prompt["caption"], prompt["multiplicity"]) == ("p", "a ball", 2)
     assert run.clips()["set"].to_pylist() == ["candidates", "candidates", "test"]
     [vote] = run.votes().to_pylist()
     assert (vote["stage"], vote["critic_version"], vote["reasoning"]) == (
