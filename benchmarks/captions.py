@@ -127,13 +127,13 @@ def plant(composed: Path, folder: Path, prompts: Sequence[str]) -> dict[str, str
     return planted
 
 
-def found(folder: Path, planted: Mapping[str, str], num: int) -> dict[str, Any]:
+def compared(folder: Path, planted: Mapping[str, str], num: int) -> dict[str, Any]:
     """Compare what was dropped with what was planted."""
     dropped = pq.read_table(folder / screened.DROPPED).to_pylist()
     own = Counter(row["reason"] for row in dropped if row["source"] == "composed")
     caught = {row["caption"] for row in dropped if row["source"] == "planted"}
     numbers = {
-        kind: [sum(text in caught for text, its in planted.items() if its == kind), number]
+        kind: [sum(text in caught for text, other in planted.items() if other == kind), number]
         for kind, number in Counter(planted.values()).items()
     }
     copies = [pair for kind, pair in numbers.items() if kind.startswith("near-copy")]
@@ -195,7 +195,7 @@ def main() -> None:
         planted = plant(work / "composed", work / "source", caption_files.read(against)[0])
         source, output = str(work / "source"), work / "screened"
         result["screen"] = run("screen", source, str(output), "--against", str(against))
-        result |= found(output, planted, arguments.num)
+        result |= compared(output, planted, arguments.num)
     print(table(result))
     atomic.make_folder(arguments.output)
     atomic.write_json(arguments.output / "captions.json", result)
