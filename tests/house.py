@@ -1,7 +1,8 @@
 """Count how readable the code is: `python -m tests.house [-v] [FOLDER ...]`.
 
-STYLE.md gives the rules; `LIMITS` holds what is allowed, and `test_style` enforces it. Vague names
-are counted among all bound names: parameters, assignments, loop variables, functions and classes.
+ARCHITECTURE.md gives the rules; `LIMITS` holds what is allowed, and `test_style` enforces it.
+Vague names are counted among all bound names: parameters, assignments, loop variables, functions
+and classes.
 A docstring is a fragment where its first line is no sentence that stands alone: a function's begins
 with a verb in the imperative, a class's or a module's says what it is. `tests.duplicates` counts
 the pairs of files that share six lines of logic.
