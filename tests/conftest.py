@@ -11,8 +11,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
-# Tests with these fixtures train a critic, run the loop, or need a browser.
-SLOW_FIXTURES = {"models_folder", "taught_folder", "headed", "browser"}
+# Tests with these fixtures train a critic, run the loop, start a command, or need a browser.
+SLOW_FIXTURES = {"models_folder", "taught_folder", "headed", "dualipo", "browser"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

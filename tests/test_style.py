@@ -60,6 +60,7 @@ def mypy_cache() -> Path:
     return own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["dualipo", "tests", "benchmarks"])
 def test_names_and_docstrings_can_be_read(folder: str) -> None:
     """Each rule of `house.LIMITS`; `python -m tests.house -v FOLDER` names the places."""

@@ -99,6 +99,7 @@ def test_aligned_transformer_loads_as_a_version(run: Run, pipeline_folder: Path)
     assert version.hash() == result.generator_hash
 
 
+@pytest.mark.slow
 def test_fault_6_killed_and_resumed_alignment_is_bit_equal(run: Run) -> None:
     def kill(step: int, metrics: Metrics) -> None:
         if step == 4:
@@ -263,6 +264,7 @@ def test_fault_25_a_diverging_alignment_stops_before_the_step(run: Run, tmp_path
     assert not (tmp_path / "diverges" / "transformer").exists()
 
 
+@pytest.mark.slow
 def test_weights_that_round_away_updates_are_refused(
     pipeline_folder: Path, preferences: PreferenceSet, tmp_path: Path
 ) -> None:

@@ -118,6 +118,7 @@ def test_tables_of_every_kind_list_the_same(tmp_path: Path, clip: Path) -> None:
         assert rows_of_file == expected
 
 
+@pytest.mark.slow
 def test_fault_66_unreadable_clips_are_skipped_counted_and_replaced(
     tmp_path: Path, clip: Path
 ) -> None:
@@ -137,6 +138,7 @@ def test_fault_66_unreadable_clips_are_skipped_counted_and_replaced(
         list(Footage(rows, 24, SETTINGS, seed=0).read())
 
 
+@pytest.mark.slow
 def test_fault_66_another_process_goes_on_and_counts_what_was_skipped(
     tmp_path: Path, clip: Path
 ) -> None:

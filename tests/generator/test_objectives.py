@@ -62,6 +62,7 @@ def start(
     )
 
 
+@pytest.mark.slow
 def test_kto_starts_at_half_its_weights_and_learns_the_labels(
     cog_folder: Path, points: PointSet, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ def drawn(model: Any, threshold: float, guidance: float) -> Samples:
     return sample(model, captions=CAPTIONS, seeds=[1, 2], settings=settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["wan", "cog"])
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_cached_steps_are_left_out_and_exact_ones_are_exact(

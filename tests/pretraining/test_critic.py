@@ -20,6 +20,7 @@ def examples() -> list[critic.Example]:
     return [critic.example(seed, num_clips=1 + seed % 2) for seed in range(200)]
 
 
+@pytest.mark.slow
 def test_descriptions_hold_no_preference_grade_or_verdict(examples):
     judging = re.compile(r"grade|verdict|better|worse|prefer|good|bad|normal|[<>]", re.IGNORECASE)
     assert not [text for _, text in examples if judging.search(text)]

@@ -107,6 +107,7 @@ def test_a_variant_is_made_of_its_autoencoder_and_passes_through_the_gates(
     assert not measured["passed"]["base"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", settings.VARIANTS)
 def test_pretraining_embeds_captions_as_sampling_does(name, weights, tmp_path):
     variant = tiny(name)

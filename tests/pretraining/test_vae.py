@@ -1,5 +1,6 @@
 """Tests that the autoencoder starts as a linear codec, nearly as good as principal components."""
 
+import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import patchify
 
@@ -7,6 +8,7 @@ from dualipo.pretraining import settings, vae
 from dualipo.world.corpus import web_clip
 
 
+@pytest.mark.slow
 def test_it_starts_as_the_principal_components():
     torch.manual_seed(0)
     model = vae.build()

@@ -61,6 +61,7 @@ def test_a_folder_of_a_strangers_shards_is_read_in_order(tmp_path):
     assert captions == [text for caption in CAPTIONS for text in (caption, "")]
 
 
+@pytest.mark.slow
 def test_a_text_is_not_read_whole(tmp_path):
     path = tmp_path / "captions.txt"
     path.write_text("a red circle moves slowly to the left on a blue background\n" * 200_000)

@@ -35,6 +35,7 @@ def groups_by_text(shipped: elements.Elements) -> dict[tuple[str, str], list[Gro
     return groups
 
 
+@pytest.mark.slow
 def test_every_caption_says_its_elements_and_they_go_together(shipped, rows):
     owners = groups_by_text(shipped)
     for row in rows:
@@ -138,6 +139,7 @@ def test_a_choice_that_leaves_nothing_is_told_by_the_elements(shipped, tmp_path)
         composer.compose(5000, np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_the_lists_that_ship_leave_a_light_a_camera_and_a_style_for_every_choice(shipped):
     for category in shipped.categories:
         groups = category.groups

@@ -57,6 +57,7 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     return [row for batch in caption_files.batches(path) for row in batch.to_pylist()]
 
 
+@pytest.mark.slow
 def test_every_caption_comes_back_expanded_or_as_it_was_with_the_reason(composed, tmp_path):
     with loopback.serving(wrong) as server:
         report = run(composed, tmp_path / "out", server.url)
@@ -76,6 +77,7 @@ def test_every_caption_comes_back_expanded_or_as_it_was_with_the_reason(composed
             assert row["prompt_id"] == short["prompt_id"]
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_leaves_whole_shards_and_the_rest_comes_out_equal(composed, tmp_path):
     with loopback.serving(wrong) as server:
         run(composed, tmp_path / "whole", server.url)

@@ -102,6 +102,7 @@ def test_copies_are_those_of_all_pairs_and_the_first_stays():
     assert not set(copies) & set(copies.values())
 
 
+@pytest.mark.slow
 def test_a_thousand_copies_of_one_caption_do_not_need_all_pairs():
     caption = [f"a{n}" for n in range(30)]
     words = [[*caption, f"b{number}"] for number in range(1000)]

@@ -87,6 +87,7 @@ def test_fault_20_an_empty_clip_is_refused(tmp_path: Path, frames_FHWC) -> None:
         read_clip(path)
 
 
+@pytest.mark.slow
 def test_fault_22_a_bomb_is_refused_by_its_header(tmp_path: Path, frames_FHWC, monkeypatch) -> None:
     path = tmp_path / "clip.mp4"
     write_clip(path, np.zeros((1, 4096, 2048, 3), np.uint8), 8)

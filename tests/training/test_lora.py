@@ -89,6 +89,7 @@ def latents_of(model: Any, text_BLD: Tensor) -> Tensor:
     return model.sample(text_BLD, seeds=[5], settings=settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_stock_pipeline_with_the_adapter_is_the_merged_version(
     start: Start, folders: dict[str, Path], family: str
@@ -128,6 +129,7 @@ def test_training_starts_at_the_reference_and_learns(start: Start, family: str) 
     assert logged[-1]["dpo"] < 0.7 * logged[0]["dpo"]
 
 
+@pytest.mark.slow
 def test_a_later_round_starts_from_the_merged_weights(start: Start) -> None:
     first = start("wan", "first")
     second = start("wan", "second", transformer_folder=first.transformer_folder)
@@ -186,6 +188,7 @@ def num_in_memory() -> int:
     return sum(held.values()) // 4
 
 
+@pytest.mark.slow
 def test_fault_06_a_killed_and_resumed_adapter_is_bit_equal(start: Start) -> None:
     def kill(step: int, metrics: Metrics) -> None:
         if step == 4:

@@ -40,6 +40,7 @@ def outputs(model: WanTransformer3DModel) -> torch.Tensor:
         return model(latents, torch.tensor([500]), text, return_dict=False)[0]
 
 
+@pytest.mark.slow
 def test_peft_and_comfyui_s_names_give_what_diffusers_gives(trained: Path, tmp_path: Path) -> None:
     results = {"none": outputs(make_pipeline().transformer)}
     for names in lora_names.NAMES:

@@ -73,6 +73,7 @@ def test_several_faults_are_joined_and_nothing_is_said_plainly():
         assert _first(View((), "black", None), dimension, ONE) == "no clear object is visible."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [None, *DEFECTS])
 def test_pixels_and_truth_are_described_alike(kind, blurred):
     same = {dimension: [] for dimension in DIMENSIONS}

@@ -88,6 +88,7 @@ def test_centres_are_measured_to_a_fraction_of_a_pixel():
         assert np.abs(figure.centre_F2 - true_F2).max() < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_frames", [5, 8, 9, 17])
 def test_any_number_of_frames(num_frames):
     clips = [real_clip(seed, num_frames=num_frames) for seed in range(60)]

@@ -147,6 +147,7 @@ def test_the_others_answer_a_video_as_transformers_does(kind):
     assert VISUAL in row and torch.allclose(ours, theirs, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_it_learns_the_grammar(tmp_path):
     critic = make_critic("qwen2_5_vl", scale=1)
     result = warm_start.supervise(

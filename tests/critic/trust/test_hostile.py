@@ -42,6 +42,7 @@ def test_fault_38_no_caption_moves_a_critic_that_does_not_read_it(ask, echoes):
     assert {vote.outcome for vote in votes} <= {HONEST[ask], *(["abstain"] if echoes else [])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ask", KINDS, ids=["pair", "point"])
 @pytest.mark.parametrize("order", ["darker", "tie"])
 def test_fault_38_every_caption_that_turns_a_critic_is_flagged(ask, order):

@@ -130,6 +130,7 @@ def test_a_run_that_has_only_begun_gives_a_report(make_run: RunMaker) -> None:
     assert "not finished: 0 of 3 rounds" in Page(report_page.build(run_path)).text
 
 
+@pytest.mark.slow
 def test_a_lost_or_damaged_clip_leaves_a_gap(make_run: RunMaker) -> None:
     run_path = make_run()
     whole = len(Page(report_page.build(run_path)).attributes("loop"))

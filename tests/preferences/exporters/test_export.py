@@ -150,6 +150,7 @@ def test_a_videofolder_comes_back_whole(labels: LabelSet, store: ClipStore, tmp_
     assert same([*kept, *labels.points], imported.every, outlet)
 
 
+@pytest.mark.slow
 def test_datasets_loads_a_videofolder_as_it_is_printed(
     labels: LabelSet, store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,7 @@ def test_fault_51_an_address_is_never_fetched(intake: Intake, root: Path, tmp_pa
     assert nothing_came(intake, tmp_path)
 
 
+@pytest.mark.slow
 def test_fault_22_a_bomb_is_refused_before_it_is_copied(
     intake: Intake, root: Path, tmp_path: Path
 ) -> None:
