@@ -113,7 +113,7 @@ class Reader:
 
 def _hints(kind: Any) -> dict[str, Any]:
     """Return the types of a record's fields by name."""
-    return _cached_hints(kind)
+    return _cached_hints(kind)  # two functions, since mypy takes a dataclass for unhashable
 
 
 @functools.cache

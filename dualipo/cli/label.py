@@ -20,7 +20,7 @@ from dualipo.store.label_tables import BOOK
 
 if TYPE_CHECKING:
     from dualipo.records import Candidate, Pair, Point
-    from dualipo.store.labels import Item, LabelBook
+    from dualipo.store.labels import LabelBook, LabelItem
 
 INSTALL = 'The page needs more packages. Run `pip install -c constraints.txt ".[web]"`.'
 
@@ -180,7 +180,7 @@ def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
     return 0
 
 
-def questions(arguments: argparse.Namespace, *, seed: int) -> list["Item"]:
+def questions(arguments: argparse.Namespace, *, seed: int) -> list["LabelItem"]:
     """Return the items that the arguments ask for."""
     from dualipo.preferences import label_queue
 
@@ -200,7 +200,9 @@ def questions(arguments: argparse.Namespace, *, seed: int) -> list["Item"]:
     return [*asked, *gold]
 
 
-def _uncertain(arguments: argparse.Namespace, candidates: Sequence["Candidate"]) -> list["Item"]:
+def _uncertain(
+    arguments: argparse.Namespace, candidates: Sequence["Candidate"]
+) -> list["LabelItem"]:
     """Return the pairs that the critic compared, the least certain first."""
     from dualipo.preferences import label_queue
     from dualipo.store.run_reader import RunReader

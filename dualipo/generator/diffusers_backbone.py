@@ -8,6 +8,7 @@ Shapes: B batch, L text tokens, D features; a latent's own axes are written `...
 """
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,7 +28,7 @@ ATTENTION_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 SamplerStep = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-class DiffusersBackbone:
+class DiffusersBackbone(ABC):
     """A text-to-video pipeline of diffusers; see `backbone.Backbone` for what each method means."""
 
     pipeline_class: ClassVar[Any]
@@ -68,11 +69,11 @@ class DiffusersBackbone:
         cls._require_settings(folder, transformer, max_sequence_length)
 
     @classmethod
+    @abstractmethod
     def _relatives(cls, index: Mapping[str, Any], transformer: Mapping[str, Any]) -> dict[str, Any]:
         """Return unsupported relatives by name, with a true value for the one that this is."""
-        raise NotImplementedError
 
-    @classmethod
+    @classmethod  # noqa: B027 - a family may have nothing more to refuse
     def _require_settings(
         cls, folder: Path, transformer: Mapping[str, Any], max_sequence_length: int
     ) -> None:
@@ -103,9 +104,9 @@ class DiffusersBackbone:
         """Read the autoencoder."""
         _ = self._vae
 
+    @abstractmethod
     def latent_shape(self, *, num_frames: int, height: int, width: int) -> tuple[int, ...]:
         """Return the shape of one clip's latent; refuse a size that the model cannot make."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def sample(
@@ -173,9 +174,9 @@ class DiffusersBackbone:
             free = self._forward(noisy, timestep_B, empty_LD.expand_as(text_BLD))
         return free + scale * (captioned - free)
 
+    @abstractmethod
     def _forward(self, noisy: Tensor, timestep_B: Tensor, text_BLD: Tensor) -> Tensor:
         """Return the transformer's prediction, in float32."""
-        raise NotImplementedError
 
     @property
     def _sampling_dtype(self) -> torch.dtype:
@@ -211,9 +212,10 @@ class DiffusersBackbone:
         others = dict.fromkeys(("transformer", "vae", "text_encoder", "tokenizer"))
         return self._read_pipeline(**others).scheduler
 
-    @functools.cached_property
+    @property
+    @abstractmethod
     def _vae(self) -> Any:
-        raise NotImplementedError
+        """Return the autoencoder, read when it is first used."""
 
     @functools.cached_property
     def _empty_caption_LD(self) -> Tensor:

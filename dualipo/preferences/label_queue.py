@@ -16,7 +16,7 @@ from statistics import fmean
 from dualipo.errors import DataError
 from dualipo.records import Candidate, Dimension, Pair, Point, Vote, pairs_by_id
 from dualipo.seeds import derive
-from dualipo.store.labels import Choice, Item, QueueItem, as_shown
+from dualipo.store.labels import Choice, LabelItem, QueueItem, as_shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Mix:
     least_distance: int = 8
 
 
-def pair_items(candidates: Sequence[Candidate], *, num: int, seed: int) -> list[Item]:
+def pair_items(candidates: Sequence[Candidate], *, num: int, seed: int) -> list[LabelItem]:
     """Draw `num` pairs of clips of one prompt: one of every prompt, then a second, and so on."""
     by_prompt = {
         prompt_id: [_pair_item(a, b) for a, b in combinations(group, 2) if a.clip != b.clip]
@@ -40,20 +40,25 @@ def pair_items(candidates: Sequence[Candidate], *, num: int, seed: int) -> list[
     return _spread(by_prompt, num, seed, item_name="pair", prompt_name="prompt")
 
 
-def point_items(candidates: Sequence[Candidate], *, num: int, seed: int) -> list[Item]:
+def point_items(candidates: Sequence[Candidate], *, num: int, seed: int) -> list[LabelItem]:
     """Draw `num` single clips, spread evenly over the prompts."""
     by_prompt = {
-        prompt_id: [Item("point", prompt_id, c.caption, c.clip, round=c.round) for c in group]
+        prompt_id: [LabelItem("point", prompt_id, c.caption, c.clip, round=c.round) for c in group]
         for prompt_id, group in _by_prompt(candidates).items()
     }
     return _spread(by_prompt, num, seed, item_name="point", prompt_name="prompt of points")
 
 
 def _spread(
-    by_prompt: Mapping[str, list[Item]], num: int, seed: int, *, item_name: str, prompt_name: str
-) -> list[Item]:
+    by_prompt: Mapping[str, list[LabelItem]],
+    num: int,
+    seed: int,
+    *,
+    item_name: str,
+    prompt_name: str,
+) -> list[LabelItem]:
     """Take one random item of every prompt, then a second, and so on, up to `num`."""
-    layers: list[tuple[int, int, Item]] = []
+    layers: list[tuple[int, int, LabelItem]] = []
     for prompt_id, items in by_prompt.items():
         items.sort(key=lambda item: derive(seed, item_name, item.item_id))
         draw = derive(seed, prompt_name, prompt_id)
@@ -61,7 +66,7 @@ def _spread(
     return [item for _, _, item in sorted(layers, key=lambda entry: entry[:2])[:num]]
 
 
-def uncertain_items(candidates: Sequence[Candidate], votes: Iterable[Vote]) -> list[Item]:
+def uncertain_items(candidates: Sequence[Candidate], votes: Iterable[Vote]) -> list[LabelItem]:
     """Return the pairs that the critic judged, with its uncertainty as their priority."""
     pairs = pairs_by_id(candidates)
     items = []
@@ -88,7 +93,7 @@ def uncertainty(votes: Iterable[Vote]) -> dict[str, float]:
     }
 
 
-def with_double(items: Iterable[Item], *, share: float, seed: int) -> list[Item]:
+def with_double(items: Iterable[LabelItem], *, share: float, seed: int) -> list[LabelItem]:
     """Ask two annotators for a share of the items, so that their agreement can be measured."""
     return [
         replace(item, num_wanted=2) if _coin(share, seed, "double", item.item_id) else item
@@ -96,9 +101,9 @@ def with_double(items: Iterable[Item], *, share: float, seed: int) -> list[Item]
     ]
 
 
-def gold_items(known: Iterable[Pair | Point]) -> list[Item]:
+def gold_items(known: Iterable[Pair | Point]) -> list[LabelItem]:
     """Make the items whose answers these records give, with all their dimensions together."""
-    items: dict[str, Item] = {}
+    items: dict[str, LabelItem] = {}
     for record in known:
         item, outcome = _known(record)
         item = items.setdefault(item.item_id, item)
@@ -166,17 +171,17 @@ def _share_of_a(votes: Sequence[Vote]) -> float | None:
     return sum(decided) / len(decided) if decided else None
 
 
-def _pair_item(a: Candidate, b: Candidate) -> Item:
+def _pair_item(a: Candidate, b: Candidate) -> LabelItem:
     clips = {a.clip: a.generator_version, b.clip: b.generator_version}
-    return Item.of_pair(a.prompt_id, a.caption, clips, round=a.round)
+    return LabelItem.of_pair(a.prompt_id, a.caption, clips, round=a.round)
 
 
-def _known(record: Pair | Point) -> tuple[Item, str]:
+def _known(record: Pair | Point) -> tuple[LabelItem, str]:
     if isinstance(record, Point):
         content = (record.prompt_id, record.prompt, record.video)
-        return Item("point", *content, round=record.round), record.grade
+        return LabelItem("point", *content, round=record.round), record.grade
     clips = {record.video_a: "", record.video_b: ""}
-    item = Item.of_pair(record.prompt_id, record.prompt, clips, round=record.round)
+    item = LabelItem.of_pair(record.prompt_id, record.prompt, clips, round=record.round)
     return item, as_shown(record.verdict, item.clip_a != record.video_a)
 
 

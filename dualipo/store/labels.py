@@ -34,7 +34,7 @@ Receipt = Literal["saved", "replayed", "other body", "answered already", "no suc
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class LabelItem:
     """A question worth asking: two clips of one caption, or one (`clip_b` is then empty).
 
     `origin_a` and `origin_b` say who made the clips; they never leave the server (fault 58).
@@ -56,7 +56,7 @@ class Item:
     @classmethod
     def of_pair(
         cls, prompt_id: str, caption: str, clips: Mapping[str, str], *, round: int = -1
-    ) -> "Item":
+    ) -> "LabelItem":
         """Build a pair from {clip: who made it}; A is the smaller hash, so it has one spelling."""
         (clip_a, origin_a), (clip_b, origin_b) = sorted(clips.items())
         return cls("pair", prompt_id, caption, clip_a, clip_b, origin_a, origin_b, round)
@@ -169,7 +169,7 @@ class LabelBook:
 
     # Questions
 
-    def add_items(self, items: Iterable[Item]) -> int:
+    def add_items(self, items: Iterable[LabelItem]) -> int:
         """Add what is new, renew the priority and gold of the rest; return how many were new."""
         before = self.num_items()
         with self._writing():

@@ -17,7 +17,7 @@ from dualipo.events import GalleryEvent
 from dualipo.records import Pair
 from dualipo.store.clips import ClipStore
 from dualipo.store.label_tables import BOOK
-from dualipo.store.labels import Answer, Choice, Item, LabelBook
+from dualipo.store.labels import Answer, Choice, LabelBook, LabelItem
 from dualipo.store.ledger import Unit, Version
 from dualipo.store.rundir import RunDir
 from tests.cli.conftest import Ended
@@ -102,7 +102,7 @@ def run(tmp_path: Path) -> Path:
     opened.ledger.commit_unit(Unit(0, 0, "align"), versions=versions, heads=heads, events=shown)
     opened.close()
     book = LabelBook(tmp_path / "run" / BOOK)
-    item = Item.of_pair("p", "a disc", clips)
+    item = LabelItem.of_pair("p", "a disc", clips)
     book.add_items([item])
     for name in ("Ada Lovelace", "Charles Babbage"):
         (task,) = book.open_tasks(name, choose=lambda *_: Choice(item.item_id, False, False), num=1)

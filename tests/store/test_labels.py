@@ -11,17 +11,17 @@ from dualipo.critic.learning import warm_start
 from dualipo.errors import DataError, StorageError
 from dualipo.records import DIMENSIONS
 from dualipo.store import label_records
-from dualipo.store.labels import Answer, Choice, Item, LabelBook, QueueItem, Task
+from dualipo.store.labels import Answer, Choice, LabelBook, LabelItem, QueueItem, Task
 
 VERDICTS = ("a", "b", "tie")
-POINT = Item("point", "p9", "caption 9", "z")
+POINT = LabelItem("point", "p9", "caption 9", "z")
 
 
 @pytest.fixture
 def book(tmp_path: Path) -> Iterator[LabelBook]:
     opened = LabelBook(tmp_path / "labels.sqlite")
     pairs = [(f"p{n}", f"caption {n}", {f"x{n}": "", f"y{n}": ""}) for n in range(6)]
-    opened.add_items([*(Item.of_pair(*pair) for pair in pairs), POINT])
+    opened.add_items([*(LabelItem.of_pair(*pair) for pair in pairs), POINT])
     yield opened
     opened.close()
 
@@ -68,10 +68,10 @@ def test_undo_reopens_the_question_and_keeps_the_trail(book: LabelBook) -> None:
 
 
 def test_items_have_one_spelling(book: LabelBook) -> None:
-    turned = Item.of_pair("p0", "caption 0", {"y0": "", "x0": ""}, round=4)
+    turned = LabelItem.of_pair("p0", "caption 0", {"y0": "", "x0": ""}, round=4)
     assert book.add_items([turned]) == 0
     with pytest.raises(AssertionError):
-        book.add_items([Item("pair", "p0", "caption 0", "y0", "x0")])
+        book.add_items([LabelItem("pair", "p0", "caption 0", "y0", "x0")])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dualipo.store import label_records
-from dualipo.store.labels import Item
+from dualipo.store.labels import LabelItem
 from tests.web.conftest import NARROW, WIDE, Site, until
 
 HOSTILE = '<img src=x onerror="window.canary=1"><script>window.canary=2</script>'
@@ -149,7 +149,7 @@ def test_fault_55_hostile_words_stay_words(
 ) -> None:
     site = open_site(num_pairs=1)
     (known,) = site.book.rows("SELECT clip_a, clip_b FROM items")
-    site.book.add_items([Item("pair", "hostile", HOSTILE, *known, priority=9)])
+    site.book.add_items([LabelItem("pair", "hostile", HOSTILE, *known, priority=9)])
     page = sit_down(site.link(HOSTILE))
     expect(page.locator("#caption")).to_have_text(HOSTILE)
     press(page, "a", "r")

@@ -19,7 +19,7 @@ from typing import Any
 from dualipo.errors import DataError
 from dualipo.seeds import derive
 from dualipo.store.clips import ClipStore, probe, read_clip
-from dualipo.store.labels import Item
+from dualipo.store.labels import LabelItem
 from dualipo.store.run_reader import RunReader
 from dualipo.store.run_tables import set_of
 
@@ -64,7 +64,7 @@ def of_manifest(manifest: Path, store: ClipStore) -> list[Clip]:
     return [_stored(row, path, store) for row, path in rows]
 
 
-def items(clips: Iterable[Clip], *, num_prompts: int | None, seed: int) -> list[Item]:
+def items(clips: Iterable[Clip], *, num_prompts: int | None, seed: int) -> list[LabelItem]:
     """Return a question for every two generators on each prompt and seed that all of them have.
 
     Two equal clips make no question.
@@ -85,12 +85,12 @@ def items(clips: Iterable[Clip], *, num_prompts: int | None, seed: int) -> list[
     return list(_pairs(whole, chosen))
 
 
-def _pairs(whole: dict[tuple[str, int], dict[str, Clip]], chosen: set[str]) -> Iterator[Item]:
+def _pairs(whole: dict[tuple[str, int], dict[str, Clip]], chosen: set[str]) -> Iterator[LabelItem]:
     for (prompt_id, _), clips_of in sorted(whole.items()):
         for first, second in combinations(sorted(clips_of), 2):
             a, b = clips_of[first], clips_of[second]
             if prompt_id in chosen and a.clip != b.clip:
-                yield Item.of_pair(prompt_id, a.caption, {a.clip: first, b.clip: second})
+                yield LabelItem.of_pair(prompt_id, a.caption, {a.clip: first, b.clip: second})
 
 
 def _row(manifest: Path, number: int, line: str) -> tuple[dict[str, Any], Path]:
