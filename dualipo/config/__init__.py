@@ -13,7 +13,16 @@ from dualipo.config.experiment import MAY_CHANGE, SERVERS, Config
 from dualipo.config.fields import Group
 from dualipo.config.generator import Generator, Prompts
 from dualipo.config.learning import CriticPreference, CriticTraining, Rewriter, SeedLabels, Srpo
-from dualipo.config.reading import RETIRED, from_leaves, leaves, load, resolve, without_retired
+from dualipo.config.reading import (
+    RETIRED,
+    examine,
+    from_leaves,
+    leaves,
+    load,
+    refuse,
+    resolve,
+    without_retired,
+)
 from dualipo.config.rounds import Monitor, Refresh
 from dualipo.config.training import Optimizer
 
@@ -41,11 +50,13 @@ __all__ = [
     "Setting",
     "Srpo",
     "as_toml",
+    "examine",
     "from_leaves",
     "groups",
     "leaves",
     "load",
     "marked",
+    "refuse",
     "resolve",
     "settings",
     "without_retired",

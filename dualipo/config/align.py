@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from dualipo.config.fields import LoraAlpha, LoraRank
 from dualipo.config.training import LearningRate, Optimizer, TrainSteps, WarmupSteps
@@ -76,7 +76,8 @@ class Align(Optimizer):
         0.1,
         ge=0,
         description="The gradient norm of the real clips' likelihood term as a share of the "
-        "preference loss's: a larger one pulls more towards real clips, and 0 uses none.",
+        "preference loss's: a larger one pulls more towards real clips, and 0 (the default for "
+        "captions of a file without align.dataset_name) uses none.",
     )
     real_batch_size: int = Field(
         16, ge=1, description="The number of real clips in the batch of one optimizer step."
@@ -147,18 +148,3 @@ class Align(Optimizer):
         description="The number of devices that share the weights and the batch (FSDP2); more "
         'than 1 needs align.rank = 0 and align.optimizer = "adamw".',
     )
-
-    @model_validator(mode="after")
-    def _shares_are_equal(self) -> "Align":
-        num = self.num_processes
-        if num > 1 and (self.rank or self.optimizer != "adamw"):
-            raise ValueError(
-                f"num_processes = {num} works with rank = 0 and optimizer = "
-                '"adamw" alone. Set both, or set num_processes = 1'
-            )
-        if self.train_batch_size % num or (self.real_nll_ratio and self.real_batch_size % num):
-            raise ValueError(
-                f"train_batch_size and real_batch_size must be multiples of num_processes = {num}. "
-                "Change them, or set num_processes = 1"
-            )
-        return self

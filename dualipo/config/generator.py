@@ -13,7 +13,8 @@ class Prompts(Group):
     source: Literal["world", "file"] = Field(
         "world",
         description='The source of captions: "world" makes them by the grammar of the embedded '
-        'world, "file" reads the file that prompts.path names.',
+        'world, "file" reads the file that prompts.path names and is the default where that is '
+        "set.",
     )
     path: str | None = Field(
         None,
@@ -39,7 +40,8 @@ class Prompts(Group):
         64,
         ge=0,
         description="The number of prompts whose clips only people see, in the report's gallery "
-        "and in a blind study; the embedded world's oracle scores those of its own captions.",
+        "and in a blind study (16 by default for captions of a file); the embedded world's oracle "
+        "scores those of its own captions.",
     )
 
 

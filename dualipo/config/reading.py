@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dualipo import recipes
-from dualipo.config.critic import LEARNING
+from dualipo.config import sense
 from dualipo.config.experiment import Config
 from dualipo.config.fields import Group
 from dualipo.errors import ConfigError
@@ -37,22 +37,63 @@ _KINDS = {
 
 def load(recipe: Path, overrides: Sequence[str] | None = None) -> Config:
     """Read a TOML recipe, apply dotted overrides, and check every key and value."""
+    config, problems = examine(recipe, overrides)
+    refuse(problems)
+    return config
+
+
+def examine(
+    recipe: Path, overrides: Sequence[str] | None = None
+) -> tuple[Config, list[ConfigError]]:
+    """Read a recipe; return it with every problem of its settings, so that all are mended at once.
+
+    In the configuration a default stands for what cannot be read.
+    """
     tree = recipes.read(recipe)
+    problems = []
     for override in overrides or []:
-        recipes.apply(tree, override)
-    return resolve(tree, subject=str(recipe))
+        try:
+            recipes.apply(tree, override)
+        except ConfigError as wrong:
+            problems.append(wrong)
+    config, of_settings = _checked(tree, subject=str(recipe))
+    return config, problems + of_settings
 
 
 def resolve(tree: dict[str, Any], *, subject: str) -> Config:
     """Check a tree of plain values; `subject` is named in the errors."""
-    try:
-        config = Config.model_validate(without_retired(tree, subject=subject))
-    except ValidationError as invalid:
-        raise ConfigError(
-            "\n".join(_explain(error, subject) for error in invalid.errors())
-        ) from None
-    _require_sense(config, subject)
+    config, problems = _checked(tree, subject=subject)
+    refuse(problems)
     return config
+
+
+def refuse(problems: Sequence[ConfigError]) -> None:
+    """Raise one error that names every problem; return where there is none."""
+    if problems:
+        raise ConfigError("\n".join(map(str, problems)))
+
+
+def _checked(tree: dict[str, Any], *, subject: str) -> tuple[Config, list[ConfigError]]:
+    """Return the configuration and its problems; one that cannot be read is left out first."""
+    flat = recipes.flat(tree)
+    problems: list[ConfigError] = []
+    flat = without_retired(flat, subject=subject, problems=problems)
+    while True:
+        try:
+            config = Config.model_validate(recipes.nested(sense.with_defaults(flat)))
+            break
+        except ValidationError as invalid:
+            wrong = invalid.errors()
+        problems += [ConfigError(_explain(error, subject)) for error in wrong]
+        keys = [".".join(str(part) for part in error["loc"]) for error in wrong]
+        flat = {key: value for key, value in flat.items() if not _is_below(key, keys)}
+    problems += [ConfigError(f"{subject}: {clash}") for clash in sense.conflicts(config)]
+    return config, problems
+
+
+def _is_below(key: str, others: Sequence[str]) -> bool:
+    """Tell whether a key is one of the others, or of a group among them."""
+    return any(f"{key}.".startswith(f"{other}.") for other in others)
 
 
 def leaves(config: Group, prefix: str = "") -> dict[str, Any]:
@@ -75,59 +116,26 @@ def from_leaves(flat: dict[str, Any], *, subject: str, overrides: Sequence[str] 
     return resolve(tree, subject=subject)
 
 
-def without_retired(tree: dict[str, Any], *, subject: str, prefix: str = "") -> dict[str, Any]:
-    """Return a tree or its leaves without retired settings; refuse one with another value."""
-    kept: dict[str, Any] = {}
-    for name, value in tree.items():
-        key = prefix + name
-        if isinstance(value, dict):
-            kept[name] = without_retired(value, subject=subject, prefix=f"{key}.")
-        elif key not in RETIRED:
-            kept[name] = value
-        elif value != RETIRED[key]:
-            raise ConfigError(
-                f"{subject}: {key} is {value!r}, but it is no setting any more, as it could only "
-                f"be {RETIRED[key]!r}. Remove it."
-            )
-    return kept
+def without_retired(
+    flat: dict[str, Any], *, subject: str, problems: list[ConfigError] | None = None
+) -> dict[str, Any]:
+    """Return leaves without retired settings.
 
-
-def _require_sense(config: Config, subject: str) -> None:
-    """Refuse settings that exclude each other although each is valid."""
-    if config.push_to_hub and not config.hub_model_id:
-        raise ConfigError(
-            f"{subject}: push_to_hub is true, but hub_model_id is not set. Set it to OWNER/NAME."
+    One with another value is refused, or added to `problems`.
+    """
+    wrong = [
+        ConfigError(
+            f"{subject}: {key} is {flat[key]!r}, but it is no setting any more, as it could only "
+            f"be {value!r}. Remove it."
         )
-    if config.critic.backend not in LEARNING and config.refresh.update_critic:
-        raise ConfigError(
-            f'{subject}: critic.backend = "{config.critic.backend}" cannot refine itself. Set '
-            f"refresh.update_critic = false, or use one of: {', '.join(LEARNING)}."
-        )
-    if config.rounds and not config.align.rank and config.generator.torch_dtype != "float32":
-        raise ConfigError(
-            f"{subject}: align.rank = 0 trains every weight, and generator.torch_dtype = "
-            f'"{config.generator.torch_dtype}" rounds its updates away. Set it to "float32"; '
-            'generator.mixed_precision and align.mixed_precision = "bf16" compute in bfloat16. '
-            "Or set align.rank to train a LoRA."
-        )
-    if config.prompts.source == "file":
-        _require_nothing_of_the_world(config, subject)
-
-
-def _require_nothing_of_the_world(config: Config, subject: str) -> None:
-    """Refuse settings that mix a user's captions with the embedded world's judges and clips."""
-    if config.monitor.num_audit_labels or config.monitor.num_accuracy_pairs:
-        raise ConfigError(
-            f'{subject}: prompts.source is "file", but monitor.num_audit_labels and '
-            "monitor.num_accuracy_pairs ask programs that judge clips of the embedded world's own "
-            "captions only. Set both to 0."
-        )
-    if config.rounds and config.align.real_nll_ratio and config.align.dataset_name is None:
-        raise ConfigError(
-            f'{subject}: prompts.source is "file", but align.dataset_name is not set, so '
-            "align.real_nll_ratio would train on clips of the embedded world. Name your real "
-            "clips, or set align.real_nll_ratio to 0."
-        )
+        for key, value in RETIRED.items()
+        if key in flat and flat[key] != value
+    ]
+    if problems is None:
+        refuse(wrong)
+    else:
+        problems += wrong
+    return {key: value for key, value in flat.items() if key not in RETIRED}
 
 
 def _explain(error: Any, subject: str) -> str:

@@ -67,7 +67,8 @@ class Monitor(Group):
         48,
         ge=0,
         description="The number of fresh labels in each round that audit the critic on the newest "
-        "generator's clips; more measure more exactly, and 0 skips the audit.",
+        "generator's clips; more measure more exactly, and 0 (the default for captions of a file) "
+        "skips the audit.",
     )
     num_test_clips: int = Field(
         1, ge=1, description="The number of clips that are sampled for each test prompt."
@@ -79,7 +80,7 @@ class Monitor(Group):
         240,
         ge=0,
         description="The number of pairs, ordered by the embedded world's oracle, that measure "
-        "the critic's accuracy for people alone; 0 skips it.",
+        "the critic's accuracy for people alone; 0 (the default for captions of a file) skips it.",
     )
     min_oracle_gap: float = Field(
         0.1,

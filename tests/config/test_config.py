@@ -12,6 +12,7 @@ from dualipo.config import (
     RETIRED,
     Align,
     Config,
+    examine,
     from_leaves,
     groups,
     leaves,
@@ -66,17 +67,17 @@ def test_leaves_round_trip_through_overrides() -> None:
             ["'high', but it must be a number. `dualipo settings align.beta_dpo` says"],
         ),
         ("align.loss_type=magic", ["align.loss_type is 'magic', but it must be 'dpo' or 'kto'."]),
-        ("align.num_processes=3", ["align: train_batch_size", "num_processes = 3. Change them"]),
+        (
+            "align.num_processes=3",
+            ["align.train_batch_size = 16 and align.real_batch_size = 16", "to a multiple of 3"],
+        ),
         ("generator.num_frames=3.5", ["must be a whole number"]),
         ("push_to_hub=maybe", ["push_to_hub is 'maybe', but it must be true or false."]),
         ("refresh.force_rounds=1", ["must be a list"]),
         ("align=1", ["must be a table of settings"]),
         ("align.lora_dropout=0.1", ["it is no setting any more", "Remove it."]),
         ("push_to_hub=true", ["push_to_hub is true, but hub_model_id is not set. Set it"]),
-        (
-            "prompts.source=file",
-            ["num_audit_labels and monitor.num_accuracy_pairs ask programs", "Set both to 0."],
-        ),
+        ("prompts.source=file", ['prompts.source = "file" needs prompts.path. Set it to a list']),
         ("seed.x=1", ["`seed` is a value"]),
         ("seed", ["group.key=value"]),
     ],
@@ -103,12 +104,31 @@ def test_the_documented_way_to_train_every_weight_over_devices_loads(path: Path)
         load(path, half)
 
 
-def test_own_captions_do_not_train_on_clips_of_the_embedded_world(recipe: Path) -> None:
-    own = ["prompts.source=file", "monitor.num_audit_labels=0", "monitor.num_accuracy_pairs=0"]
-    with pytest.raises(ConfigError, match=r"align\.dataset_name is not set"):
-        load(recipe, own)
-    load(recipe, [*own, "align.real_nll_ratio=0"])
-    load(recipe, [*own, "align.dataset_name=clips"])
+def test_own_captions_alone_ask_for_nothing_that_only_the_embedded_world_can_give(
+    recipe: Path,
+) -> None:
+    own = load(recipe, ["prompts.path=mine.txt"])
+    assert own.prompts.source == "file" and own.align.real_nll_ratio == 0
+    assert (own.monitor.num_audit_labels, own.monitor.num_accuracy_pairs) == (0, 0)
+    with_clips = load(recipe, ["prompts.path=mine.txt", "align.dataset_name=clips"])
+    assert with_clips.align.real_nll_ratio == Align().real_nll_ratio > 0
+    assert from_leaves(leaves(own), subject="config.json") == own
+    world = ["prompts.path=mine.txt", "monitor.num_audit_labels=4", "align.real_nll_ratio=0.1"]
+    with pytest.raises(ConfigError) as refused:
+        load(recipe, world)
+    asks, trains = str(refused.value).splitlines()
+    assert "monitor.num_audit_labels asks programs" in asks and "Set it to 0." in asks
+    assert "align.dataset_name is not set" in trains
+
+
+def test_all_problems_of_a_recipe_are_told_at_once_and_defaults_stand_in(recipe: Path) -> None:
+    wrong = ["align.beta_dpo=-1", "aling.rank=4", "push_to_hub=true", "seed", "seed.x=1"]
+    config, problems = examine(recipe, [*wrong, "align.lora_dropout=0.5", "rounds=2"])
+    told = "\n".join(map(str, problems))
+    for word in ("beta_dpo is -1", "`aling`", "hub_model_id", "group.key", "`seed` is a value"):
+        assert word in told
+    assert "align.lora_dropout is 0.5" in told and len(problems) == 6
+    assert (config.align.beta_dpo, config.rounds) == (Align().beta_dpo, 2)
 
 
 def test_a_recipe_that_is_missing_or_torn_is_named(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from dualipo.config import Config
+from dualipo.config import Config, resolve
 from dualipo.errors import ConfigError
 from dualipo.generator import backbone, shared_alignment
 from dualipo.generator.preference_sets import PreferenceSet, RealClips
@@ -73,12 +73,12 @@ def test_torchrun_trains_what_the_driver_names(tmp_path: Path, from_base: bool) 
 
 def test_unequal_shares_adapters_and_moments_of_8_bits_are_refused() -> None:
     for change, reason in (
-        ({"train_batch_size": 3}, "multiples of num_processes = 2"),
-        ({"rank": 4}, r"works with rank = 0 and optimizer = \"adamw\" alone\. Set both"),
-        ({"optimizer": "adamw_8bit"}, r"works with rank = 0 and optimizer = \"adamw\" alone"),
+        ({"train_batch_size": 3}, r"align\.train_batch_size to a multiple of 2"),
+        ({"rank": 4}, r"align\.rank = 0 and align\.optimizer = \"adamw\" alone\. Set both"),
+        ({"optimizer": "adamw_8bit"}, r"align\.optimizer = \"adamw\" alone"),
     ):
-        with pytest.raises(ValueError, match=reason):
-            Config.model_validate({"align": ALIGN | change})
+        with pytest.raises(ConfigError, match=reason):
+            resolve({"align": ALIGN | change}, subject="recipe")
 
 
 def test_more_processes_than_devices_are_refused(

@@ -1,0 +1,168 @@
+"""Settings that exclude each other although each is valid, and defaults that hang on another one.
+
+`conflicts` returns every clash of a configuration, so that a user mends all of them at once. Files,
+folders and devices are not looked at here: that is the preflight's work (`rounds/preflight.py`).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from dualipo.config.critic import LEARNING
+from dualipo.config.experiment import Config
+
+# The defaults where captions come from a file: what only the embedded world can serve is off.
+OWN_CAPTIONS: dict[str, Any] = {
+    "prompts.num_test_prompts": 16,
+    "monitor.num_audit_labels": 0,
+    "monitor.num_accuracy_pairs": 0,
+}
+_NUM_VERDICTS, _NUM_DIMENSIONS = 2, 3  # a clear verdict is A or B, a clear grade Good or Bad
+
+
+def with_defaults(flat: dict[str, Any]) -> dict[str, Any]:
+    """Return leaves with the defaults that depend on where the recipe's captions come from.
+
+    `prompts.path` alone means a file. Real clips are then a user's own, or none.
+    """
+    if flat.get("prompts.path") is not None:
+        flat = {"prompts.source": "file"} | flat
+    if flat.get("prompts.source") != "file":
+        return flat
+    flat = OWN_CAPTIONS | flat
+    has_clips = flat.get("align.dataset_name") is not None
+    return flat if has_clips else {"align.real_nll_ratio": 0.0} | flat
+
+
+def conflicts(config: Config) -> list[str]:
+    """Return a fact and a remedy for every clash between settings."""
+    return [
+        *_of_publishing(config),
+        *_of_captions(config),
+        *_of_seed(config),
+        *_of_critic(config),
+        *_of_alignment(config),
+    ]
+
+
+def _of_publishing(config: Config) -> Iterator[str]:
+    if config.push_to_hub and not config.hub_model_id:
+        yield "push_to_hub is true, but hub_model_id is not set. Set it to OWNER/NAME."
+    elif config.push_to_hub and str(config.hub_model_id).count("/") != 1:
+        yield f"hub_model_id is {config.hub_model_id!r}, which names no owner. Set it to OWNER/NAME."
+
+
+def _of_captions(config: Config) -> Iterator[str]:
+    prompts, monitor = config.prompts, config.monitor
+    if prompts.source == "file":
+        yield from _of_own_captions(config)
+    elif prompts.path is not None:
+        yield (
+            f'prompts.path is {prompts.path!r}, but prompts.source = "world" makes captions and '
+            'reads no file. Set prompts.source = "file", or remove prompts.path.'
+        )
+    elif monitor.num_accuracy_pairs and not prompts.num_test_prompts:
+        yield (
+            "monitor.num_accuracy_pairs takes pairs of the test prompts' clips, but "
+            "prompts.num_test_prompts is 0. Set it above 0, or monitor.num_accuracy_pairs = 0."
+        )
+
+
+def _of_own_captions(config: Config) -> Iterator[str]:
+    """Yield what mixes a user's captions with the embedded world's judges and clips."""
+    if config.prompts.path is None:
+        yield 'prompts.source = "file" needs prompts.path. Set it to a list of captions.'
+    asking = ("num_audit_labels", "num_accuracy_pairs")
+    if named := [f"monitor.{name}" for name in asking if getattr(config.monitor, name)]:
+        yield (
+            f'prompts.source is "file", but {" and ".join(named)} '
+            f"{'ask' if len(named) > 1 else 'asks'} programs that judge clips of the embedded "
+            f"world's own captions only. Set {'both' if len(named) > 1 else 'it'} to 0."
+        )
+    if config.rounds and config.align.real_nll_ratio and config.align.dataset_name is None:
+        yield (
+            'prompts.source is "file", but align.dataset_name is not set, so '
+            "align.real_nll_ratio would train on clips of the embedded world. Name your real "
+            "clips, or set align.real_nll_ratio to 0."
+        )
+
+
+def _of_seed(config: Config) -> Iterator[str]:
+    """Yield what the simulated annotators' labels, whose number the recipe says, cannot give."""
+    seed = config.seed_labels
+    if seed.path is not None or config.prompts.source == "file":
+        return
+    least = _NUM_VERDICTS * _NUM_DIMENSIONS * seed.min_per_verdict
+    takes_pairs = config.critic.backend == "reward_head"
+    for name in ("num_pairs", "num_points"):
+        num = getattr(seed, name)
+        if 0 < num * (1 - seed.holdout_share) < least:
+            yield (
+                f"seed_labels.{name} = {num} leaves too few labels for "
+                f"seed_labels.min_per_verdict = {seed.min_per_verdict}: {_NUM_VERDICTS} verdicts in "
+                f"{_NUM_DIMENSIONS} dimensions need {least} at least, beside those held out. Raise "
+                "the one, or lower the other."
+            )
+    if takes_pairs and not seed.num_pairs:
+        yield (
+            'critic.backend = "reward_head" learns from pairs, but seed_labels.num_pairs is 0. '
+            "Set it above 0."
+        )
+    elif config.critic.backend in LEARNING and not (seed.num_pairs or seed.num_points):
+        yield (
+            "seed_labels.num_pairs and seed_labels.num_points are both 0, so the critic has "
+            "nothing to learn from. Set one of them above 0."
+        )
+    elif config.critic.backend in LEARNING and _learns_from_grades(config) and not seed.num_points:
+        yield _without_grades("seed_labels.num_points is 0", "Set it above 0")
+
+
+def _learns_from_grades(config: Config) -> bool:
+    """Tell whether the generator learns from the critic's grades of single clips."""
+    return config.align.loss_type == "kto" and config.align.kto_labels == "grades"
+
+
+def _without_grades(fact: str, remedy: str) -> str:
+    return (
+        f'{fact}, so the critic never learns to grade a clip, but align.loss_type = "kto" with '
+        f'align.kto_labels = "grades" learns from its grades. {remedy}, or set align.kto_labels = '
+        '"extremes".'
+    )
+
+
+def _of_critic(config: Config) -> Iterator[str]:
+    critic, num_frames = config.critic, config.generator.num_frames
+    if critic.backend not in LEARNING and config.refresh.update_critic:
+        yield (
+            f'critic.backend = "{critic.backend}" cannot refine itself. Set '
+            f"refresh.update_critic = false, or use one of: {', '.join(LEARNING)}."
+        )
+    if critic.short_video == "error" and 0 < num_frames < critic.max_frames:
+        yield (
+            f"clips have {num_frames} frames (generator.num_frames), but the critic needs "
+            f'{critic.max_frames} with critic.short_video = "error". Set critic.max_frames = '
+            f'{num_frames}, or critic.short_video = "repeat".'
+        )
+
+
+def _of_alignment(config: Config) -> Iterator[str]:
+    align, num = config.align, config.align.num_processes
+    if config.rounds and not align.rank and config.generator.torch_dtype != "float32":
+        yield (
+            "align.rank = 0 trains every weight, and generator.torch_dtype = "
+            f'"{config.generator.torch_dtype}" rounds its updates away. Set it to "float32"; '
+            'generator.mixed_precision and align.mixed_precision = "bf16" compute in bfloat16. '
+            "Or set align.rank to train a LoRA."
+        )
+    if num > 1 and (align.rank or align.optimizer != "adamw"):
+        yield (
+            f"align.num_processes = {num} works with align.rank = 0 and align.optimizer = "
+            '"adamw" alone. Set both, or set align.num_processes = 1.'
+        )
+    batches = {"train_batch_size": align.train_batch_size}
+    batches |= {"real_batch_size": align.real_batch_size} if align.real_nll_ratio else {}
+    if uneven := {f"align.{name}": size for name, size in batches.items() if size % num}:
+        sizes = " and ".join(f"{key} = {size}" for key, size in uneven.items())
+        yield (
+            f"{sizes} cannot be shared evenly by align.num_processes = {num}. Set "
+            f"{' and '.join(uneven)} to a multiple of {num}, or set align.num_processes = 1."
+        )
