@@ -48,7 +48,7 @@ def _of_publishing(config: Config) -> Iterator[str]:
     if config.push_to_hub and not config.hub_model_id:
         yield "push_to_hub is true, but hub_model_id is not set. Set it to OWNER/NAME."
     elif config.push_to_hub and str(config.hub_model_id).count("/") != 1:
-        yield f"hub_model_id is {config.hub_model_id!r}, which names no owner. Set it to OWNER/NAME."
+        yield f"hub_model_id is {config.hub_model_id!r}, without an owner. Set it to OWNER/NAME."
 
 
 def _of_captions(config: Config) -> Iterator[str]:
@@ -98,9 +98,9 @@ def _of_seed(config: Config) -> Iterator[str]:
         if 0 < num * (1 - seed.holdout_share) < least:
             yield (
                 f"seed_labels.{name} = {num} leaves too few labels for "
-                f"seed_labels.min_per_verdict = {seed.min_per_verdict}: {_NUM_VERDICTS} verdicts in "
-                f"{_NUM_DIMENSIONS} dimensions need {least} at least, beside those held out. Raise "
-                "the one, or lower the other."
+                f"seed_labels.min_per_verdict = {seed.min_per_verdict}: {_NUM_VERDICTS} verdicts "
+                f"in {_NUM_DIMENSIONS} dimensions need {least} at least, beside those held out. "
+                "Raise the one, or lower the other."
             )
     if takes_pairs and not seed.num_pairs:
         yield (
