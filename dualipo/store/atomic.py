@@ -27,8 +27,8 @@ from typing import Any, TypeVar
 
 import xxhash
 
-from dualipo import failpoints
-from dualipo.errors import DataError, StorageError
+from dualipo import failpoints, text_files
+from dualipo.errors import StorageError
 
 Result = TypeVar("Result")
 
@@ -122,14 +122,12 @@ def write_json(path: Path, value: Any, *, name: str | None = None) -> None:
     write_text(path, text + "\n", name=name)
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; raise DataError that names a missing or torn file (fault 11)."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file. Repeat the command that writes it.") from None
-    except ValueError as broken:
-        raise DataError(f"{path}: not JSON ({broken}). Delete it and repeat the command.") from None
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object that `write_json` wrote; raise DataError where it is missing or torn (11)."""
+    torn, missing = "Delete it and repeat the command.", "Repeat the command that writes it."
+    remedy = torn if path.exists() else missing
+    value: dict[str, Any] = text_files.read_json(path, remedy=remedy, shape=dict)
+    return value
 
 
 def make_folder(path: Path) -> None:

@@ -1,11 +1,11 @@
 """Reads the rows of a CSV, JSON, JSON Lines or parquet file one at a time, each with its line.
 
-No file is read whole: a JSON array is decoded element by element. A line that cannot be read is
-yielded as `Unfit`, so that the lines after it are still reported; where no next row can be found, a
-DataError is raised. In a parquet file the "line" is the row's number. Archives are not opened.
+No file is read whole: a JSON array is decoded element by element. A row that cannot be read is
+yielded as `Unfit`, so that the rows after it are still reported; where no next row can be found, a
+DataError is raised. In a parquet file the "line" is the row's number. Archives are not opened. What
+counts as text, a line, JSON and CSV is said in `text_files.py`.
 """
 
-import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +14,13 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dualipo import text_files
 from dualipo.errors import DataError
+from dualipo.text_files import Unreadable
 
 Row = dict[str, Any]
 
-MAX_CHARACTERS = 1 << 26  # of one JSON row
+MAX_CHARACTERS = text_files.MAX_LINE  # of one element of a JSON array
 _CHUNK = 1 << 18
 _BLANK = " \t\r\n"
 
@@ -40,56 +42,53 @@ def rows(path: Path) -> Lines:
     try:
         yield from reader(path)
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}. Name a file of rows.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: it is not UTF-8 (byte {error.start}). Save it as UTF-8."
-        ) from None
+        raise DataError(f"{path}: {text_files.os_fact(error)}. Name a file of rows.") from None
 
 
 def _csv(path: Path) -> Lines:
-    with _opened(path) as stream:
-        reader = csv.reader(stream, strict=True)
-        header = next(reader, [])
-        if len(set(header)) < len(header):
-            raise DataError(f"{path}: its header {header} has two equal names. Rename one of them.")
-        while True:
-            try:
-                values = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield reader.line_num, Unfit(f"The line is not CSV ({error}).")
-                continue
-            if len(values) == len(header):
-                yield reader.line_num, dict(zip(header, values, strict=True))
-            elif values:
-                fact = f"The line has {len(values)} fields, but the header names {len(header)}."
-                yield reader.line_num, Unfit(fact)
+    for line, row in text_files.csv_rows(path):
+        yield line, Unfit(str(row)) if isinstance(row, Unreadable) else row
 
 
 def _json_lines(path: Path) -> Lines:
-    with _opened(path) as stream:
-        number = 0
-        while line := stream.readline(MAX_CHARACTERS):
-            number += 1
-            if not line.strip():
-                continue
-            try:
-                yield number, _row(json.loads(line))
-            except ValueError as error:
-                yield number, Unfit(f"The line is not JSON ({error}).")
+    for line, value in text_files.json_lines(path):
+        yield line, _row(value)
 
 
 def _json(path: Path) -> Lines:
-    """Yield the objects of an array; a file that begins with an object is read as JSON Lines."""
-    with _opened(path) as stream:
-        start = stream.read(_CHUNK).lstrip(_BLANK)[:1]
-    if start == "{":
-        yield from _json_lines(path)
+    """Yield the objects of an array; a file of an object on each line is read as JSON Lines."""
+    try:
+        with _opened(path) as stream:
+            start = stream.read(_CHUNK).lstrip(_BLANK)[:1]
+        if start == "{":
+            _require_whole(path)
+            yield from _json_lines(path)
+            return
+        with _opened(path) as stream:
+            yield from _Array(path, stream)
+    except UnicodeDecodeError:
+        text_files.read_text(path, remedy="Save it as UTF-8.")  # names the line
+        raise
+
+
+def _require_whole(path: Path) -> None:
+    """Refuse one object that is spread over lines: it is neither an array nor JSON Lines."""
+    first = next(line for _, line in text_files.lines(path) if str(line).strip())
+    if isinstance(first, Unreadable):
+        return  # told as the first row
+    try:
+        text_files.JsonDecoder().decode(first.lstrip(_BLANK))
+    except json.JSONDecodeError:
+        raise DataError(
+            f"{path}:1: it begins with one object over several lines, and not with an array of "
+            "objects or with an object on each line. Write the rows as one of these."
+        ) from None
+    except Unreadable:
         return
-    with _opened(path) as stream:
-        yield from _Array(path, stream)
+
+
+def _opened(path: Path) -> TextIO:
+    return open(path, encoding="utf-8-sig", newline="")
 
 
 class _Array:
@@ -101,20 +100,34 @@ class _Array:
         self.line = 1
         self.buffer = ""
         self.at = 0
+        self._decoder = text_files.JsonDecoder()
 
     def __iter__(self) -> Lines:
         if self._next() != "[":
             raise self._error("a JSON file of rows is an array of objects")
         self.at += 1
-        while (character := self._next()) != "]":
-            if character == ",":
-                self.at += 1
-                self._next()
+        if self._next() == "]":
+            self.at += 1
+        else:
+            yield from self._elements()
+        if self._next(at_end=True):
+            raise self._error("something follows the array")
+
+    def _elements(self) -> Lines:
+        """Yield the elements after the opening bracket; stop behind the closing one."""
+        while True:
+            self._next()
             line = self.line
             yield line, _row(self._value())
+            after = self._next()
+            if after not in ",]":
+                raise self._error(f"a comma is missing before {after!r}")
+            self.at += 1
+            if after == "]":
+                return
 
-    def _next(self) -> str:
-        """Skip blanks; return the character that follows."""
+    def _next(self, *, at_end: bool = False) -> str:
+        """Skip blanks; return the character that follows, or "" where the text may end there."""
         while True:
             while self.at < len(self.buffer) and self.buffer[self.at] in _BLANK:
                 self.line += self.buffer[self.at] == "\n"
@@ -122,17 +135,24 @@ class _Array:
             if self.at < len(self.buffer):
                 return self.buffer[self.at]
             if not self._fill():
+                if at_end:
+                    return ""
                 raise self._error("it ends too early")
 
     def _value(self) -> Any:
-        decoder = json.JSONDecoder()
         while True:
             try:
-                value, end = decoder.raw_decode(self.buffer, self.at)
+                value, end = self._decoder.decode(self.buffer, self.at)
+            except text_files.Unusable as unusable:
+                value, end = unusable, unusable.end
+            except Unreadable as unreadable:
+                raise self._error(str(unreadable)) from None
             except json.JSONDecodeError as error:
                 if len(self.buffer) - self.at > MAX_CHARACTERS or not self._fill():
                     raise self._error(error.msg) from None
                 continue
+            if end == len(self.buffer) and self._fill():
+                continue  # a number may go on
             self.line += self.buffer.count("\n", self.at, end)
             self.at = end
             return value
@@ -165,8 +185,6 @@ def _parquet(path: Path) -> Lines:
 
 
 def _row(value: Any) -> Row | Unfit:
+    if isinstance(value, Unreadable):
+        return Unfit(str(value))
     return value if isinstance(value, dict) else Unfit("The row is not an object of named values.")
-
-
-def _opened(path: Path) -> TextIO:
-    return open(path, encoding="utf-8-sig", newline="")
