@@ -4,29 +4,20 @@ An override's value is read as JSON where it is JSON, else as text. Which keys e
 here, but in `config`.
 """
 
-import json
-import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dualipo import text_files
 from dualipo.errors import ConfigError
 
 
 def read(path: Path) -> dict[str, Any]:
     """Read the tree of a TOML file; `-` and `_` are the same in a key."""
-    try:
-        tree = tomllib.loads(path.read_text())
-    except FileNotFoundError as missing:
-        raise ConfigError(f"{path}: there is no such recipe. See `ls recipes/`.") from missing
-    except (IsADirectoryError, PermissionError) as refusal:
-        raise ConfigError(
-            f"{path}: the recipe cannot be read ({refusal.strerror}). Name a TOML file."
-        ) from refusal
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
-        raise ConfigError(
-            f"{path}: the recipe is not TOML ({broken}). Correct that line."
-        ) from broken
-    return snake_case(tree)
+    if not path.exists():
+        raise ConfigError(f"{path}: there is no such recipe. See `ls recipes/`.")
+    tree = text_files.read_toml(path, remedy="Correct the recipe.", error=ConfigError)
+    return snake_case(tree, subject=str(path))
 
 
 def nested(leaves: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +28,8 @@ def nested(leaves: dict[str, Any]) -> dict[str, Any]:
         inner = tree
         for group in groups:
             inner = inner.setdefault(group, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"{key}: `{group}` is a value, not a group. Remove one of both.")
         inner[leaf] = value
     return tree
 
@@ -46,18 +39,40 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     leaves: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
-            leaves |= flat(value, f"{prefix}{name}.")
+            inner = flat(value, f"{prefix}{name}.")
         else:
-            leaves[prefix + name] = value
+            inner = {prefix + name: value}
+        if repeated := leaves.keys() & inner.keys():
+            raise ConfigError(f"`{min(repeated)}` stands there twice. Remove one of both.")
+        leaves |= inner
     return leaves
 
 
-def snake_case(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the tree with `beta-dpo` written `beta_dpo` at every level."""
-    return {
-        key.replace("-", "_"): snake_case(value) if isinstance(value, dict) else value
-        for key, value in tree.items()
-    }
+def snake_case(tree: dict[str, Any], *, subject: str, prefix: str = "") -> dict[str, Any]:
+    """Return the tree with `beta-dpo` written `beta_dpo` at every level.
+
+    A key that stands there in two spellings is refused, since one of its values would be lost.
+    """
+    renamed: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = key.replace("-", "_")
+        if name in renamed:
+            raise ConfigError(
+                f"{subject}: `{prefix}{name}` stands there twice, with - and with _. Remove one."
+            )
+        inner = f"{prefix}{name}."
+        is_group = isinstance(value, dict)
+        renamed[name] = snake_case(value, subject=subject, prefix=inner) if is_group else value
+    return renamed
+
+
+def require_one_spelling(overrides: Sequence[str]) -> None:
+    """Refuse overrides of one key with - and with _: nobody knows which of them is meant."""
+    spelling_of: dict[str, str] = {}
+    for key in (override.partition("=")[0] for override in overrides):
+        other = spelling_of.setdefault(key.replace("-", "_"), key)
+        if other != key:
+            raise ConfigError(f"{key}: given twice, also as {other}. Leave out one of both.")
 
 
 def apply(tree: dict[str, Any], override: str) -> None:
@@ -75,6 +90,6 @@ def apply(tree: dict[str, Any], override: str) -> None:
                 f"{override}: `{group}` is a value, not a group. Leave out what follows it."
             )
     try:
-        tree[leaf] = json.loads(text)
-    except json.JSONDecodeError:
+        tree[leaf] = text_files.json_value(text)
+    except text_files.Unreadable:
         tree[leaf] = text

@@ -151,9 +151,7 @@ def read_toml(
     return tree
 
 
-def read_text(
-    path: Path, *, remedy: str = CORRECT, error: type[DualipoError] = DataError
-) -> str:
+def read_text(path: Path, *, remedy: str = CORRECT, error: type[DualipoError] = DataError) -> str:
     """Read a whole file as UTF-8."""
     try:
         with open(path, "rb") as stream:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualipo import text_files
 from dualipo.cli.show import require_run
 from dualipo.cli.verbs import add_run, add_verb
 from dualipo.errors import ConfigError, DataError
@@ -261,13 +262,14 @@ def read_records(path: Path) -> list["Pair | Point"]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file. Give the labels that `--export` wrote.")
     labels: list[Pair | Point] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, row in text_files.json_lines(path):
         try:
-            row = json.loads(line)
+            if isinstance(row, text_files.Unreadable):
+                raise row
             labels.append(Pair(**row) if "pair_id" in row else Point(**row))
         except (ValueError, TypeError) as broken:
             raise DataError(
-                f"{path}, line {number}: it is no label ({broken}). Correct or remove that line."
+                f"{path}:{number}: it is no label ({broken}). Correct or remove that line."
             ) from None
     return labels
 

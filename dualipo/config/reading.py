@@ -50,6 +50,7 @@ def examine(
     In the configuration a default stands for what cannot be read.
     """
     tree = recipes.read(recipe)
+    recipes.require_one_spelling(overrides or [])
     problems = []
     for override in overrides or []:
         try:
@@ -92,8 +93,10 @@ def _checked(tree: dict[str, Any], *, subject: str) -> tuple[Config, list[Config
 
 
 def _is_below(key: str, others: Sequence[str]) -> bool:
-    """Tell whether a key is one of the others, or of a group among them."""
-    return any(f"{key}.".startswith(f"{other}.") for other in others)
+    """Tell whether a key is one of the others, of a group among them, or holds one of them."""
+    return any(
+        f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.") for other in others
+    )
 
 
 def leaves(config: Group, prefix: str = "") -> dict[str, Any]:

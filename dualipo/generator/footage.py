@@ -10,7 +10,6 @@ stop the stage (FAULTS.md 66). Leaves out `.csv` tables and zipped clips.
 Shapes: F frames, C channels, H and W pixels.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +17,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,7 +24,7 @@ from torch import Tensor
 from dualipo import seeds
 from dualipo.config import Generator
 from dualipo.errors import DataError, MediaError
-from dualipo.store import clips
+from dualipo.store import clips, row_files
 
 MAX_BAD_SHARE = 0.05
 _TABLES = ("metadata.jsonl", "metadata.parquet", "metadata.json")
@@ -114,7 +111,7 @@ class Footage:
 def listing(name: str, *, video_column: str, caption_column: str) -> list[Listed]:
     """Read the rows of a table, or of a folder's table; clips are named relative to it."""
     table = _table(Path(name).expanduser())
-    rows = _rows(table)
+    rows = [row for _, row in row_files.whole_rows(table)]
     if not rows:
         raise DataError(f"{table}: no rows. Name another align.dataset_name.")
     for column, key in ((video_column, "video_column"), (caption_column, "caption_column")):
@@ -167,18 +164,6 @@ def _table(path: Path) -> Path:
             f"align.dataset_name, or a folder that holds {' or '.join(_TABLES)}."
         )
     return table
-
-
-def _rows(table: Path) -> list[dict[str, Any]]:
-    try:
-        if table.suffix == ".parquet":
-            return pyarrow.parquet.read_table(table).to_pylist()
-        text = table.read_text()
-        if table.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        return list(json.loads(text))
-    except (ValueError, pyarrow.ArrowException) as broken:
-        raise DataError(f"{table}: not readable ({broken}). Mend or replace it.") from broken
 
 
 def _listed(

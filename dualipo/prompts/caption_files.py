@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dualipo import text_files
 from dualipo.captions import prompt_id
 from dualipo.errors import DataError
 from dualipo.prompts import shards
 from dualipo.store import atomic, row_files
-from dualipo.store.row_files import Unfit
 
 CAPTION_COLUMNS = ("caption", "prompt", "prompt_en", "text")
 ROWS_PER_BATCH = 20_000
@@ -106,13 +106,11 @@ def _in_shape(batch: pa.Table, caption: str) -> pa.Table:
 
 def _dictionaries(path: Path) -> Iterator[dict[str, Any]]:
     caption = ""
-    for line, row in row_files.rows(path):
-        if isinstance(row, Unfit):
-            raise DataError(f"{path}:{line}: {row} Correct or remove this line.")
+    for line, row in row_files.whole_rows(path):
         if caption not in row:
             caption = caption_column(list(row), path)
         text = row[caption]
-        if not isinstance(text, str) or any("\ud800" <= letter < "\ue000" for letter in text):
+        if not isinstance(text, str):
             raise DataError(f"{path}:{line}: its {caption} is no text. Correct this line.")
         kept: dict[str, Any] = {n: row[n] for n in _KEPT if isinstance(row.get(n), str)}
         if (seed := str(kept.pop("seed", row.get("seed")))).isdigit():
@@ -123,14 +121,13 @@ def _dictionaries(path: Path) -> Iterator[dict[str, Any]]:
 def _lines(path: Path) -> Iterator[str]:
     """Yield the lines of a UTF-8 text as they stand; blank ones are skipped."""
     try:
-        with open(path, encoding="utf-8-sig") as stream:
-            for line in stream:
-                if line.strip():
-                    yield line.removesuffix("\n")
+        for number, line in text_files.lines(path):
+            if isinstance(line, text_files.Unreadable):
+                raise DataError(f"{path}:{number}: {line} Save the file as UTF-8.")
+            if line.strip():
+                yield line
     except OSError as missing:
-        raise _missing(path, (missing.strerror or "unreadable").lower()) from missing
-    except UnicodeDecodeError as broken:
-        raise DataError(f"{path}: not UTF-8 (byte {broken.start}). Save it as UTF-8.") from broken
+        raise _missing(path, text_files.os_fact(missing)) from missing
 
 
 def _collected(rows: Iterable[dict[str, Any]], num_rows: int) -> Iterator[pa.Table]:

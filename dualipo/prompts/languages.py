@@ -7,11 +7,11 @@ the wanted one's. A caption without such words passes, so names and lists of thi
 """
 
 import functools
-import tomllib
 import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from dualipo import text_files
 from dualipo.errors import ConfigError
 
 MIN_WORDS = 2
@@ -67,5 +67,5 @@ def _num_in(words: Sequence[str], listed: Collection[str]) -> int:
 @functools.cache
 def known() -> dict[str, frozenset[str]]:
     """Return the small words of each language."""
-    lists = tomllib.loads(_LISTS.read_text(encoding="utf-8"))
+    lists = text_files.read_toml(_LISTS)
     return {name: frozenset(words.split()) for name, words in lists.items()}

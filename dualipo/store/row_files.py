@@ -45,6 +45,14 @@ def rows(path: Path) -> Lines:
         raise DataError(f"{path}: {text_files.os_fact(error)}. Name a file of rows.") from None
 
 
+def whole_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """Yield the rows of a file every row of which has to be readable."""
+    for line, row in rows(path):
+        if isinstance(row, Unfit):
+            raise DataError(f"{path}:{line}: {row} Correct or remove it.")
+        yield line, row
+
+
 def _csv(path: Path) -> Lines:
     for line, row in text_files.csv_rows(path):
         yield line, Unfit(str(row)) if isinstance(row, Unreadable) else row

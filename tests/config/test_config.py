@@ -135,7 +135,7 @@ def test_a_recipe_that_is_missing_or_torn_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a\.toml: there is no such recipe"):
         load(tmp_path / "a.toml")
     (tmp_path / "b.toml").write_text("[align\nbeta_dpo")
-    with pytest.raises(ConfigError, match=r"b\.toml: the recipe is not TOML"):
+    with pytest.raises(ConfigError, match=r"b\.toml:1: it is not TOML"):
         load(tmp_path / "b.toml")
 
 

@@ -184,5 +184,5 @@ def test_tables_that_cannot_be_used_say_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no column 'file_name' among 'path', 'caption'"):
         listing(str(tmp_path), **COLUMNS)
     (tmp_path / "metadata.jsonl").write_text('{"path"')
-    with pytest.raises(DataError, match="not readable"):
+    with pytest.raises(DataError, match=r"metadata\.jsonl:1: .*not JSON"):
         listing(str(tmp_path), **COLUMNS)

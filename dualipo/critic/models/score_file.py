@@ -11,9 +11,7 @@ a question about it abstains. Leaves out ties: such models have none.
 """
 
 import ast
-import csv
 import hashlib
-import json
 import math
 import re
 import statistics
@@ -26,7 +24,7 @@ from dualipo.captions import normalise
 from dualipo.critic.vlm import Query
 from dualipo.errors import DataError
 from dualipo.records import DIMENSIONS, Dimension
-from dualipo.store import atomic
+from dualipo.store import atomic, row_files
 
 Scores = dict[Dimension, float]
 
@@ -75,9 +73,9 @@ class ScoreFile:
         self._by_clip: dict[str, dict[str, Scores]] = {}
         if not may_be_missing or path.exists():
             rows = _read(path)
-            columns = _columns_of(path, rows[0])
-            for number, row in enumerate(rows, start=1):
-                self._take(row, columns, f"{path}: row {number}")
+            columns = _columns_of(path, rows[0][1])
+            for line, row in rows:
+                self._take(row, columns, f"{path}:{line}")
         all_scores = [
             scores for by_caption in self._by_clip.values() for scores in by_caption.values()
         ]
@@ -141,7 +139,7 @@ class ScoreFile:
         for dimension, column in columns.items():
             try:
                 scores[dimension] = float(row[column])
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 scores[dimension] = math.nan
             if not math.isfinite(scores[dimension]):
                 raise DataError(f"{place}: `{column}` is {row.get(column)!r}. Mend or drop it.")
@@ -162,24 +160,13 @@ def _scale(scores: Sequence[Scores]) -> Scale:
     return Scale(middle, {d: statistics.pstdev(values) or 1.0 for d, values in columns.items()})
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    try:
-        if path.suffix == ".csv":
-            with open(path, newline="", encoding="utf-8") as stream:
-                rows: Any = list(csv.DictReader(stream))
-        elif path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-        elif path.suffix == ".json":
-            rows = json.loads(path.read_text())
-        else:
-            raise DataError(f"{path}: scores are read from .csv, .json and .jsonl. Convert it.")
-    except OSError as refusal:
-        raise DataError(f"{path}: {refusal.strerror}. Name a file of scores.") from None
-    except ValueError as broken:
-        raise DataError(f"{path}: cannot be read ({broken}). Write it again.") from None
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+def _read(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    if path.suffix not in (".csv", ".json", ".jsonl"):
+        raise DataError(f"{path}: scores are read from .csv, .json and .jsonl. Convert it.")
+    rows = [(line, _named(row)) for line, row in row_files.whole_rows(path)]
+    if not rows:
         raise DataError(f"{path}: holds no rows of named scores. Write one row a clip.")
-    return [_named(row) for row in rows]
+    return rows
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:
@@ -189,7 +176,7 @@ def _named(row: dict[str, Any]) -> dict[str, Any]:
     try:
         answers = ast.literal_eval(row["ans"]) if isinstance(row["ans"], str) else row["ans"]
         return row | dict(zip(_VIDEOSCORE, answers, strict=True))
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return row
 
 

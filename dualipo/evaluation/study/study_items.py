@@ -9,13 +9,13 @@ Left out: cutting clips to one length or size. Generators are shown as they are 
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from dualipo import text_files
 from dualipo.errors import DataError
 from dualipo.seeds import derive
 from dualipo.store.clips import ClipStore, probe, read_clip
@@ -59,8 +59,7 @@ def of_manifest(manifest: Path, store: ClipStore) -> list[Clip]:
     """Read and store the clip of every line; a line that does not fit is a DataError (fault 39)."""
     if not manifest.is_file():
         raise DataError(f"{manifest}: no such file. Give JSON lines: {', '.join(FIELDS)}.")
-    lines = manifest.read_text(encoding="utf-8").splitlines()
-    rows = [_row(manifest, n, line) for n, line in enumerate(lines, 1) if line.strip()]
+    rows = [_row(manifest, number, row) for number, row in text_files.json_lines(manifest)]
     return [_stored(row, path, store) for row, path in rows]
 
 
@@ -93,12 +92,11 @@ def _pairs(whole: dict[tuple[str, int], dict[str, Clip]], chosen: set[str]) -> I
                 yield LabelItem.of_pair(prompt_id, a.caption, {a.clip: first, b.clip: second})
 
 
-def _row(manifest: Path, number: int, line: str) -> tuple[dict[str, Any], Path]:
-    where = f"{manifest}, line {number}"
-    try:
-        row = json.loads(line)
-    except ValueError as broken:
-        raise DataError(f"{where}: not JSON ({broken}). Mend or drop that line.") from None
+def _row(manifest: Path, number: int, row: Any) -> tuple[dict[str, Any], Path]:
+    where = f"{manifest}:{number}"
+    if not isinstance(row, dict):
+        fact = row if isinstance(row, text_files.Unreadable) else "The line holds no object."
+        raise DataError(f"{where}: {fact} Mend or drop that line.")
     wrong = [name for name, kind in FIELDS.items() if not isinstance(row.get(name), kind)]
     if wrong:
         raise DataError(f"{where}: {', '.join(wrong)} missing or of another type. Mend that line.")

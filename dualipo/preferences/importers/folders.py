@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dualipo import text_files
 from dualipo.errors import DataError
 from dualipo.preferences.importers.pair_formats import won
 from dualipo.preferences.importers.row import (
@@ -32,7 +33,7 @@ from dualipo.preferences.importers.row import (
 )
 from dualipo.preferences.importers.words import GRADES, VERDICTS, meaning
 from dualipo.records import LabelledDimension
-from dualipo.store import atomic, row_files
+from dualipo.store import row_files
 
 TABLES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 SIDES = (("a", "b"), ("video_a", "video_b"), ("video1", "video2"))
@@ -127,8 +128,8 @@ def _fields(row: Row) -> Row:
 
 def simpletuner_rows(path: Path) -> row_files.Lines:
     """Yield a row for each clip that stands under one name in both folders."""
-    listed = atomic.read_json(path)
-    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+    listed = text_files.read_json(path, shape=list)
+    if not all(isinstance(each, dict) for each in listed):
         raise DataError(f"{path}: it is no list of data sets. Name SimpleTuner's JSON of them.")
     by_id = {each.get("id"): each for each in listed}
     line = 0

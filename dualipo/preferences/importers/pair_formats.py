@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dualipo import text_files
 from dualipo.errors import DataError
 from dualipo.preferences.importers.row import (
     Dropped,
@@ -24,7 +25,7 @@ from dualipo.preferences.importers.row import (
     voice,
 )
 from dualipo.records import LabelledDimension, Verdict
-from dualipo.store import atomic, row_files
+from dualipo.store import row_files
 
 # Visual quality judges single frames, so it is our faithfulness; motion and text are as named.
 VIDEOALIGN: dict[str, LabelledDimension] = {
@@ -85,7 +86,7 @@ def videodpo_rows(path: Path) -> row_files.Lines:
         raise DataError(
             f"{metadata_path}: this file is missing. Put VideoDPO's metadata.json beside its pairs."
         )
-    clips = atomic.read_json(metadata_path)
+    clips = text_files.read_json(metadata_path)
     for line, row in row_files.rows(path):
         yield line, row if isinstance(row, Unfit) else _joined(row, clips)
 

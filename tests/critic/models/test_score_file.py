@@ -73,10 +73,10 @@ def test_a_clip_beside_the_table_is_known_by_its_content(tmp_path):
     ("rows", "said"),
     [
         ([{"path": f"{A}.mp4", "beauty": 1}], "none of the known columns"),
-        ([{"path": f"{A}.mp4", "score": "nan"}], "row 1: `score` is 'nan'"),
-        ([{"path": "gone.mp4", "score": 1}], "row 1: gone.mp4: no such clip"),
+        ([{"path": f"{A}.mp4", "score": "nan"}], ":1: `score` is 'nan'"),
+        ([{"path": "gone.mp4", "score": 1}], ":1: gone.mp4: no such clip"),
         ([{"id": A, "ans": "open('x')"}], "none of the known columns"),
-        ([{"score": 1}], "row 1: no clip in any of path"),
+        ([{"score": 1}], ":1: no clip in any of path"),
         ([], "holds no rows"),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_clip_without_a_score_is_an_error_and_no_default(tmp_path):
     (tmp_path / "v.jsonl").write_text(json.dumps(VISIONREWARD[0]))
     with pytest.raises(DataError, match=f"no score of 1 clips .* the first {B}"):
         margin(tmp_path / "v.jsonl")
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match="no such file"):
         ScoreFile(tmp_path / "none.csv")
     assert not ScoreFile(tmp_path / "none.csv", may_be_missing=True).knows(A)
 
