@@ -112,7 +112,10 @@ def test_size(dualipo: Dualipo) -> None:
         (["result", "nowhere"], "there is no study yet"),
         (["ask", "nowhere", "--generators", "a", "b"], "nowhere: there is no run here"),
         (["ask", "mine", "--manifest", "outside.jsonl"], "../secret.mp4 lies outside"),
-        (["ask", "mine", "--manifest", "broken.jsonl"], "broken.jsonl:1: seed missing or of another type"),
+        (
+            ["ask", "mine", "--manifest", "broken.jsonl"],
+            "broken.jsonl:1: seed missing or of another type",
+        ),
         (["ask", "mine", "--manifest", "alone.jsonl"], "1 generators, "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
