@@ -1,5 +1,7 @@
-"""Amounts as people read them: counts, bytes and spans of time."""
+"""Amounts as people read them: counts, bytes, spans of time, and the first of many things."""
 
+from collections.abc import Collection
+from itertools import islice
 from typing import Literal
 
 Style = Literal["measured", "estimated", "clock"]
@@ -23,6 +25,12 @@ def count(number: float) -> str:
         if number >= unit:
             return f"{number / unit:.3g} {word}"
     return f"{number:,.0f}"
+
+
+def listed(names: Collection[str], *, most: int = 3) -> str:
+    """Write the first of many names, and how many more there are: `a, b, c and 7 more`."""
+    shown = ", ".join(islice(names, most))
+    return shown if len(names) <= most else f"{shown} and {count(len(names) - most)} more"
 
 
 def storage(num_bytes: float) -> str:

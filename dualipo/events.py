@@ -243,6 +243,17 @@ class AlignEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CurveEvent(Event):
+    """The part of an alignment's curve that triggers read, which `metrics.jsonl` might lose.
+
+    `implicit_accuracy` is the mean of the last ten steps, `winner_gap_trend` a slope per step.
+    """
+
+    implicit_accuracy: float | None
+    winner_gap_trend: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class MonitorEvent(Event):
     """An attempt's signals, why they call for a refresh, and why they would end the run."""
 
@@ -327,6 +338,7 @@ EVENTS: dict[str, type[Event]] = {
     "prefer": PreferEvent,
     "words": WordsEvent,
     "align": AlignEvent,
+    "curve": CurveEvent,
     "monitor": MonitorEvent,
     "holdout": HoldoutEvent,
     "refresh": RefreshEvent,

@@ -7,8 +7,6 @@ from typing import Any
 from dualipo import config
 from dualipo.cli.show import require_run
 from dualipo.cli.verbs import add_verb
-from dualipo.store import atomic
-from dualipo.store.fork import fork
 
 
 def add(verbs: Any) -> None:
@@ -30,7 +28,10 @@ def add(verbs: Any) -> None:
 def act(arguments: argparse.Namespace) -> int:
     """Copy the run, and print the command that goes on."""
     require_run(arguments.run)
-    leaves = atomic.read_json(arguments.run / "config.json")
+    from dualipo.store.fork import fork
+    from dualipo.store.run_reader import RunReader
+
+    leaves = RunReader(arguments.run).written_settings
     overrides = [*arguments.overrides, f"output_dir={arguments.new}"]
     settings = config.from_leaves(leaves, subject=str(arguments.run), overrides=overrides)
     fork(arguments.run, arguments.new, settings)

@@ -14,7 +14,7 @@ from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
 from dualipo.cli.verbs import add_run, add_verb
 from dualipo.errors import DualipoError
-from dualipo.store import atomic
+from dualipo.store import rundir
 
 
 def add(verbs: Any) -> None:
@@ -49,9 +49,11 @@ def add(verbs: Any) -> None:
 def resume(arguments: argparse.Namespace) -> int:
     """Go on with a run by its configuration, which holds the overrides that it began with."""
     require_run(arguments.run)
-    path = arguments.run / "config.json"
+    from dualipo.store.run_reader import RunReader
+
+    written = RunReader(arguments.run).written_settings
     moved = [f"output_dir={json.dumps(str(arguments.run))}"]
-    return _run(config.from_leaves(atomic.read_json(path), subject=str(path), overrides=moved))
+    return _run(config.from_leaves(written, subject=str(arguments.run), overrides=moved))
 
 
 def act(arguments: argparse.Namespace) -> int:
@@ -75,7 +77,7 @@ def _run(settings: config.Config) -> int:
     # These import torch: only after the recipe is known to be good.
     from dualipo.rounds import estimating, loop
 
-    if not (Path(settings.output_dir) / "config.json").exists():
+    if not (Path(settings.output_dir) / rundir.MARKER).exists():
         print("\n".join(estimating.lines(settings)), flush=True)
     with watching() as progress:
         path = loop.run(settings, progress=progress)

@@ -43,6 +43,7 @@ class AlignResult:
     reference_hash: str
     num_steps: int
     metrics: Metrics
+    history: list[Metrics]
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as JSON values, for another process."""
@@ -106,6 +107,7 @@ def align(
         reference_hash=errors.reference_hash,
         num_steps=trained.num_steps,
         metrics=objectives.with_spread(trained.metrics),
+        history=trained.history,
     )
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.errors import DataError
-from dualipo.events import AlignEvent
+from dualipo.evaluation.signals import trend
+from dualipo.events import AlignEvent, CurveEvent
 from dualipo.generator import align as alignment
 from dualipo.generator import shared_alignment
 from dualipo.generator.preference_sets import PointSet, PreferenceSet, RealClips
 from dualipo.records import Point
 from dualipo.rounds import real_clips
+from dualipo.rounds.accuracy import mean
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.preferring import PreferredPair
 from dualipo.rounds.run import BASE_GENERATOR, Run
@@ -24,6 +26,7 @@ from dualipo.rounds.versions import critic_of, generator_before, generator_made
 from dualipo.store.ledger import Unit, Version
 from dualipo.store.rundir import remove_checkpoints
 from dualipo.store.stored import Place, StoredList, StoredTable
+from dualipo.tracking import read_metrics
 
 _LAST_NUMBERS = ("implicit_accuracy", "winner_gap", "loser_gap", "z_std")
 
@@ -75,6 +78,9 @@ def _commit(
         critic_version=critic_of(run, unit.round, unit.attempt),
         **{name: result.metrics[name] for name in _LAST_NUMBERS if name in result.metrics},
     )
+    steps: Sequence[Mapping[str, Any]] = result.history
+    if len(steps) < result.num_steps:  # an older dualipo saved the checkpoint that it went on from
+        steps = logged_steps(run, unit)
     version = Version(
         kind="generator",
         version_id=version_id,
@@ -90,8 +96,24 @@ def _commit(
         clock=clock,
         versions=[version],
         heads={"generator": version_id},
-        events=[event],
+        events=[event, curve_of(steps)],
     )
+
+
+def curve_of(steps: Sequence[Mapping[str, Any]]) -> CurveEvent:
+    """Return the part of the curve that triggers read (METHOD.md 5)."""
+    return CurveEvent(
+        implicit_accuracy=mean([step["implicit_accuracy"] for step in steps[-10:]]),
+        # A KTO step without a desirable clip has no winner.
+        winner_gap_trend=trend([step["winner_gap"] for step in steps if "winner_gap" in step]),
+    )
+
+
+def logged_steps(run: Run, unit: Unit) -> list[dict[str, Any]]:
+    """Return the alignment's steps as `metrics.jsonl` has them."""
+    place = {"round": unit.round, "attempt": unit.attempt, "stage": unit.stage}
+    rows = read_metrics(run.directory.metrics_path)
+    return [row for row in rows if place.items() <= row.items()]
 
 
 def _train(

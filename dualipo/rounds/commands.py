@@ -29,8 +29,8 @@ from dualipo.rounds.loop import opened
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.versions import attempt_of, generator_made
 from dualipo.stages import Command, command_before, last_of
-from dualipo.store import atomic
 from dualipo.store.ledger import Unit
+from dualipo.store.run_reader import RunReader
 
 Action = Callable[[Run, int, int], None]  # run, round, attempt
 
@@ -95,8 +95,7 @@ def _serving(run: Run) -> str:
 
 def config_of(run_path: Path) -> Config:
     """Return the settings of a run that is there."""
-    flat = atomic.read_json(run_path / "config.json")
-    config = from_leaves(flat, subject=str(run_path / "config.json"))
+    config = from_leaves(RunReader(run_path).written_settings, subject=str(run_path))
     return config.model_copy(update={"output_dir": str(run_path)})
 
 

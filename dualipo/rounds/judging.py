@@ -81,7 +81,7 @@ def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> lis
         own_items = items[start : start + per_unit]
         if not run.is_done(unit):
             _cast(run, unit, own_items, kind=kind, critic=critic)
-        votes += tables.read_records(_shard_path(run, unit), record_type=Vote)
+        votes += run.records(_shard_path(run, unit), Vote)
         run.progress.advance(len(own_items))
     _say_troubles(run, stage)
     return votes
@@ -90,7 +90,7 @@ def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> lis
 def read_votes(run: Run, stage: Unit) -> list[Vote]:
     """Return all votes of a finished stage, with their reasoning."""
     paths = sorted(_shard_path(run, stage).parent.glob("votes-*.parquet"))
-    return [vote for path in paths for vote in tables.read_records(path, record_type=Vote)]
+    return [vote for path in paths for vote in run.records(path, Vote)]
 
 
 def seed_of(run: Run, *place: int | str) -> SeedOf:

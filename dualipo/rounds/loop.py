@@ -74,6 +74,8 @@ def opened(config: Config, progress: Progress) -> Iterator[Run]:
     directory = RunDir.open(Path(config.output_dir), config)
     opened_run = Run(directory, config, progress)
     try:
+        if directory.ledger.is_restored:
+            progress.say("the ledger is a backup: what was made since then is made once more")
         for name in directory.sweep():
             progress.say(f"swept {name}: no ledger row vouches for it")
         with trackers.send_in_background(

@@ -9,7 +9,6 @@ the oracle orders. No trigger, stop or selection reads these.
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 from dualipo.critic import voting
 from dualipo.critic.asks import Item
@@ -18,12 +17,12 @@ from dualipo.evaluation.signals import (
     hacking_alarm,
     refresh_triggers,
     stop_reasons,
-    trend,
 )
 from dualipo.event_json import to_json
 from dualipo.event_parts import Signals
 from dualipo.events import (
     AlignEvent,
+    CurveEvent,
     Event,
     GalleryEvent,
     KeepBestEvent,
@@ -32,7 +31,7 @@ from dualipo.events import (
     ScoresEvent,
 )
 from dualipo.records import DIMENSIONS, Candidate
-from dualipo.rounds import accuracy, judging, world_sources
+from dualipo.rounds import accuracy, aligning, judging, world_sources
 from dualipo.rounds.accuracy import mean
 from dualipo.rounds.clip_units import ClipSet
 from dualipo.rounds.clock import Clock
@@ -42,7 +41,6 @@ from dualipo.rounds.sampling import fixed_prompts, sample_set
 from dualipo.rounds.versions import critic_of, generator_before
 from dualipo.store import atomic
 from dualipo.store.ledger import Unit
-from dualipo.tracking import read_metrics
 
 MONITOR_CLIPS = 2  # clips a monitor prompt: one pair to audit, the first against the round before
 
@@ -100,12 +98,12 @@ def monitor(run: Run, round: int, attempt: int, version: str) -> Signals:
         clock = Clock()
         signals = _signals(run, round, attempt, clips, critic)
         history = [*history_before(run, round), signals]
-        curve = _curve(run, round, attempt)
+        aligned = run.recorded(Unit(round, attempt, "align"), AlignEvent)
         event = MonitorEvent(
             signals=signals,
             triggers=refresh_triggers(history, run.config.refresh),
             stop=stop_reasons(history, run.config.refresh),
-            winner_gap=curve[-1].get("winner_gap") if curve else None,
+            winner_gap=aligned.winner_gap,
         )
         path = run.directory.attempt_path(round, attempt) / "signals.json"
         atomic.write_json(path, to_json(event))
@@ -156,17 +154,16 @@ def _signals(
         audit_accuracy=_audit_accuracy(run, round, attempt, clips, critic),
         win_rate=_win_rate(run, round, attempt, clips, critic),
         mean_vote_share=prefer.mean_vote_share,
-        implicit_accuracy=mean([row["implicit_accuracy"] for row in curve[-10:]]),
-        # A KTO step without a desirable clip has no winner.
-        winner_gap_trend=trend([row["winner_gap"] for row in curve if "winner_gap" in row]),
+        implicit_accuracy=curve.implicit_accuracy,
+        winner_gap_trend=curve.winner_gap_trend,
     )
 
 
-def _curve(run: Run, round: int, attempt: int) -> list[dict[str, Any]]:
-    """Return the metrics of the attempt's alignment, step by step."""
-    place = {"round": round, "attempt": attempt, "stage": "align"}
-    rows = read_metrics(run.directory.metrics_path)
-    return [row for row in rows if place.items() <= row.items()]
+def _curve(run: Run, round: int, attempt: int) -> CurveEvent:
+    """Return what the attempt's alignment committed of its curve."""
+    unit = Unit(round, attempt, "align")
+    kept = run.ledger.event(unit, CurveEvent)
+    return kept or aligning.curve_of(aligning.logged_steps(run, unit))  # an older dualipo kept none
 
 
 def _audit_accuracy(

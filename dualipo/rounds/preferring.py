@@ -59,9 +59,9 @@ def prefer(
         publish = _publish_pairs if makes_pairs else _publish_points
         publish(run, unit, candidates, path)
     if not makes_pairs:
-        return tables.read_records(path, record_type=Point)
+        return run.records(path, Point)
     by_id = pairs_by_id(candidates)
-    pairs = tables.read_records(path, record_type=Pair)
+    pairs = run.records(path, Pair)
     return [PreferredPair(pair, *by_id[pair.pair_id]) for pair in pairs]
 
 

@@ -37,13 +37,10 @@ Kind = Literal["clips", "texts"]
 
 
 def encoded(run: Run) -> RealClips:
-    """Return the run's real clips; encode them if need be, and verify every file."""
+    """Return the run's real clips; encode them if need be."""
     closing = Unit(BASE_ROUND, 0, _STAGE, -1)
     if not run.is_done(closing):
         _encode(run, closing)
-    hashes = run.ledger.files()
-    for path in [*_shards(run, "clips"), *_shards(run, "texts")]:
-        tensors.verify(path, expected_sha256=hashes[run.directory.relative(path)])
     texts = dict(_places(run, "texts"))
     clips = _places(run, "clips")
     return RealClips(
@@ -87,7 +84,8 @@ def _encode_footage(run: Run, index: int, footage: Footage, *, num: int) -> None
     """Encode a shard of the recipe's clips one by one, or pass by one that is committed."""
     if run.is_done(unit := _unit("clips", index)):
         before = run.recorded(unit, EncodeRealDrawnEvent)
-        captions = [caption for caption, _ in _read_places(_path(run, "clips", index))]
+        path = run.hashes.checked(_path(run, "clips", index))
+        captions = [caption for caption, _ in _read_places(path)]
         footage.go_on(used=before.used, captions=captions, bad=dict(before.skipped))
         return
     generator = run.generator(BASE_GENERATOR)
@@ -142,9 +140,9 @@ def _path(run: Run, kind: Kind, index: int) -> Path:
 
 
 def _shards(run: Run, kind: Kind) -> list[Path]:
-    """Return the paths of the committed shards, in order."""
+    """Return the paths of the committed shards, unchanged since then, in order."""
     done = itertools.takewhile(lambda n: run.is_done(_unit(kind, n)), itertools.count())
-    return [_path(run, kind, index) for index in done]
+    return [run.hashes.checked(_path(run, kind, index)) for index in done]
 
 
 def _places(run: Run, kind: Kind) -> list[tuple[str, Place]]:

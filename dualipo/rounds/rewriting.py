@@ -49,7 +49,7 @@ def worded(run: Run, traces: Sequence[Trace]) -> list[Trace]:
             tables.write_records(path, rows, record_type=Worded)
             event = RewriteEvent(fates=dict(Counter(fates)))
             run.commit(unit, files=(path,), clock=clock, events=[event])
-        responses += tables.read_records(path, record_type=Worded)
+        responses += run.records(path, Worded)
         run.progress.advance(len(own))
     return [
         replace(trace, response=worded.response)

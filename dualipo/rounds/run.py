@@ -32,16 +32,19 @@ from dualipo.progress import Progress
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.contests import Contests
 from dualipo.seeds import derive
-from dualipo.store import atomic
+from dualipo.store import atomic, tables
 from dualipo.store.clips import ClipStore
+from dualipo.store.file_hashes import FileHashes
 from dualipo.store.ledger import Ledger, ModelKind, Unit
 from dualipo.store.rundir import RunDir
+from dualipo.store.tables import Record
 from dualipo.tracking import Metrics
 
 BASE_ROUND = -1  # the round of all that precedes round 0
 BASE_GENERATOR, SHIPPED = "base", "shipped"  # versions that the recipe names, not the run's own
 SFT, WARM = "sft", "warm"  # the critic's versions after each stage of the warm start
 EMBEDDED = "embedded"
+_BASE = (BASE_GENERATOR, SHIPPED)
 
 
 class Run:
@@ -54,6 +57,7 @@ class Run:
         self.ledger: Ledger = directory.ledger
         self.clip_store = ClipStore(directory.clips_path, qp=config.generator.clip_qp)
         self.metrics = Metrics(directory.metrics_path)
+        self.hashes = FileHashes(directory.path, self.ledger)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.clip = functools.lru_cache(maxsize=4096)(self._read_clip)
         self.contests: dict[tuple[int, int], Contests] = {}  # by round and attempt; see `judging`
@@ -96,6 +100,7 @@ class Run:
         hashes |= {self.directory.relative(self.clip_store.path(clip)): clip for clip in clips}
         timed = [clock.read(unit.stage)] if clock else []
         self.ledger.commit_unit(unit, files=hashes, events=[*events, *timed], **rows)
+        self.hashes.add(hashes)
 
     def drop(self, unit: Unit, files: Sequence[Path]) -> None:
         """Commit that nothing reads `files` again, then remove them.
@@ -106,6 +111,10 @@ class Run:
         for path in files:
             with atomic.storage_errors(path):
                 path.unlink()
+
+    def records(self, path: Path, record_type: type[Record]) -> list[Record]:
+        """Read a table of the run, which must be the one that its unit committed."""
+        return tables.read_records(self.hashes.checked(path), record_type=record_type)
 
     def recorded(self, unit: Unit, kind: type[Recorded]) -> Recorded:
         """Return the event of this class that a finished unit committed."""
@@ -133,8 +142,7 @@ class Run:
 
     def generator_folders(self, version_id: str) -> tuple[Path, Path | None]:
         """Return the pipeline's folder, and a version's own transformer where it has one."""
-        name = self.config.generator.pretrained_model_name_or_path
-        return model_folder(name, "generator"), self._version_folder("generator", version_id)
+        return self._base_folder("generator"), self._version_folder("generator", version_id)
 
     def critic(self, version_id: str) -> Judge:
         """Return the critic of a version, to be asked."""
@@ -154,19 +162,17 @@ class Run:
     def load_critic(self, version_id: str) -> ChatCritic:
         """Load a critic beside the one that is kept, as SRPO compares two."""
         settings = self.config.critic
-        folder = self._version_folder("critic", version_id)
-        shipped = settings.pretrained_model_name_or_path
-        critic = backends.load(
-            folder or model_folder(shipped, "critic"), settings=settings, device=self.device
-        )
+        folder = self._version_folder("critic", version_id) or self._base_folder("critic")
+        critic = backends.load(folder, settings=settings, device=self.device)
         critic.rest()
         return critic
 
     def load_reward_head(self, version_id: str) -> HeadedCritic:
         """Load a version's reward head on the shipped critic; an untrained one for no version."""
         settings = self.config.critic
-        shipped = model_folder(settings.pretrained_model_name_or_path, "critic")
-        base = backends.load_base(shipped, settings=settings, device=self.device)
+        base = backends.load_base(
+            self._base_folder("critic"), settings=settings, device=self.device
+        )
         if folder := self._version_folder("critic", version_id):
             return HeadedCritic.load(folder, base=base)
         return HeadedCritic.fresh(base, settings=settings.reward_head, seed=self.config.seed)
@@ -191,11 +197,18 @@ class Run:
         critic.freeze()
         return critic
 
+    def _base_folder(self, kind: ModelKind) -> Path:
+        """Return the folder of a model that the recipe names, unchanged since the run began."""
+        name = getattr(self.config, kind).pretrained_model_name_or_path
+        return self.hashes.checked_model(model_folder(name, kind), kind)
+
     def _version_folder(self, kind: ModelKind, version_id: str) -> Path | None:
-        """Return a version's own folder; None for the models that the recipe names."""
-        if version_id in (BASE_GENERATOR, SHIPPED):
-            return None
-        return self.directory.path / self.ledger.version(kind, version_id).path
+        """Return a version's own folder, unchanged; None for the models that the recipe names.
+
+        A critic that learnt nothing is one of those under another name, and has no folder.
+        """
+        path = self.ledger.version(kind, version_id).path if version_id not in _BASE else ""
+        return self.hashes.checked(self.directory.path / path) if path else None
 
     def forget_models(self) -> None:
         """Free the memory of both models."""

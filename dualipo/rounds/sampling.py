@@ -76,7 +76,7 @@ def _imported_prompts(run: Run) -> list[Prompt]:
 
 def fixed_prompts(run: Run, name: str) -> list[Prompt]:
     """Return the prompts of the set "test", "monitor" or "seed"."""
-    return tables.read_records(_prompts_path(run, name), record_type=Prompt)
+    return run.records(_prompts_path(run, name), Prompt)
 
 
 def choose_prompts(run: Run, round: int) -> list[Prompt]:
@@ -84,10 +84,11 @@ def choose_prompts(run: Run, round: int) -> list[Prompt]:
     unit = Unit(round, 0, "prompts")
     path = run.directory.round_path(round) / "prompts.parquet"
     if not run.is_done(unit):
+        run.directory.back_up(round)
         taken = [p for name in ("test", "monitor", "seed") for p in fixed_prompts(run, name)]
         for earlier in range(round):
             earlier_path = run.directory.round_path(earlier) / "prompts.parquet"
-            taken += tables.read_records(earlier_path, record_type=Prompt)
+            taken += run.records(earlier_path, Prompt)
         exclude = [prompt.caption for prompt in taken]
         num = run.config.prompts.num_prompts
         prompts = _draw(run, num=num, purpose=f"round {round}", exclude=exclude)
@@ -95,7 +96,7 @@ def choose_prompts(run: Run, round: int) -> list[Prompt]:
         num_folded = sum(prompt.multiplicity - 1 for prompt in prompts)
         event = PromptsEvent(num=len(prompts), num_folded=num_folded, screened={})
         run.commit(unit, files=(path,), events=[event])
-    return tables.read_records(path, record_type=Prompt)
+    return run.records(path, Prompt)
 
 
 def _draw(run: Run, *, num: int, purpose: str, exclude: Sequence[str]) -> list[Prompt]:
@@ -157,7 +158,7 @@ def sample_set(run: Run, clips: ClipSet) -> list[Candidate]:
         units = enumerate(clips.prompts[start : start + per_unit] for start in starts)
         sample_units(run, clips, units, texts=_known_texts(run, clips))
         _close_set(run, clips, closing, clock)
-    return tables.read_records(_set_path(run, clips), record_type=Candidate)
+    return run.records(_set_path(run, clips), Candidate)
 
 
 def _known_texts(run: Run, clips: ClipSet) -> dict[str, Place]:
@@ -177,7 +178,7 @@ def _known_texts(run: Run, clips: ClipSet) -> dict[str, Place]:
         texts |= encode_texts(generator, captions=[EMPTY], batch_size=1)
         tensors.save(path, {name: texts[c] for c, name in names.items()}, metadata={})
         run.commit(unit, files=(path,))
-    tensors.verify(path, expected_sha256=run.ledger.files()[run.directory.relative(path)])
+    run.hashes.checked(path)
     return {caption: (str(path), name) for caption, name in names.items()}
 
 
@@ -218,12 +219,12 @@ def stored_latents(
     """
     latents: dict[str, Place] = {}
     texts: dict[str, Place] = {}
-    hashes, wanted = run.ledger.files(), {f"latent.{candidate}" for candidate in candidates}
+    wanted = {f"latent.{candidate}" for candidate in candidates}
     for path in _latents_files(run, round):
         names = stored.names(str(path))
         if wanted.isdisjoint(names):
             continue
-        tensors.verify(path, expected_sha256=hashes[run.directory.relative(path)])
+        run.hashes.checked(path)
         for name in names:
             kind, _, key = name.partition(".")
             (latents if kind == "latent" else texts)[key] = str(path), name

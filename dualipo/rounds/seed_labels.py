@@ -78,10 +78,7 @@ def held_out_labels(run: Run) -> tuple[list[Pair], list[Point]]:
 def all_labels(run: Run) -> tuple[list[Pair], list[Point]]:
     """Return the whole seed, in the order of its files."""
     pairs_path, points_path = _label_paths(run)
-    return (
-        tables.read_records(pairs_path, record_type=Pair),
-        tables.read_records(points_path, record_type=Point),
-    )
+    return run.records(pairs_path, Pair), run.records(points_path, Point)
 
 
 def keep_part(run: Run, labels: Sequence[Label], *, held_out: bool) -> list[Label]:

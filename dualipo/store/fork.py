@@ -8,6 +8,7 @@ computed depends on it.
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from dualipo import tracking
 from dualipo.config import Config, leaves
@@ -15,7 +16,8 @@ from dualipo.errors import ConfigError
 from dualipo.store import atomic
 from dualipo.store.ledger import Ledger
 from dualipo.store.lock import Lock
-from dualipo.store.rundir import LEDGER
+from dualipo.store.run_reader import RunReader
+from dualipo.store.rundir import CONFIG, LEDGER, SETTINGS
 
 # Settings that nothing reads before round 0.
 LATER = (
@@ -34,8 +36,7 @@ def fork(source: Path, target: Path, config: Config) -> None:
     if target.exists():
         raise ConfigError(f"{target}: exists already. Name a new folder for the copy.")
     now = tracking.redact(leaves(config))
-    # A key that an older program did not know had today's default.
-    before = tracking.redact(leaves(Config())) | atomic.read_json(source / "config.json")
+    before = RunReader(source).settings
     fixed = [k for k in now if now[k] != before.get(k) and not k.startswith(LATER)]
     if fixed:
         raise ConfigError(
@@ -48,9 +49,16 @@ def fork(source: Path, target: Path, config: Config) -> None:
         with atomic.publish_folder(target, name="fork") as temporary:
             ignored = shutil.ignore_patterns(*_OWN)
             shutil.copytree(source, temporary, ignore=ignored, dirs_exist_ok=True)
-            atomic.write_json(temporary / "config.json", now)
+            _keep_settings(temporary, now)
     finally:
         lock.release()
+
+
+def _keep_settings(copy: Path, settings: dict[str, Any]) -> None:
+    atomic.write_json(copy / CONFIG, settings)
+    ledger = Ledger(copy / LEDGER)
+    ledger.write_record(SETTINGS, settings)
+    ledger.close()
 
 
 def _require_no_round(source: Path) -> None:

@@ -3,9 +3,14 @@
 A unit of work is committed whole, by one transaction, or not at all. A file without a row here is
 garbage; a row without its file is damage. One process writes; others may read while it does.
 
+Beside the units stand records: named values that no digest reads, such as the run's settings. And
+beside the ledger stands `units.count`, how many units it held when it was last written: by that,
+`ledger_backup.py` notices a ledger that has lost some.
+
 Left out: reasoning text and tensors. They are files, and the ledger knows their hashes.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -23,12 +28,14 @@ from dualipo.errors import DataError, StorageError
 from dualipo.event_json import to_json
 from dualipo.events import Event, Recorded
 from dualipo.records import Candidate, Vote
-from dualipo.store import atomic, schema
+from dualipo.store import atomic, ledger_backup, schema
 
 BUSY_SECONDS = 30.0
 
 VoteKind = Literal["pair", "point"]
 ModelKind = Literal["generator", "critic"]
+
+_RECORD = "record."  # begins the keys of named values in `meta`
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -75,6 +82,7 @@ class Ledger:
     def __init__(self, path: Path, *, read_only: bool = False, is_idle: bool = False) -> None:
         self.path = path
         self.unknown: set[str] = set()
+        self.is_restored = False  # from a backup, by the user, since it was last written
         with self._errors():
             mode = "ro" if read_only else "rwc"
             uri = f"{path.absolute().as_uri()}?mode={mode}"
@@ -90,6 +98,8 @@ class Ledger:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             schema.prepare(self._connection, path)
+            self.is_restored = schema.take_copy_mark(self._connection)
+            self._write_count()
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""
@@ -130,6 +140,28 @@ class Ledger:
         with self._errors():
             atomic.retry(lambda: self._transaction(lambda: self._insert(unit, rows)))
             failpoints.hit("ledger.after_commit")
+            self._write_count()
+
+    def write_record(self, name: str, value: Any) -> None:
+        """Keep a named value, in place of an earlier one."""
+        row = (_RECORD + name, _json(value))
+        query = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+        with self._errors():
+            self._transaction(lambda: self._connection.execute(query, row), is_unit=False)
+
+    def backup(self, path: Path) -> None:
+        """Write a copy of the ledger, as it is between two units, to a path of no file."""
+        with self._errors(), contextlib.closing(sqlite3.connect(path)) as copy:
+            self._connection.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+            schema.mark_copy(copy)
+
+    def _write_count(self) -> None:
+        # Not fsynced: a count that is too low says nothing, and the ledger itself is durable.
+        path = self.path.with_name(ledger_backup.COUNT)
+        num_units = schema.num_units(self._connection)
+        with open(path, "r+b" if path.exists() else "wb") as file:
+            file.write(b"%012d\n" % num_units)
 
     def _insert(self, unit: Unit, rows: Mapping[str, list[tuple[Any, ...]]]) -> None:
         if self.is_done(unit):
@@ -157,17 +189,23 @@ class Ledger:
             elif known[0] != sha256:
                 raise DataError(f"{path}: the ledger holds another file of this name. Rename one.")
 
-    def _transaction(self, body: Callable[[], None]) -> None:
+    def _transaction(self, body: Callable[[], object], *, is_unit: bool = True) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             body()
-            failpoints.hit("ledger.before_commit")
+            if is_unit:
+                failpoints.hit("ledger.before_commit")
             self._connection.execute("COMMIT")
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
     # Reading
+
+    def read_record(self, name: str) -> Any | None:
+        """Return the named value that was kept last; None for none."""
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", _RECORD + name)
+        return json.loads(rows[0][0]) if rows else None
 
     def is_done(self, unit: Unit) -> bool:
         """Tell whether `unit` was committed."""
@@ -258,6 +296,11 @@ class Ledger:
         """Return every published path with its sha256."""
         return dict(self._rows("SELECT path, sha256 FROM files ORDER BY path"))
 
+    def files_at(self, name: str) -> dict[str, str]:
+        """Return the sha256 of a published file, or of all files of a folder, by path."""
+        query = "SELECT path, sha256 FROM files WHERE path = ?1 OR (path > ?1 || '/' AND path < ?1"
+        return dict(self._rows(f"{query} || '0') ORDER BY path", name))  # "0" follows "/"
+
     def owners(self) -> dict[str, Unit]:
         """Return the unit that first published each path."""
         query = "SELECT path, round, attempt, stage, unit_index FROM files ORDER BY path"
@@ -295,8 +338,8 @@ class Ledger:
             raise StorageError(_explain(self.path, refusal)) from refusal
         except sqlite3.DatabaseError as damage:
             raise DataError(
-                f"{self.path}: damaged or no ledger ({damage}). Restore it from a backup, or give "
-                "the run another output_dir."
+                f"{self.path}: damaged or no ledger ({damage}). "
+                f"{ledger_backup.remedy(self.path.parent)}"
             ) from damage
 
 

@@ -58,9 +58,18 @@ class RunReader:
     def settings(self) -> dict[str, Any]:
         """The run's settings by dotted key, for example `align.loss_type`, secrets removed."""
         # A key that an older program did not know had today's default.
-        defaults = tracking.redact(leaves(Config()))
-        written = atomic.read_json(self.path / "config.json")
+        defaults, written = tracking.redact(leaves(Config())), self.written_settings
         return defaults | {k: v for k, v in written.items() if (k, v) not in RETIRED.items()}
+
+    @property
+    def written_settings(self) -> dict[str, Any]:
+        """The settings as config.json has them, or the ledger where that file is missing."""
+        path = self.path / rundir.CONFIG
+        if not path.exists() and self.has_ledger:
+            kept = self._ask(lambda ledger: ledger.read_record(rundir.SETTINGS))
+            if kept is not None:
+                return dict(kept)
+        return dict(atomic.read_json(path))
 
     @property
     def is_working(self) -> bool:

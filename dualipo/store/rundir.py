@@ -1,8 +1,9 @@
 """The run directory: it is created or resumed, locked, and swept of files without a ledger row.
 
-    run.json config.json LOCK ledger.sqlite metrics.jsonl report.html clips/ latents/
-    rounds/000/attempt-0/  logs/attempt-N.log
+    run.json config.json LOCK ledger.sqlite units.count backups/ metrics.jsonl report.html
+    clips/ latents/ rounds/000/attempt-0/ logs/attempt-N.log
 
+The ledger keeps the settings; `config.json` shows them to people and is written anew at each start.
 A folder named `checkpoints` below `rounds/` belongs to a training stage: its files have no rows,
 and the sweep leaves them until what stands beside it was committed. Everything else there without
 a row is garbage.
@@ -10,6 +11,7 @@ a row is garbage.
 
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,16 @@ from dualipo import tracking
 from dualipo.config import MAY_CHANGE, Config, leaves, without_retired
 from dualipo.errors import ConfigError, DataError
 from dualipo.records import SCHEMA_VERSION
-from dualipo.store import atomic
+from dualipo.store import atomic, ledger_backup
 from dualipo.store.ledger import Ledger
+from dualipo.store.ledger_backup import COUNT, LEDGER
+from dualipo.store.ledger_backup import WORK_FOLDERS as SWEPT_FOLDERS
 from dualipo.store.lock import Lock
 
-SWEPT_FOLDERS = ("clips", "latents", "rounds")
 CHECKPOINTS = "checkpoints"
-LEDGER = "ledger.sqlite"
+SETTINGS = "settings"  # the ledger's record of them
 MARKER = "run.json"
+CONFIG = "config.json"
 
 _KIND = "dualipo run"
 # The folder is the run's identity, however it is spelled and wherever it was moved.
@@ -34,27 +38,38 @@ _MAY_CHANGE = {*MAY_CHANGE, "output_dir"}
 class RunDir:
     """An open run directory, from `RunDir.open` until `close`."""
 
-    def __init__(self, path: Path, *, lock: Lock) -> None:
+    def __init__(self, path: Path, *, lock: Lock, ledger: Ledger) -> None:
         self.path = path
+        self.ledger = ledger
         self._lock = lock
         self.attempt = 1 + max(self._past_attempts(), default=0)
         with atomic.storage_errors(self.log_path):
             self.log_path.parent.mkdir(exist_ok=True)
             self.log_path.touch()
-        self.ledger = Ledger(path / LEDGER)
 
     @classmethod
     def open(cls, path: Path, config: Config) -> "RunDir":
-        """Create the run at `path`, or resume it if the configuration is the same (fault 47)."""
+        """Create the run at `path`, or resume it if the configuration is the same (fault 47).
+
+        The ledger is made before the marker, so that a folder with a marker had a ledger.
+        """
         _refuse_foreign(path)
         atomic.make_folder(path)
-        lock = Lock.acquire(path / "LOCK")
-        try:
-            _settle_config(path, config)
-            return cls(path, lock=lock)
-        except BaseException:  # an interrupt as well: a lock left behind would refuse the next run
-            lock.release()
-            raise
+        with ExitStack() as on_failure:  # an interrupt too: a lock left behind refuses the next run
+            lock = Lock.acquire(path / "LOCK")
+            on_failure.callback(lock.release)
+            if (path / MARKER).exists():
+                require_run(path)
+                ledger_backup.require_whole(path)
+            ledger = Ledger(path / LEDGER)
+            on_failure.callback(ledger.close)
+            if not (path / MARKER).exists():
+                marker = {"kind": _KIND, "schema_version": SCHEMA_VERSION}
+                atomic.write_json(path / MARKER, marker)
+            _settle_config(path, ledger, config)
+            run = cls(path, lock=lock, ledger=ledger)
+            on_failure.pop_all()
+        return run
 
     def close(self) -> None:
         """Close the ledger and let the next process in."""
@@ -92,6 +107,10 @@ class RunDir:
     def relative(self, path: Path) -> str:
         """Return the ledger's spelling of a path inside the run."""
         return path.relative_to(self.path).as_posix()
+
+    def back_up(self, round: int) -> None:
+        """Back the ledger up before a round begins."""
+        ledger_backup.make(self.path, round, self.ledger.backup)
 
     def sweep(self) -> list[str]:
         """Delete temporaries and files without a row, and return their names (fault 3).
@@ -142,10 +161,10 @@ def _is_needed(name: str, known: dict[str, str]) -> bool:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Refuse a folder that holds anything but a run; one with a LOCK alone is a run just begun."""
+    """Refuse a folder that holds anything but a run; a run just begun has no marker yet."""
     if not path.exists() or (path / MARKER).exists():
         return
-    own = ("LOCK", atomic.TEMPORARY_PREFIX)
+    own = ("LOCK", LEDGER, COUNT, atomic.TEMPORARY_PREFIX)
     if not path.is_dir() or any(not inner.name.startswith(own) for inner in path.iterdir()):
         raise ConfigError(
             f"{path}: in use, and not a dualipo run. Resume the run you meant by its folder, "
@@ -153,17 +172,31 @@ def _refuse_foreign(path: Path) -> None:
         )
 
 
-def _settle_config(path: Path, config: Config) -> None:
-    """Write the configuration of a new run; on resume allow only what may change."""
+def _settle_config(path: Path, ledger: Ledger, config: Config) -> None:
+    """Keep the settings in the ledger and in config.json; on resume allow only what may change."""
     now = tracking.redact(leaves(config))
-    marker_path, config_path = path / MARKER, path / "config.json"
-    if marker_path.exists():
-        require_run(path)
-    else:
-        atomic.write_json(marker_path, {"kind": _KIND, "schema_version": SCHEMA_VERSION})
-    if config_path.exists():
-        _check_diff(path, now)
-    atomic.write_json(config_path, now)
+    before = _settings_before(path, ledger)
+    if before is not None:
+        _check_diff(path, before, now)
+    atomic.write_json(path / CONFIG, now)
+    ledger.write_record(SETTINGS, now)
+
+
+def _settings_before(path: Path, ledger: Ledger) -> dict[str, Any] | None:
+    """Return the settings that a run was begun with; None for a new run.
+
+    The ledger of an older program has none, so there config.json must be there.
+    """
+    kept: dict[str, Any] | None = ledger.read_record(SETTINGS)
+    if kept is None and (path / CONFIG).exists():
+        return dict(atomic.read_json(path / CONFIG))
+    if kept is None and ledger.units():
+        raise DataError(
+            f"{path / CONFIG}: no such file, and the ledger, which an older dualipo wrote, has no "
+            "settings, so nobody knows which ones the run was begun with. Restore the file from a "
+            "backup, or begin a run with another output_dir."
+        )
+    return kept
 
 
 def require_run(path: Path) -> None:
@@ -185,10 +218,9 @@ def require_run(path: Path) -> None:
         )
 
 
-def _check_diff(path: Path, now: dict[str, Any]) -> None:
+def _check_diff(path: Path, written: dict[str, Any], now: dict[str, Any]) -> None:
     # A key that an older program did not know had today's default.
-    written = atomic.read_json(path / "config.json")
-    known = without_retired(written, subject=str(path / "config.json"))
+    known = without_retired(written, subject=str(path / CONFIG))
     before = tracking.redact(leaves(Config())) | known
     changed = [
         f"  {key}: {before.get(key)!r} -> {now.get(key)!r}"
@@ -198,7 +230,7 @@ def _check_diff(path: Path, now: dict[str, Any]) -> None:
     if changed:
         raise ConfigError(
             "\n".join([f"{path}: the run was begun with another configuration:", *changed])
-            + f"\nResume it with the old configuration ({path / 'config.json'}), choose another "
+            + f"\nResume it as it was begun (`dualipo resume {path}`), choose another "
             f"name with output_dir, or start clean by deleting {path}. A resumed run may change "
             f"only {', '.join(MAY_CHANGE)}."
         )

@@ -43,6 +43,8 @@ CREATE TABLE events (
     PRIMARY KEY (round, attempt, stage, unit_index, name)) STRICT;
 """
 
+_COPY = "copy"  # the key in `meta` that a backup has, and a ledger at work has not
+
 # From version N to N + 1, each inside the transaction that raises the version.
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
 
@@ -74,6 +76,35 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("ROLLBACK")
     if read_version(connection, path) < SCHEMA_VERSION:
         _migrate(connection, path)
+
+
+def has_tables(connection: sqlite3.Connection) -> bool:
+    """Tell whether an open file holds a ledger's tables."""
+    query = "SELECT 1 FROM sqlite_master WHERE name = 'units'"
+    return connection.execute(query).fetchone() is not None
+
+
+def num_units(connection: sqlite3.Connection) -> int:
+    """Count the units of an open ledger; none is ever deleted, so the last counter says it."""
+    return int(connection.execute("SELECT MAX(counter) FROM units").fetchone()[0] or 0)
+
+
+def mark_copy(connection: sqlite3.Connection) -> None:
+    """Mark an open ledger as a backup, in one file without a log beside it."""
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '')", (_COPY,))
+    connection.commit()
+
+
+def is_copy(connection: sqlite3.Connection) -> bool:
+    """Tell whether an open ledger is a backup, or one put in a ledger's place."""
+    query = "SELECT 1 FROM meta WHERE key = ?"
+    return connection.execute(query, (_COPY,)).fetchone() is not None
+
+
+def take_copy_mark(connection: sqlite3.Connection) -> bool:
+    """Take the mark of a backup off, as the ledger is written from now on; tell whether it had."""
+    return connection.execute("DELETE FROM meta WHERE key = ?", (_COPY,)).rowcount > 0
 
 
 def read_version(connection: sqlite3.Connection, path: Path) -> int:

@@ -41,16 +41,6 @@ def load(path: Path) -> dict[str, torch.Tensor]:
         raise ModelError(f"{path}: not safetensors ({broken}). Restore or rewrite it.") from None
 
 
-def verify(path: Path, *, expected_sha256: str) -> None:
-    """Refuse a file that is missing or has another hash than the ledger says."""
-    _require_file(path)
-    if (sha256 := atomic.sha256_file(path)) != expected_sha256:
-        raise ModelError(
-            f"{path}: its sha256 is {sha256[:12]}, the ledger says {expected_sha256[:12]}: the "
-            "file was changed or damaged. Restore it, or redo the round that made it."
-        )
-
-
 def read_metadata(path: Path) -> dict[str, str]:
     """Read the header's metadata without the tensors."""
     _refuse_pickle(path)

@@ -63,11 +63,15 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The end of a training: the weights are in the model, their running averages in `ema`."""
+    """The end of a training: the weights are in the model, their running averages in `ema`.
+
+    `history` holds the finite metrics of every step, also of those before the last restart.
+    """
 
     num_steps: int
     metrics: Metrics
     ema: dict[str, Tensor] | None
+    history: list[Metrics]
 
 
 @dataclass
@@ -82,6 +86,7 @@ class _Progress:
     num_micro_batches: int
     step: int = 0
     metrics: Metrics = field(default_factory=dict)  # the last step's
+    history: list[Metrics] = field(default_factory=list)  # every step's, as far as they are finite
 
 
 def train(
@@ -105,6 +110,7 @@ def train(
     model.train()
     while progress.step < settings.max_train_steps:
         progress.metrics = _step(progress, batches(progress.step), settings, split or split_batch)
+        progress.history.append({k: v for k, v in progress.metrics.items() if math.isfinite(v)})
         if ema is not None and ema_decay is not None:
             _average(ema, optim.trainable(model), ema_decay)
         progress.step += 1
@@ -112,7 +118,7 @@ def train(
             on_step(progress.step - 1, progress.metrics)
         _save_if_due(progress, checkpoint_folder, settings)
     model.train(was_training)
-    return TrainResult(progress.step, progress.metrics, ema)
+    return TrainResult(progress.step, progress.metrics, ema, progress.history)
 
 
 def split_batch(batch: dict[str, Any], num_micro_batches: int) -> list[dict[str, Any]]:
@@ -216,6 +222,7 @@ def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
             "seed": progress.seed,
             "objective": progress.objective.state(),
             "metrics": progress.metrics,
+            "history": progress.history,
             "num_micro_batches": progress.num_micro_batches,
         },
         total_limit=settings.checkpoints_total_limit,
@@ -246,6 +253,7 @@ def _restore(progress: _Progress, folder: Path) -> None:
     progress.objective.load_state(saved.state["objective"])
     progress.step = saved.step
     progress.metrics = saved.state.get("metrics", {})
+    progress.history = saved.state.get("history", [])
     progress.num_micro_batches = saved.state.get("num_micro_batches", progress.num_micro_batches)
 
 

@@ -153,7 +153,7 @@ def test_fault_47_only_what_may_change_changes_on_resume(run: RunDir) -> None:
         RunDir.open(run.path, changed)
     message = str(refused.value)
     assert "align.beta_dpo: 500.0 -> 3000.0" in message and "seed: 0 -> 1" in message
-    assert all(word in message for word in ("old configuration", "output_dir", "deleting"))
+    assert all(word in message for word in ("dualipo resume", "output_dir", "deleting"))
     more = resolve({"rounds": 9, "output_dir": "elsewhere"}, subject="test")
     RunDir.open(run.path, more).close()
     assert json.loads((run.path / "config.json").read_text())["rounds"] == 9

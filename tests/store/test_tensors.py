@@ -24,17 +24,10 @@ def test_equal_content_gives_equal_bytes_whatever_the_order(tmp_path: Path) -> N
     assert loaded["a"].dtype == torch.bfloat16
 
 
-def test_another_file_than_the_ledger_means_is_refused(tmp_path: Path) -> None:
+def test_a_torn_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "latents.safetensors"
-    sha256 = tensors.save(path, NAMED, metadata={})
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"latents\.safetensors.*changed or damaged"):
-        tensors.verify(path, expected_sha256=sha256)
-    path.write_bytes(content[:20])
-    with pytest.raises(ModelError, match=r"missing\.safetensors: no such file"):
-        tensors.verify(tmp_path / "missing.safetensors", expected_sha256=sha256)
+    tensors.save(path, NAMED, metadata={})
+    path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(ModelError, match="not safetensors"):
         tensors.load(path)
 
