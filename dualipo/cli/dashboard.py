@@ -9,7 +9,7 @@ from typing import Any
 
 from dualipo.cli.label import require_web
 from dualipo.cli.show import require_run
-from dualipo.cli.verbs import add_run, add_verb
+from dualipo.cli.verbs import add_port, add_run, add_verb
 
 
 def add(verbs: Any) -> None:
@@ -22,12 +22,7 @@ def add(verbs: Any) -> None:
         "address there.",
     )
     add_run(parser)
-    parser.add_argument(
-        "--port",
-        type=int,
-        default=8766,
-        help="The port of the page, 0 for any free one (default: %(default)s).",
-    )
+    add_port(parser, default=8766)
     parser.set_defaults(act=act)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dualipo import text_files
 from dualipo.cli.show import require_run
-from dualipo.cli.verbs import add_run, add_verb
+from dualipo.cli.verbs import add_port, add_run, add_verb
 from dualipo.errors import ConfigError, DataError
 from dualipo.store.label_tables import BOOK
 
@@ -107,12 +107,7 @@ def add_serving(parser: argparse.ArgumentParser) -> None:
         default="127.0.0.1",
         help="The address to listen on (default: %(default)s, which only this machine reaches).",
     )
-    serving.add_argument(
-        "--port",
-        type=int,
-        default=8765,
-        help="The port, 0 for any free one (default: %(default)s).",
-    )
+    add_port(serving, default=8765)
     serving.add_argument(
         "--allow-host",
         nargs="+",

@@ -35,6 +35,7 @@ from dualipo.cli import (
 from dualipo.cli.verbs import summary
 from dualipo.errors import DualipoError
 from dualipo.interrupt import Interrupted
+from dualipo.store import atomic
 
 MODULES = (
     *(doctor, settings, run, fork, stage, show, dashboard, critic, label, study),
@@ -76,6 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has seen enough; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as failure:
+        explained = atomic.explain(failure)
+        print(f"dualipo: {explained}", file=sys.stderr)
+        return explained.exit_code
 
 
 def parse(given: Sequence[str]) -> argparse.Namespace:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.cli.verbs import add_run, add_verb
+from dualipo.errors import StorageError
 from dualipo.store import atomic, rundir
 
 
@@ -17,6 +18,9 @@ def add(verbs: Any) -> None:
     status.set_defaults(act=show_status)
     report = add_verb(verbs, "report", "Write a run's report.html anew.")
     add_run(report)
+    report.add_argument(
+        "--output", type=Path, help="The file to write (default: report.html in the run)."
+    )
     report.set_defaults(act=write_report)
 
 
@@ -37,8 +41,14 @@ def write_report(arguments: argparse.Namespace) -> int:
     require_run(arguments.run)
     from dualipo.evaluation.report import report_page
 
-    path = arguments.run / "report.html"
-    atomic.write_text(path, report_page.build(arguments.run))
+    path = arguments.output or arguments.run / "report.html"
+    try:
+        atomic.write_text(path, report_page.build(arguments.run))
+    except StorageError as refusal:
+        elsewhere = "--output writes the report elsewhere."
+        raise StorageError(
+            f"{refusal} {elsewhere}" if not arguments.output else str(refusal)
+        ) from None
     print(path)
     return 0
 

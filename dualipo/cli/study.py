@@ -147,7 +147,7 @@ def act_result(arguments: argparse.Namespace) -> int:
     from dualipo.store.label_records import answers
     from dualipo.store.labels import LabelBook
 
-    book = LabelBook(path)
+    book = LabelBook(path, read_only=True)
     try:
         rates = win_rates.evaluate(answers(book), dimensions=book.dimensions)
     finally:

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+MAX_PORT = 65535
+
 
 def add_verb(
     verbs: Any, name: str, description: str, *, epilog: str | None = None
@@ -23,6 +25,22 @@ def summary(description: str | None) -> str:
     """Return the first sentence of a description."""
     first, stop, _ = (description or "").partition(". ")
     return f"{first}." if stop else first
+
+
+def add_port(parser: Any, *, default: int) -> None:
+    """Add the option that names the port of a page."""
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=default,
+        help="The port of the page, 0 for any free one (default: %(default)s).",
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text}: no port. Give a number from 0 to {MAX_PORT}.")
+    return int(text)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

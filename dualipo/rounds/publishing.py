@@ -5,7 +5,6 @@ of the base model that the recipe names. It is given as a list of files, to be p
 a folder. Left out: the LoRA itself, which stays in the run.
 """
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ from dualipo.training import lora, lora_names
 def pipeline_files(run_path: Path, version_id: str | None = None) -> Files:
     """Return the files of a version's whole pipeline, with its card and recipe."""
     hub.trained_version(run_path, version_id)  # refused before the base model is looked for
-    name = atomic.read_json(run_path / "config.json")["generator.pretrained_model_name_or_path"]
+    name = RunReader(run_path).settings["generator.pretrained_model_name_or_path"]
     try:
         base = model_folder(name, "generator")
     except ModelError as missing:
@@ -77,10 +76,8 @@ def _put(target: Path, given: Path | bytes, *, link: bool) -> None:
         target.write_bytes(given)
     elif not link:
         shutil.copyfile(given, target)
-    elif given.stat().st_dev == target.parent.stat().st_dev:
-        os.link(given.resolve(), target)  # a download's cache holds symbolic links
     else:
-        raise ConfigError(f"{given}: on another disk, cannot be linked. Leave out --link.")
+        atomic.link(given, target)
 
 
 def _hashes(run_path: Path) -> Mapping[Path, str]:

@@ -34,6 +34,7 @@ Result = TypeVar("Result")
 
 TEMPORARY_PREFIX = ".tmp-"
 NUM_RETRIES = 3
+_MAX_NAME = 255  # bytes of a file's name, on every usual file system
 
 _FREE_SPACE = "Free that much and repeat the command: it resumes where it stopped."
 _NO_LOCKS = "Choose a folder on a file system that keeps locks with output_dir."
@@ -47,6 +48,26 @@ _REMEDIES = {
     errno.ENOLCK: _NO_LOCKS,
     errno.EOPNOTSUPP: _NO_LOCKS,
     errno.EIO: f"It failed {NUM_RETRIES + 1} times: check the disk, then repeat the command.",
+    errno.ENAMETOOLONG: f"Choose a shorter name; a file's may have {_MAX_NAME} bytes.",
+    errno.ELOOP: "Its links lead back to themselves: choose another path.",
+    errno.ENOTDIR: "A file stands where a folder belongs: choose another path.",
+    errno.EEXIST: "A file stands where a folder belongs: choose another path.",
+    errno.EISDIR: "A folder stands where a file belongs: choose another path.",
+    errno.EXDEV: "It lies on another disk: choose a path on the same one, or copy.",
+    errno.EMLINK: "The file has too many links already: copy it.",
+    errno.ETXTBSY: "A program is using it: end that program, then repeat the command.",
+    errno.EBUSY: "A program is using it: end that program, then repeat the command.",
+    errno.EMFILE: "Raise the limit of open files (`ulimit -n`), then repeat the command.",
+    errno.ENFILE: "The machine has too many files open: end programs, then repeat the command.",
+    errno.ESTALE: "The network file system lost it: mount it anew, then repeat the command.",
+}
+# Remedies of a path that is read, or of which nobody knows what was done to it.
+_OTHERWISE = "Check the path, then repeat the command."
+_READING = {
+    errno.EACCES: "Ask its owner for permission, or name another path.",
+    errno.EPERM: "Ask its owner for permission, or name another path.",
+    errno.EROFS: "Its disk is read-only: name a path on another disk.",
+    errno.ENOENT: "Check how the path is spelled.",
 }
 
 
@@ -146,6 +167,26 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(aside)
 
 
+def link(source: Path, target: Path) -> None:
+    """Make a hard link; say why where the system allows none, for then a copy has to do."""
+    reasons = {
+        errno.EXDEV: "it is on another disk",
+        errno.EPERM: "it belongs to another user, or its file system has no links",
+        errno.EACCES: "it belongs to another user",
+        errno.EMLINK: "it has too many links already",
+        errno.EOPNOTSUPP: "its file system has no links",
+    }
+    try:
+        os.link(source.resolve(), target)  # a download's cache holds symbolic links
+    except OSError as failure:
+        if failure.errno not in reasons:
+            raise
+        raise StorageError(
+            f"{source}: {reasons[failure.errno]}, so it cannot be linked. Leave out --link to "
+            "copy it."
+        ) from None
+
+
 def sha256_file(path: Path) -> str:
     """Hash a file's content: its identity."""
     with open(path, "rb") as stream:
@@ -185,12 +226,29 @@ def storage_errors(path: Path, *, num_bytes: int | None = None) -> Iterator[None
             need = need or ", bytes needed unknown"
             need += f" ({shutil.disk_usage(_existing(path)).free} free)"
         fact = os.strerror(failure.errno)
-        raise StorageError(f"{path}: {fact}{need}. {_REMEDIES[failure.errno]}") from failure
+        subject = path if not os.path.lexists(_subject(failure)) else _subject(failure)
+        raise StorageError(f"{subject}: {fact}{need}. {_REMEDIES[failure.errno]}") from failure
+
+
+def explain(failure: OSError) -> StorageError:
+    """Return an error of the operating system as one for a user, who knows the path alone."""
+    code = failure.errno or 0
+    fact = failure.strerror or str(failure) or type(failure).__name__
+    remedy = _READING.get(code) or _REMEDIES.get(code, _OTHERWISE)
+    return StorageError(f"{_subject(failure) or 'this machine'}: {fact}. {remedy}")
+
+
+def _subject(failure: OSError) -> str:
+    """Return the path that an error names; nothing for none, or for a temporary of ours."""
+    name = os.fsdecode(failure.filename) if isinstance(failure.filename, str | bytes) else ""
+    return "" if TEMPORARY_PREFIX in name else name
 
 
 def _temporary(path: Path) -> Path:
-    # The suffix stays, because encoders choose a format by it.
-    return path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}")
+    # The suffix stays, because encoders choose a format by it, and the name stays within the limit.
+    prefix = f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-"
+    tail = os.fsencode(path.name)[len(prefix) - _MAX_NAME :]
+    return path.with_name(prefix + tail.decode(errors="ignore"))
 
 
 def _sync(path: Path) -> None:
@@ -203,6 +261,9 @@ def _sync(path: Path) -> None:
 
 
 def _rename(temporary: Path, path: Path, name: str) -> None:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        # As root, a rename would put a file in the place of /dev/null.
+        raise StorageError(f"{path}: a device or pipe. Name a file or a folder.")
     retry(lambda: failpoints.hit(f"{name}.before_rename"))
     retry(lambda: os.replace(temporary, path))
     retry(lambda: _sync(path.parent))

@@ -79,7 +79,7 @@ def read_labels(path: Path) -> tuple[list[Pair], list[Point]]:
     """Read people's labels from the book at `path`, as records."""
     if not path.is_file():
         raise DataError(f"{path}: no labels yet. Make some with `dualipo label`.")
-    book = LabelBook(path)
+    book = LabelBook(path, read_only=True)
     try:
         return records(answers(book))
     finally:

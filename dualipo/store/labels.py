@@ -15,14 +15,14 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from dualipo.errors import DataError, StorageError
 from dualipo.records import DIMENSIONS, SCHEMA_VERSION
-from dualipo.store import atomic
+from dualipo.store import atomic, reading
 from dualipo.store.label_tables import QUEUE, TABLES, TASKS, WORDS
 
 BUSY_SECONDS = 30.0
@@ -125,28 +125,44 @@ Choose = Callable[[str, int, Sequence[QueueItem]], Choice | None]
 
 
 class LabelBook:
-    """An open label book, created at `path` if need be. Threads may share it."""
+    """An open label book, created at `path` if need be. Threads may share it.
 
-    def __init__(self, path: Path, *, dimensions: Sequence[str] = DIMENSIONS) -> None:
+    A book that is opened to be read is created nowhere, and nothing beside it.
+    """
+
+    def __init__(
+        self, path: Path, *, dimensions: Sequence[str] = DIMENSIONS, read_only: bool = False
+    ) -> None:
         self.path = path
+        self._is_read_only = read_only
         self._lock = threading.RLock()
+        self._open = ExitStack()
         with self._errors():
-            atomic.make_folder(path.parent)
+            if read_only:
+                self._connection = reading.connect(path, seconds=BUSY_SECONDS, until=self._open)
+            else:
+                self._create(dimensions)
+            self._require_version()
+        self.dimensions: tuple[str, ...] = tuple(json.loads(self._meta("dimensions")))
+        self.seed = int(self._meta("seed"))
+
+    def _create(self, dimensions: Sequence[str]) -> None:
+        with self._errors():
+            atomic.make_folder(self.path.parent)
             self._connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
+            self._open.callback(self._connection.close)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA foreign_keys = ON")
             with self._transaction():
                 self._prepare(dimensions)
-        self.dimensions: tuple[str, ...] = tuple(json.loads(self._meta("dimensions")))
-        self.seed = int(self._meta("seed"))
 
     def close(self) -> None:
         """Fold the write-ahead log into the file."""
         with self._lock:
-            self._connection.close()
+            self._open.close()
 
     # People
 
@@ -295,6 +311,8 @@ class LabelBook:
             }
             for pair in named.items():
                 self._run("INSERT INTO meta VALUES (?, ?)", *pair)
+
+    def _require_version(self) -> None:
         if int(self._meta("schema_version")) > SCHEMA_VERSION:
             raise DataError(f"{self.path}: written by a newer dualipo. Use that one.")
 
@@ -351,10 +369,11 @@ class LabelBook:
             with atomic.storage_errors(self.path):
                 yield
         except sqlite3.OperationalError as refusal:
-            raise StorageError(
-                f"{self.path}: {refusal}. The last answer was not saved; free some space or end "
-                "whatever else is writing to it, then send it again."
-            ) from refusal
+            remedy = "Name a file of labels that `dualipo label` made."
+            if not self._is_read_only:
+                remedy = "The last answer was not saved; free some space or end whatever else is "
+                remedy += "writing to it, then send it again."
+            raise StorageError(f"{self.path}: {refusal}. {remedy}") from refusal
         except sqlite3.DatabaseError as damage:
             raise DataError(
                 f"{self.path}: damaged or no label book ({damage}). Restore it from a backup."

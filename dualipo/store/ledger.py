@@ -28,7 +28,7 @@ from dualipo.errors import DataError, StorageError
 from dualipo.event_json import to_json
 from dualipo.events import Event, Recorded
 from dualipo.records import Candidate, Vote
-from dualipo.store import atomic, ledger_backup, schema
+from dualipo.store import atomic, ledger_backup, reading, schema
 
 BUSY_SECONDS = 30.0
 
@@ -73,28 +73,21 @@ class CastVote:
 
 
 class Ledger:
-    """The ledger at `path`, open; a writer creates it if need be, a reader refuses to write.
+    """The ledger at `path`, open; a writer creates it if need be, a reader creates nothing."""
 
-    A reader that knows that no process has the ledger open says so by `is_idle`, and leaves no
-    files of SQLite's beside it (`run_reader.py`).
-    """
-
-    def __init__(self, path: Path, *, read_only: bool = False, is_idle: bool = False) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self.unknown: set[str] = set()
         self.is_restored = False  # from a backup, by the user, since it was last written
+        self._open = contextlib.ExitStack()
         with self._errors():
-            mode = "ro" if read_only else "rwc"
-            uri = f"{path.absolute().as_uri()}?mode={mode}"
-            if read_only and is_idle:  # nobody writes: SQLite need not make `-wal` and `-shm` files
-                uri += "&immutable=1"
-            self._connection = sqlite3.connect(
-                uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None
-            )
-            self._connection.execute("PRAGMA foreign_keys = ON")
             if read_only:
+                self._connection = reading.connect(path, seconds=BUSY_SECONDS, until=self._open)
                 schema.read_version(self._connection, path)
                 return
+            self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._open.callback(self._connection.close)
+            self._connection.execute("PRAGMA foreign_keys = ON")
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             schema.prepare(self._connection, path)
@@ -103,7 +96,7 @@ class Ledger:
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""
-        self._connection.close()
+        self._open.close()
 
     # Writing
 

@@ -66,6 +66,8 @@ def is_held(path: Path) -> bool:
             return _is_elsewhere(_read(file)) or not _take(file, fcntl.LOCK_SH, seconds=0.0)
     except FileNotFoundError:
         return False
+    except PermissionError:  # the owner deletes it when it lets go
+        return True
 
 
 def _take(file: FileIO, kind: int, *, seconds: float) -> bool:

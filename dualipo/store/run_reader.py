@@ -3,11 +3,8 @@
 `dualipo.open_run(folder)` makes a `RunReader`. It never writes, holds no lock and needs no torch;
 each call reads what is there at that moment, so a run at work shows more at the next call.
 
-How the ledger is read without leaving a trace: SQLite puts `-wal` and `-shm` files beside a ledger
-that it opens, even to read it. While a process writes, both are there already. Where there is no
-`-wal` no process has the ledger open, and SQLite is told that the file is immutable, so that it
-makes neither. A process that begins to write in that moment is noticed, and the question is asked
-again.
+How the ledger is read without leaving a trace: `reading.py`. A process that begins to write in that
+moment is noticed, and the question is asked again.
 """
 
 from collections.abc import Callable, Iterator
@@ -295,7 +292,7 @@ class RunReader:
             before = self._ledger_state()
             is_idle = before[1] is None
             try:
-                answer = self._ask_once(question, is_idle=is_idle)
+                answer = self._ask_once(question)
             except DualipoError:
                 if is_idle and self._ledger_state() != before:
                     continue
@@ -303,8 +300,8 @@ class RunReader:
             if not is_idle or self._ledger_state() == before:
                 return answer
 
-    def _ask_once(self, question: Callable[[Ledger], Answer], *, is_idle: bool) -> Answer:
-        ledger = Ledger(self._ledger_path, read_only=True, is_idle=is_idle)
+    def _ask_once(self, question: Callable[[Ledger], Answer]) -> Answer:
+        ledger = Ledger(self._ledger_path, read_only=True)
         try:
             return question(ledger)
         finally:

@@ -3,6 +3,7 @@
 No other module imports uvicorn.
 """
 
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,11 @@ import uvicorn
 from dualipo.errors import ConfigError
 from dualipo.web.security import Guard
 
+_REMEDIES: dict[int | None, str] = {
+    errno.EADDRINUSE: "If the page is being served already, use it; else choose another --port.",
+    errno.EACCES: "Choose a --port from 1024 on, which needs no special right.",
+}
+
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; an address that is in use is a ConfigError."""
@@ -22,12 +28,13 @@ def listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except OSError as refusal:
+    except (OSError, UnicodeError) as refusal:  # a host name may be no name at all
         listening.close()
-        raise ConfigError(
-            f"{host}:{port}: cannot be listened on ({refusal.strerror}). If the page is being "
-            "served already, use it; else choose another --port."
-        ) from None
+        fact = getattr(refusal, "strerror", None) or refusal
+        remedy = _REMEDIES.get(
+            getattr(refusal, "errno", None), "Give --host an address of this machine."
+        )
+        raise ConfigError(f"{host}:{port}: cannot be listened on ({fact}). {remedy}") from None
     listening.listen(128)
     return listening
 

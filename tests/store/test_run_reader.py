@@ -118,11 +118,11 @@ def test_a_writer_that_begins_meanwhile_makes_it_ask_again(
     run = dualipo.open_run(folder)
     ask_once, resumed = RunReader._ask_once, []
 
-    def ask(reader: RunReader, question, *, is_idle: bool):
+    def ask(reader: RunReader, question):
         if not resumed:
             resumed.append(RunDir.open(folder, small_run.SETTINGS))
             resumed[0].ledger.commit_unit(Unit(1, 0, "prompts"))
-        return ask_once(reader, question, is_idle=is_idle)
+        return ask_once(reader, question)
 
     monkeypatch.setattr(RunReader, "_ask_once", ask)
     assert len(run.units()) == 5

@@ -7,7 +7,6 @@ as not kept; a label that the format cannot express is counted as dropped, with 
 import csv
 import io
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,12 +65,8 @@ class Outlet:
                 target.write_bytes(content)
             elif not self.link:
                 shutil.copyfile(source, target)
-            elif source.stat().st_dev == self.folder.stat().st_dev:
-                os.link(source, target)
             else:
-                raise MediaError(
-                    f"{source}: it is on another disk, so it cannot be linked. Leave out --link."
-                )
+                atomic.link(source, target)
         return name
 
     def drop(self, reason: str) -> None:
