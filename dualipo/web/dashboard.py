@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 from markupsafe import Markup
 
@@ -37,6 +37,7 @@ from dualipo.evaluation.run_history import RunHistory
 from dualipo.events import WordsEvent
 from dualipo.store.run_reader import RunReader
 from dualipo.store.rundir import LEDGER
+from dualipo.web.clip_response import clip_response
 from dualipo.web.error_responses import explain_errors
 from dualipo.web.security import LoopbackGuard
 
@@ -118,11 +119,11 @@ def create_app(run_path: Path) -> LoopbackGuard:
     app.get("/static/{name}")(_static)
 
     @app.get("/clips/{clip_hash}")
-    def clip(clip_hash: str) -> Response:
+    def clip(request: Request, clip_hash: str) -> Response:
         content = board.clip(clip_hash) if _SHA256.fullmatch(clip_hash) else None
         if content is None:
             raise HTTPException(404, "no such clip")
-        return Response(content, media_type="video/mp4")
+        return clip_response(content, request)
 
     @app.get("/events")
     async def events() -> StreamingResponse:

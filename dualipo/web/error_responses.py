@@ -1,8 +1,9 @@
 """Error responses of the pages' servers: JSON with one `error`, a sentence."""
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException  # the base of FastAPI's: unknown paths raise it
 
 from dualipo.errors import DualipoError
 
@@ -16,11 +17,13 @@ def explain_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def stopped(request: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": error.detail}, status_code=error.status_code)
+        return JSONResponse(
+            {"error": error.detail}, status_code=error.status_code, headers=error.headers
+        )
 
     @app.exception_handler(RequestValidationError)
     def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-        where = sorted({".".join(map(str, fault["loc"][1:])) for fault in error.errors()})
+        where = sorted({".".join(map(str, fault["loc"])) for fault in error.errors()})
         return JSONResponse(
             {"error": f"these fields are missing or malformed: {', '.join(where)}"}, status_code=422
         )

@@ -27,6 +27,7 @@ from dualipo.store import clips
 from dualipo.store.clips import ClipStore
 from dualipo.store.labels import Answer, Choice, LabelBook, QueueItem, Task
 from dualipo.web import organiser
+from dualipo.web.clip_response import clip_response
 from dualipo.web.error_responses import explain_errors
 from dualipo.web.questions import question
 from dualipo.web.security import COOKIE, ORGANISER_COOKIE, Door, Guard
@@ -236,5 +237,4 @@ def _add_clips(app: FastAPI, desk: Desk) -> None:
         path = desk.clip_store.path(shown)
         if not path.is_file():
             raise HTTPException(404, 'the clip\'s file is missing: answer "cannot tell"')
-        # A file response would tell the file's date, and with it the round (fault 58).
-        return Response(path.read_bytes(), media_type="video/mp4")
+        return clip_response(path.read_bytes(), request)

@@ -14,11 +14,11 @@ One guard stands before every route, so a new route is closed until a rule here 
 Left out: TLS. Beyond loopback put the server behind a proxy that has it.
 """
 
+import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +27,7 @@ COOKIE = "dualipo_token"
 ORGANISER_COOKIE = "dualipo_organiser"
 ORGANISER = "/organiser"
 MAX_BODY = 64 * 1024
+BODY_SECONDS = 20.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SAFE_METHODS = ("GET", "HEAD")
 
@@ -119,8 +120,8 @@ class Guard:
         refusal = self.judge(scope, headers)
         if refusal is None and scope["method"] not in SAFE_METHODS:
             body = await _read(receive)
-            refusal = Refusal(413, "the request is too long") if body is None else None
-            receive = _replay(body or b"")
+            refusal = body if isinstance(body, Refusal) else None
+            receive = _replay(b"" if isinstance(body, Refusal) else body)
         if refusal is not None:
             await _refuse(refusal, headers, send)
             return
@@ -191,15 +192,19 @@ def token_in(headers: Mapping[str, str], cookie_name: str) -> str:
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return bearer.strip()
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(cookie_name)
-    except CookieError:
-        return ""
-    return cookie.value if cookie else ""
+    # Only our own name is read: another program on this host may set cookies that no parser takes.
+    for pair in headers.get("cookie", "").split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == cookie_name:
+            return value.strip('"')
+    return ""
 
 
 def _fits(origin: str, headers: Mapping[str, str]) -> bool:
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     return parts.scheme in ("http", "https") and parts.netloc == headers.get("host")
 
 
@@ -220,16 +225,20 @@ def _unknown(token: str) -> Refusal:
     return Refusal(401, "open your personal link, which the organiser gives you")
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """Return the whole body, or None for one that is longer than MAX_BODY."""
+async def _read(receive: Receive) -> bytes | Refusal:
+    """Return the whole body, or why it is refused: it is too long, or takes too long."""
     body = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY:
-            return None
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            return body
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                body += message.get("body", b"")
+                if len(body) > MAX_BODY:
+                    return Refusal(413, "the request is too long")
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return body
+    except TimeoutError:
+        return Refusal(408, "the request takes too long")
 
 
 def _replay(body: bytes) -> Receive:

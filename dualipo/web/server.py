@@ -12,6 +12,7 @@ from threading import Thread
 import uvicorn
 
 from dualipo.errors import ConfigError
+from dualipo.web.connections import LimitedProtocol
 from dualipo.web.security import Guard
 
 _REMEDIES: dict[int | None, str] = {
@@ -75,10 +76,13 @@ class _Server(uvicorn.Server):
 
 
 def _server(app: Guard) -> uvicorn.Server:
-    # No access log: it would hold addresses of clips and people's habits. No Server header.
+    # No access log: it would hold addresses of clips and people's habits. No Server header. No
+    # warnings: a stranger causes as many lines as he likes, on the disk of the run.
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        http=LimitedProtocol,
+        ws="none",
+        log_level="error",
         access_log=False,
         server_header=False,
         date_header=False,
