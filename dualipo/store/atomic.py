@@ -38,25 +38,25 @@ _MAX_NAME = 255  # bytes of a file's name, on every usual file system
 
 _FREE_SPACE = "Free that much and repeat the command: it resumes where it stopped."
 _NO_LOCKS = "Choose a folder on a file system that keeps locks with output_dir."
+_NO_PERMISSION = "Grant write permission, or choose another folder with output_dir."
+_ASK = "Ask its owner for permission, or name another path."
+_IN_THE_WAY = "A file stands where a folder belongs, or the reverse: choose another path."
+_IN_USE = "A program is using it: end that program, then repeat the command."
 _REMEDIES = {
     errno.ENOSPC: _FREE_SPACE,
     errno.EDQUOT: _FREE_SPACE,
     errno.EFBIG: "Raise the limit on file sizes (`ulimit -f`) and repeat the command.",
     errno.EROFS: "Choose a folder on a writable disk with output_dir.",
-    errno.EACCES: "Grant write permission, or choose another folder with output_dir.",
-    errno.EPERM: "Grant write permission, or choose another folder with output_dir.",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _NO_PERMISSION),
     errno.ENOLCK: _NO_LOCKS,
     errno.EOPNOTSUPP: _NO_LOCKS,
     errno.EIO: f"It failed {NUM_RETRIES + 1} times: check the disk, then repeat the command.",
     errno.ENAMETOOLONG: f"Choose a shorter name; a file's may have {_MAX_NAME} bytes.",
     errno.ELOOP: "Its links lead back to themselves: choose another path.",
-    errno.ENOTDIR: "A file stands where a folder belongs: choose another path.",
-    errno.EEXIST: "A file stands where a folder belongs: choose another path.",
-    errno.EISDIR: "A folder stands where a file belongs: choose another path.",
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR), _IN_THE_WAY),
     errno.EXDEV: "It lies on another disk: choose a path on the same one, or copy.",
     errno.EMLINK: "The file has too many links already: copy it.",
-    errno.ETXTBSY: "A program is using it: end that program, then repeat the command.",
-    errno.EBUSY: "A program is using it: end that program, then repeat the command.",
+    **dict.fromkeys((errno.ETXTBSY, errno.EBUSY), _IN_USE),
     errno.EMFILE: "Raise the limit of open files (`ulimit -n`), then repeat the command.",
     errno.ENFILE: "The machine has too many files open: end programs, then repeat the command.",
     errno.ESTALE: "The network file system lost it: mount it anew, then repeat the command.",
@@ -64,8 +64,7 @@ _REMEDIES = {
 # Remedies of a path that is read, or of which nobody knows what was done to it.
 _OTHERWISE = "Check the path, then repeat the command."
 _READING = {
-    errno.EACCES: "Ask its owner for permission, or name another path.",
-    errno.EPERM: "Ask its owner for permission, or name another path.",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _ASK),
     errno.EROFS: "Its disk is read-only: name a path on another disk.",
     errno.ENOENT: "Check how the path is spelled.",
 }
