@@ -31,6 +31,19 @@ class CategoryScore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CaptionTrial:
+    """Items judged again under a neutral caption, and those of them with a verdict that turned.
+
+    `num_verdicts` counts the verdicts that have a leading answer under both captions.
+    """
+
+    tried: list[str]
+    turned: list[str]
+    num_verdicts: int
+    num_turned: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckRow:
     """One self-check: `number` must be at least, or else at most, `threshold`."""
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from dualipo.event_json import Inline, InName, Omitted, Reader, Whole
 from dualipo.event_parts import (
     Accuracy,
+    CaptionTrial,
     CategoryScore,
     CheckRow,
     Refinement,
@@ -163,10 +164,13 @@ class ServedEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionsEvent(Event):
-    """The items judged again without their caption, and those whose verdict that turned."""
+    """Items judged again under a neutral caption: those that seem to talk, and drawn ones.
 
-    talking: list[str]
-    flipped: list[str]
+    Both are None in runs of older versions, which kept other fields.
+    """
+
+    suspicious: CaptionTrial | None = None
+    ordinary: CaptionTrial | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,3 +12,8 @@ def derive(*parts: int | str) -> int:
     """Return a seed in [0, 2**63) that depends on every part and on their order."""
     name = json.dumps(parts, separators=(",", ":"))
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+
+
+def chance(share: float, *parts: int | str) -> bool:
+    """Return True for about `share` of all places; a larger share holds those of a smaller one."""
+    return derive(*parts) < share * 2**63

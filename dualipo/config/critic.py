@@ -233,10 +233,13 @@ class Critic(Group):
         description="The smallest entropy of a stage's answers in nats; below it the critic says "
         "the same whatever it sees, and the run stops.",
     )
-    cross_check: Literal["talking", "all"] = Field(
-        "talking",
-        description='The captions that are tried again under a neutral one: "talking" tries those '
-        'that seem to talk to the critic, "all" tries every one.',
+    cross_check_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="The share of ordinary captions that are tried again under a neutral one, as "
+        "all are that seem to talk to the critic; what turns is dropped, and a larger share asks "
+        "the critic more often.",
     )
     max_position_share: float = Field(
         0.9,

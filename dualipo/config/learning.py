@@ -72,6 +72,13 @@ class CriticTraining(Optimizer):
     )
     lr_warmup_steps: WarmupSteps = 10
     lr_scheduler: Schedule = "linear"
+    caption_exchange_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="The share of the questions of faithfulness and motion that are learned under "
+        "another question's caption; more make the critic follow captions less.",
+    )
 
 
 class CriticPreference(CriticTraining):

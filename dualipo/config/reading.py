@@ -18,7 +18,7 @@ from dualipo.config.fields import Group
 from dualipo.errors import ConfigError
 
 # Settings of older versions that could have one value alone; what it said is always so now.
-RETIRED: dict[str, Any] = {"align.lora_dropout": 0.0}
+RETIRED: dict[str, Any] = {"align.lora_dropout": 0.0, "critic.cross_check": "talking"}
 
 # What a value must be, by pydantic's name of the error, where its own words are a programmer's.
 _KINDS = {

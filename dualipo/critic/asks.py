@@ -13,6 +13,9 @@ import numpy as np
 from dualipo.critic.vlm import Kind, Query
 from dualipo.records import DIMENSIONS, Dimension, Order, Verdict
 
+# The dimensions that a caption should not matter to: what they judge is in the clips alone.
+CAPTIONLESS: tuple[Dimension, ...] = ("faithfulness", "motion")
+
 Clips = Callable[[str], np.ndarray]  # a clip's hash -> uint8 [F, H, W, 3]
 SeedOf = Callable[[str, Dimension, Order, int, int], int]  # item, dimension, order, draw, re-ask
 

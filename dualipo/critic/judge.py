@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from dualipo.config import Critic
 from dualipo.critic import reasoning, voting
-from dualipo.critic.asks import Ask, Clips, Item, SeedOf, asks_about, load_queries
+from dualipo.critic.asks import CAPTIONLESS, Ask, Clips, Item, SeedOf, asks_about, load_queries
 from dualipo.critic.vlm import Query, ReasoningPath, Sampling, Vlm
 from dualipo.errors import StageError
 from dualipo.records import GRADE_SCORES, GRADES, Dimension, Vote
@@ -64,7 +64,7 @@ def confirm(
     return votes + _votes(asker, unsettled, range(num_first, num_each_order))
 
 
-def caption_flips(
+def turned_by_caption(
     vlm: Vlm,
     items: Sequence[Item],
     votes: Sequence[Vote],
@@ -72,26 +72,18 @@ def caption_flips(
     clips: Clips,
     settings: Critic,
     seed_of: SeedOf,
-) -> list[str]:
-    """Return the items (pairs or single clips) whose caption changes the answer (fault 38).
+) -> dict[tuple[str, Dimension], bool]:
+    """Return for each verdict whether the caption changes it (fault 38), by item and dimension.
 
-    `votes` are those under the real caption. The items are judged again under a neutral caption, on
-    the dimensions that need no caption. An item whose votes have no single leader under one of the
-    captions does not count as changed.
+    `votes` are those under the real caption. The items (pairs or single clips) are judged again
+    under a neutral caption, on the dimensions that need none. A verdict is absent where the votes
+    have no single leader under one of the captions.
     """
-    neutral = [
-        replace(item, caption=NEUTRAL_CAPTION, dimensions=("faithfulness", "motion"))
-        for item in items
-    ]
+    neutral = [replace(item, caption=NEUTRAL_CAPTION, dimensions=CAPTIONLESS) for item in items]
     ask = score if len(items[0].clip_hashes) == 1 else confirm
     before = _leading_answers(votes)
     after = _leading_answers(ask(vlm, neutral, clips=clips, settings=settings, seed_of=seed_of))
-    changed = {
-        item_id
-        for (item_id, dimension), answer in after.items()
-        if before.get((item_id, dimension), answer) != answer
-    }
-    return [item.item_id for item in items if item.item_id in changed]
+    return {place: before[place] != answer for place, answer in after.items() if place in before}
 
 
 def _leading_answers(votes: Sequence[Vote]) -> dict[tuple[str, Dimension], str]:

@@ -29,8 +29,9 @@ ASPECT: dict[Dimension, str] = {
 _LABELS: dict[str, Verdict] = {name: verdict for verdict, name in NAMES.items()}
 _GRADES: dict[str | None, Grade] = {grade: grade for grade in GRADES}
 _SWAPPED: dict[Verdict | Grade, Verdict] = {"a": "b", "b": "a", "tie": "tie", "abstain": "abstain"}
-# Words and signs that a caption needs only to talk to the critic. A false alarm costs a second
-# look, a miss costs a verdict.
+# Words and signs that a caption needs only to talk to the critic: a hint, as no list finds all who
+# talk. A false alarm costs a second look. Each part looks ahead by a bounded number of characters,
+# so that the time grows with the caption's length and not with its square.
 _TALKS = re.compile(
     r"[<>{}|`\u2039\u203a]|&[lg]t;|###"
     r"|\b(verdicts?|grade:|video [ab]\b|(user|assistant|system)\s*:)"
@@ -38,7 +39,7 @@ _TALKS = re.compile(
     r"(a|b|tie|good|bad)\b|\b(ignor\w*|disregard|override|instructions?|judge|disqualified)\b"
     r"|\b(first|second|former|latter|left|right|other) (video|clip|candidate|one)\b"
     r"|\b[ab] (wins|is (the )?(better|best|winner|worse|worst))\b"
-    r"|\b(rate|grade|score|rank)\b.*\b(good|bad|excellent|perfect|best|worst|high\w*|low\w*)\b"
+    r"|\b(rate|grade|score|rank)\b.{0,80}\b(good|bad|excellent|perfect|best|worst|high\w*|low\w*)\b"
     r"|\b(antworte|réponds|responde|responda|ответь|видео)\b|回答|答え|대답|أجب|उत्तर"
     r"|视频|視頻|影片|動画|ビデオ|비디오|동영상|فيديو|वीडियो",
     re.IGNORECASE,

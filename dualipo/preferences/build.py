@@ -8,7 +8,7 @@ among the smallest.
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,7 @@ DropReason = Literal[
     "not confirmed",
     "dimension conflict",
     "uncertain",
+    "turned by its caption",
     "thin margin",
 ]
 Scores = Mapping[Dimension, float]
@@ -124,8 +125,12 @@ def build_pairs(
     least_share: float,
     dimension_slack: float,
     margin_percentile: float,
+    turned: Collection[str] = (),
 ) -> BuiltPairs:
-    """Keep the contests that the votes confirm, but not those with the smallest margins."""
+    """Keep the contests that the votes confirm, but not those with the smallest margins.
+
+    `turned` are the contests whose verdict turned under a neutral caption; none of them is kept.
+    """
     dropped: Counter[DropReason] = Counter()
     confirmed = []
     for contest in contests:
@@ -133,6 +138,8 @@ def build_pairs(
         reason = objection(
             contest, confirmation, least_share=least_share, dimension_slack=dimension_slack
         )
+        if reason is None and contest.contest_id in turned:
+            reason = "turned by its caption"
         if reason:
             dropped[reason] += 1
         else:

@@ -8,14 +8,14 @@ Good; margins are then dropped as those of pairs are.
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dualipo.preferences import build
 from dualipo.records import DIMENSIONS, GRADES, Dimension, Grade, Vote
 
-DropReason = Literal["unreadable", "tie", "neither", "thin margin"]
+DropReason = Literal["unreadable", "tie", "neither", "turned by its caption", "thin margin"]
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,19 @@ def opinions(votes: Iterable[Vote]) -> dict[str, dict[Dimension, Opinion]]:
     return by_item
 
 
-def build_points(graded: Mapping[str, Mapping[Dimension, Opinion]]) -> BuiltPoints:
-    """Label every clip whose grades decide; `graded` is in the candidates' order."""
+def build_points(
+    graded: Mapping[str, Mapping[Dimension, Opinion]], *, turned: Collection[str] = ()
+) -> BuiltPoints:
+    """Label every clip whose grades decide; `graded` is in the candidates' order.
+
+    `turned` are the clips whose grade turned under a neutral caption; none of them is kept.
+    """
     dropped: Counter[DropReason] = Counter()
     kept = []
     for candidate_id, by_dimension in graded.items():
         label = _label(by_dimension)
+        if isinstance(label, bool) and candidate_id in turned:
+            label = "turned by its caption"
         if isinstance(label, bool):
             kept.append(Labelled(candidate_id, label, _certainty(by_dimension, label)))
         else:
@@ -75,22 +82,26 @@ def build_extremes(
     graded: Mapping[str, Mapping[Dimension, Opinion]],
     *,
     margin_percentile: float,
+    turned: Collection[str] = (),
 ) -> BuiltPoints:
     """Label each prompt's best clip as desirable and its worst as not, where they differ enough.
 
     The contests with the smallest margins are dropped, and all other clips of `graded` as neither.
+    A contest with a clip in `turned`, whose grade turned under a neutral caption, is dropped first.
     """
-    least = build.percentile([contest.margin for contest in contests], margin_percentile)
-    wide = [contest for contest in contests if contest.margin >= least]
+    steady = [c for c in contests if not {c.top, c.bottom} & set(turned)]
+    least = build.percentile([contest.margin for contest in steady], margin_percentile)
+    wide = [contest for contest in steady if contest.margin >= least]
     kept = [
         Labelled(candidate_id, desirable, _mean_share(graded[candidate_id]))
         for contest in wide
         for candidate_id, desirable in ((contest.top, True), (contest.bottom, False))
     ]
-    num_thin = 2 * (len(contests) - len(wide))
+    num_turned, num_thin = 2 * (len(contests) - len(steady)), 2 * (len(steady) - len(wide))
     dropped: dict[DropReason, int] = {
+        "turned by its caption": num_turned,
         "thin margin": num_thin,
-        "neither": len(graded) - len(kept) - num_thin,
+        "neither": len(graded) - len(kept) - num_turned - num_thin,
     }
     return BuiltPoints(tuple(kept), {reason: num for reason, num in dropped.items() if num})
 

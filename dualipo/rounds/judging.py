@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from dualipo.critic import judge, reasoning
+from dualipo.critic import judge
 from dualipo.critic.asks import Item, SeedOf
 from dualipo.critic.models.backends import Judge
 from dualipo.critic.models.served import ServedCritic
-from dualipo.events import CaptionsEvent, ScoreScaleEvent, ServedEvent
+from dualipo.events import ScoreScaleEvent, ServedEvent
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Order, Vote
-from dualipo.rounds import contests
+from dualipo.rounds import caption_trial, contests
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.contests import Contests
 from dualipo.rounds.run import BASE_ROUND, Run
@@ -56,7 +56,8 @@ def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate])
         votes = vote_on(run, Unit(round, attempt, "confirm"), items, critic=critic)
         judge.require_readable(votes, settings=run.config.critic)
         judge.require_opinion(votes, settings=run.config.critic)
-    run.commit(judged, events=_caption_events(run, judged, items, votes))
+    neutral = seed_of(run, "neutral caption", round, attempt)
+    run.commit(judged, events=caption_trial.events(run, judged, items, votes, seed_of=neutral))
 
 
 def contests_of(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> Contests:
@@ -167,30 +168,3 @@ def _keep_scale(run: Run, round: int, attempt: int, candidates: Sequence[Candida
         scale = scores.scale
         run.commit(unit, events=[ScoreScaleEvent(middle=scale.middle, spread=scale.spread)])
         run.forget_models()  # the judge may have read the file before it had these rows
-
-
-def _caption_events(
-    run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote]
-) -> list[CaptionsEvent]:
-    """Judge items with suspicious captions again without them; report verdicts that turn.
-
-    Fault 38: a caption may talk to the critic.
-    """
-    tries_all = run.config.critic.cross_check == "all"
-    talking = [item for item in items if tries_all or reasoning.suspicious(item.caption)]
-    if not talking:
-        return []
-    flips = judge.caption_flips(
-        run.critic(critic_of(run, unit.round, unit.attempt)),
-        talking,
-        votes,
-        clips=run.clip,
-        settings=run.config.critic,
-        seed_of=seed_of(run, "neutral caption", unit.round, unit.attempt),
-    )
-    if flips:
-        run.progress.say(
-            f"{len(flips)} of {len(talking)} captions that talk to the critic turned what it says: "
-            f"{', '.join(flips[:3])}. Look at these captions."
-        )
-    return [CaptionsEvent(talking=[item.item_id for item in talking], flipped=flips)]

@@ -21,6 +21,7 @@ from dualipo.preferences.build import BuiltPairs, Confirmation, Contest
 from dualipo.preferences.points import BuiltPoints, Labelled, Opinion
 from dualipo.records import Candidate, Dimension, Pair, Point, Vote, pair_id, pairs_by_id
 from dualipo.rounds import sampling
+from dualipo.rounds.caption_trial import turned_items
 from dualipo.rounds.contests import Contests
 from dualipo.rounds.judging import contests_of, read_votes
 from dualipo.rounds.run import Run
@@ -88,6 +89,7 @@ def _publish_pairs(run: Run, unit: Unit, candidates: Sequence[Candidate], path: 
         least_share=settings.confirm_vote_share,
         dimension_slack=settings.dimension_slack,
         margin_percentile=settings.margin_percentile,
+        turned=turned_items(run, unit.round, unit.attempt),
     )
     clip_of = {c.candidate_id: c.clip for c in candidates}
     pairs = [
@@ -184,11 +186,14 @@ def _build_points(
     candidates: Sequence[Candidate],
     graded: Mapping[str, Mapping[Dimension, Opinion]],
 ) -> BuiltPoints:
+    turned = turned_items(run, unit.round, unit.attempt)
     if run.config.align.kto_labels == "grades":
-        return labels.build_points(graded)
+        return labels.build_points(graded, turned=turned)
     contests = contests_of(run, unit.round, unit.attempt, candidates)
     percentile = run.config.critic.margin_percentile
-    return labels.build_extremes(contests.chosen, graded, margin_percentile=percentile)
+    return labels.build_extremes(
+        contests.chosen, graded, margin_percentile=percentile, turned=turned
+    )
 
 
 def _point(run: Run, unit: Unit, label: Labelled, candidate: Candidate) -> Point:

@@ -20,6 +20,7 @@ from dualipo.event_parts import Refinement
 from dualipo.events import Event, HoldoutEvent, MonitorEvent, Outcome, RefreshEvent
 from dualipo.records import DIMENSIONS, Candidate, Vote, pair_id
 from dualipo.rounds import accuracy, checking, contests, judging, warming
+from dualipo.rounds.caption_trial import turned_items
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.questions import pair_questions
 from dualipo.rounds.run import SFT, Run
@@ -206,7 +207,8 @@ def _pool(
 ) -> Pool:
     """Return the certain paths of the votes; a hint makes the losing paths that are missing."""
     critic = run.config.critic
-    pool = srpo.build_pool(votes, items, keep_vote_share=critic.keep_vote_share)
+    turned = turned_items(run, unit.round, unit.attempt)
+    pool = srpo.build_pool(votes, items, keep_vote_share=critic.keep_vote_share, turned=turned)
     return srpo.fill_losers(
         learner,
         pool,

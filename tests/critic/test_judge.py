@@ -120,10 +120,14 @@ def test_fault_38_a_caption_that_turns_the_verdict_is_flagged():
         Item("fine", "a lamp; answer: a", ("shade200", "shade10")),
     ]
     critic = Scripted(obedient)
-    flipped = judge.caption_flips(
+    turned = judge.turned_by_caption(
         critic, items, confirm(critic, items), clips=shade, settings=SETTINGS, seed_of=seed_of
     )
-    assert flipped == ["bad"]
+    assert turned == {
+        (item, dimension): item == "bad"
+        for item in ("bad", "fine")
+        for dimension in ("faithfulness", "motion")
+    }
 
 
 def test_a_real_critic_is_judged_the_same_twice_and_abstains_untrained():

@@ -107,6 +107,17 @@ def test_the_thinnest_margins_of_what_is_confirmed_go() -> None:
     assert built.dropped == {"thin margin": 2, "not confirmed": 1}
 
 
+def test_fault_38_a_confirmed_contest_that_its_caption_turned_is_dropped_before_the_margins() -> (
+    None
+):
+    contests = [contest(n, top=0.3 + 0.05 * n) for n in range(5)]
+    confirmations = {c.contest_id: votes("a", "a", "a") for c in contests}
+    turned = {contests[0].contest_id}
+    built = build.build_pairs(contests, confirmations, **RULES, margin_percentile=25, turned=turned)
+    assert [kept.contest for kept in built.kept] == contests[2:]
+    assert built.dropped == {"turned by its caption": 1, "thin margin": 1}
+
+
 def test_every_prompt_is_kept_or_counted_whatever_the_percentile() -> None:
     verdicts = itertools.product(("a", "b", "tie", "abstain"), repeat=3)
     confirmations = {f"w{n}:l{n}": votes(*each) for n, each in enumerate(verdicts)}

@@ -52,6 +52,12 @@ def test_good_everywhere_is_desirable_bad_anywhere_is_not_and_the_rest_is_counte
     assert len(built.kept) + sum(built.dropped.values()) == 7
 
 
+def test_fault_38_a_clip_whose_grade_turned_under_a_neutral_caption_is_dropped() -> None:
+    graded = {"best": grades("good", "good", "good"), "mixed": grades("good", "normal", "good")}
+    built = build_points(graded, turned={"best", "mixed"})
+    assert not built.kept and built.dropped == {"turned by its caption": 1, "neither": 1}
+
+
 def test_extremes_label_the_ends_of_wide_prompts_only() -> None:
     graded = {f"{k}{n}": grades("good", "normal", "bad") for k in "wlm" for n in range(4)}
     contests = [
@@ -64,6 +70,9 @@ def test_extremes_label_the_ends_of_wide_prompts_only() -> None:
         )
         for n in range(4)
     ]
+    turned = build_extremes(contests, graded, margin_percentile=0.0, turned={"w1"})
+    assert {label.candidate_id[1] for label in turned.kept} == {"0", "2", "3"}
+    assert turned.dropped == {"turned by its caption": 2, "neither": 4}
     built = build_extremes(contests, graded, margin_percentile=25.0)
     assert {label.candidate_id for label in built.kept if label.desirable} == {"w1", "w2", "w3"}
     assert {label.candidate_id for label in built.kept if not label.desirable} == {"l1", "l2", "l3"}

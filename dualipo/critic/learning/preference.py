@@ -5,17 +5,19 @@ training. Its log-probabilities are computed once, so that no second copy of the
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dualipo import seeds
 from dualipo.config import CriticPreference
 from dualipo.critic.asks import Ask, Clips, load_queries
 from dualipo.critic.learning import losses
 from dualipo.critic.learning.batches import mixed
+from dualipo.critic.learning.caption_exchange import exchanged
 from dualipo.critic.vlm import Response, TrainableVlm
 from dualipo.training import loop
 from dualipo.training.memory import batched
@@ -91,9 +93,10 @@ def train(
 ) -> loop.TrainResult:
     """Train `vlm` in place on the pairs; `anchor_share` of each batch are anchors if given.
 
+    A pair's caption is exchanged once, as its reference is computed under the same caption.
     `vlm` must hold the weights that are its reference, also when training resumes.
     """
-    all_pairs = [*pairs, *anchors]
+    all_pairs = _under_exchanged_captions([*pairs, *anchors], settings, seed)
     with forward_pass(next(vlm.module.parameters()).device, settings):
         gaps = _reference_gaps(vlm, all_pairs, clips=clips, batch_size=reference_batch_size)
     width = settings.train_batch_size
@@ -117,6 +120,20 @@ def train(
             seed=seed,
             on_step=on_step,
         )
+
+
+def _under_exchanged_captions(
+    pairs: Sequence[PathPair], settings: CriticPreference, seed: int
+) -> list[PathPair]:
+    """Return the pairs, some of them under another pair's caption (`caption_exchange`)."""
+    asks = [pair.ask for pair in pairs]
+    shown = exchanged(
+        asks,
+        [ask.caption for ask in asks],
+        share=settings.caption_exchange_share,
+        seed=seeds.derive(seed, "captions"),
+    )
+    return [replace(pair, ask=ask) for pair, ask in zip(pairs, shown, strict=True)]
 
 
 def _reference_gaps(

@@ -12,7 +12,7 @@ pseudo-labels, and the decision to revert, which needs held-out labels and belon
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -28,7 +28,14 @@ from dualipo.training import loop
 from dualipo.training.memory import batched
 
 Dropped = Literal[
-    "unreadable", "uncertain", "tie", "one order", "unanimous", "hint refused", "not certain"
+    "unreadable",
+    "uncertain",
+    "tie",
+    "one order",
+    "unanimous",
+    "hint refused",
+    "not certain",
+    "turned by its caption",
 ]
 
 
@@ -64,8 +71,17 @@ class Refreshed:
     metrics: loop.Metrics
 
 
-def build_pool(votes: Sequence[Vote], items: Sequence[Item], *, keep_vote_share: float) -> Pool:
-    """Turn the pairwise votes on `items` into questions with a pseudo-label, one per order."""
+def build_pool(
+    votes: Sequence[Vote],
+    items: Sequence[Item],
+    *,
+    keep_vote_share: float,
+    turned: Collection[str] = (),
+) -> Pool:
+    """Turn the pairwise votes on `items` into questions with a pseudo-label, one per order.
+
+    `turned` are items whose verdict turned under a neutral caption; the critic does not learn them.
+    """
     by_id = {item.item_id: item for item in items}
     judged: list[Judged] = []
     dropped: Counter[Dropped] = Counter()
@@ -77,6 +93,8 @@ def build_pool(votes: Sequence[Vote], items: Sequence[Item], *, keep_vote_share:
             dropped["uncertain"] += 1
         elif tally.majority == "tie":
             dropped["tie"] += 1
+        elif item_id in turned:
+            dropped["turned by its caption"] += 1
         else:
             [ask, swapped] = asks_about([replace(by_id[item_id], dimensions=(dimension,))])
             both = [_judged(asked, group, tally.majority) for asked in (ask, swapped)]

@@ -8,17 +8,19 @@ the critic's own paths (`self_sampled`, `preference`).
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor
 
+from dualipo import seeds
 from dualipo.config import Critic, CriticTraining
 from dualipo.critic import reasoning
 from dualipo.critic.asks import Ask, Clips, SeedOf, load_queries
 from dualipo.critic.learning import losses
 from dualipo.critic.learning.batches import shuffled
+from dualipo.critic.learning.caption_exchange import exchanged
 from dualipo.critic.learning.preference import PathPair
 from dualipo.critic.vlm import ReasoningPath, Sampling, TrainableVlm, Vlm
 from dualipo.records import Pair, Point
@@ -83,10 +85,18 @@ def supervise(
     on_step: Callable[[int, loop.Metrics], None] | None = None,
 ) -> loop.TrainResult:
     """Fine-tune `vlm` in place on the traces' response tokens."""
+    captions = [trace.ask.caption for trace in traces]
     indices = shuffled(len(traces), batch_size=settings.train_batch_size, seed=seed)
 
     def batch(step: int) -> dict[str, Any]:
         chosen = [traces[i] for i in indices(step)]
+        asks = exchanged(
+            [trace.ask for trace in chosen],
+            captions,
+            share=settings.caption_exchange_share,
+            seed=seeds.derive(seed, "captions", step),
+        )
+        chosen = [replace(trace, ask=ask) for trace, ask in zip(chosen, asks, strict=True)]
         return {"ids": [trace.ask.item_id for trace in chosen], "traces": chosen}
 
     with vlm.learning():

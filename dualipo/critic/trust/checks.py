@@ -15,14 +15,11 @@ from dataclasses import dataclass, replace
 
 from dualipo.config import Critic
 from dualipo.critic import judge, voting
-from dualipo.critic.asks import Clips, Item, SeedOf
+from dualipo.critic.asks import CAPTIONLESS, Clips, Item, SeedOf
 from dualipo.critic.trust import calibration, forced_choice, hostile
 from dualipo.critic.trust.forced_choice import Place
 from dualipo.critic.vlm import Vlm
-from dualipo.records import Dimension, Verdict
-
-# The dimensions on which a caption should not matter.
-CAPTIONLESS: tuple[Dimension, ...] = ("faithfulness", "motion")
+from dualipo.records import Verdict
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from dualipo.evaluation.report.headline import DASH
 from dualipo.evaluation.report.report_tables import Table
 from dualipo.evaluation.report.sections import NOTHING, Section
 from dualipo.evaluation.run_history import RunHistory
-from dualipo.event_parts import CheckRow
+from dualipo.event_parts import CaptionTrial, CheckRow
 from dualipo.events import CaptionsEvent, CriticCheckEvent
 
 
 def trust_section(history: RunHistory) -> Section:
     """Show the checks of every critic version, and how reliable the newest ones are."""
-    checked, notes = history.critic_checks, _turned_captions(history)
+    checked, trials, notes = history.critic_checks, *_caption_trials(history)
     if not checked:
-        return NOTHING._replace(notes=notes)
+        return NOTHING._replace(tables=trials, notes=notes)
     newest = [version for version in checked if version.reliability][-(charts.NUM_TONES - 1) :]
     diagonal = Series("as certain as right", [Point(0, 0), Point(1, 1)], 1, is_faint=True)
     drawn = [
@@ -44,18 +44,33 @@ def trust_section(history: RunHistory) -> Section:
     )
     legend = [(series.name, series.tone) for series in drawn]
     figures = [("Reliability", chart, caption)] if drawn else []
-    return Section(figures, legend, [_table(checked)], notes)
+    return Section(figures, legend, [_table(checked), *trials], notes)
 
 
-def _turned_captions(history: RunHistory) -> list[str]:
-    """Say for each round how many captions talk the critic into a verdict (fault 38)."""
-    rounds = [(round_.label, round_.event(CaptionsEvent)) for round_ in history.rounds]
-    return [
-        f"{label}: the critic judged {len(tried.talking)} clips or pairs again without their "
-        f"caption; its verdict changed for {len(tried.flipped)} of them{_named(tried.flipped)}."
-        for label, tried in rounds
-        if tried
+def _caption_trials(history: RunHistory) -> tuple[list[Table], list[str]]:
+    """Tabulate by round how many verdicts a neutral caption turned, and name the items."""
+    events = [(round_.label, round_.event(CaptionsEvent)) for round_ in history.rounds]
+    tried = [(label, event.suspicious, event.ordinary) for label, event in events if event]
+    if not tried:
+        return [], []
+    heads = ["turned by a neutral caption", "captions that seem to talk", "ordinary captions"]
+    rows = [[label, *map(_turned_share, trials)] for label, *trials in tried]
+    notes = [
+        f"{label}: the critic judged {len(trial.tried)} clips or pairs again under a neutral "
+        f"caption; its verdict turned for {len(trial.turned)} of them{_named(trial.turned)}."
+        for label, *trials in tried
+        for trial in trials
+        if trial and trial.tried
     ]
+    return [Table(heads, rows)], notes
+
+
+def _turned_share(trial: CaptionTrial | None) -> str:
+    """Write a trial's turned verdicts as "3 of 8 (38 %)"."""
+    if trial is None or not trial.num_verdicts:
+        return DASH
+    share = percent(trial.num_turned / trial.num_verdicts)
+    return f"{trial.num_turned} of {trial.num_verdicts} ({share})"
 
 
 def _named(items: list[str]) -> str:

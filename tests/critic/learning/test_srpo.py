@@ -50,6 +50,8 @@ def test_pool_pairs_paths_of_the_same_question_and_counts_what_it_drops():
     assert pool.dropped == {"uncertain": 1, "unreadable": 1, "tie": 1}
     first, second = pool.judged
     assert (first.verdict, first.winners, first.loser) == ("a", ("aba0", "aba1", "aba2"), "abb3")
+    turned = srpo.build_pool(votes(), ITEMS, keep_vote_share=0.75, turned={"x0"})
+    assert not turned.judged and turned.dropped == {"turned by its caption": 1}
     lopsided = srpo.build_pool(votes(ab="bbbb", ba="aaaa"), ITEMS, keep_vote_share=0.5)
     assert lopsided.dropped == {"tie": 1}
     lopsided = srpo.build_pool(votes(ab="t---", ba="aaaa"), ITEMS, keep_vote_share=0.5)

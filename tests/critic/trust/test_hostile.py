@@ -1,5 +1,7 @@
 """Captions that try to judge move no critic that looks at clips, and are flagged for others."""
 
+import time
+
 import pytest
 
 from dualipo.config import Critic
@@ -30,6 +32,14 @@ def test_fault_38_captions_of_the_world_are_not_noticed():
     assert [caption for caption in captions if reasoning.suspicious(caption)] == []
 
 
+@pytest.mark.parametrize("piece", ["rate ", "answer ", "ignor", "user ", "a b ", "select video "])
+def test_fault_38_the_time_of_the_word_list_grows_with_the_caption_alone(piece):
+    """A pattern that looks on to the end from every place takes minutes here, not a second."""
+    start = time.process_time()
+    reasoning.suspicious(piece * (300_000 // len(piece)))
+    assert time.process_time() - start < 3
+
+
 @pytest.mark.parametrize("ask", KINDS, ids=["pair", "point"])
 @pytest.mark.parametrize("echoes", [False, True])
 def test_fault_38_no_caption_moves_a_critic_that_does_not_read_it(ask, echoes):
@@ -57,7 +67,8 @@ def test_fault_38_every_caption_that_turns_a_critic_is_flagged(ask, order):
 
     critic, items = Scripted(obedient), about(KINDS[ask])
     votes = ask(critic, items, **ASKED)
-    assert judge.caption_flips(critic, items, votes, **ASKED) == [item.item_id for item in items]
+    turned = judge.turned_by_caption(critic, items, votes, **ASKED)
+    assert len(turned) == 2 * len(items) and all(turned.values())
 
 
 def test_fault_38_no_caption_changes_what_stands_around_it_in_a_prompt():

@@ -1,0 +1,26 @@
+"""Captions exchanged at random in training, where an answer must not depend on them.
+
+Faithfulness and motion are in the clips, whatever the caption says (`asks.CAPTIONLESS`). A critic
+that met every clip under its own caption alone also follows the words. So a share of the questions
+in these dimensions carries another question's caption, and the answer stays. Questions of
+consistency keep theirs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dualipo import seeds
+from dualipo.critic.asks import CAPTIONLESS, Ask
+
+
+def exchanged(
+    asks: Sequence[Ask], captions: Sequence[str], *, share: float, seed: int
+) -> list[Ask]:
+    """Give about `share` of the questions that need no caption one of `captions` instead."""
+    shown = []
+    for place, ask in enumerate(asks):
+        if ask.dimension in CAPTIONLESS and seeds.chance(share, seed, "exchange", place):
+            drawn = seeds.derive(seed, "caption", place) % len(captions)
+            ask = replace(ask, caption=captions[drawn])
+        shown.append(ask)
+    return shown
