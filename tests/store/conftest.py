@@ -32,6 +32,10 @@ class Synced:
 
         ledger._connection.set_trace_callback(note)
 
+    def content_of(self, inode: int) -> bytes:
+        """Return a file's content at its last fsync, whatever its name is now."""
+        return self._contents[inode]
+
     def surviving(self, path: Path) -> bytes:
         folders = [path, *list(path.parents)[:2]]
         assert all(folder in self._names for folder in folders), "a name was lost"

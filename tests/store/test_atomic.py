@@ -46,6 +46,24 @@ def test_the_order_is_write_fsync_rename_fsync_folder(tmp_path: Path, monkeypatc
     assert seen == [*in_order[:1], ("rename", ".tmp-", "b.txt"), *in_order[2:]]
 
 
+def test_a_folder_is_published_only_when_all_that_is_in_it_is_durable(
+    tmp_path: Path, synced
+) -> None:
+    """Discard all that was not fsynced: the folder's files are there, whole, at any depth."""
+    with atomic.publish_folder(tmp_path / "model") as temporary:
+        (temporary / "inner").mkdir()
+        (temporary / "config.json").write_text("{}")
+        (temporary / "inner" / "weights").write_bytes(bytes(999))
+    renamed = synced.steps.index("rename")
+    assert synced.steps[:renamed].count("fsync file") == 2
+    assert (
+        synced.steps[:renamed].count("fsync folder") == 2
+        and "fsync folder" in synced.steps[renamed:]
+    )
+    inode = (tmp_path / "model" / "inner" / "weights").stat().st_ino
+    assert synced.content_of(inode) == bytes(999)
+
+
 def test_a_failed_block_leaves_the_previous_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     atomic.write_text(path, "before")

@@ -5,6 +5,7 @@ import socket
 import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -109,6 +110,27 @@ def test_fault_22_a_bomb_is_refused_by_its_header(tmp_path: Path, frames_FHWC, m
     path.write_bytes(content[:at] + struct.pack(">II", 1, 10**7) + content[at + 8 :])
     with pytest.raises(MediaError):
         read_clip(path)
+
+
+def test_fault_22_the_limits_hold_for_every_frame_where_no_header_counts_them(
+    tmp_path: Path, frames_FHWC
+) -> None:
+    """A Matroska file does not say how many frames it has: only decoding tells."""
+    path = tmp_path / "clip.mkv"
+    with av.open(path, "w", format="matroska") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for frame_HWC in frames_FHWC[:, :32, :31].repeat(2, axis=2)[:, :, :32]:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert probe(path).num_frames == 0 and len(read_clip(path)) == 9
+    for limits, fact in (
+        (Limits(max_frames=8), "9 frames, the limit is 8"),
+        (Limits(max_bytes=8 * 3 * 32 * 32), f"{9 * 3 * 32 * 32} bytes once decoded"),
+    ):
+        with pytest.raises(MediaError, match=fact):
+            read_clip(path, limits=limits)
 
 
 def test_fault_51_a_playlist_in_disguise_fetches_nothing(tmp_path: Path) -> None:

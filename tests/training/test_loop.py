@@ -158,6 +158,38 @@ def test_fault_25_stops_before_the_step_and_names_it(tmp_path: Path) -> None:
     assert equal(weights(objective), before[-1])
 
 
+class Steep(Regression):
+    """A regression whose loss is finite where its gradient is not: the root at 0."""
+
+    def loss(self, micro_batch: dict[str, Any], prepared: Tensor) -> tuple[Tensor, Metrics]:
+        error, metrics = super().loss(micro_batch, prepared)
+        return error + (0 * self.model[2].bias.sum()).sqrt(), metrics
+
+
+def test_fault_25_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path: Path) -> None:
+    objective = Steep()
+    before = weights(objective)
+    with pytest.raises(StageError, match=r"step 0: grad_norm not finite; batch: \['0-0'"):
+        run(objective, tmp_path)
+    assert equal(weights(objective), before)
+
+
+def test_fault_12_a_flipped_bit_costs_steps_and_changes_no_weight(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean, resumed = Regression(), Regression()
+    run(clean, tmp_path / "clean")
+    run(Regression(), tmp_path / "killed", max_train_steps=6)
+    damaged = tmp_path / "killed" / "step-000006" / "tensors.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-3] ^= 4
+    damaged.write_bytes(content)
+    steps: list[int] = []
+    run(resumed, tmp_path / "killed", on_step=lambda step, _: steps.append(step))
+    assert steps[0] == 3 and equal(weights(resumed), weights(clean))
+    assert "step-000006: tensors.safetensors differs from its hash" in caplog.text
+
+
 def test_another_run_s_checkpoint_is_refused(tmp_path: Path) -> None:
     run(Regression(), tmp_path)
     other = Regression()
