@@ -26,6 +26,33 @@ ALIGN: dict[str, Any] = {
 }
 
 
+def described(
+    folder: Path, *, transformer: Path | None = None, work: str = "generator", **align: Any
+) -> shared_alignment.Job:
+    """Describe an alignment of the pipeline `folder / "wan"` on two pairs and three real clips."""
+    file = folder / "unit.safetensors"
+    kept = {"w": torch.ones(4, 3, 4, 4), "l": -torch.ones(4, 3, 4, 4), "t": torch.ones(8, 32)}
+    tensors.save(file, kept, metadata={})
+    places = {name: (str(file), name) for name in kept}
+    preferences = PreferenceSet(
+        ids=["a", "b"],
+        caption_keys=["ball", "ball"],
+        texts=StoredTable({"ball": places["t"]}),
+        winners=StoredList([places["w"]] * 2),
+        losers=StoredList([places["l"]] * 2),
+    )
+    settings = {"align": ALIGN | align, "generator": {"max_sequence_length": 8}}
+    return shared_alignment.describe(
+        preferences,
+        folders=(folder / "wan", transformer),
+        from_base=transformer is not None,
+        settings=Config.model_validate(settings),
+        folder=folder / work,
+        seed=3,
+        real=RealClips(StoredList([places["l"]] * 3), StoredList([places["t"]] * 3)),
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("from_base", [False, True])
 def test_torchrun_trains_what_the_driver_names(tmp_path: Path, from_base: bool) -> None:
@@ -37,26 +64,7 @@ def test_torchrun_trains_what_the_driver_names(tmp_path: Path, from_base: bool) 
         start = backbone.load(tmp_path / "wan", max_sequence_length=8)
         torch.nn.init.ones_(start.module.proj_out.weight)
         start.save(transformer)
-    file = tmp_path / "unit.safetensors"
-    kept = {"w": torch.ones(4, 3, 4, 4), "l": -torch.ones(4, 3, 4, 4), "t": torch.ones(8, 32)}
-    tensors.save(file, kept, metadata={})
-    places = {name: (str(file), name) for name in kept}
-    preferences = PreferenceSet(
-        ids=["a", "b"],
-        caption_keys=["ball", "ball"],
-        texts=StoredTable({"ball": places["t"]}),
-        winners=StoredList([places["w"]] * 2),
-        losers=StoredList([places["l"]] * 2),
-    )
-    job = shared_alignment.describe(
-        preferences,
-        folders=(tmp_path / "wan", transformer),
-        from_base=from_base,
-        settings=Config.model_validate({"align": ALIGN, "generator": {"max_sequence_length": 8}}),
-        folder=tmp_path / "generator",
-        seed=3,
-        real=RealClips(StoredList([places["l"]] * 3), StoredList([places["t"]] * 3)),
-    )
+    job = described(tmp_path, transformer=transformer)
     steps: list[dict[str, float]] = []
     result = shared_alignment.run(job, on_step=lambda _, metrics: steps.append(metrics))
     assert (steps[0]["dpo"] == pytest.approx(0.6931, abs=1e-3)) != from_base
@@ -69,6 +77,36 @@ def test_torchrun_trains_what_the_driver_names(tmp_path: Path, from_base: bool) 
     assert version.hash() == result.generator_hash
     left = sorted(path.name for path in (tmp_path / "generator").iterdir())
     assert left == ["checkpoints", "reference.safetensors", "transformer"]
+
+
+@pytest.mark.slow
+def test_fault_44_a_rank_that_dies_is_started_again_and_the_weights_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Kill the ranks amid the alignment: torchrun starts them again, from the last checkpoint."""
+    make_pipeline().save_pretrained(tmp_path / "wan")
+    passed = tmp_path / "passed"
+    monkeypatch.setenv("DUALIPO_FAIL", f"count@{passed}")
+    clean = shared_alignment.run(
+        described(tmp_path, work="clean", max_train_steps=3), on_step=ignore
+    )
+    names = passed.read_text().split()
+    # The rank that publishes passes all of these; the other one none.
+    second = [hit for hit, name in enumerate(names, start=1) if name == "checkpoint.after_rename"][
+        1
+    ]
+    monkeypatch.setenv("DUALIPO_FAIL", f"kill@{second}")
+    steps: list[int] = []
+    killed = shared_alignment.run(
+        described(tmp_path, work="killed", max_train_steps=3), on_step=lambda n, _: steps.append(n)
+    )
+    assert killed.generator_hash == clean.generator_hash
+    assert steps == [0, 1, 2]  # none is done twice: the second one was saved when the rank died
+    assert "SIGKILL" in capfd.readouterr().err
+
+
+def ignore(step: int, metrics: dict[str, float]) -> None:
+    """Take no notice of a step."""
 
 
 def test_unequal_shares_adapters_and_moments_of_8_bits_are_refused() -> None:

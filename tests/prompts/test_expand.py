@@ -58,7 +58,9 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_every_caption_comes_back_expanded_or_as_it_was_with_the_reason(composed, tmp_path):
+def test_fault_64_every_caption_comes_back_expanded_or_as_it_was_with_the_reason(
+    composed, tmp_path
+):
     with loopback.serving(wrong) as server:
         report = run(composed, tmp_path / "out", server.url)
     before, after = rows_of(composed), rows_of(tmp_path / "out")

@@ -9,13 +9,14 @@ from dualipo.evaluation.study import study_items
 from dualipo.events import GalleryEvent, ScoreEvent, ScoresEvent
 from dualipo.preferences import label_set
 from dualipo.preferences.label_set import LabelSet
-from dualipo.records import DIMENSIONS, Candidate, Pair
+from dualipo.records import DIMENSIONS, Candidate, Pair, Prompt
 from dualipo.store import tables
 from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger
 from tests.rounds import harness as harnesses
 
-CAPTIONS = [f"a {animal} {verb}" for animal in ("cat", "dog", "owl") for verb in ("runs", "sits")]
+SHELL = "sits'; touch canary; $(touch canary) `touch canary` && touch canary #"  # fault 52
+CAPTIONS = [f"a {animal} {verb}" for animal in ("cat", "dog", "owl") for verb in ("runs", SHELL)]
 OWN = (
     "rounds=1",
     "prompts.source=file",
@@ -53,6 +54,17 @@ def test_a_run_without_labels_leaves_its_clips_to_people(unlabelled: Path) -> No
     log = harnesses.log(unlabelled)
     assert "4 clips of 2 captions are there, and nobody has labelled them" in log
     assert f"`dualipo label {unlabelled}`" in log and f"seed_labels.path={unlabelled}" in log
+
+
+def test_fault_52_a_caption_that_a_shell_would_obey_stays_a_caption(unlabelled: Path) -> None:
+    prompts = (unlabelled / "rounds" / "base").glob("prompts-*.parquet")
+    captions = [
+        prompt.caption
+        for path in prompts
+        for prompt in tables.read_records(path, record_type=Prompt)
+    ]
+    assert any(SHELL in caption for caption in captions)
+    assert not Path("canary").exists() and not list(unlabelled.parent.rglob("canary"))
 
 
 def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(

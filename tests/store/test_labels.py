@@ -113,3 +113,12 @@ def test_an_answer_reaches_the_disk_before_its_receipt_is_sent(book: LabelBook) 
     """A power cut after a receipt must not lose the answer: SQLite calls this FULL, which is 2."""
     assert book.rows("PRAGMA synchronous") == [(2,)]
     assert book.rows("PRAGMA journal_mode") == [("wal",)]
+
+
+def test_fault_40_a_newer_label_book_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.sqlite"
+    LabelBook(path).close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
+    with pytest.raises(DataError, match=r"labels\.sqlite: written by a newer dualipo"):
+        LabelBook(path)

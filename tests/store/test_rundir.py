@@ -203,3 +203,42 @@ def test_a_run_killed_while_it_was_created_can_be_resumed(tmp_path: Path) -> Non
             (path / name).write_bytes((tmp_path / "run" / name).read_bytes())
         RunDir.open(path, Config()).close()
         assert (path / "config.json").exists()
+
+
+def test_fault_40_a_newer_run_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    RunDir.open(path, Config()).close()
+    marker = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps(marker | {"schema_version": 99}))
+    before = {inner: inner.read_bytes() for inner in path.rglob("*") if inner.is_file()}
+    with pytest.raises(DataError, match=r"schema version 99, this program knows 1.*newer dualipo"):
+        RunDir.open(path, Config())
+    assert {inner: inner.read_bytes() for inner in path.rglob("*") if inner.is_file()} == before
+
+
+OPEN = """
+import os, pathlib, sys
+from dualipo.config import Config
+from dualipo.errors import StorageError
+from dualipo.store.rundir import RunDir
+if os.getuid() == 0:
+    os.setuid(65534)
+try:
+    RunDir.open(pathlib.Path(sys.argv[1]), Config())
+except StorageError as error:
+    print(error)
+"""
+
+
+def test_fault_16_a_run_in_a_read_only_folder_fails_before_any_work(tmp_path: Path) -> None:
+    """A run is opened before its models are loaded, so nothing was computed for nothing."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)  # another user must reach it
+    folder.chmod(0o555)
+    command = [sys.executable, "-c", OPEN, str(folder / "run")]
+    code = Path(__file__).parents[2]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=code)
+    assert "Permission denied" in ran.stdout and "output_dir" in ran.stdout, ran.stderr
+    assert list(folder.iterdir()) == []

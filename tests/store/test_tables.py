@@ -61,3 +61,16 @@ def test_fault_11_a_torn_or_damaged_table_is_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(DataError, match="no such table"):
         tables.read_records(path, record_type=Pair)
+
+
+def test_fault_40_a_newer_table_is_refused(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "t.parquet"
+    monkeypatch.setattr(tables, "SCHEMA_VERSION", 99)
+    tables.write_records(path, [PAIR], record_type=Pair)
+    monkeypatch.undo()
+    content = path.read_bytes()
+    with pytest.raises(
+        DataError, match=r"t\.parquet: schema version 99 is newer\. Use the dualipo"
+    ):
+        tables.read_records(path, record_type=Pair)
+    assert path.read_bytes() == content

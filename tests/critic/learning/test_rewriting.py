@@ -25,7 +25,7 @@ def say(body, count):
     return "It glows.\n<grade>good</grade>" if "good</grade>" in request else loopback.failing(500)
 
 
-def test_words_are_kept_only_with_the_persons_own_label():
+def test_fault_64_words_are_kept_only_with_the_persons_own_label():
     with loopback.serving(say) as server:
         rewritten, fates = rewriting.rewrite(TRACES, settings=settings(server))
     assert fates == {"rewritten": 2, "another label": 1, "no answer": 1}
