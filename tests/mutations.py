@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("dualipo", "tests", "benchmarks", "recipes", "docs", "launch", "demo")
+COPIED = ("dualipo", "tests", "benchmarks", "recipes", "docs")
 HEAVY = (
     "torch",
     "transformers",
@@ -65,13 +65,14 @@ def read(path: Path = ROOT / "tests" / "mutations.toml") -> list[Mutation]:
 
 
 def is_caught(mutation: Mutation, copy: Path) -> tuple[bool, str]:
-    """Run the mutation's tests on a mutated copy of the tree; return whether one failed, and how."""
-    path = copy / mutation.file
+    """Run the tests on a mutated copy of the tree; return whether one failed, and what was said."""
+    path, aside = copy / mutation.file, copy / "whole.txt"
+    shutil.copy2(path, aside)
     path.write_text(mutation.apply(path.read_text(encoding="utf-8")), encoding="utf-8")
     try:
         code, said = _pytest(mutation.tests, copy)
     finally:
-        shutil.copy2(ROOT / mutation.file, path)
+        shutil.copy2(aside, path)
     failed = re.findall(r"^(?:FAILED|ERROR) \S+", said, re.M)
     return code == 1 and bool(failed), said
 
