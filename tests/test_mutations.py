@@ -27,7 +27,7 @@ def test_a_mutation_fits_the_code_and_names_tests_that_are_there(mutation: Mutat
 
 
 def test_every_row_of_the_faults_has_the_mutations_that_its_tests_catch() -> None:
-    """The last column of the table holds what `mutations.toml` breaks, in the same words."""
+    """Compare the table's last column with what `mutations.toml` breaks, word for word."""
     rows = re.findall(r"^\| (\d+) \|.*\| ([^|]*) \|$", PAGE.read_text(encoding="utf-8"), re.M)
     known: dict[int, list[str]] = {}
     for mutation in MUTATIONS:
@@ -39,7 +39,7 @@ def test_every_row_of_the_faults_has_the_mutations_that_its_tests_catch() -> Non
 
 @pytest.mark.slow
 def test_a_mutation_is_caught_by_its_test_and_survives_another(tmp_path: Path) -> None:
-    """The tool itself: a copy is broken, the tests on it fail, and the copy is mended again."""
+    """Break a copy: the tests on it fail, and the copy is mended again."""
     copy = tmp_path / "tree"
     for name in ("dualipo", "tests"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("weights"))

@@ -1,4 +1,4 @@
-"""No text of a stranger reaches a shell: nothing in the package starts one."""
+"""Tests that no text of a stranger reaches a shell: nothing in the package starts one."""
 
 import ast
 from collections.abc import Iterator

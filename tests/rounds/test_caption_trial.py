@@ -45,7 +45,7 @@ def pair_ids(path: Path, attempt: int) -> set[str]:
 def test_fault_38_every_caption_that_seems_to_talk_is_tried_and_the_drawn_share_of_others(
     harness: Harness,
 ) -> None:
-    """The clips are a finished run's; the captions are put beside them here."""
+    """Put captions beside the clips of a finished run."""
     with harnesses.elsewhere(harness) as path:
         shutil.copytree(harness.path, path)
 

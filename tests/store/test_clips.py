@@ -115,7 +115,7 @@ def test_fault_22_a_bomb_is_refused_by_its_header(tmp_path: Path, frames_FHWC, m
 def test_fault_22_the_limits_hold_for_every_frame_where_no_header_counts_them(
     tmp_path: Path, frames_FHWC
 ) -> None:
-    """A Matroska file does not say how many frames it has: only decoding tells."""
+    """Read a Matroska file, which does not say how many frames it has: only decoding tells."""
     path = tmp_path / "clip.mkv"
     with av.open(path, "w", format="matroska") as container:
         stream = container.add_stream("libx264", rate=8)

@@ -110,7 +110,7 @@ def test_a_newer_book_is_refused(book: LabelBook) -> None:
 
 
 def test_an_answer_reaches_the_disk_before_its_receipt_is_sent(book: LabelBook) -> None:
-    """A power cut after a receipt must not lose the answer: SQLite calls this FULL, which is 2."""
+    """Require what SQLite calls FULL, 2: a power cut after a receipt must not lose the answer."""
     assert book.rows("PRAGMA synchronous") == [(2,)]
     assert book.rows("PRAGMA journal_mode") == [("wal",)]
 

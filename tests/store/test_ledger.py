@@ -224,6 +224,6 @@ def test_fault_15_a_ledger_that_cannot_grow_keeps_what_it_has(tmp_path: Path) ->
 
 
 def test_a_commit_reaches_the_disk_before_it_returns(ledger: Ledger) -> None:
-    """A power cut after a commit must not lose it: SQLite calls this FULL, which is 2."""
+    """Require what SQLite calls FULL, which is 2: a power cut after a commit must not lose it."""
     assert ledger._connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert ledger._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -231,7 +231,7 @@ except StorageError as error:
 
 
 def test_fault_16_a_run_in_a_read_only_folder_fails_before_any_work(tmp_path: Path) -> None:
-    """A run is opened before its models are loaded, so nothing was computed for nothing."""
+    """Open a run where nothing can be written; models are loaded after that."""
     folder = tmp_path / "folder"
     folder.mkdir()
     for parent in (tmp_path, *tmp_path.parents[:2]):

@@ -41,7 +41,7 @@ def test_what_changes_is_the_caption_alone_and_draws_are_the_same_again() -> Non
 
 @pytest.mark.slow
 def test_fine_tuning_under_exchanged_captions_learns_other_weights(tmp_path) -> None:
-    """A share of 0 is the training without the setting, bit for bit."""
+    """Expect a share of 0 to train as without the setting, bit for bit."""
     traces = warm_start.traces([*BOTH, pair(3)])
     traces = [
         warm_start.Trace(ask, trace.response)

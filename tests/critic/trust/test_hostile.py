@@ -34,7 +34,7 @@ def test_fault_38_captions_of_the_world_are_not_noticed():
 
 @pytest.mark.parametrize("piece", ["rate ", "answer ", "ignor", "user ", "a b ", "select video "])
 def test_fault_38_the_time_of_the_word_list_grows_with_the_caption_alone(piece):
-    """A pattern that looks on to the end from every place takes minutes here, not a second."""
+    """Allow a second, where a pattern that looks on to the end from every place takes minutes."""
     start = time.process_time()
     reasoning.suspicious(piece * (300_000 // len(piece)))
     assert time.process_time() - start < 3
