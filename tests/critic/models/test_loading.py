@@ -19,7 +19,7 @@ from transformers import LlamaConfig as Config, LlamaForCausalLM as Model
 def test_fault_53_code_in_a_folder_is_not_run_whoever_asks_for_it(
     vila, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
-    """Load a folder whose `auto_map` says that its own code must load it; transformers would ask."""
+    """Load a folder whose `auto_map` wants its own code to load it; transformers would ask."""
     monkeypatch.setattr("builtins.input", lambda *_: answer)
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "m"))
