@@ -8,6 +8,7 @@ A latent is stored as the backbone takes it; `latent_axes` names its order ("BCF
 "BFCHW" for CogVideoX).
 """
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from dualipo.config import Generator
-from dualipo.errors import ModelError
-from dualipo.generator import pipeline, weights
+from dualipo.errors import DualipoError, ModelError
+from dualipo.generator import folder_checks, pipeline, weights
 from dualipo.generator.cogvideox import CogVideoX
 from dualipo.generator.wan import Wan
+from dualipo.model_files import guard
 
 
 class Backbone(Protocol):
@@ -128,26 +130,18 @@ def load(
     Only the transformer is read at once. On the device "meta" no weights are read, nor need there
     be any.
     """
-    index = pipeline.read_index(folder)
     transformer_folder = transformer_folder or folder / pipeline.TRANSFORMER
-    if not transformer_folder.is_dir():
-        raise ModelError(
-            f"{transformer_folder}: no such folder. Name the folder of a transformer that was "
-            "saved by an alignment."
-        )
-    class_name = index.get("_class_name")
-    if class_name not in BACKBONES:
-        raise ModelError(
-            f"{folder}: its pipeline is {class_name}; supported: {', '.join(BACKBONES)}, text to "
-            "video. Choose another generator.pretrained_model_name_or_path."
-        )
     if device != "meta":
-        for part in (transformer_folder, folder / "vae", folder / "text_encoder"):
-            _require_safetensors(part)
-    family = BACKBONES[class_name]
-    settings = family.transformer_class.load_config(transformer_folder)
+        guard.require(
+            faults(
+                folder,
+                max_sequence_length=max_sequence_length,
+                transformer_folder=transformer_folder,
+            )
+        )
+    family = _family(folder)
     family.require_supported(
-        folder, index=index, transformer=settings, max_sequence_length=max_sequence_length
+        folder, transformer_folder=transformer_folder, max_sequence_length=max_sequence_length
     )
     module = weights.read_transformer(
         family.transformer_class, transformer_folder, dtype=dtype, device=device
@@ -155,11 +149,33 @@ def load(
     return family(folder, module=module, max_sequence_length=max_sequence_length, dtype=dtype)
 
 
-def _require_safetensors(part: Path) -> None:
-    if any(part.glob("*.safetensors")):
-        return
-    pickles = sorted(path.name for path in part.glob("*.bin")) or ["no weights"]
+def faults(
+    folder: Path, *, max_sequence_length: int, transformer_folder: Path | None = None
+) -> list[DualipoError]:
+    """Return what keeps a pipeline's folder from sampling as its model would; [] where it is whole.
+
+    Settings, the headers of weights and the tokenizer are read, no weights.
+    """
+    transformer_folder = transformer_folder or folder / pipeline.TRANSFORMER
+    try:
+        family = _family(folder)
+    except ModelError as unknown:
+        return [unknown]  # the parts are judged by what the family needs
+    supported = functools.partial(
+        family.require_supported,
+        folder,
+        transformer_folder=transformer_folder,
+        max_sequence_length=max_sequence_length,
+    )
+    return guard.faults([supported, *folder_checks.checks(family, folder, transformer_folder)])
+
+
+def _family(folder: Path) -> type[Wan] | type[CogVideoX]:
+    """Return the class that knows a folder's pipeline."""
+    class_name = pipeline.read_index(folder).get("_class_name")
+    if isinstance(class_name, str) and class_name in BACKBONES:
+        return BACKBONES[class_name]
     raise ModelError(
-        f"{part}: holds {', '.join(pickles)}, where safetensors are needed: a .bin file can run "
-        "code when it is loaded. Download the safetensors variant of this model."
+        f"{folder}: its pipeline is {class_name}; supported: {', '.join(BACKBONES)}, text to "
+        "video. Choose another generator.pretrained_model_name_or_path."
     )

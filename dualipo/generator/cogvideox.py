@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKLCogVideoX,
+    CogVideoXDDIMScheduler,
     CogVideoXDPMScheduler,
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
@@ -47,6 +48,7 @@ class CogVideoX(DiffusersBackbone):
     transformer_class = CogVideoXTransformer3DModel
     vae_class = AutoencoderKLCogVideoX
     supported = "Supported are CogVideoX-2B and CogVideoX-5B, text to video."
+    size_keys = ("latent_channels", "text_embed_dim")
 
     def __init__(self, folder: Path, **parts: Any) -> None:
         super().__init__(folder, **parts)
@@ -76,7 +78,20 @@ class CogVideoX(DiffusersBackbone):
                 f"{folder}: its transformer takes {text_length} text tokens, not "
                 f"{max_sequence_length}. Set generator.max_sequence_length={text_length}."
             )
-        _require_velocity(folder, CogVideoXDPMScheduler.load_config(folder / "scheduler"))
+
+    @classmethod
+    def refuse_schedule(cls, folder: Path, scheduler: Any) -> None:
+        """Refuse a scheduler that does not predict velocity under zero terminal SNR."""
+        predicts = scheduler.config.get("prediction_type")
+        is_zero = scheduler.config.get("rescale_betas_zero_snr")
+        is_own = isinstance(scheduler, CogVideoXDDIMScheduler | CogVideoXDPMScheduler)
+        if not is_own or predicts != "v_prediction" or not is_zero:
+            raise ModelError(
+                f"{folder}: its scheduler is {type(scheduler).__name__} with prediction_type "
+                f"{predicts!r}, rescale_betas_zero_snr {is_zero}, where CogVideoX's own is needed, "
+                "with v_prediction under zero terminal SNR. Restore scheduler_config.json and the "
+                "index from the published model."
+            )
 
     @torch.no_grad()
     def encode_clips(self, frames_BFHWC: Tensor) -> Tensor:
@@ -199,17 +214,6 @@ class CogVideoX(DiffusersBackbone):
         vae = self._read_vae(self._dtype)
         vae.enable_slicing()  # one clip at a time: the same result, a batch's memory less
         return vae
-
-
-def _require_velocity(folder: Path, scheduler: Mapping[str, Any]) -> None:
-    predicts = scheduler.get("prediction_type", "epsilon")
-    is_zero = scheduler.get("rescale_betas_zero_snr", False)
-    if predicts != "v_prediction" or not is_zero:
-        raise ModelError(
-            f"{folder}: its scheduler says prediction_type {predicts!r}, rescale_betas_zero_snr "
-            f"{is_zero}, where v_prediction under zero terminal SNR is needed. Restore "
-            "scheduler/scheduler_config.json from the published model."
-        )
 
 
 def _timesteps(levels_B: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from dualipo.config import Generator
 from dualipo.errors import ModelError
-from dualipo.generator import step_cache, weights
+from dualipo.generator import pipeline, step_cache, weights
+from dualipo.model_files import guard
 
 NUM_TRAIN_TIMESTEPS = 1000
 ATTENTION_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -35,6 +36,8 @@ class DiffusersBackbone(ABC):
     transformer_class: ClassVar[Any]
     vae_class: ClassVar[Any]
     supported: ClassVar[str]  # the models that `require_supported` lets through, for its message
+    # The keys of the autoencoder's channels, and of the text's width in the transformer's settings.
+    size_keys: ClassVar[tuple[str, str]]
 
     def __init__(
         self, folder: Path, *, module: Any, max_sequence_length: int, dtype: torch.dtype
@@ -43,21 +46,18 @@ class DiffusersBackbone(ABC):
         self.max_sequence_length = max_sequence_length
         self._folder = folder
         self._dtype = dtype
-        self._vae_settings: dict[str, Any] = dict(self.vae_class.load_config(folder / "vae"))
+        self._vae_settings: dict[str, Any] = guard.config_of(folder / "vae")
 
     @classmethod
     def require_supported(
         cls,
         folder: Path,
         *,
-        index: Mapping[str, Any],
-        transformer: Mapping[str, Any],
+        transformer_folder: Path,
         max_sequence_length: int,
     ) -> None:
-        """Refuse a folder that this class would open and compute wrongly; only settings are read.
-
-        `index` is the pipeline's index, `transformer` the transformer's configuration.
-        """
+        """Refuse a folder whose settings this class would open and compute wrongly."""
+        index, transformer = pipeline.read_index(folder), guard.config_of(transformer_folder)
         in_channels, out_channels = (
             transformer.get(key, 16) for key in ("in_channels", "out_channels")
         )
@@ -72,6 +72,11 @@ class DiffusersBackbone(ABC):
     @abstractmethod
     def _relatives(cls, index: Mapping[str, Any], transformer: Mapping[str, Any]) -> dict[str, Any]:
         """Return unsupported relatives by name, with a true value for the one that this is."""
+
+    @classmethod
+    @abstractmethod
+    def refuse_schedule(cls, folder: Path, scheduler: Any) -> None:
+        """Refuse a scheduler that expects another prediction than the one that is trained."""
 
     @classmethod  # noqa: B027 - a family may have nothing more to refuse
     def _require_settings(
@@ -193,14 +198,13 @@ class DiffusersBackbone(ABC):
         return step
 
     def _read_pipeline(self, **parts: Any) -> Any:
-        return self.pipeline_class.from_pretrained(
-            self._folder, use_safetensors=True, local_files_only=True, **parts
-        )
+        with guard.reading(self._folder):
+            return self.pipeline_class.from_pretrained(
+                self._folder, use_safetensors=True, local_files_only=True, **parts
+            )
 
     def _read_vae(self, dtype: torch.dtype) -> Any:
-        vae = self.vae_class.from_pretrained(
-            self._folder / "vae", dtype=dtype, use_safetensors=True
-        )
+        vae = guard.read_diffusers(self.vae_class, self._folder / "vae", dtype=dtype)
         return vae.requires_grad_(False).eval().to(self.device)
 
     @functools.cached_property

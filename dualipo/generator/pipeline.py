@@ -6,14 +6,16 @@ A trained version is a transformer; with the base folder's other parts it is a p
 """
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dualipo.errors import DataError, ModelError
-from dualipo.store import atomic
+from dualipo.errors import ModelError
+from dualipo.model_files import settings_files
 
 INDEX = "model_index.json"
 TRANSFORMER = "transformer"
+LIBRARIES = ("diffusers", "transformers")
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt"}
 _TERMS = ("LICENSE*", "LICENCE*", "NOTICE*")
 
@@ -26,13 +28,26 @@ def read_index(folder: Path) -> dict[str, Any]:
             f"{folder}: no {INDEX}, hence no diffusers pipeline. Download one first "
             "(`hf download Wan-AI/Wan2.1-T2V-1.3B-Diffusers --local-dir FOLDER`) and name FOLDER."
         )
-    try:
-        parts = atomic.read_json(path)
-    except DataError as broken:
-        raise ModelError(f"{broken} Or download {folder} again.") from broken
-    if not isinstance(parts, dict):
-        raise ModelError(f"{path}: not a table of parts. Download {folder} again.")
-    return parts
+    return settings_files.read(path)
+
+
+def part_class(folder: Path, name: str) -> Any:
+    """Return the library's class that a pipeline's index names for a part."""
+    kind: Any = read_index(folder).get(name)
+    if not _is_part(kind):
+        raise ModelError(f"{folder / INDEX}: names no {name}. {settings_files.RESTORE}")
+    library, class_name = map(str, kind)
+    if library not in LIBRARIES:
+        raise ModelError(
+            f"{folder / INDEX}: its {name} is {class_name} of {library!r}, and no foreign code is "
+            f"run. Use a model whose parts are of {' and '.join(LIBRARIES)}."
+        )
+    if not isinstance(part := getattr(import_module(library), class_name, None), type):
+        raise ModelError(
+            f"{folder / INDEX}: its {name} is {class_name}, which the installed {library} does not "
+            "know. Install a newer one, or use another model."
+        )
+    return part
 
 
 def other_parts(folder: Path) -> dict[str, Path]:

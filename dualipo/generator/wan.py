@@ -10,13 +10,19 @@ Shapes: B batch, C channels, F frames, H and W pixels or latent cells, L tokens,
 
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
+from diffusers import (
+    AutoencoderKLWan,
+    FlowMatchEulerDiscreteScheduler,
+    WanPipeline,
+    WanTransformer3DModel,
+)
 from torch import Tensor
 
-from dualipo.errors import ConfigError
+from dualipo.errors import ConfigError, ModelError
 from dualipo.generator import frames
 from dualipo.generator.diffusers_backbone import (
     ATTENTION_LAYERS,
@@ -24,6 +30,8 @@ from dualipo.generator.diffusers_backbone import (
     DiffusersBackbone,
 )
 from dualipo.generator.noise import shift_levels
+
+FLOW = "flow_prediction"
 
 
 class Wan(DiffusersBackbone):
@@ -35,16 +43,36 @@ class Wan(DiffusersBackbone):
     transformer_class = WanTransformer3DModel
     vae_class = AutoencoderKLWan
     supported = "Supported are Wan2.1-T2V-1.3B and Wan2.1-T2V-14B, text to video."
+    size_keys = ("z_dim", "text_dim")
 
     @classmethod
     def _relatives(cls, index: Mapping[str, Any], transformer: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            "Wan2.2 (two transformers)": index.get("boundary_ratio") is not None,
+            "Wan2.2 (two transformers)": index.get("boundary_ratio") is not None
+            or any(index.get("transformer_2") or ()),
             "Wan2.2 (a timestep per token)": index.get("expand_timesteps"),
             "an image-to-video model (it takes an image's features)": (
                 transformer.get("image_dim") is not None
             ),
         }
+
+    @classmethod
+    def refuse_schedule(cls, folder: Path, scheduler: Any) -> None:
+        """Refuse a scheduler that does not step along the flow from noise to clip."""
+        config = scheduler.config
+        is_flow = config.get("use_flow_sigmas") and config.get("prediction_type") == FLOW
+        if not (is_flow or isinstance(scheduler, FlowMatchEulerDiscreteScheduler)):
+            raise ModelError(
+                f"{folder}: {type(scheduler).__name__} with prediction_type "
+                f"{config.get('prediction_type')!r}, use_flow_sigmas "
+                f"{config.get('use_flow_sigmas')}, where Wan predicts a flow. Restore "
+                "scheduler_config.json and the index from the published model."
+            )
+        if config.get("use_dynamic_shifting"):
+            raise ModelError(
+                f"{folder}: its scheduler shifts by the clip's size (use_dynamic_shifting), which "
+                "Wan was not trained for. Set it to false in scheduler_config.json."
+            )
 
     @torch.no_grad()
     def encode_clips(self, frames_BFHWC: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dualipo.model_files import guard
 from dualipo.store import atomic
 from dualipo.store.tensors import hash_parameters
 from dualipo.training import ranks
@@ -17,8 +18,9 @@ from dualipo.training import ranks
 def read_transformer(model: Any, folder: Path, *, dtype: torch.dtype, device: str) -> Any:
     """Read a model of the diffusers class `model`; on the device "meta" only its configuration."""
     if device != "meta":
-        return model.from_pretrained(folder, dtype=dtype, use_safetensors=True).to(device)
-    with torch.device("meta"):
+        with guard.reading(folder):
+            return model.from_pretrained(folder, dtype=dtype, use_safetensors=True).to(device)
+    with guard.reading(folder), torch.device("meta"):
         built = model.from_config(model.load_config(folder))
     # The model's own `to` would warn of layers that `from_pretrained` keeps in float32.
     return nn.Module.to(built, dtype=dtype)

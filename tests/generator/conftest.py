@@ -1,6 +1,7 @@
 """Tiny random pipelines: every class is the stock one, only the sizes are small."""
 
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,8 @@ def cog_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make_tokenizer() -> T5Tokenizer:
-    pieces = ["<pad>", "</s>", "<unk>", "▁", *WORDS, *string.ascii_lowercase]
+def make_tokenizer(words: Sequence[str] = WORDS) -> T5Tokenizer:
+    pieces = ["<pad>", "</s>", "<unk>", "▁", *words, *string.ascii_lowercase]
     return T5Tokenizer(vocab=[(p, -float(k)) for k, p in enumerate(pieces)], extra_ids=0)
 
 

@@ -10,7 +10,7 @@ from dualipo.critic.models.rewards import RewardCritic
 from dualipo.critic.models.served import ServedCritic
 from dualipo.critic.models.transformers_vlm import TransformersVlm
 from dualipo.critic.models.vila import Vila
-from dualipo.errors import ConfigError
+from dualipo.errors import ConfigError, DualipoError
 
 LOCAL: dict[str, type[Vila] | type[TransformersVlm]] = {
     "vila": Vila,
@@ -30,7 +30,16 @@ def load(folder: Path, *, settings: Critic, device: torch.device | str = "cpu") 
     return LOCAL[settings.backend].load(folder, settings=settings, device=device)
 
 
+def faults(folder: Path, *, settings: Critic) -> list[DualipoError]:
+    """Return what keeps a local critic's folder from being loaded as it was published."""
+    kind = LOCAL.get(settings.backend) or _by_layout(folder)
+    return kind.faults(folder)
+
+
 def load_base(folder: Path, *, settings: Critic, device: torch.device | str = "cpu") -> ChatCritic:
     """Load the critic below a reward head; the folder's layout tells which class it is."""
-    kind = "vila" if (folder / "llm").is_dir() else "transformers_vlm"
-    return LOCAL[kind].load(folder, settings=settings, device=device)
+    return _by_layout(folder).load(folder, settings=settings, device=device)
+
+
+def _by_layout(folder: Path) -> type[Vila] | type[TransformersVlm]:
+    return LOCAL["vila" if (folder / "llm").is_dir() else "transformers_vlm"]

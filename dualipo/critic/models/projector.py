@@ -12,11 +12,12 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dualipo.errors import ModelError
+from dualipo.model_files import guard, weight_files
+from dualipo.model_files.weight_files import FETCH
 
 # Name on disk -> neighbours folded along a side, and whether tokens come column by column.
 FOLDS = {
@@ -54,7 +55,7 @@ class MmProjector(nn.Module):
         super().__init__()
         fold, by_column = FOLDS[kind]
         self.kind = kind
-        self.vision_width = vision_width
+        self.vision_width, self.llm_width = vision_width, llm_width
         folded = fold * fold * vision_width
         layers: list[nn.Module] = [
             SpaceToChannel(fold, by_column=by_column),
@@ -82,19 +83,35 @@ class MmProjector(nn.Module):
     @classmethod
     def load(cls, folder: Path, *, dtype: torch.dtype) -> "MmProjector":
         """Read a folder; the widths are those of its weights."""
-        kind = json.loads((folder / "config.json").read_text()).get("mm_projector_type")
-        if kind not in FOLDS:
-            raise ModelError(f"{folder}: projector {kind!r}. Use one of: {', '.join(FOLDS)}.")
+        with torch.device("meta"):
+            projector = _shaped(folder)
         weights: dict[str, Tensor] = {}
-        try:
-            for file in sorted(folder.glob("*.safetensors")):
+        with guard.reading(folder):
+            for file in weight_files.files(folder, stem=weight_files.TRANSFORMERS):
                 weights |= load_file(file)
-            vision_width = len(weights["layers.1.weight"]) // FOLDS[kind][0] ** 2
-            last = max(int(name.split(".")[1]) for name in weights)
-            projector = cls(vision_width, len(weights[f"layers.{last}.weight"]), kind=kind)
-            projector.load_state_dict(weights)
-        except (KeyError, ValueError, RuntimeError, SafetensorError) as broken:
-            raise ModelError(
-                f"{folder}: not a {kind} projector ({broken}). Restore it."
-            ) from broken
+            projector.load_state_dict(weights, assign=True)
         return projector.to(dtype)
+
+
+def widths(folder: Path) -> tuple[int, int]:
+    """Return the vision and the language model's width that a folder's projector was made for."""
+    with torch.device("meta"):
+        projector = _shaped(folder)
+    return projector.vision_width, projector.llm_width
+
+
+def _shaped(folder: Path) -> MmProjector:
+    """Build the projector that a folder's weights have the shapes of."""
+    kind = guard.config_of(folder).get("mm_projector_type")
+    if not isinstance(kind, str) or kind not in FOLDS:
+        raise ModelError(f"{folder}: projector {kind!r}. Use one of: {', '.join(FOLDS)}.")
+    stored = weight_files.headers(folder, stem=weight_files.TRANSFORMERS)
+    try:
+        vision_width = stored["layers.1.weight"].shape[0] // FOLDS[kind][0] ** 2
+        last = max(int(name.split(".")[1]) for name in stored)
+        llm_width = stored[f"layers.{last}.weight"].shape[0]
+    except (KeyError, ValueError, IndexError) as broken:
+        raise ModelError(f"{folder}: not a {kind} projector ({broken!r}). {FETCH}") from broken
+    projector = MmProjector(vision_width, llm_width, kind=kind)
+    guard.refuse_other_weights(folder, projector.state_dict(), stored)
+    return projector

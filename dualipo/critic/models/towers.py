@@ -8,9 +8,9 @@ transformers' layout. Features are those before the last layer, without a class 
 Legend: F frames, L patches, C channels, H and W pixels.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -26,10 +26,15 @@ from dualipo.config import Critic
 from dualipo.critic.models import loading
 from dualipo.critic.models.vision import IMAGENET, SIGLIP, Scaling
 from dualipo.errors import ModelError
+from dualipo.model_files import guard, weight_files
 from dualipo.store import tensors
 
 PUBLISHED_INTERN_VIT = "intern_vit_6b"
-TOWERS = ("siglip_vision_model", "internvl_vision", PUBLISHED_INTERN_VIT)
+_IN_TRANSFORMERS: dict[str, Any] = {
+    "siglip_vision_model": SiglipVisionModel,
+    "internvl_vision": InternVLVisionModel,
+}
+TOWERS = (*_IN_TRANSFORMERS, PUBLISHED_INTERN_VIT)
 
 # Published name of a part of a layer -> transformers' name.
 _LAYER = {
@@ -52,14 +57,26 @@ _EMBEDDINGS = {
 
 def load(folder: Path, *, settings: Critic) -> PreTrainedModel:
     """Read a vision tower of any known kind."""
-    kind = json.loads((folder / "config.json").read_text()).get("model_type")
-    if kind == "siglip_vision_model":
-        return loading.read(SiglipVisionModel, folder, settings=settings)
-    if kind == "internvl_vision":
-        return loading.read(InternVLVisionModel, folder, settings=settings)
-    if kind == PUBLISHED_INTERN_VIT:
-        return _published_intern_vit(folder, dtype=getattr(torch, settings.torch_dtype))
-    raise ModelError(f"{folder}: vision tower {kind!r}. Use one of: {', '.join(TOWERS)}.")
+    kind = _kind(folder)
+    if kind in _IN_TRANSFORMERS:
+        return loading.read(_IN_TRANSFORMERS[kind], folder, settings=settings)
+    return _published_intern_vit(folder, dtype=getattr(torch, settings.torch_dtype))
+
+
+def refuse(folder: Path) -> int:
+    """Raise a ModelError unless a tower loads whole; return the width of its features."""
+    kind = _kind(folder)
+    if kind in _IN_TRANSFORMERS:
+        guard.refuse_transformers(_IN_TRANSFORMERS[kind], folder)
+        with guard.reading(folder):
+            config = _IN_TRANSFORMERS[kind].config_class.from_pretrained(folder, **guard.LOCAL)
+            return int(config.hidden_size)
+    stored = weight_files.headers(folder, stem=weight_files.TRANSFORMERS)
+    with guard.reading(folder), torch.device("meta"):
+        tower = InternVLVisionModel(_intern_vit_config(folder))
+        published = {name: torch.empty(weight.shape) for name, weight in stored.items()}
+        guard.refuse_other_weights(folder, tower.state_dict(), _renamed(published))
+    return int(tower.config.hidden_size)
 
 
 def save(tower: PreTrainedModel, folder: Path, *, kind: str | None) -> None:
@@ -89,9 +106,16 @@ def default_scaling(tower: PreTrainedModel) -> Scaling:
     return IMAGENET if tower.config.model_type == "internvl_vision" else SIGLIP
 
 
-def _published_intern_vit(folder: Path, *, dtype: torch.dtype) -> InternVLVisionModel:
-    theirs = json.loads((folder / "config.json").read_text())
-    config = InternVLVisionConfig(
+def _kind(folder: Path) -> str:
+    kind = str(guard.config_of(folder).get("model_type"))
+    if kind not in TOWERS:
+        raise ModelError(f"{folder}: vision tower {kind!r}. Use one of: {', '.join(TOWERS)}.")
+    return kind
+
+
+def _intern_vit_config(folder: Path) -> InternVLVisionConfig:
+    theirs = guard.config_of(folder)
+    return InternVLVisionConfig(
         hidden_size=theirs["hidden_size"],
         intermediate_size=theirs["intermediate_size"],
         num_hidden_layers=theirs["num_hidden_layers"],
@@ -105,12 +129,16 @@ def _published_intern_vit(folder: Path, *, dtype: torch.dtype) -> InternVLVision
         hidden_act=theirs.get("hidden_act", "gelu"),
         use_mean_pooling=True,  # no norm behind the last layer
     )
+
+
+def _published_intern_vit(folder: Path, *, dtype: torch.dtype) -> InternVLVisionModel:
+    refuse(folder)
     published: dict[str, Tensor] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        published |= load_file(file)
-    tower = InternVLVisionModel(config)
-    report = tower.load_state_dict(_renamed(published), strict=False)
-    loading.require_all(folder, report.missing_keys)
+    with guard.reading(folder):
+        for file in weight_files.files(folder, stem=weight_files.TRANSFORMERS):
+            published |= load_file(file)
+        tower = InternVLVisionModel(_intern_vit_config(folder))
+        tower.load_state_dict(_renamed(published), strict=False)
     return tower.to(dtype)
 
 

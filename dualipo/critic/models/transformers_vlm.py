@@ -7,7 +7,7 @@ Leaves out absolute time: two neighbouring rows of frames are a second apart, wh
 Legend: B prompts, L tokens, F frames, M visual tokens a frame, H language-model width.
 """
 
-import json
+import functools
 import math
 import shutil
 from collections.abc import Sequence
@@ -28,7 +28,8 @@ from dualipo.critic.models import frame_choice, loading, vision
 from dualipo.critic.models.chat import VISUAL, ChatCritic
 from dualipo.critic.models.families import FAMILIES
 from dualipo.critic.vlm import Query
-from dualipo.errors import ModelError
+from dualipo.errors import DualipoError, ModelError
+from dualipo.model_files import guard
 
 # Files that servers read, beside the weights and those of the tokenizer and the preprocessor.
 FOR_SERVERS = (
@@ -79,20 +80,12 @@ class TransformersVlm(ChatCritic):
     ) -> "TransformersVlm":
         """Read a folder as transformers saved it, in `settings.torch_dtype`."""
         folder = Path(folder)
-        loading.require_safetensors(folder)
-        kind = json.loads((folder / "config.json").read_text()).get("model_type")
-        if kind not in FAMILIES:
-            known = ", ".join(FAMILIES)
-            raise ModelError(f"{folder}: model_type {kind!r} is unknown. Use one of: {known}.")
-        try:
-            tokenizer = loading.tokenizer(folder)
-            model = loading.read(AutoModelForImageTextToText, folder, settings=settings)
-        except loading.BROKEN as broken:
-            raise ModelError(
-                f"{folder}: cannot be read as {kind} ({broken}). Fetch the folder again, whole."
-            ) from broken
+        guard.require(cls.faults(folder))
+        tokenizer = loading.read_tokenizer(folder)
+        model = loading.read(AutoModelForImageTextToText, folder, settings=settings)
+        family = FAMILIES[model.config.model_type]
         for name, weight in model.named_parameters():
-            if FAMILIES[kind].is_tower(name):
+            if family.is_tower(name):
                 weight.requires_grad_(settings.tune_vision_tower)
         return cls(
             model.to(device),
@@ -101,6 +94,15 @@ class TransformersVlm(ChatCritic):
             preprocessor=vision.preprocessor_in(folder),
             beside=[folder / name for name in FOR_SERVERS if (folder / name).is_file()],
         )
+
+    @classmethod
+    def faults(cls, folder: Path) -> list[DualipoError]:
+        """Return what keeps a folder from being loaded as it was published; [] where it is whole.
+
+        Settings, the headers of weights and the tokenizer are read, no weights.
+        """
+        checks = (_refuse_other_family, _refuse_other_weights, loading.read_tokenizer, _scaling)
+        return guard.faults(functools.partial(check, folder) for check in checks)
 
     def write_to(self, folder: Path) -> None:
         """Write the folder that `load` and servers read."""
@@ -165,6 +167,21 @@ class TransformersVlm(ChatCritic):
             clip_hash="",
         )
         return [grid] * math.ceil(len(shown) / self.llm.config.vision_config.temporal_patch_size)
+
+
+def _refuse_other_family(folder: Path) -> None:
+    kind = guard.config_of(folder).get("model_type")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise ModelError(f"{folder}: model_type {kind!r} is unknown. Use one of: {known}.")
+
+
+def _refuse_other_weights(folder: Path) -> None:
+    guard.refuse_transformers(AutoModelForImageTextToText, folder)
+
+
+def _scaling(folder: Path) -> vision.Scaling:
+    return vision.scaling_of(vision.preprocessor_in(folder), vision.SIGLIP)
 
 
 def _on_grids(ids: list[int], grids: list[tuple[int, int]], interval: int) -> Tensor:

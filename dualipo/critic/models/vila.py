@@ -10,22 +10,23 @@ Legend: F frames, C colours or channels, H and W pixels, or H language-model wid
 tokens, L patches.
 """
 
+import functools
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from dualipo.config import Critic
-from dualipo.critic.models import loading, templates, towers, vila_files, vision
+from dualipo.critic.models import loading, projector, templates, towers, vila_files, vision
 from dualipo.critic.models.chat import ChatCritic
 from dualipo.critic.models.projector import MmProjector
-from dualipo.errors import ModelError
+from dualipo.errors import DualipoError, ModelError
+from dualipo.model_files import guard, settings_files
+from dualipo.model_files.weight_files import FETCH
 
 PARTS = ("llm", "vision_tower", "mm_projector")
 
@@ -83,29 +84,35 @@ class Vila(ChatCritic):
     ) -> "Vila":
         """Read a critic's folder in `settings.torch_dtype`."""
         folder = Path(folder)
-        _require_parts(folder)
-        try:
-            kept = vila_files.read(folder, parts=PARTS)
-            tokenizer = loading.tokenizer(folder / "llm")
-            llm = loading.read(AutoModelForCausalLM, folder / "llm", settings=settings)
-            vision_tower = towers.load(folder / "vision_tower", settings=settings)
-        except loading.BROKEN as broken:
-            raise ModelError(f"{folder}: cannot be read as VILA ({broken}).") from broken
+        guard.require(cls.faults(folder))
+        tokenizer = loading.read_tokenizer(folder / "llm")
+        llm = loading.read(AutoModelForCausalLM, folder / "llm", settings=settings)
+        vision_tower = towers.load(folder / "vision_tower", settings=settings)
         vision_tower.requires_grad_(settings.tune_vision_tower)
         dtype = getattr(torch, settings.torch_dtype)
-        projector = MmProjector.load(folder / "mm_projector", dtype=dtype)
-        top = json.loads((folder / "config.json").read_text())
-        _require_one_scale(folder, top, projector.vision_width / vision_tower.config.hidden_size)
+        mm_projector = MmProjector.load(folder / "mm_projector", dtype=dtype)
+        top = settings_files.read(folder / "config.json")
         length = top.get("model_max_length") or getattr(llm.config, "model_max_length", None)
         return cls(
-            VilaModule(llm, vision_tower, projector).to(device),
+            VilaModule(llm, vision_tower, mm_projector).to(device),
             tokenizer=tokenizer,
             settings=settings,
             chat_template=top.get("chat_template") or templates.guess(set(tokenizer.get_vocab())),
             model_max_length=length or llm.config.max_position_embeddings,
             preprocessor=vision.preprocessor_in(folder / "vision_tower"),
-            kept=kept,
+            kept=vila_files.read(folder, parts=PARTS),
         )
+
+    @classmethod
+    def faults(cls, folder: Path) -> list[DualipoError]:
+        """Return what keeps a folder from being loaded as it was published; [] where it is whole.
+
+        Settings, the headers of weights and the tokenizer are read, no weights.
+        """
+        if absent := guard.faults([functools.partial(_refuse_missing_parts, folder)]):
+            return absent
+        checks = (_refuse_other_settings, _refuse_other_model, _read_text, _refuse_other_eyes)
+        return guard.faults(functools.partial(check, folder) for check in checks)
 
     def write_to(self, folder: Path) -> None:
         """Write the folder that `load` and servers read."""
@@ -150,17 +157,48 @@ class Vila(ChatCritic):
         return dict(zip(shown, split, strict=True))
 
 
-def _require_parts(folder: Path) -> None:
+def _refuse_missing_parts(folder: Path) -> None:
     for part in PARTS:
         if not (folder / part).is_dir():
             raise ModelError(f"{folder}: no {part}/ in it. A critic's folder holds {PARTS}.")
-        loading.require_safetensors(folder / part)
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no config.json. Copy the one the model was published with.")
 
 
-def _require_one_scale(folder: Path, top: Mapping[str, Any], num_scales: float) -> None:
-    """Refuse a model that expects frames at several scales, or another layer of the tower."""
+def _refuse_other_settings(folder: Path) -> None:
+    """Refuse settings of a VILA folder that are not known here, or mean nothing."""
+    top = settings_files.read(folder / "config.json")
+    template, length = top.get("chat_template"), top.get("model_max_length")
+    if template and template not in list(templates.TEMPLATES):
+        known = ", ".join(templates.TEMPLATES)
+        raise ModelError(f"{folder}: chat template {template!r} is unknown. Use one of: {known}.")
+    if length is not None and (not isinstance(length, int) or length < 1):
+        raise ModelError(
+            f"{folder / 'config.json'}: model_max_length is {length!r}, where a number of tokens "
+            f"is needed. {settings_files.RESTORE}"
+        )
+
+
+def _refuse_other_model(folder: Path) -> None:
+    guard.refuse_transformers(AutoModelForCausalLM, folder / "llm")
+
+
+def _read_text(folder: Path) -> PreTrainedTokenizerBase:
+    return loading.read_tokenizer(folder / "llm")
+
+
+def _refuse_other_eyes(folder: Path) -> None:
+    """Refuse a tower or projector that is not whole, or of which one does not fit the next."""
+    vision_width = towers.refuse(folder / "vision_tower")
+    vision.scaling_of(vision.preprocessor_in(folder / "vision_tower"), vision.SIGLIP)
+    taken, given = projector.widths(folder / "mm_projector")
+    with guard.reading(folder / "llm"):
+        llm_width = AutoConfig.from_pretrained(folder / "llm", **guard.LOCAL).hidden_size
+    if given != llm_width:
+        raise ModelError(
+            f"{folder}: its projector leads to {given} channels, its language model takes "
+            f"{llm_width}. {FETCH}"
+        )
+    num_scales = taken / vision_width
+    top = settings_files.read(folder / "config.json")
     layer = top.get("mm_vision_select_layer")
     if top.get("s2") or layer not in (None, -2) or num_scales != int(num_scales) > 0:
         raise ModelError(

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dualipo.model_files import settings_files
+
 CONFIG = "config.json"
 SMALL_FILES = (".json", ".jinja", ".model", ".py", ".txt")
 WEIGHTS_INDEX = ".index.json"  # ends the name of the list of files that hold split weights
@@ -21,7 +23,7 @@ Kept = Mapping[str, bytes]  # content by path in the folder
 
 def read(folder: Path, *, parts: Sequence[str]) -> Kept:
     """Read the small files of a folder, if its config.json holds a block for each part."""
-    top = json.loads((folder / CONFIG).read_text())
+    top = settings_files.read(folder / CONFIG)
     if not all(isinstance(top.get(f"{part}_cfg"), dict) for part in parts):
         return {}
     return {

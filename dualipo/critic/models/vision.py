@@ -6,9 +6,11 @@ image tiling.
 Legend: F frames, H and W pixels, C colours, T pairs of frames, L patches, P values of a patch.
 """
 
-import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ from torch import Tensor, nn
 
 from dualipo.config import Critic
 from dualipo.critic.models import frame_choice
+from dualipo.errors import ModelError
+from dualipo.model_files import settings_files
 
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -43,11 +47,25 @@ def preprocessor_in(folder: Path) -> Path | None:
 
 def scaling_of(preprocessor: Path | None, default: Scaling) -> Scaling:
     """Read the scaling from a preprocessor's file, or return the family's default."""
-    fields = json.loads(preprocessor.read_text()) if preprocessor else {}
+    fields = settings_files.read(preprocessor) if preprocessor else {}
     if "image_mean" not in fields or "image_std" not in fields:
         return default
-    mean, std = ((c[0], c[1], c[2]) for c in (fields["image_mean"], fields["image_std"]))
-    return Scaling(mean, std)
+    return Scaling(*(_colours(preprocessor, fields, key) for key in ("image_mean", "image_std")))
+
+
+def _colours(preprocessor: Path | None, fields: Mapping[str, Any], key: str) -> Triple:
+    """Return a number for each of the three colours; refuse deviations that are not positive."""
+    try:
+        red, green, blue = map(float, fields[key])
+    except (TypeError, ValueError):
+        red = green = blue = math.nan
+    least = min(red, green, blue)
+    if not math.isfinite(red + green + blue) or (key == "image_std" and least <= 0):
+        raise ModelError(
+            f"{preprocessor}: {key} is {fields[key]!r}, where three numbers are needed. "
+            f"{settings_files.RESTORE}"
+        )
+    return red, green, blue
 
 
 def pixels(

@@ -1,0 +1,45 @@
+"""The JSON files of a model's folder, read as strictly as the libraries read them.
+
+diffusers and transformers take UTF-8 without a byte-order mark. A file that they would refuse, or
+a value that would reach them silently (NaN), is refused here, with the file's name and the remedy.
+"""
+
+import codecs
+import json
+from pathlib import Path
+from typing import Any
+
+from dualipo.errors import ModelError
+
+RESTORE = "Copy the one that the model was published with."
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raise a ModelError that names the file where it holds anything else."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file. {RESTORE}") from None
+    except OSError as refused:
+        raise ModelError(f"{path}: cannot be read ({refused.strerror}). {RESTORE}") from refused
+    if content.startswith(codecs.BOM_UTF8):
+        raise ModelError(
+            f"{path}: begins with a byte-order mark, which the model libraries cannot read. Save "
+            "it as UTF-8 without one."
+        )
+    try:
+        value = json.loads(content.decode(), parse_constant=_constant)
+    except RecursionError:
+        raise ModelError(f"{path}: nested too deeply. {RESTORE}") from None
+    except ValueError as broken:
+        raise ModelError(f"{path}: not JSON ({broken}). {RESTORE}") from None
+    if not isinstance(value, dict):
+        raise ModelError(f"{path}: holds no table of settings. {RESTORE}")
+    return value
+
+
+def _constant(name: str) -> float:
+    """Refuse NaN; an infinity is a limit that some published models set."""
+    if name == "NaN":
+        raise ValueError("NaN is no setting")
+    return float(name)
