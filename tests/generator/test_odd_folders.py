@@ -325,12 +325,16 @@ def judge(sound: Path, change: Change, fact: str | None, odd: Path, clips: Any) 
 
 
 @pytest.mark.parametrize("name", WAN)
-def test_fault_68_odd_wan_folders(name: str, pipeline_folder: Path, sound_clips: Any, tmp_path: Path) -> None:
+def test_fault_68_odd_wan_folders(
+    name: str, pipeline_folder: Path, sound_clips: Any, tmp_path: Path
+) -> None:
     judge(pipeline_folder, *WAN[name], tmp_path / "odd", sound_clips)
 
 
 @pytest.mark.parametrize("name", COGVIDEOX)
-def test_fault_68_odd_cogvideox_folders(name: str, cog_folder: Path, sound_clips: Any, tmp_path: Path) -> None:
+def test_fault_68_odd_cogvideox_folders(
+    name: str, cog_folder: Path, sound_clips: Any, tmp_path: Path
+) -> None:
     judge(cog_folder, *COGVIDEOX[name], tmp_path / "odd", sound_clips)
 
 

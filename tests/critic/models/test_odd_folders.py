@@ -257,7 +257,9 @@ def judge(kind: str, folder: Path, change: Change, fact: str | None, odd: Path) 
 
 @pytest.mark.parametrize("kind", VLM_KINDS)
 @pytest.mark.parametrize("name", VLM)
-def test_fault_68_odd_vlm_folders(name: str, kind: str, sound: dict[str, Path], tmp_path: Path) -> None:
+def test_fault_68_odd_vlm_folders(
+    name: str, kind: str, sound: dict[str, Path], tmp_path: Path
+) -> None:
     judge(kind, sound[kind], *VLM[name], tmp_path / "odd")
 
 
