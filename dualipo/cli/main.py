@@ -22,6 +22,7 @@ from dualipo.cli import (
     fork,
     importing,
     label,
+    labels,
     pretrain,
     push,
     quiet,
@@ -39,7 +40,7 @@ from dualipo.store import atomic
 
 MODULES = (
     *(doctor, settings, run, fork, stage, show, dashboard, critic, label, study),
-    *(captions, importing, exporting, push, track, convert, pretrain),
+    *(captions, importing, labels, exporting, push, track, convert, pretrain),
 )
 # How `dualipo --help` groups the verbs.
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -49,7 +50,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Look": ("status", "report", "dashboard", "critic"),
     "People": ("label", "study"),
-    "Exchange": ("captions", "import", "export", "push", "track"),
+    "Exchange": ("captions", "import", "labels", "export", "push", "track"),
     "Models": ("convert", "pretrain"),
 }
 

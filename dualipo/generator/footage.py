@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,15 +126,15 @@ def listing(name: str, *, video_column: str, caption_column: str) -> list[Listed
 
 def read_clip(path: Path, *, settings: Generator) -> Tensor:
     """Read uint8 frames_FHWC at the generator's rate and size: scaled to cover, then cut."""
-    header = clips.probe(path)
-    step = header.fps / settings.fps if header.fps else 1.0
+    shown = clips.read_shown(path)
+    step = shown.fps / settings.fps if shown.fps else 1.0
     wanted = [round(n * step) for n in range(settings.num_frames)]
-    if 0 < header.num_frames <= wanted[-1]:
-        _refuse_short(path, header.num_frames, wanted[-1] + 1)
-    frames_FHWC = clips.read_clip(path)
-    if len(frames_FHWC) <= wanted[-1]:
-        _refuse_short(path, len(frames_FHWC), wanted[-1] + 1)
-    return covered(frames_FHWC[wanted], height=settings.height, width=settings.width)
+    if len(shown.frames_FHWC) <= wanted[-1]:
+        raise MediaError(
+            f"{path}: {len(shown.frames_FHWC)} frames, where {wanted[-1] + 1} are needed at the "
+            "wanted rate."
+        )
+    return covered(shown.frames_FHWC[wanted], height=settings.height, width=settings.width)
 
 
 def covered(frames_FHWC: np.ndarray, *, height: int, width: int) -> Tensor:
@@ -147,12 +147,6 @@ def covered(frames_FHWC: np.ndarray, *, height: int, width: int) -> Tensor:
     top, left = (inner[0] - height) // 2, (inner[1] - width) // 2
     cut_FCHW = scaled_FCHW[:, :, top : top + height, left : left + width]
     return cut_FCHW.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-
-
-def _refuse_short(path: Path, num_frames: int, num_wanted: int) -> NoReturn:
-    raise MediaError(
-        f"{path}: {num_frames} frames, where {num_wanted} are needed at the wanted rate."
-    )
 
 
 def _table(path: Path) -> Path:

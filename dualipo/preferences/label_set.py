@@ -65,8 +65,12 @@ class LabelSet:
     @property
     def clips(self) -> list[str]:
         """The sha256 of every clip that a label names, sorted."""
-        in_pairs = {clip for pair in self.pairs for clip in (pair.video_a, pair.video_b)}
-        return sorted(in_pairs | {point.video for point in self.points})
+        return sorted({clip for label in self.every for clip in clips_of(label)})
+
+
+def clips_of(label: Pair | Point) -> tuple[str, ...]:
+    """Return the sha256 of the clips that a label names."""
+    return (label.video_a, label.video_b) if isinstance(label, Pair) else (label.video,)
 
 
 def clip_store(path: Path) -> ClipStore:
@@ -76,12 +80,16 @@ def clip_store(path: Path) -> ClipStore:
 
 def read(folder: Path) -> LabelSet:
     """Read a label set of this or an older schema; raise DataError where a clip is missing."""
+    labels = read_labels(folder)
+    _require_clips(labels, clip_store(folder), folder / TABLE)
+    return labels
+
+
+def read_labels(folder: Path) -> LabelSet:
+    """Read the labels of a set, whether their clips are there or not."""
     read_manifest(folder)
     path = folder / TABLE
-    rows = tables.read_rows(path, kind=TABLE_KIND)
-    labels = from_rows(rows, subject=str(path))
-    _require_clips(labels, clip_store(folder), path)
-    return labels
+    return from_rows(tables.read_rows(path, kind=TABLE_KIND), subject=str(path))
 
 
 def read_source(path: Path) -> LabelSet:
@@ -104,8 +112,8 @@ def _require_clips(labels: LabelSet, store: ClipStore, subject: Path) -> None:
         path = store.path(clip)
         if not path.is_file():
             raise DataError(
-                f"{path}: this clip is missing, but {subject} names it. Restore it, or make the "
-                "labels again."
+                f"{path}: this clip is missing, but {subject} names it. Restore it, or take its "
+                "labels off a label set with `dualipo labels drop LABELS --unreadable`."
             )
 
 

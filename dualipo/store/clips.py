@@ -2,58 +2,35 @@
 
 Written: H.264, 4:4:4 at full range, lossless where its quantizer `qp` is 0: the only loss is the
 rounding from RGB to YUV and back, at most 2 of 255 levels, 0.7 on average over uniform noise. Read:
-any usual container, after its header was checked against the limits (fault 22); a clip that is
-empty, cut short or damaged is a MediaError (fault 19, 20).
+the containers of `containers.py`, within its limits (fault 22), as a player shows them
+(`showing.py`); a clip that is empty, cut short or damaged is a MediaError (fault 19, 20).
 
 A garbled byte may still decode, to other pixels: `ClipStore.read` finds it by the hash.
-Left out: sound, rotation flags, and resampling in time. frames_FHWC: frames, height, width, RGB.
+Left out: sound, interlacing, and tone mapping. frames_FHWC: frames, height, width, RGB.
 """
 
 import hashlib
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
 
-import av
 import numpy as np
 from av.video.reformatter import ColorRange
 
 from dualipo.errors import MediaError
-from dualipo.store import atomic, video
+from dualipo.store import atomic, containers, showing, video
+from dualipo.store.containers import LIMITS, Header, Limits, Opened
+from dualipo.store.showing import EDITED, RETIMED, SHORTER, Picture, Timing
 from dualipo.store.video import Encoding, Frames
 
-# Not HLS, DASH or concat: those name other files and addresses to be fetched (fault 51).
-_CONTAINERS = "mov,mp4,matroska,webm,avi"
 
+@dataclass(frozen=True)
+class Shown:
+    """A clip as a player shows it, at a constant rate; `corrections` names what was corrected."""
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The largest clip that is read; far above what generators make."""
-
-    max_frames: int = 4096
-    max_pixels: int = 2048 * 2048
-    max_bytes: int = 2 << 30
-
-
-LIMITS = Limits()
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a clip's file declares; `num_frames` is 0 where its container does not say.
-
-    `encoding` names the container, the codec and the pixel format: "mp4 h264 yuv420p".
-    """
-
-    num_frames: int
-    height: int
-    width: int
+    frames_FHWC: Frames
     fps: float
-    num_bytes: int
-    encoding: str = ""
+    corrections: tuple[str, ...] = ()
 
 
 class ClipStore:
@@ -78,7 +55,7 @@ class ClipStore:
         with atomic.publish(self.path(sha256), name="clip") as temporary:
             shutil.copyfile(source, temporary)
             if atomic.sha256_file(temporary) != sha256:
-                _refuse(source, "its content is not what its name says")
+                containers.refuse(source, "its content is not what its name says")
 
     def path(self, sha256: str) -> Path:
         """Return the file of the clip with that hash."""
@@ -86,10 +63,21 @@ class ClipStore:
 
     def read(self, sha256: str) -> Frames:
         """Read a clip after checking that its content is the one that was stored."""
+        return self.show(sha256).frames_FHWC
+
+    def show(self, sha256: str) -> Shown:
+        """Return a checked clip's frames with their rate."""
+        return read_shown(self._checked(sha256))
+
+    def examine(self, sha256: str) -> Header:
+        """Decode a checked clip and keep no frame; return what a player shows of it."""
+        return examine(self._checked(sha256))[0]
+
+    def _checked(self, sha256: str) -> Path:
         path = self.path(sha256)
         if path.is_file() and atomic.sha256_file(path) != sha256:
             raise MediaError(f"{path}: its content is not what its name says. Restore the file.")
-        return read_clip(path)
+        return path
 
 
 def encode_clip(frames_FHWC: Frames, fps: float, *, qp: int = 0) -> bytes:
@@ -104,89 +92,72 @@ def encode_clip(frames_FHWC: Frames, fps: float, *, qp: int = 0) -> bytes:
 
 def probe(path: Path, *, limits: Limits = LIMITS) -> Header:
     """Read a clip's header and check it against `limits`; nothing is decoded."""
-    with _opened(path, limits) as (_, header):
-        return header
+    with containers.opened(path, limits) as clip:
+        return clip.header
 
 
 def read_clip(path: Path, *, limits: Limits = LIMITS) -> Frames:
-    """Decode all frames of a clip to RGB."""
+    """Decode all frames of a clip to RGB, as a player shows them."""
+    return read_shown(path, limits=limits).frames_FHWC
+
+
+def read_shown(path: Path, *, limits: Limits = LIMITS) -> Shown:
+    """Decode a clip as a player shows it: frames at a constant rate, and that rate."""
     frames: list[Frames] = []
-    with _opened(path, limits) as (container, header):
-        for frame in container.decode(container.streams.video[0]):
-            if (frame.height, frame.width) != (header.height, header.width):
-                _refuse(path, f"a frame of {frame.width}x{frame.height} in another size's clip")
-            if len(frames) == header.num_frames > 0:
-                _refuse(path, f"more frames than the {header.num_frames} it declares")
-            _check(path, header, limits, num_frames=len(frames) + 1)
-            rgb = frame.reformat(
-                format="rgb24", src_colorspace=frame.colorspace, src_color_range=frame.color_range
-            )
-            frames.append(rgb.to_ndarray())
-    if not frames or len(frames) < header.num_frames:
-        _refuse(
-            path, f"{len(frames)} frames can be read of {header.num_frames or 'an unknown number'}"
+    with containers.opened(path, limits) as clip:
+        played = _play(clip, keep=frames)
+    places = played.timing.places
+    return Shown(np.stack([frames[place] for place in places]), played.timing.fps, played.named)
+
+
+def examine(
+    path: Path, *, limits: Limits = LIMITS, name: Path | None = None
+) -> tuple[Header, tuple[str, ...]]:
+    """Decode a clip and keep no frame; return what a player shows of it, and the corrections.
+
+    A clip that cannot be decoded whole is a MediaError, which calls the file `name`.
+    """
+    with containers.opened(path, limits, name=name) as clip:
+        played = _play(clip, keep=None)
+        header = replace(
+            clip.header,
+            num_frames=len(played.timing.places),
+            height=played.height,
+            width=played.width,
+            fps=played.timing.fps,
         )
-    return np.stack(frames)
+    return header, played.named
 
 
-@contextmanager
-def _opened(path: Path, limits: Limits) -> Iterator[tuple[Any, Header]]:
-    if not path.is_file():
-        raise MediaError(f"{path}: no such clip. Check the path, or make the clip again.")
-    num_bytes = path.stat().st_size
-    if num_bytes == 0:
-        _refuse(path, "an empty file")
-    try:
-        # An open file, not a name: FFmpeg takes some names for network addresses.
-        with open(path, "rb") as stream, _container(stream, limits) as container:
-            header = _header(path, container, num_bytes)
-            _check(path, header, limits, num_frames=header.num_frames)
-            yield container, header
-    except (av.FFmpegError, ValueError) as broken:
-        _refuse(path, f"not readable ({getattr(broken, 'strerror', None) or broken})")
+@dataclass(frozen=True)
+class _Played:
+    timing: Timing
+    height: int
+    width: int
+    named: tuple[str, ...]
 
 
-def _container(stream: BinaryIO, limits: Limits) -> Any:
-    options = {"format_whitelist": _CONTAINERS}
-    guards = {"max_pixels": str(limits.max_pixels), "err_detect": "explode"}
-    container = av.open(stream, "r", container_options=options, io_open=_open_nothing)
-    for track in container.streams.video:
-        track.codec_context.options = guards
-        track.codec_context.thread_count = 1
-    return container
-
-
-def _header(path: Path, container: Any, num_bytes: int) -> Header:
-    if not container.streams.video:
-        _refuse(path, "no video in it")
-    track = container.streams.video[0]
-    fps = float(track.average_rate or 0)
-    if not (track.width and track.height):
-        _refuse(path, "no frames in it")
-    names = container.format.name.split(",")
-    codec = track.codec_context
-    encoding = f"{'mp4' if 'mp4' in names else names[0]} {codec.name} {codec.pix_fmt}"
-    return Header(track.frames, track.height, track.width, fps, num_bytes, encoding)
-
-
-def _check(path: Path, header: Header, limits: Limits, *, num_frames: int) -> None:
-    num_pixels = header.height * header.width
-    sizes = {
-        "frames": (num_frames, limits.max_frames),
-        "pixels a frame": (num_pixels, limits.max_pixels),
-        "bytes in its file": (header.num_bytes, limits.max_bytes),
-        "bytes once decoded": (3 * num_pixels * num_frames, limits.max_bytes),
+def _play(clip: Opened, *, keep: list[Frames] | None) -> _Played:
+    """Decode every frame; with `keep`, append each one as it is shown."""
+    picture = Picture(float(clip.track.sample_aspect_ratio or 1))
+    starts: list[float | None] = []
+    last_seconds, shape = 0.0, (0, 0)
+    for frame in containers.decoded(clip):
+        starts.append(frame.time)
+        last_seconds = float((frame.duration or 0) * (frame.time_base or 0))
+        containers.check(clip, picture.size_of(frame), num_frames=len(starts))
+        if keep is not None or not shape[0]:
+            pixels_HWC = picture.rgb(frame)
+            shape = pixels_HWC.shape[:2]
+            if keep is not None:
+                keep.append(pixels_HWC)
+    max_num = showing.max_ticks(*shape, clip.limits, num_frames=len(starts))
+    ticks = showing.timing(starts, last_seconds, declared_fps=clip.header.fps, max_num=max_num)
+    seconds = len(ticks.places) / ticks.fps if ticks.fps else 0.0
+    happened = {
+        RETIMED: not ticks.is_constant,
+        EDITED: clip.is_edited(len(starts)),
+        SHORTER: clip.is_shorter(len(starts), seconds),
     }
-    for unit, (size, limit) in sizes.items():
-        if size > limit:
-            raise MediaError(
-                f"{path}: {size} {unit}, the limit is {limit}. Cut or shrink the clip."
-            )
-
-
-def _open_nothing(url: str, flags: int, options: dict[str, str]) -> NoReturn:
-    raise ValueError(f"it asks for {url!r}, and nothing is ever fetched")
-
-
-def _refuse(path: Path, fact: str) -> NoReturn:
-    raise MediaError(f"{path}: {fact}. Replace the clip, or take it off the list.") from None
+    corrections = picture.corrections | {name for name, is_so in happened.items() if is_so}
+    return _Played(ticks, *shape, tuple(sorted(corrections)))

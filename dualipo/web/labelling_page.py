@@ -25,6 +25,7 @@ from dualipo.preferences import label_queue
 from dualipo.preferences.label_queue import Mix
 from dualipo.store import clips
 from dualipo.store.clips import ClipStore
+from dualipo.store.containers import Header
 from dualipo.store.labels import Answer, Choice, LabelBook, QueueItem, Task
 from dualipo.web import organiser
 from dualipo.web.clip_response import clip_response
@@ -223,7 +224,7 @@ def _length(store: ClipStore, clip: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4096)
-def _header(path: Path) -> clips.Header:
+def _header(path: Path) -> Header:
     return clips.probe(path)
 
 

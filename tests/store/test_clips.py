@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from dualipo.errors import MediaError
-from dualipo.store.clips import ClipStore, Limits, encode_clip, probe, read_clip
+from dualipo.store.clips import ClipStore, encode_clip, probe, read_clip
+from dualipo.store.containers import Limits
 from tests.video_files import write_clip
 
 

@@ -15,7 +15,7 @@ from av.video.reformatter import ColorRange
 
 from dualipo.errors import MediaError
 from dualipo.store import video
-from dualipo.store.clips import ClipStore, probe
+from dualipo.store.clips import ClipStore
 from dualipo.store.video import Encoding, Frames
 
 _MIN_SIDE = 128  # a smaller clip is enlarged to about this
@@ -36,13 +36,12 @@ def data_uri(clips: ClipStore, clip_hash: str) -> str | None:
 def browser_mp4(clips: ClipStore, clip_hash: str) -> bytes | None:
     """Return a clip as an MP4 file for any browser, or None if it is missing or damaged."""
     try:
-        frames_FHWC = clips.read(clip_hash)
-        fps = probe(clips.path(clip_hash)).fps
+        shown = clips.show(clip_hash)
     except MediaError:
         return None
-    enlarged_FHWC = _enlarged(frames_FHWC)
+    enlarged_FHWC = _enlarged(shown.frames_FHWC)
     size = _shown_size(*enlarged_FHWC.shape[1:3])
-    return video.encode(enlarged_FHWC, fps, _ENCODING, size=size)
+    return video.encode(enlarged_FHWC, shown.fps, _ENCODING, size=size)
 
 
 def _enlarged(frames_FHWC: Frames) -> Frames:

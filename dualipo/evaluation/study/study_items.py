@@ -18,7 +18,7 @@ from typing import Any
 from dualipo import text_files
 from dualipo.errors import DataError
 from dualipo.seeds import derive
-from dualipo.store.clips import ClipStore, probe, read_clip
+from dualipo.store.clips import ClipStore, read_shown
 from dualipo.store.labels import LabelItem
 from dualipo.store.run_reader import RunReader
 from dualipo.store.run_tables import set_of
@@ -108,6 +108,7 @@ def _row(manifest: Path, number: int, row: Any) -> tuple[dict[str, Any], Path]:
 
 
 def _stored(row: dict[str, Any], path: Path, store: ClipStore) -> Clip:
-    clip = store.put(read_clip(path), probe(path).fps)
+    shown = read_shown(path)
+    clip = store.put(shown.frames_FHWC, shown.fps)
     prompt_id = hashlib.sha256(row["prompt"].encode()).hexdigest()[:16]
     return Clip(row["generator"], prompt_id, row["prompt"], row["seed"], clip)

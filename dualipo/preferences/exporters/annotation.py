@@ -9,7 +9,7 @@ from dualipo.preferences import label_set
 from dualipo.preferences.exporters.outlet import Outlet
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import LABELLED_DIMENSIONS, Pair, Verdict
-from dualipo.store.clips import probe
+from dualipo.store.clips import examine
 
 KEPT = (
     *("prompt", "video_a", "video_b", "dimension", "verdict"),
@@ -85,7 +85,7 @@ def _videoalign_row(pair: Pair, outlet: Outlet) -> dict[str, Any]:
     row["annotator"] = pair.annotator_or_critic_version
     for side, clip in (("A", pair.video_a), ("B", pair.video_b)):
         row[f"path_{side}"] = outlet.clip(clip)
-        header = probe(outlet.store.path(clip))
+        header, _ = examine(outlet.store.path(clip))
         row[f"fps_{side}"] = f"{header.fps:g}"
         row[f"num_frames_{side}"] = header.num_frames
     return row

@@ -14,7 +14,7 @@ from dualipo.preferences.exporters.training import (
     winner_and_loser,
 )
 from dualipo.preferences.label_set import LabelSet
-from dualipo.store.clips import probe
+from dualipo.store.clips import examine
 
 SIMPLETUNER_KEPT = ("prompt", "video_a", "video_b", "dimension", "verdict", "pair_id")
 
@@ -36,7 +36,7 @@ def flow_factory(labels: LabelSet, outlet: Outlet) -> None:
 
 
 def _video(clip: str, folder: str, outlet: Outlet) -> dict[str, object]:
-    fps = probe(outlet.store.path(clip)).fps
+    fps = examine(outlet.store.path(clip))[0].fps
     return {"type": "video", "path": outlet.clip(clip, below=folder), "fps": fps}
 
 

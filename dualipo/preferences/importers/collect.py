@@ -26,6 +26,7 @@ from dualipo.preferences.importers.row import (
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import Pair, Point, Verdict
 from dualipo.store import row_files
+from dualipo.store.containers import UnreadableClip
 
 Label = Pair | Point
 
@@ -80,6 +81,9 @@ class Collected:
             self._check_columns(row)
             judged = list(self.form.judge(row, self.settings))
             labels = [self._label(part) for part in judged if isinstance(part, Judged)]
+        except UnreadableClip as bad:
+            self.report.dropped.add(file, line, "a clip cannot be decoded", detail=str(bad))
+            return
         except (Unfit, MediaError) as unfit:
             self.report.refused.add(file, line, str(unfit))
             return

@@ -2,8 +2,9 @@
 
 Nothing in a data set is trusted: a path is resolved and must stay inside the root, links included
 (fault 50); an address is refused and never fetched (fault 51); a clip's header is checked against
-the limits of `store/clips.py` before anything is copied (fault 22). An image becomes a clip of one
-frame, images in order a clip of so many. Left out: decoding clips, which the critic does.
+the limits of `store/containers.py` before anything is copied (fault 22), and then every clip is
+decoded once, so that a run never meets one that cannot be (fault 19). An image becomes a clip of
+one frame, images in order a clip of so many.
 """
 
 import hashlib
@@ -12,18 +13,19 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from dualipo.errors import MediaError
+from dualipo.preferences.importers import images
 from dualipo.preferences.importers.row import Footage, Unfit
-from dualipo.store import atomic
-from dualipo.store.clips import LIMITS, ClipStore, Frames, Header, encode_clip, probe
+from dualipo.store import atomic, file_kinds
+from dualipo.store.clips import ClipStore, Shown, encode_clip, examine, probe
+from dualipo.store.containers import LIMITS, Header
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-FRAMES_PER_SECOND = 8.0  # the rate of VideoFeedback's frames; a clip of one image needs none
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|(?:data|file|concat|subfile|crypto|pipe):|//", re.I)
 
@@ -46,13 +48,21 @@ class Intake:
         self.link = link
         self.strip_prefix = strip_prefix
         self.new: set[str] = set()
-        self.headers: dict[str, Header] = {}
+        self.headers: dict[str, Header] = {}  # of what a player shows
+        self.corrections: dict[str, tuple[str, ...]] = {}
         self._seen: dict[Footage, str] = {}
+        self._bad: dict[Footage, MediaError] = {}
 
     def take(self, footage: Footage) -> str:
         """Return the clip's sha256; raise Unfit or MediaError where the clip cannot be taken."""
+        if footage in self._bad:
+            raise self._bad[footage]
         if footage not in self._seen:
-            sha256 = self._take(footage)
+            try:
+                sha256 = self._take(footage)
+            except MediaError as bad:
+                self._bad[footage] = bad
+                raise
             if footage.sha256 not in ("", sha256):
                 raise Unfit(
                     f"{footage.paths[0]}: its content is not what its label names. Restore it."
@@ -67,10 +77,10 @@ class Intake:
         """The number of paths that name a clip whose content another path names, too."""
         return len(self._seen) - len({*self._seen.values()})
 
-    def publish(self) -> None:
-        """Move the staged clips into the store, each one whole or not at all."""
+    def publish(self, clips: Collection[str]) -> None:
+        """Move those of the staged clips that labels name into the store, each one whole."""
         assert self.staging is not None
-        for sha256 in sorted(self.new):
+        for sha256 in sorted(self.new.intersection(clips)):
             with atomic.publish(self.store.path(sha256), name="clip") as temporary:
                 os.replace(self._aside(sha256), temporary)
 
@@ -91,11 +101,11 @@ class Intake:
 
     def _take(self, footage: Footage) -> str:
         if footage.image:
-            return self._encoded([self._image(io.BytesIO(footage.image), "an image")])
+            return self._encoded(images.read(io.BytesIO(footage.image), "an image"))
         paths = [self.resolve(name) for name in footage.paths]
         path = next((path for path in paths if path.is_file()), None)
-        if path is not None and path.suffix.lower() in IMAGE_SUFFIXES:
-            return self._encoded([self._image(path, footage.paths[0])])
+        if path is not None and _is_image(path):
+            return self._encoded(images.read(path, footage.paths[0]))
         if path is not None:
             return self._copied(path)
         if not footage.frames:
@@ -108,8 +118,13 @@ class Intake:
             raise Unfit(
                 f"The clip has {len(footage.frames)} frames, but the limit is {LIMITS.max_frames}."
             )
-        frames = self._frames(footage)
-        return self._encoded([self._image(self.resolve(name), name) for name in frames])
+        stills = [images.read(self.resolve(name), name) for name in self._frames(footage)]
+        frames = [still.frames_FHWC[0] for still in stills]
+        if len({frame.shape for frame in frames}) > 1:
+            raise Unfit("The frames of the clip have different sizes.")
+        corrections = {correction for still in stills for correction in still.corrections}
+        rate = images.FRAMES_PER_SECOND
+        return self._encoded(Shown(np.stack(frames), rate, tuple(sorted(corrections))))
 
     def _frames(self, footage: Footage) -> list[str]:
         """Return the frames' paths in the first folder that holds the first frame."""
@@ -120,29 +135,13 @@ class Intake:
         folder = next(holding, footage.frame_folders[0])
         return [f"{folder}{name}" for name in footage.frames]
 
-    def _image(self, source: Path | io.BytesIO, name: str) -> Frames:
-        try:
-            with Image.open(source, formats=("JPEG", "PNG", "WEBP")) as image:
-                if image.width * image.height > LIMITS.max_pixels:
-                    raise Unfit(
-                        f"{name}: it has {image.width}x{image.height} pixels, but the limit is "
-                        f"{LIMITS.max_pixels}. Make it smaller."
-                    )
-                return np.asarray(image.convert("RGB"))
-        except Unfit:
-            raise
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise Unfit(
-                f"{name}: it is not a readable image ({error}). Save it as JPEG, PNG or WebP."
-            ) from None
-
-    def _encoded(self, frames: list[Frames]) -> str:
-        if len({frame.shape for frame in frames}) > 1:
-            raise Unfit("The frames of the clip have different sizes.")
-        content = encode_clip(np.stack(frames), FRAMES_PER_SECOND)
+    def _encoded(self, shown: Shown) -> str:
+        """Keep an image, or several, as a stored clip."""
+        content = encode_clip(shown.frames_FHWC, shown.fps)
         sha256 = hashlib.sha256(content).hexdigest()
-        height, width = frames[0].shape[:2]
-        self.headers[sha256] = Header(len(frames), height, width, FRAMES_PER_SECOND, len(content))
+        num_frames, height, width = shown.frames_FHWC.shape[:3]
+        self.headers[sha256] = Header(num_frames, height, width, shown.fps, len(content))
+        self.corrections[sha256] = shown.corrections
         if self._is_wanted(sha256):
             with atomic.storage_errors(self._aside(sha256), num_bytes=len(content)):
                 self._aside(sha256).write_bytes(content)
@@ -150,23 +149,28 @@ class Intake:
         return sha256
 
     def _copied(self, path: Path) -> str:
-        header = probe(path)
+        probe(path)
         if self.staging is None:
             sha256 = atomic.sha256_file(path)
-            self.headers[sha256] = header
+            self._examine(path, sha256)
             return sha256
         copy = self.staging / f"{uuid.uuid4().hex}.part"
         with atomic.storage_errors(copy, num_bytes=path.stat().st_size):
             self._duplicate(path, copy)
-        sha256 = atomic.sha256_file(copy)
-        self.headers[sha256] = header
-        if self._is_wanted(sha256):
-            probe(copy)  # the file may have changed while it was copied
-            os.replace(copy, self._aside(sha256))
-            self.new.add(sha256)
-        else:
-            copy.unlink()
+        try:
+            sha256 = atomic.sha256_file(copy)
+            self._examine(copy, sha256, name=path)  # it may have changed while it was copied
+            if self._is_wanted(sha256):
+                os.replace(copy, self._aside(sha256))
+                self.new.add(sha256)
+        finally:
+            copy.unlink(missing_ok=True)
         return sha256
+
+    def _examine(self, path: Path, sha256: str, *, name: Path | None = None) -> None:
+        """Decode a clip, each content once, and note what a player shows; `name` is for errors."""
+        if sha256 not in self.headers:
+            self.headers[sha256], self.corrections[sha256] = examine(path, name=name)
 
     def _duplicate(self, path: Path, copy: Path) -> None:
         if self.link:
@@ -186,3 +190,9 @@ class Intake:
     def _aside(self, sha256: str) -> Path:
         assert self.staging is not None
         return self.staging / f"{sha256}.mp4"
+
+
+def _is_image(path: Path) -> bool:
+    """Tell whether a file holds an image, or is named as one and holds no known film."""
+    kind = file_kinds.kind_of(path)
+    return kind in file_kinds.IMAGES or (not kind and path.suffix.lower() in IMAGE_SUFFIXES)

@@ -79,7 +79,7 @@ def import_labels(
         collected.read(files, on_row)
         after = collected.labels()
         _account(report, after, num_clips=collected.num_new_clips(before))
-        report.overview = overview.lines(collected.in_files(), intake.headers)
+        report.overview = overview.lines(collected.in_files(), intake.headers, intake.corrections)
         report.num_same_clips = intake.num_same
         report.objection = _objection(report, lenient=options.lenient)
         if options.dry_run:
@@ -89,7 +89,7 @@ def import_labels(
         if not (output / label_set.MANIFEST).is_file():
             # From now on the folder is known as a label set, so the next import may clean it.
             label_set.write(output, before, history=())
-        intake.publish()
+        intake.publish(after.clips)
         entry = _entry(format_name, files, settings, report)
         label_set.write(output, after, history=_with(entry, history))
         return report
@@ -160,7 +160,7 @@ def _opened(output: Path, *, dry_run: bool) -> Iterator[tuple[LabelSet, list[Any
     staging = output / STAGING
     try:
         before, history = _read(output)
-        _sweep(output, before)
+        sweep(output, before)
         with atomic.storage_errors(staging):
             staging.mkdir()
         yield before, history, staging
@@ -177,7 +177,7 @@ def _read(output: Path) -> tuple[LabelSet, list[Any]]:
     return label_set.read(output), list(label_set.read_manifest(output)["imports"])
 
 
-def _sweep(output: Path, before: LabelSet) -> None:
+def sweep(output: Path, before: LabelSet) -> None:
     """Remove what a killed import left: temporary files, and clips that no label names."""
     named = {label_set.clip_store(output).path(clip) for clip in before.clips}
     with atomic.storage_errors(output):

@@ -1,22 +1,27 @@
 """Sums up the labels and clips of an import as lines of text for people."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from dualipo.config import SeedLabels
 from dualipo.errors import DataError
 from dualipo.preferences import seed_size
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import GRADES, LABELLED_DIMENSIONS
-from dualipo.store.clips import Header
+from dualipo.store.containers import Header
 
 MAX_KINDS = 6  # kinds that a line lists; the rest is summed up
 
 VERDICTS = ("a", "b", "tie", "abstain")
 
 
-def lines(labels: LabelSet, headers: Mapping[str, Header]) -> list[str]:
-    """Return the lines about the labels that the files hold, and about their clips."""
+def lines(
+    labels: LabelSet, headers: Mapping[str, Header], corrections: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Return the lines about the labels that the files hold, and about their clips.
+
+    `corrections` names what was corrected so that a clip is read as a player shows it.
+    """
     if not labels.every:
         return []
     width = max(map(len, LABELLED_DIMENSIONS))
@@ -33,7 +38,7 @@ def lines(labels: LabelSet, headers: Mapping[str, Header]) -> list[str]:
         f"  labels in the files: {len(labels.every)} about {captions} captions",
         *answers,
         f"  whose: {_counted(whose)}",
-        *_clip_lines(labels, headers),
+        *_clip_lines(labels, headers, corrections),
     ]
 
 
@@ -43,16 +48,20 @@ def _answers(labels: LabelSet, dimension: str) -> str:
     return ", ".join(f"{word} {counts[word]}" for word in (*VERDICTS, *GRADES) if counts[word])
 
 
-def _clip_lines(labels: LabelSet, headers: Mapping[str, Header]) -> list[str]:
+def _clip_lines(
+    labels: LabelSet, headers: Mapping[str, Header], corrections: Mapping[str, Sequence[str]]
+) -> list[str]:
     known = [headers[clip] for clip in labels.clips if clip in headers]
     if not known:
         return []
     frames = [f"{header.num_frames or 'unknown'}" for header in known]
+    corrected = [name for clip in labels.clips for name in corrections.get(clip, ())]
     return [
         f"  clips: {len(labels.clips)}",
         f"    size    {_counted(f'{header.width}x{header.height}' for header in known)}",
         f"    frames  {_counted(frames)}",
         f"    fps     {_counted(f'{header.fps:g}' for header in known)}",
+        *([f"    read as a player shows them: {_counted(corrected)}"] if corrected else []),
     ]
 
 

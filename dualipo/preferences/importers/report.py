@@ -20,11 +20,12 @@ class Notes:
         """The number of notes."""
         return self.reasons.total()
 
-    def add(self, file: Path, line: int, reason: str) -> None:
-        """Note what happened at a line."""
+    def add(self, file: Path, line: int, reason: str, *, detail: str = "") -> None:
+        """Note what happened at a line; `detail` is told of the first few, and not counted by."""
         self.reasons[reason] += 1
         if len(self.first) < MAX_LINES:
-            self.first.append(f"{file.name}:{line}: {reason}")
+            more = f" ({detail})" if detail else ""
+            self.first.append(f"{file.name}:{line}: {reason}{more}")
 
     def text(self, verb: str) -> list[str]:
         """Return the first notes as lines of text, and the number of further ones."""

@@ -15,6 +15,7 @@ from dualipo.preferences.importers.row import Settings
 from dualipo.store import atomic, row_files
 from dualipo.store.lock import Lock
 from tests.preferences.conftest import Importer, pair, tree
+from tests.store.odd_clips import edit, garbled, make
 
 FILES = {
     "trl": "trl.jsonl",
@@ -70,7 +71,6 @@ def test_another_format_adds_to_the_same_set(importing: Importer) -> None:
         ({"label": 1}, "`label` is 1, none of"),
         ({"prompt": 7}, "`prompt` is 7, not a text"),
         ({"completion": "videos/none.mp4"}, "The clip 'videos/none.mp4' does not exist."),
-        ({"completion": "trl.jsonl"}, "not readable"),
         ({"source": "oracle"}, "none of human, simulated, critic"),
     ],
     ids=str,
@@ -89,6 +89,37 @@ def test_fault_39_a_row_that_does_not_fit_stops_the_import(
     assert tree(tmp_path) == before
     lenient = importing("trl-kto", "trl-kto.jsonl", settings=HUMAN, lenient=True)
     assert [p.grade for p in lenient.labels.points] == ["good"]
+
+
+def test_fault_19_a_clip_that_cannot_be_decoded_is_dropped_with_its_reason(
+    importing: Importer, root: Path
+) -> None:
+    """Its header is whole and its frames are noise, so that only decoding tells."""
+    (root / "videos" / "1_B.mp4").write_bytes(garbled(make()))
+    report = importing("videoalign", "videoalign.csv", dry_run=True).report
+    imported = importing("videoalign", "videoalign.csv")
+    assert imported.report.text().replace("taken", "would take") == report.text()
+    assert imported.report.refused.num == 0
+    assert imported.report.dropped.reasons["a clip cannot be decoded"] == 1
+    [told] = [line for line in imported.report.dropped.first if "decoded" in line]
+    assert "videoalign.csv:2: a clip cannot be decoded (" in told and "1_B.mp4: not read" in told
+    assert {pair.prompt for pair in imported.labels.pairs} == {"A dog runs over two lines."}
+    stored = [path for path in imported.output.rglob("*") if path.is_file()]
+    assert len([path for path in stored if path.suffix == ".mp4"]) == 2
+    assert not any(path.suffix == ".part" for path in stored)
+    for name in ("1_A", "2_A", "2_B"):
+        (root / "videos" / f"{name}.mp4").write_bytes(b"no film")
+    with pytest.raises(DataError, match="no row holds a label to take"):
+        importing("videoalign", "videoalign.csv", output=root / "other")
+
+
+def test_fault_80_what_was_corrected_is_counted(importing: Importer, root: Path) -> None:
+    (root / "videos" / "1_A.mp4").write_bytes(make(matrix=(0, 1, -1, 0)))
+    (root / "videos" / "1_B.mp4").write_bytes(make(matrix=(0, 1, -1, 0), num=9))
+    (root / "videos" / "2_A.mp4").write_bytes(edit(make(), seconds=0.5, first=6))
+    text = importing("videoalign", "videoalign.csv").report.text()
+    assert "read as a player shows them: turned upright (2), trimmed by its edit list (1)" in text
+    assert "size    32x48 (2)" in text and "48x32 (1)" in text and "6 (1)" in text
 
 
 def test_fault_39_no_half_of_a_row_is_taken(importing: Importer, root: Path) -> None:
