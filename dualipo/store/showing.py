@@ -74,6 +74,7 @@ class Picture:
             format="rgba" if has_alpha else "rgb24",
             src_colorspace=frame.colorspace,
             src_color_range=frame.color_range,
+            threads=1,  # those of others do not survive a fork, and freeing them hangs there
             **scale,
         ).to_ndarray()
         return self.on_white(pixels) if has_alpha else pixels

@@ -1,8 +1,9 @@
 """The one H.264 encoder: frames to an MP4 file, the same bytes each time.
 
-One thread encodes, since x264's output depends on their number; no dates and no version go into
-the container. `clips.py` sets how clips are stored, `evaluation/report/browser_clips.py` how a page
-shows them. frames_FHWC: frames, height, width, RGB.
+One thread encodes, since x264's output depends on their number, and one converts, since a fork
+could not free the others; no dates and no version go into the container. `clips.py` sets how clips
+are stored, `evaluation/report/browser_clips.py` how a page shows them. frames_FHWC: frames, height,
+width, RGB.
 """
 
 import io
@@ -51,6 +52,7 @@ def encode(
                 format=encoding.pixel_format,
                 dst_colorspace=Colorspace.ITU709,
                 dst_color_range=encoding.color_range,
+                threads=1,
             )
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
