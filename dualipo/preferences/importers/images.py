@@ -83,7 +83,8 @@ def _shown(image: Any) -> Shown:
             shown_for = page.info.get("duration", 0) / 1000
             seconds.append(shown_for if shown_for >= _QUICKEST else _USUAL)
     starts = [sum(seconds[:n]) for n in range(len(seconds))]
-    max_num = showing.max_ticks(*frames[0].shape[:2], LIMITS, num_frames=len(frames))
+    height, width = frames[0].shape[:2]
+    max_num = showing.max_ticks(height, width, LIMITS, num_frames=len(frames))
     ticks = showing.timing(starts, seconds[-1], declared_fps=0.0, max_num=max_num)
     corrections |= set() if ticks.is_constant else {showing.RETIMED}
     shown_FHWC = np.stack([frames[place] for place in ticks.places])
