@@ -6,31 +6,23 @@ from typing import Any
 
 from dualipo.cli.verbs import add_verb
 
+ABOUT = "Look after a label set: find clips that cannot be decoded, and take labels off."
+ABOUT_ACTION = {
+    "check": "Decode every clip of a label set. The command ends with 1 if one cannot be decoded.",
+    "drop": "Take labels off a label set, with the clips that no other label names. A run that has "
+    "begun keeps its own copy of the labels, and leaves out a clip that it cannot decode.",
+}
 SHOWN = 20  # labels and clips that are listed; the rest is counted
 
 
 def add(verbs: Any) -> None:
     """Declare the verb and its actions."""
-    parser = add_verb(
-        verbs,
-        "labels",
-        "Look after a label set: find clips that cannot be decoded, and take labels off.",
-    )
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    checking = add_verb(
-        actions,
-        "check",
-        "Decode every clip of a label set. The command ends with 1 if one cannot be decoded.",
-    )
-    dropping = add_verb(
-        actions,
-        "drop",
-        "Take labels off a label set, with the clips that no other label names. A run that has "
-        "begun keeps its own copy of the labels, and leaves out a clip that it cannot decode.",
-    )
-    for action, act in ((checking, check), (dropping, drop)):
+    actions = add_verb(verbs, "labels", ABOUT).add_subparsers(metavar="ACTION", required=True)
+    for name, act in (("check", check), ("drop", drop)):
+        action = add_verb(actions, name, ABOUT_ACTION[name])
         action.add_argument("labels", type=Path, help="The folder of a label set.")
         action.set_defaults(act=act)
+    dropping = actions.choices["drop"]
     dropping.add_argument(
         "names",
         nargs="*",

@@ -9,20 +9,18 @@ NOT_READ = (
     *("Flash video", "Windows Media", "an MPEG stream", "an Ogg file"),
 )
 
-_BEGINNINGS: tuple[tuple[bytes, str], ...] = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"BM", "BMP"),
-    (b"GIF8", "GIF"),
-    (b"II*\0", "a TIFF image"),
-    (b"MM\0*", "a TIFF image"),
-    (b"\xff\x0a", "a JPEG XL image"),
-    (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
-    (b"FLV\x01", "Flash video"),
-    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media"),
-    (b"\0\0\x01\xba", "an MPEG stream"),
-    (b"OggS", "an Ogg file"),
-)
+_BEGINNINGS: dict[bytes, str] = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"BM": "BMP",
+    b"GIF8": "GIF",
+    **dict.fromkeys((b"II*\0", b"MM\0*"), "a TIFF image"),
+    **dict.fromkeys((b"\xff\x0a", b"\0\0\0\x0cJXL "), "a JPEG XL image"),
+    b"FLV\x01": "Flash video",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "Windows Media",
+    b"\0\0\x01\xba": "an MPEG stream",
+    b"OggS": "an Ogg file",
+}
 _BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"), "a HEIF image"),
     **dict.fromkeys((b"avif", b"avis"), "an AVIF image"),
@@ -44,4 +42,4 @@ def kind_of_bytes(head: bytes) -> str:
         return "WebP"
     if head[:1] == b"G" and head[188:189] == b"G":
         return "an MPEG stream"
-    return next((kind for beginning, kind in _BEGINNINGS if head.startswith(beginning)), "")
+    return next((kind for beginning, kind in _BEGINNINGS.items() if head.startswith(beginning)), "")
