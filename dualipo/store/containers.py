@@ -118,7 +118,6 @@ def decoded(clip: Opened) -> Iterator[Any]:
         num_packets += packet.size > 0
         for frame in packet.decode():
             num_frames += 1
-            check(clip, (frame.height, frame.width), num_frames=num_frames)
             if frame.is_corrupt:
                 refuse(clip.path, f"frame {num_frames} is damaged")
             yield frame

@@ -91,7 +91,7 @@ def test_fault_39_a_row_that_does_not_fit_stops_the_import(
     assert [p.grade for p in lenient.labels.points] == ["good"]
 
 
-def test_fault_19_a_clip_that_cannot_be_decoded_is_dropped_with_its_reason(
+def test_fault_81_a_clip_that_cannot_be_decoded_is_dropped_with_its_reason(
     importing: Importer, root: Path
 ) -> None:
     """Its header is whole and its frames are noise, so that only decoding tells."""
