@@ -47,6 +47,9 @@ _ALLOWED: dict[str, set[Any]] = {
 }
 _TEXTS = ("pair_id", "prompt_id", "prompt", "video_a", "annotator_or_critic_version")
 
+_REMARKS = ("rationale", "reason_a", "reason_b")
+_NUMBERS = ("certainty", "round", "counter", "votes_a", "votes_b", "votes_tie", "votes_abstain")
+
 Row = dict[str, Any]
 
 
@@ -187,7 +190,7 @@ def from_row(row: Row, *, subject: str) -> Pair | Point:
             f"{subject}: the columns {sorted(strange)} are missing or unknown. Correct the row."
         )
     for name, allowed in _ALLOWED.items():
-        if row[name] not in allowed:
+        if not isinstance(row[name], str | None) or row[name] not in allowed:
             known = ", ".join(sorted(str(value) for value in allowed if value))
             raise DataError(
                 f"{subject}: {name} is {row[name]!r}, not one of {known}. Correct the row."
@@ -195,11 +198,26 @@ def from_row(row: Row, *, subject: str) -> Pair | Point:
     for name in _TEXTS:
         if not isinstance(row[name], str) or (not row[name] and name != _TEXTS[-1]):
             raise DataError(f"{subject}: {name} is {row[name]!r}, not a text. Correct the row.")
+    _require_kinds(row, subject)
     if row["video_b"] is None:
         return _point(row, subject)
     if row["verdict"] is None:
         raise DataError(f"{subject}: it has two clips and no verdict. Correct the row.")
     return Pair(**row)
+
+
+def _require_kinds(row: Row, subject: str) -> None:
+    """Refuse fields of another kind, which no table could hold."""
+    for name in _REMARKS:
+        if not isinstance(row[name], str):
+            raise DataError(f"{subject}: {name} is {row[name]!r}, not a text. Correct the row.")
+    for name in _NUMBERS:
+        number = row[name]
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        if not is_number or not abs(number) < 2**31 or (name != "certainty" and number % 1):
+            raise DataError(f"{subject}: {name} is {number!r}, not such a number. Correct the row.")
+    if not isinstance(row["video_b"], str | None):
+        raise DataError(f"{subject}: video_b is {row['video_b']!r}, no clip. Correct the row.")
 
 
 def _point(row: Row, subject: str) -> Point:

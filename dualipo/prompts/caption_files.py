@@ -113,7 +113,7 @@ def _dictionaries(path: Path) -> Iterator[dict[str, Any]]:
         if not isinstance(text, str):
             raise DataError(f"{path}:{line}: its {caption} is no text. Correct this line.")
         kept: dict[str, Any] = {n: row[n] for n in _KEPT if isinstance(row.get(n), str)}
-        if (seed := str(kept.pop("seed", row.get("seed")))).isdigit():
+        if (seed := str(kept.pop("seed", row.get("seed")))).isdecimal() and len(seed) < 19:
             kept["seed"] = int(seed)
         yield {"caption": text, **kept}
 

@@ -35,7 +35,7 @@ SHIPPED = Path(__file__).parent / "styles"
 EXPANDED = "expanded"
 NO_ANSWER, UNREADABLE = "no answer", "not readable"
 TOO_SHORT, TOO_LONG, LOST = "too short", "too long", "drops an element"
-_NUMBERED = re.compile(r"\s*\**(\d+)[.):]\**\s+(.*)")
+_NUMBERED = re.compile(r"\s*\**(\d{1,9})[.):]\**\s+(.*)")
 _TOKENS_PER_WORD = 2  # enough for the longest answer in any tokenizer
 
 

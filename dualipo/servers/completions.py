@@ -29,6 +29,15 @@ def text_of(choice: dict[str, Any]) -> Any:
     return message.get("content") if isinstance(message, dict) else None
 
 
+def end_of(choice: dict[str, Any]) -> str:
+    """Return why the server ended the text: "" for its own end, else "length" or another word.
+
+    A server that does not say leaves it to the grammar, which a text that was cut does not fit.
+    """
+    reason = choice.get("finish_reason")
+    return "" if reason in (None, "stop", "eos") else str(reason)[:40]
+
+
 def tokens_of(choice: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the choice's tokens that the server reports with a log-probability."""
     log_probs = choice.get("logprobs")

@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 import httpx
 
+from dualipo import text_files
 from dualipo.config import Server
 from dualipo.errors import ConfigError, StageError
 from dualipo.tracking import redact
@@ -113,7 +114,7 @@ class Endpoint:
                     text += part
                     if len(text) > MAX_ANSWER_BYTES:
                         return Failure("broken", f"the answer exceeds {MAX_ANSWER_BYTES} bytes")
-                return _decoded(answer.status_code, bytes(text))
+                return decoded(answer.status_code, bytes(text))
         except TimeoutError:
             return Failure("slow", f"no whole answer in {seconds:g} s")
         except (httpx.ConnectError, UnicodeError) as error:  # a host's name may not even be one
@@ -192,14 +193,15 @@ def _cause(error: BaseException) -> str:
     return str(redact(f"{type(error).__name__}: {error}"))
 
 
-def _decoded(status: int, text: bytes) -> Answer:
+def decoded(status: int, text: bytes) -> Answer:
+    """Return the object that a server answered, or what is wrong with the answer."""
     shown = str(redact(text[:SHOWN_CHARACTERS].decode("utf-8", "replace")))
     if status == 429 or status >= 500:
         return Failure("broken", f"HTTP {status}: {shown}", status)
     if status >= 300:
         return Failure("refused", f"HTTP {status}: {shown}", status)
     try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
+        answer = text_files.json_value(text.decode())
+    except ValueError:
         return Failure("not JSON", shown, status)
     return answer if isinstance(answer, dict) else Failure("not JSON", shown, status)

@@ -16,7 +16,7 @@ from dualipo.critic.learning.warm_start import Trace
 from dualipo.servers import completions
 from dualipo.servers.endpoint import Answer, Endpoint
 
-Fate = Literal["rewritten", "another label", "no answer"]
+Fate = Literal["rewritten", "another label", "no answer", "cut off", "unreadable"]
 
 _TASK = (
     "A person has seen what you cannot see, and answered as below. Say the same in clear, complete "
@@ -64,10 +64,14 @@ def _read(trace: Trace, answer: Answer) -> tuple[str, Fate]:
     choices = completions.choices_of(answer)
     if not choices:
         return trace.response, "no answer"
-    text = completions.text_of(choices[0]).strip()
-    truncated = choices[0].get("finish_reason") != "stop"
-    expected = reasoning.parse(trace.response, trace.ask.kind, truncated=False).outcome
-    if reasoning.parse(text, trace.ask.kind, truncated=truncated).outcome != expected:
+    text, end = completions.text_of(choices[0]).strip(), completions.end_of(choices[0])
+    if end:
+        return trace.response, "cut off" if end == "length" else "no answer"
+    kind = trace.ask.kind
+    outcome = reasoning.parse(text, kind, truncated=False).outcome
+    if outcome == "abstain":
+        return trace.response, "unreadable"
+    if outcome != reasoning.parse(trace.response, kind, truncated=False).outcome:
         return trace.response, "another label"
     return text, "rewritten"
 

@@ -36,7 +36,7 @@ from dualipo.servers import completions
 from dualipo.servers.endpoint import Answer, Endpoint, Failure
 
 NUM_TOP = 20  # alternatives a server reports for a token
-UNREAD = ReasoningPath("", (), 0.0, truncated=True)
+UNREAD = ReasoningPath("", (), 0.0, truncated=False)
 NO_PROBABILITIES = "no probabilities"
 # The log-probability of a label that the text does not have, where only the text is known.
 UNSAID = -1e3
@@ -118,7 +118,7 @@ class ServedCritic:
         sent = completions.choices_of(answer)[: sampling.num_paths]
         num_missing = sampling.num_paths - len(sent)
         if not isinstance(answer, Failure) and num_missing:
-            self.failures["too few answers"] += 1
+            self.failures["too few answers" if sent else "no answer in its reply"] += 1
         return [self._path(each, sampling.choice) for each in sent] + [UNREAD] * num_missing
 
     def _path(self, sent: dict[str, Any], choice: Choice | None) -> ReasoningPath:
@@ -131,8 +131,14 @@ class ServedCritic:
         elif choice:
             label_log_probs = self._label_alone(_label(text, choice.after), choice.options)
         log_prob = math.fsum(token["logprob"] for token in tokens)
-        truncated = sent.get("finish_reason") != "stop"
-        return ReasoningPath(text, (), log_prob, truncated, label_log_probs)
+        end = completions.end_of(sent)
+        if end not in (
+            "",
+            "length",
+        ):  # a filter, a tool call: what there is of the text is no answer
+            self.failures[f"ended by {end}"] += 1
+            return UNREAD
+        return ReasoningPath(text, (), log_prob, end == "length", label_log_probs)
 
     def _first_token(self, sent: dict[str, Any], options: Sequence[str]) -> dict[str, float]:
         """Read the options' log-probabilities off the first token, or else off the text."""

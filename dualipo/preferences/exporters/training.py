@@ -1,8 +1,9 @@
 """Writes TRL's two preference formats.
 
 Ties have no place in a format of winners and losers, nor does Normal in one of desirable and
-undesirable clips: those labels are dropped and counted. The columns `source` and `annotator`, which
-TRL ignores, keep a program's label from being imported as a person's.
+undesirable clips: those labels are dropped and counted. TRL ignores the columns `dimension`,
+`source` and `annotator`; by them an import takes the labels back whole, and a program's label is
+never taken for a person's.
 """
 
 from collections import defaultdict
@@ -26,7 +27,7 @@ def trl(labels: LabelSet, outlet: Outlet) -> None:
             winner, loser = clips
             row = {"prompt": pair.prompt}
             row |= {"chosen": outlet.clip(winner), "rejected": outlet.clip(loser)}
-            files[pair.dimension].append(row | speaker_of(pair))
+            files[pair.dimension].append(row | {"dimension": pair.dimension} | speaker_of(pair))
             outlet.keep(pair, TRL_KEPT)
     for _ in labels.points:
         outlet.drop("a point: export trl-kto")
@@ -40,8 +41,9 @@ def trl_kto(labels: LabelSet, outlet: Outlet) -> None:
         if point.grade == "normal":
             outlet.drop("graded Normal")
             continue
-        row = {"prompt": point.prompt, "completion": outlet.clip(point.video)}
-        files[point.dimension].append(row | {"label": point.grade == "good"} | speaker_of(point))
+        row: dict[str, Any] = {"prompt": point.prompt, "completion": outlet.clip(point.video)}
+        row |= {"label": point.grade == "good", "dimension": point.dimension}
+        files[point.dimension].append(row | speaker_of(point))
         outlet.keep(point, TRL_KEPT)
     for _ in labels.pairs:
         outlet.drop("a pair: export trl")

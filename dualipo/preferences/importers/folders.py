@@ -11,13 +11,12 @@ clips under the same relative names, which its `conditioning_type` "reference_st
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from dualipo import text_files
+from dualipo import records, text_files
 from dualipo.errors import DataError
 from dualipo.preferences.importers.pair_formats import won
 from dualipo.preferences.importers.row import (
-    DIMENSION_WORDS,
     Footage,
     Judged,
     Row,
@@ -25,9 +24,13 @@ from dualipo.preferences.importers.row import (
     Unfit,
     caption_of,
     choice,
+    count,
+    dimension_of,
+    is_empty,
     optional_text,
     pair,
     point,
+    share,
     text,
     voice,
 )
@@ -40,7 +43,12 @@ SIDES = (("a", "b"), ("video_a", "video_b"), ("video1", "video2"))
 FILE_NAMES = tuple(f"{name}_file_name" for pair_of in SIDES for name in pair_of)
 # The further fields of a label that our export writes, by kind.
 NUMBERS = ("votes_a", "votes_b", "votes_tie", "votes_abstain", "round", "counter")
-KEPT = ("rationale", "reason_a", "reason_b", "grade_a", "grade_b", "order", "certainty", *NUMBERS)
+TEXTS = ("rationale", "reason_a", "reason_b")
+WORDS: dict[str, dict[str, str]] = {
+    **{name: {grade: grade for grade in records.GRADES} for name in ("grade_a", "grade_b")},
+    "order": {order: order for order in get_args(records.Order)},
+}
+KEPT = (*TEXTS, *WORDS, "certainty", *NUMBERS)
 CLIP_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -70,7 +78,7 @@ def videofolder_rows(path: Path) -> row_files.Lines:
 def videofolder(row: Row, settings: Settings) -> Iterator[Judged]:
     """Yield a pair (chosen over rejected, or A and B with a verdict), or a clip's grade."""
     caption = caption_of(row)
-    dimension = choice(row, "dimension", DIMENSION_WORDS, default=settings.dimension)
+    dimension = dimension_of(row, settings)
     fields = _fields(row)
     if row.get("chosen_file_name"):
         yield _chosen(row, settings, caption, dimension, fields)
@@ -117,13 +125,11 @@ def _chosen(
 
 def _fields(row: Row) -> Row:
     """Return the further fields of a label that a row of our export has."""
-    fields: Row = {name: row[name] for name in KEPT if row.get(name) not in (None, "")}
-    try:
-        numbers = {name: int(fields[name]) for name in NUMBERS if name in fields}
-        certainty = {"certainty": float(fields["certainty"])} if "certainty" in fields else {}
-    except (TypeError, ValueError):
-        raise Unfit(f"One of {', '.join((*NUMBERS, 'certainty'))} is no number.") from None
-    return fields | numbers | certainty
+    said = [name for name in KEPT if not is_empty(row.get(name))]
+    fields: Row = {name: optional_text(row, name) for name in said if name in TEXTS}
+    fields |= {name: count(row, name) for name in said if name in NUMBERS}
+    fields |= {name: choice(row, name, WORDS[name]) for name in said if name in WORDS}
+    return fields | {"certainty": share(row, "certainty")}
 
 
 def simpletuner_rows(path: Path) -> row_files.Lines:
@@ -131,11 +137,13 @@ def simpletuner_rows(path: Path) -> row_files.Lines:
     listed = text_files.read_json(path, shape=list)
     if not all(isinstance(each, dict) for each in listed):
         raise DataError(f"{path}: it is no list of data sets. Name SimpleTuner's JSON of them.")
-    by_id = {each.get("id"): each for each in listed}
+    by_id = {str(each.get("id")): each for each in listed}
     line = 0
     for rejected in listed:
         if rejected.get("conditioning_type") == "reference_strict":
-            preferred = by_id.get(rejected.get("source_dataset_id")) or _paired(listed, rejected)
+            preferred = by_id.get(str(rejected.get("source_dataset_id"))) or _paired(
+                listed, rejected
+            )
             for row in _pairs_of(path, preferred, rejected):
                 line += 1
                 yield line, row
@@ -147,7 +155,12 @@ def simpletuner_rows(path: Path) -> row_files.Lines:
 
 
 def _paired(listed: list[Any], rejected: Row) -> Row:
-    named = [each for each in listed if rejected.get("id") in (each.get("conditioning_data") or ())]
+    named = [
+        each
+        for each in listed
+        if isinstance(each.get("conditioning_data"), list)
+        and rejected.get("id") in each["conditioning_data"]
+    ]
     return named[0] if named else {}
 
 
@@ -158,7 +171,11 @@ def _pairs_of(path: Path, preferred: Row, rejected: Row) -> Iterator[Row | Unfit
         if not loser.is_file():
             yield Unfit(f"{winner.name}: {losers} holds no rejected clip of that name.")
             continue
-        caption = _caption(winner, preferred)
+        try:
+            caption = _caption(winner, preferred)
+        except DataError as unreadable:
+            yield Unfit(str(unreadable))
+            continue
         yield {"prompt": caption, "chosen": str(winner), "rejected": str(loser)}
 
 
@@ -166,7 +183,14 @@ def _folder(path: Path, listed: Row) -> Path:
     name = listed.get("instance_data_dir")
     if not isinstance(name, str):
         raise DataError(f"{path}: a data set of a pair has no instance_data_dir. Add it.")
-    return (path.parent / name).resolve()
+    try:
+        folder = (path.parent / name).resolve()
+    except (OSError, ValueError, RuntimeError) as refusal:
+        fact = text_files.os_fact(refusal)
+        raise DataError(f"{path}: {name[:60]!r} cannot be a folder ({fact}). Correct it.") from None
+    if not folder.is_dir() or folder == Path(folder.anchor):
+        raise DataError(f"{path}: {name[:60]!r} is no folder of clips. Correct instance_data_dir.")
+    return folder
 
 
 def _caption(clip: Path, listed: Row) -> str:
@@ -179,7 +203,7 @@ def _caption(clip: Path, listed: Row) -> str:
     beside = clip.with_suffix(".txt")
     if strategy != "textfile" or not beside.is_file():
         return ""
-    return next(iter(beside.read_text(encoding="utf-8").strip().splitlines()), "")
+    return text_files.read_text(beside).strip().partition("\n")[0].strip()
 
 
 def simpletuner(row: Row, settings: Settings) -> Iterator[Judged]:

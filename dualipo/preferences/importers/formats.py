@@ -28,14 +28,17 @@ FORMATS: dict[str, Format] = {
     "trl": Format(
         trl.preference,
         required=("chosen", "rejected"),
-        optional=("prompt",),
+        optional=("prompt", "dimension"),
         source=None,
+        says_source=True,
     ),
     # TRL unpaired preference: prompt, completion, label.
     "trl-kto": Format(
         trl.unpaired,
         required=("prompt", "completion", "label"),
+        optional=("dimension",),
         source=None,
+        says_source=True,
     ),
     # VideoAlign's CSV, and VideoGen-RewardBench's.
     "videoalign": Format(

@@ -28,6 +28,7 @@ from dualipo.preferences.importers.row import (
     Unused,
     choice,
     pair,
+    shown,
     text,
     voice,
 )
@@ -85,6 +86,8 @@ def judge(row: Row, settings: Settings) -> Iterator[Judged | Dropped | Unused]:
     if not annotations:
         yield Dropped("not annotated")
     for annotation in annotations:
+        if not isinstance(annotation, dict):
+            raise Unfit(f"An annotation is {shown(annotation)}, not an object of named values.")
         if annotation.get("was_cancelled"):
             yield Dropped("the annotation was cancelled")
         else:
@@ -146,7 +149,8 @@ def _verdicts(
     for result in results:
         dimension = DIMENSION_WORDS.get(str(result.get("from_name")), about)
         if result.get("type") == "pairwise":
-            verdict = choice(result.get("value") or {}, "selected", SIDES)
+            value = result.get("value")
+            verdict = choice(value if isinstance(value, dict) else {}, "selected", SIDES)
         elif result.get("type") == "choices" and "tie" in _words([result], "choices", "choices"):
             verdict = "tie"
         else:
@@ -158,14 +162,18 @@ def _verdicts(
 
 def _words(results: list[Row], kind: str, key: str) -> list[str]:
     values = [result.get("value") for result in results if result.get("type") == kind]
-    lists = [value.get(key, []) for value in values if isinstance(value, dict)]
-    return [str(word) for words in lists for word in ([words] if isinstance(words, str) else words)]
+    lists = [value.get(key) for value in values if isinstance(value, dict)]
+    lists = [[words] if isinstance(words, str) else words for words in lists]
+    return [str(word) for words in lists if isinstance(words, list) for word in words]
 
 
 def _clip(asked: Row, name: str) -> str:
     """Return the clip's path, also where Label Studio gives its address of a local file."""
     given = text(asked, name)
-    parts: Any = urlsplit(given)
+    try:
+        parts: Any = urlsplit(given)
+    except ValueError as broken:
+        raise Unfit(f"`{name}` is {shown(given)}, no address ({broken}).") from None
     if parts.path == "/data/local-files/" and not parts.scheme and not parts.netloc:
         return text({name: parse_qs(parts.query).get("d", [""])[0]}, name)
     return given

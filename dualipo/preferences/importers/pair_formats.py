@@ -4,7 +4,6 @@ FORMATS.md lists their columns. Where a file names only a winner and a loser, `l
 which of them is A: if A always won, a critic would learn the side instead of the clip.
 """
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from dualipo import text_files
 from dualipo.errors import DataError
 from dualipo.preferences.importers.row import (
+    MAX_COUNT,
     Dropped,
     Footage,
     Judged,
@@ -21,6 +21,8 @@ from dualipo.preferences.importers.row import (
     choice,
     number,
     pair,
+    share,
+    shown,
     text,
     voice,
 )
@@ -96,13 +98,15 @@ def _joined(row: Row, clips: Any) -> Row | Unfit:
     for name in ("video1", "video2"):
         index = row.get(name)
         if isinstance(index, bool) or not isinstance(index, int):
-            return Unfit(f"`{name}` is {index!r}, not an index into metadata.json.")
+            return Unfit(f"`{name}` is {shown(index)}, not an index into metadata.json.")
         try:
             if index < 0:
                 raise IndexError
             joined[name] = clips[index]["basic"]["clip_path"]
         except (IndexError, KeyError, TypeError):
-            return Unfit(f"`{name}` is {index}, but metadata.json has no basic.clip_path there.")
+            return Unfit(
+                f"`{name}` is {shown(index)}, but metadata.json has no basic.clip_path there."
+            )
     return joined
 
 
@@ -123,14 +127,14 @@ def hpdv3(row: Row, settings: Settings) -> Iterator[Judged]:
     """Yield `path1` over `path2`, with its votes in `choice_dist` and its `confidence`."""
     votes = row.get("choice_dist") or [0, 0]
     if not (isinstance(votes, list) and len(votes) == 2 and all(_is_count(v) for v in votes)):
-        raise Unfit(f"`choice_dist` is {votes!r}, not two counts.")
+        raise Unfit(f"`choice_dist` is {shown(votes)}, not two counts.")
     yield won(
         row,
         settings,
         text(row, "prompt"),
         winner=text(row, "path1"),
         loser=text(row, "path2"),
-        certainty=_share(row, "confidence"),
+        certainty=share(row, "confidence"),
         votes_a=int(votes[0]),
         votes_b=int(votes[1]),
     )
@@ -167,14 +171,5 @@ def _picture(row: Row, name: str) -> Footage:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-
-
-def _share(row: Row, name: str) -> float:
-    """Read a weight between 0 and 1; return 1 where the file gives none."""
-    if row.get(name) in (None, ""):
-        return 1.0
-    value = number(row, name)
-    if not 0.0 <= value <= 1.0 and not math.isclose(value, 1.0):
-        raise Unfit(f"`{name}` is {value}, not between 0 and 1.")
-    return min(value, 1.0)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value <= MAX_COUNT

@@ -3,13 +3,13 @@
 Their answers become our grades Good, Normal and Bad by rules of ours, which FORMATS.md lists.
 """
 
-import json
 import re
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dualipo import text_files
 from dualipo.preferences.importers.row import (
     Dropped,
     Footage,
@@ -110,8 +110,8 @@ def _visionreward_grades(row: Row, settings: Settings) -> Iterator[Judged | Drop
     annotation = row.get("annotation")
     if isinstance(annotation, str):
         try:
-            annotation = json.loads(annotation)
-        except ValueError:
+            annotation = text_files.json_value(annotation)
+        except text_files.Unreadable:
             annotation = None
     if not isinstance(annotation, dict):
         raise Unfit("`annotation` holds no named answers.")

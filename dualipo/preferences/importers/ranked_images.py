@@ -18,7 +18,9 @@ from dualipo.preferences.importers.row import (
     Row,
     Settings,
     Unfit,
+    number,
     pair,
+    shown,
     text,
     voice,
 )
@@ -32,8 +34,11 @@ def imagereward_rows(path: Path) -> row_files.Lines:
     """Yield a row for each caption, with its images and ranks in the order of the file."""
     captions: dict[Any, tuple[int, Row]] = {}
     for line, row in row_files.rows(path):
-        if isinstance(row, Unfit) or row.get("prompt_id") is None:
-            yield line, row
+        if isinstance(row, Unfit) or not isinstance(row.get("prompt_id"), str | int):
+            yield (
+                line,
+                row if isinstance(row, Unfit) else Unfit("`prompt_id` is no name or number."),
+            )
             continue
         empty = {name: value for name, value in row.items() if name not in ("image_path", "rank")}
         _, group = captions.setdefault(
@@ -69,8 +74,6 @@ def judge(row: Row, settings: Settings) -> Iterator[Judged]:
 
 def _numbers(row: Row, name: str) -> list[float]:
     values = row.get(name)
-    if not isinstance(values, list) or any(
-        isinstance(each, bool) or not isinstance(each, int | float) for each in values
-    ):
-        raise Unfit(f"`{name}` is {values!r}, not a list of numbers.")
-    return values
+    if not isinstance(values, list) or any(isinstance(each, str) for each in values):
+        raise Unfit(f"`{name}` is {shown(values)}, not a list of numbers.")
+    return [number({name: each}, name) for each in values]

@@ -28,6 +28,7 @@ DIMENSION_WORDS: dict[str, LabelledDimension] = {
     **{name: name for name in DIMENSIONS},
     "overall": "overall",
 }
+MAX_COUNT = 2**31 - 1  # of votes, rounds and counters
 CAPTIONS = ("prompt", "caption", "text")  # the usual names of a caption's column
 
 
@@ -195,7 +196,7 @@ def text(row: Row, name: str) -> str:
     """Read a column that must hold text."""
     value = row.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise Unfit(f"`{name}` is {_shown(value)}, not a text.")
+        raise Unfit(f"`{name}` is {shown(value)}, not a text.")
     return value
 
 
@@ -204,10 +205,24 @@ def caption_of(row: Row) -> str:
     return text(row, next((name for name in CAPTIONS if row.get(name)), CAPTIONS[0]))
 
 
+def dimension_of(row: Row, settings: Settings) -> LabelledDimension:
+    """Return the dimension that the row names, or else the user's."""
+    return choice(row, "dimension", DIMENSION_WORDS, default=settings.dimension)
+
+
+def is_empty(value: Any) -> bool:
+    """Tell whether a cell says nothing: null, an empty text, or the NaN that pandas puts there."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
 def optional_text(row: Row, name: str) -> str:
-    """Read a column's text; return "" where it is empty."""
+    """Read a column's text, also where it is a number; return "" where it is empty."""
     value = row.get(name)
-    return "" if value is None else str(value).strip()
+    if is_empty(value):
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise Unfit(f"`{name}` is {shown(value)}, not a text.")
+    return str(value).strip()
 
 
 def choice(
@@ -218,13 +233,13 @@ def choice(
     An empty column means `default`; without one it is unfit.
     """
     value = row.get(name)
-    if value is None or value == "":
+    if is_empty(value):
         if default is not Ellipsis:
             return default  # type: ignore[no-any-return]
         raise Unfit(f"`{name}` is empty.")
-    word = str(value).strip()
+    word = str(value).strip() if isinstance(value, str | bool | int | float) else ""
     if word not in meanings:
-        raise Unfit(f"`{name}` is {_shown(value)}, none of {', '.join(meanings)}.")
+        raise Unfit(f"`{name}` is {shown(value)}, none of {', '.join(meanings)}.")
     return meanings[word]
 
 
@@ -233,13 +248,36 @@ def number(row: Row, name: str) -> float:
     value = row.get(name)
     try:
         parsed = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         parsed = math.nan
-    if isinstance(value, bool) or not math.isfinite(parsed):
-        raise Unfit(f"`{name}` is {_shown(value)}, not a number.")
+    # Python reads 1_000 as 1000, where nobody knows what is meant.
+    if isinstance(value, bool) or not math.isfinite(parsed) or "_" in str(value):
+        raise Unfit(f"`{name}` is {shown(value)}, not a number.")
     return parsed
 
 
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+def count(row: Row, name: str) -> int:
+    """Read a whole number, from -1, which stands for none, to MAX_COUNT."""
+    value = number(row, name)
+    if not value.is_integer() or not -1 <= value <= MAX_COUNT:
+        raise Unfit(f"`{name}` is {shown(row[name])}, not a whole number from -1 to {MAX_COUNT}.")
+    return int(value)
+
+
+def share(row: Row, name: str) -> float:
+    """Read a weight between 0 and 1; return 1 where the file gives none."""
+    if is_empty(row.get(name)):
+        return 1.0
+    value = number(row, name)
+    if not 0.0 <= value <= 1.0 and not math.isclose(value, 1.0):
+        raise Unfit(f"`{name}` is {value}, not between 0 and 1.")
+    return min(value, 1.0)
+
+
+def shown(value: Any) -> str:
+    """Spell a value for a message; a long one is cut."""
+    try:
+        spelled = repr(value)
+    except (ValueError, RecursionError):  # an integer of too many digits, or a great depth
+        return f"a {type(value).__name__} that is too large to show"
+    return spelled if len(spelled) <= 60 else f"{spelled[:57]}..."

@@ -14,16 +14,15 @@ from pathlib import Path
 from dualipo.errors import ConfigError
 from dualipo.preferences.importers.pair_formats import won
 from dualipo.preferences.importers.row import (
-    DIMENSION_WORDS,
     Footage,
     Judged,
     Row,
     Settings,
-    choice,
-    number,
+    dimension_of,
     optional_text,
     pair,
     point,
+    share,
     text,
     voice,
 )
@@ -54,10 +53,9 @@ _IS_CLIP = re.compile(r"\.(mp4|webm|mkv|mov|avi|png|jpe?g|webp)$", re.I)
 def judge(row: Row, settings: Settings) -> Iterator[Judged]:
     """Yield the row's pair or its grade, whichever the mapped columns hold."""
     caption = text(row, "caption")
-    dimension = choice(row, "dimension", DIMENSION_WORDS, default=settings.dimension)
+    dimension = dimension_of(row, settings)
     fields: Row = {"rationale": optional_text(row, "reason")}
-    if row.get("certainty") not in (None, ""):
-        fields["certainty"] = number(row, "certainty")
+    fields["certainty"] = share(row, "certainty")
     if "winner" in row:
         clips = {"winner": text(row, "winner"), "loser": text(row, "loser")}
         yield won(row, settings, caption, dimension=dimension, **clips, **fields)

@@ -10,14 +10,14 @@ from typing import Any
 
 from dualipo.preferences.importers.pair_formats import won
 from dualipo.preferences.importers.row import (
-    DIMENSION_WORDS,
     Dropped,
     Judged,
     Row,
     Settings,
     Unfit,
     caption_of,
-    choice,
+    dimension_of,
+    shown,
     text,
 )
 
@@ -32,18 +32,18 @@ def chosen_rejected(row: Row, settings: Settings) -> Iterator[Judged]:
 def flow_factory(row: Row, settings: Settings) -> Iterator[Judged | Dropped]:
     """Yield `chosen` over `rejected`; leave out what is no preference about text to video."""
     if row["schema_version"] != 2:
-        raise Unfit(f"`schema_version` is {row['schema_version']!r}, not 2.")
+        raise Unfit(f"`schema_version` is {shown(row['schema_version'])}, not 2.")
     asked, supervision = row["input"], row["supervision"]
     if not isinstance(asked, dict) or not isinstance(supervision, dict):
         raise Unfit("`input` or `supervision` is not an object of named values.")
     if supervision.get("type") != "preference":
-        yield Dropped(f"its supervision is a {supervision.get('type')}, not a preference")
+        yield Dropped(f"its supervision is a {str(supervision.get('type'))[:40]}, not a preference")
     elif asked.get("media"):
         yield Dropped("made from an image or a clip, not from text alone")
     else:
         metadata = row.get("metadata") if isinstance(row.get("metadata"), dict) else {}
         assert metadata is not None
-        dimension = choice(metadata, "dimension", DIMENSION_WORDS, default=settings.dimension)
+        dimension = dimension_of(metadata, settings)
         clips = {
             "winner": _only_clip(supervision, "chosen"),
             "loser": _only_clip(supervision, "rejected"),
@@ -56,7 +56,7 @@ def _only_clip(supervision: Row, name: str) -> str:
     media = candidate.get("media") if isinstance(candidate, dict) else None
     paths = [
         each.get("path")
-        for each in media or ()
+        for each in (media if isinstance(media, list) else ())
         if isinstance(each, dict) and each.get("type") in ("video", "image")
     ]
     if len(paths) != 1:

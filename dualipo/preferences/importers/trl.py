@@ -16,6 +16,7 @@ from dualipo.preferences.importers.row import (
     Settings,
     Unfit,
     choice,
+    dimension_of,
     point,
     text,
     voice,
@@ -34,6 +35,7 @@ def preference(row: Row, settings: Settings) -> Iterator[Judged]:
         _caption(prompt),
         winner=_answer(row, "chosen"),
         loser=_answer(row, "rejected"),
+        dimension=dimension_of(row, settings),
     )
 
 
@@ -42,7 +44,7 @@ def unpaired(row: Row, settings: Settings) -> Iterator[Judged]:
     yield point(
         _caption(row["prompt"]),
         Footage((_answer(row, "completion"),)),
-        dimension=settings.dimension,
+        dimension=dimension_of(row, settings),
         grade=choice(row, "label", TRUTHS),
         voice=voice(row, settings),
     )

@@ -80,19 +80,37 @@ def test_forced_choice_reads_the_verdicts_place():
     assert led.shape == (1, 2)
 
 
+def filtered(handler):
+    """Answer with a whole text that a filter has ended."""
+    choice = {"message": {"content": "A:\nB:\n<verdict>A</verdict>"}}
+    choices = [choice | {"finish_reason": "content_filter"}] * 4
+    handler.answer(200, json.dumps({"choices": choices}).encode())
+
+
 @pytest.mark.parametrize(
     ("said", "trouble"),
     [
         (loopback.failing(500, b"out of memory"), "broken"),
         (loopback.failing(200, b"<html>not json"), "not JSON"),
         (loopback.failing(200, b"[" * 100000), "not JSON"),
-        (loopback.failing(200, b'{"choices": [{"message": null}, 3]}'), "too few answers"),
+        (loopback.failing(200, b'{"choices": [{"message": null}, 3]}'), "no answer in its reply"),
+        (filtered, "ended by content_filter"),
         (loopback.torn, "broken"),
         (loopback.dripping, "slow"),
         (loopback.dripping_after(b"HTTP/1.1 200 OK\r\nX-Long: "), "slow"),
         (lambda handler: time.sleep(1.5), "slow"),
     ],
-    ids=["500", "garbage", "bomb", "wrong shape", "torn", "dripping", "dripping headers", "silent"],
+    ids=[
+        "500",
+        "garbage",
+        "bomb",
+        "wrong shape",
+        "filter",
+        "torn",
+        "dripping",
+        "headers",
+        "silent",
+    ],
 )
 def test_fault_64_a_server_in_trouble_hangs_nothing_and_abstains(said, trouble):
     timeout = 0.4 if trouble == "slow" else 30  # a busy machine is slow, too
@@ -103,7 +121,7 @@ def test_fault_64_a_server_in_trouble_hangs_nothing_and_abstains(said, trouble):
         )
     assert time.monotonic() - began < 10
     assert len(votes) == 3 * 8 and {v.outcome for v in votes} == {"abstain"}
-    assert critic.failures == {trouble: 6}
+    assert critic.failures == {trouble: 24 if "filter" in trouble else 6}  # a path, or a request
     with pytest.raises(StageError, match="100% of 24 paths"):
         judge.require_readable(votes, settings=critic.settings)
 

@@ -120,9 +120,9 @@ def test_trl_has_a_file_a_dimension_and_its_own_columns(
     labels: LabelSet, store: ClipStore, tmp_path: Path
 ) -> None:
     outlet = export_labels("trl", labels, store, output=tmp_path / "out", original=True)
-    names = {f"{d}.jsonl": Settings("human", dimension=d) for d in ALL}  # type: ignore[arg-type]
+    names = {f"{dimension}.jsonl": Settings() for dimension in ALL}  # every row says it all
     rows = [json.loads(line) for line in (tmp_path / "out/motion.jsonl").open()]
-    assert rows[0].keys() == {"prompt", "chosen", "rejected", "source", "annotator"}
+    assert rows[0].keys() == {"prompt", "chosen", "rejected", "dimension", "source", "annotator"}
     imported = back("trl", tmp_path / "out", tmp_path / "set", names)
     kept = [p for p in labels.pairs if p.verdict in ("a", "b")]
     assert same(kept, imported.pairs, outlet) and len(kept) > 10
@@ -132,7 +132,7 @@ def test_trl_has_a_file_a_dimension_and_its_own_columns(
 
 def test_trl_kto_keeps_good_and_bad(labels: LabelSet, store: ClipStore, tmp_path: Path) -> None:
     outlet = export_labels("trl-kto", labels, store, output=tmp_path / "out", original=True)
-    names = {f"{d}.jsonl": Settings("human", dimension=d) for d in ALL}  # type: ignore[arg-type]
+    names = {f"{dimension}.jsonl": Settings() for dimension in ALL}  # every row says it all
     imported = back("trl-kto", tmp_path / "out", tmp_path / "set", names)
     kept = [p for p in labels.points if p.grade != "normal"]
     assert same(kept, imported.points, outlet)

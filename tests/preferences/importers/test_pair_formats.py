@@ -56,7 +56,7 @@ def test_videoalign_keeps_sides_and_ties_and_counts_what_is_invalid(
 def test_trl_names_a_winner_and_the_sides_follow_the_clips(
     importing: Importer, name_of: NameOf
 ) -> None:
-    with pytest.raises(ConfigError, match=r"do not say who judged\. Give --source"):
+    with pytest.raises(DataError, match=r"row does not say who judged\. Give --source"):
         importing("trl", "trl.jsonl")
     settings = Settings("simulated", "ada", "motion")
     pairs = importing("trl", "trl.jsonl", settings=settings).labels.pairs
