@@ -1,5 +1,7 @@
 """Lists every format that can be imported (the table in FORMATS.md)."""
 
+from typing import Any
+
 from dualipo.preferences.importers import (
     benchmarks,
     folders,
@@ -16,6 +18,9 @@ from dualipo.preferences.importers import (
 )
 from dualipo.preferences.importers.row import Format
 
+# A row of these may say who judged; where it does not, the user has to.
+SAID_IN_ROWS: dict[str, Any] = {"source": None, "says_source": True}
+
 FORMATS: dict[str, Format] = {
     # Our own record: labels.parquet of a label set, a run's seed tables, or JSON Lines.
     "native": Format(
@@ -29,16 +34,14 @@ FORMATS: dict[str, Format] = {
         trl.preference,
         required=("chosen", "rejected"),
         optional=("prompt", "dimension"),
-        source=None,
-        says_source=True,
+        **SAID_IN_ROWS,
     ),
     # TRL unpaired preference: prompt, completion, label.
     "trl-kto": Format(
         trl.unpaired,
         required=("prompt", "completion", "label"),
         optional=("dimension",),
-        source=None,
-        says_source=True,
+        **SAID_IN_ROWS,
     ),
     # VideoAlign's CSV, and VideoGen-RewardBench's.
     "videoalign": Format(
@@ -119,8 +122,7 @@ FORMATS: dict[str, Format] = {
         alternatives=(row.CAPTIONS, ("chosen_file_name", *folders.FILE_NAMES, "file_name")),
         optional=("rejected_file_name", "dimension", "verdict", "grade", "label", *folders.KEPT),
         not_kept=("id", "prompt_id", "schema_version"),
-        source=None,
-        says_source=True,
+        **SAID_IN_ROWS,
         takes_words=True,
         rows=folders.videofolder_rows,
         tables=folders.tables,
@@ -130,16 +132,14 @@ FORMATS: dict[str, Format] = {
         trainer_formats.chosen_rejected,
         required=("chosen_video_path", "rejected_video_path"),
         alternatives=(row.CAPTIONS,),
-        source=None,
-        says_source=True,
+        **SAID_IN_ROWS,
     ),
     # Flow-Factory's offline JSONL, version 2.
     "flow-factory": Format(
         trainer_formats.flow_factory,
         required=("schema_version", "input", "supervision"),
         optional=("metadata",),
-        source=None,
-        says_source=True,
+        **SAID_IN_ROWS,
     ),
     # SimpleTuner's list of data sets, two of which are a pair of folders.
     "simpletuner": Format(
@@ -189,8 +189,7 @@ FORMATS: dict[str, Format] = {
         table.judge,
         required=("caption",),
         optional=table.NAMES,
-        source=None,
-        says_source=True,
+        **SAID_IN_ROWS,
         takes_words=True,
         check=table.require_map,
     ),
