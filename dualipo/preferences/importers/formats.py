@@ -39,9 +39,9 @@ FORMATS: dict[str, Format] = {
     # TRL unpaired preference: prompt, completion, label.
     "trl-kto": Format(
         trl.unpaired,
+        **SAID_IN_ROWS,
         required=("prompt", "completion", "label"),
         optional=("dimension",),
-        **SAID_IN_ROWS,
     ),
     # VideoAlign's CSV, and VideoGen-RewardBench's.
     "videoalign": Format(
