@@ -44,6 +44,14 @@ class CaptionTrial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """How many things were left out for one reason, and the first of them."""
+
+    num: int
+    examples: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckRow:
     """One self-check: `number` must be at least, or else at most, `threshold`."""
 

@@ -15,6 +15,7 @@ from dualipo.event_parts import (
     CaptionTrial,
     CategoryScore,
     CheckRow,
+    LeftOut,
     Refinement,
     ReliabilityBin,
     Signals,
@@ -60,6 +61,13 @@ class RewriteEvent(Event):
     """Traces that a language model reworded, counted by what became of them."""
 
     fates: Whole[dict[str, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOutEvent(Event):
+    """What a unit dropped, folded or cut, by reason (`left_out.py`)."""
+
+    kinds: Whole[dict[str, LeftOut]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,6 +339,7 @@ EVENTS: dict[str, type[Event]] = {
     "score_scale": ScoreScaleEvent,
     "encode_real": EncodeRealEvent,
     "encode_real_drawn": EncodeRealDrawnEvent,
+    "left_out": LeftOutEvent,
     "prompts": PromptsEvent,
     "sample_unit": SampleUnitEvent,
     "sample": SampleEvent,

@@ -20,6 +20,7 @@ from dualipo.events import (
     CriticCheckEvent,
     Event,
     HoldoutEvent,
+    LeftOutEvent,
     MonitorEvent,
     PromptsEvent,
     RefreshEvent,
@@ -56,6 +57,7 @@ class RoundHistory:
     events: Sequence[Event] = ()
     clocks: dict[str, Clock] = field(default_factory=dict)
     metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    left_out: Sequence[LeftOutEvent] = ()  # of all units of the round
 
     def event(self, kind: type[Kind]) -> Kind | None:
         """Return the round's event of this class; None where it was not recorded."""
@@ -206,8 +208,15 @@ def _round(number: int, recorded: list[Recorded], metrics: list[dict[str, Any]])
         elif unit.attempt == last or isinstance(event, _ROUND_WIDE):
             events[type(event)] = event
     events.pop(ClockEvent, None)
-    clocks = _clocks(own)
-    return RoundHistory(number, last, tuple(events.values()), clocks, _metrics(metrics, number))
+    events.pop(LeftOutEvent, None)
+    return RoundHistory(
+        number,
+        last,
+        tuple(events.values()),
+        _clocks(own),
+        _metrics(metrics, number),
+        [event for _, event in own if isinstance(event, LeftOutEvent)],
+    )
 
 
 def _more_telling(before: Event | None, now: RefreshEvent) -> RefreshEvent:

@@ -44,6 +44,10 @@ class Backbone(Protocol):
         """Embed captions: text_BLD."""
         ...
 
+    def cut_captions(self, captions: Sequence[str]) -> list[str]:
+        """Return the captions of which `encode_text` reads the beginning only."""
+        ...
+
     def encode_clips(self, frames_BFHWC: Tensor) -> Tensor:
         """Encode uint8 frames as latents, normalised as the module takes them."""
         ...

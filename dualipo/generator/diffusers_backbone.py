@@ -105,6 +105,14 @@ class DiffusersBackbone(ABC):
         assert isinstance(text_BLD, Tensor)
         return text_BLD
 
+    def cut_captions(self, captions: Sequence[str]) -> list[str]:
+        """Return the captions that have more tokens than the text encoder is given."""
+        if not captions:
+            return []
+        tokens = self._text_pipeline.tokenizer(list(captions), verbose=False)["input_ids"]
+        lengths = zip(captions, map(len, tokens), strict=True)
+        return [caption for caption, length in lengths if length > self.max_sequence_length]
+
     def load_decoder(self) -> None:
         """Read the autoencoder."""
         _ = self._vae

@@ -10,11 +10,11 @@ Left out: how captions are made, expanded and screened by the million (`compose`
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 
-from dualipo.captions import normalise, prompt_id, screen, tidy
+from dualipo.captions import MAX_CHARACTERS, normalise, prompt_id, screen, tidy
 from dualipo.errors import DataError
 from dualipo.prompts import caption_files
 from dualipo.records import Prompt
@@ -28,13 +28,19 @@ class Refusal:
     caption: str
     reason: str
 
+    @property
+    def kind(self) -> str:
+        """The reason without the character or the length that is this caption's own."""
+        return self.reason.partition(" (")[0] if len(self.caption) <= MAX_CHARACTERS else "too long"
+
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """The prompts made of captions, in order of first appearance, and the refused captions."""
+    """Prompts, the captions that were refused, and those folded into an earlier spelling."""
 
     prompts: tuple[Prompt, ...]
     refused: tuple[Refusal, ...]
+    repeats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,19 +62,21 @@ def fold(
     excluded = {normalise(caption) for caption in exclude}
     first: dict[str, tuple[str, str]] = {}
     multiplicity: dict[str, int] = {}
-    refused = []
+    refused, repeats = [], []
     categories = repeat("") if listed.categories is None else listed.categories
     for caption, category in zip(listed.captions, categories, strict=False):
         if reason := screen(caption, right_to_left=right_to_left):
             refused.append(Refusal(caption, reason))
         elif (key := normalise(caption)) not in excluded:
+            if key in first:
+                repeats.append(caption)
             first.setdefault(key, (tidy(caption), category))
             multiplicity[key] = multiplicity.get(key, 0) + 1
     prompts = (
         Prompt(prompt_id(key), text, multiplicity[key], category)
         for key, (text, category) in first.items()
     )
-    return Folded(tuple(prompts), tuple(refused))
+    return Folded(tuple(prompts), tuple(refused), tuple(repeats))
 
 
 def choose(
@@ -78,10 +86,11 @@ def choose(
     seed: int,
     exclude: Iterable[str] = (),
     right_to_left: bool = False,
-) -> list[Prompt]:
+) -> Folded:
     """Draw `num` distinct prompts. `exclude` holds evaluation captions and those of past rounds.
 
-    Where the list has categories, each one gets the share of the draw that it has of the list.
+    Where the list has categories, each one gets the share of the draw that it has of the list. What
+    was refused or folded in the whole list is returned with the prompts.
     """
     listed = _listed(captions)
     folded = fold(listed, exclude=exclude, right_to_left=right_to_left)
@@ -92,9 +101,10 @@ def choose(
             "lower the number of prompts."
         )
     drawn = sorted(folded.prompts, key=lambda prompt: derive("prompt", seed, prompt.prompt_id))
-    if listed.categories is None:
-        return drawn[:num]
-    return _by_quota(drawn, quotas(Counter(listed.categories), num))
+    chosen = drawn[:num]
+    if listed.categories is not None:
+        chosen = _by_quota(drawn, quotas(Counter(listed.categories), num))
+    return replace(folded, prompts=tuple(chosen))
 
 
 def quotas(counts: Mapping[str, int], num: int) -> dict[str, int]:

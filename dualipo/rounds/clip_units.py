@@ -22,11 +22,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dualipo import left_out
 from dualipo.events import SampleUnitEvent
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.sample import EMPTY, Denoised, decode, denoise
 from dualipo.records import Candidate, Prompt
-from dualipo.rounds.run import Run
+from dualipo.rounds.run import CUT, Run
 from dualipo.store import stored, tensors
 from dualipo.store.ledger import Unit
 from dualipo.store.stored import Place
@@ -185,12 +186,17 @@ def _commit(
         generator = run.generator(clips.version)
         stored_unit = worker.submit(_store, run, clips, generator, again).result()
     candidates = [candidate for candidate, _ in stored_unit.kept]
+    captions = [prompt.caption for prompt in drawn.prompts if clips.texts_of is None]
+    cut = run.generator(clips.version).cut_captions(captions)
     run.commit(
         clips.unit(drawn.index),
         files=stored_unit.files,
         clips=tuple(dict.fromkeys(candidate.clip for candidate in candidates)),
         candidates=candidates,
-        events=[SampleUnitEvent(wanted=drawn.num_wanted, made=len(candidates))],
+        events=[
+            SampleUnitEvent(wanted=drawn.num_wanted, made=len(candidates)),
+            *left_out.events_of({CUT: cut}),
+        ],
     )
     run.progress.advance(drawn.num_wanted)
 

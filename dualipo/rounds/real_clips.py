@@ -25,7 +25,7 @@ from dualipo.generator.preference_sets import RealClips
 from dualipo.generator.sample import encode_texts
 from dualipo.rounds import file_sources, world_sources
 from dualipo.rounds.clock import Clock
-from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, Run
+from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, CUT, Left, Run
 from dualipo.store import tensors
 from dualipo.store.ledger import Unit
 from dualipo.store.stored import Place, StoredList
@@ -64,10 +64,8 @@ def _encode(run: Run, closing: Unit) -> None:
         run.progress.advance(len(places))
     _encode_texts(run)
     bad = list(footage.bad.values()) if footage else []
-    if bad:
-        run.progress.say(f"{len(bad)} real clips were skipped: {bad[0]}")
     event = EncodeRealEvent(num=num_wanted, num_skipped=len(bad))
-    run.commit(closing, clock=clock, events=[event])
+    run.commit_without(closing, {"real clips skipped": bad}, clock=clock, events=[event])
 
 
 def _encode_world(run: Run, index: int, places: range) -> None:
@@ -111,7 +109,9 @@ def _encode_texts(run: Run) -> None:
         if not run.is_done(_unit("texts", index)):
             base = run.generator(BASE_GENERATOR)
             texts = encode_texts(base, captions=own, batch_size=SHARD_CLIPS)
-            _commit(run, "texts", index, own, [texts[caption] for caption in own], axes="LD")
+            tensors_of_own = [texts[caption] for caption in own]
+            left = {CUT: base.cut_captions(own)}
+            _commit(run, "texts", index, own, tensors_of_own, axes="LD", left=left)
 
 
 def _commit(
@@ -123,12 +123,13 @@ def _commit(
     *,
     axes: str,
     events: Sequence[Event] = (),
+    left: Left | None = None,
 ) -> None:
     """Publish a shard, its tensors by number, and commit its unit."""
     path = _path(run, kind, index)
     named = {f"{n:04d}": tensor for n, tensor in enumerate(encoded)}
     tensors.save(path, named, metadata={"axes": axes, "captions": json.dumps(list(captions))})
-    run.commit(_unit(kind, index), files=(path,), events=events)
+    run.commit_without(_unit(kind, index), left or {}, files=(path,), events=events)
 
 
 def _unit(kind: Kind, index: int) -> Unit:

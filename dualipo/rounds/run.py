@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dualipo import interrupt
+from dualipo import interrupt, left_out
 from dualipo.config import Config
 from dualipo.critic.learning.reward_head import HeadedCritic
 from dualipo.critic.models import backends
@@ -25,7 +25,7 @@ from dualipo.critic.models.rewards import RewardCritic
 from dualipo.critic.models.score_file import Scale, ScoreFile
 from dualipo.critic.models.served import ServedCritic
 from dualipo.errors import ModelError
-from dualipo.events import Event, Recorded, ScoreScaleEvent
+from dualipo.events import Event, LeftOutEvent, Recorded, ScoreScaleEvent
 from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone
 from dualipo.progress import Progress
@@ -40,6 +40,8 @@ from dualipo.store.rundir import RunDir
 from dualipo.store.tables import Record
 from dualipo.tracking import Metrics
 
+Left = Mapping[str, Sequence[str]]  # what is left out, by reason
+CUT = "captions cut, as the generator reads generator.max_sequence_length tokens of each"
 BASE_ROUND = -1  # the round of all that precedes round 0
 BASE_GENERATOR, SHIPPED = "base", "shipped"  # versions that the recipe names, not the run's own
 SFT, WARM = "sft", "warm"  # the critic's versions after each stage of the warm start
@@ -101,6 +103,25 @@ class Run:
         timed = [clock.read(unit.stage)] if clock else []
         self.ledger.commit_unit(unit, files=hashes, events=[*events, *timed], **rows)
         self.hashes.add(hashes)
+
+    def commit_without(
+        self, unit: Unit, left: Left, *, events: Sequence[Event] = (), **parts: Any
+    ) -> None:
+        """Commit a unit as `commit` does, and say and record what it leaves out, by reason."""
+        dropped = left_out.events_of(left)
+        self.commit(unit, events=[*events, *dropped], **parts)
+        self.say_left_out(unit)
+
+    def say_left_out(self, stage: Unit) -> None:
+        """Say what all units of a stage left out together."""
+        place = (stage.round, stage.attempt, stage.stage)
+        dropped = [
+            event
+            for unit, event in self.ledger.events(LeftOutEvent)
+            if (unit.round, unit.attempt, unit.stage) == place
+        ]
+        for line in left_out.in_words(left_out.together(dropped)):
+            self.progress.say(line)
 
     def drop(self, unit: Unit, files: Sequence[Path]) -> None:
         """Commit that nothing reads `files` again, then remove them.

@@ -23,12 +23,13 @@ from dualipo.records import Candidate, Prompt
 from dualipo.rounds import file_sources, world_sources
 from dualipo.rounds.clip_units import ClipSet, latents_path, sample_units
 from dualipo.rounds.clock import Clock
-from dualipo.rounds.run import BASE_ROUND, Run
+from dualipo.rounds.run import BASE_ROUND, CUT, Run
 from dualipo.rounds.versions import generator_before
 from dualipo.store import stored, tables, tensors
 from dualipo.store.ledger import Unit
 from dualipo.store.stored import Place
 
+REPEATS = "captions folded into another spelling"
 ROUND = "candidates"  # the set that a round trains on; its latents and texts are kept
 
 
@@ -45,18 +46,20 @@ def choose_fixed_prompts(run: Run) -> None:
     }
     imported = _imported_prompts(run)
     taken = [prompt.caption for prompt in imported]
-    files = []
+    files: list[Path] = []
+    left: dict[str, list[str]] = {}
     for name, num in wanted.items():
         path = _prompts_path(run, name)
         if name == "seed" and imported:
             chosen = imported
         else:
-            chosen = _draw(run, num=num, purpose=name, exclude=taken)
+            chosen, own_left = _draw(run, num=num, purpose=name, exclude=taken)
+            left |= own_left
         _write_prompts(path, chosen)
         taken += [prompt.caption for prompt in chosen]
         files.append(path)
     _require_captions(run, taken)
-    run.commit(unit, files=tuple(files))
+    run.commit_without(unit, left, files=tuple(files))
 
 
 def _require_captions(run: Run, taken: Sequence[str]) -> None:
@@ -91,25 +94,38 @@ def choose_prompts(run: Run, round: int) -> list[Prompt]:
             taken += run.records(earlier_path, Prompt)
         exclude = [prompt.caption for prompt in taken]
         num = run.config.prompts.num_prompts
-        prompts = _draw(run, num=num, purpose=f"round {round}", exclude=exclude)
+        prompts, left = _draw(run, num=num, purpose=f"round {round}", exclude=exclude)
         _write_prompts(path, prompts)
         num_folded = sum(prompt.multiplicity - 1 for prompt in prompts)
-        event = PromptsEvent(num=len(prompts), num_folded=num_folded, screened={})
+        screened = {why: len(refused) for why, refused in left.items() if why != REPEATS}
+        event = PromptsEvent(num=len(prompts), num_folded=num_folded, screened=screened)
         run.commit(unit, files=(path,), events=[event])
     return run.records(path, Prompt)
 
 
-def _draw(run: Run, *, num: int, purpose: str, exclude: Sequence[str]) -> list[Prompt]:
+def _draw(
+    run: Run, *, num: int, purpose: str, exclude: Sequence[str]
+) -> tuple[list[Prompt], dict[str, list[str]]]:
+    """Return the prompts of one purpose, and the captions of the recipe's list that are left out.
+
+    The embedded world composes more captions than it needs; those are not a user's, who lost them.
+    """
     if num == 0:
-        return []
+        return [], {}
     captions = source_captions(run.config, num=num, purpose=purpose)
-    return choose(
+    drawn = choose(
         captions,
         num=num,
         seed=run.seed("prompts", purpose),
         exclude=exclude,
         right_to_left=run.config.prompts.right_to_left,
     )
+    left: dict[str, list[str]] = {}
+    if run.config.prompts.source == "file":
+        for refusal in drawn.refused:
+            left.setdefault(f"captions refused ({refusal.kind})", []).append(refusal.caption)
+        left[REPEATS] = list(drawn.repeats)
+    return list(drawn.prompts), left
 
 
 def source_captions(config: Config, *, num: int, purpose: str) -> CaptionList:
@@ -177,7 +193,7 @@ def _known_texts(run: Run, clips: ClipSet) -> dict[str, Place]:
         texts = encode_texts(generator, captions=captions, batch_size=size)
         texts |= encode_texts(generator, captions=[EMPTY], batch_size=1)
         tensors.save(path, {name: texts[c] for c, name in names.items()}, metadata={})
-        run.commit(unit, files=(path,))
+        run.commit_without(unit, {CUT: generator.cut_captions(captions)}, files=(path,))
     run.hashes.checked(path)
     return {caption: (str(path), name) for caption, name in names.items()}
 
@@ -202,6 +218,7 @@ def _close_set(run: Run, clips: ClipSet, closing: Unit, clock: Clock) -> None:
         num_prompts_dropped=sum(counts[p.prompt_id] < needed for p in clips.prompts),
     )
     run.commit(closing, files=(path,), clock=clock, events=[event] if clips.keep_latents else [])
+    run.say_left_out(closing)
 
 
 def _set_path(run: Run, clips: ClipSet) -> Path:

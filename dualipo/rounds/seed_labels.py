@@ -25,6 +25,7 @@ from dualipo.rounds.sampling import fixed_prompts, sample_set
 from dualipo.store import tables
 from dualipo.store.ledger import Unit
 
+UNKNOWN = "of a prompt that came after the run had chosen its own"
 Label = TypeVar("Label", bound=Pair | Point)
 
 
@@ -118,7 +119,11 @@ def _publish_imported(run: Run, unit: Unit, seed: Usable) -> None:
     left out, as it could be one of the test prompts.
     """
     clock = Clock()
-    labels = _of_known_prompts(run, seed.labels)
+    labels, num_unknown = _of_known_prompts(run, seed.labels)
+    excluded = seed.excluded | ({UNKNOWN: num_unknown} if num_unknown else {})
+    if excluded:
+        reasons = ", ".join(f"{reason} ({num})" for reason, num in sorted(excluded.items()))
+        run.progress.say(f"labels of the seed that are left out: {reasons}")
     seed_size.require_enough(
         keep_part(run, labels.pairs, held_out=False),
         keep_part(run, labels.points, held_out=False),
@@ -137,7 +142,7 @@ def _publish_imported(run: Run, unit: Unit, seed: Usable) -> None:
         num_pairs=len(labels.pairs),
         num_points=len(labels.points),
         sources=dict(Counter(label.source for label in labels.every)),
-        excluded=seed.excluded,
+        excluded=excluded,
         agreement=seed.agreement,
     )
     run.commit(
@@ -149,12 +154,14 @@ def _publish_imported(run: Run, unit: Unit, seed: Usable) -> None:
     )
 
 
-def _of_known_prompts(run: Run, labels: LabelSet) -> LabelSet:
+def _of_known_prompts(run: Run, labels: LabelSet) -> tuple[LabelSet, int]:
+    """Return the labels of the seed's prompts, and how many there are of others."""
     known = {prompt.prompt_id for prompt in fixed_prompts(run, "seed")}
-    return LabelSet(
+    kept = LabelSet(
         tuple(pair for pair in labels.pairs if pair.prompt_id in known),
         tuple(point for point in labels.points if point.prompt_id in known),
     )
+    return kept, len(labels.every) - len(kept.every)
 
 
 def _write(run: Run, pairs: Sequence[Pair], points: Sequence[Point]) -> tuple[Path, Path]:

@@ -32,7 +32,7 @@ def test_from_elements_to_a_draw_by_quota(tmp_path: Path, capsys: pytest.Capture
     assert main(["captions", "count", out, "--json"]) == 0
     counts = json.loads(capsys.readouterr().out)
     assert counts["categories"] == {"human": 60, "animal": 20} and counts["num_repeats"] == 0
-    drawn = choose(read_captions(Path(out)), num=20, seed=0)
+    drawn = choose(read_captions(Path(out)), num=20, seed=0).prompts
     assert sorted(prompt.category for prompt in drawn) == ["animal"] * 5 + ["human"] * 15
 
 

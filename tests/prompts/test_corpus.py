@@ -48,7 +48,7 @@ def test_fault_36_spellings_fold_into_one_prompt():
 def test_fault_36_disjoint_from_evaluation_prompts_in_any_spelling():
     captions = _captions(2, 60)
     evaluation = [_respell(c, random.Random(n)) for n, c in enumerate(captions[:20])]
-    drawn = choose(captions, num=40, seed=0, exclude=evaluation)
+    drawn = choose(captions, num=40, seed=0, exclude=evaluation).prompts
     held_out = {normalise(caption) for caption in evaluation}
     assert not held_out & {normalise(prompt.caption) for prompt in drawn}
 
@@ -56,7 +56,7 @@ def test_fault_36_disjoint_from_evaluation_prompts_in_any_spelling():
 def test_a_draw_depends_on_the_set_and_the_seed_alone():
     captions = _captions(3, 50)
     shuffled = random.Random(0).sample(captions * 2, 100)
-    ids = [prompt.prompt_id for prompt in choose(captions, num=20, seed=7)]
+    ids = [prompt.prompt_id for prompt in choose(captions, num=20, seed=7).prompts]
     assert ids == [prompt.prompt_id for prompt in choose(shuffled, num=20, seed=7)]
     assert ids != [prompt.prompt_id for prompt in choose(captions, num=20, seed=8)]
     assert len(set(ids)) == 20

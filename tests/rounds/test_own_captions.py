@@ -5,18 +5,23 @@ from pathlib import Path
 import pytest
 
 from dualipo.config import Config
+from dualipo.evaluation import run_history
+from dualipo.evaluation.report import report_tables
 from dualipo.evaluation.study import study_items
 from dualipo.events import GalleryEvent, ScoreEvent, ScoresEvent
 from dualipo.preferences import label_set
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import DIMENSIONS, Candidate, Pair, Prompt
+from dualipo.rounds import sampling
 from dualipo.store import tables
 from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger
+from dualipo.store.run_reader import RunReader
 from tests.rounds import harness as harnesses
 
 SHELL = "sits'; touch canary; $(touch canary) `touch canary` && touch canary #"  # fault 52
 CAPTIONS = [f"a {animal} {verb}" for animal in ("cat", "dog", "owl") for verb in ("runs", SHELL)]
+LEFT_OUT = [*(f"a c\u200bat {n}" for n in range(4)), "A  Cat runs"]
 OWN = (
     "rounds=1",
     "prompts.source=file",
@@ -31,7 +36,7 @@ OWN = (
 @pytest.fixture(scope="module")
 def captions(memory: Path) -> Path:
     path = memory / "captions.csv"
-    _write(path, CAPTIONS)
+    _write(path, [*CAPTIONS, *LEFT_OUT])
     return path
 
 
@@ -65,6 +70,17 @@ def test_fault_52_a_caption_that_a_shell_would_obey_stays_a_caption(unlabelled: 
     ]
     assert any(SHELL in caption for caption in captions)
     assert not Path("canary").exists() and not list(unlabelled.parent.rglob("canary"))
+
+
+def test_what_no_clip_is_made_of_is_counted_and_said_with_its_first_examples(
+    unlabelled: Path,
+) -> None:
+    refused, folded = "captions refused (a zero-width or direction character)", sampling.REPEATS
+    said = f"4 {refused}: a c<U+200B>at 0; a c<U+200B>at 1; a c<U+200B>at 2\n"
+    log = harnesses.log(unlabelled)
+    assert said in log and f"1 {folded}: A  Cat runs\n" in log
+    table = report_tables.left_out(run_history.read(RunReader(unlabelled)))
+    assert [row[:3] for row in table.rows] == [["base", "4", refused], ["base", "1", folded]]
 
 
 def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(

@@ -24,6 +24,7 @@ from dualipo.events import (
     SampleEvent,
     ScoreEvent,
 )
+from dualipo.left_out import together
 from dualipo.records import DIMENSIONS
 
 
@@ -121,6 +122,16 @@ def filters(history: RunHistory) -> Table:
     head = ["round", "prompts", "duplicates", "refused", "clips", "unusable", "resampled", "short"]
     head += ["grades abstained", "votes abstained", "mean vote share", "entropy", "orders agree"]
     return Table(head, rows)
+
+
+def left_out(history: RunHistory) -> Table:
+    """Tabulate what each round dropped, folded or cut, by reason, with the first examples."""
+    rows = [
+        [round_.label, _count(part.num), reason, "; ".join(part.examples)]
+        for round_ in history.all_rounds
+        for reason, part in together(round_.left_out).items()
+    ]
+    return Table(["round", "number", "left out", "for example"], rows)
 
 
 def categories(history: RunHistory) -> Table:

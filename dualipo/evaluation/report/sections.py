@@ -41,6 +41,7 @@ _CURVES = (
     ("loser_gap", "Loser gap", 0.0, "Over 0, losers are fitted worse than before the round."),
 )
 
+_LEFT_OUT = "What was dropped, folded or cut on the way, with the first examples of each reason."
 _CATEGORIES = (
     "The last table holds the critic's mean score of the clips of each category. A refreshed "
     "critic may score by another scale: compare the categories of one round, not the rounds."
@@ -147,6 +148,9 @@ def kept(history: RunHistory) -> Section:
     legend = [("kept", _KEPT_TONE), *tones.items()]
     caption = f"{units.capitalize()} of each round, by what became of them."
     tables, notes = [report_tables.filters(history)], []
+    if (left_out := report_tables.left_out(history)).rows:
+        tables.append(left_out)
+        notes.append(_LEFT_OUT)
     if (categories := report_tables.categories(history)).rows:
         tables.append(categories)
         notes.append(_CATEGORIES)
