@@ -57,8 +57,8 @@ def test_a_draw_depends_on_the_set_and_the_seed_alone():
     captions = _captions(3, 50)
     shuffled = random.Random(0).sample(captions * 2, 100)
     ids = [prompt.prompt_id for prompt in choose(captions, num=20, seed=7).prompts]
-    assert ids == [prompt.prompt_id for prompt in choose(shuffled, num=20, seed=7)]
-    assert ids != [prompt.prompt_id for prompt in choose(captions, num=20, seed=8)]
+    assert ids == [prompt.prompt_id for prompt in choose(shuffled, num=20, seed=7).prompts]
+    assert ids != [prompt.prompt_id for prompt in choose(captions, num=20, seed=8).prompts]
     assert len(set(ids)) == 20
 
 
@@ -93,26 +93,26 @@ def test_a_draw_has_the_shares_of_the_categories():
     listed = CaptionList(captions, categories)
     taken: list[str] = []
     for seed, num in enumerate((20, 20, 7)):
-        drawn = choose(listed, num=num, seed=seed, exclude=taken)
+        drawn = choose(listed, num=num, seed=seed, exclude=taken).prompts
         numbers = Counter(prompt.category for prompt in drawn)
         for category, share in (("x", 0.6), ("y", 0.3), ("z", 0.1)):
             assert abs(numbers[category] - share * num) < 1
         taken += [prompt.caption for prompt in drawn]
     assert len(set(taken)) == len(taken) == sum((20, 20, 7))
-    rest = choose(listed, num=200 - len(taken), seed=9, exclude=taken)
+    rest = choose(listed, num=200 - len(taken), seed=9, exclude=taken).prompts
     assert len(rest) == 200 - len(taken)  # what runs out leaves its room to others
 
 
 def test_a_draw_without_categories_is_the_same_as_ever():
     captions = _captions(5, 40)
-    plain = choose(captions, num=12, seed=3)
-    assert choose(CaptionList(captions), num=12, seed=3) == plain
-    single = choose(CaptionList(captions, ["x"] * 40), num=12, seed=3)
+    plain = choose(captions, num=12, seed=3).prompts
+    assert choose(CaptionList(captions), num=12, seed=3).prompts == plain
+    single = choose(CaptionList(captions, ["x"] * 40), num=12, seed=3).prompts
     assert [prompt.prompt_id for prompt in single] == [prompt.prompt_id for prompt in plain]
 
 
 def test_right_to_left_captions_are_drawn_where_the_generator_knows_them():
-    assert choose(["دائرة حمراء"], num=1, seed=0, right_to_left=True)
+    assert choose(["دائرة حمراء"], num=1, seed=0, right_to_left=True).prompts
     with pytest.raises(DataError, match=r"\(1 were refused\)"):
         choose(["دائرة حمراء"], num=1, seed=0)
 
