@@ -80,7 +80,7 @@ def test_what_no_clip_is_made_of_is_counted_and_said_with_its_first_examples(
     log = harnesses.log(unlabelled)
     assert said in log and f"1 {folded}: A  Cat runs\n" in log
     table = report_tables.left_out(run_history.read(RunReader(unlabelled)))
-    assert [row[:3] for row in table.rows] == [["base", "4", refused], ["base", "1", folded]]
+    assert [row[:3] for row in table.rows] == [["base", "1", folded], ["base", "4", refused]]
 
 
 def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
