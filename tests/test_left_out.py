@@ -1,4 +1,4 @@
-"""What is left out is counted whole and shown by its first three examples."""
+"""Left-out things are counted, and the first three are shown."""
 
 from dualipo import left_out
 from dualipo.event_parts import LeftOut

@@ -1,4 +1,4 @@
-"""What a stage reads is what was committed: each file is compared, and named where it differs."""
+"""A stage reads files that are still the ones that were committed; one that differs is named."""
 
 from pathlib import Path
 

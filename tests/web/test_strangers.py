@@ -1,4 +1,4 @@
-"""What strangers, players and other programs of the host send: no crash, and nobody locked out."""
+"""Strangers, players and other programs of the host crash no page and lock nobody out."""
 
 import json
 import socket
