@@ -6,11 +6,23 @@ prints it without a traceback and exits with `exit_code`. A programmer's broken 
 `assert`, never one of these.
 """
 
+from collections.abc import Sequence
+
 
 class DualipoError(Exception):
     """The base of all errors that are meant for a user."""
 
     exit_code = 2
+
+
+class PreflightError(DualipoError):
+    """All that stands in the way of a run, told before its first unit."""
+
+    def __init__(self, problems: Sequence[DualipoError]) -> None:
+        texts = list(dict.fromkeys(map(str, problems)))
+        head = f"{len(texts)} problems, and nothing was begun:\n- " if len(texts) > 1 else ""
+        super().__init__(head + "\n- ".join(texts))
+        self.problems = texts
 
 
 class ConfigError(DualipoError):

@@ -1,8 +1,8 @@
-"""`dualipo doctor [FOLDER]`: finds what would stop a run before it starts, and says what to do.
+"""`dualipo doctor [FOLDER | RECIPE]`: finds what would stop a run, and says what to do.
 
 It looks at versions, a broken torchvision, the embedded weights, threads, disk space and write
-permission. FAIL means that a run cannot work, and the command ends with 1. WARN means that a run
-may be slow or run out of space.
+permission; with a recipe, also at all that the recipe names. FAIL means that a run cannot work, and
+the command ends with 1. WARN means that a run may be slow or run out of space.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -52,20 +52,37 @@ def add(verbs: Any) -> None:
         type=Path,
         nargs="?",
         default=Path("runs"),
-        help="The folder in which runs will be written (default: %(default)s).",
+        help="The folder in which runs will be written (default: %(default)s), or a recipe, whose "
+        "captions, labels, clips, models and servers are checked as well.",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="Replace a setting of the recipe."
     )
     parser.set_defaults(act=act)
 
 
 def act(arguments: argparse.Namespace) -> int:
     """Print every finding, and return 1 if one of them is a FAIL."""
+    is_recipe = arguments.folder.suffix == ".toml"
     failed = False
-    for finding in examine(arguments.folder):
+    for finding in examine(Path("runs") if is_recipe else arguments.folder):
         print(f"{finding.level:<5} {finding.fact}", flush=True)
         if finding.remedy:
             print(f"      {finding.remedy}", flush=True)
         failed = failed or finding.level == "FAIL"
+    if is_recipe:
+        _examine_recipe(arguments.folder, arguments.overrides)
+        print(f"OK    {arguments.folder}: nothing stands in the way of a run")
     return int(failed)
+
+
+def _examine_recipe(recipe: Path, overrides: Sequence[str]) -> None:
+    """Raise one error that tells all that would stop a recipe's run."""
+    from dualipo import config
+    from dualipo.rounds import preflight
+
+    settings, problems = config.examine(recipe, overrides)
+    preflight.require(settings, known=problems)
 
 
 def examine(folder: Path) -> Iterator[Finding]:

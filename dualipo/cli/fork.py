@@ -6,17 +6,16 @@ from typing import Any
 
 from dualipo import config
 from dualipo.cli.show import require_run
-from dualipo.cli.verbs import add_verb
+from dualipo.cli.verbs import add_force_disk, add_verb
+
+_DESCRIPTION = """Copy a run that has begun no round, to change its settings. Several copies of a
+run that was made with rounds=0 share its warm start."""
 
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
-    parser = add_verb(
-        verbs,
-        "fork",
-        "Copy a run that has begun no round, to change its settings. Several copies of a run that "
-        "was made with rounds=0 share its warm start.",
-    )
+    parser = add_verb(verbs, "fork", _DESCRIPTION)
+    add_force_disk(parser)
     parser.add_argument("run", type=Path, help="The folder of a run that was made with rounds=0.")
     parser.add_argument("new", type=Path, help="The folder of the copy.")
     parser.add_argument(
@@ -34,6 +33,9 @@ def act(arguments: argparse.Namespace) -> int:
     leaves = RunReader(arguments.run).written_settings
     overrides = [*arguments.overrides, f"output_dir={arguments.new}"]
     settings = config.from_leaves(leaves, subject=str(arguments.run), overrides=overrides)
+    from dualipo.rounds import preflight  # imports torch
+
+    preflight.require(settings, begun_at=arguments.run, force_disk=arguments.force_disk)
     fork(arguments.run, arguments.new, settings)
     print(f"{arguments.new}: the copy is ready. Go on with `dualipo resume {arguments.new}`.")
     return 0

@@ -6,13 +6,14 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dualipo import config
 from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
-from dualipo.cli.verbs import add_run, add_verb
+from dualipo.cli.verbs import add_force_disk, add_run, add_verb
 from dualipo.errors import DualipoError
 from dualipo.store import rundir
 
@@ -38,11 +39,13 @@ def add(verbs: Any) -> None:
         action="store_true",
         help="Print the settings, the plan and an estimate, and run nothing.",
     )
+    add_force_disk(parser)
     parser.set_defaults(act=act)
     resuming = add_verb(
         verbs, "resume", "Go on with a run that stopped, by the settings it began with."
     )
     add_run(resuming)
+    add_force_disk(resuming)
     resuming.set_defaults(act=resume)
 
 
@@ -53,30 +56,36 @@ def resume(arguments: argparse.Namespace) -> int:
 
     written = RunReader(arguments.run).written_settings
     moved = [f"output_dir={json.dumps(str(arguments.run))}"]
-    return _run(config.from_leaves(written, subject=str(arguments.run), overrides=moved))
+    settings = config.from_leaves(written, subject=str(arguments.run), overrides=moved)
+    return _run(settings, force_disk=arguments.force_disk)
 
 
 def act(arguments: argparse.Namespace) -> int:
-    """Run a recipe, or print what it would do."""
-    settings = config.load(arguments.recipe, arguments.overrides)
-    if arguments.dry_run:
-        from dualipo.rounds import loop
+    """Run a recipe, or print what it would do; either is refused with all problems at once."""
+    settings, problems = config.examine(arguments.recipe, arguments.overrides)
+    if not arguments.dry_run:
+        return _run(settings, problems=problems, force_disk=arguments.force_disk)
+    from dualipo.rounds import forecast, preflight
 
-        print(loop.plan_text(settings))
-        return 0
-    return _run(settings)
+    print(forecast.text(settings), flush=True)
+    preflight.require(settings, known=problems, force_disk=arguments.force_disk)
+    print("\nNothing stands in the way.")
+    return 0
 
 
-def _run(settings: config.Config) -> int:
-    """Print what the run will need, run, and print its results and where the report is."""
+def _run(
+    settings: config.Config,
+    *,
+    problems: Sequence[DualipoError] = (),
+    force_disk: bool = False,
+) -> int:
+    """Run what can run to its end; print its needs, its results and where the report is."""
     from dualipo.evaluation import summary
-    from dualipo.evaluation.share import hub
 
-    if settings.push_to_hub:
-        hub.token()  # asked for now: after hours of work is too late
-    # These import torch: only after the recipe is known to be good.
-    from dualipo.rounds import estimating, loop
+    # These import torch: only after the recipe could be read.
+    from dualipo.rounds import estimating, loop, preflight
 
+    preflight.require(settings, known=problems, force_disk=force_disk)
     if not (Path(settings.output_dir) / rundir.MARKER).exists():
         print("\n".join(estimating.lines(settings)), flush=True)
     with watching() as progress:

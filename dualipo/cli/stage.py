@@ -9,7 +9,7 @@ from typing import Any
 
 from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
-from dualipo.cli.verbs import add_run, add_verb
+from dualipo.cli.verbs import add_force_disk, add_run, add_verb
 from dualipo.stages import Command
 
 STAGES: dict[Command, str] = {
@@ -30,14 +30,16 @@ def add(verbs: Any) -> None:
         parser.add_argument(
             "--round", type=int, help="The round, counted from 0 (default: the one under way)."
         )
+        add_force_disk(parser)
         parser.set_defaults(act=partial(act, name))
 
 
 def act(name: Command, arguments: argparse.Namespace) -> int:
     """Run the stage `name` of a run."""
     require_run(arguments.run)
-    from dualipo.rounds import commands  # imports torch
+    from dualipo.rounds import commands, preflight  # imports torch
 
+    preflight.require(commands.config_of(arguments.run), force_disk=arguments.force_disk)
     with watching() as progress:
         commands.run_stage(arguments.run, name, arguments.round, progress)
     return 0

@@ -46,3 +46,12 @@ def _port(text: str) -> int:
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the argument that names a run."""
     parser.add_argument("run", type=Path, help="The folder of a run, e.g. runs/quick.")
+
+
+def add_force_disk(parser: argparse.ArgumentParser) -> None:
+    """Add the option that begins although the disk looks too small."""
+    parser.add_argument(
+        "--force-disk",
+        action="store_true",
+        help="Begin although the estimate says that the disk has too little room.",
+    )

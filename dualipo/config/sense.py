@@ -112,16 +112,17 @@ def _of_seed(config: Config) -> Iterator[str]:
             "seed_labels.num_pairs and seed_labels.num_points are both 0, so the critic has "
             "nothing to learn from. Set one of them above 0."
         )
-    elif config.critic.backend in LEARNING and _learns_from_grades(config) and not seed.num_points:
-        yield _without_grades("seed_labels.num_points is 0", "Set it above 0")
+    elif config.critic.backend in LEARNING and learns_from_grades(config) and not seed.num_points:
+        yield without_grades("seed_labels.num_points is 0", "Set it above 0")
 
 
-def _learns_from_grades(config: Config) -> bool:
+def learns_from_grades(config: Config) -> bool:
     """Tell whether the generator learns from the critic's grades of single clips."""
     return config.align.loss_type == "kto" and config.align.kto_labels == "grades"
 
 
-def _without_grades(fact: str, remedy: str) -> str:
+def without_grades(fact: str, remedy: str) -> str:
+    """Return the clash of a critic that is taught no grades with labels that are made of them."""
     return (
         f'{fact}, so the critic never learns to grade a clip, but align.loss_type = "kto" with '
         f'align.kto_labels = "grades" learns from its grades. {remedy}, or set align.kto_labels = '

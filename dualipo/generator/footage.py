@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -28,7 +28,8 @@ from dualipo.store import clips, row_files
 
 MAX_BAD_SHARE = 0.05
 _TABLES = ("metadata.jsonl", "metadata.parquet", "metadata.json")
-_SHOWN = 3  # reasons that an error quotes
+_SHOWN = 3  # reasons that an error quotes, and clips that are decoded before a run
+_EXAMINED = 4096  # clips whose headers are read before a run
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,8 @@ class Footage:
         Rows that were drawn before are left out, and count among those wanted.
         """
         self._require_enough(len(self.listed))
-        draw = torch.Generator().manual_seed(seeds.derive(self.seed, "footage"))
         drawn = {*self.used, *self.bad}
-        for place in torch.randperm(len(self.listed), generator=draw).tolist():
+        for place in self._order():
             if len(self.used) == self.num_wanted:
                 return
             if place in drawn:
@@ -91,6 +91,28 @@ class Footage:
             )
         self.used += used
         self.bad |= bad
+
+    def examine(self) -> None:
+        """Raise DataError where too few of the clips that will be drawn first can be used.
+
+        Their headers are read, and the first few are decoded.
+        """
+        self._require_enough(len(self.listed))
+        for number, place in enumerate(self._order()[: min(self.num_wanted, _EXAMINED)]):
+            path = self.listed[place].path
+            look = read_clip if number < _SHOWN else _require_length
+            try:
+                look(path, settings=self.settings)
+            except MediaError as fault:
+                self.bad[place] = str(fault)
+        self._require_few_bad()
+        self._require_enough(len(self.listed) - len(self.bad))
+
+    def _order(self) -> list[int]:
+        """Return the rows' numbers in the order in which they are drawn."""
+        draw = torch.Generator().manual_seed(seeds.derive(self.seed, "footage"))
+        order: list[int] = torch.randperm(len(self.listed), generator=draw).tolist()
+        return order
 
     def _require_enough(self, num: int) -> None:
         if num < self.num_wanted:
@@ -130,11 +152,23 @@ def read_clip(path: Path, *, settings: Generator) -> Tensor:
     step = shown.fps / settings.fps if shown.fps else 1.0
     wanted = [round(n * step) for n in range(settings.num_frames)]
     if len(shown.frames_FHWC) <= wanted[-1]:
-        raise MediaError(
-            f"{path}: {len(shown.frames_FHWC)} frames, where {wanted[-1] + 1} are needed at the "
-            "wanted rate."
-        )
+        _refuse_short(path, len(shown.frames_FHWC), wanted[-1] + 1)
     return covered(shown.frames_FHWC[wanted], height=settings.height, width=settings.width)
+
+
+def _require_length(path: Path, *, settings: Generator) -> None:
+    """Refuse a clip whose header declares fewer frames than are needed."""
+    header = clips.probe(path)
+    step = header.fps / settings.fps if header.fps else 1.0
+    num_needed = round((settings.num_frames - 1) * step) + 1
+    if 0 < header.num_frames < num_needed:
+        _refuse_short(path, header.num_frames, num_needed)
+
+
+def _refuse_short(path: Path, num_frames: int, num_needed: int) -> NoReturn:
+    raise MediaError(
+        f"{path}: {num_frames} frames, where {num_needed} are needed at the wanted rate."
+    )
 
 
 def covered(frames_FHWC: np.ndarray, *, height: int, width: int) -> Tensor:

@@ -86,7 +86,7 @@ def describe(
 def run(job: Job, *, on_step: OnStep) -> AlignResult:
     """Start the ranks, report their steps, and return what they trained."""
     num_processes = job.settings["num_processes"]
-    _require_devices(num_processes)
+    require_devices(num_processes)
     folder = Path(job.folder)
     job_path, result_path = folder / _JOB, folder / RESULT
     result_path.unlink(missing_ok=True)
@@ -104,7 +104,8 @@ def run(job: Job, *, on_step: OnStep) -> AlignResult:
     return result
 
 
-def _require_devices(num_processes: int) -> None:
+def require_devices(num_processes: int) -> None:
+    """Raise ConfigError where the machine has devices, but fewer than processes."""
     num_devices = torch.cuda.device_count()
     if 0 < num_devices < num_processes:
         raise ConfigError(

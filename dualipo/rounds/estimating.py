@@ -6,6 +6,7 @@ critic's weights are counted from the headers of their files; its computation is
 depends on how much it says.
 """
 
+import functools
 import math
 import shutil
 import tempfile
@@ -53,7 +54,6 @@ def lines(config: Config) -> list[str]:
     shape = "x".join(map(str, size.latent_shape))
     num_clips = plan(config).get("sample.candidates", 0)
     return [
-        *_missing(config),
         f"generator: {count(size.num_parameters)} parameters, {count(size.num_trained)} trained "
         f"({trained}); text encoder {count(size.num_text_parameters)}",
         f"clip: latent {shape}, {size.flops / 1e12:.3g} TFLOP a forward pass",
@@ -62,7 +62,7 @@ def lines(config: Config) -> list[str]:
         f"memory of {_devices(settings)}, aligning: {storage(sum(memory.values()))} "
         f"({_parts(memory)})",
         f"disk: {storage(sum(disk.values()))} ({_parts(disk)}){_lossy(config)}; "
-        f"{_free(config)} free",
+        f"{storage(free_bytes(config))} free",
         f"steps: {num_clips} clips sampled, {plan(config).get('align', 0)} alignment steps of "
         f"{settings.train_batch_size} in {config.rounds} rounds, if no critic is refreshed",
         *_time(needs.flops),
@@ -70,6 +70,7 @@ def lines(config: Config) -> list[str]:
     ]
 
 
+@functools.lru_cache(maxsize=4)
 def estimate(config: Config) -> Estimate:
     """Count what the recipe's generator needs; the model's folder may be missing."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -104,34 +105,9 @@ def _folder(config: Config, temporary: Path) -> Path:
     return temporary
 
 
-def _missing(config: Config) -> list[str]:
-    """Return the models and files that must be there before the run, and how to get them."""
-    files = {"seed_labels.path": config.seed_labels.path}
-    if config.prompts.source == "file":
-        files["prompts.path"] = config.prompts.path
-    if config.align.real_nll_ratio:
-        files["align.dataset_name"] = config.align.dataset_name
-    return _missing_models(config) + [
-        f"{path} is not there yet: {key} names it."
-        for key, path in files.items()
-        if path and not Path(path).expanduser().exists()
-    ]
-
-
-def _missing_models(config: Config) -> list[str]:
-    """Return the models that must be downloaded before the run, and how."""
-    generator = config.generator.pretrained_model_name_or_path
-    critic = config.critic.pretrained_model_name_or_path
-    known = published_models.find(generator)
-    sources = {generator: known.repository if known else None}
-    if config.critic.backend != "server":
-        sources[critic] = _CRITICS.get(Path(critic).name.lower(), (None,))[0]
-    return [
-        f"{name} is not there yet: download it before the run"
-        + (f" (`hf download {repository} --local-dir {name}`)." if repository else ".")
-        for name, repository in sources.items()
-        if not is_embedded(name) and not Path(name).expanduser().is_dir()
-    ]
+def published_critic(name: str) -> str | None:
+    """Return the repository of the published critic that a folder is named after, or None."""
+    return _CRITICS.get(Path(name).name.lower(), (None,))[0]
 
 
 def _lossy(config: Config) -> str:
@@ -275,11 +251,11 @@ def _devices(align: Align) -> str:
     return "the device" if align.num_processes == 1 else f"each of {align.num_processes} devices"
 
 
-def _free(config: Config) -> str:
+def free_bytes(config: Config) -> int:
     """Return the free space of the disk that the run's folder is on, or will be."""
     path = Path(config.output_dir).expanduser().absolute()
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
-    return storage(shutil.disk_usage(existing).free)
+    return shutil.disk_usage(existing).free
 
 
 def _parts(named: dict[str, float]) -> str:

@@ -9,15 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dualipo import interrupt
-from dualipo.config import Config, marked
+from dualipo.config import Config
 from dualipo.evaluation.share import trackers
 from dualipo.events import in_words
-from dualipo.progress import Progress, readable
+from dualipo.progress import Progress
 from dualipo.rounds import (
     aligning,
     checking,
     closing,
-    estimating,
     judging,
     measuring,
     preferring,
@@ -25,7 +24,7 @@ from dualipo.rounds import (
     sampling,
     warming,
 )
-from dualipo.rounds.planning import plan, remaining
+from dualipo.rounds.planning import remaining
 from dualipo.rounds.run import Run
 from dualipo.store.rundir import RunDir
 from dualipo.training import optim
@@ -64,13 +63,8 @@ def run(config: Config, *, progress: Progress) -> Path:
 def opened(config: Config, progress: Progress) -> Iterator[Run]:
     """Open a run: hold its folder, sweep what no ledger row vouches for, close it at the end."""
     interrupt.install()
-    for trained in (
-        config.align,
-        config.warm_start_sft,
-        config.warm_start_dpo,
-        config.refresh.srpo,
-    ):
-        optim.require_installed(trained)
+    for group, trained in optim.trainings(config).items():
+        optim.require_installed(trained, group=group)
     directory = RunDir.open(Path(config.output_dir), config)
     opened_run = Run(directory, config, progress)
     try:
@@ -87,22 +81,3 @@ def opened(config: Config, progress: Progress) -> Iterator[Run]:
             progress.say(in_words(opened_run.ledger.unknown))
         progress.close()
         opened_run.close()
-
-
-def plan_text(config: Config) -> str:
-    """Return what `--dry-run` prints: the settings, the units of every stage, and the estimate."""
-    settings = [
-        "settings (* marks what differs from the default; `dualipo settings WORD` explains):",
-        *marked(config),
-    ]
-    stages = [f"  {readable(stage)}: {num}" for stage, num in plan(config).items()]
-    needs = [f"  {line}" for line in estimating.lines(config)]
-    titled = [
-        "",
-        "plan (units of each stage in the whole run, if no critic is refreshed):",
-        *stages,
-        "",
-        "estimate:",
-        *needs,
-    ]
-    return "\n".join([*settings, *titled])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from dualipo.config import Config
 from dualipo.errors import DataError
 from dualipo.events import SeedEvent
 from dualipo.preferences import label_set, seed_size
@@ -22,6 +23,7 @@ from dualipo.rounds.clock import Clock
 from dualipo.rounds.questions import pair_questions, point_questions
 from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, Run
 from dualipo.rounds.sampling import fixed_prompts, sample_set
+from dualipo.seeds import derive
 from dualipo.store import tables
 from dualipo.store.ledger import Unit
 
@@ -82,12 +84,12 @@ def all_labels(run: Run) -> tuple[list[Pair], list[Point]]:
     return run.records(pairs_path, Pair), run.records(points_path, Point)
 
 
-def keep_part(run: Run, labels: Sequence[Label], *, held_out: bool) -> list[Label]:
+def keep_part(config: Config, labels: Sequence[Label], *, held_out: bool) -> list[Label]:
     """Return the labels of the held-out prompts, or of the others; a prompt's id decides."""
-    share = run.config.seed_labels.holdout_share
+    share = config.seed_labels.holdout_share
 
     def is_held_out(prompt_id: str) -> bool:
-        return run.seed("holdout", prompt_id) % 1000 < 1000 * share
+        return derive(config.seed, "holdout", prompt_id) % 1000 < 1000 * share
 
     return [label for label in labels if is_held_out(label.prompt_id) == held_out]
 
@@ -95,8 +97,8 @@ def keep_part(run: Run, labels: Sequence[Label], *, held_out: bool) -> list[Labe
 def _parts(run: Run, *, held_out: bool) -> tuple[list[Pair], list[Point]]:
     pairs, points = all_labels(run)
     return (
-        keep_part(run, pairs, held_out=held_out),
-        keep_part(run, points, held_out=held_out),
+        keep_part(run.config, pairs, held_out=held_out),
+        keep_part(run.config, points, held_out=held_out),
     )
 
 
@@ -125,8 +127,8 @@ def _publish_imported(run: Run, unit: Unit, seed: Usable) -> None:
         reasons = ", ".join(f"{reason} ({num})" for reason, num in sorted(excluded.items()))
         run.progress.say(f"labels of the seed that are left out: {reasons}")
     seed_size.require_enough(
-        keep_part(run, labels.pairs, held_out=False),
-        keep_part(run, labels.points, held_out=False),
+        keep_part(run.config, labels.pairs, held_out=False),
+        keep_part(run.config, labels.points, held_out=False),
         settings=run.config.seed_labels,
     )
     if not labels.points:

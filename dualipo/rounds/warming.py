@@ -149,7 +149,7 @@ def own_questions(run: Run) -> list[Trace]:
     unpaired = [point for point in points if point.dimension not in paired]
     # The turns are taken before prompts are held out: a seed that is in turn keeps its order.
     labels: list[Pair | Point] = warm_start.in_turn([*pairs, *unpaired])
-    return warm_start.traces(seed_labels.keep_part(run, labels, held_out=False))
+    return warm_start.traces(seed_labels.keep_part(run.config, labels, held_out=False))
 
 
 def own_traces(run: Run, critic: str, settings: CriticPreference) -> list[PathPair]:

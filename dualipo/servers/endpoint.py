@@ -17,7 +17,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,11 +26,12 @@ import httpx
 
 from dualipo import text_files
 from dualipo.config import Server
-from dualipo.errors import ConfigError, StageError
+from dualipo.errors import ConfigError, DualipoError, StageError
 from dualipo.tracking import redact
 
 MAX_ANSWER_BYTES = 64 << 20
 MAX_WAIT = 30.0  # seconds between two tries
+MAX_KNOCK = 5.0  # seconds for the answer that only tells that a server is there
 MAX_IDLE = 2.0  # seconds that a connection is kept; servers close theirs after five or more
 SHOWN_CHARACTERS = 200
 
@@ -58,6 +59,7 @@ class Endpoint:
 
     def __init__(self, settings: Server, *, settings_name: str | None) -> None:
         self.settings = settings
+        self._settings_name = settings_name
         self._base = _base_url(settings.base_url, settings_name)
         self._loop = _background_loop()  # one for all calls, whichever thread makes them
         self._key = os.environ.get(settings.api_key_env)
@@ -102,12 +104,44 @@ class Endpoint:
                 break
         return outcome
 
-    async def _exchange(self, url: httpx.URL, body: bytes) -> Answer:
-        seconds = self.settings.timeout
+    def refusals(self, model: str, *, setting: str) -> Iterator[DualipoError]:
+        """Yield why the server cannot serve `model`, which `setting` names; asked once, briefly.
+
+        A server that lists no models is taken to know it.
+        """
+        url = self._base.copy_with(path=self._base.path.rstrip("/") + "/models")
+        asked = self._exchange(url, None, seconds=min(self.settings.timeout, MAX_KNOCK))
+        answer = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
+        server = f"server {self.settings.base_url}"
+        if isinstance(answer, Failure):
+            if answer.status in (401, 403):
+                yield StageError(
+                    f"{server}: it refuses this key ({answer.detail}). Set "
+                    f"{self.settings.api_key_env} in the environment."
+                )
+            elif answer.status is None:
+                yield StageError(
+                    f"{server}: cannot be reached ({answer.detail}). Start it, or give "
+                    f"{_named('base_url', self._settings_name)} its address."
+                )
+            return
+        listed = answer.get("data")
+        names = [row.get("id") for row in listed] if isinstance(listed, list) else []
+        if names and model not in names:
+            yield StageError(
+                f"{server}: it serves {', '.join(map(repr, names[:5]))}, not {model!r}. Set "
+                f"{setting} to one of them, or serve the model."
+            )
+
+    async def _exchange(
+        self, url: httpx.URL, body: bytes | None, *, seconds: float | None = None
+    ) -> Answer:
+        """Send a body, or ask for a page where there is none; return the answer."""
+        seconds = seconds or self.settings.timeout
         try:
             async with (
                 asyncio.timeout(seconds),
-                self._client.stream("POST", url, content=body) as answer,
+                self._client.stream("POST" if body else "GET", url, content=body) as answer,
             ):
                 text = bytearray()
                 async for part in answer.aiter_raw():

@@ -9,6 +9,7 @@ and the sweep leaves them until what stands beside it was committed. Everything 
 a row is garbage.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from typing import Any
 
 from dualipo import tracking
 from dualipo.config import MAY_CHANGE, Config, leaves, without_retired
-from dualipo.errors import ConfigError, DataError
+from dualipo.errors import ConfigError, DataError, DualipoError, StorageError
 from dualipo.records import SCHEMA_VERSION
 from dualipo.store import atomic, ledger_backup
 from dualipo.store.ledger import Ledger
@@ -158,6 +159,22 @@ def _is_needed(name: str, known: dict[str, str]) -> bool:
     """Tell whether a path is in the `checkpoints` of a stage that has published nothing yet."""
     stage, separator, _ = f"{name}/".partition(f"/{CHECKPOINTS}/")
     return bool(separator) and not any(other.startswith(f"{stage}/") for other in known)
+
+
+def refusals(path: Path) -> Iterator[DualipoError]:
+    """Yield why no run could be begun or resumed at `path`; nothing is written."""
+    try:
+        _refuse_foreign(path)
+        if (path / MARKER).exists():
+            require_run(path)
+    except DualipoError as refusal:
+        yield refusal
+    above = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if above.is_dir() and not os.access(above, os.W_OK | os.X_OK):
+        yield StorageError(
+            f"{path}: {above} is not writable. Grant write permission, or choose another "
+            "output_dir."
+        )
 
 
 def _refuse_foreign(path: Path) -> None:

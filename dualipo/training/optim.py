@@ -109,12 +109,22 @@ def _adamw_8bit(weights: list[nn.Parameter], settings: config.Optimizer) -> torc
     return adamw
 
 
-def require_installed(settings: config.Optimizer) -> None:
+def trainings(settings: config.Config) -> dict[str, config.Optimizer]:
+    """Return the settings of every training that a run may do, by the key of their group."""
+    return {
+        "align": settings.align,
+        "warm_start_sft": settings.warm_start_sft,
+        "warm_start_dpo": settings.warm_start_dpo,
+        "refresh.srpo": settings.refresh.srpo,
+    }
+
+
+def require_installed(settings: config.Optimizer, *, group: str = "align") -> None:
     """Refuse an optimizer whose library is missing: a run asks before its first stage."""
     if settings.optimizer == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:
         raise ConfigError(
-            'optimizer = "adamw_8bit": bitsandbytes is not installed. Run `pip install '
-            'bitsandbytes`, or set optimizer = "adamw".'
+            f'{group}.optimizer = "adamw_8bit": bitsandbytes is not installed. Run `pip install '
+            f'bitsandbytes`, or set {group}.optimizer = "adamw".'
         )
 
 

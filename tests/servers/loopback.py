@@ -35,6 +35,13 @@ class Handler(BaseHTTPRequestHandler):
         whole = completion(said, body) if isinstance(said, str) else said
         self.answer(200, json.dumps(whole).encode())
 
+    def do_GET(self) -> None:
+        """List the served models, or refuse the key where the server has one."""
+        server: Any = self.server
+        is_known = server.key is None or self.headers["Authorization"] == f"Bearer {server.key}"
+        listed = {"data": [{"id": name} for name in server.models]}
+        self.answer(200 if is_known else 401, json.dumps(listed).encode())
+
     def answer(self, status: int, text: bytes, *, length: int | None = None) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(text) if length is None else length))
@@ -51,6 +58,7 @@ def serving(say: Say) -> Iterator[Any]:
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.say, server.requests, server.lock = say, [], threading.Lock()
+    server.models, server.key = [], None
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
     try:

@@ -10,7 +10,7 @@ from dualipo.critic.models.rewards import RewardCritic
 from dualipo.critic.models.served import ServedCritic
 from dualipo.critic.models.transformers_vlm import TransformersVlm
 from dualipo.critic.models.vila import Vila
-from dualipo.errors import ConfigError, DualipoError
+from dualipo.errors import ConfigError, DualipoError, ModelError
 
 LOCAL: dict[str, type[Vila] | type[TransformersVlm]] = {
     "vila": Vila,
@@ -32,8 +32,16 @@ def load(folder: Path, *, settings: Critic, device: torch.device | str = "cpu") 
 
 def faults(folder: Path, *, settings: Critic) -> list[DualipoError]:
     """Return what keeps a local critic's folder from being loaded as it was published."""
-    kind = LOCAL.get(settings.backend) or _by_layout(folder)
-    return kind.faults(folder)
+    kind = _by_layout(folder)
+    if LOCAL.get(settings.backend, kind) is kind or not (folder / "config.json").is_file():
+        return LOCAL.get(settings.backend, kind).faults(folder)
+    other = next(name for name, known in LOCAL.items() if known is kind)
+    return [
+        ModelError(
+            f"{folder}: it has the layout of {other!r}, but critic.backend is "
+            f'{settings.backend!r}. Set critic.backend = "{other}", or name another folder.'
+        )
+    ]
 
 
 def load_base(folder: Path, *, settings: Critic, device: torch.device | str = "cpu") -> ChatCritic:

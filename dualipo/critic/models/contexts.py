@@ -1,0 +1,94 @@
+"""Counts from configurations and the tokenizer whether a pair's frames fit a critic's context.
+
+The count is of the shortest prompt that can be: a caption of two words, and each frame's tokens. A
+folder of a family whose number of tokens depends on more than that is not judged here.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dualipo.config import Critic, Generator
+from dualipo.critic.models import loading, templates, vision
+from dualipo.critic.models.families import FAMILIES
+from dualipo.critic.models.projector import FOLDS
+from dualipo.critic.models.templates import Frame, Style
+from dualipo.critic.models.tokens import Tokens
+from dualipo.critic.vlm import Query
+from dualipo.errors import ModelError
+
+
+def require_room(folder: Path, *, settings: Critic, clips: Generator) -> None:
+    """Raise ModelError where two clips, the question and the answer need more than the context."""
+    is_vila = (folder / "llm").is_dir()
+    text_folder = folder / "llm" if is_vila else folder
+    tokens = Tokens(loading.tokenizer(text_folder))
+    top, text = _config(folder), _config(text_folder)
+    text = text.get("text_config") or text
+    length = top.get("model_max_length") or text.get("model_max_length")
+    length = length or text.get("max_position_embeddings")
+    style = _style(top, is_vila=is_vila, tokens=tokens)
+    shown = settings.max_frames
+    if settings.short_video == "use_all":
+        shown = min(shown, clips.num_frames)
+    seen = _visual(folder, top, settings, clips) if style else None
+    if style is None or seen is None or length is None:
+        return
+    rows, tokens_a_row = math.ceil(shown / seen[0]), seen[1]
+    num_text = _num_text(tokens, style, rows) + settings.max_new_tokens
+    needed = num_text + 2 * rows * tokens_a_row
+    if needed <= length:
+        return
+    fits = (length - num_text) // (2 * tokens_a_row) * seen[0]
+    remedy = f"Set critic.max_frames = {fits}" if fits > 0 else "Lower critic.max_new_tokens"
+    raise ModelError(
+        f"critic: two clips of {shown} frames, the question and {settings.max_new_tokens} tokens "
+        f"of answer need {needed} tokens at least, and the context of {folder} holds {length}. "
+        f"{remedy}, or use a critic with a longer context."
+    )
+
+
+def _style(top: dict[str, Any], *, is_vila: bool, tokens: Tokens) -> Style | None:
+    if is_vila:
+        known = set(tokens.tokenizer.get_vocab())
+        return templates.TEMPLATES.get(top.get("chat_template") or templates.guess(known))
+    family = FAMILIES.get(str(top.get("model_type")))
+    return family.style if family else None
+
+
+def _visual(
+    folder: Path, top: dict[str, Any], settings: Critic, clips: Generator
+) -> tuple[int, int] | None:
+    """Return how many frames a row of visual tokens covers, and its tokens; None if not known."""
+    if (folder / "vision_tower").is_dir():
+        tower = _config(folder / "vision_tower")
+        fold = FOLDS.get(str(_config(folder / "mm_projector").get("mm_projector_type")))
+        size = tower.get("image_size")
+        if fold is None or not isinstance(size, int):
+            return None
+        return 1, math.ceil(size // tower["patch_size"] / fold[0]) ** 2
+    family, eyes = FAMILIES.get(str(top.get("model_type"))), top.get("vision_config", {})
+    if family is None or family.multiple is None or "spatial_merge_size" not in eyes:
+        return None
+    multiple = eyes["patch_size"] * eyes["spatial_merge_size"]
+    height, width = vision.fitting_size(
+        clips.height, clips.width, multiple=multiple, max_pixels=settings.max_pixels
+    )
+    return eyes["temporal_patch_size"], (height // multiple) * (width // multiple)
+
+
+def _num_text(tokens: Tokens, style: Style, num_rows: int) -> int:
+    """Count the tokens of a question's text about two clips, without their visual tokens."""
+    nothing = np.zeros((0, 1, 1, 3), np.uint8)
+    query = Query("pair", "a video", "consistency", (nothing, nothing), ("a", "b"))
+    parts = templates.prompt(query, num_frames=[num_rows, num_rows], style=style)
+    text = sum(len(tokens.encode(part)) for part in parts if not isinstance(part, Frame))
+    return text + (len(tokens.start) if style.begins else 0)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return config

@@ -1,0 +1,39 @@
+"""What `--dry-run` prints: the settings, what goes in, the plan, what is measured, and the needs.
+
+Each part that cannot be told is left out: the preflight tells why.
+"""
+
+from collections.abc import Callable
+
+from dualipo.config import Config, marked
+from dualipo.errors import DualipoError
+from dualipo.progress import readable
+from dualipo.rounds import estimating, measured
+from dualipo.rounds.planning import plan
+
+
+def text(config: Config) -> str:
+    """Return all that is known of a run before it begins."""
+    settings = [
+        "settings (* marks what differs from the default; `dualipo settings WORD` explains):",
+        *marked(config),
+    ]
+    parts = {
+        "inputs": measured.inputs,
+        "plan (units of each stage in the whole run, if no critic is refreshed)": _plan,
+        "what it will measure": measured.lines,
+        "estimate": estimating.lines,
+    }
+    return "\n".join([*settings, *(_part(title, of, config) for title, of in parts.items())])
+
+
+def _part(title: str, lines_of: Callable[[Config], list[str]], config: Config) -> str:
+    try:
+        lines = lines_of(config)
+    except DualipoError:
+        lines = ["not known before the problems below are solved"]
+    return "\n".join(["", f"{title}:", *(f"  {line}" for line in lines)]) if lines else ""
+
+
+def _plan(config: Config) -> list[str]:
+    return [f"{readable(stage)}: {num}" for stage, num in plan(config).items()]
