@@ -25,7 +25,7 @@ def require_room(folder: Path, *, settings: Critic, clips: Generator) -> None:
     """Raise ModelError where two clips, the question and the answer need more than the context."""
     is_vila = (folder / "llm").is_dir()
     text_folder = folder / "llm" if is_vila else folder
-    tokens = Tokens(loading.tokenizer(text_folder))
+    tokens = Tokens(loading.read_tokenizer(text_folder))
     top, text = _config(folder), _config(text_folder)
     text = text.get("text_config") or text
     length = top.get("model_max_length") or text.get("model_max_length")
