@@ -14,7 +14,7 @@ FORMATS = (
     *("native", "trl", "trl-kto", "videoalign", "visionreward", "videofeedback", "videodpo"),
     *("hpdv3", "pickapic", "diffusion-kto", "lift", "videofolder", "chosen-rejected"),
     *("flow-factory", "simpletuner", "rapidata", "genai-bench", "mj-video", "hpdv2"),
-    *("imagereward", "table", "label-studio"),
+    *("unified-reward", "videoscore2", "imagereward", "table", "label-studio"),
 )
 
 

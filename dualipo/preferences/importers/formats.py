@@ -11,6 +11,7 @@ from dualipo.preferences.importers import (
     pair_formats,
     point_formats,
     ranked_images,
+    reward_training,
     row,
     table,
     trainer_formats,
@@ -167,6 +168,31 @@ FORMATS: dict[str, Format] = {
         required=("video_0_path", "video_1_path", "overall_preference"),
         alternatives=(row.CAPTIONS,),
         optional=("category_preference",),
+        one_judgement=False,
+    ),
+    # UnifiedReward's training files; they gather several sets, of people's and programs' labels.
+    "unified-reward": Format(
+        reward_training.unified_reward,
+        alternatives=(("conversations", "problem"), ("images", "videos")),
+        optional=("solution",),
+        not_kept=("id",),
+        source=None,
+        says_source=True,
+    ),
+    # VideoScore2's training set VideoFeedback2: its tables, and its files for both trainings.
+    "videoscore2": Format(
+        reward_training.videoscore2,
+        alternatives=(
+            ("visual_score", "conversations", "problem"),
+            ("video_name", "videos", "path"),
+        ),
+        optional=("prompt", "t2v_score", "phy_score", "solution"),
+        not_kept=(
+            *("video_url", "thinking", "data_type", "problem_type", "problem_id", "options"),
+            *("visual_cmt_raw", "t2v_cmt_raw", "phy_cmt_raw"),
+        ),
+        source=None,
+        says_source=True,
         one_judgement=False,
     ),
     # HPDv2 (images).
