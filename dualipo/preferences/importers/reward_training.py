@@ -41,16 +41,15 @@ _BETTER = re.compile(r"\bVideo ([12]) is better\b")
 _EQUAL = re.compile(r"\bBoth videos are equally good\b")
 _OTHER_TASK = re.compile(r"\b(?:Image|Answer|Response) ?\d is better\b")
 
-VIDEOSCORE2: dict[Dimension, str] = {
-    "faithfulness": "visual_score",
-    "consistency": "t2v_score",
-    "motion": "phy_score",
-}
 _SCORE = r"\s*:\s*([\d.]*\d)"
-_VIDEOSCORE2_ANSWER: dict[str, re.Pattern[str]] = {
-    "visual_score": re.compile(rf"visual quality{_SCORE}", re.I),
-    "t2v_score": re.compile(rf"text-to-video alignment{_SCORE}", re.I),
-    "phy_score": re.compile(rf"(?:physical|common-sense)[\w /-]* consistency{_SCORE}", re.I),
+# VideoScore2's columns, their dimensions, and their scores in an answer.
+VIDEOSCORE2: tuple[tuple[str, Dimension, str], ...] = (
+    ("visual_score", "faithfulness", "visual quality"),
+    ("t2v_score", "consistency", "text-to-video alignment"),
+    ("phy_score", "motion", r"(?:physical|common-sense)[\w /-]* consistency"),
+)
+_VIDEOSCORE2_ANSWER = {
+    column: re.compile(f"{words}{_SCORE}", re.I) for column, _, words in VIDEOSCORE2
 }
 _VIDEOSCORE2_CAPTION = re.compile(
     r"text prompt:\s*(.*)\s*Based on the video content|Video prompt:\s*(.*?)\s*Please output", re.S
@@ -92,7 +91,7 @@ def videoscore2(row: Row, settings: Settings) -> Iterator[Judged]:
     else:
         question, answer = _turns(row)
         caption, scores = _videoscore2_caption(question), _scores(answer, _VIDEOSCORE2_ANSWER)
-    for dimension, column in VIDEOSCORE2.items():
+    for column, dimension, _ in VIDEOSCORE2:
         yield point(
             caption,
             _videoscore2_clip(row),
