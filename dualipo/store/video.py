@@ -2,8 +2,9 @@
 
 One thread encodes, since x264's output depends on their number, and one converts, since a fork
 could not free the others; no dates and no version go into the container. `clips.py` sets how clips
-are stored, `evaluation/report/browser_clips.py` how a page shows them. frames_FHWC: frames, height,
-width, RGB.
+are stored, `playable.py` how they leave and are shown to people,
+`evaluation/report/browser_clips.py` how a report shows them.
+frames_FHWC: frames, height, width, RGB.
 """
 
 import io

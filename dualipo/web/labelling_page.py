@@ -23,7 +23,7 @@ from dualipo.errors import MediaError
 from dualipo.evaluation.report import templates
 from dualipo.preferences import label_queue
 from dualipo.preferences.label_queue import Mix
-from dualipo.store import clips
+from dualipo.store import clips, playable
 from dualipo.store.clips import ClipStore
 from dualipo.store.containers import Header
 from dualipo.store.labels import Answer, Choice, LabelBook, QueueItem, Task
@@ -235,7 +235,13 @@ def _add_clips(app: FastAPI, desk: Desk) -> None:
         shown = task.shown(side) if task and side in ("a", "b") else ""
         if not shown:
             raise HTTPException(404, "no such clip")
-        path = desk.clip_store.path(shown)
-        if not path.is_file():
-            raise HTTPException(404, 'the clip\'s file is missing: answer "cannot tell"')
-        return clip_response(path.read_bytes(), request)
+        try:
+            content = _shown(desk.clip_store.path(shown))
+        except MediaError:
+            raise HTTPException(404, 'the clip cannot be read: answer "cannot tell"') from None
+        return clip_response(content, request)
+
+
+@lru_cache(maxsize=64)
+def _shown(path: Path) -> bytes:
+    return playable.shown_mp4(path)

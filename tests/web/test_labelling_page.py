@@ -6,13 +6,14 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from dualipo.records import DIMENSIONS, Candidate
-from dualipo.store import label_records
+from dualipo.store import clips, label_records, playable
 from dualipo.web.security import PUBLIC
 from tests.web.conftest import GENERATORS, Site
 
@@ -179,6 +180,16 @@ def test_fault_58_nothing_tells_where_a_clip_comes_from(
         assert not {"last-modified", "etag", "date", "server"} & response.headers.keys()
     addresses = [str(r.url) for r in seen if r.headers["content-type"] == "video/mp4"]
     assert all(re.fullmatch(r".*/clips/[\w-]{16}/[ab]", address) for address in addresses)
+
+
+def test_people_get_clips_that_every_browser_plays(site: Site, tmp_path: Path) -> None:
+    with site.annotator("ada") as client:
+        (address, *_) = (clip["url"] for clip in state_of(client)["step"]["clips"])
+        (tmp_path / "shown.mp4").write_bytes(client.get(address).content)
+    stored = clips.probe(next(site.desk.clip_store.folder.rglob("*.mp4")))
+    shown = clips.probe(tmp_path / "shown.mp4")
+    assert (stored.encoding, shown.encoding) == ("mp4 h264 yuvj444p", playable.PLAYABLE)
+    assert (shown.num_frames, shown.fps) == (stored.num_frames, stored.fps)
 
 
 def test_fault_56_every_route_is_closed_to_strangers(site: Site) -> None:

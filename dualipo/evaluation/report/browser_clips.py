@@ -10,13 +10,13 @@ frames, height, width, RGB.
 
 import base64
 
-import numpy as np
 from av.video.reformatter import ColorRange
 
 from dualipo.errors import MediaError
 from dualipo.store import video
 from dualipo.store.clips import ClipStore
-from dualipo.store.video import Encoding, Frames
+from dualipo.store.playable import even_sides
+from dualipo.store.video import Encoding
 
 _MIN_SIDE = 128  # a smaller clip is enlarged to about this
 _MAX_SIDE = 480  # a larger one is shrunk to this
@@ -39,18 +39,9 @@ def browser_mp4(clips: ClipStore, clip_hash: str) -> bytes | None:
         shown = clips.show(clip_hash)
     except MediaError:
         return None
-    enlarged_FHWC = _enlarged(shown.frames_FHWC)
+    enlarged_FHWC = even_sides(shown.frames_FHWC, min_side=_MIN_SIDE)
     size = _shown_size(*enlarged_FHWC.shape[1:3])
     return video.encode(enlarged_FHWC, shown.fps, _ENCODING, size=size)
-
-
-def _enlarged(frames_FHWC: Frames) -> Frames:
-    factor = max(-(-_MIN_SIDE // max(frames_FHWC.shape[1:3])), 1)
-    enlarged_FHWC = frames_FHWC.repeat(factor, axis=1).repeat(factor, axis=2)
-    height, width = enlarged_FHWC.shape[1:3]
-    # 4:2:0 wants even sides; the last row or column is doubled where they are odd.
-    edges = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
-    return np.pad(enlarged_FHWC, edges, mode="edge")
 
 
 def _shown_size(height: int, width: int) -> tuple[int, int]:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.errors import MediaError
-from dualipo.preferences.exporters.playable import playable_mp4
 from dualipo.records import Pair, Point
 from dualipo.store import atomic
 from dualipo.store.clips import ClipStore
+from dualipo.store.playable import playable_mp4
 
 CLIPS = "clips"
 # An import makes these fields anew from those that are kept, so they are not lost.
