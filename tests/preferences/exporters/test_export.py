@@ -130,6 +130,30 @@ def test_trl_has_a_file_a_dimension_and_its_own_columns(
     assert outlet.dropped["a tie"] == ties and outlet.dropped["abstained"] == 40 - len(kept) - ties
 
 
+def test_trl_s_own_functions_read_our_rows(
+    labels: LabelSet, store: ClipStore, tmp_path: Path
+) -> None:
+    # TRL makes single answers of pairs by itself, which come back through its other format.
+    data_utils = pytest.importorskip("trl.data_utils")
+    datasets = pytest.importorskip("datasets")
+    export_labels("trl", labels, store, output=tmp_path / "out", original=True)
+    loaded = datasets.load_dataset(
+        "json", data_files=str(tmp_path / "out/motion.jsonl"), cache_dir=str(tmp_path / "cache")
+    )["train"].select_columns(["prompt", "chosen", "rejected"])
+    assert not data_utils.is_conversational(loaded[0])
+    assert data_utils.maybe_extract_prompt(loaded[0]) == loaded[0]
+    single = data_utils.unpair_preference_dataset(loaded)
+    single.to_json(tmp_path / "out/single.jsonl")
+    motion = {"single.jsonl": Settings("human", dimension="motion")}
+    points = back("trl-kto", tmp_path / "out", tmp_path / "set", motion).points
+    wins = {
+        (pair.video_a if pair.verdict == "a" else pair.video_b, pair.prompt_id)
+        for pair in labels.pairs
+        if pair.dimension == "motion" and pair.verdict in ("a", "b")
+    }
+    assert {(p.video, p.prompt_id) for p in points if p.grade == "good"} == wins
+
+
 def test_trl_kto_keeps_good_and_bad(labels: LabelSet, store: ClipStore, tmp_path: Path) -> None:
     outlet = export_labels("trl-kto", labels, store, output=tmp_path / "out", original=True)
     names = {f"{dimension}.jsonl": Settings() for dimension in ALL}  # every row says it all
