@@ -86,12 +86,12 @@ def instructions(kind: Kind) -> str:
             "Answer in exactly three lines and nothing else:\n"
             "A: one sentence of evidence about video A. Grade: good, normal or bad\n"
             "B: one sentence of evidence about video B. Grade: good, normal or bad\n"
-            "<verdict>A</verdict>, <verdict>B</verdict> or <verdict>tie</verdict>"
+            "<verdict>X</verdict>, where X is A, B or tie"
         )
     return fence + (
         "Answer in exactly two lines and nothing else:\n"
         "one sentence of evidence about the video\n"
-        "<grade>good</grade>, <grade>normal</grade> or <grade>bad</grade>"
+        "<grade>X</grade>, where X is good, normal or bad"
     )
 
 
