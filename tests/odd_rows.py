@@ -36,6 +36,15 @@ _NATIVE = {
     "certainty": 0.75,
 }
 
+_SCORES = "visual quality: 4\ntext-to-video alignment: 3\ntemporal consistency: 2\n"
+_SCORES += "physical/common-sense consistency: 2"
+
+
+def _asked(answer: str) -> list[Row]:
+    question = f"its text prompt: {CAPTION}\n\nBased on the video content. Text Prompt: [{CAPTION}]"
+    return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+
+
 # The rows of each format; A and B stand for the hashes of the two clips.
 EXAMPLES: dict[str, list[Row]] = {
     "native": [
@@ -135,6 +144,18 @@ EXAMPLES: dict[str, list[Row]] = {
         {"video_0_path": "a.mp4", "video_1_path": "b.mp4", "prompt": CAPTION}
         | {"overall_preference": "Same", "category_preference": {"Fineness": "Video 1 better"}}
     ],
+    "unified-reward": [
+        {"problem": f"Text Caption: [{CAPTION}]", "solution": "Video 1 is better"}
+        | {"images": ["a.png", "b.png"]},
+        {"conversations": _asked("<think>Both.</think> Both videos are equally good.")}
+        | {"videos": ["a.mp4", "b.mp4"]},
+        {"conversations": _asked(_SCORES), "images": ["a.png"]},
+    ],
+    "videoscore2": [
+        {"prompt": CAPTION, "video_name": "a"}
+        | {"visual_score": 4, "t2v_score": 3, "phy_score": 1.5},
+        {"conversations": _asked(_SCORES), "videos": ["a.mp4"]},
+    ],
     "hpdv2": [
         {"prompt": CAPTION, "image_path": ["a.png", "b.png"], "human_preference": [1, 0]},
         {"prompt": CAPTION, "file_path": ["a.png", "b.png"], "rank": [1, 2]},
@@ -214,7 +235,10 @@ def make_folder(folder: Path) -> dict[str, str]:
 
 def named(value: Any, hashes: dict[str, str]) -> Any:
     """Put the clips' hashes in the place of A and B in a native row."""
-    return {k: hashes.get(v, v) if k.startswith("video") else v for k, v in value.items()}
+    return {
+        k: hashes.get(v, v) if k.startswith("video") and isinstance(v, str) else v
+        for k, v in value.items()
+    }
 
 
 def mutated(row: Row, rng: random.Random) -> Row:

@@ -13,8 +13,8 @@ from dualipo.records import LABELLED_DIMENSIONS, Source
 FORMATS = (
     *("native", "trl", "trl-kto", "videoalign", "visionreward", "videofeedback", "videodpo"),
     *("hpdv3", "pickapic", "diffusion-kto", "lift", "videofolder", "chosen-rejected"),
-    *("flow-factory", "simpletuner", "rapidata", "genai-bench", "mj-video", "hpdv2"),
-    *("unified-reward", "videoscore2", "imagereward", "table", "label-studio"),
+    *("flow-factory", "simpletuner", "rapidata", "genai-bench", "mj-video"),
+    *("unified-reward", "videoscore2", "hpdv2", "imagereward", "table", "label-studio"),
 )
 
 

@@ -176,8 +176,7 @@ FORMATS: dict[str, Format] = {
         alternatives=(("conversations", "problem"), ("images", "videos")),
         optional=("solution",),
         not_kept=("id",),
-        source=None,
-        says_source=True,
+        **SAID_IN_ROWS,
     ),
     # VideoScore2's training set VideoFeedback2: its tables, and its files for both trainings.
     "videoscore2": Format(
@@ -191,9 +190,8 @@ FORMATS: dict[str, Format] = {
             *("video_url", "thinking", "data_type", "problem_type", "problem_id", "options"),
             *("visual_cmt_raw", "t2v_cmt_raw", "phy_cmt_raw"),
         ),
-        source=None,
-        says_source=True,
         one_judgement=False,
+        **SAID_IN_ROWS,
     ),
     # HPDv2 (images).
     "hpdv2": Format(
