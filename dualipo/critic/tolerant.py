@@ -156,8 +156,8 @@ def _stated(lines: Sequence[str], kind: Kind, *, allows_bare: bool) -> Iterator[
     headed = re.compile(rf"{_HEAD}\s*(?:[:={_DASHES}]|is:?|would be)\s*{_LABELS[kind]}", re.I)
     bare = re.compile(_LABELS[kind], re.I)
     for number, line in enumerate(lines):
-        for match in tagged.finditer(line):
-            yield _label(match["label"])
+        for in_tags in tagged.finditer(line):
+            yield _label(in_tags["label"])
         if kind == "pair" and _EVIDENCE_OF.fullmatch(line) and not headed.match(line):
             continue
         follows_head = number > 0 and re.fullmatch(rf"{_HEAD}\s*[:=]?", lines[number - 1], re.I)

@@ -118,13 +118,19 @@ class Intake:
             raise Unfit(
                 f"The clip has {len(footage.frames)} frames, but the limit is {LIMITS.max_frames}."
             )
-        stills = [images.read(self.resolve(name), name) for name in self._frames(footage)]
+        stills = [self._still(name) for name in self._frames(footage)]
         frames = [still.frames_FHWC[0] for still in stills]
         if len({frame.shape for frame in frames}) > 1:
             raise Unfit("The frames of the clip have different sizes.")
         corrections = {correction for still in stills for correction in still.corrections}
         rate = images.FRAMES_PER_SECOND
         return self._encoded(Shown(np.stack(frames), rate, tuple(sorted(corrections))))
+
+    def _still(self, name: str) -> Shown:
+        path = self.resolve(name)
+        if not path.is_file():
+            raise Unfit(f"The frame {name!r} does not exist.")
+        return images.read(path, name)
 
     def _frames(self, footage: Footage) -> list[str]:
         """Return the frames' paths in the first folder that holds the first frame."""

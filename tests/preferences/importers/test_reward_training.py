@@ -78,6 +78,12 @@ def test_unified_reward_s_scores_are_those_of_videofeedback(
         (PAIR_QUESTION, "Video 1 is better. Video 2 is better.", FRAMES, "two verdicts"),
         (PAIR_QUESTION, "It depends.", FRAMES, "0 values for text-to-video alignment"),
         (PAIR_QUESTION, "Video 1 is better.", FRAMES[:3], "not two equal halves"),
+        (
+            PAIR_QUESTION,
+            "Video 1 is better.",
+            [*FRAMES[:3], "none.jpg"],
+            "'none.jpg' does not exist",
+        ),
         ("Which is better?", "Video 1 is better.", FRAMES, "no `Text Caption"),
         (SCORE_QUESTION, SCORES.format(5), FRAMES, "visual quality is 5, none of 1 to 4"),
     ],
