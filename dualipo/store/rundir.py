@@ -55,7 +55,8 @@ class RunDir:
         The ledger is made before the marker, so that a folder with a marker had a ledger.
         """
         _refuse_foreign(path)
-        atomic.make_folder(path)
+        with atomic.storage_errors(path):
+            atomic.make_folder(path)
         with ExitStack() as on_failure:  # an interrupt too: a lock left behind refuses the next run
             lock = Lock.acquire(path / "LOCK")
             on_failure.callback(lock.release)
