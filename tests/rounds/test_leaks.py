@@ -19,6 +19,9 @@ SMALL = (
     "align.max_train_steps=1",
     "monitor.num_audit_labels=0",
     "align.real_nll_ratio=0",
+    # The best and the worst clip of each prompt: a critic that knows nothing confirms few pairs.
+    "align.loss_type=kto",
+    "align.kto_labels=extremes",
 )
 MB_A_ROUND = 3.0  # what the allocator's own growth may be; a kept clip or model is more
 
