@@ -1,4 +1,4 @@
-"""Metrics as JSON lines, and the redaction of secrets (fault 62).
+"""Metrics as JSON lines, without secrets (fault 62).
 
 A line holds at least `step`, and is flushed at once, so that a killed run keeps its curves. A
 resumed run repeats the steps after its last checkpoint, and `read_metrics` lets the later line win.
@@ -9,25 +9,14 @@ Left out: external trackers. They read this file (`evaluation/share/trackers.py`
 
 import json
 import math
-import re
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from dualipo.errors import DataError
-
-REDACTED = "<redacted>"
+from dualipo.redaction import redact
 
 _KEY = ("round", "attempt", "stage", "step")
-_SECRET_NAME = re.compile(
-    r"(^|[._-])(token|secret|password|passwd|credential|credentials|(api|access|private)[_-]?key)$",
-    re.IGNORECASE,
-)
-# Hugging Face, OpenAI-like, GitHub, AWS, bearer headers, and passwords inside URLs.
-_SECRET_VALUE = re.compile(
-    r"hf_\w{16,}|sk-[\w-]{16,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|AKIA[0-9A-Z]{16}"
-    r"|(?i:bearer)\s+[\w.~+/=-]{8,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
-)
 
 
 class Metrics:
@@ -89,18 +78,6 @@ def read_new(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
         start, content = stream.tell(), stream.read()
     whole = content[: content.rfind(b"\n") + 1]
     return [json.loads(line) for line in whole.splitlines()], start + len(whole)
-
-
-def redact(value: Any, *, name: str = "") -> Any:
-    """Return `value` without secrets: those known by their name, and those that look like one."""
-    if isinstance(value, dict):
-        return {key: redact(inner, name=str(key)) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [redact(inner, name=name) for inner in value]
-    if isinstance(value, str):
-        hidden = value and _SECRET_NAME.search(name)
-        return REDACTED if hidden else _SECRET_VALUE.sub(REDACTED, value)
-    return value
 
 
 def _finite(value: Any) -> Any:

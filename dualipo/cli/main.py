@@ -33,6 +33,7 @@ from dualipo.cli import (
     study,
     track,
 )
+from dualipo.cli.locale_free import require_utf8
 from dualipo.cli.verbs import summary
 from dualipo.errors import DualipoError
 from dualipo.interrupt import Interrupted
@@ -57,9 +58,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if argv is None:
+        require_utf8()
+    quiet.prepare()
     given = sys.argv[1:] if argv is None else list(argv)
     arguments = parse(given)
-    quiet.prepare()
     try:
         code: int = arguments.act(arguments)
         sys.stdout.flush()

@@ -5,6 +5,7 @@ and a variable that the user has set stays: `DIFFUSERS_VERBOSITY=info dualipo ru
 chatter back, `python -W default` the warnings.
 """
 
+import io
 import logging
 import os
 import sys
@@ -25,7 +26,11 @@ WARNING = "Mismatch dtype between input and weight"
 
 
 def prepare() -> None:
-    """Set the variables that the user has not set, and hide two warnings that mean nothing here."""
+    """Set the variables that the user has not set, hide two warnings, and let any text be shown."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A letter that the terminal lacks is shown as \\u1234; no line is lost for it.
+            stream.reconfigure(errors="backslashreplace")
     # peft imports bitsandbytes if it is installed, which then misses a kernel that nobody needs.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for name, value in DEFAULTS.items():

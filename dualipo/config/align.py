@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dualipo.config.fields import LoraAlpha, LoraRank
+from dualipo.config.fields import MAX_COUNT, LoraAlpha, LoraRank
 from dualipo.config.training import LearningRate, Optimizer, TrainSteps, WarmupSteps
 
 
@@ -16,6 +16,7 @@ class Align(Optimizer):
     train_batch_size: int = Field(
         16,
         ge=1,
+        le=1_000_000,
         description="The number of pairs (DPO) or labelled clips (KTO) that one optimizer step "
         "learns from.",
     )
@@ -28,24 +29,28 @@ class Align(Optimizer):
     beta_dpo: float = Field(
         500.0,
         gt=0,
+        le=1e9,
         description="The factor on DPO's differences of denoising error, in the convention of "
         "METHOD.md 4.2; a larger one holds the generator closer to its reference.",
     )
     beta_kto: float = Field(
         1000.0,
         gt=0,
+        le=1e9,
         description="The factor on KTO's gains over the reference; a larger one holds the "
         "generator closer to its reference.",
     )
     desirable_weight: float = Field(
         1.0,
         gt=0,
+        le=1e6,
         description="The weight of desirable clips in KTO, on top of the weights that balance the "
         "two classes.",
     )
     undesirable_weight: float = Field(
         1.0,
         gt=0,
+        le=1e6,
         description="The weight of undesirable clips in KTO, on top of the weights that balance "
         "the two classes.",
     )
@@ -58,6 +63,7 @@ class Align(Optimizer):
     preference_weight: float = Field(
         1.0,
         ge=0,
+        le=1e6,
         description="The weight of the preference loss; 0 trains on the likelihood terms alone, "
         "which is a control experiment.",
     )
@@ -69,21 +75,29 @@ class Align(Optimizer):
     winner_nll_ratio: float = Field(
         0.05,
         ge=0,
+        le=1_000,
         description="The gradient norm of the winners' likelihood term as a share of the "
         "preference loss's; a larger one pulls more towards the winning clips.",
     )
     real_nll_ratio: float = Field(
         0.1,
         ge=0,
+        le=1_000,
         description="The gradient norm of the real clips' likelihood term as a share of the "
         "preference loss's: a larger one pulls more towards real clips, and 0 (the default for "
         "captions of a file without align.dataset_name) uses none.",
     )
     real_batch_size: int = Field(
-        16, ge=1, description="The number of real clips in the batch of one optimizer step."
+        16,
+        ge=1,
+        le=1_000_000,
+        description="The number of real clips in the batch of one optimizer step.",
     )
     num_real_clips: int = Field(
-        512, ge=1, description="The number of real clips that a run encodes and trains on."
+        512,
+        ge=1,
+        le=MAX_COUNT,
+        description="The number of real clips that a run encodes and trains on.",
     )
     dataset_name: str | None = Field(
         None,
@@ -99,6 +113,7 @@ class Align(Optimizer):
     ratio_every: int = Field(
         10,
         ge=1,
+        le=MAX_COUNT,
         description="The number of steps from one measurement of the gradient norms, which set "
         "the weights of the likelihood terms, to the next.",
     )
@@ -110,12 +125,14 @@ class Align(Optimizer):
     num_slots: int = Field(
         4,
         ge=1,
+        le=10_000,
         description="The number of fixed draws of noise that a pair or clip is trained with in "
         "turn; more cost more forward passes of the reference.",
     )
     flow_shift: float = Field(
         3.0,
         gt=0,
+        le=1_000,
         description="The shift of the trained noise levels of flow models such as Wan: above 1 it "
         "moves them towards noise, and CogVideoX ignores it.",
     )
@@ -126,12 +143,15 @@ class Align(Optimizer):
     )
     logit_mean: float = Field(
         0.0,
+        ge=-100,
+        le=100,
         description="The mean of the normal distribution behind logit_normal; a larger one trains "
         "on more noise.",
     )
     logit_std: float = Field(
         1.0,
         gt=0,
+        le=100,
         description="The standard deviation of the normal distribution behind logit_normal; a "
         "larger one trains on more extreme noise levels.",
     )
@@ -145,6 +165,7 @@ class Align(Optimizer):
     num_processes: int = Field(
         1,
         ge=1,
+        le=65_536,
         description="The number of devices that share the weights and the batch (FSDP2); more "
         'than 1 needs align.rank = 0 and align.optimizer = "adamw".',
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dualipo import redaction
 from dualipo.config.experiment import Config
 from dualipo.config.fields import Group
 from dualipo.config.reading import leaves
@@ -44,10 +45,13 @@ def as_toml(value: Any) -> str:
 
 
 def marked(config: Config) -> list[str]:
-    """Return a line for each setting, with a star and the default where the two differ."""
+    """Return a line for each setting, with a star and the default where the two differ.
+
+    Secrets are left out.
+    """
     defaults = leaves(Config())
     lines = []
-    for key, value in leaves(config).items():
+    for key, value in redaction.redact(leaves(config)).items():
         text = f"{key} = {as_toml(value)}"
         differs = value != defaults[key]
         note = f"  (default: {as_toml(defaults[key])})" if differs else ""

@@ -2,9 +2,17 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from dualipo.config.fields import Group, LoraAlpha, LoraRank, MixedPrecision, WeightsDtype
+from dualipo import redaction
+from dualipo.config.fields import (
+    MAX_COUNT,
+    Group,
+    LoraAlpha,
+    LoraRank,
+    MixedPrecision,
+    WeightsDtype,
+)
 from dualipo.config.training import (
     LearningRate,
     Optimizer,
@@ -28,17 +36,40 @@ class Server(Group):
     api_key_env: str = Field(
         "OPENAI_API_KEY",
         description="The environment variable that holds the server's key, which is written "
-        "nowhere.",
+        "nowhere: its name, in capital letters.",
     )
     timeout: float = Field(
-        120.0, gt=0, description="The seconds within which a whole answer has to arrive."
+        120.0, gt=0, le=86_400, description="The seconds within which a whole answer has to arrive."
     )
     max_retries: int = Field(
-        4, ge=0, description="The number of times that a failed request is sent again."
+        4, ge=0, le=1_000, description="The number of times that a failed request is sent again."
     )
     max_concurrency: int = Field(
-        8, ge=1, description="The number of requests that are under way at the same time."
+        8,
+        ge=1,
+        le=10_000,
+        description="The number of requests that are under way at the same time.",
     )
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if not redaction.is_variable_name(value):
+            raise ValueError(
+                "it must be the name of an environment variable in capital letters, such as "
+                "OPENAI_API_KEY. What it is now is not shown, as it may be the key itself"
+            )
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_user(cls, value: str) -> str:
+        if "@" in value.partition("://")[2].partition("/")[0]:
+            raise ValueError(
+                "it holds a user or password, which would be written into the run. Put the key "
+                "into the environment variable that api_key_env names"
+            )
+        return value
 
 
 class CriticCheck(Group):
@@ -47,6 +78,7 @@ class CriticCheck(Group):
     num_pairs: int = Field(
         24,
         ge=0,
+        le=MAX_COUNT,
         description="The number of held-out pairs that a critic is checked on; 0 checks nothing.",
     )
     min_accuracy: float = Field(
@@ -97,7 +129,10 @@ class RewardHead(Optimizer):
     learning_rate: LearningRate = 1e-3
     max_train_steps: TrainSteps = 400
     train_batch_size: int = Field(
-        16, ge=1, description="The number of labelled pairs that one optimizer step learns from."
+        16,
+        ge=1,
+        le=1_000_000,
+        description="The number of labelled pairs that one optimizer step learns from.",
     )
     lr_scheduler: Schedule = "cosine"
     lr_warmup_steps: WarmupSteps = 20
@@ -106,15 +141,27 @@ class RewardHead(Optimizer):
         64,
         ge=8,
         multiple_of=8,
+        le=65_536,
         description="The number of features of a token inside the head, a multiple of 8; more can "
         "learn more.",
     )
     num_layers: int = Field(
-        2, ge=1, description="The number of transformer layers of the head; more can learn more."
+        2,
+        ge=1,
+        le=1_000,
+        description="The number of transformer layers of the head; more can learn more.",
     )
     num_heads: int = Field(
-        4, ge=1, description="The number of attention heads of each layer of the head."
+        4, ge=1, le=1_000, description="The number of attention heads of each layer of the head."
     )
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "RewardHead":
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"width = {self.width} is no multiple of num_heads = {self.num_heads}. Change one"
+            )
+        return self
 
 
 class Critic(Group):
@@ -143,6 +190,7 @@ class Critic(Group):
     max_frames: int = Field(
         16,
         ge=1,
+        le=100_000,
         description="The largest number of frames, evenly spaced, that the critic sees of a clip; "
         "more take more of its context.",
     )
@@ -155,6 +203,7 @@ class Critic(Group):
     max_pixels: int = Field(
         100352,
         ge=784,
+        le=2**28,
         description="The largest area in pixels at which a frame is seen, by models that take "
         "frames of any size; a larger one takes more of the context.",
     )
@@ -162,36 +211,42 @@ class Critic(Group):
         8,
         ge=2,
         multiple_of=2,
+        le=10_000,
         description="The number of reasoning paths that vote on a pair in each dimension, half of "
         "them with the clips swapped; more give steadier verdicts and take longer.",
     )
     num_score_paths: int = Field(
         2,
         ge=1,
+        le=10_000,
         description="The number of reasoning paths that score a clip in each dimension; more give "
         "steadier scores and take longer.",
     )
     temperature: float = Field(
         0.8,
         gt=0,
+        le=100,
         description="The sampling temperature of reasoning paths; a higher one makes them differ "
         "more, and more of them unreadable.",
     )
     max_new_tokens: int = Field(
         96,
         ge=8,
+        le=1_000_000,
         description="The largest length of an answer in tokens; a longer answer is cut off and "
         "counts as unreadable.",
     )
     judge_batch_size: int = Field(
         192,
         ge=1,
+        le=1_000_000,
         description="The number of reasoning paths that are decoded at once; more need more "
         "memory.",
     )
     clip_memory_mb: int = Field(
         1024,
         ge=0,
+        le=2**24,
         description="The memory in MiB for the visual tokens of clips, so that the vision tower "
         "sees a clip once; more holds more clips.",
     )
@@ -217,6 +272,7 @@ class Critic(Group):
     max_reasks: int = Field(
         2,
         ge=0,
+        le=1_000,
         description="The number of times that an unreadable answer is asked for again before it "
         "counts as an abstention.",
     )
@@ -230,6 +286,7 @@ class Critic(Group):
     min_entropy: float = Field(
         0.05,
         ge=0,
+        le=100,
         description="The smallest entropy of a stage's answers in nats; below it the critic says "
         "the same whatever it sees, and the run stops.",
     )
@@ -251,6 +308,7 @@ class Critic(Group):
     dimension_slack: float = Field(
         0.1,
         ge=0,
+        le=1,
         description="The largest amount by which a winner's expected score in a dimension, which "
         "lies between 0.05 and 0.9, may be under the loser's; a larger one keeps more pairs.",
     )

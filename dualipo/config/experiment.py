@@ -6,7 +6,7 @@ from pydantic import Field
 
 from dualipo.config.align import Align
 from dualipo.config.critic import Critic, Server
-from dualipo.config.fields import Group
+from dualipo.config.fields import MAX_COUNT, Group
 from dualipo.config.generator import Generator, Prompts
 from dualipo.config.learning import CriticPreference, CriticTraining, SeedLabels
 from dualipo.config.rounds import Monitor, Refresh
@@ -18,12 +18,15 @@ class Config(Group):
     output_dir: str = Field("runs/dualipo", description="The folder of the run.")
     seed: int = Field(
         0,
+        ge=0,
+        le=MAX_COUNT,
         description="The number from which every random draw is derived; the same one repeats a "
         "run.",
     )
     rounds: int = Field(
         3,
         ge=0,
+        le=10_000,
         description="The number of rounds; 0 ends after the warm start, from where `dualipo fork` "
         "goes on.",
     )

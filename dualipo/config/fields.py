@@ -4,15 +4,29 @@ A shared field is a type with its bounds and its meaning, so that a table only n
 default: `rank: LoraRank = 0`. `dualipo settings` shows the meanings (`catalogue.py`).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+MAX_COUNT = 10**9  # of things of which a run could have any number
 
 
 class Group(BaseModel):
-    """A table of the recipe, which is immutable and refuses unknown keys."""
+    """A table of the recipe, which is immutable and refuses unknown keys.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Every number has its range, which the fields give; none is NaN or infinite.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # To Python true is the number 1.
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and annotation in (int, float, int | None):
+            raise ValueError(f"it is {str(value).lower()}, but it must be a number")
+        return value
 
 
 WeightsDtype = Annotated[
@@ -33,6 +47,7 @@ LoraRank = Annotated[
     int,
     Field(
         ge=0,
+        le=65_536,
         description="The rank of the LoRA that is trained: a larger one can learn more and needs "
         "more memory, and 0 trains the weights themselves.",
     ),
@@ -41,6 +56,7 @@ LoraAlpha = Annotated[
     int | None,
     Field(
         gt=0,
+        le=1e6,
         description="The strength of the LoRA, whose output is multiplied by lora_alpha / rank; "
         "null makes that factor 1.",
     ),

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dualipo.config.fields import Group, MixedPrecision, WeightsDtype
+from dualipo.config.fields import MAX_COUNT, Group, MixedPrecision, WeightsDtype
 
 
 class Prompts(Group):
@@ -28,17 +28,22 @@ class Prompts(Group):
         "right to left are used; false refuses them, as most generators do not know them.",
     )
     num_prompts: int = Field(
-        48, ge=1, description="The number of prompts of each round, none of which is used twice."
+        48,
+        ge=1,
+        le=MAX_COUNT,
+        description="The number of prompts of each round, none of which is used twice.",
     )
     num_monitor_prompts: int = Field(
         24,
         ge=1,
+        le=MAX_COUNT,
         description="The number of prompts whose clips measure every round for the refresh of the "
         "critic and the stopping rule.",
     )
     num_test_prompts: int = Field(
         64,
         ge=0,
+        le=MAX_COUNT,
         description="The number of prompts whose clips only people see, in the report's gallery "
         "and in a blind study (16 by default for captions of a file); the embedded world's oracle "
         "scores those of its own captions.",
@@ -57,34 +62,44 @@ class Generator(Group):
     num_candidates: int = Field(
         8,
         ge=2,
+        le=10_000,
         description="The number of clips that are sampled for each prompt of a round; more make "
         "the best and the worst differ more, and take longer.",
     )
     num_inference_steps: int = Field(
         10,
         ge=1,
+        le=10_000,
         description="The number of denoising steps of a clip; more give better clips and take "
         "longer.",
     )
     guidance_scale: float = Field(
         2.5,
+        ge=0,
+        le=1_000,
         description="The strength of classifier-free guidance towards the caption: above 1 every "
         "denoising step costs twice as much, and 1 or less is no guidance.",
     )
-    num_frames: int = Field(9, description="The length of a clip in frames.")
-    height: int = Field(32, description="The height of a clip in pixels.")
-    width: int = Field(32, description="The width of a clip in pixels.")
+    num_frames: int = Field(9, ge=1, le=100_000, description="The length of a clip in frames.")
+    height: int = Field(32, ge=8, le=16_384, description="The height of a clip in pixels.")
+    width: int = Field(32, ge=8, le=16_384, description="The width of a clip in pixels.")
     fps: int = Field(
         8,
+        ge=1,
+        le=240,
         description="The frame rate of stored clips in frames a second, to which real clips are "
         "converted.",
     )
     max_sequence_length: int = Field(
-        32, description="The number of text tokens to which every caption is cut or filled up."
+        32,
+        ge=1,
+        le=65_536,
+        description="The number of text tokens to which every caption is cut or filled up.",
     )
     sample_batch_size: int = Field(
         32,
         ge=1,
+        le=1_000_000,
         description="The number of clips that are denoised in one forward pass; more need more "
         "memory.",
     )

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from dualipo.config.critic import Server
-from dualipo.config.fields import Group
+from dualipo.config.fields import MAX_COUNT, Group
 from dualipo.config.training import LearningRate, Optimizer, Schedule, TrainSteps, WarmupSteps
 
 
@@ -17,7 +17,9 @@ class Rewriter(Server):
         description="The served model that words the reasons of the seed anew; null keeps the "
         "people's own words.",
     )
-    max_tokens: int = Field(256, ge=16, description="The largest length of its answer in tokens.")
+    max_tokens: int = Field(
+        256, ge=16, le=1_000_000, description="The largest length of its answer in tokens."
+    )
 
 
 class SeedLabels(Group):
@@ -31,11 +33,13 @@ class SeedLabels(Group):
     num_pairs: int = Field(
         240,
         ge=0,
+        le=MAX_COUNT,
         description="The number of pairwise labels that the simulated annotators give.",
     )
     num_points: int = Field(
         240,
         ge=0,
+        le=MAX_COUNT,
         description="The number of labels of single clips that the simulated annotators give.",
     )
     holdout_share: float = Field(
@@ -48,14 +52,19 @@ class SeedLabels(Group):
     num_prompts: int = Field(
         60,
         ge=1,
+        le=MAX_COUNT,
         description="The number of prompts whose clips the simulated annotators are shown.",
     )
     clips_per_prompt: int = Field(
-        4, ge=2, description="The number of clips that are sampled for each of these prompts."
+        4,
+        ge=2,
+        le=10_000,
+        description="The number of clips that are sampled for each of these prompts.",
     )
     min_per_verdict: int = Field(
         4,
         ge=0,
+        le=MAX_COUNT,
         description="The smallest number of labels of each verdict in each dimension; with fewer "
         "the run stops before the warm start.",
     )
@@ -68,7 +77,10 @@ class CriticTraining(Optimizer):
     learning_rate: LearningRate = 3e-4
     max_train_steps: TrainSteps = 150
     train_batch_size: int = Field(
-        32, ge=1, description="The number of answers that one optimizer step learns from."
+        32,
+        ge=1,
+        le=1_000_000,
+        description="The number of answers that one optimizer step learns from.",
     )
     lr_warmup_steps: WarmupSteps = 10
     lr_scheduler: Schedule = "linear"
@@ -89,24 +101,28 @@ class CriticPreference(CriticTraining):
     train_batch_size: int = Field(
         32,
         ge=1,
+        le=1_000_000,
         description="The number of pairs of a right and a wrong answer that one optimizer step "
         "learns from.",
     )
     beta_critic: float = Field(
         0.1,
         gt=0,
+        le=1e6,
         description="The factor on differences of log-probability in the loss; a larger one holds "
         "the critic closer to where it began.",
     )
     num_paths: int = Field(
         8,
         ge=2,
+        le=10_000,
         description="The number of answers that are sampled to a question of the seed, to find a "
         "right and a wrong one among them.",
     )
     max_questions: int = Field(
         96,
         ge=1,
+        le=MAX_COUNT,
         description="The largest number of questions of the seed that the critic is asked for "
         "such pairs.",
     )
@@ -130,6 +146,8 @@ class Srpo(CriticPreference):
     )
     pce_tau: float = Field(
         1.0,
+        gt=0,
+        le=1e6,
         description='The steepness of the sigmoid for refresh.srpo.pce = "sigmoid"; a larger one '
         "moves certainties towards 0 and 1.",
     )
@@ -146,6 +164,7 @@ class Srpo(CriticPreference):
     num_extra_pairs: int = Field(
         48,
         ge=0,
+        le=MAX_COUNT,
         description="The number of further pairs of the round's clips that are judged for the "
         "refresh, beside the confirmed ones.",
     )

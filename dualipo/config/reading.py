@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dualipo import recipes
+from dualipo import recipes, redaction
 from dualipo.config import sense
 from dualipo.config.experiment import Config
 from dualipo.config.fields import Group
@@ -22,6 +22,7 @@ RETIRED: dict[str, Any] = {"align.lora_dropout": 0.0, "critic.cross_check": "tal
 
 # What a value must be, by pydantic's name of the error, where its own words are a programmer's.
 _KINDS = {
+    "finite_number": "a finite number",
     "float_type": "a number",
     "float_parsing": "a number",
     "int_type": "a whole number",
@@ -149,8 +150,9 @@ def _explain(error: Any, subject: str) -> str:
     if error["type"] == "value_error":
         return f"{subject}: {key}: {error['ctx']['error']}."
     must = _KINDS.get(error["type"]) or error["msg"].removeprefix("Input should be ")
+    value = redaction.redact(error["input"], name=key)
     return (
-        f"{subject}: {key} is {error['input']!r}, but it must be {must}. "
+        f"{subject}: {key} is {value!r}, but it must be {must}. "
         f"`dualipo settings {key}` says what it means."
     )
 

@@ -1,8 +1,10 @@
 """The settings of what decides between rounds: when the critic is refreshed, and when to stop."""
 
+from typing import Annotated
+
 from pydantic import Field
 
-from dualipo.config.fields import Group
+from dualipo.config.fields import MAX_COUNT, Group
 from dualipo.config.learning import Srpo
 
 
@@ -13,37 +15,49 @@ class Refresh(Group):
         True,
         description="Whether a stale critic is refreshed; false never does, which is an ablation.",
     )
-    force_rounds: tuple[int, ...] = Field(
+    force_rounds: tuple[Annotated[int, Field(ge=0, le=10_000)], ...] = Field(
         (),
         description="The rounds, counted from 0, in which the critic is refreshed whatever the "
         "measurements say.",
     )
     max_audit_drop: float = Field(
         0.03,
+        ge=0,
+        le=1,
         description="The largest fall, from one round to the next, of the critic's accuracy on "
         "the audit's fresh labels; a larger fall refreshes it.",
     )
     max_evaluation_drop: float = Field(
         0.3,
+        ge=0,
+        le=100,
         description="The largest distance under the best evaluation total, in points of 100; two "
         "rounds in a row further below refresh the critic.",
     )
     min_vote_share: float = Field(
         0.7,
+        ge=0,
+        le=1,
         description="The smallest mean share of votes that agree; a smaller one refreshes the "
         "critic.",
     )
     max_implicit_accuracy: float = Field(
         0.95,
+        ge=0,
+        le=1,
         description="The share of preferences that the trained generator fits, above which a "
         "rising error on winners refreshes the critic.",
     )
     stop_win_rate: float = Field(
         0.52,
+        ge=0,
+        le=1,
         description="The win rate against the round before under which the rounds should end.",
     )
     stop_gain: float = Field(
         0.1,
+        ge=-100,
+        le=100,
         description="The gain of the evaluation total in a round, in points of 100, under which "
         "the rounds should end.",
     )
@@ -54,6 +68,7 @@ class Refresh(Group):
     max_holdout_drop: float = Field(
         0.0,
         ge=0,
+        le=1,
         description="The largest fall of the critic's accuracy on held-out labels in a refresh; a "
         "larger fall brings the old critic back.",
     )
@@ -66,25 +81,31 @@ class Monitor(Group):
     num_audit_labels: int = Field(
         48,
         ge=0,
+        le=MAX_COUNT,
         description="The number of fresh labels in each round that audit the critic on the newest "
         "generator's clips; more measure more exactly, and 0 (the default for captions of a file) "
         "skips the audit.",
     )
     num_test_clips: int = Field(
-        1, ge=1, description="The number of clips that are sampled for each test prompt."
+        1, ge=1, le=10_000, description="The number of clips that are sampled for each test prompt."
     )
     num_gallery_prompts: int = Field(
-        6, ge=0, description="The number of test prompts whose clips the report shows."
+        6,
+        ge=0,
+        le=MAX_COUNT,
+        description="The number of test prompts whose clips the report shows.",
     )
     num_accuracy_pairs: int = Field(
         240,
         ge=0,
+        le=MAX_COUNT,
         description="The number of pairs, ordered by the embedded world's oracle, that measure "
         "the critic's accuracy for people alone; 0 (the default for captions of a file) skips it.",
     )
     min_oracle_gap: float = Field(
         0.1,
         ge=0,
+        le=1,
         description="The smallest difference of the oracle's scores between the clips of such a "
         "pair; a larger one makes the pairs easier.",
     )

@@ -26,6 +26,7 @@ from dualipo.errors import StageError
 from dualipo.prompts import caption_files, kept, shards, toml_files
 from dualipo.prompts.shards import ShardFolder
 from dualipo.prompts.words import words_of
+from dualipo.redaction import redact
 from dualipo.seeds import derive
 from dualipo.servers import completions
 from dualipo.servers.endpoint import Answer, Endpoint, Failure
@@ -191,8 +192,9 @@ class Writer:
         if len(answered) == len(shorts):
             return
         if not answered or self._ask([answered[:1]], seed)[0][0].fate == NO_ANSWER:
+            url = redact(self._endpoint.settings.base_url)
             raise StageError(
-                f"server {self._endpoint.settings.base_url}: it does not answer any more. See "
+                f"server {url}: it does not answer any more. See "
                 "what it reports, and repeat the command: nothing is lost."
             )
 

@@ -27,7 +27,7 @@ import httpx
 from dualipo import text_files
 from dualipo.config import Server
 from dualipo.errors import ConfigError, DualipoError, StageError
-from dualipo.tracking import redact
+from dualipo.redaction import redact
 
 MAX_ANSWER_BYTES = 64 << 20
 MAX_WAIT = 30.0  # seconds between two tries
@@ -170,7 +170,7 @@ class Endpoint:
         )
 
     def _stop_if_hopeless(self, failure: Failure, *, task: str, remedy: str) -> None:
-        server = f"server {self.settings.base_url}"
+        server = f"server {redact(self.settings.base_url)}"
         if failure.trouble == "unreachable":
             raise StageError(
                 f"{server}: cannot be reached ({failure.detail}). Start it, and repeat the "

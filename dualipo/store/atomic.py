@@ -34,6 +34,7 @@ Result = TypeVar("Result")
 
 TEMPORARY_PREFIX = ".tmp-"
 NUM_RETRIES = 3
+_PRIVATE = 0o600
 _MAX_NAME = 255  # bytes of a file's name, on every usual file system
 
 _FREE_SPACE = "Free that much and repeat the command: it resumes where it stopped."
@@ -113,13 +114,20 @@ def publish_folder(
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_bytes(path: Path, content: bytes, *, name: str | None = None) -> None:
-    """Publish `content`; after an input/output error write the whole file again."""
+def write_bytes(
+    path: Path, content: bytes, *, name: str | None = None, is_private: bool = False
+) -> None:
+    """Publish `content`; after an input/output error write the whole file again.
+
+    A private file is its owner's alone to read.
+    """
 
     def write() -> None:
         make_folder(path.parent)
         temporary = _temporary(path)
         try:
+            if is_private:
+                make_private(temporary)
             temporary.write_bytes(content)
             _sync(temporary)
             _rename(temporary, path, name or path.name)
@@ -136,10 +144,12 @@ def write_text(path: Path, text: str, *, name: str | None = None) -> None:
     write_bytes(path, text.encode(), name=name)
 
 
-def write_json(path: Path, value: Any, *, name: str | None = None) -> None:
+def write_json(
+    path: Path, value: Any, *, name: str | None = None, is_private: bool = False
+) -> None:
     """Publish `value` as canonical JSON: sorted keys, two spaces, a final newline, no NaN."""
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n", name=name)
+    write_bytes(path, f"{text}\n".encode(), name=name, is_private=is_private)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -148,6 +158,16 @@ def read_json(path: Path) -> dict[str, Any]:
     remedy = torn if path.exists() else missing
     value: dict[str, Any] = text_files.read_json(path, remedy=remedy, shape=dict)
     return value
+
+
+def make_private(path: Path) -> None:
+    """Make a file, where there is none, and let its owner alone read and write it.
+
+    SQLite gives a database's permissions to the files beside it.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE))
+    with suppress(PermissionError):  # another user's file stays as that user wants it
+        path.chmod(_PRIVATE)
 
 
 def make_folder(path: Path) -> None:

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from dualipo import tracking
+from dualipo import redaction
 from dualipo.config import Config, leaves
 from dualipo.errors import ConfigError
 from dualipo.store import atomic
@@ -35,7 +35,7 @@ def fork(source: Path, target: Path, config: Config) -> None:
     """Copy the run at `source`, which has begun no round, to `target`, to go on with `config`."""
     if target.exists():
         raise ConfigError(f"{target}: exists already. Name a new folder for the copy.")
-    now = tracking.redact(leaves(config))
+    now = redaction.redact(leaves(config))
     before = RunReader(source).settings
     fixed = [k for k in now if now[k] != before.get(k) and not k.startswith(LATER)]
     if fixed:
@@ -55,7 +55,7 @@ def fork(source: Path, target: Path, config: Config) -> None:
 
 
 def _keep_settings(copy: Path, settings: dict[str, Any]) -> None:
-    atomic.write_json(copy / CONFIG, settings)
+    atomic.write_json(copy / CONFIG, settings, is_private=True)
     ledger = Ledger(copy / LEDGER)
     ledger.write_record(SETTINGS, settings)
     ledger.close()

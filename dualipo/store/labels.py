@@ -149,6 +149,7 @@ class LabelBook:
     def _create(self, dimensions: Sequence[str]) -> None:
         with self._errors():
             atomic.make_folder(self.path.parent)
+            atomic.make_private(self.path)
             self._connection = sqlite3.connect(
                 self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )

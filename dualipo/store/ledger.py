@@ -85,6 +85,7 @@ class Ledger:
                 self._connection = reading.connect(path, seconds=BUSY_SECONDS, until=self._open)
                 schema.read_version(self._connection, path)
                 return
+            atomic.make_private(path)
             self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
             self._open.callback(self._connection.close)
             self._connection.execute("PRAGMA foreign_keys = ON")
@@ -144,6 +145,8 @@ class Ledger:
 
     def backup(self, path: Path) -> None:
         """Write a copy of the ledger, as it is between two units, to a path of no file."""
+        with self._errors():
+            atomic.make_private(path)
         with self._errors(), contextlib.closing(sqlite3.connect(path)) as copy:
             self._connection.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it

@@ -19,6 +19,7 @@ from dualipo.config import RETIRED, Config, leaves
 from dualipo.errors import DataError, DualipoError
 from dualipo.events import Event, ScoresEvent
 from dualipo.records import Candidate, Pair, Point, Prompt, Vote
+from dualipo.redaction import redact
 from dualipo.store import atomic, lock, run_tables, rundir, tables
 from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger, ModelKind, Unit, Version, VoteKind
@@ -55,8 +56,9 @@ class RunReader:
     def settings(self) -> dict[str, Any]:
         """The run's settings by dotted key, for example `align.loss_type`, secrets removed."""
         # A key that an older program did not know had today's default.
-        defaults, written = tracking.redact(leaves(Config())), self.written_settings
-        return defaults | {k: v for k, v in written.items() if (k, v) not in RETIRED.items()}
+        # An older program may have written more than this one would.
+        known = leaves(Config()) | self.written_settings
+        return {k: v for k, v in redact(known).items() if (k, v) not in RETIRED.items()}
 
     @property
     def written_settings(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from dualipo import tracking
+from dualipo import redaction
 from dualipo.config import MAY_CHANGE, Config, leaves, without_retired
 from dualipo.errors import ConfigError, DataError, DualipoError, StorageError
 from dualipo.records import SCHEMA_VERSION
@@ -192,11 +192,11 @@ def _refuse_foreign(path: Path) -> None:
 
 def _settle_config(path: Path, ledger: Ledger, config: Config) -> None:
     """Keep the settings in the ledger and in config.json; on resume allow only what may change."""
-    now = tracking.redact(leaves(config))
+    now = redaction.redact(leaves(config))
     before = _settings_before(path, ledger)
     if before is not None:
         _check_diff(path, before, now)
-    atomic.write_json(path / CONFIG, now)
+    atomic.write_json(path / CONFIG, now, is_private=True)
     ledger.write_record(SETTINGS, now)
 
 
@@ -239,7 +239,7 @@ def require_run(path: Path) -> None:
 def _check_diff(path: Path, written: dict[str, Any], now: dict[str, Any]) -> None:
     # A key that an older program did not know had today's default.
     known = without_retired(written, subject=str(path / CONFIG))
-    before = tracking.redact(leaves(Config())) | known
+    before = redaction.redact(leaves(Config())) | known
     changed = [
         f"  {key}: {before.get(key)!r} -> {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())

@@ -62,7 +62,7 @@ def run(pipeline_folder: Path, preferences: PreferenceSet, real: RealClips, tmp_
             backbone.load(pipeline_folder, max_sequence_length=8),
             preferences=preferences,
             real=real,
-            settings=Align(**SETTINGS | changes),
+            settings=Align(**SETTINGS).model_copy(update=changes),  # also a rate that is refused
             folder=tmp_path / name,
             seed=11,
             on_step=on_step,

@@ -48,7 +48,7 @@ def begin(harness: Harness, path: Path) -> None:
 
 
 def test_stage_by_stage_a_run_ends_early_as_the_loop_does(harness: Harness) -> None:
-    never = ("refresh.stop_early=true", "refresh.stop_win_rate=2", "refresh.force_rounds=[]")
+    never = ("refresh.stop_early=true", "refresh.stop_win_rate=1", "refresh.force_rounds=[]")
     with harnesses.elsewhere(harness) as looped, harnesses.elsewhere(harness) as path:
         assert harnesses.ended(harness.recipe(looped, *never)) == 0, harnesses.log(looped)
         hit = harness.point("config.json.after_rename")

@@ -1,0 +1,81 @@
+"""Takes secrets out of what is written or shown (fault 62).
+
+A value is hidden where its name says that it is secret, and within a text whatever looks like a
+published key. Addresses lose their user, query and fragment, where tokens travel.
+
+Left out: keys of services that publish no format, and passwords among words. Keys belong into the
+environment, which is never written anywhere.
+"""
+
+import re
+from typing import Any
+
+REDACTED = "<redacted>"
+
+_SECRET_NAME = re.compile(
+    r"(^|[._-])(token|secret|password|passwd|credential|credentials|(api|access|private)[_-]?key)$",
+    re.IGNORECASE,
+)
+# POSIX names variables so; nearly every key has small letters, too.
+_VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+# By service, so that a test can hold an example of each.
+KEY_FORMATS: dict[str, str] = {
+    "Hugging Face": r"\bhf_\w{16,}|\bapi_org_\w{16,}",
+    "OpenAI, Anthropic, DeepSeek, OpenRouter": r"\bsk-[\w-]{16,}",
+    "GitHub": r"\bgh[pousr]_\w{16,}|\bgithub_pat_\w{16,}",
+    "GitLab": r"\bgl(?:pat|dt|rt|cbt|ptt|ft|soat|agent)-[\w.-]{16,}",
+    "AWS": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+    "Google": r"\bAIza[\w-]{30,}|\bya29\.[\w-]{16,}|\bGOCSPX-[\w-]{16,}",
+    "Slack": r"\bxox[a-z]-[\w-]{10,}|\bxapp-[\w-]{10,}",
+    "Stripe": r"\b[srp]k_(?:live|test)_\w{10,}|\bwhsec_\w{16,}",
+    "npm": r"\bnpm_\w{30,}",
+    "PyPI": r"\bpypi-[\w-]{16,}",
+    "Groq": r"\bgsk_\w{16,}",
+    "Replicate": r"\br8_\w{16,}",
+    "xAI": r"\bxai-[\w-]{16,}",
+    "Perplexity": r"\bpplx-[\w-]{16,}",
+    "NVIDIA": r"\bnvapi-[\w-]{16,}",
+    "Fireworks": r"\bfw_\w{16,}",
+    "Together": r"\btgp_v1_[\w-]{16,}",
+    "Weights & Biases": r"\bwandb_v\d_\w{16,}|\blocal-[0-9a-f]{40}\b",
+    "Databricks": r"\bdapi[0-9a-f]{32}\b",
+    "DigitalOcean": r"\bdo[opr]_v1_[0-9a-f]{16,}",
+    "Docker": r"\bdckr_[a-z]+_[\w-]{16,}",
+    "SendGrid": r"\bSG\.[\w-]{16,}\.[\w-]{16,}",
+    "JSON Web Tokens": r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
+    "HTTP headers": r"(?i:\b(?:bearer|basic)\s+(?=\S*[\d=])[\w.~+/=-]{8,})",
+    "private keys": r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*-----|\Z)",
+}
+_SECRET_VALUE = re.compile("|".join(f"(?:{pattern})" for pattern in KEY_FORMATS.values()))
+_ADDRESS = re.compile(
+    r"""\b(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)  # of an address,
+    (?:[^\s/?\#@]*@)*                             # its user,
+    (?P<place>[^\s?\#'"<>@]*)                     # its host and path,
+    (?:[?\#][^\s'"<>)\]]*)?                       # its query and fragment
+    """,
+    re.VERBOSE,
+)
+
+
+def redact(value: Any, *, name: str = "") -> Any:
+    """Return `value` without secrets: those known by their name, and those that look like one."""
+    if isinstance(value, dict):
+        return {key: redact(inner, name=str(key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(inner, name=name) for inner in value]
+    if isinstance(value, str):
+        is_secret = bool(value and _SECRET_NAME.search(name))
+        is_key = name.endswith("api_key_env") and not is_variable_name(value)
+        return REDACTED if is_secret or is_key else redacted_text(value)
+    return value
+
+
+def is_variable_name(text: str) -> bool:
+    """Tell whether a text is the name of an environment variable, and not perhaps a key."""
+    return bool(_VARIABLE_NAME.fullmatch(text)) and not _SECRET_VALUE.search(text)
+
+
+def redacted_text(text: str) -> str:
+    """Return a text without keys, and its addresses without user, query and fragment."""
+    plain = _ADDRESS.sub(lambda address: address["scheme"] + address["place"], text)
+    return _SECRET_VALUE.sub(REDACTED, plain)
