@@ -176,3 +176,80 @@ def test_marks_show_what_differs_from_the_defaults() -> None:
 def test_a_config_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Config().align.beta_dpo = 1.0
+
+
+def numeric_fields() -> dict[str, Any]:
+    """Return the fields that hold a number, by their keys, also those whose default is null."""
+    fields = {}
+    for name in groups():
+        group: Any = functools.reduce(getattr, name.split(".") if name else [], Config())
+        for field_name, field in type(group).model_fields.items():
+            if field.annotation in (int, float, int | None, float | None):
+                fields[f"{name}.{field_name}".lstrip(".")] = field
+    return fields
+
+
+@pytest.mark.parametrize("key", numeric_fields())
+def test_every_number_has_its_range_and_is_finite(recipe: Path, key: str) -> None:
+    bounds = {type(bound).__name__ for bound in numeric_fields()[key].metadata}
+    assert bounds & {"Ge", "Gt"} and bounds & {"Le", "Lt"}, f"{key} has no range"
+    for nonsense in (
+        "NaN",
+        '"nan"',
+        "Infinity",
+        "-1e999",
+        "9" * 400,
+        "-1e30",
+        "1e30",
+        "true",
+        "[]",
+    ):
+        with pytest.raises(ConfigError, match=re.escape(key.rpartition(".")[0])):
+            load(recipe, [f"{key}={nonsense}"])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("align.adam_beta1=2", "align.adam_beta2=1", "align.adam_epsilon=0", "align.rank=-1"),
+        *("generator.fps=0", "generator.height=0", "generator.width=-8", "generator.num_frames=0"),
+        *("generator.max_sequence_length=0", "generator.guidance_scale=-1", "seed=-1"),
+        *("align.learning_rate=NaN", "refresh.min_vote_share=NaN", "refresh.max_audit_drop=-0.1"),
+        *("refresh.srpo.pce_tau=0", "refresh.force_rounds=[-1]", 'refresh.force_rounds=["x"]'),
+        *(
+            "critic.server.timeout=Infinity",
+            "critic.reward_head.num_heads=3",
+            "monitor.min_oracle_gap=2",
+        ),
+        *("align.adam_weight_decay=-1", "align.lora_alpha=NaN", "refresh.stop_win_rate=1.5"),
+    ],
+)
+def test_a_setting_without_sense_is_refused(recipe: Path, override: str) -> None:
+    key = override.partition("=")[0].rpartition(".")[0]
+    with pytest.raises(ConfigError, match=key):
+        load(recipe, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "fact"),
+    [
+        ("[align]\nbeta_dpo = 1.0\nbeta-dpo = 2.0\n", (), "`align.beta_dpo` stands there twice"),
+        ("[warm-start-sft]\n[warm_start_sft]\n", (), "`warm_start_sft` stands there twice"),
+        ('"align.rank" = 1\n[align]\nrank = 2\n', (), "`align.rank` stands there twice"),
+        ("[align]\nrank = 1\nrank = 2\n", (), "toml:3: it is not TOML"),
+        ("", ("align.beta-dpo=1", "align.beta_dpo=2"), "given twice, also as align.beta-dpo"),
+    ],
+)
+def test_a_key_in_two_spellings_is_refused(tmp_path: Path, text, overrides, fact) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(ConfigError, match=fact):
+        load(tmp_path / "a.toml", overrides)
+
+
+def test_a_recipe_is_utf_8_with_or_without_the_mark(tmp_path: Path) -> None:
+    path = tmp_path / "ü.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + 'output_dir = "läufe/日"\r\n'.encode())
+    assert load(path).output_dir == "läufe/日"
+    path.write_bytes('seed = 1\noutput_dir = "läufe"\n'.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"ü\.toml:2: it is not UTF-8 \(byte 0xe4\)"):
+        load(path)
