@@ -4,6 +4,7 @@ An override's value is read as JSON where it is JSON, else as text. Which keys e
 here, but in `config`.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from dualipo.errors import ConfigError
 
 def read(path: Path) -> dict[str, Any]:
     """Read the tree of a TOML file; `-` and `_` are the same in a key."""
-    if not path.exists():
+    if not os.path.exists(path):  # a name that is too long exists nowhere
         raise ConfigError(f"{path}: there is no such recipe. See `ls recipes/`.")
     tree = text_files.read_toml(path, remedy="Correct the recipe.", error=ConfigError)
     return snake_case(tree, subject=str(path))

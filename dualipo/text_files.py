@@ -290,7 +290,7 @@ def _depth_exceeds(value: Any, text: str) -> bool:
     if text and text.count("[") + text.count("{") <= MAX_DEPTH:
         return False
     level = [value] if isinstance(value, dict | list) else []
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         inner = (each.values() if isinstance(each, dict) else each for each in level)
         level = [each for part in inner for each in part if isinstance(each, dict | list)]
         if not level:

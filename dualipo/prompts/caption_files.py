@@ -6,6 +6,7 @@ line. The caption is in the first of the columns `CAPTION_COLUMNS` that the file
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -30,7 +31,7 @@ _KEPT = tuple(name for name in shards.SCHEMA.names if name != "caption")
 
 def batches(path: Path, *, num_rows: int = ROWS_PER_BATCH) -> Iterator[pa.Table]:
     """Yield the rows of a file or folder in the columns of `shards.SCHEMA`."""
-    if path.is_dir() or path.suffix.lower() == ".parquet":
+    if os.path.isdir(path) or path.suffix.lower() == ".parquet":
         for file in shards.files(path) if path.is_dir() else [path]:
             yield from _parquet(file, num_rows)
     elif path.suffix.lower() in _TABLES:
