@@ -18,34 +18,37 @@ _SECRET_NAME = re.compile(
 )
 # POSIX names variables so; nearly every key has small letters, too.
 _VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
-# By service, so that a test can hold an example of each.
-KEY_FORMATS: dict[str, str] = {
-    "Hugging Face": r"\bhf_\w{16,}|\bapi_org_\w{16,}",
-    "OpenAI, Anthropic, DeepSeek, OpenRouter": r"\bsk-[\w-]{16,}",
-    "GitHub": r"\bgh[pousr]_\w{16,}|\bgithub_pat_\w{16,}",
-    "GitLab": r"\bgl(?:pat|dt|rt|cbt|ptt|ft|soat|agent)-[\w.-]{16,}",
-    "AWS": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-    "Google": r"\bAIza[\w-]{30,}|\bya29\.[\w-]{16,}|\bGOCSPX-[\w-]{16,}",
-    "Slack": r"\bxox[a-z]-[\w-]{10,}|\bxapp-[\w-]{10,}",
-    "Stripe": r"\b[srp]k_(?:live|test)_\w{10,}|\bwhsec_\w{16,}",
-    "npm": r"\bnpm_\w{30,}",
-    "PyPI": r"\bpypi-[\w-]{16,}",
-    "Groq": r"\bgsk_\w{16,}",
-    "Replicate": r"\br8_\w{16,}",
-    "xAI": r"\bxai-[\w-]{16,}",
-    "Perplexity": r"\bpplx-[\w-]{16,}",
-    "NVIDIA": r"\bnvapi-[\w-]{16,}",
-    "Fireworks": r"\bfw_\w{16,}",
-    "Together": r"\btgp_v1_[\w-]{16,}",
-    "Weights & Biases": r"\bwandb_v\d_\w{16,}|\blocal-[0-9a-f]{40}\b",
-    "Databricks": r"\bdapi[0-9a-f]{32}\b",
-    "DigitalOcean": r"\bdo[opr]_v1_[0-9a-f]{16,}",
-    "Docker": r"\bdckr_[a-z]+_[\w-]{16,}",
-    "SendGrid": r"\bSG\.[\w-]{16,}\.[\w-]{16,}",
-    "JSON Web Tokens": r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
-    "HTTP headers": r"(?i:\b(?:bearer|basic)\s+(?=\S*[\d=])[\w.~+/=-]{8,})",
-    "private keys": r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*-----|\Z)",
-}
+# One service a line, so that a test can hold an example of each.
+KEY_FORMATS: dict[str, str] = dict(
+    line.split(":  ", 1)  # type: ignore[misc]
+    for line in r"""
+Hugging Face:  \bhf_\w{16,}|\bapi_org_\w{16,}
+OpenAI, Anthropic, DeepSeek, OpenRouter:  \bsk-[\w-]{16,}
+GitHub:  \bgh[pousr]_\w{16,}|\bgithub_pat_\w{16,}
+GitLab:  \bgl(?:pat|dt|rt|cbt|ptt|ft|soat|agent)-[\w.-]{16,}
+AWS:  \b(?:AKIA|ASIA)[0-9A-Z]{16}\b
+Google:  \bAIza[\w-]{30,}|\bya29\.[\w-]{16,}|\bGOCSPX-[\w-]{16,}
+Slack:  \bxox[a-z]-[\w-]{10,}|\bxapp-[\w-]{10,}
+Stripe:  \b[srp]k_(?:live|test)_\w{10,}|\bwhsec_\w{16,}
+npm:  \bnpm_\w{30,}
+PyPI:  \bpypi-[\w-]{16,}
+Groq:  \bgsk_\w{16,}
+Replicate:  \br8_\w{16,}
+xAI:  \bxai-[\w-]{16,}
+Perplexity:  \bpplx-[\w-]{16,}
+NVIDIA:  \bnvapi-[\w-]{16,}
+Fireworks:  \bfw_\w{16,}
+Together:  \btgp_v1_[\w-]{16,}
+Weights & Biases:  \bwandb_v\d_\w{16,}|\blocal-[0-9a-f]{40}\b
+Databricks:  \bdapi[0-9a-f]{32}\b
+DigitalOcean:  \bdo[opr]_v1_[0-9a-f]{16,}
+Docker:  \bdckr_[a-z]+_[\w-]{16,}
+SendGrid:  \bSG\.[\w-]{16,}\.[\w-]{16,}
+JSON Web Tokens:  \beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
+HTTP headers:  (?i:\b(?:bearer|basic)\s+(?=\S*[\d=])[\w.~+/=-]{8,})
+private keys:  -----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*-----|\Z)
+""".strip().split("\n")
+)
 _SECRET_VALUE = re.compile("|".join(f"(?:{pattern})" for pattern in KEY_FORMATS.values()))
 _ADDRESS = re.compile(
     r"""\b(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)  # of an address,

@@ -254,7 +254,9 @@ def _server(arguments: argparse.Namespace) -> Server:
     except ValidationError as error:
         first = error.errors()[0]
         option = f"--{str(first['loc'][0]).replace('_', '-')}"
-        raise ConfigError(f"{option}: {first['msg']}. Give another value.") from None
+        raise ConfigError(
+            f"{option}: {first['msg'].removeprefix('Value error, ')}. Give another value."
+        ) from None
 
 
 def _shares(words: Sequence[str]) -> dict[str, float]:

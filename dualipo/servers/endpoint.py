@@ -112,7 +112,7 @@ class Endpoint:
         url = self._base.copy_with(path=self._base.path.rstrip("/") + "/models")
         asked = self._exchange(url, None, seconds=min(self.settings.timeout, MAX_KNOCK))
         answer = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
-        server = f"server {self.settings.base_url}"
+        server = f"server {redact(self.settings.base_url)}"
         if isinstance(answer, Failure):
             if answer.status in (401, 403):
                 yield StageError(
@@ -188,7 +188,7 @@ def _named(key: str, settings_name: str | None) -> str:
 
 
 def _base_url(text: str, settings_name: str | None) -> httpx.URL:
-    """Read an HTTP address; refuse one that is none, or that holds a password."""
+    """Read an HTTP address; refuse one that is none. The settings let no user or password in."""
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
@@ -198,12 +198,6 @@ def _base_url(text: str, settings_name: str | None) -> httpx.URL:
         raise ConfigError(
             f"{redact(text)}: no HTTP address. Give {_named('base_url', settings_name)} as "
             "http://HOST:PORT/v1."
-        )
-    if url.userinfo:
-        raise ConfigError(
-            f"{_named('base_url', settings_name)}: holds a user or password, which would be "
-            "written into the run. Put the key into the environment, see "
-            f"{_named('api_key_env', settings_name)}."
         )
     return url
 
