@@ -73,12 +73,12 @@ def push_dataset(arguments: argparse.Namespace) -> int:
     """Export a videofolder beside the source, where there is space for clips, and publish it."""
     from dualipo.preferences.exporters.card import nameless
     from dualipo.preferences.exporters.export import export_labels, read_source
-    from dualipo.store import atomic
+    from dualipo.store import temporaries
 
     labels, store = read_source(arguments.source, round=arguments.round)
     labels = nameless(labels)
     beside = arguments.source if arguments.source.is_dir() else arguments.source.parent
-    with tempfile.TemporaryDirectory(dir=beside, prefix=atomic.TEMPORARY_PREFIX) as temporary:
+    with tempfile.TemporaryDirectory(dir=beside, prefix=temporaries.prefix()) as temporary:
         folder = Path(temporary) / "videofolder"
         outlet = export_labels("videofolder", labels, store, output=folder)
         if not outlet.num_rows:

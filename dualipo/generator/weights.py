@@ -39,7 +39,8 @@ def publish(module: Any, folder: Path) -> None:
     state = ranks.whole_state(module)
     if ranks.rank() == 0:
         complete = module if ranks.num_ranks() == 1 else _assembled(module, state)
-        with atomic.publish_folder(folder, name="transformer") as temporary:
+        num_bytes = sum(tensor.nbytes for tensor in state.values())
+        with atomic.publish_folder(folder, name="transformer", num_bytes=num_bytes) as temporary:
             complete.save_pretrained(temporary, safe_serialization=True)
     ranks.wait()
 

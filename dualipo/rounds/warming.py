@@ -177,7 +177,8 @@ def publish_critic(
     serves: bool = True,
 ) -> None:
     """Save a critic as a version and, if it `serves`, swap it in: one transaction (fault 7)."""
-    with atomic.publish_folder(folder / "model", name="critic") as temporary:
+    num_bytes = sum(tensor.nbytes for tensor in critic.module.state_dict().values())
+    with atomic.publish_folder(folder / "model", name="critic", num_bytes=num_bytes) as temporary:
         critic.save(temporary)
     version = Version(
         kind="critic",

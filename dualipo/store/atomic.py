@@ -18,8 +18,8 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,14 +28,14 @@ from typing import Any, TypeVar
 import xxhash
 
 from dualipo import failpoints, text_files
-from dualipo.errors import StorageError
+from dualipo.errors import DualipoError, StorageError
+from dualipo.store import temporaries
 
 Result = TypeVar("Result")
 
-TEMPORARY_PREFIX = ".tmp-"
+TEMPORARY_PREFIX = temporaries.PREFIX
 NUM_RETRIES = 3
 _PRIVATE = 0o600
-_MAX_NAME = 255  # bytes of a file's name, on every usual file system
 
 _FREE_SPACE = "Free that much and repeat the command: it resumes where it stopped."
 _NO_LOCKS = "Choose a folder on a file system that keeps locks with output_dir."
@@ -52,7 +52,7 @@ _REMEDIES = {
     errno.ENOLCK: _NO_LOCKS,
     errno.EOPNOTSUPP: _NO_LOCKS,
     errno.EIO: f"It failed {NUM_RETRIES + 1} times: check the disk, then repeat the command.",
-    errno.ENAMETOOLONG: f"Choose a shorter name; a file's may have {_MAX_NAME} bytes.",
+    errno.ENAMETOOLONG: f"Choose a shorter name; a file's may have {temporaries.MAX_NAME} bytes.",
     errno.ELOOP: "Its links lead back to themselves: choose another path.",
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR), _IN_THE_WAY),
     errno.EXDEV: "It lies on another disk: choose a path on the same one, or copy.",
@@ -62,6 +62,9 @@ _REMEDIES = {
     errno.ENFILE: "The machine has too many files open: end programs, then repeat the command.",
     errno.ESTALE: "The network file system lost it: mount it anew, then repeat the command.",
 }
+_HIDDEN_CODE = re.compile(r"(?:os error |\[Errno )(\d+)")
+# What torch's writer and numpy say where fewer bytes were taken than given.
+_CUT_OFF = re.compile(r"inline_container\.cc|iostream error|\d+ requested and \d+ written")
 # Remedies of a path that is read, or of which nobody knows what was done to it.
 _OTHERWISE = "Check the path, then repeat the command."
 _READING = {
@@ -80,7 +83,8 @@ def publish(path: Path, *, name: str | None = None, num_bytes: int | None = None
     """
     with storage_errors(path, num_bytes=num_bytes):
         make_folder(path.parent)
-        temporary = _temporary(path)
+        temporaries.sweep_once(path.parent)
+        temporary = temporaries.path_for(path)
         try:
             yield temporary
             _sync(temporary)
@@ -101,7 +105,8 @@ def publish_folder(
     """
     with storage_errors(path, num_bytes=num_bytes):
         make_folder(path.parent)
-        temporary = _temporary(path)
+        temporaries.sweep_once(path.parent)
+        temporary = temporaries.path_for(path)
         try:
             temporary.mkdir()
             yield temporary
@@ -124,7 +129,7 @@ def write_bytes(
 
     def write() -> None:
         make_folder(path.parent)
-        temporary = _temporary(path)
+        temporary = temporaries.path_for(path)
         try:
             if is_private:
                 make_private(temporary)
@@ -181,7 +186,7 @@ def make_folder(path: Path) -> None:
 
 def remove_folder(path: Path) -> None:
     """Remove a folder so that a crash in the midst leaves only a temporary, never a half of it."""
-    aside = _temporary(path)
+    aside = temporaries.path_for(path)
     os.rename(path, aside)
     shutil.rmtree(aside)
 
@@ -234,19 +239,37 @@ def retry(operation: Callable[[], Result]) -> Result:
 
 @contextmanager
 def storage_errors(path: Path, *, num_bytes: int | None = None) -> Iterator[None]:
-    """Raise a StorageError about `path` where the disk refuses; let other errors pass."""
+    """Raise a StorageError about `path` where the disk refuses; let other errors pass.
+
+    Libraries hide the operating system's error in the text of one of their own.
+    """
     try:
         yield
-    except OSError as failure:
-        if failure.errno not in _REMEDIES:
+    except DualipoError:
+        raise
+    except Exception as failure:  # what refuses is told by the error's number, not by its class
+        code = _code(failure)
+        if code not in _REMEDIES:
             raise
         need = "" if num_bytes is None else f", {num_bytes} bytes needed"
-        if failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        if code in (errno.ENOSPC, errno.EDQUOT):
             need = need or ", bytes needed unknown"
             need += f" ({shutil.disk_usage(_existing(path)).free} free)"
-        fact = os.strerror(failure.errno)
-        subject = path if not os.path.lexists(_subject(failure)) else _subject(failure)
-        raise StorageError(f"{subject}: {fact}{need}. {_REMEDIES[failure.errno]}") from failure
+        named = _subject(failure) if isinstance(failure, OSError) else ""
+        subject = named if os.path.lexists(named) else path
+        raise StorageError(f"{subject}: {os.strerror(code)}{need}. {_REMEDIES[code]}") from failure
+
+
+def _code(failure: Exception) -> int:
+    """Return the operating system's number of an error, as a library may have hidden it.
+
+    safetensors and tokenizers write "os error 28", shutil "[Errno 28]", torch's writer none at all.
+    """
+    if isinstance(failure, OSError) and failure.errno is not None:
+        return failure.errno
+    if hidden := _HIDDEN_CODE.search(str(failure)):
+        return int(hidden[1])
+    return errno.ENOSPC if _CUT_OFF.search(str(failure)) else 0
 
 
 def explain(failure: OSError) -> StorageError:
@@ -261,13 +284,6 @@ def _subject(failure: OSError) -> str:
     """Return the path that an error names; nothing for none, or for a temporary of ours."""
     name = os.fsdecode(failure.filename) if isinstance(failure.filename, str | bytes) else ""
     return "" if TEMPORARY_PREFIX in name else name
-
-
-def _temporary(path: Path) -> Path:
-    # The suffix stays, because encoders choose a format by it, and the name stays within the limit.
-    prefix = f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-"
-    tail = os.fsencode(path.name)[len(prefix) - _MAX_NAME :]
-    return path.with_name(prefix + tail.decode(errors="ignore"))
 
 
 def _sync(path: Path) -> None:

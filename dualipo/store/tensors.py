@@ -8,7 +8,6 @@ Left out: sharding. One file holds one model's or one batch's tensors.
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -54,13 +53,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 def write(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: Mapping[str, str]) -> None:
     """Write a part of a folder that is yet to be published; its bytes depend on content alone."""
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(contiguous, path, metadata=dict(metadata))
-    except SafetensorError as failure:
-        # The Rust writer hides the operating system's error in its text.
-        if code := re.search(r"os error (\d+)", str(failure)):
-            raise OSError(int(code[1]), str(failure)) from failure
-        raise
+    save_file(contiguous, path, metadata=dict(metadata))
     _sort_metadata(path)
 
 

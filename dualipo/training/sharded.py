@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 
 from dualipo.errors import CheckpointError
 from dualipo.store import atomic, checkpoint
@@ -38,12 +39,21 @@ def save(
     total_limit: int,
 ) -> None:
     """Publish `folder/step-...` and purge all but the newest `total_limit`; every rank calls it."""
-    with _published(folder / f"step-{step:06d}") as temporary:
-        dcp.save(dict(tensors), checkpoint_id=temporary)
+    path = folder / f"step-{step:06d}"
+    with _published(path) as temporary:
+        with atomic.storage_errors(path):  # on every rank, as each writes its own part
+            _write(tensors, temporary)
         if ranks.rank() == 0:
             checkpoint.seal(temporary, state)
     if ranks.rank() == 0:
         checkpoint.purge(folder, keep=total_limit)
+
+
+def _write(tensors: Mapping[str, Tensor], folder: Path) -> None:
+    try:
+        dcp.save(dict(tensors), checkpoint_id=folder)
+    except CheckpointException as failure:  # no Exception, so that no handler of errors sees it
+        raise RuntimeError(str(failure)) from failure
 
 
 def load_latest(folder: Path, *, weights: Mapping[str, Tensor]) -> Checkpoint | None:
