@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from dualipo.cli import weights
 from dualipo.cli.verbs import add_verb
+from dualipo.store import temporaries
 
 # The bounds of pyproject.toml; a test compares the two.
 LOWEST = {"torch": "2.6", "diffusers": "0.42", "transformers": "5.17", "accelerate": "1.0"}
@@ -92,6 +93,7 @@ def examine(folder: Path) -> Iterator[Finding]:
     yield _threads()
     yield _disk(folder)
     yield _writable(folder)
+    yield from _leftovers(folder)
     yield _weights()
     torchvision = _torchvision()
     yield torchvision
@@ -147,6 +149,15 @@ def _writable(folder: Path) -> Finding:
     except OSError as refusal:
         fact = f"{folder} is not writable ({refusal.strerror})"
         return Finding("FAIL", fact, "Grant write permission, or choose another output_dir.")
+
+
+def _leftovers(folder: Path) -> Iterator[Finding]:
+    """Name what ended commands left: it is removed only by one of the host that has left it."""
+    if left := list(temporaries.unclaimed(folder)):
+        size = sum(file.stat().st_size for path in left for file in (path, *path.rglob("*")))
+        fact = f"{folder} holds {len(left)} temporaries, {size / GIGABYTE:.1f} GB: {left[0].name}"
+        remedy = "Delete them, unless a command on another host is writing there."
+        yield Finding("WARN", fact, remedy)
 
 
 def _weights() -> Finding:

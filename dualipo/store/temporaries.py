@@ -60,6 +60,15 @@ def leftovers(folder: Path) -> Iterator[Path]:
                 yield Path(entry.path)
 
 
+def unclaimed(folder: Path) -> Iterator[Path]:
+    """Yield every temporary in a folder that no running process of this host has made."""
+    with suppress(OSError):
+        for path in sorted(folder.glob(f"{PREFIX}*")):
+            owned = _OWNED.match(path.name)
+            if not (owned and owned[1] == _host() and _lives(int(owned[2]), owned[3])):
+                yield path
+
+
 def _lives(pid: int, drawn: str) -> bool:
     """Tell whether the process that drew an id still runs; a reused number counts as running."""
     if pid == os.getpid():  # in a container every command may have the number 1

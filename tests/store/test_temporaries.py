@@ -33,6 +33,7 @@ def test_fault_69_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Pat
         stranger.mkdir()
     with atomic.publish_folder(tmp_path / "other") as temporary:
         (temporary / "part").write_text("whole")
+    assert set(temporaries.unclaimed(tmp_path)) == {*strangers}  # `doctor` names them
     names = {path.name for path in tmp_path.iterdir()}
     assert {"other", *(path.name for path in strangers)} < names and left.name not in names
     assert any(name.endswith("-living") for name in names) and len(names) == 4
