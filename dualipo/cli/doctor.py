@@ -154,7 +154,7 @@ def _writable(folder: Path) -> Finding:
 def _leftovers(folder: Path) -> Iterator[Finding]:
     """Name what ended commands left: it is removed only by one of the host that has left it."""
     if left := list(temporaries.unclaimed(folder)):
-        size = sum(file.stat().st_size for path in left for file in (path, *path.rglob("*")))
+        size = sum(file.lstat().st_size for path in left for file in (path, *path.rglob("*")))
         fact = f"{folder} holds {len(left)} temporaries, {size / GIGABYTE:.1f} GB: {left[0].name}"
         remedy = "Delete them, unless a command on another host is writing there."
         yield Finding("WARN", fact, remedy)

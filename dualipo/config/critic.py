@@ -250,6 +250,12 @@ class Critic(Group):
         description="The memory in MiB for the visual tokens of clips, so that the vision tower "
         "sees a clip once; more holds more clips.",
     )
+    decoded_clips_mb: int = Field(
+        2048,
+        ge=0,
+        description="The host's memory in MiB for decoded clips, so that a clip that is asked "
+        "about again is not read again; more holds more clips.",
+    )
     keep_vote_share: float = Field(
         0.75,
         gt=0.5,

@@ -17,7 +17,7 @@ Read the files of this folder first, then the room you need.
       frame_choice, vision      which frames of a clip are shown, and their pixels
       towers, projector, families   how VILA and transformers' models see
       prefixes, decode          many paths from one prefill of what their prompts share
-      clip_memory, threads      each clip is seen once; a small model runs on one thread
+      threads                   a small model runs on one thread
       loading, vila_files       reading and writing model folders
 
     learning/     how the critic learns

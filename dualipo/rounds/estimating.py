@@ -41,6 +41,7 @@ class Estimate:
     footprint: Footprint
     sampling_memory: float
     aligning_memory: dict[str, float]
+    host_memory: dict[str, float]
     disk: dict[str, float]
     flops: dict[str, float]
 
@@ -61,6 +62,8 @@ def lines(config: Config) -> list[str]:
         f"({config.generator.sample_batch_size} clips), and what the autoencoder decodes with",
         f"memory of {_devices(settings)}, aligning: {storage(sum(memory.values()))} "
         f"({_parts(memory)})",
+        f"memory of the host: {storage(sum(needs.host_memory.values()))} "
+        f"({_parts(needs.host_memory)})",
         f"disk: {storage(sum(disk.values()))} ({_parts(disk)}){_lossy(config)}; "
         f"{storage(free_bytes(config))} free",
         f"steps: {num_clips} clips sampled, {plan(config).get('align', 0)} alignment steps of "
@@ -91,6 +94,7 @@ def estimate(config: Config) -> Estimate:
         + encoders
         + size.block_bytes * settings.sample_batch_size,
         aligning_memory=_aligning_memory(size, config.align, width),
+        host_memory=_host_memory(size, config, width),
         disk=_disk(size, config, width),
         flops=_flops(size, config),
     )
@@ -166,6 +170,22 @@ def _aligning_memory(size: Footprint, align: Align, width: int) -> dict[str, flo
     }
 
 
+def _host_memory(size: Footprint, config: Config, width: int) -> dict[str, float]:
+    """Return the bytes outside the device by use, at most; a model passes through as it is read.
+
+    A pair is asked about in three dimensions and both orders, so six questions share two clips.
+    """
+    settings, critic = config.generator, config.critic
+    clip, every = _clip_bytes(config), _pixels(config)
+    num_judged = math.ceil(critic.judge_batch_size / 3)
+    return {
+        "decoded clips that are kept": min(critic.decoded_clips_mb << 20, every),
+        "clips of a batch of questions": min(num_judged * clip, every),
+        "clips under way": 2 * settings.sample_batch_size * clip,
+        "a model that is read": max(size.num_parameters, size.num_text_parameters) * width,
+    }
+
+
 def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
     prompts, settings = config.prompts, config.generator
     num_kept = config.rounds if settings.keep_latents else min(config.rounds, 1)
@@ -192,9 +212,13 @@ def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
 
 def _pixels(config: Config) -> float:
     """Return the bytes of all clips' pixels."""
-    units, settings = plan(config), config.generator
-    num_clips = sum(num for stage, num in units.items() if stage.startswith("sample."))
-    return num_clips * settings.num_frames * settings.height * settings.width * 3
+    num_clips = sum(num for stage, num in plan(config).items() if stage.startswith("sample."))
+    return num_clips * _clip_bytes(config)
+
+
+def _clip_bytes(config: Config) -> float:
+    settings = config.generator
+    return settings.num_frames * settings.height * settings.width * 3
 
 
 def _compared(config: Config) -> tuple[int, int]:

@@ -5,7 +5,6 @@ that the recipe's `pretrained_model_name_or_path` names. Nothing else in `rounds
 at most one generator and one critic are in memory.
 """
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files as package_files
@@ -33,6 +32,7 @@ from dualipo.rounds.clock import Clock
 from dualipo.rounds.contests import Contests
 from dualipo.seeds import derive
 from dualipo.store import atomic, tables
+from dualipo.store.byte_cache import ByteCache
 from dualipo.store.clips import ClipStore
 from dualipo.store.file_hashes import FileHashes
 from dualipo.store.ledger import Ledger, ModelKind, Unit
@@ -61,7 +61,7 @@ class Run:
         self.metrics = Metrics(directory.metrics_path)
         self.hashes = FileHashes(directory.path, self.ledger)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.clip = functools.lru_cache(maxsize=4096)(self._read_clip)
+        self._clips = ByteCache[np.ndarray](max_bytes=config.critic.decoded_clips_mb << 20)
         self.contests: dict[tuple[int, int], Contests] = {}  # by round and attempt; see `judging`
         self._generator: tuple[str, Backbone] | None = None
         self._critic: tuple[str, Judge] | None = None
@@ -253,8 +253,9 @@ class Run:
 
         yield on_step
 
-    def _read_clip(self, clip: str) -> np.ndarray:
-        return self.clip_store.read(clip)
+    def clip(self, clip: str) -> np.ndarray:
+        """Return a clip's frames, from memory where it is among the last that were asked about."""
+        return self._clips.recall(clip, lambda: self.clip_store.read(clip))
 
 
 def model_folder(name_or_path: str, part: str) -> Path:

@@ -14,7 +14,6 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -35,12 +34,14 @@ from dualipo.evaluation.report import (
 )
 from dualipo.evaluation.run_history import RunHistory
 from dualipo.events import WordsEvent
+from dualipo.store.byte_cache import ByteCache
 from dualipo.store.run_reader import RunReader
 from dualipo.store.rundir import LEDGER
 from dualipo.web.clip_response import clip_response
 from dualipo.web.error_responses import explain_errors
 from dualipo.web.security import LoopbackGuard
 
+_CLIP_BYTES = 256 << 20
 _FOLDER = Path(__file__).parent
 _REPORT = Path(report_page.__file__).parent
 _STATIC = {
@@ -73,7 +74,7 @@ class Board:
 
     def __init__(self, run_path: Path) -> None:
         self.run = RunReader(run_path)
-        self.clip = lru_cache(maxsize=256)(self._clip)
+        self._clips = ByteCache[bytes | None](max_bytes=_CLIP_BYTES, size=_num_bytes)
         self._lock = Lock()
         self._rendered: Rendered | None = None
         self._pages = templates.environment(_FOLDER / "pages", _REPORT)
@@ -105,8 +106,14 @@ class Board:
         bodies = [(name, body, _digest(body)) for name, body in shown if body.strip()]
         return template.render(values, mark=mark, bodies=bodies)
 
-    def _clip(self, clip_hash: str) -> bytes | None:
-        return browser_clips.browser_mp4(self.run.clip_store, clip_hash)
+    def clip(self, clip_hash: str) -> bytes | None:
+        """Return a clip as browsers play it; None where it cannot be read."""
+        store = self.run.clip_store
+        return self._clips.recall(clip_hash, lambda: browser_clips.browser_mp4(store, clip_hash))
+
+
+def _num_bytes(content: bytes | None) -> int:
+    return len(content or b"")
 
 
 def create_app(run_path: Path) -> LoopbackGuard:

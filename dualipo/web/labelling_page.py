@@ -24,6 +24,7 @@ from dualipo.evaluation.report import templates
 from dualipo.preferences import label_queue
 from dualipo.preferences.label_queue import Mix
 from dualipo.store import clips, playable
+from dualipo.store.byte_cache import ByteCache
 from dualipo.store.clips import ClipStore
 from dualipo.store.containers import Header
 from dualipo.store.labels import Answer, Choice, LabelBook, QueueItem, Task
@@ -242,6 +243,8 @@ def _add_clips(app: FastAPI, desk: Desk) -> None:
         return clip_response(content, request)
 
 
-@lru_cache(maxsize=64)
+_shown_clips = ByteCache[bytes](max_bytes=256 << 20, size=len)
+
+
 def _shown(path: Path) -> bytes:
-    return playable.shown_mp4(path)
+    return _shown_clips.recall(path, lambda: playable.shown_mp4(path))

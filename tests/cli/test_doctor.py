@@ -30,6 +30,14 @@ def test_the_doctor_passes_what_the_tests_run_on(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_doctor_names_what_ended_commands_left(tmp_path: Path) -> None:
+    (tmp_path / ".tmp-000000-1-0123456789ab-pipeline").mkdir()
+    (tmp_path / ".tmp-000000-1-0123456789ab-pipeline" / "weights").write_bytes(bytes(10**9 // 10))
+    warned = [finding for finding in doctor.examine(tmp_path) if "temporaries" in finding.fact]
+    assert [finding.level for finding in warned] == ["WARN"]
+    assert "1 temporaries, 0.1 GB: .tmp-" in warned[0].fact and "Delete" in warned[0].remedy
+
+
 def test_the_doctor_knows_the_packages_own_bounds() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert {f"{name}>={lowest}" for name, lowest in doctor.LOWEST.items()} <= set(

@@ -42,6 +42,22 @@ def test_recipes_of_reality_are_estimated_before_a_download(name: str) -> None:
     assert sum(needs.aligning_memory.values()) < 80e9
 
 
+@pytest.mark.slow
+def test_the_hosts_memory_is_told_and_bounded_by_the_setting() -> None:
+    size = {"num_frames": 81, "height": 480, "width": 832, "clip_qp": 12}
+    wan = config.load(RECIPES / "wan2.1-1.3b-vila.toml")
+    clip = 81 * 480 * 832 * 3
+    large = wan.model_copy(update={"generator": wan.generator.model_copy(update=size)})
+    host = estimating.estimate(large).host_memory
+    assert host["decoded clips that are kept"] == large.critic.decoded_clips_mb << 20
+    # Six questions about a pair: three dimensions, in both orders.
+    num_judged = math.ceil(large.critic.judge_batch_size / 3)
+    assert host["clips of a batch of questions"] == num_judged * clip
+    assert host["a model that is read"] > 10e9  # the text encoder in two bytes a number
+    line = next(line for line in estimating.lines(large) if line.startswith("memory of the host"))
+    assert "decoded clips that are kept 2.1 GB" in line
+
+
 def test_a_folder_that_is_missing_and_unknown_is_refused() -> None:
     generator = {"pretrained_model_name_or_path": "models/my-own"}
     with pytest.raises(ModelError, match="models/my-own: no such folder"):

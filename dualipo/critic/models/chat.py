@@ -3,7 +3,8 @@
 How a query becomes an answer:
 
 1. `embed_clips` turns each clip into visual tokens. They depend on the clip and the weights alone,
-   and are remembered while the weights do not change (`clip_memory`).
+   and are remembered while the weights do not change (`memory`). A clip is always computed alone,
+   never in a batch whose other members could change its rounding.
 2. `write` turns a query into token ids, with the id `VISUAL` in the places of visual tokens.
 3. `_pack` embeds the ids and puts the visual tokens into their places.
 4. To sample, prompts are divided into shared prefixes and their rests (`prefixes`), all paths are
@@ -31,12 +32,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dualipo.config import Critic
 from dualipo.critic.models import decode, templates, threads
-from dualipo.critic.models.clip_memory import ClipMemory
 from dualipo.critic.models.prefixes import Division, divide
 from dualipo.critic.models.templates import Style
 from dualipo.critic.models.tokens import Tokens
 from dualipo.critic.vlm import Choice, Query, ReasoningPath, Response, Sampling
 from dualipo.errors import ModelError
+from dualipo.store.byte_cache import ByteCache
 from dualipo.training import lora
 from dualipo.training.precision import autocast
 
@@ -62,7 +63,7 @@ class ChatCritic(ABC):
         self.style = style
         self.settings = settings
         self.model_max_length = model_max_length
-        self.memory = ClipMemory(max_bytes=settings.clip_memory_mb << 20)
+        self.memory = ByteCache[Tensor](max_bytes=settings.clip_memory_mb << 20)
         self._rests = False
 
     @abstractmethod

@@ -4,7 +4,6 @@ Texts are tokenized without special tokens. Results are cached, because headings
 recur.
 """
 
-import functools
 from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
@@ -12,6 +11,9 @@ from transformers import PreTrainedTokenizerBase
 from dualipo.critic.models.prefixes import num_shared
 from dualipo.critic.vlm import Choice, Response
 from dualipo.errors import ModelError
+from dualipo.store.byte_cache import ByteCache
+
+_CACHE_BYTES = 64 << 20
 
 
 class Tokens:
@@ -27,7 +29,11 @@ class Tokens:
         known = tokenizer.get_vocab()
         self.end: int = known.get(end or "", tokenizer.eos_token_id)
         self.start: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-        self.encode = functools.lru_cache(maxsize=8192)(self._encode)
+        self._encoded = ByteCache[tuple[int, ...]](max_bytes=_CACHE_BYTES, size=_num_bytes)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return a text's ids, without special tokens."""
+        return self._encoded.recall(text, lambda: self._encode(text))
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -79,3 +85,7 @@ class Tokens:
             else:
                 high = middle
         return low if low < len(ids) and self.text(ids[:low]).endswith(marker) else None
+
+
+def _num_bytes(ids: tuple[int, ...]) -> int:
+    return 32 * (2 + len(ids))  # a Python integer, and its place in the tuple
