@@ -1,6 +1,7 @@
 """Temporary files and folders: how they are named, and how those of killed commands are removed.
 
-    .tmp-HOST-PID-ID-NAME    HOST is a digest of the host's name, ID is drawn for each
+    .tmp-HOST-PID-ID-NAME    HOST is a digest of the host's name; ID is drawn for each, and begins
+                             alike for all that one process makes
 
 A name says whose it is. So whoever publishes something in a folder first removes what commands that
 no longer run have left there (a killed export, pipeline or fork), and nobody else's. Temporaries of
@@ -23,7 +24,7 @@ PREFIX = ".tmp-"
 MAX_NAME = 255  # bytes of a file's name, on every usual file system
 
 _OWNED = re.compile(re.escape(PREFIX) + r"([0-9a-f]{6})-(\d+)-([0-9a-f]{12})-")
-_living: set[str] = set()  # the ids that this process has drawn
+_token = uuid.uuid4().hex[:6]  # begins the ids of this process, and of those forked from it
 _swept: set[Path] = set()
 
 
@@ -36,9 +37,7 @@ def path_for(path: Path) -> Path:
 
 def prefix() -> str:
     """Return the beginning of a new temporary's name."""
-    drawn = uuid.uuid4().hex[:12]
-    _living.add(drawn)
-    return f"{PREFIX}{_host()}-{os.getpid()}-{drawn}-"
+    return f"{PREFIX}{_host()}-{os.getpid()}-{_token}{uuid.uuid4().hex[:6]}-"
 
 
 def sweep_once(folder: Path) -> None:
@@ -72,7 +71,7 @@ def unclaimed(folder: Path) -> Iterator[Path]:
 def _lives(pid: int, drawn: str) -> bool:
     """Tell whether the process that drew an id still runs; a reused number counts as running."""
     if pid == os.getpid():  # in a container every command may have the number 1
-        return drawn in _living
+        return drawn.startswith(_token)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
