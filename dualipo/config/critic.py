@@ -275,6 +275,12 @@ class Critic(Group):
         description="Whether votes are left out once they can change neither a verdict nor "
         "whether it is kept.",
     )
+    reader: Literal["auto", "exact", "tolerant"] = Field(
+        "auto",
+        description='How answers are read: "exact" takes the grammar alone, which a trained critic '
+        'writes; "tolerant" takes also Markdown, thoughts, JSON and "Answer: A" of models that '
+        'were never trained on it; "auto" is tolerant with a server and exact otherwise.',
+    )
     max_reasks: int = Field(
         2,
         ge=0,

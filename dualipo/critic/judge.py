@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dualipo.config import Critic
-from dualipo.critic import reasoning, voting
+from dualipo.config.critic import LEARNING
+from dualipo.critic import reasoning, tolerant, voting
 from dualipo.critic.asks import CAPTIONLESS, Ask, Clips, Item, SeedOf, asks_about, load_queries
 from dualipo.critic.vlm import Query, ReasoningPath, Sampling, Vlm
 from dualipo.errors import StageError
@@ -22,6 +23,7 @@ from dualipo.records import GRADE_SCORES, GRADES, Dimension, Vote
 
 MIN_VOTES = 32  # fewer say nothing about a critic's habits
 NEUTRAL_CAPTION = "a video"
+NUM_EXAMPLES = 3  # unreadable answers that an error shows
 
 
 @dataclass(frozen=True)
@@ -111,14 +113,30 @@ def abstain_rate(votes: Sequence[Vote]) -> float:
 
 
 def require_readable(votes: Sequence[Vote], *, settings: Critic) -> None:
-    """Stop a stage whose critic does not speak the grammar (fault 27)."""
+    """Stop a stage whose critic cannot be read; show some of its answers (fault 27)."""
     rate = abstain_rate(votes)
     if rate > settings.max_abstain_rate:
         raise StageError(
             f"critic: {rate:.0%} of {len(votes)} paths could not be read, "
-            f"critic.max_abstain_rate is {settings.max_abstain_rate:.0%}. Train the warm start "
-            "longer, raise critic.max_new_tokens, or lower critic.temperature."
+            f"critic.max_abstain_rate is {settings.max_abstain_rate:.0%}. {_remedy(settings)}"
+            f"{_examples(votes)}"
         )
+
+
+def _remedy(settings: Critic) -> str:
+    """Say what can be done about unreadable answers of this kind of critic."""
+    both = "raise critic.max_new_tokens, or lower critic.temperature."
+    if settings.backend == "server":
+        return f"Serve a model that follows instructions better, {both}"
+    if settings.backend in LEARNING:
+        return f"Train the warm start longer, {both}"
+    return "See that its scores are numbers."
+
+
+def _examples(votes: Sequence[Vote]) -> str:
+    unread = dict.fromkeys(vote.reasoning for vote in votes if vote.outcome == "abstain")
+    shown = [repr(text if len(text) <= 200 else f"{text[:197]}...") for text in unread if text]
+    return "".join(f"\n  an answer: {each}" for each in shown[:NUM_EXAMPLES])
 
 
 def require_opinion(votes: Sequence[Vote], *, settings: Critic) -> None:
@@ -206,7 +224,7 @@ class _Asker:
             ),
         )
         return {
-            place: _vote(self.vlm, place, query, path)
+            place: _vote(self.vlm, place, query, path, self.settings)
             for row, query, paths in zip(rows, queries, drawn, strict=True)
             for place, path in zip(row, paths, strict=True)
         }
@@ -233,17 +251,17 @@ def _batches(rows: Sequence[Sequence[_Draw]], max_paths: int) -> Iterator[list[S
         yield batch
 
 
-def _vote(vlm: Vlm, place: _Draw, query: Query, path: ReasoningPath) -> Vote:
+def _vote(vlm: Vlm, place: _Draw, query: Query, path: ReasoningPath, settings: Critic) -> Vote:
     """Read a path as a vote.
 
     A grade whose expected score is unknown cannot be ranked, so such a vote abstains.
     """
     ask = place.ask
-    outcome = reasoning.parse(path.text, ask.kind, truncated=path.truncated).outcome
-    readable_point = ask.kind == "point" and outcome != "abstain"
-    score = _expected(vlm, query, path) if readable_point else None
-    if readable_point and score is None:
-        outcome = "abstain"
+    outcome = _read(query, path, settings).outcome
+    score = None
+    if ask.kind == "point" and outcome != "abstain":
+        score = _expected(vlm, query, path, outcome)
+        outcome = "abstain" if score is None else outcome
     return Vote(
         item=ask.item_id,
         dimension=ask.dimension,
@@ -256,8 +274,27 @@ def _vote(vlm: Vlm, place: _Draw, query: Query, path: ReasoningPath) -> Vote:
     )
 
 
-def _expected(vlm: Vlm, query: Query, path: ReasoningPath) -> float | None:
-    """Return a path's expected score, the sum of p(grade) * GRADE_SCORES; None if unknown."""
+def _read(query: Query, path: ReasoningPath, settings: Critic) -> reasoning.Parsed:
+    """Read an answer with the reader that `critic.reader` names."""
+    automatic = "tolerant" if settings.backend == "server" else "exact"
+    if (automatic if settings.reader == "auto" else settings.reader) == "exact":
+        return reasoning.parse(path.text, query.kind, truncated=path.truncated)
+    return tolerant.read(
+        path.text,
+        query.kind,
+        caption=query.caption,
+        prompts=(reasoning.question_of(query), reasoning.instructions(query.kind)),
+        truncated=path.truncated,
+    )
+
+
+def _expected(vlm: Vlm, query: Query, path: ReasoningPath, outcome: str) -> float | None:
+    """Return a path's expected score, the sum of p(grade) * GRADE_SCORES; None if unknown.
+
+    A grade outside the grammar's tag has no place to be weighed at: its own score counts.
+    """
+    if path.text.count(reasoning.GRADE_CHOICE.after) != 1:
+        return next(score for grade, score in GRADE_SCORES.items() if grade == outcome)
     log_probs = path.choice_log_probs or _asked_choices(vlm, query, path)
     if any(math.isnan(log_prob) for log_prob in log_probs.values()):
         return None

@@ -88,6 +88,36 @@ def test_fault_27_28_garbage_and_truncation_abstain_after_two_reasks(answer):
         judge.require_readable(votes, settings=SETTINGS)
 
 
+@pytest.mark.parametrize(
+    ("backend", "remedy"),
+    [("server", "Serve a model that follows instructions"), ("vila", "Train the warm start")],
+)
+def test_fault_27_a_stage_that_stops_shows_answers_and_what_helps(backend, remedy):
+    settings = SETTINGS.model_copy(update={"backend": backend, "max_reasks": 0})
+    votes = confirm(Scripted(lambda query, seed: f"hm {seed % 5}"), settings=settings)
+    with pytest.raises(StageError, match=remedy) as stopped:
+        judge.require_readable(votes, settings=settings)
+    assert str(stopped.value).count("an answer: 'hm ") == judge.NUM_EXAMPLES
+
+
+@pytest.mark.parametrize(
+    ("reader", "backend", "is_read"),
+    [("auto", "server", True), ("auto", "vila", False), ("tolerant", "vila", True)],
+)
+def test_a_model_that_was_never_trained_on_the_grammar_is_read_by_the_tolerant_reader(
+    reader, backend, is_read
+):
+    def zero_shot(query, seed):
+        label = "B" if query.clip_hashes[0] < query.clip_hashes[-1] else "A"
+        return "Looks fine.\n\n**Grade:** good" if query.kind == "point" else f"**Answer:** {label}"
+
+    settings = SETTINGS.model_copy(update={"reader": reader, "backend": backend, "max_reasks": 0})
+    votes = confirm(Scripted(zero_shot), settings=settings)
+    points = score(Scripted(zero_shot), settings=settings)
+    assert {vote.outcome == "abstain" for vote in (*votes, *points)} == {not is_read}
+    assert {vote.score for vote in points} == ({0.9} if is_read else {None})
+
+
 def test_fault_27_a_reask_draws_anew_and_recovers():
     def moody(query, seed):
         return brightest(query, seed) if seed % 2 else "hm"
