@@ -59,7 +59,7 @@ class ChatCritic(ABC):
     ) -> None:
         self.module = module.eval()
         self.llm = llm
-        self.tokens = Tokens(tokenizer, end=style.end)
+        self.tokens = Tokens(tokenizer, end=style.end, also_ends=style.also_ends)
         self.style = style
         self.settings = settings
         self.model_max_length = model_max_length
@@ -181,7 +181,7 @@ class ChatCritic(ABC):
                 num_paths=sampling.num_paths,
                 temperature=sampling.temperature,
                 uniforms_UJT=self._in_slots(drawn_NT, division, slots),
-                end_ids=torch.tensor([self.tokens.end], device=self.device),
+                end_ids=torch.tensor(self.tokens.ends, device=self.device),
                 tracked_C=torch.tensor(first_ids, dtype=torch.long, device=self.device),
             )
         return self._paths(decoded, slots, choice)

@@ -53,8 +53,9 @@ def require_room(folder: Path, *, settings: Critic, clips: Generator) -> None:
 
 def _style(top: dict[str, Any], *, is_vila: bool, tokens: Tokens) -> Style | None:
     if is_vila:
-        known = set(tokens.tokenizer.get_vocab())
-        return templates.TEMPLATES.get(top.get("chat_template") or templates.guess(known))
+        name = templates.name_in(top, tokens.tokenizer)
+        is_known = name in templates.TEMPLATES or name == templates.OF_TOKENIZER
+        return templates.style_of(name, tokens.tokenizer) if is_known else None
     family = FAMILIES.get(str(top.get("model_type")))
     return family.style if family else None
 

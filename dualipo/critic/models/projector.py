@@ -2,7 +2,9 @@
 
 A projector folds k x k neighbours of the patch grid into channels, where an odd grid is filled up
 with zeros, and maps the result through an MLP. `mlp_downsample` is VILA1.5's and gives tokens
-column by column, as its weights expect; the `_fix` ones are NVILA's and give them row by row.
+column by column, as its weights expect; the `_fix` ones are NVILA's and give them row by row. NVILA
+also has folders that say `mlp_downsample`: VILA's code had changed by then, and theirs are row by
+row, as with `mlp_downsample_2x2_fix`.
 
 Legend: B images, L vision tokens of a square grid, C vision channels, H language-model width,
 M = ceil(grid / k)^2 visual tokens. Leaves out NVILA's image tiling (S2).
@@ -81,7 +83,7 @@ class MmProjector(nn.Module):
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
     @classmethod
-    def load(cls, folder: Path, *, dtype: torch.dtype) -> "MmProjector":
+    def load(cls, folder: Path, *, dtype: torch.dtype, is_nvila: bool = False) -> "MmProjector":
         """Read a folder; the widths are those of its weights."""
         with torch.device("meta"):
             projector = _shaped(folder)
@@ -90,6 +92,9 @@ class MmProjector(nn.Module):
             for file in weight_files.files(folder, stem=weight_files.TRANSFORMERS):
                 weights |= load_file(file)
             projector.load_state_dict(weights, assign=True)
+        if is_nvila and projector.kind == "mlp_downsample":
+            projector.kind = "mlp_downsample_2x2_fix"
+            projector.layers[0] = SpaceToChannel(2, by_column=False)
         return projector.to(dtype)
 
 

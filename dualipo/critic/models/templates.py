@@ -4,10 +4,16 @@ Clips stand first so that queries about the same clips share a prefix. A prompt 
 and frame markers and is never searched for `<image>`: a caption cannot forge a frame (fault 38).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
 
 from dualipo.critic import reasoning
 from dualipo.critic.vlm import Query
+from dualipo.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -16,7 +22,8 @@ class Style:
 
     With `is_timed` the time stands before each row of frames, and rows are a second apart (as in
     Qwen3-VL). `end` is the token that ends an answer where it is not the tokenizer's end of
-    sequence; `begins` says whether the tokenizer's beginning of sequence stands first.
+    sequence, and `also_ends` are others at which the model's own code stops; `begins` says whether
+    the tokenizer's beginning of sequence stands first.
     """
 
     before: str
@@ -24,6 +31,7 @@ class Style:
     clip: tuple[str, str] = ("", "")
     frame: tuple[str, str] = ("", "\n")
     end: str | None = None
+    also_ends: tuple[str, ...] = ()
     begins: bool = True
     is_timed: bool = False
 
@@ -35,13 +43,20 @@ CHATML = Style(
     begins=False,
 )
 
+_VICUNA = Style(
+    "A chat between a curious user and an artificial intelligence assistant. The assistant "
+    "gives helpful, detailed, and polite answers to the user's questions. USER: ",
+    " ASSISTANT:",
+)
+# What a stranger's template may raise in the sandbox.
+_BROKEN = (TemplateError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
+_MARK = "\u2042\u2042the turn\u2042\u2042"
+OF_TOKENIZER = "auto"  # VILA's name for the tokenizer's own template
+
 # VILA's styles by their names in config.json.
 TEMPLATES: dict[str, Style] = {
-    "vicuna_v1": Style(
-        "A chat between a curious user and an artificial intelligence assistant. The assistant "
-        "gives helpful, detailed, and polite answers to the user's questions. USER: ",
-        " ASSISTANT:",
-    ),
+    "vicuna_v1": _VICUNA,
+    "v1": _VICUNA,
     "plain": Style("USER: ", " ASSISTANT:"),
     "llama_3": Style(
         "<|start_header_id|>system<|end_header_id|>\n\nYou are a helpful language and vision "
@@ -49,6 +64,7 @@ TEMPLATES: dict[str, Style] = {
         "assist the user with a variety of tasks using natural language.<|eot_id|>"
         "<|start_header_id|>user<|end_header_id|>\n\n",
         "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+        also_ends=("<|eot_id|>", "<|end_of_text|>"),
     ),
     "hermes-2": Style(
         "<|im_start|>system\nAnswer the questions.<|im_end|><|im_start|>user\n",
@@ -57,6 +73,8 @@ TEMPLATES: dict[str, Style] = {
         begins=False,
     ),
     "chatml": CHATML,
+    # NVILA's: as Qwen2's, but without a full stop after the system's words.
+    "qwen2": replace(CHATML, before=CHATML.before.replace("assistant.", "assistant")),
 }
 
 
@@ -84,13 +102,61 @@ def prompt(query: Query, *, num_frames: list[int], style: Style) -> list[str | F
     return _join(parts)
 
 
-def guess(tokens: set[str]) -> str:
-    """Guess the template of a VILA folder that names none from its tokenizer's vocabulary."""
+def name_in(top: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the template that a VILA folder's config.json names, or that its tokenizer tells."""
+    named = top.get("chat_template")
+    return str(named) if named else guess(tokenizer)
+
+
+def guess(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Guess the template of a VILA folder that names none.
+
+    VILA itself goes by the folder's name. What it does not know by name, such as NVILA, gets the
+    template that the tokenizer brings.
+    """
+    tokens = tokenizer.get_vocab()
     if "<|start_header_id|>" in tokens:
         return "llama_3"
     if "<|im_start|>" in tokens:
-        return "hermes-2" if "<|startoftext|>" in tokens else "chatml"
+        if "<|startoftext|>" in tokens:
+            return "hermes-2"
+        return OF_TOKENIZER if tokenizer.chat_template else "chatml"
     return "vicuna_v1"
+
+
+def style_of(name: str, tokenizer: PreTrainedTokenizerBase) -> Style:
+    """Return the style of that name; raise ModelError where it is unknown or cannot be read."""
+    if name in TEMPLATES:
+        return TEMPLATES[name]
+    if name != OF_TOKENIZER:
+        known = ", ".join((*TEMPLATES, OF_TOKENIZER))
+        raise ModelError(f"chat template {name!r} is unknown. Use one of: {known}.")
+    try:
+        before, after = _rendered(tokenizer, [("user", _MARK)], opens=True)
+        _, ending = _rendered(tokenizer, [("user", "question"), ("assistant", _MARK)], opens=False)
+    except _BROKEN as broken:
+        raise ModelError(
+            f"the tokenizer's chat template cannot be used ({broken}). Name one of VILA's in "
+            f"config.json as chat_template: {', '.join(TEMPLATES)}."
+        ) from broken
+    first = tokenizer(ending, add_special_tokens=False)["input_ids"][:1]
+    end = tokenizer.convert_ids_to_tokens(first[0]) if first else None
+    return Style(before, after, end=end, begins=False)
+
+
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase, turns: list[tuple[str, str]], *, opens: bool
+) -> tuple[str, str]:
+    """Return the text around the mark in a chat that the tokenizer's template writes.
+
+    transformers runs a template in a sandbox, which reaches no file and no attribute.
+    """
+    chat = [{"role": role, "content": content} for role, content in turns]
+    text = str(tokenizer.apply_chat_template(chat, add_generation_prompt=opens, tokenize=False))
+    before, mark, after = text.partition(_MARK)
+    if not mark or _MARK in after:
+        raise ValueError("it does not write each turn once")
+    return before, after
 
 
 def _join(parts: list[str | Frame]) -> list[str | Frame]:

@@ -19,15 +19,24 @@ _CACHE_BYTES = 64 << 20
 class Tokens:
     """A tokenizer with the critic's own ways to encode and decode.
 
-    Answers end with the token `end` if the tokenizer knows it, else with its end of sequence.
+    Answers end with the token `end` if the tokenizer knows it, else with its end of sequence. What
+    a model writes ends with any of `ends`: that token, the end of sequence, and `also_ends`.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, end: str | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        end: str | None = None,
+        also_ends: Sequence[str] = (),
+    ) -> None:
         if tokenizer.eos_token_id is None:
             raise ModelError("critic tokenizer: no end of sequence. Set its eos_token.")
         self.tokenizer = tokenizer
         known = tokenizer.get_vocab()
         self.end: int = known.get(end or "", tokenizer.eos_token_id)
+        others = [known[token] for token in also_ends if token in known]
+        self.ends: list[int] = sorted({self.end, tokenizer.eos_token_id, *others})
         self.start: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         self._encoded = ByteCache[tuple[int, ...]](max_bytes=_CACHE_BYTES, size=_num_bytes)
 

@@ -3,7 +3,8 @@
 transformers has InternViT's layers as InternVLVisionModel; the published folder (`intern_vit_6b`)
 has the same weights under other names, with query, key and value in one matrix. Such a folder is
 read as it is. It is saved in the published layout if the critic's folder was published, else in
-transformers' layout. Features are those before the last layer, without a class token.
+transformers' layout. Features are those before or behind the last layer, as config.json says,
+without a class token.
 
 Legend: F frames, L patches, C channels, H and W pixels.
 """
@@ -89,9 +90,13 @@ def save(tower: PreTrainedModel, folder: Path, *, kind: str | None) -> None:
     tensors.write(folder / "model.safetensors", weights, metadata={"format": "pt"})
 
 
-def features(tower: PreTrainedModel, pixels_FCHW: Tensor) -> Tensor:
-    """Return the tower's features before its last layer [F, L, C], without a class token."""
-    seen_FLC = tower(pixels_FCHW, output_hidden_states=True).hidden_states[-2]
+def features(tower: PreTrainedModel, pixels_FCHW: Tensor, *, layer: int = -2) -> Tensor:
+    """Return the features [F, L, C] behind a layer of the tower, without a class token.
+
+    -2 is the layer before the last. -1 is the last one, which only a tower without a norm behind it
+    gives as it is.
+    """
+    seen_FLC = tower(pixels_FCHW, output_hidden_states=True).hidden_states[layer]
     return seen_FLC[:, 1:] if tower.config.model_type == "internvl_vision" else seen_FLC
 
 

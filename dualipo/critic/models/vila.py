@@ -21,7 +21,15 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from dualipo.config import Critic
-from dualipo.critic.models import loading, projector, templates, towers, vila_files, vision
+from dualipo.critic.models import (
+    loading,
+    projector,
+    templates,
+    towers,
+    vila_config,
+    vila_files,
+    vision,
+)
 from dualipo.critic.models.chat import ChatCritic
 from dualipo.critic.models.projector import MmProjector
 from dualipo.errors import DualipoError, ModelError
@@ -61,21 +69,20 @@ class Vila(ChatCritic):
         model_max_length: int,
         preprocessor: Path | None = None,
         kept: vila_files.Kept | None = None,
+        select_layer: int = vila_config.BEFORE_LAST,
     ) -> None:
-        if chat_template not in templates.TEMPLATES:
-            known = ", ".join(templates.TEMPLATES)
-            raise ModelError(f"chat template {chat_template!r} is unknown. Use one of: {known}.")
         super().__init__(
             module,
             module.llm,
             tokenizer=tokenizer,
             settings=settings,
             model_max_length=model_max_length,
-            style=templates.TEMPLATES[chat_template],
+            style=templates.style_of(chat_template, tokenizer),
         )
         self.chat_template = chat_template
         self.preprocessor = preprocessor
         self.kept = kept or {}
+        self.select_layer = select_layer
         self.scaling = vision.scaling_of(preprocessor, towers.default_scaling(module.vision_tower))
 
     @classmethod
@@ -90,17 +97,20 @@ class Vila(ChatCritic):
         vision_tower = towers.load(folder / "vision_tower", settings=settings)
         vision_tower.requires_grad_(settings.tune_vision_tower)
         dtype = getattr(torch, settings.torch_dtype)
-        mm_projector = MmProjector.load(folder / "mm_projector", dtype=dtype)
         top = settings_files.read(folder / "config.json")
+        mm_projector = MmProjector.load(
+            folder / "mm_projector", dtype=dtype, is_nvila=vila_config.is_nvila(top)
+        )
         length = top.get("model_max_length") or getattr(llm.config, "model_max_length", None)
         return cls(
             VilaModule(llm, vision_tower, mm_projector).to(device),
             tokenizer=tokenizer,
             settings=settings,
-            chat_template=top.get("chat_template") or templates.guess(set(tokenizer.get_vocab())),
+            chat_template=templates.name_in(top, tokenizer),
             model_max_length=length or llm.config.max_position_embeddings,
             preprocessor=vision.preprocessor_in(folder / "vision_tower"),
             kept=vila_files.read(folder, parts=PARTS),
+            select_layer=vila_config.select_layer(top),
         )
 
     @classmethod
@@ -111,8 +121,9 @@ class Vila(ChatCritic):
         """
         if absent := guard.faults([functools.partial(_refuse_missing_parts, folder)]):
             return absent
+        ignored = functools.partial(vila_config.refuse_ignored, parts=PARTS)
         checks = (_refuse_other_settings, _refuse_other_model, _read_text, _refuse_other_eyes)
-        return guard.faults(functools.partial(check, folder) for check in checks)
+        return guard.faults(functools.partial(check, folder) for check in (*checks, ignored))
 
     def write_to(self, folder: Path) -> None:
         """Write the folder that `load` and servers read."""
@@ -132,6 +143,7 @@ class Vila(ChatCritic):
             "model_type": "llava_llama",
             "chat_template": self.chat_template,
             "model_max_length": self.model_max_length,
+            "mm_vision_select_layer": self.select_layer,
         }
         (folder / "config.json").write_text(json.dumps(top, indent=2) + "\n")
 
@@ -149,7 +161,7 @@ class Vila(ChatCritic):
             for clip_hash, clip in clips.items()
         }
         pixels_FCHW = torch.cat(list(shown.values())).to(self.device, tower.dtype)
-        seen_FLC = towers.features(tower, pixels_FCHW)
+        seen_FLC = towers.features(tower, pixels_FCHW, layer=self.select_layer)
         # NVILA's S2 looks at images at several scales; a video's frames are all scales at once.
         num_scales = self.module.mm_projector.vision_width // seen_FLC.shape[2]
         tokens_FMH = self.module.mm_projector(seen_FLC.repeat(1, 1, num_scales))
@@ -167,8 +179,8 @@ def _refuse_other_settings(folder: Path) -> None:
     """Refuse settings of a VILA folder that are not known here, or mean nothing."""
     top = settings_files.read(folder / "config.json")
     template, length = top.get("chat_template"), top.get("model_max_length")
-    if template and template not in list(templates.TEMPLATES):
-        known = ", ".join(templates.TEMPLATES)
+    if template and template not in [*templates.TEMPLATES, templates.OF_TOKENIZER]:
+        known = ", ".join((*templates.TEMPLATES, templates.OF_TOKENIZER))
         raise ModelError(f"{folder}: chat template {template!r} is unknown. Use one of: {known}.")
     if length is not None and (not isinstance(length, int) or length < 1):
         raise ModelError(
@@ -181,8 +193,12 @@ def _refuse_other_model(folder: Path) -> None:
     guard.refuse_transformers(AutoModelForCausalLM, folder / "llm")
 
 
-def _read_text(folder: Path) -> PreTrainedTokenizerBase:
-    return loading.read_tokenizer(folder / "llm")
+def _read_text(folder: Path) -> None:
+    """Refuse a tokenizer, or a chat template that it brings, which cannot be read."""
+    tokenizer = loading.read_tokenizer(folder / "llm")
+    name = templates.name_in(settings_files.read(folder / "config.json"), tokenizer)
+    if name == templates.OF_TOKENIZER:
+        templates.style_of(name, tokenizer)
 
 
 def _refuse_other_eyes(folder: Path) -> None:
@@ -197,11 +213,7 @@ def _refuse_other_eyes(folder: Path) -> None:
             f"{folder}: its projector leads to {given} channels, its language model takes "
             f"{llm_width}. {FETCH}"
         )
-    num_scales = taken / vision_width
     top = settings_files.read(folder / "config.json")
-    layer = top.get("mm_vision_select_layer")
-    if top.get("s2") or layer not in (None, -2) or num_scales != int(num_scales) > 0:
-        raise ModelError(
-            f"{folder}: its projector takes frames at {num_scales:g} scales from layer {layer} of "
-            "the tower; known is the layer before the last, at one scale. Use another model."
-        )
+    kind = str(settings_files.read(folder / "vision_tower" / "config.json").get("model_type"))
+    num_scales = taken / vision_width
+    vila_config.refuse_other_eyes(folder, top, tower_kind=kind, num_scales=num_scales)

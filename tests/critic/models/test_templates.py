@@ -5,7 +5,7 @@ import pytest
 from dualipo.critic import reasoning
 from dualipo.critic.models import templates
 from dualipo.critic.models.templates import TEMPLATES
-from tests.critic.conftest import make_query
+from tests.critic.conftest import make_query, marked_tokenizer
 
 # The turn as the models were trained on it, and the token that ends an answer: the first four as
 # VILA's conversations have them, the last as Qwen's tokenizers write a chat.
@@ -41,6 +41,11 @@ GOLDEN = {
 }
 
 
+# NVILA's name for Qwen2's template, without the full stop; and VILA's short name of Vicuna's.
+GOLDEN["qwen2"] = (GOLDEN["chatml"][0].replace("assistant.", "assistant"), False, "<|im_end|>")
+GOLDEN["v1"] = GOLDEN["vicuna_v1"]
+
+
 @pytest.mark.parametrize("name", list(TEMPLATES))
 def test_a_template_writes_the_turn_that_its_models_know(name):
     turn, begins, end = GOLDEN[name]
@@ -53,6 +58,6 @@ def test_a_template_writes_the_turn_that_its_models_know(name):
 
 
 def test_what_a_tokenizer_knows_names_the_template():
-    assert templates.guess({"a"}) == "vicuna_v1"
-    assert templates.guess({"<|start_header_id|>"}) == "llama_3"
-    assert templates.guess({"<|im_start|>"}) == "chatml"
+    assert templates.guess(marked_tokenizer()) == "vicuna_v1"
+    assert templates.guess(marked_tokenizer("<|start_header_id|>")) == "llama_3"
+    assert templates.guess(marked_tokenizer("<|im_start|>")) == "chatml"

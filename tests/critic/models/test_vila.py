@@ -208,5 +208,5 @@ def test_nvila_shows_a_frame_of_a_video_at_all_scales_at_once(tmp_path):
 def test_a_tower_that_looks_otherwise_is_refused(vila, tmp_path, said):
     vila.save(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(said))
-    with pytest.raises(ModelError, match="before the last, at one scale"):
+    with pytest.raises(ModelError, match="known is layer -2, at one scale"):
         Vila.load(tmp_path, settings=SETTINGS)
