@@ -120,6 +120,19 @@ class EncodeRealDrawnEvent(Event):
     skipped: list[tuple[int, str]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TuneEvent(Event):
+    """The start of a tuning: the preferences that it learns from, and its validation prompts.
+
+    `sources` counts labels by who made them; `items_hash` names the pairs or clips learned from.
+    """
+
+    preferences: str
+    sources: dict[str, int]
+    items_hash: str
+    captions: list[str]
+
+
 # A round's clips
 
 
@@ -242,7 +255,8 @@ class WordsEvent(Event):
 class AlignEvent(Event):
     """An attempt's alignment: the generator it made, the critic it learnt from, its last numbers.
 
-    A number is None where the last step had none, for example KTO's winner gap.
+    A number is None where the last step had none, for example KTO's winner gap. `best_step` counts
+    the steps of the weights where `align.patience` chose them; `holdout_accuracy` is then theirs.
     """
 
     num_steps: int
@@ -252,6 +266,8 @@ class AlignEvent(Event):
     winner_gap: Omitted[float | None] = None
     loser_gap: Omitted[float | None] = None
     z_std: Omitted[float | None] = None
+    holdout_accuracy: Omitted[float | None] = None
+    best_step: Omitted[int | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,6 +364,7 @@ EVENTS: dict[str, type[Event]] = {
     "captions": CaptionsEvent,
     "score": ScoreEvent,
     "confirm": ConfirmEvent,
+    "tune": TuneEvent,
     "prefer": PreferEvent,
     "words": WordsEvent,
     "align": AlignEvent,
@@ -389,12 +406,3 @@ def read(name: str, value: Any, *, subject: str, unknown: set[str]) -> Event | N
         return reader.record(EVENTS[name], value, name=name, in_name={})
     unknown.add(name)
     return None
-
-
-def in_words(unknown: set[str]) -> str:
-    """Return the sentence that tells people which events and fields were passed by."""
-    names = ", ".join(sorted(unknown))
-    return (
-        f"Not shown, as this version of dualipo does not know it: {names}. Another version wrote "
-        "it into the ledger; read the run with that one to see it."
-    )

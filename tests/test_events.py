@@ -8,7 +8,7 @@ import pytest
 
 from dualipo import events
 from dualipo.errors import DataError
-from dualipo.event_json import to_json
+from dualipo.event_json import in_words, to_json
 from dualipo.event_parts import Refinement, Signals
 from dualipo.events import (
     EVENTS,
@@ -108,7 +108,7 @@ def test_an_unknown_field_or_event_is_told_and_stops_nothing() -> None:
     assert isinstance(event, PreferEvent) and event.kept == 3 and event.of is None
     assert unknown == {"prefer.num_maybes"}
     assert read("applause", {"loud": True}) == (None, {"applause"})
-    assert "applause, prefer.num_maybes" in events.in_words({"prefer.num_maybes", "applause"})
+    assert "applause, prefer.num_maybes" in in_words({"prefer.num_maybes", "applause"})
 
 
 def test_a_missing_field_takes_its_default_or_is_named() -> None:

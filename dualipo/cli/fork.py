@@ -7,6 +7,7 @@ from typing import Any
 from dualipo import config
 from dualipo.cli.show import require_run
 from dualipo.cli.verbs import add_force_disk, add_verb
+from dualipo.store import rundir
 
 _DESCRIPTION = """Copy a run that has begun no round, to change its settings. Several copies of a
 run that was made with rounds=0 share its warm start."""
@@ -27,6 +28,7 @@ def add(verbs: Any) -> None:
 def act(arguments: argparse.Namespace) -> int:
     """Copy the run, and print the command that goes on."""
     require_run(arguments.run)
+    rundir.refuse_tuning(arguments.run)
     from dualipo.store.fork import fork
     from dualipo.store.run_reader import RunReader
 

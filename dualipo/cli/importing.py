@@ -2,19 +2,22 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from dualipo.cli.terminal import counting_rows
 from dualipo.cli.verbs import add_verb
 from dualipo.errors import DataError
 from dualipo.records import LABELLED_DIMENSIONS, Source
 
+if TYPE_CHECKING:
+    from dualipo.preferences.importers.row import Settings
+
 # The names in `preferences.importers.formats.FORMATS`, repeated because that imports pyarrow.
 FORMATS = (
     *("native", "trl", "trl-kto", "videoalign", "visionreward", "videofeedback", "videodpo"),
     *("hpdv3", "pickapic", "diffusion-kto", "lift", "videofolder", "chosen-rejected"),
     *("flow-factory", "simpletuner", "rapidata", "genai-bench", "mj-video"),
-    *("unified-reward", "videoscore2", "hpdv2", "imagereward", "table", "label-studio"),
+    *("unified-reward", "videoscore2", "hpdv2", "imagereward", "winner-loser", "table", "label-studio"),
 )
 
 
@@ -45,19 +48,19 @@ def add(verbs: Any) -> None:
         help="Report and change nothing; end with the exit code that the import would have.",
     )
     parser.add_argument(
-        "--lenient", action="store_true", help="Import the rows that fit, and list the others."
-    )
-    parser.add_argument(
         "--strict", action="store_true", help="Refuse rows with columns that the format lacks."
     )
     parser.add_argument("--images", action="store_true", help="Take images as clips of one frame.")
-    parser.add_argument("--link", action="store_true", help="Make hard links instead of copies.")
-    _add_reading(parser)
+    add_reading(parser)
     parser.set_defaults(act=act)
 
 
-def _add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what the file does not say itself."""
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add the options of any import, among them those that say what the file does not say."""
+    parser.add_argument(
+        "--lenient", action="store_true", help="Import the rows that fit, and list the others."
+    )
+    parser.add_argument("--link", action="store_true", help="Make hard links instead of copies.")
     reading = parser.add_argument_group("what the file does not say")
     reading.add_argument(
         "--root",
@@ -96,7 +99,8 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _root(file: Path) -> Path:
+def root_of(file: Path) -> Path:
+    """Return the folder in which the clips' paths start by default."""
     return file if file.is_dir() else file.parent
 
 
@@ -108,19 +112,20 @@ def _pairs(given: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in parts}
 
 
+def reading_settings(arguments: argparse.Namespace) -> "Settings":
+    """Return what the options say that the file does not say itself."""
+    from dualipo.preferences.importers.row import Settings
+
+    who = arguments.source, arguments.annotator
+    return Settings(*who, arguments.dimension, columns=arguments.map, words=arguments.words)
+
+
 def act(arguments: argparse.Namespace) -> int:
     """Import the files, and print what became of their rows."""
     from dualipo.preferences.importers.load import Options, import_labels
-    from dualipo.preferences.importers.row import Settings
 
     options = Options(
-        settings=Settings(
-            arguments.source,
-            arguments.annotator,
-            arguments.dimension,
-            columns=arguments.map,
-            words=arguments.words,
-        ),
+        settings=reading_settings(arguments),
         lenient=arguments.lenient,
         strict=arguments.strict,
         images=arguments.images,
@@ -132,7 +137,7 @@ def act(arguments: argparse.Namespace) -> int:
         report = import_labels(
             arguments.format,
             arguments.files,
-            root=arguments.root or _root(arguments.files[0]),
+            root=arguments.root or root_of(arguments.files[0]),
             output=arguments.output,
             options=options,
             on_row=on_row,

@@ -32,6 +32,7 @@ from dualipo.cli import (
     stage,
     study,
     track,
+    tune,
 )
 from dualipo.cli.locale_free import require_utf8
 from dualipo.cli.verbs import summary
@@ -40,13 +41,13 @@ from dualipo.interrupt import Interrupted
 from dualipo.store import atomic
 
 MODULES = (
-    *(doctor, settings, run, fork, stage, show, dashboard, critic, label, study),
+    *(doctor, settings, run, tune, fork, stage, show, dashboard, critic, label, study),
     *(captions, importing, labels, exporting, push, track, convert, pretrain),
 )
 # How `dualipo --help` groups the verbs.
 GROUPS: dict[str, tuple[str, ...]] = {
     "Run": (
-        *("doctor", "settings", "run", "resume", "fork"),
+        *("doctor", "settings", "run", "resume", "fork", "tune"),
         *("sample", "judge", "prefer", "align", "evaluate", "refresh"),
     ),
     "Look": ("status", "report", "dashboard", "critic"),
@@ -63,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     quiet.prepare()
     given = sys.argv[1:] if argv is None else list(argv)
     arguments = parse(given)
+    arguments.command = ["dualipo", *given]
     try:
         code: int = arguments.act(arguments)
         sys.stdout.flush()

@@ -52,6 +52,7 @@ def add(verbs: Any) -> None:
 def resume(arguments: argparse.Namespace) -> int:
     """Go on with a run by its configuration, which holds the overrides that it began with."""
     require_run(arguments.run)
+    rundir.refuse_tuning(arguments.run)
     from dualipo.store.run_reader import RunReader
 
     written = RunReader(arguments.run).written_settings

@@ -11,6 +11,7 @@ from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
 from dualipo.cli.verbs import add_force_disk, add_run, add_verb
 from dualipo.stages import Command
+from dualipo.store import rundir
 
 STAGES: dict[Command, str] = {
     "sample": "Run one stage: choose prompts and sample clips of them.",
@@ -37,6 +38,7 @@ def add(verbs: Any) -> None:
 def act(name: Command, arguments: argparse.Namespace) -> int:
     """Run the stage `name` of a run."""
     require_run(arguments.run)
+    rundir.refuse_tuning(arguments.run)
     from dualipo.rounds import commands, preflight  # imports torch
 
     preflight.require(commands.config_of(arguments.run), force_disk=arguments.force_disk)

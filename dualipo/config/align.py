@@ -129,6 +129,24 @@ class Align(Optimizer):
         description="The number of fixed draws of noise that a pair or clip is trained with in "
         "turn; more cost more forward passes of the reference.",
     )
+    num_holdout: int = Field(
+        0,
+        ge=0,
+        description="The number of pairs (DPO) or labelled clips (KTO), in whole captions, that "
+        "are not trained on and measure how far the preference carries over; 0 holds out none.",
+    )
+    holdout_every: int = Field(
+        10,
+        ge=1,
+        description="The number of steps from one measurement on the held-out preferences to the "
+        "next.",
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="The number of measurements in a row that may bring no gain on the held-out "
+        "preferences before the alignment stops and takes its best weights; 0 never stops early.",
+    )
     flow_shift: float = Field(
         3.0,
         gt=0,

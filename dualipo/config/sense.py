@@ -159,6 +159,11 @@ def _of_alignment(config: Config) -> Iterator[str]:
             f"align.num_processes = {num} works with align.rank = 0 and align.optimizer = "
             '"adamw" alone. Set both, or set align.num_processes = 1.'
         )
+    if align.patience and not align.num_holdout:
+        yield (
+            f"align.patience = {align.patience} waits for gains on held-out preferences, but "
+            "align.num_holdout is 0. Set it above 0, or align.patience = 0."
+        )
     batches = {"train_batch_size": align.train_batch_size}
     batches |= {"real_batch_size": align.real_batch_size} if align.real_nll_ratio else {}
     if uneven := {f"align.{name}": size for name, size in batches.items() if size % num}:

@@ -19,6 +19,7 @@ from dualipo.events import (
     CriticAccuracyEvent,
     CriticCheckEvent,
     Event,
+    GalleryEvent,
     HoldoutEvent,
     LeftOutEvent,
     MonitorEvent,
@@ -27,6 +28,7 @@ from dualipo.events import (
     SampleEvent,
     ScoresEvent,
     SeedEvent,
+    TuneEvent,
     WarmStartEvent,
 )
 from dualipo.store.ledger import Unit
@@ -138,8 +140,15 @@ class RunHistory:
         return [round_ for round_ in self.rounds if round_.is_finished]
 
     @property
+    def tuning(self) -> TuneEvent | None:
+        """What a tuning learns from; None for a run with rounds and a critic."""
+        return self.base.event(TuneEvent)
+
+    @property
     def is_finished(self) -> bool:
         """True when all rounds of the recipe are done, or the stopping rule ended the run."""
+        if self.tuning:
+            return any(round_.event(GalleryEvent) for round_ in self.rounds)
         done = self.finished_rounds
         last = done[-1].event(MonitorEvent) if done else None
         if self.settings.get("refresh.stop_early") and last and last.stop:
@@ -149,6 +158,8 @@ class RunHistory:
     @property
     def labels_are_simulated(self) -> bool:
         """True when a program made seed labels; only an imported seed can say that people did."""
+        if self.tuning:
+            return "simulated" in self.tuning.sources
         seed = self.base.event(SeedEvent)
         return set(seed.sources if seed else ()) != {"human"}
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dualipo.evaluation import run_history
+from dualipo.evaluation import run_history, tunings
 from dualipo.evaluation.report.charts import Format, percent, three_decimals
 from dualipo.evaluation.report.headline import DASH, accuracies
 from dualipo.evaluation.run_history import BASE, RoundHistory, RunHistory
@@ -27,6 +27,9 @@ _FORMATS: dict[str, Format] = {
 
 def table(run_path: Path) -> str:
     """Return the table that `dualipo run` and `dualipo status` print."""
+    history = run_history.read(RunReader(run_path))
+    if history.tuning:
+        return "\n".join([f"{history.name}: a tuning", "", *tunings.sentences(history)])
     return _text(as_dict(run_path))
 
 

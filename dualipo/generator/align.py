@@ -18,8 +18,9 @@ from torch import Tensor
 
 from dualipo.config import Align
 from dualipo.errors import ConfigError, DataError
-from dualipo.generator import objectives, ratio, reference
+from dualipo.generator import holdout, objectives, ratio, reference
 from dualipo.generator.backbone import Backbone
+from dualipo.generator.holdout import Holdout
 from dualipo.generator.objectives import PreferenceLoss
 from dualipo.generator.pipeline import TRANSFORMER
 from dualipo.generator.preference_sets import Preferences, RealClips
@@ -29,12 +30,16 @@ from dualipo.training import loop, lora, optim, ranks
 from dualipo.training.loop import Metrics
 from dualipo.training.recompute import recomputed
 
+# The reference's errors, on the preferences that are trained on and on those that are held out.
+REFERENCE, HELD_REFERENCE = "reference.safetensors", "reference-holdout.safetensors"
+
 
 @dataclass(frozen=True)
 class AlignResult:
     """The new version: its transformer folder, its weights' hash, and the reference's.
 
     With LoRA the transformer holds the merged weights, and `adapter_path` the adapter alone.
+    `best_step` counts the steps of these weights where `align.patience` chose them.
     """
 
     transformer_folder: Path
@@ -44,6 +49,7 @@ class AlignResult:
     num_steps: int
     metrics: Metrics
     history: list[Metrics]
+    best_step: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as JSON values, for another process."""
@@ -63,14 +69,26 @@ class AlignResult:
 
 
 def measure_reference(
-    backbone: Backbone, *, preferences: Preferences, settings: Align, folder: Path, seed: int
+    backbone: Backbone,
+    *,
+    preferences: Preferences,
+    settings: Align,
+    folder: Path,
+    seed: int,
+    reference_folder: Path | None = None,
 ) -> str:
     """Write the errors of a reference that is not the start into `folder`; return its hash.
 
     Drop `backbone` then, before the policy is loaded. A second call finds the errors and measures
     nothing.
     """
-    return _reference(backbone, preferences, settings, folder, seed).reference_hash
+    ranks.shard(backbone.module)
+    trained, held = holdout.split(preferences, settings=settings, seed=seed)
+    measuring = _References(backbone, settings, folder, seed, reference_folder)
+    reference_hash = measuring.errors(trained).reference_hash
+    if held is not None:
+        measuring.errors(held, HELD_REFERENCE)
+    return reference_hash
 
 
 def align(
@@ -82,22 +100,30 @@ def align(
     folder: Path,
     seed: int,
     reference_hash: str | None = None,
+    reference_folder: Path | None = None,
     on_step: Callable[[int, Metrics], None] | None = None,
 ) -> AlignResult:
     """Train `backbone.module` in place and publish it below `folder`.
 
     A repeated call resumes from the last checkpoint in `folder`; it too takes the weights at the
     start of the round. They are the reference, unless `reference_hash` is what
-    `measure_reference` returned.
+    `measure_reference` returned. Alignments with one `reference_folder` share its errors.
     """
     if real is None and settings.real_nll_ratio > 0:
         raise DataError("alignment: no real clips. Provide some, or set align.real_nll_ratio=0.")
-    errors = _reference(backbone, preferences, settings, folder, seed, reference_hash)
+    ranks.shard(backbone.module)
+    trained_on, held = holdout.split(preferences, settings=settings, seed=seed)
+    measuring = _References(backbone, settings, folder, seed, reference_folder, reference_hash)
+    errors = measuring.errors(trained_on)
+    watch = None
+    if held is not None:
+        held_errors = measuring.errors(held, HELD_REFERENCE)
+        watch = Holdout(backbone, held, held_errors, settings, seed)
     if settings.rank:
         lora.attach(backbone.module, targets=backbone.lora_targets, settings=settings, seed=seed)
     _require_full_precision(backbone)
-    steps = Steps(backbone, preferences, real, errors, settings, seed)
-    trained = _train(backbone, steps, folder=folder, on_step=on_step)
+    steps = Steps(backbone, trained_on, real, errors, settings, seed)
+    trained = _train(backbone, steps, folder=folder, watch=watch, on_step=on_step)
     adapter_path = _merge_adapter(backbone, folder) if settings.rank else None
     backbone.save(folder / TRANSFORMER)
     return AlignResult(
@@ -108,26 +134,32 @@ def align(
         num_steps=trained.num_steps,
         metrics=objectives.with_spread(trained.metrics),
         history=trained.history,
+        best_step=trained.best_step,
     )
 
 
-def _reference(
-    backbone: Backbone,
-    preferences: Preferences,
-    settings: Align,
-    folder: Path,
-    seed: int,
-    reference_hash: str | None = None,
-) -> reference.ReferenceErrors:
-    ranks.shard(backbone.module)
-    return reference.load_or_measure(
-        backbone,
-        preferences=preferences,
-        settings=settings,
-        seed=seed,
-        path=folder / "reference.safetensors",
-        reference_hash=reference_hash,
-    )
+@dataclass(frozen=True)
+class _References:
+    """The reference's errors on the trained and on the held-out preferences, a file for each."""
+
+    backbone: Backbone
+    settings: Align
+    folder: Path
+    seed: int
+    shared_folder: Path | None
+    reference_hash: str | None = None
+
+    def errors(self, preferences: Preferences, name: str = REFERENCE) -> reference.ReferenceErrors:
+        """Read the errors, or measure and publish them."""
+        return reference.load_or_measure(
+            self.backbone,
+            preferences=preferences,
+            settings=self.settings,
+            seed=self.seed,
+            path=(self.shared_folder or self.folder) / name,
+            reference_hash=self.reference_hash,
+            is_shared=self.shared_folder is not None,
+        )
 
 
 def _train(
@@ -135,6 +167,7 @@ def _train(
     steps: Steps,
     *,
     folder: Path,
+    watch: Holdout | None,
     on_step: Callable[[int, Metrics], None] | None,
 ) -> loop.TrainResult:
     """Run the training loop on this rank's share of every step's batch."""
@@ -157,6 +190,7 @@ def _train(
             seed=steps.seed,
             on_step=report,
             split=split,
+            watch=watch,
         )
 
 

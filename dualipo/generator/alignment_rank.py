@@ -60,6 +60,7 @@ def train(job: Job) -> AlignResult:
         "settings": settings,
         "folder": Path(job.folder),
         "seed": job.seed,
+        "reference_folder": Path(job.reference_folder) if job.reference_folder else None,
     }
     reference_hash = measure_reference(_load(job, None), **arguments) if job.from_base else None
     return align(

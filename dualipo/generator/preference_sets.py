@@ -12,7 +12,7 @@ Shapes: B batch, L tokens, D features; a latent's own axes are written `...`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -62,6 +62,15 @@ class Preferences:
     def signs(self, items: Sequence[int]) -> Tensor | None:
         """Return +1 for a desirable item and -1 for an undesirable one; None where sides tell."""
         return None
+
+    def subset(self, items: Sequence[int]) -> Self:
+        """Return the set of these items alone, in this order; the texts stay whole."""
+        by_item = {field.name: getattr(self, field.name) for field in fields(self)}
+        del by_item["texts"]
+        chosen = {
+            name: _pick(values, items) for name, values in by_item.items() if values is not None
+        }
+        return replace(self, **chosen)
 
     def as_places(self) -> dict[str, Any]:
         """Return the set as JSON values, with the places of its tensors instead of tensors."""
@@ -139,6 +148,15 @@ class RealClips:
     def from_places(cls, values: Mapping[str, Any]) -> Self:
         """Build the clips that `as_places` described."""
         return cls(StoredList(values["latents"]), StoredList(values["texts"]))
+
+
+def _pick(values: Any, items: Sequence[int]) -> Any:
+    """Return these items of a sequence; stored tensors are not read."""
+    if isinstance(values, StoredList):
+        return StoredList([values.places[item] for item in items])
+    if isinstance(values, Tensor):
+        return values[list(items)]
+    return [values[item] for item in items]
 
 
 def _as_place(value: Any) -> Any:

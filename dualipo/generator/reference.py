@@ -50,16 +50,20 @@ def load_or_measure(
     seed: int,
     path: Path,
     reference_hash: str | None = None,
+    is_shared: bool = False,
 ) -> ReferenceErrors:
     """Read the errors at `path`, or measure and publish them.
 
     Call it before the first step, also of a resumed training. With a `reference_hash`, the model
-    with that hash has measured them before, and `backbone` may be another one.
+    with that hash has measured them before, and `backbone` may be another one. Where several
+    alignments share a folder (`is_shared`), the file's name also says what the errors depend on.
     """
     expected = {
         "reference_hash": reference_hash or backbone.hash(),
         **_identity(backbone, preferences, settings, seed),
     }
+    if is_shared:
+        path = path.with_stem(f"{path.stem}-{seeds.derive(*expected.values()):016x}")
     if not reference_hash and not ranks.from_first(path.exists()):
         measured = measure(
             backbone,

@@ -52,6 +52,7 @@ class Job:
     seed: int
     preferences: dict[str, Any]
     real: dict[str, Any] | None
+    reference_folder: str | None = None
 
 
 def describe(
@@ -63,6 +64,7 @@ def describe(
     folder: Path,
     seed: int,
     real: RealClips | None,
+    reference_folder: Path | None = None,
 ) -> Job:
     """Describe an alignment as a job for ranks.
 
@@ -80,6 +82,7 @@ def describe(
         seed=seed,
         preferences=preferences.as_places(),
         real=real.as_places() if real else None,
+        reference_folder=str(reference_folder) if reference_folder else None,
     )
 
 

@@ -28,7 +28,7 @@ from dualipo.store.rundir import remove_checkpoints
 from dualipo.store.stored import Place, StoredList, StoredTable
 from dualipo.tracking import read_metrics
 
-_LAST_NUMBERS = ("implicit_accuracy", "winner_gap", "loser_gap", "z_std")
+_NUMBERS = ("implicit_accuracy", "winner_gap", "loser_gap", "z_std", "holdout_accuracy")
 
 
 def align(
@@ -36,27 +36,59 @@ def align(
 ) -> str:
     """Publish the attempt's generator; return its version."""
     unit = Unit(round, attempt, "align")
-    version_id = generator_made(round, attempt)
     if run.is_done(unit):
-        return version_id
-    parent = generator_before(run, round)
+        return generator_made(round, attempt)
+    return align_on(
+        run,
+        unit,
+        lambda: _preferences(run, round, preferred),
+        parent=generator_before(run, round),
+        critic_version=critic_of(run, round, attempt),
+    )
+
+
+def align_on(
+    run: Run,
+    unit: Unit,
+    preferences: Callable[[], PreferenceSet | PointSet],
+    *,
+    parent: str,
+    critic_version: str,
+    reference_folder: Path | None = None,
+) -> str:
+    """Train the version `parent` on preferences and publish it as the unit's; return its id.
+
+    `preferences` are read once the models are forgotten. `critic_version` judged them; "" where
+    no critic of the run did. Alignments with one `reference_folder` share the reference's errors.
+    """
+    round, attempt = unit.round, unit.attempt
+    version_id = generator_made(round, attempt)
     folder = run.directory.attempt_path(round, attempt) / "generator"
     run.forget_models()  # a critic of full size leaves no room to train beside it
     real = real_clips.encoded(run) if run.config.align.real_nll_ratio > 0 else None
     clock = Clock()
     with run.training(unit, num_steps=run.config.align.max_train_steps) as on_step:
-        preferences = _preferences(run, round, preferred)
         result = _train(
             run,
             parent,
-            preferences,
+            preferences(),
             real=real,
             folder=folder,
+            reference_folder=reference_folder,
             seed=run.seed("align", round),
             on_step=on_step,
         )
-    (folder / "reference.safetensors").unlink(missing_ok=True)
-    _commit(run, unit, result, version_id=version_id, parent=parent, clock=clock)
+    for name in (alignment.REFERENCE, alignment.HELD_REFERENCE):
+        (folder / name).unlink(missing_ok=True)
+    _commit(
+        run,
+        unit,
+        result,
+        version_id=version_id,
+        parent=parent,
+        critic_version=critic_version,
+        clock=clock,
+    )
     remove_checkpoints(folder / "checkpoints")
     run.forget_models()
     return version_id
@@ -69,14 +101,17 @@ def _commit(
     *,
     version_id: str,
     parent: str,
+    critic_version: str,
     clock: Clock,
 ) -> None:
     """Record the new generator, which serves from now on."""
+    numbers: dict[str, Any] = {n: result.metrics[n] for n in _NUMBERS if n in result.metrics}
     event = AlignEvent(
         num_steps=result.num_steps,
         generator_version=version_id,
-        critic_version=critic_of(run, unit.round, unit.attempt),
-        **{name: result.metrics[name] for name in _LAST_NUMBERS if name in result.metrics},
+        critic_version=critic_version,
+        best_step=result.best_step,
+        **numbers,
     )
     steps: Sequence[Mapping[str, Any]] = result.history
     if len(steps) < result.num_steps:  # an older dualipo saved the checkpoint that it went on from
@@ -123,6 +158,7 @@ def _train(
     *,
     real: RealClips | None,
     folder: Path,
+    reference_folder: Path | None,
     seed: int,
     on_step: Callable[[int, Mapping[str, float]], None],
 ) -> alignment.AlignResult:
@@ -139,14 +175,11 @@ def _train(
             folder=folder,
             seed=seed,
             real=real,
+            reference_folder=reference_folder,
         )
         return shared_alignment.run(job, on_step=on_step)
-    shared: dict[str, Any] = {
-        "preferences": preferences,
-        "settings": settings,
-        "folder": folder,
-        "seed": seed,
-    }
+    shared: dict[str, Any] = {"preferences": preferences, "settings": settings, "seed": seed}
+    shared |= {"folder": folder, "reference_folder": reference_folder}
     reference_hash = None
     if from_base:
         base = run.generator(BASE_GENERATOR, fresh=True)

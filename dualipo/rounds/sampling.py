@@ -49,15 +49,13 @@ def choose_fixed_prompts(run: Run) -> None:
     files: list[Path] = []
     left: dict[str, list[str]] = {}
     for name, num in wanted.items():
-        path = _prompts_path(run, name)
         if name == "seed" and imported:
             chosen = imported
         else:
             chosen, own_left = _draw(run, num=num, purpose=name, exclude=taken)
             left |= own_left
-        _write_prompts(path, chosen)
+        files.append(write_fixed_prompts(run, name, chosen))
         taken += [prompt.caption for prompt in chosen]
-        files.append(path)
     _require_captions(run, taken)
     run.commit_without(unit, left, files=tuple(files))
 
@@ -133,6 +131,13 @@ def source_captions(config: Config, *, num: int, purpose: str) -> CaptionList:
     if config.prompts.source == "world":
         return CaptionList(world_sources.captions(config, num=num, purpose=purpose))
     return file_sources.captions(config)
+
+
+def write_fixed_prompts(run: Run, name: str, prompts: Sequence[Prompt]) -> Path:
+    """Publish the prompts of the set "test", "monitor" or "seed"; return their file."""
+    path = _prompts_path(run, name)
+    _write_prompts(path, prompts)
+    return path
 
 
 def _write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:

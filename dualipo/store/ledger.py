@@ -272,7 +272,7 @@ class Ledger:
         """Return the events of one class, or all, with their units, by key.
 
         An event or a field that another version of dualipo wrote is left out; its name is added
-        to `unknown`, for `events.in_words`.
+        to `unknown`, for `event_json.in_words`.
         """
         query = (
             "SELECT round, attempt, stage, unit_index, name, value FROM events"

@@ -10,6 +10,7 @@ a row is garbage.
 """
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ CHECKPOINTS = "checkpoints"
 SETTINGS = "settings"  # the ledger's record of them
 MARKER = "run.json"
 CONFIG = "config.json"
+TUNING = "tuning.json"  # beside the marker where the run is a tuning: the command that goes on
 
 _KIND = "dualipo run"
 # The folder is the run's identity, however it is spelled and wherever it was moved.
@@ -233,6 +235,16 @@ def require_run(path: Path) -> None:
         raise DataError(
             f"{path}: schema version {marker['schema_version']}, this program knows "
             f"{SCHEMA_VERSION}. Use the newer dualipo that wrote it."
+        )
+
+
+def refuse_tuning(path: Path) -> None:
+    """Raise a ConfigError where the run at `path` is a tuning, which has no rounds."""
+    if (path / TUNING).is_file():
+        command = shlex.join(atomic.read_json(path / TUNING)["command"])
+        raise ConfigError(
+            f"{path}: this is a tuning, which has no rounds. Repeat the command that began it:\n"
+            f"  {command}"
         )
 
 

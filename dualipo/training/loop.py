@@ -7,6 +7,7 @@
         for each micro batch: objective.loss, backward          out of memory: split finer, again
         clip the gradient; refuse a loss or gradient that is not finite
         optimizer step; average the weights, if asked
+        measure what is not trained on, if asked; end early where that brings no more gain
         save a checkpoint, if it is due
 
 Step `n` is a pure function of the weights, the seed and `batches(n)`: torch is seeded anew for
@@ -30,7 +31,8 @@ from dualipo import interrupt, seeds
 from dualipo.config import Optimizer
 from dualipo.errors import CheckpointError, StageError
 from dualipo.store import checkpoint
-from dualipo.training import optim, ranks, sharded
+from dualipo.training import early_stop, optim, ranks, sharded
+from dualipo.training.early_stop import Best, Watch
 from dualipo.training.memory import within_memory
 from dualipo.training.precision import forward_pass
 
@@ -66,12 +68,14 @@ class TrainResult:
     """The end of a training: the weights are in the model, their running averages in `ema`.
 
     `history` holds the finite metrics of every step, also of those before the last restart.
+    `best_step` counts the steps of the weights, where a watch chose them; `num_steps` counts all.
     """
 
     num_steps: int
     metrics: Metrics
     ema: dict[str, Tensor] | None
     history: list[Metrics]
+    best_step: int | None = None
 
 
 @dataclass
@@ -87,6 +91,7 @@ class _Progress:
     step: int = 0
     metrics: Metrics = field(default_factory=dict)  # the last step's
     history: list[Metrics] = field(default_factory=list)  # every step's, as far as they are finite
+    best: Best = field(default_factory=Best)  # of a watch's measurements
 
 
 def train(
@@ -100,25 +105,47 @@ def train(
     on_step: Callable[[int, Metrics], None] | None = None,
     split: Callable[[Any, int], list[Any]] | None = None,
     ema_decay: float | None = None,
+    watch: Watch | None = None,
 ) -> TrainResult:
-    """Train what requires a gradient up to `max_train_steps`, from the last checkpoint on."""
+    """Train what requires a gradient up to `max_train_steps`, from the last checkpoint on.
+
+    A `watch` measures what is not trained on, and may end the training earlier.
+    """
     ema = None if ema_decay is None else _copies(optim.trainable(model))
     parts = settings.gradient_accumulation_steps
     progress = _Progress(model, optim.Optimizer(model, settings), objective, ema, seed, parts)
     _restore(progress, checkpoint_folder)
     was_training = model.training
     model.train()
-    while progress.step < settings.max_train_steps:
+    while progress.step < settings.max_train_steps and not early_stop.is_over(progress.best, watch):
         progress.metrics = _step(progress, batches(progress.step), settings, split or split_batch)
-        progress.history.append({k: v for k, v in progress.metrics.items() if math.isfinite(v)})
         if ema is not None and ema_decay is not None:
             _average(ema, optim.trainable(model), ema_decay)
         progress.step += 1
+        _observe_if_due(progress, watch, settings)
+        progress.history.append({k: v for k, v in progress.metrics.items() if math.isfinite(v)})
         if on_step is not None:
             on_step(progress.step - 1, progress.metrics)
-        _save_if_due(progress, checkpoint_folder, settings)
+        is_over = early_stop.is_over(progress.best, watch)
+        _save_if_due(progress, checkpoint_folder, settings, is_over=is_over)
     model.train(was_training)
-    return TrainResult(progress.step, progress.metrics, ema, progress.history)
+    best, trained = progress.best, _trained(model)
+    for name, weight in best.weights.items():
+        trained[name].copy_(weight)
+    if not best.weights:
+        return TrainResult(progress.step, progress.metrics, ema, progress.history)
+    measured = progress.metrics | best.measured
+    return TrainResult(progress.step, measured, ema, progress.history, best.step)
+
+
+def _observe_if_due(progress: _Progress, watch: Watch | None, settings: Optimizer) -> None:
+    """Add a watch's measurement to the step's metrics, every so many steps and at the last."""
+    if watch is None:
+        return
+    if progress.step % watch.every == 0 or progress.step == settings.max_train_steps:
+        progress.metrics |= early_stop.observe(
+            progress.best, watch, step=progress.step, weights=_trained(progress.model)
+        )
 
 
 def split_batch(batch: dict[str, Any], num_micro_batches: int) -> list[dict[str, Any]]:
@@ -189,9 +216,9 @@ def _require_finite(metrics: Metrics, step: int, batch: Any) -> None:
         )
 
 
-def _save_if_due(progress: _Progress, folder: Path, settings: Optimizer) -> None:
+def _save_if_due(progress: _Progress, folder: Path, settings: Optimizer, *, is_over: bool) -> None:
     """Save at every `checkpointing_steps`, at the end, and before an interrupt (fault 10)."""
-    done = progress.step == settings.max_train_steps
+    done = is_over or progress.step == settings.max_train_steps
     due = done or progress.step % settings.checkpointing_steps == 0
     if due:
         _save(progress, folder, settings)
@@ -208,6 +235,7 @@ def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
         "model": _trained(progress.model),
         "optimizer": progress.optimizer.state_tensors(),
         "ema": progress.ema or {},
+        "best": progress.best.weights,
     }
     save = sharded.save if ranks.num_ranks() > 1 else checkpoint.save
     save(
@@ -224,6 +252,7 @@ def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
             "metrics": progress.metrics,
             "history": progress.history,
             "num_micro_batches": progress.num_micro_batches,
+            **({} if progress.best.step is None else {"best": progress.best.state()}),
         },
         total_limit=settings.checkpoints_total_limit,
     )
@@ -254,6 +283,10 @@ def _restore(progress: _Progress, folder: Path) -> None:
     progress.step = saved.step
     progress.metrics = saved.state.get("metrics", {})
     progress.history = saved.state.get("history", [])
+    if "best" in saved.state:
+        device = next(iter(trained.values())).device
+        kept = {name: w.to(device) for name, w in _part(saved.tensors, "best").items()}
+        progress.best.load(saved.state["best"], kept)
     progress.num_micro_batches = saved.state.get("num_micro_batches", progress.num_micro_batches)
 
 

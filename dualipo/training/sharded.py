@@ -99,9 +99,12 @@ def _published(path: Path) -> Iterator[Path]:
 
 
 def _like(key: str, entry: Any, weights: Mapping[str, Tensor]) -> Tensor:
-    """Make a zero tensor for `model.NAME` or `optimizer.MOMENT.NAME`, laid out as weight NAME."""
+    """Make a zero tensor, laid out as weight NAME.
+
+    The key is `model.NAME`, `best.NAME` or `optimizer.MOMENT.NAME`.
+    """
     first, _, rest = key.partition(".")
-    weight = weights.get(rest if first == "model" else rest.partition(".")[2])
+    weight = weights.get(rest if first in ("model", "best") else rest.partition(".")[2])
     if weight is not None and weight.shape == entry.size:
         return torch.zeros_like(weight)
     return torch.zeros(entry.size, dtype=entry.properties.dtype)

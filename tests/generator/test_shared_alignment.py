@@ -23,6 +23,9 @@ ALIGN: dict[str, Any] = {
     "num_slots": 1,
     "real_batch_size": 2,
     "checkpointing_steps": 1,
+    "num_holdout": 1,
+    "holdout_every": 1,
+    "patience": 2,
 }
 
 
@@ -36,8 +39,8 @@ def described(
     places = {name: (str(file), name) for name in kept}
     preferences = PreferenceSet(
         ids=["a", "b"],
-        caption_keys=["ball", "ball"],
-        texts=StoredTable({"ball": places["t"]}),
+        caption_keys=["ball", "cube"],
+        texts=StoredTable({"ball": places["t"], "cube": places["t"]}),
         winners=StoredList([places["w"]] * 2),
         losers=StoredList([places["l"]] * 2),
     )
@@ -70,13 +73,17 @@ def test_torchrun_trains_what_the_driver_names(tmp_path: Path, from_base: bool) 
     assert (steps[0]["dpo"] == pytest.approx(0.6931, abs=1e-3)) != from_base
     assert steps[0]["real_nll"] > 0
     assert len(steps) == result.num_steps == 2
+    assert result.best_step in (1, 2)
+    assert all("holdout_accuracy" in metrics for metrics in steps)
     assert result.reference_hash == base.hash() != result.generator_hash
     version = backbone.load(
         tmp_path / "wan", max_sequence_length=8, transformer_folder=result.transformer_folder
     )
     assert version.hash() == result.generator_hash
     left = sorted(path.name for path in (tmp_path / "generator").iterdir())
-    assert left == ["checkpoints", "reference.safetensors", "transformer"]
+    assert left == [
+        *("checkpoints", "reference-holdout.safetensors", "reference.safetensors", "transformer")
+    ]
 
 
 @pytest.mark.slow

@@ -7,12 +7,13 @@ whether the labels are simulated.
 from dataclasses import dataclass
 
 from dualipo.amounts import duration
-from dualipo.evaluation import run_history
+from dualipo.evaluation import run_history, tunings
 from dualipo.evaluation.bootstrap import Interval
 from dualipo.evaluation.report.charts import percent, three_decimals
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.evaluation.share import recipe
-from dualipo.events import PreferEvent, RefreshEvent, in_words
+from dualipo.event_json import in_words
+from dualipo.events import PreferEvent, RefreshEvent
 
 DASH = "—"  # in place of a number that was not recorded
 
@@ -28,6 +29,8 @@ class Tile:
 
 def sentences(history: RunHistory) -> list[str]:
     """Return one paragraph, as sentences, for a reader who has never seen the project."""
+    if history.tuning:
+        return [*tunings.sentences(history), *recipe.notes(history.settings)]
     parts = [_progress(history), _score(history), _critic(history), _labels(history)]
     parts += recipe.notes(history.settings)
     if history.unknown:
@@ -37,6 +40,8 @@ def sentences(history: RunHistory) -> list[str]:
 
 def tiles(history: RunHistory) -> list[Tile]:
     """Return the four headline numbers; a number that is not there yet is a dash."""
+    if history.tuning:
+        return [Tile(*tile) for tile in tunings.figures(history)] + [_time_tile(history)]
     return [_score_tile(history), _critic_tile(history), _kept_tile(history), _time_tile(history)]
 
 

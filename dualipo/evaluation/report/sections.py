@@ -37,6 +37,12 @@ _CURVES = (
         0.5,
         "On the dashed line no preference is learnt.",
     ),
+    (
+        "holdout_accuracy",
+        "Agreement on held-out preferences",
+        0.5,
+        "Measured on captions that are not trained on; the dashed line is chance.",
+    ),
     ("winner_gap", "Winner gap", 0.0, "Under 0, winners are fitted better than before the round."),
     ("loser_gap", "Loser gap", 0.0, "Over 0, losers are fitted worse than before the round."),
 )

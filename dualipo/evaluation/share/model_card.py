@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dualipo.evaluation import run_history
+from dualipo.evaluation import run_history, tunings
 from dualipo.evaluation.report.charts import percent, three_decimals
 from dualipo.evaluation.report.headline import signed
 from dualipo.evaluation.report.report_tables import Table
@@ -66,9 +66,7 @@ def render(
         _facts(history, origin),
         _labels(history),
         "\n".join(f"- {note}" for note in recipe.notes(history.settings)),
-        _scores(history, origin.round_)
-        if origin.is_last
-        else "This version was replaced by another attempt.",
+        _results(history, origin),
         diffusers_usage.section(history.settings, run, origin.version, is_pipeline=is_pipeline),
         _clip_list(beside or {}),
         f"## Recipe\n\nEvery setting that differs from the defaults:\n\n"
@@ -117,6 +115,8 @@ def _header(history: RunHistory, *, is_pipeline: bool) -> str:
 
 def _labels(history: RunHistory) -> str:
     """Say whose labels the model learnt from."""
+    if history.tuning:
+        return " ".join(tunings.sentences(history))
     if history.labels_are_simulated:
         return _SIMULATED
     return _BY_PEOPLE if history.has_own_captions else f"{_BY_PEOPLE} {_AUDIT}"
@@ -137,7 +137,20 @@ def _facts(history: RunHistory, origin: _Origin) -> str:
         "sha256 of the weights": _code(version.sha256),
     }  # fmt: skip
     method = "Trained by Dual-IPO: a critic judges the generator's clips, both improve in turns."
+    if history.tuning:
+        method = "Aligned on preferences by dualipo."
+        facts["Preferences"] = _code(history.tuning.preferences)
+        del facts["Made in"], facts["Judged by critic"]
     return "\n".join([method, "", *(f"- {name}: {fact}" for name, fact in facts.items())])
+
+
+def _results(history: RunHistory, origin: _Origin) -> str:
+    """Tabulate the test scores of the version; a tuning has none."""
+    if history.tuning:
+        return ""
+    if not origin.is_last:
+        return "This version was replaced by another attempt."
+    return _scores(history, origin.round_)
 
 
 def _scores(history: RunHistory, round_: RoundHistory) -> str:

@@ -89,4 +89,6 @@ def _preferences(run: Path, round: int) -> LabelSet:
     paths = sorted((run / "rounds" / f"{round:03d}").glob("attempt-*/preferences.parquet"))
     if not paths:
         raise DataError(f"{run}: round {round} has no preferences yet. See `dualipo status {run}`.")
+    if tables.kind_of(paths[-1]) == Point.__name__:  # Diffusion-KTO's labelled clips
+        return LabelSet(points=tuple(tables.read_records(paths[-1], record_type=Point)))
     return LabelSet(tuple(tables.read_records(paths[-1], record_type=Pair)))

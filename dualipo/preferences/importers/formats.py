@@ -16,6 +16,7 @@ from dualipo.preferences.importers import (
     table,
     trainer_formats,
     trl,
+    winner_loser,
 )
 from dualipo.preferences.importers.row import Format
 
@@ -148,6 +149,14 @@ FORMATS: dict[str, Format] = {
         required=("prompt", "chosen", "rejected"),
         source=None,
         rows=folders.simpletuner_rows,
+    ),
+    # A folder with winner/ and loser/, whose clips have the same names.
+    "winner-loser": Format(
+        folders.simpletuner,
+        required=("prompt", "chosen", "rejected"),
+        source=None,
+        rows=winner_loser.rows,
+        tables=winner_loser.tables,
     ),
     # Rapidata's parquet files, also those named Datapoint.
     "rapidata": Format(

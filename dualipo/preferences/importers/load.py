@@ -16,7 +16,7 @@ from typing import Any
 
 from dualipo.errors import ConfigError, DataError
 from dualipo.preferences import contradictions, label_set
-from dualipo.preferences.importers import overview
+from dualipo.preferences.importers import overview, winner_loser
 from dualipo.preferences.importers.collect import Collected, listed
 from dualipo.preferences.importers.formats import FORMATS
 from dualipo.preferences.importers.intake import Intake
@@ -212,13 +212,18 @@ def _objection(report: Report, *, lenient: bool) -> str:
 def _entry(name: str, files: Sequence[Path], settings: Settings, report: Report) -> Row:
     return {
         "format": name,
-        "files": {file.name: atomic.sha256_file(file) for file in files},
+        "files": {file.name: identity(file) for file in files},
         **{name: value for name, value in asdict(settings).items() if value != {}},
         "num_rows": report.num_rows,
         "dropped": dict(report.dropped.reasons),
         "refused": report.refused.num,
         "not_kept": dict(report.not_kept),
     }
+
+
+def identity(path: Path) -> str:
+    """Return the hash of a file, or of a folder's names and sizes: what an import has read."""
+    return winner_loser.identity(path) if path.is_dir() else atomic.sha256_file(path)
 
 
 def _with(entry: Row, history: list[Any]) -> list[Any]:
