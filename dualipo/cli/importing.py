@@ -1,6 +1,7 @@
 """`dualipo import FORMAT FILE ... --output LABELS`: other people's labels become a label set."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -10,7 +11,7 @@ from dualipo.errors import DataError
 from dualipo.records import LABELLED_DIMENSIONS, Source
 
 if TYPE_CHECKING:
-    from dualipo.preferences.importers.row import Settings
+    from dualipo.preferences.importers.load import Options
 
 # The names in `preferences.importers.formats.FORMATS`, repeated because that imports pyarrow.
 FORMATS = (
@@ -112,27 +113,23 @@ def _pairs(given: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in parts}
 
 
-def reading_settings(arguments: argparse.Namespace) -> "Settings":
-    """Return what the options say that the file does not say itself."""
+def reading_options(arguments: argparse.Namespace) -> "Options":
+    """Return the options that `add_reading` added."""
+    from dualipo.preferences.importers.load import Options
     from dualipo.preferences.importers.row import Settings
 
     who = arguments.source, arguments.annotator
-    return Settings(*who, arguments.dimension, columns=arguments.map, words=arguments.words)
+    said = Settings(*who, arguments.dimension, columns=arguments.map, words=arguments.words)
+    lenient, link = arguments.lenient, arguments.link
+    return Options(said, lenient=lenient, link=link, strip_prefix=arguments.strip_prefix)
 
 
 def act(arguments: argparse.Namespace) -> int:
     """Import the files, and print what became of their rows."""
-    from dualipo.preferences.importers.load import Options, import_labels
+    from dualipo.preferences.importers.load import import_labels
 
-    options = Options(
-        settings=reading_settings(arguments),
-        lenient=arguments.lenient,
-        strict=arguments.strict,
-        images=arguments.images,
-        dry_run=arguments.dry_run,
-        link=arguments.link,
-        strip_prefix=arguments.strip_prefix,
-    )
+    checks = {name: getattr(arguments, name) for name in ("strict", "images", "dry_run")}
+    options = replace(reading_options(arguments), **checks)
     with counting_rows() as on_row:
         report = import_labels(
             arguments.format,

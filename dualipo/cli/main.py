@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dualipo.cli import (
     captions,
+    compare,
     convert,
     critic,
     dashboard,
@@ -41,7 +42,7 @@ from dualipo.interrupt import Interrupted
 from dualipo.store import atomic
 
 MODULES = (
-    *(doctor, settings, run, tune, fork, stage, show, dashboard, critic, label, study),
+    *(doctor, settings, run, tune, fork, stage, show, compare, dashboard, critic, label, study),
     *(captions, importing, labels, exporting, push, track, convert, pretrain),
 )
 # How `dualipo --help` groups the verbs.
@@ -50,7 +51,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("doctor", "settings", "run", "resume", "fork", "tune"),
         *("sample", "judge", "prefer", "align", "evaluate", "refresh"),
     ),
-    "Look": ("status", "report", "dashboard", "critic"),
+    "Look": ("status", "report", "compare", "dashboard", "critic"),
     "People": ("label", "study"),
     "Exchange": ("captions", "import", "labels", "export", "push", "track"),
     "Models": ("convert", "pretrain"),

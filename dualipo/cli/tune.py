@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualipo import config, recipes
-from dualipo.cli.importing import FORMATS, add_reading, reading_settings, root_of
+from dualipo.cli.importing import FORMATS, add_reading, reading_options, root_of
 from dualipo.cli.terminal import counting_rows, watching
 from dualipo.cli.verbs import add_verb
 from dualipo.errors import ConfigError
@@ -88,7 +88,8 @@ def _add_formats(parser: argparse.ArgumentParser) -> None:
 def act(arguments: argparse.Namespace) -> int:
     """Read the preferences, tune, and say what came of it."""
     flat = _flat(arguments)
-    settings = config.resolve(recipes.nested(flat), subject="dualipo tune")
+    # How many are held out by default is known once the preferences are read.
+    settings = _resolved({"align.num_holdout": 1} | flat)
     from dualipo.preferences import trainable
 
     source = _source(arguments)
@@ -99,7 +100,7 @@ def act(arguments: argparse.Namespace) -> int:
 
     if "align.num_holdout" not in flat:
         flat["align.num_holdout"] = tuning.default_holdout(len(items.items))
-        settings = config.resolve(recipes.nested(flat), subject="dualipo tune")
+    settings = _resolved(flat)
     request = tuning.Request(arguments.validation_prompt, _encodings(arguments), arguments.command)
     print(_intention(source, items, settings), flush=True)
     with watching() as progress:
@@ -136,6 +137,10 @@ def _flat(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _resolved(flat: dict[str, Any]) -> "Config":
+    return config.resolve(recipes.nested(flat), subject="dualipo tune")
+
+
 def _source(arguments: argparse.Namespace) -> "Source":
     """Read the labels that PREFERENCES names; import them first where they are another's."""
     from dualipo.preferences import label_set
@@ -160,16 +165,11 @@ def _imported(arguments: argparse.Namespace, path: Path) -> Path:
     """Import a file or folder into a label set beside the encodings, once; return the set."""
     from dualipo.preferences import label_set
     from dualipo.preferences.importers import guess
-    from dualipo.preferences.importers.load import Options, identity, import_labels
+    from dualipo.preferences.importers.load import identity, import_labels
     from dualipo.seeds import derive
 
     name = arguments.format or guess.format_of(path)
-    options = Options(
-        settings=reading_settings(arguments),
-        lenient=arguments.lenient,
-        link=arguments.link,
-        strip_prefix=arguments.strip_prefix,
-    )
+    options = reading_options(arguments)
     root = arguments.root or root_of(path)
     read = (name, str(path.resolve()), identity(path), str(root.resolve()), repr(options))
     output = _encodings(arguments) / f"labels-{derive(*read):016x}"

@@ -55,14 +55,10 @@ class Encoded:
 def encode(
     run: Run, folder: Path, *, clips: Sequence[str], store: ClipStore, captions: Mapping[str, str]
 ) -> Encoded:
-    """Encode the clips and captions (caption by id) that `folder` does not hold yet.
-
-    Too many clips that cannot be used stop it before the first one is encoded.
-    """
+    """Encode the clips and captions (caption by id) that `folder` does not hold yet."""
     own = folder / _key(run)
     atomic.make_folder(own)
-    bad = _unusable(clips, store, settings=run.config.generator)
-    _require_few_bad(bad, len(clips))
+    bad = unusable(clips, store, settings=run.config.generator)
     lock = _wait_for(own / "LOCK", run)
     try:
         known = _verified(own)
@@ -170,8 +166,11 @@ def _wait_for(path: Path, run: Run) -> Lock:
         time.sleep(_LOOK_EVERY)
 
 
-def _unusable(clips: Sequence[str], store: ClipStore, *, settings: Generator) -> dict[str, str]:
-    """Return why clips cannot be used, by their headers alone: seconds, and no model is loaded."""
+def unusable(clips: Sequence[str], store: ClipStore, *, settings: Generator) -> dict[str, str]:
+    """Return why clips cannot be used, by their headers alone; too many are a DataError.
+
+    It takes seconds, and no model.
+    """
     bad = {}
     for clip in clips:
         try:
@@ -186,6 +185,7 @@ def _unusable(clips: Sequence[str], store: ClipStore, *, settings: Generator) ->
                 f"{store.path(clip)}: {header.num_frames} frames at {header.fps:g} fps, where "
                 f"{settings.num_frames} at {settings.fps} fps are wanted."
             )
+    _require_few_bad(bad, len(clips))
     return bad
 
 

@@ -73,6 +73,7 @@ def tune(
     """Begin or resume the tuning that `config.output_dir` names; return its folder."""
     if not trainable.items:
         raise DataError(_nothing(source, trainable, config.align.loss_type))
+    clip_encodings.unusable(_clips(trainable), source.store, settings=config.generator)
     with opened(config, progress) as run:
         atomic.write_json(run.directory.path / rundir.TUNING, {"command": list(request.command)})
         _begin(run, source, trainable, request.captions)
@@ -122,10 +123,9 @@ def _require_same(run: Run, before: TuneEvent, now: TuneEvent) -> None:
 
 def _align(run: Run, unit: Unit, source: Source, trainable: Trainable, encodings: Path) -> None:
     """Encode what is missing, count what is left out, and train."""
-    clips = list(dict.fromkeys(clip for item in trainable.items for clip in item.clips))
     captions = {caption_id(item.caption): item.caption for item in trainable.items}
     encoded = clip_encodings.encode(
-        run, encodings, clips=clips, store=source.store, captions=captions
+        run, encodings, clips=_clips(trainable), store=source.store, captions=captions
     )
     usable = [item for item in trainable.items if encoded.bad.keys().isdisjoint(item.clips)]
     _record(run, trainable, num_unreadable=len(trainable.items) - len(usable), usable=usable)
@@ -182,6 +182,11 @@ def _preferences(
         desirable=[item.desirable for item in clips],
         **shared,
     )
+
+
+def _clips(trainable: Trainable) -> list[str]:
+    """Return every clip that is learned from, once."""
+    return list(dict.fromkeys(clip for item in trainable.items for clip in item.clips))
 
 
 def _prompt(caption: str) -> Prompt:

@@ -29,7 +29,7 @@ from dualipo.evaluation.report.browser_clips import data_uri
 from dualipo.evaluation.share import recipe
 from dualipo.store.run_reader import RunReader
 
-_FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent
 _PAGE = "report_page.html.j2"
 
 
@@ -38,11 +38,11 @@ def build(run_path: Path) -> str:
     run = RunReader(run_path)
     history = run_history.read(run)
     address = partial(data_uri, run.clip_store)
-    css, script = (_read(name) for name in ("report.css", "report.js"))
-    page = templates.environment(_FOLDER).get_template(_PAGE)
+    css, script = (read(name) for name in ("report.css", "report.js"))
+    page = templates.environment(FOLDER).get_template(_PAGE)
     return page.render(
         run=history,
-        policy=_policy(css=css, script=script),
+        policy=policy(css=css, script=script),
         css=Markup(css),
         script=Markup(script),
         sentences=headline.sentences(history),
@@ -61,7 +61,7 @@ def build(run_path: Path) -> str:
     )
 
 
-def _policy(*, css: str, script: str) -> str:
+def policy(*, css: str, script: str) -> str:
     """Return a policy that allows the page's own script, styles and clips, and nothing else."""
     return "; ".join(
         (
@@ -79,5 +79,6 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _read(name: str) -> str:
-    return (_FOLDER / name).read_text(encoding="utf-8")
+def read(name: str) -> str:
+    """Read a file that stands beside the templates, such as the styles."""
+    return (FOLDER / name).read_text(encoding="utf-8")

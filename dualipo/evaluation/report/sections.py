@@ -29,7 +29,7 @@ _KINDS = (
     "labels held out from its training",
     "audit: fresh labels of the round's own clips",
 )
-_CURVES = (
+CURVES = (
     ("loss", "Loss of the alignment", LN_2, "The dashed line is ln 2, where training starts."),
     (
         "implicit_accuracy",
@@ -153,7 +153,8 @@ def kept(history: RunHistory) -> Section:
     chart = charts.stacked_bars(bars, title=f"{units} kept and dropped per round")
     legend = [("kept", _KEPT_TONE), *tones.items()]
     caption = f"{units.capitalize()} of each round, by what became of them."
-    tables, notes = [report_tables.filters(history)], []
+    tables: list[Table] = [] if history.tuning else [report_tables.filters(history)]
+    notes = []
     if (left_out := report_tables.left_out(history)).rows:
         tables.append(left_out)
         notes.append(_LEFT_OUT)
@@ -169,8 +170,8 @@ def curves(history: RunHistory) -> Section:
     if not aligned:
         return NOTHING
     drawn = []
-    for key, title, reference, caption in _CURVES:
-        series = [line for round_ in aligned for line in _curve(round_, key)]
+    for key, title, reference, caption in CURVES:
+        series = [line for round_ in aligned for line in curve(round_, key)]
         if series:
             chart = charts.line_chart(
                 series, title=f"{title} by step", reference=reference, value_format=short
@@ -255,14 +256,17 @@ def _refresh_marks(history: RunHistory, labels: list[str]) -> list[tuple[float, 
     ]
 
 
-def _curve(round_: RoundHistory, key: str) -> list[Series]:
+def curve(
+    round_: RoundHistory, key: str, *, name: str | None = None, tone: int | None = None
+) -> list[Series]:
+    """Return a curve of a round's alignment: each step faintly, and the running mean."""
     rows = [row for row in round_.metrics["align"] if _is_finite(row.get(key))]
     if not rows:
         return []
     points = [Point(row["step"], row[key]) for row in rows]
-    tone = _round_tone(round_)
-    raw = Series(f"{round_.label}, each step", points, tone, is_faint=True)
-    return [raw, Series(round_.label, _running_mean(points), tone)]
+    name, tone = name or round_.label, tone or _round_tone(round_)
+    raw = Series(f"{name}, each step", points, tone, is_faint=True)
+    return [raw, Series(name, _running_mean(points), tone)]
 
 
 def _running_mean(points: Sequence[Point]) -> list[Point]:

@@ -5,16 +5,19 @@ neither a fault there nor a lost network can stop or slow a training (fault 61).
 sent-TRACKER.json` records what was sent: `dualipo track` sends the rest later, and a resumed run
 continues its own curves. Keys for services come from the environment alone.
 
-Left out: clips. The report and the dashboard have them.
+The clips of the report's gallery go with them, a step for the base and for each round: as animated
+images to TensorBoard, which shows no video, and as video to the others.
 """
 
 import importlib.util
+import io
 import json
 import math
 import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,11 +25,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from PIL import Image
+
 from dualipo import tracking
 from dualipo.errors import ConfigError
 from dualipo.evaluation import summary
+from dualipo.evaluation.report import browser_clips
+from dualipo.events import GalleryEvent
 from dualipo.store import atomic
 from dualipo.store.run_reader import RunReader
+from dualipo.store.video import Frames
 
 TRACKERS = ("tensorboard", "wandb", "trackio")
 LOOK_EVERY = 2.0  # seconds between two looks at the metrics
@@ -47,11 +55,25 @@ class Place:
     config: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Clip:
+    """A clip for people: its caption, its frames, and the same as a video for any browser."""
+
+    caption: str
+    frames_FHWC: Frames
+    fps: float
+    mp4: bytes
+
+
 class Tracker(Protocol):
     """A tracker takes the figures of one step; figures of one group share their steps."""
 
     def log(self, group: str, step: int, figures: Mapping[str, float]) -> None:
         """Add the figures of a step."""
+        ...
+
+    def show(self, name: str, step: int, clip: Clip) -> None:
+        """Add a clip of a step."""
         ...
 
     def close(self) -> None:
@@ -77,6 +99,19 @@ class TensorBoard:
             Event(wall_time=time.time(), step=step, summary=Summary(value=values))
         )
         self._writer.flush()  # figures that count as sent are on disk
+
+    def show(self, name: str, step: int, clip: Clip) -> None:
+        """Add a clip as an animated image."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        _, height, width, _ = clip.frames_FHWC.shape
+        image = Summary.Image(
+            height=height, width=width, colorspace=3, encoded_image_string=_gif(clip)
+        )
+        summary = Summary(value=[Summary.Value(tag=name, image=image)])
+        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+        self._writer.flush()
 
     def close(self) -> None:
         """Write what is left."""
@@ -107,6 +142,14 @@ class Wandb:
             self._run.define_metric(f"{group}/*", step_metric=axis)
         self._run.log({f"{group}/{key}": x for key, x in figures.items()} | {axis: step})
 
+    def show(self, name: str, step: int, clip: Clip) -> None:
+        """Add a clip as a video."""
+        import wandb
+
+        with _as_file(clip) as path:
+            video = wandb.Video(str(path), caption=clip.caption, format="mp4")
+            self._run.log({name: video, "clips/step": step})
+
     def close(self) -> None:
         """Send what is left."""
         self._run.finish()
@@ -129,6 +172,13 @@ class Trackio:
     def log(self, group: str, step: int, figures: Mapping[str, float]) -> None:
         """Add the figures of a step."""
         self._run.log({f"{group}/{key}": x for key, x in figures.items()}, step=step)
+
+    def show(self, name: str, step: int, clip: Clip) -> None:
+        """Add a clip as a video."""
+        import trackio
+
+        with _as_file(clip) as path:
+            self._run.log({name: trackio.Video(str(path), caption=clip.caption)}, step=step)
 
     def close(self) -> None:
         """Send what is left."""
@@ -210,6 +260,7 @@ def follow(run_path: Path, *, to: str, folder: Path | None, is_over: Callable[[]
             is_last = is_over()
             num_lines += _send_lines(tracker, run_path, sent)
             _send_rounds(tracker, run_path, sent)
+            _send_clips(tracker, run, sent)
             atomic.write_json(sent_path, sent)
             if is_last:
                 return num_lines
@@ -221,8 +272,8 @@ def follow(run_path: Path, *, to: str, folder: Path | None, is_over: Callable[[]
 def _read_sent(path: Path) -> dict[str, Any]:
     if path.is_file():
         sent: dict[str, Any] = json.loads(path.read_text())
-        return sent
-    return {"run_id": secrets.token_hex(4), "offset": 0, "rounds": {}}
+        return {"clips": 0} | sent  # an older program sent no clips
+    return {"run_id": secrets.token_hex(4), "offset": 0, "rounds": {}, "clips": 0}
 
 
 def _send_lines(tracker: Tracker, run_path: Path, sent: dict[str, Any]) -> int:
@@ -249,6 +300,46 @@ def _send_rounds(tracker: Tracker, run_path: Path, sent: dict[str, Any]) -> None
         if figures and sent["rounds"].get(row["round"]) != figures:
             tracker.log("rounds", at, figures)
             sent["rounds"][row["round"]] = figures
+
+
+def _send_clips(tracker: Tracker, run: RunReader, sent: dict[str, Any]) -> None:
+    """Send the galleries that were not sent yet, base as step 0; a clip that is damaged is not."""
+    if not run.has_ledger:
+        return
+    galleries = {unit.round: gallery for unit, gallery in run.events(GalleryEvent)}
+    for step, (_, gallery) in list(enumerate(sorted(galleries.items())))[sent["clips"] :]:
+        for number, (caption, clip_hash) in enumerate(
+            zip(gallery.captions, gallery.clips, strict=True)
+        ):
+            mp4 = browser_clips.browser_mp4(run.clip_store, clip_hash)
+            if mp4 is not None:
+                frames_FHWC, fps = run.read_clip(clip_hash), run.settings["generator.fps"]
+                tracker.show(f"clips/{number}", step, Clip(caption, frames_FHWC, fps, mp4))
+        sent["clips"] = step + 1
+
+
+def _gif(clip: Clip) -> bytes:
+    """Encode a clip as an animated GIF."""
+    images = [Image.fromarray(frame_HWC) for frame_HWC in clip.frames_FHWC]
+    stream = io.BytesIO()
+    images[0].save(
+        stream,
+        format="GIF",
+        save_all=True,
+        append_images=images[1:],
+        duration=round(1000 / clip.fps),
+        loop=0,
+    )
+    return stream.getvalue()
+
+
+@contextmanager
+def _as_file(clip: Clip) -> Iterator[Path]:
+    """Write a clip's video for a service that takes files."""
+    with tempfile.TemporaryDirectory(prefix="dualipo-") as folder:
+        path = Path(folder) / "clip.mp4"
+        path.write_bytes(clip.mp4)
+        yield path
 
 
 def _is_number(value: Any) -> bool:

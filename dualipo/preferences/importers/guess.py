@@ -13,7 +13,8 @@ from dualipo.preferences.importers.row import Format
 from dualipo.store import row_files
 from dualipo.store.row_files import Unfit
 
-_NEVER = ("table",)  # whose columns only the user knows
+# Not known by a file's columns: only the user knows a table's, and the others' rows are clips.
+_NEVER = ("table", "simpletuner", "winner-loser")
 
 
 def format_of(path: Path) -> str:

@@ -1,14 +1,16 @@
 """A tracker gets every figure once; what breaks it does not reach the run."""
 
+import io
 import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from dualipo import tracking
 from dualipo.errors import ConfigError
@@ -29,6 +31,8 @@ def init(**given):
         time.sleep(600)
     (place / "given").write_text(json.dumps(given))
     return Run()
+def Video(path, caption, format):
+    return [caption, os.path.getsize(path) > 0]
 class Run:
     def define_metric(self, name, step_metric): pass
     def log(self, figures):
@@ -78,14 +82,34 @@ def test_tensorboard_has_every_figure_once(make_run: RunMaker, tmp_path: Path) -
     assert not [tag for tag in sent if "said" in tag]
 
 
-def figures(folder: Path) -> dict[str, list[tuple[int, float]]]:
+def test_tensorboard_shows_the_clips_of_every_round_once(
+    make_run: RunMaker, tmp_path: Path
+) -> None:
+    run, folder = make_run(num_rounds=2), tmp_path / "events"
+    for _ in range(2):
+        trackers.follow(run, to="tensorboard", folder=folder, is_over=lambda: True)
+    shown: dict[str, list[int]] = {}
+    for event in events(folder):
+        for value in event.summary.value:
+            if value.tag.startswith("clips/"):
+                shown.setdefault(value.tag, []).append(event.step)
+                with Image.open(io.BytesIO(value.tensor.string_val[2])) as image:
+                    assert image.format == "GIF" and getattr(image, "n_frames", 1) > 1
+    assert shown == {"clips/0": [0, 1, 2], "clips/1": [0, 1, 2]}
+
+
+def events(folder: Path) -> Iterator[Any]:
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-    steps: dict[str, list[tuple[int, float]]] = {}
     for path in sorted(folder.iterdir()):
-        for event in EventFileLoader(str(path)).Load():
-            for value in event.summary.value:
-                number = value.tensor.float_val[0]
+        yield from EventFileLoader(str(path)).Load()
+
+
+def figures(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    steps: dict[str, list[tuple[int, float]]] = {}
+    for event in events(folder):
+        for value in event.summary.value:
+            for number in value.tensor.float_val:  # a clip has none
                 steps.setdefault(value.tag, []).append((event.step, number))
     return steps
 
