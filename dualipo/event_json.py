@@ -134,12 +134,3 @@ def _bare(hint: Any) -> Any:
     if NoneType not in choices:
         return hint
     return next(choice for choice in choices if choice is not NoneType)
-
-
-def in_words(unknown: set[str]) -> str:
-    """Return the sentence that tells people which events and fields were passed by."""
-    names = ", ".join(sorted(unknown))
-    return (
-        f"Not shown, as this version of dualipo does not know it: {names}. Another version wrote "
-        "it into the ledger; read the run with that one to see it."
-    )

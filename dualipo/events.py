@@ -7,9 +7,9 @@ A `ClockEvent` carries its stage in its name ("clock.align"). The stored form is
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from dualipo.event_json import Inline, InName, Omitted, Reader, Whole
+from dualipo.event_json import Inline, InName, Omitted, Whole
 from dualipo.event_parts import (
     Accuracy,
     CaptionTrial,
@@ -24,8 +24,6 @@ from dualipo.event_parts import (
 from dualipo.records import Dimension
 
 Outcome = Literal["not needed", "off", "empty", "refreshed", "reverted"]
-
-_CLOCK = "clock."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -377,32 +375,5 @@ EVENTS: dict[str, type[Event]] = {
     "critic_accuracy": CriticAccuracyEvent,
     "keep_best": KeepBestEvent,
 }
-_NAMES = {kind: name for name, kind in EVENTS.items()}
-
 
 Recorded = TypeVar("Recorded", bound=Event)
-
-
-def name_of(event: Event) -> str:
-    """Return the name under which an event is stored."""
-    return _CLOCK + event.stage if isinstance(event, ClockEvent) else _NAMES[type(event)]
-
-
-def pattern_of(kind: type[Event]) -> str:
-    """Return the names under which events of a kind are stored, as an SQLite GLOB pattern."""
-    return f"{_CLOCK}*" if kind is ClockEvent else _NAMES[kind]
-
-
-def read(name: str, value: Any, *, subject: str, unknown: set[str]) -> Event | None:
-    """Return a stored event; None, and its name among the `unknown`, where no class has its name.
-
-    Keys that no field has are added to `unknown` as "event.key"; `subject` names the ledger.
-    """
-    reader = Reader(subject, unknown)
-    if name.startswith(_CLOCK):
-        stage = name.removeprefix(_CLOCK)
-        return reader.record(ClockEvent, value, name=name, in_name={"stage": stage})
-    if name in EVENTS:
-        return reader.record(EVENTS[name], value, name=name, in_name={})
-    unknown.add(name)
-    return None

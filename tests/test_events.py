@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from dualipo import events
+from dualipo import event_names, events
 from dualipo.errors import DataError
-from dualipo.event_json import in_words, to_json
+from dualipo.event_json import to_json
+from dualipo.event_names import in_words
 from dualipo.event_parts import Refinement, Signals
 from dualipo.events import (
     EVENTS,
@@ -34,7 +35,7 @@ REFINEMENT = Refinement(
 
 def read(name: str, value: Any) -> tuple[Event | None, set[str]]:
     unknown: set[str] = set()
-    return events.read(name, value, subject="ledger.sqlite", unknown=unknown), unknown
+    return event_names.read(name, value, subject="ledger.sqlite", unknown=unknown), unknown
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def read(name: str, value: Any) -> tuple[Event | None, set[str]]:
 def test_an_event_has_one_stored_form_and_is_read_back(
     event: Event, name: str, stored: Any
 ) -> None:
-    assert events.name_of(event) == name
+    assert event_names.name_of(event) == name
     assert to_json(event) == stored
     assert read(name, json.loads(json.dumps(stored))) == (event, set())
 

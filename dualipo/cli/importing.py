@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 FORMATS = (
     *("native", "trl", "trl-kto", "videoalign", "visionreward", "videofeedback", "videodpo"),
     *("hpdv3", "pickapic", "diffusion-kto", "lift", "videofolder", "chosen-rejected"),
-    *("flow-factory", "simpletuner", "rapidata", "genai-bench", "mj-video"),
-    *("unified-reward", "videoscore2", "hpdv2", "imagereward", "winner-loser", "table", "label-studio"),
+    *("flow-factory", "simpletuner", "winner-loser", "rapidata", "genai-bench", "mj-video"),
+    *("unified-reward", "videoscore2", "hpdv2", "imagereward", "table", "label-studio"),
 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from dualipo import interrupt
 from dualipo.config import Config
 from dualipo.evaluation.share import trackers
-from dualipo.event_json import in_words
+from dualipo.event_names import in_words
 from dualipo.progress import Progress
 from dualipo.rounds import (
     aligning,

@@ -22,8 +22,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from dualipo import events as typed_events
-from dualipo import failpoints
+from dualipo import event_names, failpoints
 from dualipo.errors import DataError, StorageError
 from dualipo.event_json import to_json
 from dualipo.events import Event, Recorded
@@ -126,7 +125,7 @@ class Ledger:
             "versions": [astuple(version) for version in versions],
             "heads": list((heads or {}).items()),
             "events": [
-                (*astuple(unit), typed_events.name_of(event), _json(to_json(event)))
+                (*astuple(unit), event_names.name_of(event), _json(to_json(event)))
                 for event in events
             ],
             "dropped": [(path,) for path in dropped],
@@ -272,16 +271,16 @@ class Ledger:
         """Return the events of one class, or all, with their units, by key.
 
         An event or a field that another version of dualipo wrote is left out; its name is added
-        to `unknown`, for `event_json.in_words`.
+        to `unknown`, for `event_names.in_words`.
         """
         query = (
             "SELECT round, attempt, stage, unit_index, name, value FROM events"
             " WHERE name GLOB ? ORDER BY 1, 2, 3, 4, 5"
         )
-        pattern = typed_events.pattern_of(kind) if kind else "*"
+        pattern = event_names.pattern_of(kind) if kind else "*"
         recorded = []
         for *unit, name, text in self._rows(query, pattern):
-            event = typed_events.read(
+            event = event_names.read(
                 name, json.loads(text), subject=str(self.path), unknown=self.unknown
             )
             if event is not None:

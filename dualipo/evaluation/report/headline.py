@@ -12,7 +12,7 @@ from dualipo.evaluation.bootstrap import Interval
 from dualipo.evaluation.report.charts import percent, three_decimals
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.evaluation.share import recipe
-from dualipo.event_json import in_words
+from dualipo.event_names import in_words
 from dualipo.events import PreferEvent, RefreshEvent
 
 DASH = "—"  # in place of a number that was not recorded

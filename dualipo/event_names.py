@@ -1,0 +1,43 @@
+"""The names under which a ledger stores events, and how a stored event is read by its name."""
+
+from typing import Any
+
+from dualipo.event_json import Reader
+from dualipo.events import EVENTS, ClockEvent, Event
+
+_CLOCK = "clock."
+_NAMES = {kind: name for name, kind in EVENTS.items()}
+
+
+def name_of(event: Event) -> str:
+    """Return the name under which an event is stored."""
+    return _CLOCK + event.stage if isinstance(event, ClockEvent) else _NAMES[type(event)]
+
+
+def pattern_of(kind: type[Event]) -> str:
+    """Return the names under which events of a kind are stored, as an SQLite GLOB pattern."""
+    return f"{_CLOCK}*" if kind is ClockEvent else _NAMES[kind]
+
+
+def read(name: str, value: Any, *, subject: str, unknown: set[str]) -> Event | None:
+    """Return a stored event; None, and its name among the `unknown`, where no class has its name.
+
+    Keys that no field has are added to `unknown` as "event.key"; `subject` names the ledger.
+    """
+    reader = Reader(subject, unknown)
+    if name.startswith(_CLOCK):
+        stage = name.removeprefix(_CLOCK)
+        return reader.record(ClockEvent, value, name=name, in_name={"stage": stage})
+    if name in EVENTS:
+        return reader.record(EVENTS[name], value, name=name, in_name={})
+    unknown.add(name)
+    return None
+
+
+def in_words(unknown: set[str]) -> str:
+    """Return the sentence that tells people which events and fields were passed by."""
+    names = ", ".join(sorted(unknown))
+    return (
+        f"Not shown, as this version of dualipo does not know it: {names}. Another version wrote "
+        "it into the ledger; read the run with that one to see it."
+    )
