@@ -161,6 +161,22 @@ class SampleEvent(Event):
     num_prompts_dropped: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class BadClipEvent(Event):
+    """A clip of the run that is not read again: its file went missing, or cannot be read."""
+
+    clip: str
+    is_missing: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledAgainEvent(Event):
+    """A candidate whose clip went bad and was sampled once more; it may be unusable, too."""
+
+    candidate_id: str
+    is_usable: bool
+
+
 # A round's judgements
 
 
@@ -357,6 +373,8 @@ EVENTS: dict[str, type[Event]] = {
     "prompts": PromptsEvent,
     "sample_unit": SampleUnitEvent,
     "sample": SampleEvent,
+    "bad_clip": BadClipEvent,
+    "sampled_again": SampledAgainEvent,
     "critic_check": CriticCheckEvent,
     "served": ServedEvent,
     "captions": CaptionsEvent,

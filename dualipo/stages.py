@@ -82,7 +82,7 @@ STAGES: tuple[Stage, ...] = (
 )
 
 # Work that is done once, when something needs it first; the word before the first dot of its id.
-ON_DEMAND = ("texts", "encode_real", "holdout", "score_scale")
+ON_DEMAND = ("texts", "encode_real", "holdout", "score_scale", "bad_clip", "sample_again")
 
 
 def of_start() -> tuple[Stage, ...]:

@@ -15,6 +15,7 @@ from dualipo.evaluation import bootstrap
 from dualipo.evaluation.bootstrap import Interval
 from dualipo.event_parts import Accuracy
 from dualipo.events import (
+    BadClipEvent,
     ClockEvent,
     CriticAccuracyEvent,
     CriticCheckEvent,
@@ -25,6 +26,7 @@ from dualipo.events import (
     MonitorEvent,
     PromptsEvent,
     RefreshEvent,
+    SampledAgainEvent,
     SampleEvent,
     ScoresEvent,
     SeedEvent,
@@ -128,6 +130,8 @@ class RunHistory:
     rounds: list[RoundHistory]
     critic_checks: Sequence[CriticCheckEvent] = ()  # one for each critic version, in order
     unknown: frozenset[str] = frozenset()  # events and fields that another version wrote
+    num_bad_clips: int = 0  # clips whose files went missing or bad
+    num_sampled_again: int = 0  # those of them that a new draw replaced
 
     @property
     def all_rounds(self) -> list[RoundHistory]:
@@ -177,6 +181,7 @@ def read(run: RunReader) -> RunHistory:
     """Read the history of a run, finished or not."""
     recorded, unknown = run.all_events() if run.has_ledger else ([], set())
     metrics = run.metrics()
+    again = [event for _, event in recorded if isinstance(event, SampledAgainEvent)]
     numbers = sorted({unit.round for unit, _ in recorded} - {BASE})
     return RunHistory(
         name=run.name,
@@ -185,6 +190,8 @@ def read(run: RunReader) -> RunHistory:
         rounds=[_round(number, recorded, metrics) for number in numbers],
         critic_checks=[event for _, event in recorded if isinstance(event, CriticCheckEvent)],
         unknown=frozenset(unknown),
+        num_bad_clips=sum(isinstance(event, BadClipEvent) for _, event in recorded),
+        num_sampled_again=sum(event.is_usable for event in again),
     )
 
 

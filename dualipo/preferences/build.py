@@ -15,6 +15,7 @@ from typing import Literal
 from dualipo.records import DIMENSIONS, Dimension, Prompt, Verdict, pair_id
 
 DropReason = Literal[
+    "bad clips",
     "unreadable",
     "no contrast",
     "tie",
@@ -25,6 +26,7 @@ DropReason = Literal[
     "thin margin",
 ]
 Scores = Mapping[Dimension, float]
+BAD_CLIPS: DropReason = "bad clips"
 
 
 @dataclass(frozen=True)

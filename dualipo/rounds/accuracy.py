@@ -24,6 +24,7 @@ from dualipo.events import (
 )
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Point, Verdict, Vote
 from dualipo.rounds import judging, seed_labels, world_sources
+from dualipo.rounds.bad_clips import intact
 from dualipo.rounds.clip_units import ClipSet
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.questions import PairQuestion, pair_questions
@@ -210,7 +211,7 @@ def _clips_of(run: Run, version: str) -> list[Candidate]:
     clips = ClipSet(
         "accuracy", known.round, known.attempt, version, prompts, ACCURACY_CLIPS, texts_of="test"
     )
-    return sample_set(run, clips)
+    return intact(run, sample_set(run, clips))
 
 
 def _annotator_accuracies(

@@ -20,7 +20,6 @@ from dualipo.rounds.accuracy import pair_item
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import Run
 from dualipo.rounds.versions import critic_of
-from dualipo.store import clips as clip_files
 from dualipo.store.ledger import Unit
 
 
@@ -83,7 +82,7 @@ def check(run: Run, version: str, critic: Vlm) -> Checked:
         items,
         verdicts,
         clips=run.clip,
-        fps={clip: clip_files.probe(run.clip_store.path(clip)).fps for clip in sorted(shown)},
+        fps={clip: run.clip_fps(clip) for clip in sorted(shown)},
         expected_fps=run.config.generator.fps,
         expected_frames=run.config.generator.num_frames,
         settings=run.config.critic,

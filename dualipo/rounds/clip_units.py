@@ -7,7 +7,8 @@ The main thread encodes texts, runs the transformer and commits, in order. The w
 looks for faults, and publishes the clips and the latents' file. A unit is committed after the next
 one is denoised and before that one is handed over. So nothing is published beside a commit, and a
 kill leaves what it would leave without the worker. A clip that cannot be used is sampled once more
-with the next draw, then left out (faults 19, 23); its text is not encoded again.
+with the next draw, then left out (fault 23); its text is not encoded again. So is a clip whose file
+goes bad later (faults 19, 20; `bad_clips`).
 
 On a CUDA device the worker's kernels queue on the transformer's stream, as either fills the device;
 encoding, hashing and writing run beside it. On a CPU whose cores the transformer shares, the main
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from dualipo import left_out
-from dualipo.events import SampleUnitEvent
+from dualipo.events import SampledAgainEvent, SampleUnitEvent
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.sample import EMPTY, Denoised, decode, denoise
 from dualipo.records import Candidate, Prompt
@@ -64,7 +65,8 @@ class ClipSet:
 class _Drawn:
     """A unit of denoised clips, for the worker; `kept` are usable clips of an earlier draw."""
 
-    index: int
+    unit: Unit
+    file_name: str
     prompts: Sequence[Prompt]
     num_wanted: int
     wanted: list[Candidate]
@@ -128,7 +130,8 @@ def _draw(
     captions = {EMPTY, *(prompt.caption for prompt in prompts)}
     known = {caption: stored.read(texts[caption]) for caption in captions & texts.keys()}
     denoised = _denoised(run, clips, wanted, known)
-    return _Drawn(index, prompts, len(wanted), wanted, denoised, kept=[])
+    unit = clips.unit(index)
+    return _Drawn(unit, f"{index:04d}", prompts, len(wanted), wanted, denoised, kept=[])
 
 
 def _denoised(
@@ -166,7 +169,7 @@ def _save_latents(
     run: Run, clips: ClipSet, drawn: _Drawn, kept: Sequence[Kept], generator: Backbone
 ) -> Path:
     """Publish the latents of the kept clips and the texts of their prompts in one file."""
-    path = latents_path(run, clips.round, drawn.index)
+    path = latents_path(run, clips.round, drawn.file_name)
     named = {f"latent.{c.candidate_id}": latent.to(run.latents_dtype) for c, latent in kept}
     ids = {prompt.caption: prompt.prompt_id for prompt in drawn.prompts}
     named |= {f"text.{ids[caption]}": drawn.denoised.texts[caption] for caption in ids}
@@ -189,7 +192,7 @@ def _commit(
     captions = [prompt.caption for prompt in drawn.prompts if clips.texts_of is None]
     cut = run.generator(clips.version).cut_captions(captions)
     run.commit(
-        clips.unit(drawn.index),
+        drawn.unit,
         files=stored_unit.files,
         clips=tuple(dict.fromkeys(candidate.clip for candidate in candidates)),
         candidates=candidates,
@@ -199,6 +202,40 @@ def _commit(
         ],
     )
     run.progress.advance(drawn.num_wanted)
+
+
+def sample_again(run: Run, clips: ClipSet, candidate: Candidate) -> None:
+    """Sample a bad clip's candidate once more with the next draw, in a unit of its own.
+
+    It is a batch of one, whichever clips went bad beside it. What cannot be used stays bad.
+    """
+    unit = again_unit(clips, candidate)
+    prompts = [prompt for prompt in clips.prompts if prompt.prompt_id == candidate.prompt_id]
+    wanted = [_next_draw(run, candidate)]
+    denoised = _denoised(run, clips, wanted, {})
+    drawn = _Drawn(unit, f"again-{unit.index:04d}", prompts, 1, wanted, denoised, kept=[])
+    stored_unit = _store(run, clips, run.generator(clips.version), drawn)
+    redrawn = [kept for kept, _ in stored_unit.kept]
+    event = SampledAgainEvent(candidate_id=candidate.candidate_id, is_usable=bool(redrawn))
+    run.commit(
+        unit,
+        files=stored_unit.files,
+        clips=tuple(kept.clip for kept in redrawn),
+        redrawn=redrawn,
+        events=[event],
+    )
+
+
+def again_unit(clips: ClipSet, candidate: Candidate) -> Unit:
+    """Return the unit in which a candidate of the set is sampled once more."""
+    stage = f"sample_again.{clips.name}"
+    return Unit(clips.round, clips.attempt, stage, _place(clips, candidate))
+
+
+def _place(clips: ClipSet, candidate: Candidate) -> int:
+    """Return a candidate's place in its set."""
+    order = [prompt.prompt_id for prompt in clips.prompts]
+    return order.index(candidate.prompt_id) * clips.clips_per_prompt + candidate.index
 
 
 def _candidate(run: Run, clips: ClipSet, prompt: Prompt, index: int) -> Candidate:
@@ -225,6 +262,6 @@ def _next_draw(run: Run, candidate: Candidate) -> Candidate:
     return replace(candidate, draw=draw, seed=run.seed("resample", candidate.seed, draw))
 
 
-def latents_path(run: Run, round: int, index: int) -> Path:
-    """Return the file of a unit's latents and texts."""
-    return run.directory.path / "latents" / f"{round:03d}" / f"unit-{index:04d}.safetensors"
+def latents_path(run: Run, round: int, name: str) -> Path:
+    """Return the file of a unit's latents and texts; those sampled once more come last by name."""
+    return run.directory.path / "latents" / f"{round:03d}" / f"unit-{name}.safetensors"

@@ -15,6 +15,7 @@ from dualipo.progress import Progress
 from dualipo.records import Candidate
 from dualipo.rounds import (
     aligning,
+    bad_clips,
     checking,
     closing,
     comparing,
@@ -41,7 +42,7 @@ def run_stage(run_path: Path, command: Command, round: int | None, progress: Pro
         chosen = _round_under_way(run) if round is None else round
         attempt = attempt_of(run, chosen)
         _require_earlier(run, command, chosen, attempt)
-        _ACTIONS[command](run, chosen, attempt)
+        bad_clips.without_bad_clips(run, lambda run: _ACTIONS[command](run, chosen, attempt))
 
 
 def check_critic(run_path: Path, critic: str | None, progress: Progress) -> tuple[str, Checked]:

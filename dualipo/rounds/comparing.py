@@ -20,6 +20,7 @@ from dualipo.evaluation import accuracy
 from dualipo.records import DIMENSIONS, Pair, Verdict
 from dualipo.rounds import seed_labels
 from dualipo.rounds.accuracy import pair_item
+from dualipo.rounds.bad_clips import intact
 from dualipo.rounds.run import BASE_ROUND, SHIPPED, Run
 
 Accuracies = dict[str, dict[str, float]]  # "motion Accuracy" -> with_ties, without_ties
@@ -126,7 +127,7 @@ def _accuracies(run: Run, name: str, judge: Vlm, pairs: Sequence[Pair]) -> Accur
 def _shown(run: Run) -> Iterator[tuple[str, str]]:
     """Yield every clip that a judge may be asked about, with its caption."""
     for round_ in range(BASE_ROUND, run.config.rounds):
-        for candidate in run.ledger.candidates(round_):
+        for candidate in intact(run, run.ledger.candidates(round_)):
             yield candidate.clip, candidate.caption
     if run.config.seed_labels.path:
         training, held_out = seed_labels.training_labels(run), seed_labels.held_out_labels(run)

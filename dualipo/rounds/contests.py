@@ -4,7 +4,7 @@ METHOD.md 3.4. A prompt whose candidates cannot be told apart makes no contest, 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from dualipo.critic.asks import Item
@@ -23,13 +23,24 @@ class Contests:
     dropped: Counter[DropReason]
 
 
-def choose(candidates: Sequence[Candidate], expected: ExpectedScores) -> Contests:
-    """Choose each prompt's contest by the candidates' expected scores."""
+def choose(
+    candidates: Sequence[Candidate],
+    expected: ExpectedScores,
+    *,
+    bad_clips: Collection[str] = (),
+) -> Contests:
+    """Choose each prompt's contest by the expected scores of the candidates with a good clip."""
     chosen: list[Contest] = []
     dropped: Counter[DropReason] = Counter()
     captions = {c.prompt_id: c.caption for c in candidates}
-    clip_of = {c.candidate_id: c.clip for c in candidates}
-    for prompt_id, scores in _by_prompt(candidates, expected).items():
+    intact = [candidate for candidate in candidates if candidate.clip not in bad_clips]
+    clip_of = {c.candidate_id: c.clip for c in intact}
+    by_prompt = _by_prompt(intact, expected)
+    for prompt_id, num in Counter(c.prompt_id for c in candidates).items():
+        scores = by_prompt.get(prompt_id, {})
+        if len(scores) < min(2, num):
+            dropped[build.BAD_CLIPS] += 1
+            continue
         choice = build.choose_contest(Prompt(prompt_id, captions[prompt_id]), scores)
         if not isinstance(choice, Contest):
             dropped[choice] += 1

@@ -7,8 +7,10 @@ Votes are committed unit by unit and kept with their reasoning in parquet shards
 are read. The checks that stop a stage (faults 27, 31) look at all of its votes at once.
 """
 
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -57,7 +59,9 @@ def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate])
         judge.require_readable(votes, settings=run.config.critic)
         judge.require_opinion(votes, settings=run.config.critic)
     neutral = seed_of(run, "neutral caption", round, attempt)
-    run.commit(judged, events=caption_trial.events(run, judged, items, votes, seed_of=neutral))
+    run.commit(
+        judged, events=caption_trial.events(run, judged, shown(run, items), votes, seed_of=neutral)
+    )
 
 
 def contests_of(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> Contests:
@@ -65,27 +69,46 @@ def contests_of(run: Run, round: int, attempt: int, candidates: Sequence[Candida
     place = (round, attempt)
     if place not in run.contests:
         votes = read_votes(run, Unit(round, attempt, "score"))
-        run.contests = {place: contests.choose(candidates, judge.expected_scores(votes))}
+        scores = judge.expected_scores(votes)
+        run.contests = {place: contests.choose(candidates, scores, bad_clips=run.bad_clips)}
     return run.contests[place]
 
 
 def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> list[Vote]:
-    """Cast every planned vote on the items exactly once (fault 4); return all of them."""
+    """Cast every planned vote on the items exactly once (fault 4); return all of them.
+
+    Items whose clips went bad are left out. Those that were asked about stay in their units, and
+    the others fill the units behind them.
+    """
     settings = run.config.critic
     kind: Kind = "point" if items and len(items[0].clip_hashes) == 1 else "pair"
     per_item = settings.num_score_paths if kind == "point" else settings.num_votes
     per_unit = max(1, settings.judge_batch_size // (per_item * len(DIMENSIONS)))
     run.progress.stage(stage.stage, round=stage.round, attempt=stage.attempt, total=len(items))
     votes: list[Vote] = []
-    for index, start in enumerate(range(0, len(items), per_unit)):
-        unit = Unit(stage.round, stage.attempt, stage.stage, index)
-        own_items = items[start : start + per_unit]
-        if not run.is_done(unit):
-            _cast(run, unit, own_items, kind=kind, critic=critic)
+    for unit in itertools.takewhile(run.is_done, _units(stage)):
+        votes += run.records(_shard_path(run, unit), Vote)
+    asked = {vote.item for vote in votes}
+    run.progress.advance(len(asked))
+    left = [item for item in shown(run, items) if item.item_id not in asked]
+    units = itertools.filterfalse(run.is_done, _units(stage))
+    for start, unit in zip(range(0, len(left), per_unit), units, strict=False):
+        own_items = left[start : start + per_unit]
+        _cast(run, unit, own_items, kind=kind, critic=critic)
         votes += run.records(_shard_path(run, unit), Vote)
         run.progress.advance(len(own_items))
     _say_troubles(run, stage)
     return votes
+
+
+def shown(run: Run, items: Sequence[Item]) -> list[Item]:
+    """Return the items all of whose clips can be read."""
+    return [item for item in items if run.bad_clips.isdisjoint(item.clip_hashes)]
+
+
+def _units(stage: Unit) -> Iterator[Unit]:
+    """Yield a stage's units, from the first on."""
+    return (replace(stage, index=index) for index in itertools.count())
 
 
 def read_votes(run: Run, stage: Unit) -> list[Vote]:
@@ -163,7 +186,7 @@ def _keep_scale(run: Run, round: int, attempt: int, candidates: Sequence[Candida
     if run.config.critic.backend != "scores" or is_over:
         return
     scores = run.score_file()
-    scores.require((c.clip, c.caption) for c in candidates)
+    scores.require((c.clip, c.caption) for c in candidates if c.clip not in run.bad_clips)
     if not run.is_done(unit):
         scale = scores.scale
         run.commit(unit, events=[ScoreScaleEvent(middle=scale.middle, spread=scale.spread)])

@@ -15,6 +15,7 @@ from dualipo.event_names import in_words
 from dualipo.progress import Progress
 from dualipo.rounds import (
     aligning,
+    bad_clips,
     checking,
     closing,
     judging,
@@ -54,7 +55,7 @@ def run(config: Config, *, progress: Progress) -> Path:
     """Begin or resume the run that `config.output_dir` names; return its folder."""
     with opened(config, progress) as opened_run:
         progress.plan(remaining(opened_run))
-        rounds(opened_run)
+        bad_clips.without_bad_clips(opened_run, rounds)
         closing.write_report(opened_run)
         return opened_run.directory.path
 
@@ -72,6 +73,7 @@ def opened(config: Config, progress: Progress) -> Iterator[Run]:
             progress.say("the ledger is a backup: what was made since then is made once more")
         for name in directory.sweep():
             progress.say(f"swept {name}: no ledger row vouches for it")
+        bad_clips.mark(opened_run, directory.missing_clips())
         with trackers.send_in_background(
             directory.path, to=config.report_to, folder=config.logging_dir, say=progress.say
         ):

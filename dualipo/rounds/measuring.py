@@ -33,6 +33,7 @@ from dualipo.events import (
 from dualipo.records import DIMENSIONS, Candidate
 from dualipo.rounds import accuracy, aligning, judging, world_sources
 from dualipo.rounds.accuracy import mean
+from dualipo.rounds.bad_clips import intact
 from dualipo.rounds.clip_units import ClipSet
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.questions import pair_questions
@@ -53,11 +54,14 @@ def measure_base(run: Run) -> None:
 
 
 def sample_fixed(run: Run, name: str, round: int, attempt: int, version: str) -> list[Candidate]:
-    """Sample a version's clips of the test or monitor prompts; every round has the same noise."""
+    """Sample a version's clips of the test or monitor prompts; every round has the same noise.
+
+    Clips that went bad are left out.
+    """
     per_prompt = MONITOR_CLIPS if name == "monitor" else run.config.monitor.num_test_clips
     prompts = fixed_prompts(run, name)
     clips = ClipSet(name, round, attempt, version, prompts, per_prompt, texts_of=name)
-    return sample_set(run, clips)
+    return intact(run, sample_set(run, clips))
 
 
 def report_scores(run: Run, round: int, attempt: int, version: str) -> None:

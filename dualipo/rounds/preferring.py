@@ -8,16 +8,18 @@ Artifact: `preferences.parquet`, `Pair` or `Point` records.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dualipo.critic import judge, reasoning, voting
 from dualipo.critic.voting import Tally
+from dualipo.errors import MediaError
 from dualipo.event_parts import CategoryScore, Words
 from dualipo.events import ConfirmEvent, PreferEvent, ScoreEvent, WordsEvent
 from dualipo.preferences import build
 from dualipo.preferences import points as labels
-from dualipo.preferences.build import BuiltPairs, Confirmation, Contest
+from dualipo.preferences.build import BAD_CLIPS, BuiltPairs, Confirmation, Contest
 from dualipo.preferences.points import BuiltPoints, Labelled, Opinion
 from dualipo.records import Candidate, Dimension, Pair, Point, Vote, pair_id, pairs_by_id
 from dualipo.rounds import sampling
@@ -67,25 +69,30 @@ def prefer(
 
 
 def count_short(store: ClipStore, clips: Iterable[str], *, num_wanted: int) -> int:
-    """Count the clips with fewer frames than are wanted; decode those whose header does not say."""
-    lengths = (
-        clip_files.probe(store.path(clip)).num_frames or len(store.read(clip)) for clip in clips
-    )
-    return sum(length < num_wanted for length in lengths)
+    """Count the clips with fewer frames than are wanted; decode those whose header does not say.
+
+    A clip that has gone bad is not counted: it is met where it is looked at.
+    """
+    num_short = 0
+    for clip in clips:
+        with suppress(MediaError):
+            length = clip_files.probe(store.path(clip)).num_frames or len(store.read(clip))
+            num_short += length < num_wanted
+    return num_short
 
 
 # Pairs
 
 
 def _publish_pairs(run: Run, unit: Unit, candidates: Sequence[Candidate], path: Path) -> None:
-    contests = contests_of(run, unit.round, unit.attempt, candidates)
     votes = read_votes(run, Unit(unit.round, unit.attempt, "confirm"))
     scores = read_votes(run, Unit(unit.round, unit.attempt, "score"))
     tallies = _by_contest(votes)
+    contests = _voted(contests_of(run, unit.round, unit.attempt, candidates), tallies)
     settings = run.config.critic
     built = build.build_pairs(
         contests.chosen,
-        {c.contest_id: _confirmation(tallies.get(c.contest_id, {})) for c in contests.chosen},
+        {c.contest_id: _confirmation(tallies[c.contest_id]) for c in contests.chosen},
         least_share=settings.confirm_vote_share,
         dimension_slack=settings.dimension_slack,
         margin_percentile=settings.margin_percentile,
@@ -106,6 +113,13 @@ def _publish_pairs(run: Run, unit: Unit, candidates: Sequence[Candidate], path: 
     ]
     run.commit(unit, files=(path,), events=events)
     _warn_if_alike(run, contests.dropped["no contrast"], num_prompts)
+
+
+def _voted(contests: Contests, tallies: TalliesByContest) -> Contests:
+    """Return the contests that were voted on; of any other a clip went bad before that."""
+    voted = [contest for contest in contests.chosen if contest.contest_id in tallies]
+    num_lost = len(contests.chosen) - len(voted)
+    return Contests(voted, contests.dropped + Counter({BAD_CLIPS: num_lost}))
 
 
 def _by_contest(votes: Sequence[Vote]) -> dict[str, dict[Dimension, Tally]]:
@@ -170,13 +184,15 @@ def _warn_if_alike(run: Run, num_alike: int, num_prompts: int) -> None:
 
 def _publish_points(run: Run, unit: Unit, candidates: Sequence[Candidate], path: Path) -> None:
     votes = read_votes(run, Unit(unit.round, unit.attempt, "score"))
-    by_id = {candidate.candidate_id: candidate for candidate in candidates}
     opinions = labels.opinions(votes)
+    lost = run.bad_clips - {c.clip for c in candidates if c.candidate_id in opinions}
+    by_id = {c.candidate_id: c for c in candidates if c.clip not in lost}
     graded = {candidate_id: opinions.get(candidate_id, {}) for candidate_id in by_id}
     built = _build_points(run, unit, candidates, graded)
     points = [_point(run, unit, label, by_id[label.candidate_id]) for label in built.kept]
     tables.write_records(path, points, record_type=Point)
-    events = [_points_event(built, graded), _score_event(run, candidates, votes)]
+    num_lost = len(candidates) - len(by_id)
+    events = [_points_event(built, graded, num_lost), _score_event(run, candidates, votes)]
     run.commit(unit, files=(path,), events=events)
 
 
@@ -232,16 +248,17 @@ def _pairs_event(
 
 
 def _points_event(
-    built: BuiltPoints, graded: Mapping[str, Mapping[Dimension, Opinion]]
+    built: BuiltPoints, graded: Mapping[str, Mapping[Dimension, Opinion]], num_lost: int
 ) -> PreferEvent:
     """Summarise the labelled clips: how many were kept, and how many dropped for which reason."""
     shares = [opinion.share for opinions in graded.values() for opinion in opinions.values()]
     return PreferEvent(
         of="clips",
-        num_prompts=len(graded),
+        num_prompts=len(graded) + num_lost,
         kept=len(built.kept),
         num_desirable=sum(label.desirable for label in built.kept),
-        dropped={str(reason): num for reason, num in built.dropped.items()},
+        dropped={str(reason): num for reason, num in built.dropped.items()}
+        | ({BAD_CLIPS: num_lost} if num_lost else {}),
         certainty=[label.certainty for label in built.kept],
         mean_vote_share=_mean(shares),
     )

@@ -152,10 +152,13 @@ def _judged(
     items: list[Item] = []
     if votes:  # KTO confirms no contest
         chosen = judging.contests_of(run, unit.round, unit.attempt, candidates)
-        items = contests.items_of(chosen, candidates)
+        items = judging.shown(run, contests.items_of(chosen, candidates))
     extra = _extra_items(run, unit, candidates, known={item.item_id for item in items})
     stage = Unit(unit.round, unit.attempt, "srpo_votes")
-    return items + extra, votes + judging.vote_on(run, stage, extra, critic=critic)
+    votes += judging.vote_on(run, stage, extra, critic=critic)
+    shown = judging.shown(run, items + extra)
+    asked = {item.item_id for item in shown}
+    return shown, [vote for vote in votes if vote.item in asked]
 
 
 def _extra_items(

@@ -23,8 +23,8 @@ from dualipo.critic.models.chat import ChatCritic
 from dualipo.critic.models.rewards import RewardCritic
 from dualipo.critic.models.score_file import Scale, ScoreFile
 from dualipo.critic.models.served import ServedCritic
-from dualipo.errors import ModelError
-from dualipo.events import Event, LeftOutEvent, Recorded, ScoreScaleEvent
+from dualipo.errors import MediaError, ModelError
+from dualipo.events import BadClipEvent, Event, LeftOutEvent, Recorded, ScoreScaleEvent
 from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone
 from dualipo.progress import Progress
@@ -33,7 +33,7 @@ from dualipo.rounds.contests import Contests
 from dualipo.seeds import derive
 from dualipo.store import atomic, tables
 from dualipo.store.byte_cache import ByteCache
-from dualipo.store.clips import ClipStore
+from dualipo.store.clips import ClipStore, Shown
 from dualipo.store.file_hashes import FileHashes
 from dualipo.store.ledger import Ledger, ModelKind, Unit
 from dualipo.store.rundir import RunDir
@@ -47,6 +47,14 @@ BASE_GENERATOR, SHIPPED = "base", "shipped"  # versions that the recipe names, n
 SFT, WARM = "sft", "warm"  # the critic's versions after each stage of the warm start
 EMBEDDED = "embedded"
 _BASE = (BASE_GENERATOR, SHIPPED)
+
+
+class BadClip(MediaError):
+    """A clip of the run whose file is missing, was changed, or cannot be decoded."""
+
+    def __init__(self, clip: str, fault: MediaError) -> None:
+        super().__init__(str(fault))
+        self.clip = clip
 
 
 class Run:
@@ -63,6 +71,9 @@ class Run:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._clips = ByteCache[np.ndarray](max_bytes=config.critic.decoded_clips_mb << 20)
         self.contests: dict[tuple[int, int], Contests] = {}  # by round and attempt; see `judging`
+        # A clip that was published once more after it went bad is good again.
+        marked = {event.clip for _, event in self.ledger.events(BadClipEvent)}
+        self.bad_clips = frozenset(marked - self.ledger.clips() if marked else marked)
         self._generator: tuple[str, Backbone] | None = None
         self._critic: tuple[str, Judge] | None = None
 
@@ -103,6 +114,14 @@ class Run:
         timed = [clock.read(unit.stage)] if clock else []
         self.ledger.commit_unit(unit, files=hashes, events=[*events, *timed], **rows)
         self.hashes.add(hashes)
+        self.bad_clips = self.bad_clips.difference(clips)
+
+    def commit_bad_clip(self, unit: Unit, event: BadClipEvent) -> None:
+        """Commit that a clip is not read again; its file has no row from then on."""
+        path = self.directory.relative(self.clip_store.path(event.clip))
+        self.ledger.commit_unit(unit, events=[event], dropped=[path])
+        self.bad_clips = self.bad_clips | {event.clip}
+        self.contests.clear()
 
     def commit_without(
         self, unit: Unit, left: Left, *, events: Sequence[Event] = (), **parts: Any
@@ -255,7 +274,17 @@ class Run:
 
     def clip(self, clip: str) -> np.ndarray:
         """Return a clip's frames, from memory where it is among the last that were asked about."""
-        return self._clips.recall(clip, lambda: self.clip_store.read(clip))
+        return self._clips.recall(clip, lambda: self._show(clip).frames_FHWC)
+
+    def clip_fps(self, clip: str) -> float:
+        """Return the rate at which a player shows a clip."""
+        return self._show(clip).fps
+
+    def _show(self, clip: str) -> Shown:
+        try:
+            return self.clip_store.show(clip)
+        except MediaError as fault:
+            raise BadClip(clip, fault) from fault
 
 
 def model_folder(name_or_path: str, part: str) -> Path:

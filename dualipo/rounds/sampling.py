@@ -16,12 +16,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dualipo.config import Config
-from dualipo.events import PromptsEvent, SampleEvent
+from dualipo.events import BadClipEvent, PromptsEvent, SampleEvent
 from dualipo.generator.sample import EMPTY, encode_texts
 from dualipo.prompts.corpus import CaptionList, choose
 from dualipo.records import Candidate, Prompt
 from dualipo.rounds import file_sources, world_sources
-from dualipo.rounds.clip_units import ClipSet, latents_path, sample_units
+from dualipo.rounds.clip_units import (
+    ClipSet,
+    again_unit,
+    latents_path,
+    sample_again,
+    sample_units,
+)
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_ROUND, CUT, Run
 from dualipo.rounds.versions import generator_before
@@ -168,7 +174,11 @@ def sample_candidates(run: Run, round: int, prompts: Sequence[Prompt]) -> list[C
 
 
 def sample_set(run: Run, clips: ClipSet) -> list[Candidate]:
-    """Sample every unit that is not there yet; return the usable candidates of the whole set."""
+    """Sample every unit that is not there yet; return the usable candidates of the whole set.
+
+    One whose clip went bad is sampled once more, unless a critic has graded it; where it stays bad
+    it is still returned, for what was made of it (`bad_clips.intact` leaves it out).
+    """
     closing = clips.unit(-1)
     per_unit = max(1, run.config.generator.sample_batch_size // clips.clips_per_prompt)
     if not run.is_done(closing):
@@ -179,7 +189,22 @@ def sample_set(run: Run, clips: ClipSet) -> list[Candidate]:
         units = enumerate(clips.prompts[start : start + per_unit] for start in starts)
         sample_units(run, clips, units, texts=_known_texts(run, clips))
         _close_set(run, clips, closing, clock)
-    return run.records(_set_path(run, clips), Candidate)
+    return _with_redrawn(run, clips, run.records(_set_path(run, clips), Candidate))
+
+
+def _with_redrawn(run: Run, clips: ClipSet, sampled: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates as they are now; sample bad clips' once more, each at most once."""
+    if not run.ledger.events(BadClipEvent):
+        return list(sampled)
+    now = {candidate.candidate_id: candidate for candidate in run.ledger.candidates(clips.round)}
+    graded = run.ledger.graded(clips.round) if clips.keep_latents else set()
+    for candidate in [now[before.candidate_id] for before in sampled]:
+        is_open = candidate.clip in run.bad_clips and candidate.candidate_id not in graded
+        if is_open and not run.is_done(again_unit(clips, candidate)):
+            run.forget_models()  # the critic, beside which a generator may not fit
+            sample_again(run, clips, candidate)
+    now = {candidate.candidate_id: candidate for candidate in run.ledger.candidates(clips.round)}
+    return [now[before.candidate_id] for before in sampled]
 
 
 def _known_texts(run: Run, clips: ClipSet) -> dict[str, Place]:
@@ -261,4 +286,4 @@ def drop_latents(run: Run, round: int) -> None:
 
 
 def _latents_files(run: Run, round: int) -> list[Path]:
-    return sorted(latents_path(run, round, 0).parent.glob("unit-*.safetensors"))
+    return sorted(latents_path(run, round, "").parent.glob("unit-*.safetensors"))

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from dualipo.config import Config
-from dualipo.errors import DataError
+from dualipo.errors import DataError, MediaError
 from dualipo.events import SeedEvent
 from dualipo.preferences import label_set, seed_size
 from dualipo.preferences.contradictions import Usable
 from dualipo.preferences.label_set import LabelSet
 from dualipo.records import Candidate, Pair, Point
 from dualipo.rounds import file_sources, world_sources
+from dualipo.rounds.bad_clips import intact, intact_labels
 from dualipo.rounds.clip_units import ClipSet
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.questions import pair_questions, point_questions
@@ -29,6 +30,8 @@ from dualipo.store.ledger import Unit
 
 UNKNOWN = "of a prompt that came after the run had chosen its own"
 Label = TypeVar("Label", bound=Pair | Point)
+
+UNREAD = "of clips that cannot be decoded"
 
 
 def label_seed(run: Run) -> None:
@@ -79,9 +82,10 @@ def held_out_labels(run: Run) -> tuple[list[Pair], list[Point]]:
 
 
 def all_labels(run: Run) -> tuple[list[Pair], list[Point]]:
-    """Return the whole seed, in the order of its files."""
+    """Return the whole seed, in the order of its files, without labels of clips that went bad."""
     pairs_path, points_path = _label_paths(run)
-    return run.records(pairs_path, Pair), run.records(points_path, Point)
+    pairs, points = run.records(pairs_path, Pair), run.records(points_path, Point)
+    return intact_labels(run, pairs), intact_labels(run, points)
 
 
 def keep_part(config: Config, labels: Sequence[Label], *, held_out: bool) -> list[Label]:
@@ -103,7 +107,7 @@ def _parts(run: Run, *, held_out: bool) -> tuple[list[Pair], list[Point]]:
 
 
 def _ask_annotators(run: Run, unit: Unit) -> None:
-    candidates = seed_candidates(run)
+    candidates = intact(run, seed_candidates(run))
     clock = Clock()
     settings, seed = run.config.seed_labels, run.seed("annotators")
     pairs_seed, points_seed = run.seed("seed pairs"), run.seed("points")
@@ -121,8 +125,11 @@ def _publish_imported(run: Run, unit: Unit, seed: Usable) -> None:
     left out, as it could be one of the test prompts.
     """
     clock = Clock()
-    labels, num_unknown = _of_known_prompts(run, seed.labels)
-    excluded = seed.excluded | ({UNKNOWN: num_unknown} if num_unknown else {})
+    known, num_unknown = _of_known_prompts(run, seed.labels)
+    labels = _with_clips(run, known)
+    num_unread = len(known.every) - len(labels.every)
+    counts = {UNKNOWN: num_unknown, UNREAD: num_unread}
+    excluded = seed.excluded | {reason: num for reason, num in counts.items() if num}
     if excluded:
         reasons = ", ".join(f"{reason} ({num})" for reason, num in sorted(excluded.items()))
         run.progress.say(f"labels of the seed that are left out: {reasons}")
@@ -137,9 +144,6 @@ def _publish_imported(run: Run, unit: Unit, seed: Usable) -> None:
             "clip, which comes first in every round. Import grades as well, or label single clips "
             "with `dualipo label --num-points`."
         )
-    store = label_set.clip_store(Path(str(run.config.seed_labels.path)))
-    for clip in labels.clips:
-        run.clip_store.add(store.path(clip), sha256=clip)
     event = SeedEvent(
         num_pairs=len(labels.pairs),
         num_points=len(labels.points),
@@ -153,6 +157,23 @@ def _publish_imported(run: Run, unit: Unit, seed: Usable) -> None:
         clips=tuple(labels.clips),
         clock=clock,
         events=[event],
+    )
+
+
+def _with_clips(run: Run, labels: LabelSet) -> LabelSet:
+    """Copy the clips of labels into the run; leave out labels whose clips cannot be decoded."""
+    store = label_set.clip_store(Path(str(run.config.seed_labels.path)))
+    unread: set[str] = set()
+    for clip in labels.clips:
+        try:
+            store.examine(clip)
+            run.clip_store.add(store.path(clip), sha256=clip)
+        except MediaError as fault:
+            unread.add(clip)
+            run.progress.say(f"{fault} Labels of it are left out.")
+    return LabelSet(
+        tuple(pair for pair in labels.pairs if unread.isdisjoint(label_set.clips_of(pair))),
+        tuple(point for point in labels.points if unread.isdisjoint(label_set.clips_of(point))),
     )
 
 

@@ -106,6 +106,7 @@ class Ledger:
         *,
         files: Mapping[str, str] | None = None,
         candidates: Iterable[Candidate] = (),
+        redrawn: Iterable[Candidate] = (),
         votes: Iterable[tuple[VoteKind, str, Vote]] = (),
         versions: Iterable[Version] = (),
         heads: Mapping[ModelKind, str] | None = None,
@@ -116,11 +117,13 @@ class Ledger:
 
         `files` maps paths (relative to the run directory) to sha256, `votes` are (kind, critic
         version, vote); a `ClockEvent` is not in the digest.
+        `redrawn` candidates take the places of those of the same ids, whose clips went bad.
         `dropped` are paths that nothing reads any more: they are garbage once this is committed.
         """
         rows = {
             "files": [(path, sha256, *astuple(unit)) for path, sha256 in (files or {}).items()],
             "candidates": [astuple(candidate) for candidate in candidates],
+            "redrawn": [astuple(candidate) for candidate in redrawn],
             "votes": [_vote_row(unit, *vote) for vote in votes],
             "versions": [astuple(version) for version in versions],
             "heads": list((heads or {}).items()),
@@ -167,10 +170,11 @@ class Ledger:
         )
         self._insert_files(rows["files"])
         self._connection.executemany("DELETE FROM files WHERE path = ?", rows["dropped"])
-        for table in ("candidates", "votes", "versions", "heads", "events"):
-            # A head is moved; everything else is written once.
-            verb = "INSERT OR REPLACE" if table == "heads" else "INSERT"
-            for row in rows[table]:
+        for name in ("candidates", "redrawn", "votes", "versions", "heads", "events"):
+            # A head is moved, and a candidate whose clip went bad; all else is written once.
+            verb = "INSERT OR REPLACE" if name in ("heads", "redrawn") else "INSERT"
+            table = "candidates" if name == "redrawn" else name
+            for row in rows[name]:
                 marks = ", ".join("?" * len(row))
                 self._connection.execute(f"{verb} INTO {table} VALUES ({marks})", row)
 
@@ -295,6 +299,16 @@ class Ledger:
         """Return the sha256 of a published file, or of all files of a folder, by path."""
         query = "SELECT path, sha256 FROM files WHERE path = ?1 OR (path > ?1 || '/' AND path < ?1"
         return dict(self._rows(f"{query} || '0') ORDER BY path", name))  # "0" follows "/"
+
+    def clips(self) -> set[str]:
+        """Return the sha256 of every clip that is published."""
+        query = "SELECT sha256 FROM files WHERE path GLOB 'clips/*'"
+        return {row[0] for row in self._rows(query)}
+
+    def graded(self, round: int) -> set[str]:
+        """Return what a critic was asked about alone in a round: ids of candidates."""
+        query = "SELECT DISTINCT item FROM votes WHERE round = ? AND kind = 'point'"
+        return {row[0] for row in self._rows(query, round)}
 
     def owners(self) -> dict[str, Unit]:
         """Return the unit that first published each path."""

@@ -22,6 +22,7 @@ from dualipo.config import MAY_CHANGE, Config, leaves, without_retired
 from dualipo.errors import ConfigError, DataError, DualipoError, StorageError
 from dualipo.records import SCHEMA_VERSION
 from dualipo.store import atomic, ledger_backup
+from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger
 from dualipo.store.ledger_backup import COUNT, LEDGER
 from dualipo.store.ledger_backup import WORK_FOLDERS as SWEPT_FOLDERS
@@ -119,17 +120,23 @@ class RunDir:
     def sweep(self) -> list[str]:
         """Delete temporaries and files without a row, and return their names (fault 3).
 
-        A row without its file is damage that cannot be mended: it raises DataError.
+        A row without its file is damage that cannot be mended: it raises DataError. A clip can be
+        done without (`missing_clips`).
         """
         known = self.ledger.files()
         for name in known:
-            if not (self.path / name).is_file():
+            if not name.startswith("clips/") and not (self.path / name).is_file():
                 raise DataError(
                     f"{self.path / name}: the ledger has it, the disk has not. Restore it from a "
                     "backup, or start again with another output_dir."
                 )
         with atomic.storage_errors(self.path):
             return sorted(self._remove_unknown(known))
+
+    def missing_clips(self) -> list[str]:
+        """Return the sha256 of every clip that the ledger has and the disk has not."""
+        store = ClipStore(self.clips_path)
+        return sorted(clip for clip in self.ledger.clips() if not store.path(clip).is_file())
 
     def _remove_unknown(self, known: dict[str, str]) -> Iterator[str]:
         folders = (self.path / name for name in SWEPT_FOLDERS)

@@ -158,6 +158,11 @@ def kept(history: RunHistory) -> Section:
     if (left_out := report_tables.left_out(history)).rows:
         tables.append(left_out)
         notes.append(_LEFT_OUT)
+    if history.num_bad_clips:
+        notes.append(
+            f"{history.num_bad_clips} clips of the run went missing or bad on the disk: "
+            f"{history.num_sampled_again} were sampled once more, the others were left out."
+        )
     if (categories := report_tables.categories(history)).rows:
         tables.append(categories)
         notes.append(_CATEGORIES)
