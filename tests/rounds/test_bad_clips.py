@@ -9,7 +9,10 @@ import pytest
 
 from dualipo.evaluation import run_history
 from dualipo.events import AlignEvent, BadClipEvent, PreferEvent, SampledAgainEvent
+from dualipo.progress import PlainProgress
 from dualipo.records import Candidate, Pair
+from dualipo.rounds import bad_clips
+from dualipo.rounds.loop import opened
 from dualipo.store import tables
 from dualipo.store.clips import ClipStore
 from dualipo.store.run_reader import RunReader
@@ -134,6 +137,22 @@ def test_fault_81_a_label_whose_clip_went_bad_is_left_out(harness: Harness) -> N
         changed(clip_path(path, pairs[0].video_a))
         goes_on(harness, path)
         assert [event.clip for event in harnesses.events(path, BadClipEvent)] == [pairs[0].video_a]
+
+
+def test_fault_81_a_training_that_meets_a_bad_clip_begins_anew(harness: Harness) -> None:
+    """Its batches change. An alignment trains on latents, and keeps its checkpoints."""
+    with stopped_at(harness, score_hit(harness)) as path:
+        attempt = path / "rounds" / "000" / "attempt-0"
+
+        def meet() -> None:
+            with opened(harness.recipe(path), PlainProgress()) as run:
+                for part in ("critic", "generator"):
+                    (attempt / part / "checkpoints" / "step-1").mkdir(parents=True)
+                bad_clips.mark(run, [candidates_of(path)[0].clip])
+                assert not (attempt / "critic" / "checkpoints").exists()
+                assert (attempt / "generator" / "checkpoints" / "step-1").exists()
+
+        assert harnesses.in_child(meet, path=path) == 0, harnesses.log(path)
 
 
 def test_fault_20_a_run_that_lost_too_many_clips_is_refused(harness: Harness) -> None:

@@ -1,5 +1,6 @@
 """A seed that people made beforehand warms the critic as one that the run asks for does."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,23 @@ def test_fault_67_a_label_set_that_is_too_small_is_refused_before_it_is_taken(
     missing = harnesses.recipe(models_folder, memory / "m", *SEED, "seed_labels.path=nowhere")
     assert harnesses.ended(missing) == 1
     assert "nowhere: this is no label set" in harnesses.log(memory / "m")
+
+
+def test_fault_81_labels_of_clips_that_cannot_be_decoded_are_left_out_and_counted(
+    labels: Path, models_folder: Path, memory: Path
+) -> None:
+    spoilt, path = memory / "spoilt-labels", memory / "without-a-clip"
+    shutil.copytree(labels, spoilt)
+    before = label_set.read(spoilt)
+    lost = before.pairs[0].video_a
+    label_set.clip_store(spoilt).path(lost).write_bytes(b"no film")
+    settings = harnesses.recipe(models_folder, path, *SEED, f"seed_labels.path={spoilt}")
+    assert harnesses.ended(settings) == 0, harnesses.log(path)
+    of_it = [label for label in before.every if lost in label_set.clips_of(label)]
+    [seed] = harnesses.events(path, SeedEvent)
+    assert seed.excluded["of clips that cannot be decoded"] == len(of_it)
+    assert seed.num_pairs + seed.num_points == len(before.every) - len(of_it)
+    for name, record_type in TABLES.items():
+        left = tables.read_records(path / "rounds/base" / name, record_type=record_type)
+        assert all(lost not in label_set.clips_of(label) for label in left)
+    assert "Labels of it are left out." in harnesses.log(path)

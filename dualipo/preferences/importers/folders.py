@@ -49,7 +49,10 @@ WORDS: dict[str, dict[str, str]] = {
     "order": {order: order for order in get_args(records.Order)},
 }
 KEPT = (*TEXTS, *WORDS, "certainty", *NUMBERS)
-CLIP_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".png", ".jpg", ".jpeg", ".webp")
+CLIP_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif"),
+    *(".png", ".jpg", ".jpeg", ".webp", ".bmp"),
+)
 
 
 def tables(folder: Path) -> list[Path]:
@@ -166,7 +169,9 @@ def _paired(listed: list[Any], rejected: Row) -> Row:
 
 def _pairs_of(path: Path, preferred: Row, rejected: Row) -> Iterator[Row | Unfit]:
     winners, losers = (_folder(path, each) for each in (preferred, rejected))
-    for winner in sorted(each for each in winners.rglob("*") if each.suffix in CLIP_SUFFIXES):
+    for winner in sorted(
+        each for each in winners.rglob("*") if each.suffix.lower() in CLIP_SUFFIXES
+    ):
         loser = losers / winner.relative_to(winners)
         if not loser.is_file():
             yield Unfit(f"{winner.name}: {losers} holds no rejected clip of that name.")
