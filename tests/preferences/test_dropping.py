@@ -73,7 +73,7 @@ def test_fault_81_what_cannot_be_decoded_or_is_missing_is_found_and_dropped(
 
 
 def test_fault_81_a_clip_whose_frames_are_noise_is_found_by_decoding(labels: Path) -> None:
-    """Its name is the hash of what it holds, so that only decoding tells."""
+    """Give a clip of noise the hash of what it holds, so that only decoding tells."""
     set_before = label_set.read(labels)
     content = garbled(make())
     bad = labels / "bad.mp4"

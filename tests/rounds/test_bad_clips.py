@@ -97,7 +97,7 @@ def test_fault_19_a_clip_that_no_critic_has_graded_is_sampled_once_more(
 
 
 def test_fault_19_killed_anywhere_it_makes_the_same(harness: Harness) -> None:
-    """The folder with bad clips is copied; each copy is killed elsewhere, and all end alike."""
+    """Kill each copy of a folder with bad clips elsewhere; require that all end alike."""
     with stopped_at(harness, score_hit(harness)) as path:
         changed(clip_path(path, candidates_of(path, 0)[0].clip))
         clip_path(path, candidates_of(path, 1)[1].clip).unlink()
@@ -114,7 +114,7 @@ def test_fault_19_killed_anywhere_it_makes_the_same(harness: Harness) -> None:
 def test_fault_19_a_prompt_that_lost_its_clips_after_grading_is_dropped_and_counted(
     harness: Harness,
 ) -> None:
-    """Two clips a prompt: without one of them there is no contest."""
+    """Lose one of two clips, without which there is no contest."""
     hit = harness.point("preferences.parquet.before_rename")
     confirm = [n for n, name in enumerate(harness.names, 1) if name == GRADING and n < hit][-1]
     with stopped_at(harness, confirm) as path:
@@ -130,7 +130,7 @@ def test_fault_19_a_prompt_that_lost_its_clips_after_grading_is_dropped_and_coun
 
 
 def test_fault_81_a_label_whose_clip_went_bad_is_left_out(harness: Harness) -> None:
-    """It is met when the warm critic is measured on labels that were held out, rounds later."""
+    """Meet it where the warm critic is measured on held-out labels, after the preferences."""
     with stopped_at(harness, harness.point("preferences.parquet.after_rename")) as path:
         [table] = path.rglob("seed-pairs.parquet")
         pairs = tables.read_records(table, record_type=Pair)
@@ -140,7 +140,7 @@ def test_fault_81_a_label_whose_clip_went_bad_is_left_out(harness: Harness) -> N
 
 
 def test_fault_81_a_training_that_meets_a_bad_clip_begins_anew(harness: Harness) -> None:
-    """Its batches change. An alignment trains on latents, and keeps its checkpoints."""
+    """Remove the checkpoints of trainings on clips; keep those of an alignment, on latents."""
     with stopped_at(harness, score_hit(harness)) as path:
         attempt = path / "rounds" / "000" / "attempt-0"
 

@@ -28,7 +28,7 @@ Track = tuple[Any, list[Any]]  # a stream, and its frames
 
 @dataclass(frozen=True, kw_only=True)
 class Making:
-    """How a clip is made; `stamps` are times in milliseconds, at a constant rate without them."""
+    """The knobs of a clip; `stamps` are times in milliseconds, at a constant rate without them."""
 
     container: str = "mp4"
     codec: str = "libx264"

@@ -37,7 +37,7 @@ MKV = partial(make, container="matroska")
 
 @dataclass(frozen=True)
 class Right:
-    """What a player shows; `numbers` are those of the frames as they were made."""
+    """The picture that a player shows; `numbers` are those of the frames as they were made."""
 
     numbers: tuple[int, ...] = tuple(range(NUM))
     size: tuple[int, int] = (HEIGHT, WIDTH)
@@ -273,7 +273,7 @@ def test_fault_80_a_clip_is_read_as_a_player_shows_it(name: str, tmp_path: Path)
 def test_fault_80_a_film_without_its_end_is_read_as_far_as_it_goes(
     name: str, tmp_path: Path
 ) -> None:
-    """Players show it, and decoding does not err; that it is shorter is said."""
+    """Read what players show, as decoding does not err; say that it is shorter."""
     (tmp_path / "clip.bin").write_bytes(CUT[name]())
     shown = read_shown(tmp_path / "clip.bin")
     num = len(shown.frames_FHWC)
@@ -330,7 +330,7 @@ def test_fault_80_what_is_transparent_lies_on_white() -> None:
 
 
 def test_fault_22_frames_are_counted_as_they_come(tmp_path: Path) -> None:
-    """A Matroska declares no number of frames, and a still of an hour does not become an hour."""
+    """Count the frames of a Matroska, which declares none, and the ticks of an hour's still."""
     path = tmp_path / "clip.mkv"
     path.write_bytes(MKV())
     with pytest.raises(MediaError, match="9 frames, the limit is 8") as refusal:
@@ -345,7 +345,7 @@ def test_fault_22_frames_are_counted_as_they_come(tmp_path: Path) -> None:
 
 
 def test_ordinary_clips_are_read_bit_for_bit_as_ever(tmp_path: Path) -> None:
-    """Neither turning nor time touches a clip of a run: FFmpeg's own RGB comes through."""
+    """Compare a clip of a run with FFmpeg's own RGB: neither turning nor time touches it."""
     import av
 
     frames_FHWC = np.random.default_rng(0).integers(0, 256, (9, 34, 30, 3), dtype=np.uint8)

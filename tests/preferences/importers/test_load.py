@@ -94,7 +94,7 @@ def test_fault_39_a_row_that_does_not_fit_stops_the_import(
 def test_fault_81_a_clip_that_cannot_be_decoded_is_dropped_with_its_reason(
     importing: Importer, root: Path
 ) -> None:
-    """Its header is whole and its frames are noise, so that only decoding tells."""
+    """Import a clip whose header is whole and whose frames are noise: only decoding tells."""
     (root / "videos" / "1_B.mp4").write_bytes(garbled(make()))
     report = importing("videoalign", "videoalign.csv", dry_run=True).report
     imported = importing("videoalign", "videoalign.csv")

@@ -167,7 +167,7 @@ def test_fault_39_what_is_no_image_is_refused_by_its_kind(name: str) -> None:
 
 
 def test_fault_80_colours_of_another_profile_become_srgb() -> None:
-    """In a profile of a linear tone curve, grey 55 is the grey 128 of sRGB."""
+    """Read grey 55 in a profile of a linear tone curve, which is the grey 128 of sRGB."""
     grey = Image.fromarray(np.full((4, 4, 3), 55, np.uint8))
     content = saved(grey, "PNG", icc_profile=_linear_rgb())
     shown = images.read(io.BytesIO(content), "image")
