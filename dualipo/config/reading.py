@@ -19,6 +19,7 @@ from dualipo.errors import ConfigError
 
 # Settings of older versions that could have one value alone; what it said is always so now.
 RETIRED: dict[str, Any] = {"align.lora_dropout": 0.0, "critic.cross_check": "talking"}
+_INSTEAD = {"critic.cross_check": "Set critic.cross_check_share, where 1 tries every caption."}
 
 # What a value must be, by pydantic's name of the error, where its own words are a programmer's.
 _KINDS = {
@@ -129,8 +130,8 @@ def without_retired(
     """
     wrong = [
         ConfigError(
-            f"{subject}: {key} is {flat[key]!r}, but it is no setting any more, as it could only "
-            f"be {value!r}. Remove it."
+            f"{subject}: {key} is {flat[key]!r}, but it is no setting any more: {value!r} is "
+            f"what always happens now. {_INSTEAD.get(key, 'Remove it.')}"
         )
         for key, value in RETIRED.items()
         if key in flat and flat[key] != value

@@ -76,6 +76,7 @@ def test_leaves_round_trip_through_overrides() -> None:
         ("refresh.force_rounds=1", ["must be a list"]),
         ("align=1", ["must be a table of settings"]),
         ("align.lora_dropout=0.1", ["it is no setting any more", "Remove it."]),
+        ("critic.cross_check=all", ["'all'", "Set critic.cross_check_share, where 1 tries every"]),
         ("push_to_hub=true", ["push_to_hub is true, but hub_model_id is not set. Set it"]),
         ("prompts.source=file", ['prompts.source = "file" needs prompts.path. Set it to a list']),
         ("seed.x=1", ["`seed` is a value"]),
