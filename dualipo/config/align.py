@@ -132,18 +132,21 @@ class Align(Optimizer):
     num_holdout: int = Field(
         0,
         ge=0,
+        le=1_000_000,
         description="The number of pairs (DPO) or labelled clips (KTO), in whole captions, that "
         "are not trained on and measure how far the preference carries over; 0 holds out none.",
     )
     holdout_every: int = Field(
         10,
         ge=1,
+        le=1_000_000,
         description="The number of steps from one measurement on the held-out preferences to the "
         "next.",
     )
     patience: int = Field(
         0,
         ge=0,
+        le=1_000_000,
         description="The number of measurements in a row that may bring no gain on the held-out "
         "preferences before the alignment stops and takes its best weights; 0 never stops early.",
     )

@@ -253,6 +253,7 @@ class Critic(Group):
     decoded_clips_mb: int = Field(
         2048,
         ge=0,
+        le=2**24,
         description="The host's memory in MiB for decoded clips, so that a clip that is asked "
         "about again is not read again; more holds more clips.",
     )
