@@ -2,6 +2,7 @@
 
 import resource
 import time
+from datetime import UTC, datetime
 
 from dualipo.events import ClockEvent
 
@@ -17,3 +18,16 @@ class Clock:
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         seconds = time.monotonic() - self._start
         return ClockEvent(stage=stage, seconds=seconds, peak_mb=peak_kb / 1024)
+
+
+class Lap:
+    """The time of each step of a training, for people: nothing is ordered or decided by it."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def read(self) -> dict[str, str | float]:
+        """Return the wall-clock time, and the seconds since the last reading."""
+        now = time.monotonic()
+        seconds, self._start = now - self._start, now
+        return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": seconds}

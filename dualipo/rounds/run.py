@@ -28,7 +28,7 @@ from dualipo.events import BadClipEvent, Event, LeftOutEvent, Recorded, ScoreSca
 from dualipo.generator import backbone
 from dualipo.generator.backbone import Backbone
 from dualipo.progress import Progress
-from dualipo.rounds.clock import Clock
+from dualipo.rounds.clock import Clock, Lap
 from dualipo.rounds.contests import Contests
 from dualipo.seeds import derive
 from dualipo.store import atomic, tables
@@ -266,8 +266,10 @@ class Run:
         name = stage or unit.stage
         self.progress.stage(name, total=num_steps, **place)
 
+        lap = Lap()
+
         def on_step(step: int, metrics: Mapping[str, float]) -> None:
-            self.metrics.log(step, stage=name, **place, **metrics)
+            self.metrics.log(step, stage=name, **place, **metrics, **lap.read())
             self.progress.advance(1, loss=metrics["loss"])
 
         yield on_step

@@ -82,7 +82,8 @@ def write_curves(run: RunDir, round: int, attempt: int) -> None:
     with tracking.Metrics(run.metrics_path) as metrics:
         for step in range(40):
             values = {
-                "loss": 0.6931 - 0.002 * step + 0.01 * rng.normal(),
+                "loss": 0.9 - 0.002 * step,
+                "dpo": 0.6931 - 0.002 * step + 0.01 * rng.normal(),
                 "implicit_accuracy": 0.5 + 0.005 * step,
                 "winner_gap": -0.0001 * step,
                 "loser_gap": 0.0001 * step,

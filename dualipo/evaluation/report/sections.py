@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from dualipo.evaluation import run_history
+from dualipo.evaluation import run_history, trainings
 from dualipo.evaluation.report import charts, report_tables
 from dualipo.evaluation.report.charts import Point, Series, percent, short, three_decimals
 from dualipo.evaluation.report.report_tables import Table
@@ -29,8 +29,17 @@ _KINDS = (
     "labels held out from its training",
     "audit: fresh labels of the round's own clips",
 )
-CURVES = (
-    ("loss", "Loss of the alignment", LN_2, "The dashed line is ln 2, where training starts."),
+# The preference loss and the likelihood terms are apart: their weighted sum starts anywhere.
+CURVES: tuple[tuple[str, str, float | None, str], ...] = (
+    ("dpo", "Preference loss", LN_2, "The dashed line is ln 2, where training starts."),
+    ("kto", "Preference loss (KTO)", None, "Under its start, desirable clips are told apart."),
+    (
+        "winner_nll",
+        "Denoising error of the winners",
+        None,
+        "The first likelihood term, unweighted.",
+    ),
+    ("real_nll", "Denoising error of real clips", None, "The second likelihood term, unweighted."),
     (
         "implicit_accuracy",
         "Implicit accuracy",
@@ -183,7 +192,12 @@ def curves(history: RunHistory) -> Section:
             )
             drawn.append((title, chart, caption))
     legend = [(round_.label, _round_tone(round_)) for round_ in aligned]
-    return Section(drawn, legend, [report_tables.alignments(history)], [])
+    notes = [
+        f"{round_.label.capitalize()}: {sentence}"
+        for round_ in aligned
+        for sentence in trainings.sentences(history.settings, round_)
+    ]
+    return Section(drawn, legend, [report_tables.alignments(history)], notes)
 
 
 def losses(history: RunHistory) -> Section:
@@ -266,7 +280,7 @@ def curve(
 ) -> list[Series]:
     """Return a curve of a round's alignment: each step faintly, and the running mean."""
     rows = [row for row in round_.metrics["align"] if _is_finite(row.get(key))]
-    if not rows:
+    if not any(row[key] for row in rows):  # a term that is not used is 0 throughout
         return []
     points = [Point(row["step"], row[key]) for row in rows]
     name, tone = name or round_.label, tone or _round_tone(round_)
