@@ -73,7 +73,7 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(hashes.encode()).hexdigest()
 
 
-def _missing(path: Path, fact: str = "no such file") -> DataError:
+def _missing(path: Path, fact: str = "there is no such file") -> DataError:
     return DataError(f"{path}: {fact}. Name a file or folder of captions.")
 
 

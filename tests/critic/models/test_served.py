@@ -263,7 +263,7 @@ def test_fault_62_the_key_comes_from_the_environment_and_goes_only_to_the_server
     critic_settings = settings(server.url)
     assert KEY not in str(refusal.value)
     assert KEY not in json.dumps(config.leaves(Config(critic=critic_settings)))
-    with pytest.raises(ConfigError, match="holds a user or password"):
+    with pytest.raises(ValueError, match="holds a user or password"):
         ServedCritic("vlm", settings=settings("http://me:secret@127.0.0.1/v1"))
 
 
