@@ -37,7 +37,7 @@ def headers(folder: Path, *, stem: str) -> dict[str, Stored]:
     """Return what is stored of every weight of a part, by name; refuse what is not whole."""
     stored: dict[str, Stored] = {}
     for path in files(folder, stem=stem):
-        stored |= _header(path)
+        stored |= header(path)
     quantised = sorted(name for name, (_, kind) in stored.items() if kind not in _PLAIN)
     if quantised:
         raise ModelError(
@@ -83,7 +83,7 @@ def _shards(index: Path) -> list[Path]:
         if not (index.parent / name).is_file():
             raise ModelError(f"{index.parent}: {name} is missing, which the index names. {FETCH}")
     paths = [index.parent / name for name in names]
-    held = {weight for path in paths for weight in _header(path)}
+    held = {weight for path in paths for weight in header(path)}
     if absent := sorted(places.keys() - held):
         raise ModelError(
             f"{index}: {len(absent)} of its weights are in no file, the first is {absent[0]}. "
@@ -92,7 +92,8 @@ def _shards(index: Path) -> list[Path]:
     return paths
 
 
-def _header(path: Path) -> dict[str, Stored]:
+def header(path: Path) -> dict[str, Stored]:
+    """Return what one file holds, by name; refuse one that is not whole."""
     try:
         refuse_pointer(path)
         with safe_open(path, framework="pt") as opened:

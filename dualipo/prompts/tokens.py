@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dualipo.errors import ModelError
+from dualipo.model_files import settings_files
 
 Counter = Callable[[Sequence[str]], np.ndarray]
 
@@ -29,7 +30,13 @@ def counter(folder: Path) -> Counter:
 def _fast(path: Path) -> Counter:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(path))
+    settings_files.read(path)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as broken:  # the library raises no class of its own
+        raise ModelError(
+            f"{path}: not a tokenizer ({broken}). {settings_files.RESTORE}"
+        ) from broken
     tokenizer.no_truncation()
     tokenizer.no_padding()
 
@@ -41,9 +48,9 @@ def _fast(path: Path) -> Counter:
 
 
 def _slow(folder: Path) -> Counter:
-    from transformers import AutoTokenizer  # imports torch
+    from dualipo.model_files import tokenizer as tokenizers  # imports torch
 
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    tokenizer = tokenizers.read(folder)
 
     def count(captions: Sequence[str]) -> np.ndarray:
         encoded = tokenizer(list(captions), truncation=False, padding=False)["input_ids"]

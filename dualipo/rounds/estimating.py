@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 
 from dualipo.amounts import count, duration, storage
 from dualipo.config import Align, Config
 from dualipo.generator import backbone, published_models
 from dualipo.generator.estimate import Footprint, measure
+from dualipo.model_files import guard, weight_files
 from dualipo.rounds.device_speed import matmul_rate
 from dualipo.rounds.planning import plan
 from dualipo.rounds.run import is_embedded, model_folder
@@ -85,7 +85,8 @@ def estimate(config: Config) -> Estimate:
             dtype=getattr(torch, settings.torch_dtype),
             device="meta",
         )
-        size = measure(model, folder=folder, settings=settings, align=config.align)
+        with guard.reading(folder):
+            size = measure(model, folder=folder, settings=settings, align=config.align)
     width = getattr(torch, settings.torch_dtype).itemsize
     encoders = size.num_text_parameters * width + size.num_vae_parameters * 4
     return Estimate(
@@ -144,12 +145,8 @@ def _critic(config: Config) -> list[str]:
 
 def _num_in_files(folder: Path) -> int:
     """Count the numbers in a folder's safetensors by their headers."""
-    number = 0
-    for path in folder.rglob("*.safetensors"):
-        with safe_open(path, framework="pt") as opened:
-            shapes = (opened.get_slice(name).get_shape() for name in opened.keys())  # noqa: SIM118
-            number += sum(math.prod(shape) for shape in shapes)
-    return number
+    stored = (weight_files.header(path).values() for path in folder.rglob("*.safetensors"))
+    return sum(math.prod(weight.shape) for weights in stored for weight in weights)
 
 
 def _aligning_memory(size: Footprint, align: Align, width: int) -> dict[str, float]:

@@ -1,17 +1,20 @@
 """`dualipo run --dry-run` and the verbs of single stages."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dualipo import config
-from dualipo.cli import run, stage
+from dualipo.cli import run, stage, weights
+from dualipo.cli.main import main
 from dualipo.errors import RunLocked
 from dualipo.stages import COMMANDS
 from dualipo.store import atomic
 from dualipo.store.lock import Lock
 from dualipo.store.rundir import RunDir
+from tests import odd_folders
 from tests.cli.conftest import Ended
 
 # Of the embedded generator: parameters, the latent's shape, and 48 pairs x 2 sides x 8 slots.
@@ -52,6 +55,31 @@ def test_a_run_says_what_it_will_need_before_it_begins(
     lock.release()
     said = capsys.readouterr().out
     assert all(figure in said for figure in FIGURES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("run", "--dry-run"), ("run",), ("doctor",)])
+def test_fault_68_odd_model_folders_are_told_before_anything_is_made(
+    command: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Break parts of both models: every command that begins work names all of them at once."""
+    for part in ("generator", "critic"):
+        shutil.copytree(weights.FOLDER / part, tmp_path / part)
+    (tmp_path / "generator/tokenizer/tokenizer.json").unlink()
+    odd_folders.edited("generator/scheduler/scheduler_config.json", use_flow_sigmas=False)(tmp_path)
+    odd_folders.torn("critic/llm/model.safetensors")(tmp_path)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        f'output_dir = "{tmp_path / "run"}"\n'
+        f'[generator]\npretrained_model_name_or_path = "{tmp_path / "generator"}"\n'
+        f'[critic]\npretrained_model_name_or_path = "{tmp_path / "critic"}"\n'
+    )
+    verb, *options = command
+    assert main([verb, str(recipe), *options]) == 2
+    told = capsys.readouterr().err
+    assert "tokenizer: no vocabulary" in told and "where Wan predicts a flow" in told
+    assert "llm/model.safetensors: not whole safetensors" in told and "Traceback" not in told
+    assert not (tmp_path / "run").exists()
 
 
 def test_every_stage_has_its_verb() -> None:
