@@ -196,7 +196,9 @@ def agrees(value: Any, right: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_an_odd_file_is_read_as_it_is_or_refused_with_its_line(tmp_path: Path, name: str) -> None:
+def test_fault_75_an_odd_file_is_read_as_it_is_or_refused_with_its_line(
+    tmp_path: Path, name: str
+) -> None:
     reader, suffix, content, right = CORPUS[name]
     path = tmp_path / f"odd{suffix}"
     path.write_bytes(content)
@@ -214,7 +216,7 @@ def test_an_odd_file_is_read_as_it_is_or_refused_with_its_line(tmp_path: Path, n
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_path_that_is_no_file_is_told(tmp_path: Path, reader: str) -> None:
+def test_fault_75_a_path_that_is_no_file_is_told(tmp_path: Path, reader: str) -> None:
     (tmp_path / "odd.json").mkdir()
     (tmp_path / "file").touch()
     for path in ("odd.json", "none.json", "file/a.json", f"{'n' * 300}.json"):
@@ -224,7 +226,7 @@ def test_a_path_that_is_no_file_is_told(tmp_path: Path, reader: str) -> None:
             READERS[reader](tmp_path / path)
 
 
-def test_a_line_over_the_limit_is_one_bad_row(
+def test_fault_75_a_line_over_the_limit_is_one_bad_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text_files, "MAX_LINE", 20)

@@ -191,7 +191,7 @@ def numeric_fields() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("key", numeric_fields())
-def test_every_number_has_its_range_and_is_finite(recipe: Path, key: str) -> None:
+def test_fault_76_every_number_has_its_range_and_is_finite(recipe: Path, key: str) -> None:
     bounds = {type(bound).__name__ for bound in numeric_fields()[key].metadata}
     assert bounds & {"Ge", "Gt"} and bounds & {"Le", "Lt"}, f"{key} has no range"
     for nonsense in (
@@ -225,7 +225,7 @@ def test_every_number_has_its_range_and_is_finite(recipe: Path, key: str) -> Non
         *("align.adam_weight_decay=-1", "align.lora_alpha=NaN", "refresh.stop_win_rate=1.5"),
     ],
 )
-def test_a_setting_without_sense_is_refused(recipe: Path, override: str) -> None:
+def test_fault_76_a_setting_without_sense_is_refused(recipe: Path, override: str) -> None:
     key = override.partition("=")[0].rpartition(".")[0]
     with pytest.raises(ConfigError, match=key):
         load(recipe, [override])
@@ -241,13 +241,13 @@ def test_a_setting_without_sense_is_refused(recipe: Path, override: str) -> None
         ("", ("align.beta-dpo=1", "align.beta_dpo=2"), "given twice, also as align.beta-dpo"),
     ],
 )
-def test_a_key_in_two_spellings_is_refused(tmp_path: Path, text, overrides, fact) -> None:
+def test_fault_76_a_key_in_two_spellings_is_refused(tmp_path: Path, text, overrides, fact) -> None:
     (tmp_path / "a.toml").write_text(text)
     with pytest.raises(ConfigError, match=fact):
         load(tmp_path / "a.toml", overrides)
 
 
-def test_a_recipe_is_utf_8_with_or_without_the_mark(tmp_path: Path) -> None:
+def test_fault_75_a_recipe_is_utf_8_with_or_without_the_mark(tmp_path: Path) -> None:
     path = tmp_path / "ü.toml"
     path.write_bytes(b"\xef\xbb\xbf" + 'output_dir = "läufe/日"\r\n'.encode())
     assert load(path).output_dir == "läufe/日"

@@ -132,10 +132,8 @@ class ServedCritic:
             label_log_probs = self._label_alone(_label(text, choice.after), choice.options)
         log_prob = math.fsum(token["logprob"] for token in tokens)
         end = completions.end_of(sent)
-        if end not in (
-            "",
-            "length",
-        ):  # a filter, a tool call: what there is of the text is no answer
+        # A filter or a tool call: what there is of the text is no answer.
+        if end not in ("", "length"):
             self.failures[f"ended by {end}"] += 1
             return UNREAD
         return ReasoningPath(text, (), log_prob, end == "length", label_log_probs)
