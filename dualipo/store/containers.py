@@ -107,7 +107,7 @@ def opened(path: Path, limits: Limits, *, name: Path | None = None) -> Iterator[
             clip = Opened(name, container, track, header, limits)
             check(clip, (header.height, header.width), num_frames=header.num_frames)
             yield clip
-    except (av.FFmpegError, ValueError, IndexError) as broken:
+    except (av.FFmpegError, ValueError) as broken:
         refuse(name, f"not readable ({getattr(broken, 'strerror', None) or broken})")
 
 
