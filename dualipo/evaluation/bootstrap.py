@@ -4,12 +4,14 @@ The bootstrap resamples **whole prompts** with replacement, never single clips: 
 are alike, and counting them as independent makes intervals too narrow. A paired difference
 resamples prompts too, each with its clips of both runs, so that a prompt's difficulty cancels.
 The intervals are percentiles; the draws depend on `seed` alone, so that a report's numbers repeat.
+With few prompts the resamples know too little of the spread: of four prompts' differences that all
+have one sign, none holds zero. Under `FEW` prompts an interval shows nothing, and pages say so.
 
 Left out: bias-corrected (BCa) intervals, and any variance of the training run itself: one run is
 one draw, and only runs with other seeds can show that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -21,6 +23,7 @@ from dualipo.errors import DataError
 
 NUM_RESAMPLES = 4000
 LEVEL = 0.95
+FEW = 10  # prompts under which resampling them says too little
 _CHUNK = 500  # resamples drawn at once, to bound memory with thousands of prompts
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
@@ -38,7 +41,18 @@ class Interval:
     @property
     def excludes_zero(self) -> bool:
         """True where the interval holds no zero, so that a difference is shown."""
-        return self.low > 0 or self.high < 0
+        return self.is_enough and (self.low > 0 or self.high < 0)
+
+    @property
+    def is_enough(self) -> bool:
+        """True where enough prompts were resampled for the ends to mean anything."""
+        return self.num_clusters >= FEW
+
+    def ends(self, write: Callable[[float], str]) -> str:
+        """Return both ends in words, or how many prompts are too few for them."""
+        if not self.is_enough:
+            return f"{self.num_clusters} prompts: too few to say"
+        return f"{write(self.low)} to {write(self.high)}"
 
 
 def clustered_mean(

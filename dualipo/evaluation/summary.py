@@ -10,7 +10,7 @@ from typing import Any
 
 from dualipo.evaluation import run_history, tunings
 from dualipo.evaluation.report.charts import Format, percent, three_decimals
-from dualipo.evaluation.report.headline import DASH, accuracies
+from dualipo.evaluation.report.headline import DASH, accuracies, signed
 from dualipo.evaluation.run_history import BASE, RoundHistory, RunHistory
 from dualipo.events import PreferEvent, RefreshEvent, WarmStartEvent
 from dualipo.records import DIMENSIONS
@@ -47,7 +47,12 @@ def as_dict(run_path: Path) -> dict[str, Any]:
         "rounds": [_row(round_) for round_ in history.all_rounds],
         "critic_on_oracle_pairs": dict(accuracies(history)),
         "warm_start": _warm_start(history),
-        "total_gain": {"mean": change.mean, "low": change.low, "high": change.high}
+        "total_gain": {
+            "mean": change.mean,
+            "low": change.low,
+            "high": change.high,
+            "in_words": signed(change),
+        }
         if change
         else None,
     }
@@ -123,8 +128,7 @@ def _refreshes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _tail(summary: dict[str, Any]) -> list[str]:
     lines = []
     if gain := summary["total_gain"]:
-        ends = f"{gain['low']:+.3f} to {gain['high']:+.3f}"
-        lines.append(f"total, base to last round: {gain['mean']:+.3f} (95 % interval {ends})")
+        lines.append(f"total, base to last round: {gain['in_words']}")
     if shares := summary["critic_on_oracle_pairs"]:
         steps = ", ".join(f"{percent(share)} {stage}" for stage, share in shares.items())
         lines.append(f"critic on pairs that the oracle orders: {steps}")

@@ -82,3 +82,15 @@ def test_degenerate_pairs_and_counts_are_refused() -> None:
     for num_correct, num in ((0, 0), (3, 2), (-1, 2)):
         with pytest.raises(DataError):
             wilson(num_correct, num)
+
+
+def test_few_prompts_show_nothing_although_their_resamples_exclude_zero() -> None:
+    few, enough = (
+        paired_difference(
+            {str(n): [0.0] for n in range(num)}, {str(n): [1.0 + 0.1 * n] for n in range(num)}
+        )
+        for num in (4, 10)
+    )
+    assert few.low > 0 and not few.excludes_zero
+    assert few.ends(str) == "4 prompts: too few to say"
+    assert enough.excludes_zero and " to " in enough.ends("{:.1f}".format)

@@ -156,7 +156,7 @@ def _scores(history: RunHistory) -> dict[str, str]:
         return {}
     ends = {"test score of the base": scored[0], "test score": scored[-1]}
     return {
-        label: f"{three_decimals(s.mean)} ({three_decimals(s.low)} to {three_decimals(s.high)})"
+        label: f"{three_decimals(s.mean)} ({s.ends(three_decimals)})"
         for label, round_ in ends.items()
         if (s := round_.score("total"))
     }

@@ -46,8 +46,9 @@ def tiles(history: RunHistory) -> list[Tile]:
 
 
 def signed(interval: Interval) -> str:
-    """Write a difference with its interval."""
-    return f"{interval.mean:+.3f} (95 % interval {interval.low:+.3f} to {interval.high:+.3f})"
+    """Write a difference with its interval, or that its prompts are too few for one."""
+    ends = interval.ends("{:+.3f}".format)
+    return f"{interval.mean:+.3f} ({'95 % interval ' if interval.is_enough else ''}{ends})"
 
 
 def accuracies(history: RunHistory) -> list[tuple[str, float]]:
@@ -97,6 +98,8 @@ def _score(history: RunHistory) -> str:
         f"{three_decimals(first.mean)} ({ends[0].label}) to {three_decimals(last.mean)} "
         f"({ends[1].label}). The paired difference is {signed(change)}."
     )
+    if not change.is_enough:
+        return f"{fact} No change is shown."
     return (
         fact if change.excludes_zero else f"{fact} The interval holds zero, so no change is shown."
     )

@@ -186,14 +186,13 @@ def clocks(history: RunHistory) -> Table:
 
 def _difference(before: RoundHistory, after: RoundHistory) -> str:
     change = run_history.difference(before, after)
-    return f"{change.mean:+.3f}\n{change.low:+.3f} to {change.high:+.3f}" if change else DASH
+    return f"{change.mean:+.3f}\n{change.ends('{:+.3f}'.format)}" if change else DASH
 
 
 def _with_ends(interval: Interval | None) -> str:
     if interval is None:
         return DASH
-    ends = (interval.mean, interval.low, interval.high)
-    return "{}\n{} to {}".format(*map(three_decimals, ends))
+    return f"{three_decimals(interval.mean)}\n{interval.ends(three_decimals)}"
 
 
 def _percent(value: float | None) -> str:

@@ -174,8 +174,7 @@ def _score(round_: RoundHistory, name: str) -> str:
     interval = round_.score(name)
     if interval is None:
         return "not measured"
-    ends = (interval.mean, interval.low, interval.high)
-    return "{} ({} to {})".format(*map(three_decimals, ends))
+    return f"{three_decimals(interval.mean)} ({interval.ends(three_decimals)})"
 
 
 def _code(text: str) -> str:
