@@ -6,6 +6,7 @@ here, but in `config`.
 
 import os
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,22 @@ from dualipo.errors import ConfigError
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read the tree of a TOML file; `-` and `_` are the same in a key."""
-    if not os.path.exists(path):  # a name that is too long exists nowhere
-        raise ConfigError(f"{path}: there is no such recipe. See `ls recipes/`.")
-    tree = text_files.read_toml(path, remedy="Correct the recipe.", error=ConfigError)
+    """Read the tree of a TOML file; `-` and `_` are the same in a key.
+
+    The recipes that ship are in the package too, so `recipes/quick.toml` is found in any folder.
+    """
+    is_elsewhere = os.path.exists(path) or path.parent.name not in ("", "recipes")
+    found = path if is_elsewhere else _shipped(path)
+    if not os.path.exists(found):  # a name that is too long exists nowhere
+        names = ", ".join(sorted(recipe.name for recipe in _shipped(path).parent.glob("*.toml")))
+        fact = f"{path}: there is no such recipe."
+        raise ConfigError(f"{fact} Name a TOML file, or one of those that ship: {names}.")
+    tree = text_files.read_toml(found, remedy="Correct the recipe.", error=ConfigError)
     return snake_case(tree, subject=str(path))
+
+
+def _shipped(path: Path) -> Path:
+    return Path(str(files("dualipo") / "shipped_recipes" / path.name))
 
 
 def nested(leaves: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,8 @@ _KEPT = tuple(name for name in shards.SCHEMA.names if name != "caption")
 
 def batches(path: Path, *, num_rows: int = ROWS_PER_BATCH) -> Iterator[pa.Table]:
     """Yield the rows of a file or folder in the columns of `shards.SCHEMA`."""
+    if path.is_char_device() or path.is_block_device():  # /dev/zero has no end
+        raise _missing(path, "it is a device")
     if os.path.isdir(path) or path.suffix.lower() == ".parquet":
         for file in shards.files(path) if path.is_dir() else [path]:
             yield from _parquet(file, num_rows)

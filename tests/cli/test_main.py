@@ -62,7 +62,10 @@ def test_help_is_written_in_sentences(parser: argparse.ArgumentParser) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["run", "nowhere.toml"], "nowhere.toml: there is no such recipe. See `ls recipes/`."),
+        (
+            ["run", "nowhere.toml"],
+            "nowhere.toml: there is no such recipe. Name a TOML file, or one of",
+        ),
         (["run", "."], ".: the recipe cannot be read (Is a directory). Name a TOML file."),
         (["run", "recipe.toml", "align.beta_dop=3"], "Did you mean `align.beta_dpo`?"),
         (
