@@ -1,0 +1,263 @@
+"""Odd paths, ports and owners end in one message that names the path, the fact and the remedy.
+
+Each row names what is done to which path, the exit code, and the words that the message must have.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dualipo.cli import main
+from dualipo.errors import ConfigError, StorageError
+from dualipo.store import atomic
+from dualipo.store.labels import LabelBook
+from dualipo.store.run_reader import RunReader
+from dualipo.web import server
+from tests.store import small_run
+
+IN_THE_WAY = "a folder belongs, or the reverse: choose another path"
+SHORTER = "Choose a shorter name"
+NO_RUN = "there is no run here"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder with a run and everything odd that a path can name."""
+    root = tmp_path_factory.mktemp("odd")
+    small_run.make(root / "run").close()
+    LabelBook(root / "run/labels.sqlite").close()
+    (root / "file").write_text("one line")
+    (root / "folder").mkdir()
+    (root / "here").symlink_to(root / "there")
+    (root / "there").symlink_to(root / "here")
+    (root / "dangling").symlink_to(root / "nothing")
+    (root / "captions.txt").write_text("a red ball rolls\na blue cat runs\n")
+    (root / "recipe.toml").write_text('output_dir = "a\\u0000b"\n')
+    os.mkfifo(root / "pipe")
+    (root / "~").write_text("a file of that name")
+    return root
+
+
+LONG, DEEP, NEARLY = "n" * 256, "d/" * 2100 + "x", "n" * 245
+EXPORT, SCREEN = ("export", "pipeline", "run"), ("captions", "screen", "captions.txt")
+LABELS, COMPOSE = ("label", "run", "--export"), ("captions", "compose")
+REPORT = ("report", "run", "--output")
+ROWS = [
+    # what is written
+    (*LABELS, "file/x", 3, "file: ", IN_THE_WAY),
+    (*LABELS, "file/x/y", 3, "file: ", IN_THE_WAY),
+    (*LABELS, LONG, 3, "File name too long", SHORTER),
+    (*LABELS, DEEP, 3, "File name too long", SHORTER),
+    (*LABELS, NEARLY, 0, "0 pairs", ""),
+    (*LABELS, "here/x", 3, "here: ", IN_THE_WAY),
+    (*LABELS, "folder", 3, "folder: ", IN_THE_WAY),
+    (*LABELS, "pipe", 3, "pipe: a device or pipe", "Name a file"),
+    (*LABELS, "/dev/full", 3, "/dev/full: a device or pipe", "Name a file"),
+    (*LABELS, "/proc/nothing/x", 3, "/proc/nothing: No such file", "Check how the path is spelled"),
+    (*LABELS, "new/folder/labels.jsonl", 0, "0 pairs", ""),
+    (*LABELS, "~", 0, "0 pairs", ""),
+    (*REPORT, "file/x", 3, "file: ", IN_THE_WAY),
+    (*REPORT, LONG, 3, "File name too long", SHORTER),
+    (*REPORT, "folder", 3, "folder: ", IN_THE_WAY),
+    (*REPORT, NEARLY, 0, "nnn", ""),
+    (*EXPORT, "file/x", 3, "file: ", IN_THE_WAY),
+    (*EXPORT, LONG, 3, "File name too long", SHORTER),
+    (*EXPORT, "folder", 2, "folder: exists already", "give another name"),
+    (*EXPORT, "here/x", 3, "here: ", IN_THE_WAY),
+    (*SCREEN, "file/x", 3, "file: ", IN_THE_WAY),
+    (*SCREEN, "file", 3, "file: ", IN_THE_WAY),
+    (*SCREEN, LONG, 3, "File name too long", SHORTER),
+    (*SCREEN, "here", 3, "here: ", IN_THE_WAY),
+    (*SCREEN, "/proc/nothing/x", 3, "/proc/nothing: No such file", "Check how"),
+    (*COMPOSE, "file/x", 3, "file: ", IN_THE_WAY),
+    (*COMPOSE, DEEP, 3, "File name too long", SHORTER),
+    (*COMPOSE, "/dev/null", 3, "/dev/null: ", IN_THE_WAY),
+    ("fork", "run", "file/x", 2, "round 0 was begun", "rounds=0"),
+    # what is read
+    ("status", "file", 2, f"file: {NO_RUN}", "Name the folder of a run"),
+    ("status", "file/x", 2, f"file/x: {NO_RUN}", "Name the folder of a run"),
+    ("status", "here", 2, f"here: {NO_RUN}", "Name the folder of a run"),
+    ("status", "dangling", 2, f"dangling: {NO_RUN}", "Name the folder of a run"),
+    ("status", LONG, 3, "File name too long", SHORTER),
+    ("status", "folder", 2, f"folder: {NO_RUN}", "Name the folder of a run"),
+    ("report", DEEP, 3, "File name too long", SHORTER),
+    ("resume", "folder", 2, f"folder: {NO_RUN}", "Name the folder of a run"),
+    ("dashboard", "file", 2, f"file: {NO_RUN}", "Name the folder of a run"),
+    ("run", "nothing.toml", 2, "nothing.toml: there is no such recipe", "those that ship"),
+    ("run", "folder", 2, "folder: it is a folder", "Correct the recipe"),
+    ("run", "here", 2, "here: there is no such recipe", "Name a TOML file"),
+    ("run", LONG, 3, "File name too long", SHORTER),
+    ("run", "recipe.toml", 2, "output_dir", "NUL"),
+    ("captions", "count", "folder", 2, "folder: ", "Name a folder or file of captions"),
+    ("captions", "count", "nothing.txt", 2, "nothing.txt: no such file", ""),
+    ("captions", "count", LONG, 3, "File name too long", SHORTER),
+    ("captions", "count", "/dev/zero", 2, "/dev/zero: a device", "Name a file"),
+    ("study", "result", "file", 2, "file/study/labels.sqlite: there is no study yet", "study ask"),
+    ("study", "result", LONG, 3, "File name too long", SHORTER),
+    ("export", "native", "nothing", "new", 2, "nothing", "."),
+    ("export", "native", LONG, "new", 3, "File name too long", SHORTER),
+    ("convert", "folder/x.pt", 2, "folder/x.pt: there is no such file", "Give the"),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(str(word)[:12] for word in row[:-2]))
+def test_an_odd_path_is_named_with_its_fact_and_its_remedy(
+    row: tuple[str | int, ...],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    *arguments, code, fact, remedy = row
+    monkeypatch.chdir(place)
+    assert main.main([str(word) for word in arguments]) == code
+    shown = capsys.readouterr()
+    said = shown.err if code else shown.out
+    assert str(fact) in said and str(remedy) in said, said[-500:]
+    assert ".tmp-" not in said and "Traceback" not in said
+    assert not [*place.glob(".tmp-*")], "a temporary was left behind"
+
+
+@pytest.mark.parametrize(
+    "port", ["70000", "65536", "-1", "1e3", "٨٠", "", "8080.0", "0x50", "http"]
+)
+@pytest.mark.parametrize("verb", ["label", "dashboard"])
+def test_what_is_no_port_is_refused_before_anything_is_opened(
+    verb: str, port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main([verb, "run", f"--port={port}"])
+    assert ended.value.code == 2 and "Give a number from 0 to 65535" in capsys.readouterr().err
+
+
+HOSTS = [
+    "no-such-host.invalid",
+    "203.0.113.1",
+    "a" * 64 + ".b",
+    "::1::2",
+    "ünïcode..x",
+    "300.1.1.1",
+]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_an_address_of_no_interface_is_named(host: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be listened on .*--host an address of this"):
+        server.listen(host, 0)
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"127\.0\.0\.1:{port}: .*choose another --port"):
+            server.listen("127.0.0.1", port)
+
+
+FAILURES = {
+    errno.EXDEV: "it is on another disk",
+    errno.EPERM: "it belongs to another user",
+    errno.EMLINK: "it has too many links",
+    errno.EOPNOTSUPP: "its file system has no links",
+}
+
+
+@pytest.mark.parametrize("code", FAILURES)
+def test_a_link_that_cannot_be_made_says_to_copy(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(code, os.strerror(code), str(source), None, str(target))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(StorageError, match=rf"clip\.mp4: {FAILURES[code]}.*Leave out --link"):
+        atomic.link(tmp_path / "clip.mp4", tmp_path / "linked.mp4")
+
+
+@pytest.mark.parametrize("code", sorted(errno.errorcode))
+def test_every_error_of_the_system_becomes_one_sentence_with_a_remedy(code: int) -> None:
+    said = str(atomic.explain(OSError(code, os.strerror(code), "some/path")))
+    assert said.startswith(f"some/path: {os.strerror(code)}. ") and said.endswith(".")
+
+
+def as_nobody(act: Callable[[], object]) -> str:
+    """Do something as a user without rights, in a fork; return what it said."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = ""
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            said = str(act())
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+        finally:
+            os.write(writing, said.encode())
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as stream:
+        said = stream.read()
+    os.waitpid(child, 0)
+    return said
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """Make a run of root's, as a kill leaves it, in a folder that others may pass."""
+    if os.geteuid() != 0:
+        pytest.skip("only root has other users' files")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    run = small_run.make(tmp_path / "run")
+    LabelBook(run.path / "labels.sqlite").close()
+    copied = tmp_path / "killed"
+    atomic.make_folder(copied)
+    for path in run.path.iterdir():  # while the run is open, so with the ledger's log
+        if path.is_file() and path.suffix != ".html":
+            (copied / path.name).write_bytes(path.read_bytes())
+    run.close()
+    (copied / "LOCK").unlink()
+    return copied
+
+
+@pytest.mark.parametrize("beside", ["both", "wal", "neither"])
+def test_another_user_s_run_is_read_and_nothing_is_made_in_it(theirs: Path, beside: str) -> None:
+    for name in {"both": [], "wal": ["-shm"], "neither": ["-shm", "-wal"]}[beside]:
+        (theirs / f"ledger.sqlite{name}").unlink()
+    before = sorted(theirs.iterdir())
+    if beside == "neither":  # what the log held is lost, and nothing was folded yet
+        assert "Error" in as_nobody(lambda: RunReader(theirs).units())
+    else:
+        assert as_nobody(lambda: len(RunReader(theirs).units())) == "4"
+        assert len(RunReader(theirs).units()) == 4  # nor does its owner make anything
+    assert sorted(theirs.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["ledger.sqlite", "config.json", "run.json"])
+def test_a_file_that_only_its_owner_reads_is_named(theirs: Path, name: str) -> None:
+    (theirs / name).chmod(0o600)
+    said = as_nobody(lambda: main.main(["status", str(theirs)]))
+    assert said == "3"
+
+
+def test_labels_of_another_user_are_exported_without_a_trace(
+    theirs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine").chmod(0o777)
+    before = sorted(theirs.iterdir())
+    target = tmp_path / "mine/labels.jsonl"
+    assert as_nobody(lambda: main.main(["label", str(theirs), "--export", str(target)])) == "0"
+    assert sorted(theirs.iterdir()) == before
+    (theirs / "labels.sqlite").chmod(0o600)
+    assert as_nobody(lambda: main.main(["label", str(theirs), "--export", str(target)])) == "3"
+    assert "labels.sqlite: Permission denied. Ask its owner" in capfd.readouterr().err
+    (theirs / "labels.sqlite").unlink()
+    assert as_nobody(lambda: main.main(["label", str(theirs), "--export", str(target)])) == "2"
+    assert not (theirs / "labels.sqlite").exists()
