@@ -95,7 +95,7 @@ ROWS = [
     ("captions", "count", "folder", 2, "folder: ", "Name a folder or file of captions"),
     ("captions", "count", "nothing.txt", 2, "nothing.txt: no such file", ""),
     ("captions", "count", LONG, 3, "File name too long", SHORTER),
-    ("captions", "count", "/dev/zero", 2, "/dev/zero: a device", "Name a file"),
+    ("captions", "count", "/dev/zero", 2, "/dev/zero: it is a device", "Name a file"),
     ("study", "result", "file", 2, "file/study/labels.sqlite: there is no study yet", "study ask"),
     ("study", "result", LONG, 3, "File name too long", SHORTER),
     ("export", "native", "nothing", "new", 2, "nothing", "."),
@@ -133,19 +133,12 @@ def test_what_is_no_port_is_refused_before_anything_is_opened(
     assert ended.value.code == 2 and "Give a number from 0 to 65535" in capsys.readouterr().err
 
 
-HOSTS = [
-    "no-such-host.invalid",
-    "203.0.113.1",
-    "a" * 64 + ".b",
-    "::1::2",
-    "ünïcode..x",
-    "300.1.1.1",
-]
+HOSTS = ("203.0.113.1", "a" * 64 + ".b", "::1::2", "ünïcode..x")
 
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_an_address_of_no_interface_is_named(host: str) -> None:
-    with pytest.raises(ConfigError, match="cannot be listened on .*--host an address of this"):
+    with pytest.raises(ConfigError, match=r"cannot be listened on .*--host an address of this"):
         server.listen(host, 0)
 
 
@@ -223,6 +216,8 @@ def theirs(tmp_path: Path) -> Path:
             (copied / path.name).write_bytes(path.read_bytes())
     run.close()
     (copied / "LOCK").unlink()
+    main.main(["status", str(copied)])  # what is imported late would not be found by others
+    main.main(["label", str(copied), "--export", str(tmp_path / "labels.jsonl")])
     return copied
 
 
