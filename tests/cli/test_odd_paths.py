@@ -105,7 +105,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(str(word)[:12] for word in row[:-2]))
-def test_an_odd_path_is_named_with_its_fact_and_its_remedy(
+def test_fault_94_an_odd_path_is_named_with_its_fact_and_its_remedy(
     row: tuple[str | int, ...],
     place: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -125,7 +125,7 @@ def test_an_odd_path_is_named_with_its_fact_and_its_remedy(
     "port", ["70000", "65536", "-1", "1e3", "٨٠", "", "8080.0", "0x50", "http"]
 )
 @pytest.mark.parametrize("verb", ["label", "dashboard"])
-def test_what_is_no_port_is_refused_before_anything_is_opened(
+def test_fault_94_what_is_no_port_is_refused_before_anything_is_opened(
     verb: str, port: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -172,7 +172,7 @@ def test_a_link_that_cannot_be_made_says_to_copy(
 
 
 @pytest.mark.parametrize("code", sorted(errno.errorcode))
-def test_every_error_of_the_system_becomes_one_sentence_with_a_remedy(code: int) -> None:
+def test_fault_94_every_error_of_the_system_becomes_one_sentence_with_a_remedy(code: int) -> None:
     said = str(atomic.explain(OSError(code, os.strerror(code), "some/path")))
     assert said.startswith(f"some/path: {os.strerror(code)}. ") and said.endswith(".")
 
@@ -222,7 +222,9 @@ def theirs(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("beside", ["both", "wal", "neither"])
-def test_another_user_s_run_is_read_and_nothing_is_made_in_it(theirs: Path, beside: str) -> None:
+def test_fault_94_another_user_s_run_is_read_and_nothing_is_made_in_it(
+    theirs: Path, beside: str
+) -> None:
     for name in {"both": [], "wal": ["-shm"], "neither": ["-shm", "-wal"]}[beside]:
         (theirs / f"ledger.sqlite{name}").unlink()
     before = sorted(theirs.iterdir())

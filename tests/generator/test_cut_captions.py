@@ -9,7 +9,7 @@ from dualipo.generator import backbone
 
 
 @pytest.mark.parametrize("family", ["pipeline_folder", "cog_folder"])
-def test_a_caption_is_cut_where_more_words_change_nothing(
+def test_fault_95_a_caption_is_cut_where_more_words_change_nothing(
     family: str, request: pytest.FixtureRequest
 ) -> None:
     folder: Path = request.getfixturevalue(family)

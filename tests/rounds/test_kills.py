@@ -4,6 +4,8 @@
 tests.rounds.kill_all` takes every point, and kills during recovery too.
 """
 
+import signal
+
 import pytest
 
 from tests.rounds import harness as harnesses
@@ -92,6 +94,15 @@ def test_killed_anywhere(harness: Harness, place: int) -> None:
 def test_fault_09_killed_while_recovering(harness: Harness, share: float, again: int) -> None:
     hit = int(len(harness.names) * share)
     assert harness.killed_at(hit, again, again + 1) == harness.clean
+
+
+def test_fault_93_a_power_cut_that_loses_the_curve_changes_no_signal(harness: Harness) -> None:
+    with harnesses.elsewhere(harness) as path:
+        hit = harness.point("transformer.before_rename")  # every step of the alignment is behind
+        assert harnesses.ended(harness.recipe(path), fail=f"kill@{hit}") == -signal.SIGKILL
+        (path / "metrics.jsonl").write_text("")
+        assert harnesses.ended(harness.recipe(path)) == 0, harnesses.log(path)
+        assert harnesses.state(path) == harness.clean
 
 
 @pytest.mark.parametrize("steps_behind", [0, 1, 2])

@@ -72,7 +72,7 @@ def test_fault_52_a_caption_that_a_shell_would_obey_stays_a_caption(unlabelled: 
     assert not Path("canary").exists() and not list(unlabelled.parent.rglob("canary"))
 
 
-def test_what_no_clip_is_made_of_is_counted_and_said_with_its_first_examples(
+def test_fault_95_what_no_clip_is_made_of_is_counted_and_said_with_its_first_examples(
     unlabelled: Path,
 ) -> None:
     refused, folded = "captions refused (a zero-width or direction character)", sampling.REPEATS

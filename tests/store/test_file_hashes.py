@@ -29,7 +29,7 @@ def run(tmp_path: Path):
     opened.close()
 
 
-def test_a_flipped_byte_in_a_folder_is_found_once_a_process_and_named(run: RunDir) -> None:
+def test_fault_91_a_flipped_byte_in_a_folder_is_found_once_a_process_and_named(run: RunDir) -> None:
     folder = run.path / "rounds/000/model"
     first = FileHashes(run.path, run.ledger)
     assert first.checked(folder) == folder
@@ -51,7 +51,7 @@ def test_a_file_that_is_missing_or_that_no_unit_made_is_named(run: RunDir) -> No
         hashes.checked(run.path / "rounds/000/other.parquet")
 
 
-def test_another_base_model_between_two_processes_is_refused_by_name(
+def test_fault_91_another_base_model_between_two_processes_is_refused_by_name(
     run: RunDir, tmp_path: Path
 ) -> None:
     folder = tmp_path / "generator"

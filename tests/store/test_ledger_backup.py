@@ -72,7 +72,7 @@ def garble(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [lose, empty, lose_tables, go_back, garble])
-def test_a_run_without_its_whole_ledger_is_refused_untouched_and_restored_by_the_remedy(
+def test_fault_90_without_its_whole_ledger_a_run_is_refused_untouched_until_it_is_restored(
     folder: Path, damage: Callable[[Path], None]
 ) -> None:
     damage(folder)
@@ -91,14 +91,14 @@ def test_a_run_without_its_whole_ledger_is_refused_untouched_and_restored_by_the
     again.close()
 
 
-def test_without_a_backup_the_refusal_says_so(folder: Path) -> None:
+def test_fault_90_without_a_backup_the_refusal_says_so(folder: Path) -> None:
     shutil.rmtree(folder / ledger_backup.FOLDER)
     lose(folder)
     with pytest.raises(DataError, match="no backup in this folder"):
         RunDir.open(folder, small_run.SETTINGS)
 
 
-def test_a_run_of_an_older_dualipo_has_no_count_and_is_refused_by_its_files(folder: Path) -> None:
+def test_fault_90_a_run_of_an_older_dualipo_is_refused_by_its_files(folder: Path) -> None:
     (folder / ledger_backup.COUNT).unlink()
     RunDir.open(folder, small_run.SETTINGS).close()
     for damage in (lose, empty, lose_tables):
@@ -123,7 +123,7 @@ def test_the_newest_two_backups_are_kept_and_each_is_made_once(folder: Path) -> 
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]"])
-def test_settings_live_in_the_ledger_so_a_lost_file_mixes_nothing(
+def test_fault_92_settings_live_in_the_ledger_so_a_lost_file_mixes_nothing(
     folder: Path, content: str | None
 ) -> None:
     path = folder / "config.json"

@@ -39,7 +39,7 @@ def is_closed(opened: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("sent", HALVES[:2])
-def test_half_open_connections_lock_nobody_out(few: None, site: Site, sent: bytes) -> None:
+def test_fault_96_half_open_connections_lock_nobody_out(few: None, site: Site, sent: bytes) -> None:
     with ExitStack() as stack, site.annotator("ada") as ada:
         assert ada.get("/api/state").status_code == 200
         strangers = [stack.enter_context(connect(site, sent)) for _ in range(4 * FEW)]
@@ -49,7 +49,7 @@ def test_half_open_connections_lock_nobody_out(few: None, site: Site, sent: byte
 
 
 @pytest.mark.parametrize("sent", HALVES)
-def test_a_head_that_takes_too_long_is_given_up(
+def test_fault_96_a_head_that_takes_too_long_is_given_up(
     site: Site, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
@@ -57,7 +57,7 @@ def test_a_head_that_takes_too_long_is_given_up(
         until(lambda: is_closed(stranger))
 
 
-def test_a_body_that_takes_too_long_is_given_up(
+def test_fault_96_a_body_that_takes_too_long_is_given_up(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(security, "BODY_SECONDS", 0.2)
@@ -70,7 +70,7 @@ def test_a_body_that_takes_too_long_is_given_up(
 @pytest.mark.parametrize(
     "foreign", ["[]=1", "a b c", 'x="', "=", "naïve={}", "dualipo_token_of_another=2", ";;"]
 )
-def test_another_program_s_cookie_locks_no_annotator_out(foreign: str) -> None:
+def test_fault_96_another_program_s_cookie_locks_no_annotator_out(foreign: str) -> None:
     for cookies in (f"{foreign}; {COOKIE}=mine", f"{COOKIE}=mine; {foreign}"):
         assert token_in({"cookie": cookies}, COOKIE) == "mine"
     assert token_in({"cookie": foreign}, COOKIE) == ""
@@ -122,7 +122,7 @@ BODIES = (
 
 
 @pytest.mark.parametrize("path", ["/api/answers", "/api/undo", "/api/join"])
-def test_a_malformed_body_is_refused_in_the_documented_form(site: Site, path: str) -> None:
+def test_fault_96_a_malformed_body_is_refused_in_the_documented_form(site: Site, path: str) -> None:
     with site.annotator("ada") as ada:
         for sent in BODIES:
             answer = ada.post(path, content=sent, headers={"content-type": "application/json"})
@@ -146,7 +146,7 @@ def test_an_origin_that_is_no_address_is_refused(site: Site) -> None:
             assert answer.status_code == 403
 
 
-def test_strangers_write_no_lines_into_the_log(
+def test_fault_96_strangers_write_no_lines_into_the_log(
     site: Site, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(20):
