@@ -29,7 +29,7 @@ def listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except (OSError, UnicodeError) as refusal:  # a host name may be no name at all
+    except (OSError, UnicodeError, TypeError) as refusal:  # a host may be no name at all
         listening.close()
         fact = getattr(refusal, "strerror", None) or refusal
         remedy = _REMEDIES.get(
