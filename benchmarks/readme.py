@@ -24,6 +24,7 @@ import judge
 import rank
 import slots
 import step_caching
+import tuning
 
 from dualipo.evaluation import summary
 
@@ -50,6 +51,7 @@ RESULT_TABLES = (
     ResultTable("align-step", "align-step-cpu-one-thread", align_step.table),
     ResultTable("slots", "slots-world", slots.table),
     ResultTable("step-caching", "step-caching-before-0-warm", step_caching.table),
+    ResultTable("tuning", "tuning-world", tuning.table),
     ResultTable("captions", "captions", captions.table),
     ResultTable("step-caching-50", "step-caching-before-0-warm-50-steps", step_caching.table),
 )
