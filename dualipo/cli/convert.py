@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Trainers wrap the weights in one of these.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 INDEX = ".bin.index.json"
+# As transformers and diffusers name the one file of weights.
+WHOLE = ("pytorch_model.bin", "diffusion_pytorch_model.bin")
 
 
 def add(verbs: Any) -> None:
@@ -57,14 +59,14 @@ def act(arguments: argparse.Namespace) -> int:
     if len(indices) == 1:
         convert_split(indices[0])
         return 0
-    whole = source / "pytorch_model.bin"
-    if indices or not whole.is_file():
+    whole = [source / name for name in WHOLE if (source / name).is_file()]
+    if indices or len(whole) != 1:
         raise ModelError(
-            f"{source}: it holds {len(indices)} files *{INDEX} and no pytorch_model.bin. Name the "
-            "file to convert."
+            f"{source}: it holds {len(indices)} files *{INDEX}, and {len(whole)} of "
+            f"{' and '.join(WHOLE)}. Name the file to convert."
         )
-    _refuse_existing(_target(whole))
-    convert_file(whole, _target(whole))
+    _refuse_existing(_target(whole[0]))
+    convert_file(whole[0], _target(whole[0]))
     return 0
 
 
@@ -158,9 +160,10 @@ def _files_of(index: Path) -> dict[str, str]:
 
 def _target(source: Path) -> Path:
     """Return the path at which loaders look for the weights of `source`."""
-    return source.with_name(source.name.replace("pytorch_model", "model", 1)).with_suffix(
-        ".safetensors"
-    )
+    name = source.name
+    if name.startswith("pytorch_model"):  # diffusers keeps its longer name
+        name = name.replace("pytorch_model", "model", 1)
+    return source.with_name(name).with_suffix(".safetensors")
 
 
 def _refuse_existing(target: Path) -> None:

@@ -50,11 +50,20 @@ def test_fault_49_convert_runs_no_code(
     assert not canary.exists()
 
 
-def test_a_folder_is_converted_to_the_names_that_loaders_look_for(tmp_path: Path) -> None:
-    torch.save({"weight": torch.ones(2)}, tmp_path / "pytorch_model.bin")
+@pytest.mark.parametrize(
+    ("pickled", "sought"),
+    [
+        ("pytorch_model.bin", "model.safetensors"),
+        ("diffusion_pytorch_model.bin", "diffusion_pytorch_model.safetensors"),
+    ],
+)
+def test_a_folder_is_converted_to_the_names_that_loaders_look_for(
+    tmp_path: Path, pickled: str, sought: str
+) -> None:
+    torch.save({"weight": torch.ones(2)}, tmp_path / pickled)
     torch.save({"rate": 0.1}, tmp_path / "training_args.bin")
     convert.act(argparse.Namespace(source=tmp_path, target=None))
-    assert load_file(tmp_path / "model.safetensors")["weight"].tolist() == [1, 1]
+    assert load_file(tmp_path / sought)["weight"].tolist() == [1, 1]
     with pytest.raises(ModelError, match="exists already"):
         convert.act(argparse.Namespace(source=tmp_path, target=None))
 

@@ -31,11 +31,12 @@ from tests.rounds import models
 
 RECIPE = Path(__file__).with_name("harness.toml")
 MAX_SEEDS = 12
+FORGETTING = "refresh.srpo.learning_rate=1e30"  # far above what a recipe may say
 # One round whose refresh is a step so long that the critic forgets all it knew.
 REVERTED = (
     "rounds=1",
     "refresh.max_holdout_drop=0",
-    "refresh.srpo.learning_rate=1e30",
+    FORGETTING,
     "refresh.srpo.max_train_steps=1",
     "monitor.num_accuracy_pairs=3",
     "monitor.min_oracle_gap=0",
@@ -108,8 +109,13 @@ def prepare(models_folder: Path, folder: Path, *overrides: str, wanted: str) -> 
 
 def recipe(models_folder: Path, path: Path, *overrides: str) -> Config:
     """Load the harness's recipe with the tiny models."""
-    own = model_overrides(models_folder)
-    return config.load(RECIPE, [*own, f"output_dir={path}", *overrides])
+    own, allowed = model_overrides(models_folder), [o for o in overrides if o != FORGETTING]
+    settings = config.load(RECIPE, [*own, f"output_dir={path}", *allowed])
+    if FORGETTING not in overrides:
+        return settings
+    srpo = settings.refresh.srpo.model_copy(update={"learning_rate": 1e30})
+    refresh = settings.refresh.model_copy(update={"srpo": srpo})
+    return settings.model_copy(update={"refresh": refresh})
 
 
 def model_overrides(models_folder: Path) -> list[str]:
