@@ -360,6 +360,22 @@ class KeepBestEvent(Event):
     generator_version: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class EndedEvent(Event):
+    """The reason why a run ended in a round that could not go on; the last generator serves."""
+
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsEvent(Event):
+    """Settings that were changed on resume, by key, and the round from which they hold."""
+
+    from_round: int
+    before: dict[str, Any]
+    now: dict[str, Any]
+
+
 EVENTS: dict[str, type[Event]] = {
     "seed": SeedEvent,
     "rewrite": RewriteEvent,
@@ -392,6 +408,8 @@ EVENTS: dict[str, type[Event]] = {
     "gallery": GalleryEvent,
     "critic_accuracy": CriticAccuracyEvent,
     "keep_best": KeepBestEvent,
+    "ended": EndedEvent,
+    "settings": SettingsEvent,
 }
 
 Recorded = TypeVar("Recorded", bound=Event)

@@ -69,6 +69,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("confirm", "attempt", "judge", "votes", closed_by="judged"),
     Stage("judged", "attempt", "judge"),
     Stage("prefer", "attempt", "prefer", "preferences"),
+    Stage("ended", "attempt", "align"),  # only of a run that cannot go on
     Stage("align", "attempt", "align", "alignment", training=_ALIGN),
     Stage("sample.monitor", "attempt", "evaluate", closing_index=-1),
     Stage("win_rate", "attempt", "evaluate"),
@@ -82,7 +83,47 @@ STAGES: tuple[Stage, ...] = (
 )
 
 # Work that is done once, when something needs it first; the word before the first dot of its id.
-ON_DEMAND = ("texts", "encode_real", "holdout", "score_scale", "bad_clip", "sample_again")
+ON_DEMAND = (
+    *("texts", "encode_real", "holdout", "score_scale", "bad_clip", "sample_again"),
+    "settings",
+)
+
+Redo = Literal["warm-start", "judge", "prefer", "align", "evaluate", "refresh"]
+# What `--redo` takes, in order, and the first stage that each throws away.
+REDOABLE: dict[Redo, str] = {
+    "warm-start": "rewrite",
+    "judge": "check",
+    "prefer": "prefer",
+    "align": "align",
+    "evaluate": "win_rate",
+    "refresh": "srpo_votes",
+}
+
+
+def redo_of(stage_id: str) -> Redo | None:
+    """Return what to redo so that a stage runs anew; None where its clips are what was paid for."""
+    places = [place for place, stage in enumerate(STAGES) if stage.stage_id == stage_id]
+    firsts = {word: _first(stage) for word, stage in REDOABLE.items()}
+    # The prompts and clips of rounds stand between the warm start and the judging.
+    if not places or stage_id.startswith(("sample.", "prompts", "register", "label")):
+        return None
+    return max((word for word in REDOABLE if firsts[word] <= places[-1]), key=firsts.__getitem__)
+
+
+def redone(word: Redo) -> tuple[str, ...]:
+    """Return the ids of the stages that `--redo` throws away, without those that only sample."""
+    later = STAGES[_first(REDOABLE[word]) :]
+    return tuple(
+        dict.fromkeys(
+            stage.stage_id
+            for stage in later
+            if stage.stage_id not in ("prompts", "sample.candidates", "drop_latents")
+        )
+    )
+
+
+def _first(stage_id: str) -> int:
+    return next(place for place, stage in enumerate(STAGES) if stage.stage_id == stage_id)
 
 
 def of_start() -> tuple[Stage, ...]:

@@ -9,6 +9,7 @@ Left out: external trackers. They read this file (`evaluation/share/trackers.py`
 
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -63,6 +64,20 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         key = tuple(row.get(name) for name in _KEY)
         rows[key] = rows.get(key, {}) | row
     return list(rows.values())
+
+
+def forget(path: Path, curves: Collection[tuple[int, int, str]]) -> None:
+    """Remove the lines of these curves, each named by round, attempt and stage."""
+    if not path.exists() or not curves:
+        return
+    rows = [
+        row
+        for row in read_metrics(path)
+        if (row.get("round"), row.get("attempt"), row.get("stage")) not in curves
+    ]
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    temporary.replace(path)
 
 
 def read_new(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:

@@ -15,6 +15,7 @@ from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
 from dualipo.cli.verbs import add_force_disk, add_run, add_verb
 from dualipo.errors import DualipoError
+from dualipo.stages import REDOABLE, Redo
 from dualipo.store import rundir
 
 
@@ -45,27 +46,47 @@ def add(verbs: Any) -> None:
         verbs, "resume", "Go on with a run that stopped, by the settings it began with."
     )
     add_run(resuming)
+    resuming.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="Change a setting that the run has not used yet, or that --redo uses anew.",
+    )
+    for each in (parser, resuming):
+        each.add_argument(
+            "--redo",
+            choices=tuple(REDOABLE),
+            help="Throw away this stage of the round under way and what followed it, and do it "
+            "anew. What was sampled before stays.",
+        )
     add_force_disk(resuming)
     resuming.set_defaults(act=resume)
 
 
 def resume(arguments: argparse.Namespace) -> int:
     """Go on with a run by its configuration, which holds the overrides that it began with."""
-    require_run(arguments.run)
-    rundir.refuse_tuning(arguments.run)
+    settings = begun_with(arguments.run, arguments.overrides, output_dir=arguments.run)
+    return _run(settings, again=arguments.redo, force_disk=arguments.force_disk)
+
+
+def begun_with(run: Path, overrides: Sequence[str], *, output_dir: Path) -> config.Config:
+    """Return the settings that a run was begun with, changed by overrides, for another folder."""
+    require_run(run)
+    rundir.refuse_tuning(run)
     from dualipo.store.run_reader import RunReader
 
-    written = RunReader(arguments.run).written_settings
-    moved = [f"output_dir={json.dumps(str(arguments.run))}"]
-    settings = config.from_leaves(written, subject=str(arguments.run), overrides=moved)
-    return _run(settings, force_disk=arguments.force_disk)
+    moved = [*overrides, f"output_dir={json.dumps(str(output_dir))}"]
+    written = RunReader(run).written_settings
+    return config.from_leaves(written, subject=str(run), overrides=moved)
 
 
 def act(arguments: argparse.Namespace) -> int:
     """Run a recipe, or print what it would do; either is refused with all problems at once."""
     settings, problems = config.examine(arguments.recipe, arguments.overrides)
     if not arguments.dry_run:
-        return _run(settings, problems=problems, force_disk=arguments.force_disk)
+        return _run(
+            settings, problems=problems, again=arguments.redo, force_disk=arguments.force_disk
+        )
     from dualipo.rounds import forecast, preflight
 
     print(forecast.text(settings), flush=True)
@@ -78,6 +99,7 @@ def _run(
     settings: config.Config,
     *,
     problems: Sequence[DualipoError] = (),
+    again: Redo | None = None,
     force_disk: bool = False,
 ) -> int:
     """Run what can run to its end; print its needs, its results and where the report is."""
@@ -86,11 +108,11 @@ def _run(
     # These import torch: only after the recipe could be read.
     from dualipo.rounds import estimating, loop, preflight
 
-    preflight.require(settings, known=problems, force_disk=force_disk)
+    preflight.require(settings, known=problems, force_disk=force_disk, is_redone=again is not None)
     if not (Path(settings.output_dir) / rundir.MARKER).exists():
         print("\n".join(estimating.lines(settings)), flush=True)
     with watching() as progress:
-        path = loop.run(settings, progress=progress)
+        path = loop.run(settings, progress=progress, again=again)
     print(summary.table(path))
     print(f"\nThe report with clips and curves: {path / 'report.html'}")
     if settings.push_to_hub:

@@ -65,10 +65,11 @@ class Config(Group):
 
 SERVERS = ("critic.server", "seed_labels.rewriter")
 
-# A resumed run may change these and nothing else (fault 47): a server may move, its model stays.
+# A resumed run may change these at any time, and others until they are read (`uses.py`; fault 47): a
+# server may move, its model stays.
 MAY_CHANGE = (
     *("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds"),
-    *("critic.clip_memory_mb", "critic.decoded_clips_mb"),
+    *("refresh.stop_early", "critic.clip_memory_mb", "critic.decoded_clips_mb"),
     *("generator.keep_latents", "report_to", "logging_dir", "push_to_hub", "hub_model_id"),
     *(f"{group}.{name}" for group in SERVERS for name in Server.model_fields),
 )

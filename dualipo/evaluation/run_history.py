@@ -19,6 +19,7 @@ from dualipo.events import (
     ClockEvent,
     CriticAccuracyEvent,
     CriticCheckEvent,
+    EndedEvent,
     Event,
     GalleryEvent,
     HoldoutEvent,
@@ -153,11 +154,19 @@ class RunHistory:
         """True when all rounds of the recipe are done, or the stopping rule ended the run."""
         if self.tuning:
             return any(round_.event(GalleryEvent) for round_ in self.rounds)
+        if self.end_reason:
+            return True
         done = self.finished_rounds
         last = done[-1].event(MonitorEvent) if done else None
         if self.settings.get("refresh.stop_early") and last and last.stop:
             return True
         return len(done) >= self.settings.get("rounds", 0)
+
+    @property
+    def end_reason(self) -> str | None:
+        """The reason why the run ended in a round that could not go on; None where none did."""
+        ended = self.rounds[-1].event(EndedEvent) if self.rounds else None
+        return ended.why if ended else None
 
     @property
     def labels_are_simulated(self) -> bool:

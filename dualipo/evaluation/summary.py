@@ -41,6 +41,7 @@ def as_dict(run_path: Path) -> dict[str, Any]:
     return {
         "run": history.name,
         "finished": history.is_finished,
+        "ended_because": history.end_reason,
         "rounds_done": len(history.finished_rounds),
         "rounds_asked": history.settings.get("rounds"),
         "simulated_labels": history.labels_are_simulated,
@@ -103,6 +104,8 @@ def _text(summary: dict[str, Any]) -> str:
         ).rstrip()
         for row in rows
     ]
+    if summary["ended_because"]:
+        title += f"\nended: {summary['ended_because']}"
     return "\n".join([title, "", *lines, *_refreshes(summary["rounds"]), *_tail(summary)])
 
 

@@ -43,6 +43,10 @@ class Folded:
     repeats: tuple[str, ...] = ()
 
 
+class ExhaustedCaptions(DataError):
+    """A list with fewer usable captions than are to be drawn."""
+
+
 @dataclass(frozen=True)
 class CaptionList:
     """Captions as a file lists them, and the category of each where it has any."""
@@ -95,7 +99,7 @@ def choose(
     listed = _listed(captions)
     folded = fold(listed, exclude=exclude, right_to_left=right_to_left)
     if len(folded.prompts) < num:
-        raise DataError(
+        raise ExhaustedCaptions(
             f"prompts: only {len(folded.prompts)} distinct captions can be used "
             f"({len(folded.refused)} were refused), but {num} are asked for. Add captions, or "
             "lower the number of prompts."

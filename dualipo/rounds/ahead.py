@@ -32,6 +32,7 @@ class Ahead:
     num_rounds_to_run: int
     used_captions: Sequence[str] = ()
     seed_prompts: frozenset[str] | None = None
+    is_redone: bool = False
 
 
 def of(config: Config, *, begun_at: Path | None = None) -> Ahead:

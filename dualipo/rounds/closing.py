@@ -2,10 +2,12 @@
 
 from dualipo.evaluation.report import report_page
 from dualipo.evaluation.share import model_card
-from dualipo.events import AlignEvent
+from dualipo.events import AlignEvent, EndedEvent, PreferEvent
+from dualipo.prompts.corpus import ExhaustedCaptions
 from dualipo.rounds import measuring, sampling
 from dualipo.rounds.run import Run
 from dualipo.store import atomic
+from dualipo.store.ledger import Unit
 
 
 def close_round(run: Run, round: int, attempt: int, version: str) -> bool:
@@ -23,9 +25,45 @@ def close_round(run: Run, round: int, attempt: int, version: str) -> bool:
     return is_end
 
 
+def end(run: Run, round: int, attempt: int, why: str) -> None:
+    """End a run that cannot go on: record the reason once, and tell it; nothing is thrown away."""
+    unit = Unit(round, attempt, "ended")
+    if not run.is_done(unit):
+        run.commit(unit, events=[EndedEvent(why=why)])
+    serving = run.ledger.head("generator")
+    assert serving is not None, "registered before round 0"
+    run.progress.say(
+        f"the run ends in round {round}: {why} The generator {serving.version_id} serves."
+    )
+
+
+def end_without_captions(run: Run, round: int, too_few: ExhaustedCaptions) -> None:
+    """End the run before a round that has too few captions; in round 0 nothing was achieved."""
+    if round == 0:
+        raise too_few
+    end(run, round, 0, str(too_few))
+
+
+def end_without_preference(run: Run, round: int, attempt: int) -> None:
+    """End the run in an attempt that kept no preference, with the counts of what was dropped."""
+    prefer = run.recorded(Unit(round, attempt, "prefer"), PreferEvent)
+    dropped = ", ".join(f"{num} {reason}" for reason, num in prefer.dropped.items()) or "nothing"
+    end(
+        run,
+        round,
+        attempt,
+        f"no preference was kept (dropped: {dropped}). To go on, repeat the command with `--redo "
+        "prefer` and a lower critic.margin_percentile, critic.confirm_vote_share or higher "
+        "critic.dimension_slack; or with `--redo judge` and more critic.num_votes.",
+    )
+
+
 def ends_early(run: Run, round: int, attempt: int) -> bool:
     """Return True when the recipe lets the monitor end the run after this attempt, and it does."""
-    return run.config.refresh.stop_early and bool(measuring.stop_reasons_of(run, round, attempt))
+    if not run.config.refresh.stop_early or not measuring.stop_reasons_of(run, round, attempt):
+        return False
+    # A round that was begun before the recipe asked for this is gone on with.
+    return all(unit.round <= round for unit in run.ledger.units())
 
 
 def write_report(run: Run) -> None:

@@ -30,6 +30,7 @@ from dualipo.rounds.loop import opened
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.versions import attempt_of, generator_made
 from dualipo.stages import Command, command_before, last_of
+from dualipo.store import settled
 from dualipo.store.ledger import Unit
 from dualipo.store.run_reader import RunReader
 
@@ -118,8 +119,11 @@ def _prefer(run: Run, round: int, attempt: int) -> None:
 
 
 def _align(run: Run, round: int, attempt: int) -> None:
-    candidates = _candidates(run, round)
-    aligning.align(run, round, attempt, preferring.prefer(run, round, attempt, candidates))
+    preferences = preferring.prefer(run, round, attempt, _candidates(run, round))
+    if preferences:
+        aligning.align(run, round, attempt, preferences)
+    else:
+        closing.end_without_preference(run, round, attempt)
 
 
 def _evaluate(run: Run, round: int, attempt: int) -> None:
@@ -164,8 +168,8 @@ def _require_earlier(run: Run, command: Command, round: int, attempt: int) -> No
         if closing.ends_early(run, round - 1, before):
             raise DataError(
                 f"{run.directory.path}: the run ended early with round {round - 1}: "
-                f"{measuring.stop_reasons_of(run, round - 1, before)[0]}. To go on, begin a run "
-                "with refresh.stop_early = false."
+                f"{measuring.stop_reasons_of(run, round - 1, before)[0]}. To go on, "
+                f"`dualipo resume {run.directory.path} refresh.stop_early=false`."
             )
     elif needed is not None:
         last = last_of(needed)
@@ -185,7 +189,10 @@ def _missing(run: Run, command: Command, needed: Command, round: int) -> DataErr
 
 def _round_under_way(run: Run) -> int:
     """Return the last round that was begun, or the next one if that is over and there is one."""
-    last = max((unit.round for unit in run.ledger.units()), default=BASE_ROUND)
+    last = max(
+        (unit.round for unit in run.ledger.units() if unit.stage != settled.CHANGE),
+        default=BASE_ROUND,
+    )
     if last == BASE_ROUND:
         return 0
     attempt = attempt_of(run, last)

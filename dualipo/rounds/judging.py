@@ -32,7 +32,9 @@ Kind = Literal["point", "pair"]
 
 
 def score(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:
-    """Vote on every candidate alone."""
+    """Vote on every candidate alone; an attempt that was judged is left as it is."""
+    if run.is_done(Unit(round, attempt, "judged")):
+        return
     _keep_scale(run, round, attempt, candidates)
     votes = vote_on(
         run,

@@ -13,6 +13,7 @@ from dualipo.config import Config
 from dualipo.evaluation.share import trackers
 from dualipo.event_names import in_words
 from dualipo.progress import Progress
+from dualipo.prompts.corpus import ExhaustedCaptions
 from dualipo.rounds import (
     aligning,
     bad_clips,
@@ -27,6 +28,7 @@ from dualipo.rounds import (
 )
 from dualipo.rounds.planning import remaining
 from dualipo.rounds.run import Run
+from dualipo.stages import Redo
 from dualipo.store.rundir import RunDir
 from dualipo.training import optim
 
@@ -36,13 +38,18 @@ def rounds(run: Run) -> None:
     warming.warm_start_critic(run)
     measuring.measure_base(run)
     for round_ in range(run.config.rounds):
-        prompts = sampling.choose_prompts(run, round_)
+        try:
+            prompts = sampling.choose_prompts(run, round_)
+        except ExhaustedCaptions as too_few:
+            return closing.end_without_captions(run, round_, too_few)
         candidates = sampling.sample_candidates(run, round_, prompts)
         for attempt in (0, 1):  # the second only after the critic was refreshed
             checking.check_critic(run, round_, attempt)
             judging.score(run, round_, attempt, candidates)
             judging.confirm(run, round_, attempt, candidates)
             preferences = preferring.prefer(run, round_, attempt, candidates)
+            if not preferences:
+                return closing.end_without_preference(run, round_, attempt)
             version = aligning.align(run, round_, attempt, preferences)
             measuring.monitor(run, round_, attempt, version)
             if attempt == 1 or not refreshing.refresh_critic(run, round_, attempt, candidates):
@@ -51,9 +58,12 @@ def rounds(run: Run) -> None:
             break
 
 
-def run(config: Config, *, progress: Progress) -> Path:
-    """Begin or resume the run that `config.output_dir` names; return its folder."""
-    with opened(config, progress) as opened_run:
+def run(config: Config, *, progress: Progress, again: Redo | None = None) -> Path:
+    """Begin or resume the run that `config.output_dir` names; return its folder.
+
+    `again` throws a stage of the round under way away first.
+    """
+    with opened(config, progress, again=again) as opened_run:
         progress.plan(remaining(opened_run))
         bad_clips.without_bad_clips(opened_run, rounds)
         closing.write_report(opened_run)
@@ -61,16 +71,18 @@ def run(config: Config, *, progress: Progress) -> Path:
 
 
 @contextmanager
-def opened(config: Config, progress: Progress) -> Iterator[Run]:
+def opened(config: Config, progress: Progress, *, again: Redo | None = None) -> Iterator[Run]:
     """Open a run: hold its folder, sweep what no ledger row vouches for, close it at the end."""
     interrupt.install()
     for group, trained in optim.trainings(config).items():
         optim.require_installed(trained, group=group)
-    directory = RunDir.open(Path(config.output_dir), config)
+    directory = RunDir.open(Path(config.output_dir), config, again=again)
     opened_run = Run(directory, config, progress)
     try:
         if directory.ledger.is_restored:
             progress.say("the ledger is a backup: what was made since then is made once more")
+        if directory.discarded:
+            progress.say(directory.discarded)
         for name in directory.sweep():
             progress.say(f"swept {name}: no ledger row vouches for it")
         bad_clips.mark(opened_run, directory.missing_clips())

@@ -9,6 +9,7 @@ Settings that exclude each other are found when a recipe is read (`config/sense.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from dualipo.records import Pair, Point
 from dualipo.rounds import ahead, file_sources, model_checks, room, seed_labels
 from dualipo.rounds.ahead import Ahead
 from dualipo.store import rundir
+from dualipo.store.run_reader import RunReader
 from dualipo.training import optim
 
 Check = Callable[[Config, Ahead], Iterable[DualipoError]]
@@ -35,22 +37,31 @@ def require(
     known: Sequence[DualipoError] = (),
     force_disk: bool = False,
     begun_at: Path | None = None,
+    is_redone: bool = False,
 ) -> None:
     """Raise one error that tells every problem of a recipe; `known` were found while reading it.
 
-    `begun_at` is the folder of the run so far where it is not the recipe's.
+    `begun_at` is the folder of the run so far where it is not the recipe's. Where a stage
+    `is_redone`, settings that were read may change: that is decided when it was thrown away.
     """
-    found = [*known, *problems(config, force_disk=force_disk, begun_at=begun_at)]
+    found = [
+        *known,
+        *problems(config, force_disk=force_disk, begun_at=begun_at, is_redone=is_redone),
+    ]
     if found:
         raise PreflightError(found)
 
 
 def problems(
-    config: Config, *, force_disk: bool = False, begun_at: Path | None = None
+    config: Config,
+    *,
+    force_disk: bool = False,
+    begun_at: Path | None = None,
+    is_redone: bool = False,
 ) -> list[DualipoError]:
     """Return everything that would stop the run later, in the order in which it would."""
     try:
-        state = ahead.of(config, begun_at=begun_at)
+        state = replace(ahead.of(config, begun_at=begun_at), is_redone=is_redone)
     except DualipoError as broken:
         return [broken]
     return found_by(CHECKS if force_disk else (*CHECKS, room.disk), config, state)
@@ -69,8 +80,11 @@ def found_by(checks: Iterable[Check], config: Config, state: Ahead) -> list[Dual
 
 
 def folder(config: Config, state: Ahead) -> Iterator[DualipoError]:
-    """Check that the run's folder is a run's, or can be made."""
-    yield from rundir.refusals(Path(config.output_dir))
+    """Check that the run's folder is a run's, or can be made, and what may change in it."""
+    path = Path(config.output_dir)
+    yield from rundir.refusals(path)
+    if not state.is_new and not state.is_redone and (path / rundir.MARKER).is_file():
+        RunReader(path).require_unread(config)
 
 
 def captions(config: Config, state: Ahead) -> Iterator[DualipoError]:

@@ -2,6 +2,7 @@
 
 from dualipo.events import AlignEvent, RefreshEvent
 from dualipo.rounds.run import BASE_GENERATOR, WARM, Run
+from dualipo.store import settled
 
 
 def generator_before(run: Run, round: int) -> str:
@@ -36,5 +37,4 @@ def critic_made(round: int, attempt: int) -> str:
 
 def attempt_of(run: Run, round: int) -> int:
     """Return the attempt that a round is in: 1 once its critic was refreshed, else 0."""
-    refreshes = run.ledger.events(RefreshEvent)
-    return int(any(u.round == round and r.outcome == "refreshed" for u, r in refreshes))
+    return settled.attempt_of(run.ledger, round)

@@ -1,29 +1,24 @@
-"""Copies of a run that has begun no round, so that ablations share all that precedes round 0.
+"""Copies of a run that share what it has sampled and judged, to go on with other settings.
 
-Seed clips, labels, warm start and base measurements depend on neither the alignment, nor the
-critic's checks, nor the refresh. A run that ended before round 0 (`rounds=0`) is copied, and the
-copy goes on with other settings of these. A change of any other setting is refused, since what was
-computed depends on it.
+A fork keeps all units, or those before a stage of a round. Settings may change that nothing which
+is kept has read (`settled.py`): a run that ended before round 0 (`rounds=0`) is the common past of
+ablations, and a fork from a round's alignment trains again on preferences that are paid for.
+
+Published files are never written again, so that the copy has hard links to them where it can.
 """
 
+import os
 import shutil
 from pathlib import Path
-from typing import Any
 
-from dualipo import redaction
-from dualipo.config import Config, leaves
+from dualipo.config import Config
 from dualipo.errors import ConfigError
-from dualipo.store import atomic
+from dualipo.stages import Redo
+from dualipo.store import atomic, redo, settled
 from dualipo.store.ledger import Ledger
 from dualipo.store.lock import Lock
-from dualipo.store.run_reader import RunReader
-from dualipo.store.rundir import CONFIG, LEDGER, SETTINGS
+from dualipo.store.rundir import LEDGER, SWEPT_FOLDERS
 
-# Settings that nothing reads before round 0.
-LATER = (
-    *("align.", "refresh.", "critic.check.", "rounds", "verdicts", "prompts.num_prompts"),
-    *("output_dir", "report_to", "logging_dir", "push_to_hub", "hub_model_id"),
-)
 # Not copied. Trackers' files neither: their curves belong to the run that sent them.
 _OWN = (
     *("LOCK*", "logs", "report.html", f"{atomic.TEMPORARY_PREFIX}*"),
@@ -31,44 +26,49 @@ _OWN = (
 )
 
 
-def fork(source: Path, target: Path, config: Config) -> None:
-    """Copy the run at `source`, which has begun no round, to `target`, to go on with `config`."""
+def fork(
+    source: Path,
+    target: Path,
+    config: Config,
+    *,
+    from_round: int | None = None,
+    stage: Redo | None = None,
+) -> None:
+    """Copy the run at `source` to `target`, to go on with `config`.
+
+    With a `stage`, the copy lacks that stage of `from_round`, and all that followed.
+    """
     if target.exists():
         raise ConfigError(f"{target}: exists already. Name a new folder for the copy.")
-    now = redaction.redact(leaves(config))
-    before = RunReader(source).settings
-    fixed = [k for k in now if now[k] != before.get(k) and not k.startswith(LATER)]
-    if fixed:
-        raise ConfigError(
-            f"{source}: its work so far depends on {', '.join(fixed)}. A fork may change only "
-            f"{', '.join(LATER)}; for other changes begin a run of its own."
-        )
     lock = Lock.acquire(source / "LOCK")
     try:
-        _require_no_round(source)
         with atomic.publish_folder(target, name="fork") as temporary:
-            ignored = shutil.ignore_patterns(*_OWN)
-            shutil.copytree(source, temporary, ignore=ignored, dirs_exist_ok=True)
-            _keep_settings(temporary, now)
+            _copy(source, temporary)
+            ledger = Ledger(temporary / LEDGER)  # it folds what a kill left over
+            try:
+                if stage is not None:
+                    gone = redo.plan(temporary, ledger, stage, round=from_round)
+                    redo.discard(temporary, ledger, gone)
+                how = f"--from-round {max(settled.under_way(ledger)[0], 0)} --stage"
+                settled.settle(temporary, ledger, config, subject=source, redo=how)
+            finally:
+                ledger.close()
     finally:
         lock.release()
 
 
-def _keep_settings(copy: Path, settings: dict[str, Any]) -> None:
-    atomic.write_json(copy / CONFIG, settings, is_private=True)
-    ledger = Ledger(copy / LEDGER)
-    ledger.write_record(SETTINGS, settings)
-    ledger.close()
+def _copy(source: Path, target: Path) -> None:
+    """Copy a run's folder; what it sampled and published is linked where it can be."""
+    linked = tuple(f"{source / name}{os.sep}" for name in SWEPT_FOLDERS)
 
+    def put(given: str, wanted: str) -> None:
+        if given.startswith(linked):
+            try:
+                os.link(given, wanted)
+                return
+            except OSError:  # another disk, or one that has no links
+                pass
+        shutil.copy2(given, wanted)
 
-def _require_no_round(source: Path) -> None:
-    ledger = Ledger(source / LEDGER)  # not read-only: it folds what a kill left over
-    try:
-        begun = [unit.round for unit, _ in ledger.events() if unit.round >= 0]
-    finally:
-        ledger.close()
-    if begun:
-        raise ConfigError(
-            f"{source}: round {min(begun)} was begun, and its work depends on the settings. Fork "
-            "a run that was made with rounds=0."
-        )
+    ignored = shutil.ignore_patterns(*_OWN)
+    shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True, copy_function=put)

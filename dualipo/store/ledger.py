@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -27,7 +27,7 @@ from dualipo.errors import DataError, StorageError
 from dualipo.event_json import to_json
 from dualipo.events import Event, Recorded
 from dualipo.records import Candidate, Vote
-from dualipo.store import atomic, ledger_backup, reading, schema
+from dualipo.store import atomic, forgetting, ledger_backup, reading, schema
 
 BUSY_SECONDS = 30.0
 
@@ -138,6 +138,33 @@ class Ledger:
             failpoints.hit("ledger.after_commit")
             self._write_count()
 
+    def forget(
+        self,
+        units: Sequence[Unit],
+        *,
+        versions: Sequence[Version],
+        voted: Sequence[tuple[Unit, str]],
+        heads: Mapping[ModelKind, str],
+    ) -> None:
+        """Delete units with all that they recorded, in one transaction; other models serve.
+
+        `voted` are the items on which these units cast votes.
+        """
+        rounds = {unit.round for unit in units if unit.stage == "prompts"}
+        self._write_count(0)  # a count that is too high would call the run damaged
+        with self._errors():
+            self._transaction(
+                lambda: forgetting.forget(
+                    self._connection,
+                    [(unit.round, unit.attempt, unit.stage, unit.index) for unit in units],
+                    versions=[(version.kind, version.version_id) for version in versions],
+                    voted=[(unit.round, unit.attempt, item) for unit, item in voted],
+                    rounds=rounds,
+                    heads=heads.items(),
+                )
+            )
+        self._write_count()
+
     def write_record(self, name: str, value: Any) -> None:
         """Keep a named value, in place of an earlier one."""
         row = (_RECORD + name, _json(value))
@@ -154,10 +181,10 @@ class Ledger:
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
             schema.mark_copy(copy)
 
-    def _write_count(self) -> None:
+    def _write_count(self, num_units: int | None = None) -> None:
         # Not fsynced: a count that is too low says nothing, and the ledger itself is durable.
         path = self.path.with_name(ledger_backup.COUNT)
-        num_units = schema.num_units(self._connection)
+        num_units = schema.num_units(self._connection) if num_units is None else num_units
         with open(path, "r+b" if path.exists() else "wb") as file:
             file.write(b"%012d\n" % num_units)
 

@@ -20,7 +20,7 @@ from dualipo.errors import DataError, DualipoError
 from dualipo.events import Event, ScoresEvent
 from dualipo.records import Candidate, Pair, Point, Prompt, Vote
 from dualipo.redaction import redact
-from dualipo.store import atomic, lock, run_tables, rundir, tables
+from dualipo.store import atomic, lock, run_tables, rundir, settled, tables
 from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger, ModelKind, Unit, Version, VoteKind
 from dualipo.store.video import Frames
@@ -63,12 +63,20 @@ class RunReader:
     @property
     def written_settings(self) -> dict[str, Any]:
         """The settings as config.json has them, or the ledger where that file is missing."""
-        path = self.path / rundir.CONFIG
+        path = self.path / settled.CONFIG
         if not path.exists() and self.has_ledger:
-            kept = self._ask(lambda ledger: ledger.read_record(rundir.SETTINGS))
+            kept = self._ask(lambda ledger: ledger.read_record(settled.RECORD))
             if kept is not None:
                 return dict(kept)
         return dict(atomic.read_json(path))
+
+    def require_unread(self, config: Config) -> None:
+        """Raise a ConfigError where a setting differs that a stage of the run has read."""
+        now = redact(leaves(config))
+        changed = settled.changes(self.path, self.written_settings, now)
+        self._ask(
+            lambda ledger: settled.require_unread(self.path, ledger, changed, subject=self.path)
+        )
 
     @property
     def is_working(self) -> bool:

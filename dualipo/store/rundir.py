@@ -15,13 +15,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from dualipo import redaction
-from dualipo.config import MAY_CHANGE, Config, leaves, without_retired
+from dualipo.config import Config
 from dualipo.errors import ConfigError, DataError, DualipoError, StorageError
 from dualipo.records import SCHEMA_VERSION
-from dualipo.store import atomic, ledger_backup
+from dualipo.stages import Redo
+from dualipo.store import atomic, ledger_backup, redo, settled
 from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger
 from dualipo.store.ledger_backup import COUNT, LEDGER
@@ -29,14 +28,10 @@ from dualipo.store.ledger_backup import WORK_FOLDERS as SWEPT_FOLDERS
 from dualipo.store.lock import Lock
 
 CHECKPOINTS = "checkpoints"
-SETTINGS = "settings"  # the ledger's record of them
 MARKER = "run.json"
-CONFIG = "config.json"
 TUNING = "tuning.json"  # beside the marker where the run is a tuning: the command that goes on
 
 _KIND = "dualipo run"
-# The folder is the run's identity, however it is spelled and wherever it was moved.
-_MAY_CHANGE = {*MAY_CHANGE, "output_dir"}
 
 
 class RunDir:
@@ -45,6 +40,7 @@ class RunDir:
     def __init__(self, path: Path, *, lock: Lock, ledger: Ledger) -> None:
         self.path = path
         self.ledger = ledger
+        self.discarded: str | None = None
         self._lock = lock
         self.attempt = 1 + max(self._past_attempts(), default=0)
         with atomic.storage_errors(self.log_path):
@@ -52,9 +48,10 @@ class RunDir:
             self.log_path.touch()
 
     @classmethod
-    def open(cls, path: Path, config: Config) -> "RunDir":
-        """Create the run at `path`, or resume it if the configuration is the same (fault 47).
+    def open(cls, path: Path, config: Config, *, again: Redo | None = None) -> "RunDir":
+        """Create the run at `path`, or resume it if no setting that was read differs (fault 47).
 
+        `again` throws a stage of the round under way away first, and what followed it.
         The ledger is made before the marker, so that a folder with a marker had a ledger.
         """
         _refuse_foreign(path)
@@ -71,8 +68,12 @@ class RunDir:
             if not (path / MARKER).exists():
                 marker = {"kind": _KIND, "schema_version": SCHEMA_VERSION}
                 atomic.write_json(path / MARKER, marker)
-            _settle_config(path, ledger, config)
+            if again is not None:
+                gone = redo.plan(path, ledger, again)
+                redo.discard(path, ledger, gone)
+            settled.settle(path, ledger, config)
             run = cls(path, lock=lock, ledger=ledger)
+            run.discarded = gone.text() if again is not None else None
             on_failure.pop_all()
         return run
 
@@ -199,33 +200,6 @@ def _refuse_foreign(path: Path) -> None:
         )
 
 
-def _settle_config(path: Path, ledger: Ledger, config: Config) -> None:
-    """Keep the settings in the ledger and in config.json; on resume allow only what may change."""
-    now = redaction.redact(leaves(config))
-    before = _settings_before(path, ledger)
-    if before is not None:
-        _check_diff(path, before, now)
-    atomic.write_json(path / CONFIG, now, is_private=True)
-    ledger.write_record(SETTINGS, now)
-
-
-def _settings_before(path: Path, ledger: Ledger) -> dict[str, Any] | None:
-    """Return the settings that a run was begun with; None for a new run.
-
-    The ledger of an older program has none, so there config.json must be there.
-    """
-    kept: dict[str, Any] | None = ledger.read_record(SETTINGS)
-    if kept is None and (path / CONFIG).exists():
-        return dict(atomic.read_json(path / CONFIG))
-    if kept is None and ledger.units():
-        raise DataError(
-            f"{path / CONFIG}: no such file, and the ledger, which an older dualipo wrote, has no "
-            "settings, so nobody knows which ones the run was begun with. Restore the file from a "
-            "backup, or begin a run with another output_dir."
-        )
-    return kept
-
-
 def require_run(path: Path) -> None:
     """Raise a ConfigError where `path` is no run's folder, a DataError where its run is newer."""
     if not (path / MARKER).is_file():
@@ -252,22 +226,4 @@ def refuse_tuning(path: Path) -> None:
         raise ConfigError(
             f"{path}: this is a tuning, which has no rounds. Repeat the command that began it:\n"
             f"  {command}"
-        )
-
-
-def _check_diff(path: Path, written: dict[str, Any], now: dict[str, Any]) -> None:
-    # A key that an older program did not know had today's default.
-    known = without_retired(written, subject=str(path / CONFIG))
-    before = redaction.redact(leaves(Config())) | known
-    changed = [
-        f"  {key}: {before.get(key)!r} -> {now.get(key)!r}"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and key not in _MAY_CHANGE
-    ]
-    if changed:
-        raise ConfigError(
-            "\n".join([f"{path}: the run was begun with another configuration:", *changed])
-            + f"\nResume it as it was begun (`dualipo resume {path}`), choose another "
-            f"name with output_dir, or start clean by deleting {path}. A resumed run may change "
-            f"only {', '.join(MAY_CHANGE)}."
         )

@@ -24,6 +24,7 @@ from dualipo.generator import backbone
 from dualipo.generator.sample import sample
 from dualipo.progress import PlainProgress
 from dualipo.rounds import loop
+from dualipo.stages import Redo
 from dualipo.store import atomic
 from dualipo.store.ledger import Ledger
 from dualipo.store.rundir import SWEPT_FOLDERS
@@ -124,10 +125,12 @@ def model_overrides(models_folder: Path) -> list[str]:
     return [f"{part}.pretrained_model_name_or_path={models_folder / part}" for part in parts]
 
 
-def ended(settings: Config, *, fail: str = "") -> int:
+def ended(settings: Config, *, fail: str = "", again: Redo | None = None) -> int:
     """Run or resume in a child; return its exit code, or minus the signal that ended it."""
     path = Path(settings.output_dir)
-    return in_child(lambda: loop.run(settings, progress=PlainProgress()), path=path, fail=fail)
+    return in_child(
+        lambda: loop.run(settings, progress=PlainProgress(), again=again), path=path, fail=fail
+    )
 
 
 def in_child(body: Callable[[], object], *, path: Path, fail: str = "") -> int:

@@ -1,0 +1,43 @@
+"""Deletes units from a ledger with all that they recorded, inside a transaction of the ledger's.
+
+A clip that a candidate which stays names too keeps its row, whichever unit stored it first.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+
+Key = tuple[int, int, str, int]  # round, attempt, stage, index
+
+
+def forget(
+    connection: sqlite3.Connection,
+    units: Iterable[Key],
+    *,
+    versions: Iterable[tuple[str, str]],
+    voted: Iterable[tuple[int, int, str]],
+    rounds: Iterable[int],
+    heads: Iterable[tuple[str, str]],
+) -> None:
+    """Delete units and their events, files, votes, candidates and versions; move the heads."""
+    keys, made = list(units), list(versions)
+    connection.executemany(
+        "UPDATE heads SET version_id = ? WHERE kind = ?",
+        [(version_id, kind) for kind, version_id in heads],
+    )
+    connection.executemany("DELETE FROM versions WHERE kind = ? AND version_id = ?", made)
+    connection.executemany(
+        "DELETE FROM candidates WHERE generator_version = ?",
+        [(version_id,) for kind, version_id in made if kind == "generator"],
+    )
+    connection.executemany("DELETE FROM candidates WHERE round = ?", [(r,) for r in rounds])
+    connection.executemany(
+        "DELETE FROM votes WHERE round = ? AND attempt = ? AND item = ?", [*voted]
+    )
+    where = "round = ? AND attempt = ? AND stage = ? AND unit_index = ?"
+    connection.executemany(f"DELETE FROM events WHERE {where}", keys)
+    connection.executemany(
+        f"DELETE FROM files WHERE {where} AND NOT EXISTS"
+        " (SELECT 1 FROM candidates WHERE files.path LIKE '%' || candidates.clip || '.mp4')",
+        keys,
+    )
+    connection.executemany(f"DELETE FROM units WHERE {where}", keys)
