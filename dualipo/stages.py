@@ -90,10 +90,7 @@ ON_DEMAND = (
 
 Redo = Literal["warm-start", "judge", "prefer", "align", "evaluate", "refresh"]
 # What `--redo` takes, in order, and the first stage that each throws away.
-REDOABLE: dict[Redo, str] = {
-    "warm-start": "rewrite",
-    "judge": "check",
-    "prefer": "prefer",
+REDOABLE: dict[Redo, str] = {"warm-start": "rewrite", "judge": "check", "prefer": "prefer"} | {
     "align": "align",
     "evaluate": "win_rate",
     "refresh": "srpo_votes",

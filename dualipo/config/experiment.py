@@ -65,8 +65,8 @@ class Config(Group):
 
 SERVERS = ("critic.server", "seed_labels.rewriter")
 
-# A resumed run may change these at any time, and others until they are read (`uses.py`; fault 47): a
-# server may move, its model stays.
+# A resumed run may change these at any time, and others until they are read (`uses.py`, fault 47).
+# A server may move, its model stays.
 MAY_CHANGE = (
     *("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds"),
     *("refresh.stop_early", "critic.clip_memory_mb", "critic.decoded_clips_mb"),

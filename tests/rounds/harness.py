@@ -172,8 +172,8 @@ def events(path: Path, kind: type[Recorded]) -> list[Recorded]:
 
 
 def outcome(path: Path) -> str:
-    """Return how the first refresh ended."""
-    return events(path, RefreshEvent)[0].outcome
+    """Return how the first refresh ended; "none" for a run that ended before it."""
+    return next((event.outcome for event in events(path, RefreshEvent)), "none")
 
 
 def state(path: Path) -> State:

@@ -9,10 +9,12 @@ import pytest
 from dualipo.config import Config, leaves
 from dualipo.config.uses import USES, use_of
 from dualipo.errors import ConfigError
-from dualipo.events import SettingsEvent
+from dualipo.evaluation import summary
+from dualipo.events import AlignEvent, EndedEvent, SettingsEvent
 from dualipo.stages import ON_DEMAND, REDOABLE, STAGES, Redo
 from dualipo.store import redo
 from dualipo.store.fork import fork
+from dualipo.store.ledger import Unit
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness, State
 
@@ -129,3 +131,33 @@ def test_a_run_that_has_done_nothing_takes_any_setting(harness: Harness) -> None
         assert harnesses.ended(harness.recipe(path, "seed=77"), fail=f"kill@{hit}") < 0
         assert harnesses.ended(harness.recipe(path)) == 0, harnesses.log(path)
         assert harnesses.state(path) == harness.clean
+
+
+def test_a_round_without_a_preference_ends_the_run_and_goes_on_when_it_is_redone(
+    harness: Harness,
+) -> None:
+    few = ("rounds=1", "prompts.num_prompts=2", "refresh.force_rounds=[]")
+    strict = ("critic.confirm_vote_share=1", "critic.dimension_slack=0")
+    with harnesses.elsewhere(harness) as path:
+        for seed in range(harnesses.MAX_SEEDS):  # the critic flips coins
+            shutil.rmtree(path, ignore_errors=True)
+            own = (*few, f"seed={seed}")
+            assert harnesses.ended(harness.recipe(path, *own, *strict)) == 0, harnesses.log(path)
+            if not harnesses.events(path, EndedEvent):
+                continue
+            said, status = harnesses.log(path), summary.table(path)
+            before = {unit for unit in _units(path) if unit.stage in ("sample.candidates", "score")}
+            mended = harness.recipe(path, *own)
+            assert harnesses.ended(mended) == 1 and "`--redo judge`" in harnesses.log(path)
+            assert harnesses.ended(mended, again="judge") == 0, harnesses.log(path)
+            if harnesses.events(path, AlignEvent):
+                break
+        assert "the run ends in round 0: no preference was kept (dropped: " in said
+        assert "The generator base serves" in said and "`--redo prefer`" in said
+        assert "ended: no preference was kept" in status
+        assert not harnesses.events(path, EndedEvent) and before <= {*_units(path)}
+
+
+def _units(path: Path) -> list[Unit]:
+    with harnesses.ledger_of(path) as ledger:
+        return ledger.units()

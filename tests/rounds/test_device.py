@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 
 from dualipo.config import Config
-from dualipo.errors import DataError
+from dualipo.events import EndedEvent
 from dualipo.progress import PlainProgress
 from dualipo.rounds import loop
 from dualipo.rounds.run import Run
@@ -50,10 +50,9 @@ class OnTheDevice(Run):
 def run_on_the_device(settings: Config) -> None:
     """Run on the pretended device; end with a code of its own where nothing was preferred."""
     with mock.patch.object(loop, "Run", OnTheDevice):
-        try:
-            loop.run(settings, progress=PlainProgress())
-        except DataError:
-            sys.exit(PREFERRED_NOTHING)
+        path = loop.run(settings, progress=PlainProgress())
+    if harnesses.events(path, EndedEvent):
+        sys.exit(PREFERRED_NOTHING)
 
 
 @pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS.keys())
