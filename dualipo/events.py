@@ -1,13 +1,13 @@
 """What a unit of work reports: one frozen class for each event that a run's ledger can hold.
 
 A stage commits events with its unit (`rounds/`); the report, the summary and the dashboard read
-them (`evaluation/`). `EVENTS` maps the name under which an event is stored to its class.
+them (`evaluation/`). `event_names` maps the name under which an event is stored to its class.
 
 A `ClockEvent` carries its stage in its name ("clock.align"). The stored form is `event_json`'s.
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from dualipo.event_json import Inline, InName, Omitted, Whole
 from dualipo.event_parts import (
@@ -375,41 +375,5 @@ class SettingsEvent(Event):
     before: dict[str, Any]
     now: dict[str, Any]
 
-
-EVENTS: dict[str, type[Event]] = {
-    "seed": SeedEvent,
-    "rewrite": RewriteEvent,
-    "warm_start_sft": WarmStartSftEvent,
-    "warm_start_dpo": WarmStartDpoEvent,
-    "warm_start": WarmStartEvent,
-    "score_scale": ScoreScaleEvent,
-    "encode_real": EncodeRealEvent,
-    "encode_real_drawn": EncodeRealDrawnEvent,
-    "left_out": LeftOutEvent,
-    "prompts": PromptsEvent,
-    "sample_unit": SampleUnitEvent,
-    "sample": SampleEvent,
-    "bad_clip": BadClipEvent,
-    "sampled_again": SampledAgainEvent,
-    "critic_check": CriticCheckEvent,
-    "served": ServedEvent,
-    "captions": CaptionsEvent,
-    "score": ScoreEvent,
-    "confirm": ConfirmEvent,
-    "tune": TuneEvent,
-    "prefer": PreferEvent,
-    "words": WordsEvent,
-    "align": AlignEvent,
-    "curve": CurveEvent,
-    "monitor": MonitorEvent,
-    "holdout": HoldoutEvent,
-    "refresh": RefreshEvent,
-    "scores": ScoresEvent,
-    "gallery": GalleryEvent,
-    "critic_accuracy": CriticAccuracyEvent,
-    "keep_best": KeepBestEvent,
-    "ended": EndedEvent,
-    "settings": SettingsEvent,
-}
 
 Recorded = TypeVar("Recorded", bound=Event)

@@ -10,7 +10,7 @@ The stage commands, the plan and the dashboard's timeline read their names here.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Turn = Literal["start", "round", "attempt", "close"]
 Command = Literal["sample", "judge", "prefer", "align", "evaluate", "refresh"]
@@ -90,11 +90,13 @@ ON_DEMAND = (
 
 Redo = Literal["warm-start", "judge", "prefer", "align", "evaluate", "refresh"]
 # What `--redo` takes, in order, and the first stage that each throws away.
-REDOABLE: dict[Redo, str] = {"warm-start": "rewrite", "judge": "check", "prefer": "prefer"} | {
-    "align": "align",
-    "evaluate": "win_rate",
-    "refresh": "srpo_votes",
-}
+REDOABLE: dict[Redo, str] = dict(
+    zip(
+        get_args(Redo),
+        ("rewrite", "check", "prefer", "align", "win_rate", "srpo_votes"),
+        strict=True,
+    )
+)
 
 
 def redo_of(stage_id: str) -> Redo | None:

@@ -9,10 +9,9 @@ import pytest
 from dualipo import event_names, events
 from dualipo.errors import DataError
 from dualipo.event_json import to_json
-from dualipo.event_names import in_words
+from dualipo.event_names import EVENTS, in_words
 from dualipo.event_parts import Refinement, Signals
 from dualipo.events import (
-    EVENTS,
     AlignEvent,
     ClockEvent,
     Event,

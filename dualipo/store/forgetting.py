@@ -15,7 +15,6 @@ def forget(
     *,
     versions: Iterable[tuple[str, str]],
     voted: Iterable[tuple[int, int, str]],
-    rounds: Iterable[int],
     heads: Iterable[tuple[str, str]],
 ) -> None:
     """Delete units and their events, files, votes, candidates and versions; move the heads."""
@@ -29,7 +28,8 @@ def forget(
         "DELETE FROM candidates WHERE generator_version = ?",
         [(version_id,) for kind, version_id in made if kind == "generator"],
     )
-    connection.executemany("DELETE FROM candidates WHERE round = ?", [(r,) for r in rounds])
+    rounds = [(round_,) for round_, _, stage, _ in keys if stage == "prompts"]
+    connection.executemany("DELETE FROM candidates WHERE round = ?", rounds)
     connection.executemany(
         "DELETE FROM votes WHERE round = ? AND attempt = ? AND item = ?", [*voted]
     )

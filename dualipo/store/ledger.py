@@ -150,7 +150,6 @@ class Ledger:
 
         `voted` are the items on which these units cast votes.
         """
-        rounds = {unit.round for unit in units if unit.stage == "prompts"}
         self._write_count(0)  # a count that is too high would call the run damaged
         with self._errors():
             self._transaction(
@@ -159,7 +158,6 @@ class Ledger:
                     [(unit.round, unit.attempt, unit.stage, unit.index) for unit in units],
                     versions=[(version.kind, version.version_id) for version in versions],
                     voted=[(unit.round, unit.attempt, item) for unit, item in voted],
-                    rounds=rounds,
                     heads=heads.items(),
                 )
             )
