@@ -143,8 +143,9 @@ class Vila(ChatCritic):
             "model_type": "llava_llama",
             "chat_template": self.chat_template,
             "model_max_length": self.model_max_length,
-            "mm_vision_select_layer": self.select_layer,
         }
+        if self.select_layer != vila_config.BEFORE_LAST:
+            top["mm_vision_select_layer"] = self.select_layer
         (folder / "config.json").write_text(json.dumps(top, indent=2) + "\n")
 
     def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
