@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dualipo import text_files
 from dualipo.errors import DataError
 from dualipo.redaction import redact
 
@@ -56,11 +57,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     *lines, _torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
+            row = text_files.json_value(line.decode())
         except ValueError as broken:
             raise DataError(
                 f"{path}:{number}: this is not JSON ({broken}). Delete that line."
             ) from None
+        if not isinstance(row, dict):
+            raise DataError(f"{path}:{number}: this is no object. Delete that line.")
         key = tuple(row.get(name) for name in _KEY)
         rows[key] = rows.get(key, {}) | row
     return list(rows.values())

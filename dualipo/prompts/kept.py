@@ -5,9 +5,9 @@ stem: "riding a bicycle" is kept in "rides his bicycle". Irregular forms ("sat" 
 not recognised, so an expansion may be refused that was good; none is taken that lost an element.
 """
 
-import json
 from collections.abc import Iterator
 
+from dualipo import text_files
 from dualipo.captions import normalise
 from dualipo.prompts.languages import known
 from dualipo.prompts.words import words_of
@@ -21,8 +21,17 @@ def lost(caption: str, elements: str, longer: str) -> list[str]:
     Where no elements are known, the caption as a whole counts as one.
     """
     stems = set(_stems(longer))
-    parts = list(json.loads(elements).values()) if elements else [caption]
-    return [part for part in parts if not _is_kept(part, stems)]
+    return [part for part in _parts(elements) or [caption] if not _is_kept(part, stems)]
+
+
+def _parts(elements: str) -> list[str]:
+    """Return the elements; none where the column is another program's and holds no such object."""
+    try:
+        named = text_files.json_value(elements)
+    except text_files.Unreadable:
+        return []
+    parts = list(named.values()) if isinstance(named, dict) else []
+    return parts if all(isinstance(part, str) for part in parts) else []
 
 
 def _is_kept(part: str, stems: set[str]) -> bool:

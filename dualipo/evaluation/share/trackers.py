@@ -11,7 +11,6 @@ images to TensorBoard, which shows no video, and as video to the others.
 
 import importlib.util
 import io
-import json
 import math
 import os
 import secrets
@@ -271,7 +270,7 @@ def follow(run_path: Path, *, to: str, folder: Path | None, is_over: Callable[[]
 
 def _read_sent(path: Path) -> dict[str, Any]:
     if path.is_file():
-        sent: dict[str, Any] = json.loads(path.read_text())
+        sent = atomic.read_json(path)
         return {"clips": 0} | sent  # an older program sent no clips
     return {"run_id": secrets.token_hex(4), "offset": 0, "rounds": {}, "clips": 0}
 
