@@ -255,7 +255,7 @@ def judge(kind: str, folder: Path, change: Change, fact: str | None, odd: Path) 
         backends.load(odd, settings=settings)
 
 
-@pytest.mark.parametrize("kind", VLM_KINDS)
+@pytest.mark.parametrize("kind", [VLM_KINDS[0], pytest.param(VLM_KINDS[1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", VLM)
 def test_fault_68_odd_vlm_folders(
     name: str, kind: str, sound: dict[str, Path], tmp_path: Path
