@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dualipo import attempt_log
 from dualipo.evaluation import run_history, tunings
 from dualipo.evaluation.report.charts import Format, percent, three_decimals
 from dualipo.evaluation.report.headline import DASH, accuracies, signed
@@ -42,6 +43,7 @@ def as_dict(run_path: Path) -> dict[str, Any]:
         "run": history.name,
         "finished": history.is_finished,
         "ended_because": history.end_reason,
+        "failed": attempt_log.last_failure(run_path / "logs"),
         "rounds_done": len(history.finished_rounds),
         "rounds_asked": history.settings.get("rounds"),
         "simulated_labels": history.labels_are_simulated,
@@ -104,6 +106,8 @@ def _text(summary: dict[str, Any]) -> str:
         ).rstrip()
         for row in rows
     ]
+    if summary["failed"]:
+        title += f"\n{summary['failed']}"
     if summary["ended_because"]:
         title += f"\nended: {summary['ended_because']}"
     return "\n".join([title, "", *lines, *_refreshes(summary["rounds"]), *_tail(summary)])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dualipo import interrupt
+from dualipo.attempt_log import LoggedProgress
 from dualipo.config import Config
 from dualipo.evaluation.share import trackers
 from dualipo.event_names import in_words
@@ -77,6 +78,7 @@ def opened(config: Config, progress: Progress, *, again: Redo | None = None) -> 
     for group, trained in optim.trainings(config).items():
         optim.require_installed(trained, group=group)
     directory = RunDir.open(Path(config.output_dir), config, again=again)
+    progress = logged = LoggedProgress(progress, directory.log_path)
     opened_run = Run(directory, config, progress)
     try:
         if directory.ledger.is_restored:
@@ -90,6 +92,9 @@ def opened(config: Config, progress: Progress, *, again: Redo | None = None) -> 
             directory.path, to=config.report_to, folder=config.logging_dir, say=progress.say
         ):
             yield opened_run
+    except Exception as error:  # whatever ends the process stands in its log, and goes on
+        logged.fail(error)
+        raise
     finally:
         if opened_run.ledger.unknown:
             progress.say(in_words(opened_run.ledger.unknown))
