@@ -10,7 +10,7 @@ LearningRate = Annotated[
     float,
     Field(
         gt=0,
-        le=1,
+        le=1e30,  # absurd rates are for tests of what follows; infinite ones are none
         description="The learning rate after the warm-up; a larger one learns faster and may "
         "become unstable.",
     ),
