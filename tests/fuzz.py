@@ -206,7 +206,7 @@ class Fuzz:
         others: tuple[Callable[[], None], ...] = (
             *(self.read_file, self.set_settings, self.parse_answer, self.fence_caption),
         )
-        names = list(FORMATS)
+        names = list(odd_rows.EXAMPLES)
         num_batches = max(1, num_rows // 2 // batch)
         for number in range(num_batches):
             name = names[number % len(names)]

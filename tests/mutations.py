@@ -106,6 +106,7 @@ def _run_here(tests: Sequence[str], copy: Path, log: Path) -> int:
     with open(log, "w") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
+        sys.stdout = sys.stderr = stream  # a test that runs this has its own in their places
         return int(pytest.main([*options, *tests]))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from dualipo.cli.verbs import add_verb
 
-ABOUT = "Look after a label set: find clips that cannot be decoded, and take labels off."
+ABOUT = "Find clips of a label set that no reader decodes, or drop labels."
 ABOUT_ACTION = {
     "check": "Decode every clip of a label set. The command ends with 1 if one cannot be decoded.",
     "drop": "Take labels off a label set, with the clips that no other label names. A run that has "

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dualipo.rounds.tuning import Source
 
 _DESCRIPTION = (
-    "Align a generator on preferences that exist, without a critic and without rounds. The same "
+    "Align a generator on preferences that exist. It takes neither a critic nor rounds. The same "
     "command again resumes the tuning where it stopped."
 )
 ENCODINGS = "encodings"  # beside the tunings that share it

@@ -31,7 +31,7 @@ _KEPT = tuple(name for name in shards.SCHEMA.names if name != "caption")
 
 def batches(path: Path, *, num_rows: int = ROWS_PER_BATCH) -> Iterator[pa.Table]:
     """Yield the rows of a file or folder in the columns of `shards.SCHEMA`."""
-    if path.is_char_device() or path.is_block_device():  # /dev/zero has no end
+    if _is_device(path):  # /dev/zero has no end
         raise _missing(path, "it is a device")
     if os.path.isdir(path) or path.suffix.lower() == ".parquet":
         for file in shards.files(path) if path.is_dir() else [path]:
@@ -40,6 +40,14 @@ def batches(path: Path, *, num_rows: int = ROWS_PER_BATCH) -> Iterator[pa.Table]
         yield from _collected(_dictionaries(path), num_rows)
     else:
         yield from _collected(({"caption": line} for line in _lines(path)), num_rows)
+
+
+def _is_device(path: Path) -> bool:
+    """Tell whether a path is a device; a path that cannot be looked at is told when it is read."""
+    try:
+        return path.is_char_device() or path.is_block_device()
+    except OSError:
+        return False
 
 
 def read(path: Path) -> tuple[list[str], list[str] | None]:

@@ -18,7 +18,7 @@ from dualipo.errors import ConfigError
 from dualipo.events import AlignEvent, RefreshEvent
 from dualipo.records import Vote
 from dualipo.stages import Redo, redone
-from dualipo.store import settled, tables
+from dualipo.store import settled
 from dualipo.store.ledger import Ledger, ModelKind, Unit, Version
 
 BASE_ROUND = settled.BASE_ROUND
@@ -146,6 +146,8 @@ def _heads(ledger: Ledger, gone: Discarded) -> dict[ModelKind, str]:
 
 def _voted(path: Path, ledger: Ledger, units: Sequence[Unit]) -> list[tuple[Unit, str]]:
     """Return the items of the votes that these units cast."""
+    from dualipo.store import tables  # imports pyarrow, for which `dualipo --help` need not wait
+
     owners = {unit: name for name, unit in ledger.owners().items() if "/votes-" in name}
     return [
         (unit, vote.item)

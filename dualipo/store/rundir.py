@@ -54,8 +54,8 @@ class RunDir:
         `again` throws a stage of the round under way away first, and what followed it.
         The ledger is made before the marker, so that a folder with a marker had a ledger.
         """
-        _refuse_foreign(path)
         with atomic.storage_errors(path):
+            _refuse_foreign(path)
             atomic.make_folder(path)
         with ExitStack() as on_failure:  # an interrupt too: a lock left behind refuses the next run
             lock = Lock.acquire(path / "LOCK")

@@ -66,7 +66,7 @@ def test_help_is_written_in_sentences(parser: argparse.ArgumentParser) -> None:
             ["run", "nowhere.toml"],
             "nowhere.toml: there is no such recipe. Name a TOML file, or one of",
         ),
-        (["run", "."], ".: the recipe cannot be read (Is a directory). Name a TOML file."),
+        (["run", "."], ".: it is a folder, not a file. Correct the recipe."),
         (["run", "recipe.toml", "align.beta_dop=3"], "Did you mean `align.beta_dpo`?"),
         (
             ["run", "recipe.toml", "align.beta_dpo=-3"],
@@ -77,7 +77,7 @@ def test_help_is_written_in_sentences(parser: argparse.ArgumentParser) -> None:
             "align.beta_dpo: this is no override. Write it as",
         ),
         (
-            ["run", "recipe.toml", "seed.x=1", "--dry-run"],
+            ["run", "recipe.toml", "seed.x=1"],
             "must be a whole number. `dualipo settings seed`",
         ),
         (["status", "runs/none"], "runs/none: there is no run here"),
@@ -85,8 +85,11 @@ def test_help_is_written_in_sentences(parser: argparse.ArgumentParser) -> None:
         (["align", "runs/none", "--round", "1"], "runs/none: there is no run here"),
         (["convert", "none.pt"], "none.pt: there is no such file."),
         (["settings", "no", "xyzzy"], "no name and no meaning contains no and xyzzy."),
-        (["import", "trl", "x.csv", "--output", "."], "do not say who judged. Give --source"),
-        (["import", "lift", "x.csv", "--output", "o"], "x.csv: No such file or directory."),
+        (["import", "trl", "x.csv", "--output", "."], "in use, but is no label set"),
+        (
+            ["import", "lift", "x.csv", "--output", "o"],
+            "x.csv: there is no such file. Name a file of rows.",
+        ),
         (["export", "trl", ".", "out"], ".: this is no label set, for it has no labels.json."),
         (["run", "recipe.toml", "--dryrun"], "unrecognized arguments: --dryrun"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),

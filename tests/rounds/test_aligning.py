@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dualipo.errors import ModelError
+from dualipo.errors import DataError, ModelError
 from dualipo.progress import PlainProgress
 from dualipo.records import Candidate
 from dualipo.rounds import sampling
@@ -34,17 +34,23 @@ def test_fault_34_the_files_of_named_candidates_are_verified_and_no_others(
 
         def body() -> None:
             with opened(keeping.recipe(path), PlainProgress()) as run:
-                files = [sampling.latents_path(run, 0, index) for index in (0, 1)]
+                files = [sampling.latents_path(run, 0, f"{index:04d}") for index in (0, 1)]
                 damage(files[1])
                 latents, texts = sampling.stored_latents(run, 0, candidates=named)
                 assert {file for file, _ in latents.values()} == {str(files[0])}
                 assert named <= latents.keys() and first[0].prompt_id in texts
-                damage(files[0])
-                with pytest.raises(ModelError, match=r"0000\.safetensors: its sha256"):
-                    sampling.stored_latents(run, 0, candidates=named)
-                damage(files[0])  # undone
-                files[1].write_bytes(files[1].read_bytes()[:-1])
-                with pytest.raises(ModelError, match=r"0001\.safetensors: not safetensors"):
-                    sampling.stored_latents(run, 0, candidates=named)
+            damage(files[0])
+            with (
+                opened(keeping.recipe(path), PlainProgress()) as run,
+                pytest.raises(DataError, match=r"0000\.safetensors: its sha256"),
+            ):
+                sampling.stored_latents(run, 0, candidates=named)
+            damage(files[0])  # undone
+            files[1].write_bytes(files[1].read_bytes()[:-1])
+            with (
+                opened(keeping.recipe(path), PlainProgress()) as run,
+                pytest.raises(ModelError, match=r"0001\.safetensors: not safetensors"),
+            ):
+                sampling.stored_latents(run, 0, candidates=named)
 
         assert harnesses.in_child(body, path=path) == 0, harnesses.log(path)

@@ -55,7 +55,7 @@ def test_the_hosts_memory_is_told_and_bounded_by_the_setting() -> None:
     assert host["clips of a batch of questions"] == num_judged * clip
     assert host["a model that is read"] > 10e9  # the text encoder in two bytes a number
     line = next(line for line in estimating.lines(large) if line.startswith("memory of the host"))
-    assert "decoded clips that are kept 2.1 GB" in line
+    assert "decoded clips that are kept 2.15 GB" in line
 
 
 def test_a_folder_that_is_missing_and_unknown_is_refused() -> None:

@@ -252,7 +252,7 @@ MACHINE = {
     "another's folder": Wrong(["output_dir=clips"], "clips: in use, and not a dualipo run"),
     "a file for a folder": Wrong(["output_dir=captions.txt"], "captions.txt: in use, and not"),
     "no room": Wrong(
-        ["prompts.num_prompts=2000000000", "generator.keep_latents=true"], "`--force-disk` begins"
+        ["prompts.num_prompts=1000000000", "generator.keep_latents=true"], "`--force-disk` begins"
     ),
     "no memory": Wrong(
         ["generator.pretrained_model_name_or_path=m/Wan2.1-T2V-14B-Diffusers",

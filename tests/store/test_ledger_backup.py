@@ -129,7 +129,7 @@ def test_fault_92_settings_live_in_the_ledger_so_a_lost_file_mixes_nothing(
     path = folder / "config.json"
     written = json.loads(path.read_text())
     path.unlink() if content is None else path.write_text(content)
-    with pytest.raises(ConfigError, match="seed: 7 -> 0"):
+    with pytest.raises(ConfigError, match="settings were changed that it has used already"):
         RunDir.open(folder, Config())
     RunDir.open(folder, small_run.SETTINGS).close()
     assert json.loads(path.read_text()) == written
