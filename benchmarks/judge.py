@@ -21,6 +21,7 @@ import argparse
 import json
 import platform
 import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -45,8 +46,8 @@ from dualipo.rounds.run import model_folder
 from dualipo.seeds import derive
 from dualipo.store import atomic
 from dualipo.world import corpus
-from tests.critic import vlms
-from tests.critic.conftest import make_tokenizer
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the tests make small models
 
 NUM_VOTES = 8  # a pair and dimension, half of them in each order
 BATCH = 192  # paths at once, in every way but the first; a large model's is smaller
@@ -182,6 +183,8 @@ def long_prefix(num_pairs: int) -> Bench:
         judge_batch_size=BATCH,
         max_pixels=96 * 96,
     )
+    from tests.critic import vlms
+
     return qwen(vlms.make("qwen2_5_vl"), settings, num_pairs=num_pairs, num_frames=9, side=96)
 
 
@@ -209,6 +212,8 @@ def qwen(
 ) -> Bench:
     """Make a bench for a Qwen2.5-VL: clips of its size, a tokenizer that knows the questions."""
     questions = [reasoning.question("pair", dimension) for dimension in DIMENSIONS]
+    from tests.critic.conftest import make_tokenizer
+
     tokenizer = make_tokenizer(9 * questions)
     critic = TransformersVlm(model, tokenizer=tokenizer, settings=settings)
     bench = Bench(critic, critic.llm.model.visual, num_pairs=num_pairs, num_frames=num_frames)
