@@ -100,7 +100,7 @@ def convert_split(index: Path) -> None:
             f"{index}: {len(missing)} of its tensors are in no file, the first is {missing[0]}. "
             "Fetch the folder again, whole."
         )
-    metadata = json.loads(index.read_text()).get("metadata", {})
+    metadata = json.loads(index.read_text(encoding="utf-8")).get("metadata", {})
     atomic.write_json(target, {"metadata": metadata, "weight_map": places})
     print(f"{target}: {len(places)} tensors")
 
@@ -144,7 +144,7 @@ def _named_tensors(content: Any, source: Path) -> dict[str, "Tensor"]:
 def _files_of(index: Path) -> dict[str, str]:
     """Read the file of each tensor, by name; refuse files that are not beside the index."""
     try:
-        files: dict[str, str] = dict(json.loads(index.read_text())["weight_map"])
+        files: dict[str, str] = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
     except (ValueError, KeyError, TypeError) as broken:
         raise ModelError(
             f"{index}: it is no index of weights ({broken!r}). Fetch it again."

@@ -27,6 +27,7 @@ from dualipo.critic.models.chat import ChatCritic
 from dualipo.critic.models.rewards import VERDICTS
 from dualipo.critic.vlm import Query
 from dualipo.errors import DataError, ModelError
+from dualipo.model_files import settings_files
 from dualipo.records import DIMENSIONS, Dimension, Pair
 from dualipo.seeds import derive
 from dualipo.store import tensors
@@ -122,7 +123,7 @@ class HeadedCritic:
     @classmethod
     def load(cls, folder: Path, *, base: ChatCritic) -> "HeadedCritic":
         """Read a head that `save` wrote and put it on the given critic."""
-        head = RewardHead(**json.loads((folder / SHAPE).read_text()))
+        head = RewardHead(**settings_files.read(folder / SHAPE))
         try:
             head.load_state_dict(tensors.load(folder / WEIGHTS))
         except RuntimeError as broken:

@@ -4,7 +4,6 @@ The count is of the shortest prompt that can be: a caption of two words, and eac
 folder of a family whose number of tokens depends on more than that is not judged here.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from dualipo.critic.models.templates import Frame, Style
 from dualipo.critic.models.tokens import Tokens
 from dualipo.critic.vlm import Query
 from dualipo.errors import ModelError
+from dualipo.model_files import settings_files
+from dualipo.model_files.guard import CONFIG
 
 
 def require_room(folder: Path, *, settings: Critic, clips: Generator) -> None:
@@ -26,7 +27,7 @@ def require_room(folder: Path, *, settings: Critic, clips: Generator) -> None:
     is_vila = (folder / "llm").is_dir()
     text_folder = folder / "llm" if is_vila else folder
     tokens = Tokens(loading.read_tokenizer(text_folder))
-    top, text = _config(folder), _config(text_folder)
+    top, text = settings_files.read(folder / CONFIG), settings_files.read(text_folder / CONFIG)
     text = text.get("text_config") or text
     length = top.get("model_max_length") or text.get("model_max_length")
     length = length or text.get("max_position_embeddings")
@@ -65,8 +66,9 @@ def _visual(
 ) -> tuple[int, int] | None:
     """Return how many frames a row of visual tokens covers, and its tokens; None if not known."""
     if (folder / "vision_tower").is_dir():
-        tower = _config(folder / "vision_tower")
-        fold = FOLDS.get(str(_config(folder / "mm_projector").get("mm_projector_type")))
+        tower = settings_files.read(folder / "vision_tower" / CONFIG)
+        projector = settings_files.read(folder / "mm_projector" / CONFIG)
+        fold = FOLDS.get(str(projector.get("mm_projector_type")))
         size = tower.get("image_size")
         if fold is None or not isinstance(size, int):
             return None
@@ -88,8 +90,3 @@ def _num_text(tokens: Tokens, style: Style, num_rows: int) -> int:
     parts = templates.prompt(query, num_frames=[num_rows, num_rows], style=style)
     text = sum(len(tokens.encode(part)) for part in parts if not isinstance(part, Frame))
     return text + (len(tokens.start) if style.begins else 0)
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    return config
