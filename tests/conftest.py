@@ -3,8 +3,10 @@
 It stands before anything imports torch, which reads it once.
 """
 
+import contextlib
 import os
 
+import psutil
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -29,3 +31,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.device_count():
             pytest.skip("no CUDA device")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End what tests have started and left running, such as the child of a test that timed out.
+
+    The pipes of such a child stay open: who waits for the suite's output would wait for ever.
+    """
+    if hasattr(session.config, "workerinput") or not session.config.getoption("numprocesses", None):
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
