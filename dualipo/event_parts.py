@@ -107,6 +107,24 @@ class Signals:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One number about a generator version: its own, or its change `against` another version.
+
+    `low` and `high` are the ends of a 95 % interval over `num_prompts` prompts. `value` is None
+    where nothing could be measured, which is never a zero; `why` then says the reason.
+    """
+
+    name: str
+    value: float | None
+    num_prompts: int
+    low: Omitted[float | None] = None
+    high: Omitted[float | None] = None
+    dimension: Omitted[str | None] = None
+    against: Omitted[str | None] = None
+    why: Omitted[str | None] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Refinement:
     """What SRPO used and made; `holdout_after` is None where nothing was trained.
 

@@ -16,6 +16,7 @@ from dualipo.event_parts import (
     CategoryScore,
     CheckRow,
     LeftOut,
+    Measurement,
     Refinement,
     ReliabilityBin,
     Signals,
@@ -324,6 +325,21 @@ class RefreshEvent(Event):
     why: list[str]
     critic_version: str
     refinement: Inline[Refinement | None] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredEvent(Event):
+    """What one source measured of a generator version, with what is wrong in words (`alarms`).
+
+    `source` is "pixels", "judge:NAME", "vbench", "people" or "oracle" (`evaluation/measured.py`).
+    `by_prompt` holds each prompt's values by the measurement's name, for paired intervals.
+    """
+
+    source: str
+    version: str
+    measurements: list[Measurement]
+    alarms: list[str]
+    by_prompt: Omitted[dict[str, dict[str, list[float]]] | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from dualipo.evaluation import bootstrap
+from dualipo.evaluation import bootstrap, measured
 from dualipo.evaluation.bootstrap import Interval
 from dualipo.event_parts import Accuracy
 from dualipo.events import (
@@ -24,6 +24,7 @@ from dualipo.events import (
     GalleryEvent,
     HoldoutEvent,
     LeftOutEvent,
+    MeasuredEvent,
     MonitorEvent,
     PromptsEvent,
     RefreshEvent,
@@ -63,6 +64,7 @@ class RoundHistory:
     clocks: dict[str, Clock] = field(default_factory=dict)
     metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     left_out: Sequence[LeftOutEvent] = ()  # of all units of the round
+    measured: Sequence[MeasuredEvent] = ()  # of its last attempt, one for each source
 
     def event(self, kind: type[Kind]) -> Kind | None:
         """Return the round's event of this class; None where it was not recorded."""
@@ -236,6 +238,7 @@ def _round(number: int, recorded: list[Recorded], metrics: list[dict[str, Any]])
             events[type(event)] = event
     events.pop(ClockEvent, None)
     events.pop(LeftOutEvent, None)
+    events.pop(MeasuredEvent, None)
     return RoundHistory(
         number,
         last,
@@ -243,6 +246,7 @@ def _round(number: int, recorded: list[Recorded], metrics: list[dict[str, Any]])
         _clocks(own),
         _metrics(metrics, number),
         [event for _, event in own if isinstance(event, LeftOutEvent)],
+        measured.newest([event for unit, event in own if unit.attempt == last]),
     )
 
 

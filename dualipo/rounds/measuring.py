@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from dualipo.critic import voting
 from dualipo.critic.asks import Item
+from dualipo.evaluation import measured
 from dualipo.evaluation.signals import (
     best_round,
     hacking_alarm,
@@ -26,6 +27,7 @@ from dualipo.events import (
     Event,
     GalleryEvent,
     KeepBestEvent,
+    MeasuredEvent,
     MonitorEvent,
     PreferEvent,
     ScoresEvent,
@@ -100,7 +102,7 @@ def monitor(run: Run, round: int, attempt: int, version: str) -> Signals:
         clips = sample_fixed(run, "monitor", round, attempt, version)
         critic = critic_of(run, round, attempt)
         clock = Clock()
-        signals = _signals(run, round, attempt, clips, critic)
+        signals = _signals(run, round, attempt, version, clips, critic)
         history = [*history_before(run, round), signals]
         aligned = run.recorded(Unit(round, attempt, "align"), AlignEvent)
         event = MonitorEvent(
@@ -149,7 +151,7 @@ def history_before(run: Run, round: int) -> list[Signals]:
 
 
 def _signals(
-    run: Run, round: int, attempt: int, clips: Sequence[Candidate], critic: str
+    run: Run, round: int, attempt: int, version: str, clips: Sequence[Candidate], critic: str
 ) -> Signals:
     curve = _curve(run, round, attempt)
     prefer = run.recorded(Unit(round, attempt, "prefer"), PreferEvent)
@@ -160,7 +162,14 @@ def _signals(
         mean_vote_share=prefer.mean_vote_share,
         implicit_accuracy=curve.implicit_accuracy,
         winner_gap_trend=curve.winner_gap_trend,
+        evaluation_total=_evaluation_total(run, version),
     )
+
+
+def _evaluation_total(run: Run, version: str) -> float | None:
+    """Return a suite's total of a version, where one was measured before the monitor."""
+    events = [event for _, event in run.ledger.events(MeasuredEvent)]
+    return measured.evaluation_total(events, version)
 
 
 def _curve(run: Run, round: int, attempt: int) -> CurveEvent:

@@ -1,0 +1,57 @@
+"""Measurements of generator versions without an oracle: who made them, and how they are read.
+
+A `MeasuredEvent` holds what one source says of one version:
+
+    pixels       clip metrics, for free (`pixels.py`)
+    judge:NAME   a model that never trains, against the base
+    vbench       the suite's dimensions and totals, in points of 100
+    people       labels of an audit or of a blind study
+
+The oracle's scores are `ScoresEvent`s, for people only. A source that measures a version again, in
+a later unit, replaces what it said before.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from dualipo.event_parts import Measurement
+from dualipo.events import Event, MeasuredEvent
+
+PIXELS, VBENCH, PEOPLE, ORACLE = "pixels", "vbench", "people", "oracle"
+JUDGE = "judge:"  # followed by the judge's name in the recipe
+TOTAL = "total"  # the name of the measurement that stands for a whole suite
+
+
+def newest(events: Iterable[Event]) -> list[MeasuredEvent]:
+    """Return the last event of each source and version, in the order of first appearance."""
+    kept: dict[tuple[str, str], MeasuredEvent] = {}
+    for event in events:
+        if isinstance(event, MeasuredEvent):
+            kept[event.source, event.version] = event
+    return list(kept.values())
+
+
+def evaluation_total(events: Iterable[MeasuredEvent], version: str) -> float | None:
+    """Return the newest total of a version by a suite, in points of 100, for the triggers.
+
+    The oracle's is never among them.
+    """
+    totals = [
+        measurement.value
+        for event in newest(events)
+        if event.version == version and event.source != ORACLE
+        for measurement in event.measurements
+        if measurement.name == TOTAL and measurement.against is None
+    ]
+    return totals[-1] if totals else None
+
+
+def named(
+    measurements: Sequence[Measurement],
+    name: str,
+    *,
+    against: str | None = None,
+    dimension: str | None = None,
+) -> Measurement | None:
+    """Return the measurement of this name, compared with this version; None where there is none."""
+    wanted = (name, against, dimension)
+    return next((m for m in measurements if (m.name, m.against, m.dimension) == wanted), None)
