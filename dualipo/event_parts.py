@@ -93,7 +93,8 @@ class Signals:
     """What one round was measured by; None where it was not measured.
 
     Accuracies and shares lie in [0, 1]. `win_rate` is the critic's, new generator against the
-    round before on monitor prompts. `winner_gap_trend` is the winner gap's slope over the round's
+    round before on monitor prompts, of which `num_win_rate_prompts` had an answer.
+    `winner_gap_trend` is the winner gap's slope over the round's
     steps (`evaluation.signals.trend`).
     """
 
@@ -104,6 +105,7 @@ class Signals:
     implicit_accuracy: float | None = None
     winner_gap_trend: float | None = None
     evaluation_total: float | None = None
+    num_win_rate_prompts: Omitted[int | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)

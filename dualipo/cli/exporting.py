@@ -43,7 +43,7 @@ def add(verbs: Any) -> None:
     )
     parser.add_argument(
         "--version",
-        help="Export this version of the generator, e.g. g001.0 (default: the one that serves).",
+        help="Export this version of the generator, e.g. g001.0 (default: the recommended).",
     )
     parser.add_argument(
         "--link", action="store_true", help="Make hard links to the stored clips, not copies."

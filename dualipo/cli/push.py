@@ -29,7 +29,7 @@ def add(verbs: Any) -> None:
     add_run(model)
     model.add_argument("repo", help="The repository, as OWNER/NAME.")
     model.add_argument(
-        "--version", help="The generator's version, e.g. g001.0 (default: the one that serves)."
+        "--version", help="The generator's version, e.g. g001.0 (default: the recommended)."
     )
     model.add_argument(
         "--pipeline",

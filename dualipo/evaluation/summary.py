@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dualipo import attempt_log
-from dualipo.evaluation import run_history, tunings
+from dualipo.evaluation import recommended, run_history, tunings
 from dualipo.evaluation.report.charts import Format, percent, three_decimals
 from dualipo.evaluation.report.headline import DASH, accuracies, signed
 from dualipo.evaluation.run_history import BASE, RoundHistory, RunHistory
@@ -39,6 +39,7 @@ def as_dict(run_path: Path) -> dict[str, Any]:
     history = run_history.read(RunReader(run_path))
     scored = history.scored()
     change = run_history.difference(scored[0], scored[-1]) if len(scored) > 1 else None
+    choice = recommended.recommend(history)
     return {
         "run": history.name,
         "finished": history.is_finished,
@@ -46,6 +47,11 @@ def as_dict(run_path: Path) -> dict[str, Any]:
         "failed": attempt_log.last_failure(run_path / "logs"),
         "rounds_done": len(history.finished_rounds),
         "rounds_asked": history.settings.get("rounds"),
+        "recommended": {
+            "version": choice.version_id,
+            "why": choice.why,
+            "in_words": choice.sentence,
+        },
         "simulated_labels": history.labels_are_simulated,
         "rounds": [_row(round_) for round_ in history.all_rounds],
         "critic_on_oracle_pairs": dict(accuracies(history)),
@@ -110,6 +116,7 @@ def _text(summary: dict[str, Any]) -> str:
         title += f"\n{summary['failed']}"
     if summary["ended_because"]:
         title += f"\nended: {summary['ended_because']}"
+    title += f"\n{summary['recommended']['in_words']}"
     return "\n".join([title, "", *lines, *_refreshes(summary["rounds"]), *_tail(summary)])
 
 

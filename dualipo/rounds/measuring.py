@@ -155,10 +155,14 @@ def _signals(
 ) -> Signals:
     curve = _curve(run, round, attempt)
     prefer = run.recorded(Unit(round, attempt, "prefer"), PreferEvent)
+    holdout = accuracy.holdout_accuracy(run, critic)
+    audit = _audit_accuracy(run, round, attempt, clips, critic)
+    wins = _wins(run, round, attempt, clips, critic)
     return Signals(
-        holdout_accuracy=accuracy.holdout_accuracy(run, critic),
-        audit_accuracy=_audit_accuracy(run, round, attempt, clips, critic),
-        win_rate=_win_rate(run, round, attempt, clips, critic),
+        holdout_accuracy=holdout,
+        audit_accuracy=audit,
+        win_rate=mean(wins),
+        num_win_rate_prompts=len(wins) or None,
         mean_vote_share=prefer.mean_vote_share,
         implicit_accuracy=curve.implicit_accuracy,
         winner_gap_trend=curve.winner_gap_trend,
@@ -192,12 +196,13 @@ def _audit_accuracy(
     return accuracy.label_accuracy(run, run.critic(critic), labels)
 
 
-def _win_rate(
+def _wins(
     run: Run, round: int, attempt: int, clips: Sequence[Candidate], critic: str
-) -> float | None:
-    """Return the share of monitor prompts won against the round before; a tie is a half.
+) -> list[float]:
+    """Return how far each monitor prompt is won against the round before, from 0 to 1.
 
-    The critic votes on the first clip of each prompt; unchanged clips are left out.
+    It is the mean over dimensions, in which a tie is a half. The critic votes on the first clip of
+    each prompt. Unchanged clips and prompts without an answer are left out.
     """
     before = {(c.prompt_id, c.index): c for c in _monitor_clips_before(run, round)}
     firsts = [c for c in clips if c.index == 0 and (c.prompt_id, 0) in before]
@@ -212,7 +217,7 @@ def _win_rate(
         points = {"a": 1.0, "b": 0.0, "tie": 0.5}
         if tally.majority in points:
             shares.setdefault(item, []).append(points[tally.majority])
-    return mean([statistics.fmean(share) for share in shares.values()])
+    return [statistics.fmean(share) for share in shares.values()]
 
 
 def _monitor_clips_before(run: Run, round: int) -> list[Candidate]:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from dualipo import config
-from dualipo.events import GalleryEvent
+from dualipo.event_parts import Signals
+from dualipo.events import AlignEvent, GalleryEvent, MonitorEvent
 from dualipo.records import Pair
 from dualipo.store.clips import ClipStore
 from dualipo.store.label_tables import BOOK
@@ -98,8 +99,17 @@ def run(tmp_path: Path) -> Path:
     heads: Any = {"generator": "g000.0"}
     store = ClipStore(opened.clips_path)
     clips = {store.put(np.full((3, 16, 16, 3), 60 * n, np.uint8), 8): "base" for n in range(2)}
-    shown = [GalleryEvent(captions=["a `disc`", "gone"], clips=[min(clips), "0" * 64])]
-    opened.ledger.commit_unit(Unit(0, 0, "align"), versions=versions, heads=heads, events=shown)
+    events = [
+        GalleryEvent(captions=["a `disc`", "gone"], clips=[min(clips), "0" * 64]),
+        AlignEvent(num_steps=1, generator_version="g000.0", critic_version="warm"),
+        MonitorEvent(
+            signals=Signals(win_rate=0.8, num_win_rate_prompts=40),
+            triggers=[],
+            stop=[],
+            winner_gap=None,
+        ),
+    ]
+    opened.ledger.commit_unit(Unit(0, 0, "align"), versions=versions, heads=heads, events=events)
     opened.close()
     book = LabelBook(tmp_path / "run" / BOOK)
     item = LabelItem.of_pair("p", "a disc", clips)

@@ -154,6 +154,7 @@ def _attempt(clips: ClipStore, text: str, round: int, *, gain: float) -> list[Ev
         holdout_accuracy=0.75 + 0.0101 * round,
         audit_accuracy=0.8125,
         win_rate=0.6458,
+        num_win_rate_prompts=48,
         mean_vote_share=0.8713,
         implicit_accuracy=0.671,
     )

@@ -22,6 +22,8 @@ from dualipo.cli.main import main
 from dualipo.config import Config, Generator
 from dualipo.errors import DataError, ModelError
 from dualipo.evaluation.share import diffusers_usage, hub, model_card
+from dualipo.event_parts import Signals
+from dualipo.events import AlignEvent, Event, MonitorEvent
 from dualipo.generator import backbone
 from dualipo.generator.align import align
 from dualipo.generator.preference_sets import PreferenceSet
@@ -101,8 +103,18 @@ def align_round(run: RunDir, settings: Config, round: int, parent: Version) -> V
         files={run.relative(file): atomic.sha256_file(file) for file in paths},
         versions=[version],
         heads={"generator": version_id},
+        events=preferred(version_id),
     )
     return version
+
+
+def preferred(version_id: str) -> list[Event]:
+    """Return what a round records whose version the critic clearly prefers."""
+    signals = Signals(win_rate=0.8, num_win_rate_prompts=40)
+    return [
+        AlignEvent(num_steps=1, generator_version=version_id, critic_version="warm"),
+        MonitorEvent(signals=signals, triggers=[], stop=[], winner_gap=None),
+    ]
 
 
 def pairs(model: Any, seed: int) -> PreferenceSet:

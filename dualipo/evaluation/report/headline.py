@@ -7,7 +7,7 @@ whether the labels are simulated.
 from dataclasses import dataclass
 
 from dualipo.amounts import duration
-from dualipo.evaluation import run_history, tunings
+from dualipo.evaluation import recommended, run_history, tunings
 from dualipo.evaluation.bootstrap import Interval
 from dualipo.evaluation.report.charts import percent, three_decimals
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
@@ -31,7 +31,8 @@ def sentences(history: RunHistory) -> list[str]:
     """Return one paragraph, as sentences, for a reader who has never seen the project."""
     if history.tuning:
         return [*tunings.sentences(history), *recipe.notes(history.settings)]
-    parts = [_progress(history), _score(history), _critic(history), _labels(history)]
+    parts = [_progress(history), recommended.recommend(history).sentence]
+    parts += [_score(history), _critic(history), _labels(history)]
     parts += recipe.notes(history.settings)
     if history.unknown:
         parts.append(in_words(set(history.unknown)))

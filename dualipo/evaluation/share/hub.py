@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from dualipo.errors import ConfigError, HubError
+from dualipo.evaluation import recommended, run_history
 from dualipo.evaluation.report import browser_clips
 from dualipo.evaluation.share import diffusers_usage, model_card, recipe
 from dualipo.store.clips import ClipStore
@@ -61,7 +62,7 @@ def push(files: Files, repo_id: str, *, kind: Literal["model", "dataset"], is_pu
 def model_files(
     run_path: Path, version_id: str | None = None, *, other_parts: Mapping[str, Path] | None = None
 ) -> Files:
-    """Return the files of a generator version (default: the one in use), its card and recipe.
+    """Return the files of a generator version (default: recommended), its card and recipe.
 
     With the base pipeline's `other_parts` they are a whole pipeline, without a LoRA beside it: its
     weights hold the LoRA already, which would count twice.
@@ -85,20 +86,34 @@ def model_files(
 
 
 def trained_version(run_path: Path, version_id: str | None = None) -> Version:
-    """Return a generator that the run trained (default: the one in use).
+    """Return a generator that the run trained (default: the recommended one).
 
     The model that the run began with is a ConfigError, as it is not the run's to publish.
     """
     run = RunReader(run_path)
-    serving = run.serving("generator")
-    wanted = version_id or (serving.version_id if serving else diffusers_usage.BASE)
-    version = run.version("generator", wanted)
+    if version_id is None:
+        version_id = _recommended(run)
+    version = run.version("generator", version_id)
     if not version.path:
         raise ConfigError(
-            f"{run_path}: generator {wanted!r} is the model that the recipe names, not one that "
-            "this run made. Finish a round, or name a version like g000.0."
+            f"{run_path}: generator {version_id!r} is the model that the recipe names, not one "
+            "that this run made. Finish a round, or name a version like g000.0."
         )
     return version
+
+
+def _recommended(run: RunReader) -> str:
+    """Return the version that the run recommends; raise ConfigError where that is the base."""
+    history = run_history.read(run)
+    choice = recommended.recommend(history)
+    if not choice.is_base:
+        return choice.version_id
+    made = [recommended.version_of(round_) for round_ in history.rounds]
+    remedy = f"--version {made[-1]} takes the newest all the same" if made else "Finish a round"
+    raise ConfigError(
+        f"{run.path}: the base model is recommended, because {choice.why}, and it is not this "
+        f"run's to publish. {remedy}."
+    )
 
 
 def _clips(run_path: Path, version_id: str) -> dict[str, tuple[str, bytes]]:

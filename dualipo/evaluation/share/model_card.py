@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dualipo.evaluation import run_history, tunings
+from dualipo.evaluation import recommended, run_history, tunings
 from dualipo.evaluation.report.charts import percent, three_decimals
 from dualipo.evaluation.report.headline import signed
 from dualipo.evaluation.report.report_tables import Table
@@ -132,6 +132,7 @@ def _facts(history: RunHistory, origin: _Origin) -> str:
         else "the start of the run",
         "From": _code(version.parent) if version.parent else "nothing before it",
         "Judged by critic": _code(align.critic_version) if align else "not recorded",
+        "Recommended": _recommendation(history, version.version_id),
         "Alignment steps": str(align.num_steps) if align else "not recorded",
         "Seed": str(history.settings.get("seed")),
         "sha256 of the weights": _code(version.sha256),
@@ -140,8 +141,16 @@ def _facts(history: RunHistory, origin: _Origin) -> str:
     if history.tuning:
         method = "Aligned on preferences by dualipo."
         facts["Preferences"] = _code(history.tuning.preferences)
-        del facts["Made in"], facts["Judged by critic"]
+        del facts["Made in"], facts["Judged by critic"], facts["Recommended"]
     return "\n".join([method, "", *(f"- {name}: {fact}" for name, fact in facts.items())])
+
+
+def _recommendation(history: RunHistory, version_id: str) -> str:
+    """Say whether the run recommends this version, and why; reasons are this program's words."""
+    choice = recommended.recommend(history)
+    if choice.version_id == version_id:
+        return f"yes, because {choice.why}"
+    return f"no; the run recommends {_code(choice.version_id)}, because {choice.why}"
 
 
 def _results(history: RunHistory, origin: _Origin) -> str:

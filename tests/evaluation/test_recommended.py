@@ -1,0 +1,109 @@
+"""The recommended version follows the evaluation, else a win rate that is shown, else the base."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dualipo.cli.main import main
+from dualipo.evaluation import run_history, summary
+from dualipo.evaluation.recommended import recommend, win_rate
+from dualipo.evaluation.report import headline
+from dualipo.evaluation.run_history import RoundHistory, RunHistory
+from dualipo.evaluation.share import model_card
+from dualipo.event_parts import Signals
+from dualipo.events import AlignEvent, KeepBestEvent, MonitorEvent, ScoresEvent
+from dualipo.store.run_reader import RunReader
+
+RunMaker = Callable[..., Path]
+
+
+def a_run(*signals: Signals, kept: int | None = None) -> RunHistory:
+    """Make the history of a run with a finished round for each of `signals`."""
+    rounds = []
+    for number, measured in enumerate(signals):
+        version = f"g{number:03d}.0"
+        events: list[Any] = [
+            AlignEvent(num_steps=1, generator_version=version, critic_version="warm"),
+            MonitorEvent(signals=measured, triggers=[], stop=[], winner_gap=None),
+        ]
+        if kept is not None and number == len(signals) - 1:
+            events.append(KeepBestEvent(round=kept, generator_version=f"g{kept:03d}.0"))
+        rounds.append(RoundHistory(number, events=events))
+    return RunHistory("run", {"rounds": 9}, RoundHistory(-1), rounds)
+
+
+def wins(share: float, num: int | None) -> Signals:
+    return Signals(win_rate=share, num_win_rate_prompts=num)
+
+
+WON, EVEN, FEW, OLD = wins(0.8, 40), wins(0.55, 40), wins(1.0, 9), wins(0.9, None)
+
+
+@pytest.mark.parametrize(
+    ("signals", "version", "why"),
+    [
+        ([WON, EVEN], "g000.0", "win rate 80%, 95 % interval 65% to 90%"),
+        ([WON, EVEN, WON, FEW], "g002.0", "the last that the critic prefers"),
+        ([EVEN, FEW], "base", "round 1: win rate 100%, 9 prompts: too few to say"),
+        ([OLD], "base", "of how many prompts was not recorded"),
+        ([Signals()], "base", "win rate not measured"),
+        ([], "base", "no round is finished yet"),
+    ],
+)
+def test_the_last_version_with_a_shown_win_is_recommended_else_the_base(
+    signals: list[Signals], version: str, why: str
+) -> None:
+    choice = recommend(a_run(*signals))
+    assert choice.version_id == version and why in choice.sentence
+    assert choice.is_base == (version == "base")
+
+
+def test_an_evaluation_decides_against_the_critic_s_wins() -> None:
+    totals = [80.0, 81.5, 79.0]
+    measured = [Signals(win_rate=0.9, num_win_rate_prompts=99, evaluation_total=t) for t in totals]
+    choice = recommend(a_run(*measured))
+    assert choice.version_id == "g001.0"
+    assert choice.why == "its evaluation total is the highest, 81.50 (round 0 80.00, round 2 79.00)"
+    assert recommend(a_run(*measured[::2])).version_id == "g000.0"
+
+
+def test_rounds_after_the_kept_one_are_not_recommended() -> None:
+    assert recommend(a_run(WON, WON, WON, kept=0)).version_id == "g000.0"
+
+
+def test_a_win_rate_s_interval_is_wilson_s_over_prompts() -> None:
+    rate = win_rate(a_run(wins(0.5, 100)).rounds[0])
+    assert rate is not None
+    assert (rate.low, rate.high) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+
+
+def test_scores_of_the_oracle_recommend_nothing() -> None:
+    history = a_run(EVEN)
+    scores = {"prompt_ids": ["a", "b"], "captions": ["", ""], "parts": {}}
+    better = ScoresEvent(**scores, total=[1.0, 1.0])
+    rounds = [RoundHistory(0, events=[*history.rounds[0].events, better])]
+    worse = RoundHistory(-1, events=[ScoresEvent(**scores, total=[0.0, 0.0])])
+    assert recommend(RunHistory("run", history.settings, worse, rounds)).is_base
+
+
+def test_status_report_and_card_name_it(make_run: RunMaker) -> None:
+    path = make_run()
+    history = run_history.read(RunReader(path))
+    sentence = recommend(history).sentence
+    assert sentence.startswith("Recommended version: g2, because it is the last that the critic")
+    assert sentence in headline.sentences(history)
+    assert sentence in summary.table(path).splitlines()
+    assert summary.as_dict(path)["recommended"]["version"] == "g2"
+    assert "- Recommended: yes, because it is the last" in model_card.render(path, "g2")
+    assert "- Recommended: no; the run recommends `g2`" in model_card.render(path, "g1")
+
+
+def test_what_is_not_shown_to_be_better_is_exported_by_name_only(
+    make_run: RunMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_run(num_rounds=0)
+    assert main(["push", "model", str(path), "a/b", "--dry-run"]) == 2
+    told = capsys.readouterr().err
+    assert "the base model is recommended, because no round is finished yet" in told
