@@ -239,14 +239,22 @@ def read_candidates(run: Path, round: int | None) -> list["Candidate"]:
 def export(book: Path, target: Path) -> int:
     """Write every label that people gave as native records, one JSON object a line."""
     from dualipo.store import atomic
-    from dualipo.store.label_records import read_labels
+    from dualipo.store.label_records import read_answers, records
 
-    pairs, points = read_labels(book)
+    standing = read_answers(book)
+    pairs, points = records(standing)
     lines = [
         json.dumps(row, ensure_ascii=False) for row in (*map(asdict, pairs), *map(asdict, points))
     ]
     atomic.write_text(target, "".join(f"{line}\n" for line in lines))
-    print(f"{target}: {len(pairs)} pairs, {len(points)} points")
+    num_tests = sum(answer.is_test for answer in standing)
+    num_empty = len(standing) - num_tests - len(lines)
+    left_out = [
+        *([f"{num_tests} answers that measured the annotator"] if num_tests else []),
+        *([f"{num_empty} points without a grade"] if num_empty else []),
+    ]
+    and_left_out = f"; left out: {', '.join(left_out)}" if left_out else ""
+    print(f"{target}: {len(pairs)} pairs, {len(points)} points{and_left_out}")
     return 0
 
 

@@ -9,8 +9,9 @@ from dualipo.cli.verbs import add_verb
 ABOUT = "Find clips of a label set that no reader decodes, or drop labels."
 ABOUT_ACTION = {
     "check": "Decode every clip of a label set. The command ends with 1 if one cannot be decoded.",
-    "drop": "Take labels off a label set, with the clips that no other label names. A run that has "
-    "begun keeps its own copy of the labels, and leaves out a clip that it cannot decode.",
+    "drop": "Take labels off a label set, with the clips that no other label names, or off what "
+    "people answered for a run. A run that has begun keeps its own copy of the labels, and leaves "
+    "out a clip that it cannot decode.",
 }
 SHOWN = 20  # labels and clips that are listed; the rest is counted
 
@@ -20,7 +21,9 @@ def add(verbs: Any) -> None:
     actions = add_verb(verbs, "labels", ABOUT).add_subparsers(metavar="ACTION", required=True)
     for name, act in (("check", check), ("drop", drop)):
         action = add_verb(actions, name, ABOUT_ACTION[name])
-        action.add_argument("labels", type=Path, help="The folder of a label set.")
+        action.add_argument(
+            "labels", type=Path, help="The folder of a label set, or a run that people labelled."
+        )
         action.set_defaults(act=act)
     dropping = actions.choices["drop"]
     dropping.add_argument(

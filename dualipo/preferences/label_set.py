@@ -95,19 +95,31 @@ def read_labels(folder: Path) -> LabelSet:
     return from_rows(tables.read_rows(path, kind=TABLE_KIND), subject=str(path))
 
 
+def book_at(path: Path) -> Path | None:
+    """Return the label book at `path` or of the run there; None where a label set is meant."""
+    book = path if path.is_file() else path / BOOK
+    if (path / MANIFEST).is_file():
+        return None
+    if not book.is_file() and (path / RUN_MARKER).is_file():
+        raise DataError(f"{path}: nobody has labelled this run. Begin with `dualipo label {path}`.")
+    return book if book.is_file() else None
+
+
 def read_source(path: Path) -> LabelSet:
     """Read a label set, or the label book at `path` or of the run there."""
-    book = path if path.is_file() else path / BOOK
-    if (path / MANIFEST).is_file() or not book.is_file():
-        if (path / RUN_MARKER).is_file():
-            raise DataError(
-                f"{path}: nobody has labelled this run. Begin with `dualipo label {path}`."
-            )
-        return read(path)
-    pairs, points = label_records.read_labels(book)
-    labels = LabelSet(tuple(pairs), tuple(points))
-    _require_clips(labels, clip_store(book), book)
+    labels = read_source_labels(path)
+    book = book_at(path)
+    _require_clips(labels, clip_store(book or path), book or path / TABLE)
     return labels
+
+
+def read_source_labels(path: Path) -> LabelSet:
+    """Read the labels of a set or of a label book, whether their clips are there or not."""
+    book = book_at(path)
+    if book is None:
+        return read_labels(path)
+    pairs, points = label_records.read_labels(book)
+    return LabelSet(tuple(pairs), tuple(points))
 
 
 def _require_clips(labels: LabelSet, store: ClipStore, subject: Path) -> None:

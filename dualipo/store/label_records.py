@@ -46,6 +46,11 @@ class StandingAnswer:
     gold: Mapping[str, str]
 
     @property
+    def label_id(self) -> str:
+        """Name the record that the answer becomes."""
+        return f"{self.task_id}-{self.dimension}"
+
+    @property
     def is_test(self) -> bool:
         """Tell whether it was asked to measure the annotator."""
         return self.is_repeat or bool(self.gold)
@@ -77,11 +82,16 @@ def records(standing: list[StandingAnswer]) -> tuple[list[Pair], list[Point]]:
 
 def read_labels(path: Path) -> tuple[list[Pair], list[Point]]:
     """Read people's labels from the book at `path`, as records."""
+    return records(read_answers(path))
+
+
+def read_answers(path: Path) -> list[StandingAnswer]:
+    """Read every answer that stands in the book at `path`."""
     if not path.is_file():
         raise DataError(f"{path}: no labels yet. Make some with `dualipo label`.")
     book = LabelBook(path, read_only=True)
     try:
-        return records(answers(book))
+        return answers(book)
     finally:
         book.close()
 
@@ -91,7 +101,7 @@ def _pair(label: StandingAnswer) -> Pair:
     verdict: Any = label.shown_outcome  # one of records.Verdict: the book checked it
     video_a, video_b = reversed(clips) if label.is_swapped else clips
     return Pair(
-        pair_id=f"{label.task_id}-{label.dimension}",
+        pair_id=label.label_id,
         video_a=video_a,
         video_b=video_b,
         verdict=verdict,
@@ -102,7 +112,7 @@ def _pair(label: StandingAnswer) -> Pair:
 def _point(label: StandingAnswer) -> Point:
     grade: Any = label.outcome  # one of records.Grade: the book checked it
     return Point(
-        point_id=f"{label.task_id}-{label.dimension}",
+        point_id=label.label_id,
         video=label.clip_a,
         grade=grade,
         **_common_fields(label),

@@ -232,7 +232,7 @@ class LabelBook:
                 choice = choose(annotator, position, self.queue_items(annotator))
                 if choice is None:
                     break
-                row = (secrets.token_urlsafe(12), annotator, position, choice.item_id)
+                row = (secrets.token_hex(12), annotator, position, choice.item_id)
                 flags = (choice.is_swapped, choice.is_repeat)
                 self._run("INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, 0)", *row, *flags)
             return [self._task(task_id) for task_id in self._open_ids(annotator)]
@@ -284,6 +284,12 @@ class LabelBook:
             undone = self._answer(counter)
             self._settle(undone.task_id)
             return undone
+
+    def withdraw(self, counters: Iterable[int]) -> None:
+        """Mark answers as undone for good: their tasks stay done, so nobody is asked again."""
+        with self._writing():
+            for counter in counters:
+                self._run("UPDATE labels SET is_undone = 1 WHERE counter = ?", counter)
 
     def num_answers(self, annotator: str) -> int:
         """Count the answers of this annotator that were not undone."""

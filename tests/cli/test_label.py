@@ -94,9 +94,16 @@ def test_labels_go_out_and_come_back_as_gold(dualipo: Dualipo, run: Path) -> Non
     assert {pair.source for pair in pairs} == {"human"}
     assert dualipo("label", run, "--gold", "out.jsonl", "--no-serve").returncode == 0
     book = LabelBook(run / "labels.sqlite")
-    gold = [json.loads(row[0]) for row in book.rows("SELECT gold FROM items WHERE gold != ''")]
+    ((gold_id, gold_row),) = book.rows("SELECT item_id, gold FROM items WHERE gold != ''")
+    gold = [json.loads(gold_row)]
+    (task, *_) = book.open_tasks("ben", choose=lambda a, p, places: Choice(gold_id, False, False))
+    book.answer("ben", Answer(task.task_id, DIMENSIONS[0], "a"), key="key-ben-")
     book.close()
     assert gold == [dict.fromkeys(DIMENSIONS, "b")], "shown as A, the item's own B"
+    said = dualipo("label", run, "--export", "out.jsonl").stdout
+    assert said == (
+        "out.jsonl: 0 pairs, 0 points; left out: 4 answers that measured the annotator\n"
+    )
 
 
 @pytest.mark.parametrize(

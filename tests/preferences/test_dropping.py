@@ -8,7 +8,8 @@ import pytest
 from dualipo.cli import main
 from dualipo.errors import DataError
 from dualipo.preferences import dropping, label_set
-from dualipo.store import atomic
+from dualipo.store import atomic, label_records
+from dualipo.store.labels import Answer, Choice, LabelBook, LabelItem
 from tests.preferences.conftest import Importer, tree
 from tests.store.odd_clips import garbled, make
 
@@ -96,3 +97,26 @@ def test_fault_81_a_name_of_nothing_changes_nothing(labels: Path) -> None:
     assert {n: h for n, h in tree(labels).items() if n != "LOCK"} == was
     assert main.main(["labels", "drop", str(labels)]) == 2
     assert main.main(["labels", "drop", str(labels.parent), "x"]) == 2
+
+
+def test_fault_81_a_label_leaves_a_runs_book_and_its_question_is_not_asked_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = LabelBook(tmp_path / "labels.sqlite", dimensions=("motion",))
+    for prompt in ("p0", "p1"):
+        book.add_items([LabelItem.of_pair(prompt, "a ball", {f"{prompt}x" * 8: "", "y" * 64: ""})])
+
+    def choose(_: str, position: int, items: object) -> Choice | None:
+        known = sorted(item.item_id for item in book.queue_items("ada"))
+        return Choice(known[position], False, False) if position < len(known) else None
+
+    for task in book.open_tasks("ada", choose=choose):
+        book.answer("ada", Answer(task.task_id, "motion", "a"), key=task.task_id)
+    first, second = label_records.answers(book)
+    assert main.main(["labels", "drop", str(tmp_path), first.label_id]) == 0
+    assert "1 labels dropped, 1 left" in capsys.readouterr().out
+    assert label_records.answers(book) == [second]
+    assert book.open_tasks("ada", choose=choose) == []
+    assert main.main(["labels", "drop", str(book.path), "p1x" * 3]) == 0
+    assert label_records.answers(book) == []
+    book.close()
