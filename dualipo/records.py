@@ -8,7 +8,7 @@ Source: METHOD.md section 2 (dimensions, label formats) and the native record of
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Literal
 
@@ -21,6 +21,7 @@ LabelledDimension = Dimension | Literal["overall"]
 LABELLED_DIMENSIONS: tuple[LabelledDimension, ...] = (*DIMENSIONS, "overall")
 
 Verdict = Literal["a", "b", "tie", "abstain"]
+VERDICTS: tuple[Verdict, ...] = ("a", "b", "tie")
 Grade = Literal["good", "normal", "bad"]
 GRADES: tuple[Grade, ...] = ("good", "normal", "bad")
 Source = Literal["human", "simulated", "critic"]
@@ -65,7 +66,8 @@ class Vote:
     `item` names what was judged: a candidate's id, or a `pair_id`. `outcome` is a
     grade, or a verdict in terms of the item's own A and B: it is already swapped back where `order`
     is "ba". It is "abstain" where the path could not be read. `log_prob` is the sum over the path's
-    tokens.
+    tokens. A soft vote holds the `probabilities` of all labels in the verdict's place, in the order
+    of VERDICTS or GRADES and in terms of the item's own A and B.
     """
 
     item: str
@@ -76,6 +78,20 @@ class Vote:
     log_prob: float
     reasoning: str
     score: float | None = None
+    probabilities: tuple[float, ...] | None = field(default=None, metadata={"optional": True})
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Return how much the vote counts for each label: its probability, or 1 for the outcome.
+
+        An abstention counts for none.
+        """
+        if self.outcome == "abstain":
+            return {}
+        if self.probabilities is None:
+            return {self.outcome: 1.0}
+        labels = GRADES if self.outcome in GRADES else VERDICTS
+        return dict(zip(labels, self.probabilities, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

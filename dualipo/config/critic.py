@@ -215,6 +215,11 @@ class Critic(Group):
         description="The number of reasoning paths that vote on a pair in each dimension, half of "
         "them with the clips swapped; more give steadier verdicts and take longer.",
     )
+    votes: Literal["hard", "soft"] = Field(
+        "hard",
+        description='How a path counts as a vote: "hard" takes the label that it ends with, "soft" '
+        "the probability of every label in its place, so that few paths tell more.",
+    )
     num_score_paths: int = Field(
         2,
         ge=1,

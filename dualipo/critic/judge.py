@@ -17,7 +17,7 @@ from dualipo.config import Critic
 from dualipo.config.critic import LEARNING
 from dualipo.critic import reasoning, tolerant, voting
 from dualipo.critic.asks import CAPTIONLESS, Ask, Clips, Item, SeedOf, asks_about, load_queries
-from dualipo.critic.vlm import Query, ReasoningPath, Sampling, Vlm
+from dualipo.critic.vlm import Choice, Query, ReasoningPath, Sampling, Vlm
 from dualipo.errors import StageError
 from dualipo.records import GRADE_SCORES, GRADES, Dimension, Vote
 
@@ -92,9 +92,9 @@ def _leading_answers(votes: Sequence[Vote]) -> dict[tuple[str, Dimension], str]:
     """Return the answer with the most votes by item and dimension; equal leaders are left out."""
     leading = {}
     for place, group in voting.grouped(votes).items():
-        counts = Counter(vote.outcome for vote in group if vote.outcome != "abstain").most_common(2)
+        counts = voting.masses(group).most_common(2)
         if counts and (len(counts) == 1 or counts[0][1] > counts[1][1]):
-            leading[place] = str(counts[0][0])
+            leading[place] = counts[0][0]
     return leading
 
 
@@ -220,7 +220,7 @@ class _Asker:
                 seeds=[[self._seed(place, again) for place in row] for row in rows],
                 temperature=self.settings.temperature,
                 max_new_tokens=self.settings.max_new_tokens,
-                choice=reasoning.GRADE_CHOICE if queries[0].kind == "point" else None,
+                choice=_choice(queries[0], self.settings),
             ),
         )
         return {
@@ -254,13 +254,16 @@ def _batches(rows: Sequence[Sequence[_Draw]], max_paths: int) -> Iterator[list[S
 def _vote(vlm: Vlm, place: _Draw, query: Query, path: ReasoningPath, settings: Critic) -> Vote:
     """Read a path as a vote.
 
-    A grade whose expected score is unknown cannot be ranked, so such a vote abstains.
+    A grade whose expected score is unknown cannot be ranked, so such a vote abstains. A verdict
+    whose probabilities are unknown counts as if it had been certain.
     """
     ask = place.ask
     outcome = _read(query, path, settings).outcome
-    score = None
+    score, log_probs = None, {}
+    if outcome != "abstain":
+        log_probs = _label_log_probs(vlm, query, path, settings)
     if ask.kind == "point" and outcome != "abstain":
-        score = _expected(vlm, query, path, outcome)
+        score = _expected(log_probs, outcome)
         outcome = "abstain" if score is None else outcome
     return Vote(
         item=ask.item_id,
@@ -271,6 +274,7 @@ def _vote(vlm: Vlm, place: _Draw, query: Query, path: ReasoningPath, settings: C
         log_prob=path.log_prob,
         reasoning=path.text,
         score=score,
+        probabilities=_probabilities(log_probs, ask) if settings.votes == "soft" else None,
     )
 
 
@@ -288,28 +292,60 @@ def _read(query: Query, path: ReasoningPath, settings: Critic) -> reasoning.Pars
     )
 
 
-def _expected(vlm: Vlm, query: Query, path: ReasoningPath, outcome: str) -> float | None:
+def _choice(query: Query, settings: Critic) -> Choice | None:
+    """Return the labels whose probabilities a vote needs: of grades always, of verdicts if soft."""
+    if query.kind == "point":
+        return reasoning.GRADE_CHOICE
+    return reasoning.VERDICT_CHOICE if settings.votes == "soft" else None
+
+
+def _label_log_probs(
+    vlm: Vlm, query: Query, path: ReasoningPath, settings: Critic
+) -> dict[str, float]:
+    """Return the log-probability of every label in the place of a path's label.
+
+    It is empty for hard votes on pairs, and for a label outside the grammar's tag, which has no
+    place to be weighed at. Some models report none while sampling: they are asked at the path's
+    end, and the values are NaN where there is no answer.
+    """
+    choice = _choice(query, settings)
+    if choice is None or path.text.count(choice.after) != 1:
+        return {}
+    if path.choice_log_probs:
+        return path.choice_log_probs
+    prefix = path.text[: path.text.rindex(choice.after)] + choice.after
+    log_probs_C = vlm.choice_log_probs([query], [prefix], choice.options)[0]
+    return dict(zip(choice.options, log_probs_C.tolist(), strict=True))
+
+
+def _expected(log_probs: dict[str, float], outcome: str) -> float | None:
     """Return a path's expected score, the sum of p(grade) * GRADE_SCORES; None if unknown.
 
-    A grade outside the grammar's tag has no place to be weighed at: its own score counts.
+    Without a place to weigh the grades at, the score of the path's own grade counts.
     """
-    if path.text.count(reasoning.GRADE_CHOICE.after) != 1:
+    if not log_probs:
         return next(score for grade, score in GRADE_SCORES.items() if grade == outcome)
-    log_probs = path.choice_log_probs or _asked_choices(vlm, query, path)
-    if any(math.isnan(log_prob) for log_prob in log_probs.values()):
+    weights, total = _odds(log_probs)
+    if math.isnan(total):
         return None
-    top = max(log_probs.values())
-    weights = {grade: math.exp(log_probs[grade] - top) for grade in GRADES}
-    total = math.fsum(weights.values())
     return math.fsum(GRADE_SCORES[grade] * weights[grade] for grade in GRADES) / total
 
 
-def _asked_choices(vlm: Vlm, query: Query, path: ReasoningPath) -> dict[str, float]:
-    """Ask for the grades' log-probabilities at the end of a path that did not come with them.
+def _probabilities(log_probs: dict[str, float], ask: Ask) -> tuple[float, ...] | None:
+    """Return the labels' probabilities in terms of the item's own A and B; None if unknown."""
+    weights, total = _odds(log_probs)
+    if not weights or math.isnan(total):
+        return None
+    labels = [weights[name] / total for name in log_probs]
+    if ask.order == "ba":
+        labels[:2] = labels[1::-1]
+    return tuple(labels)
 
-    Some models report none while sampling. The values are NaN where there is no answer.
-    """
-    tag = reasoning.GRADE_CHOICE.after
-    prefix = path.text[: path.text.rindex(tag)] + tag
-    log_probs_C = vlm.choice_log_probs([query], [prefix], GRADES)[0]
-    return dict(zip(GRADES, log_probs_C.tolist(), strict=True))
+
+def _odds(log_probs: dict[str, float]) -> tuple[dict[str, float], float]:
+    """Return exp(log p) of each label, relative to the likeliest, and their sum; NaN if unknown."""
+    if not log_probs or any(math.isnan(log_prob) for log_prob in log_probs.values()):
+        return {}, math.nan
+    top = max(log_probs.values())
+    weights = {name: math.exp(log_prob - top) for name, log_prob in log_probs.items()}
+    return weights, math.fsum(weights.values())

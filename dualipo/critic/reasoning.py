@@ -19,6 +19,7 @@ Why = Literal["truncated", "no label", "several labels", "malformed", "contradic
 
 GRADE_CHOICE = Choice("<grade>", GRADES)
 VERDICT_TAG = "<verdict>"
+VERDICT_CHOICE = Choice(VERDICT_TAG, ("A", "B", "tie"))
 NAMES: dict[Verdict, str] = {"a": "A", "b": "B", "tie": "tie"}
 
 ASPECT: dict[Dimension, str] = {

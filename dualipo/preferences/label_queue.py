@@ -159,16 +159,16 @@ def _repeat(items: Sequence[QueueItem], position: int, mix: Mix) -> QueueItem | 
 
 
 def _unsure(votes: Sequence[Vote]) -> float:
-    counts = [sum(vote.outcome == side for vote in votes) for side in ("a", "b")]
-    lacking = 1 - max(counts) / len(votes)
+    voted = [sum(vote.weights.get(side, 0.0) for vote in votes) for side in ("a", "b")]
+    lacking = 1 - max(voted) / len(votes)
     shares = [_share_of_a([v for v in votes if v.order == order]) for order in ("ab", "ba")]
     known = [share for share in shares if share is not None]
     return lacking + (abs(known[0] - known[1]) if len(known) == 2 else 0.0)
 
 
 def _share_of_a(votes: Sequence[Vote]) -> float | None:
-    decided = [vote.outcome == "a" for vote in votes if vote.outcome in ("a", "b")]
-    return sum(decided) / len(decided) if decided else None
+    for_a, for_b = (sum(vote.weights.get(side, 0.0) for vote in votes) for side in ("a", "b"))
+    return for_a / (for_a + for_b) if for_a + for_b else None
 
 
 def _pair_item(a: Candidate, b: Candidate) -> LabelItem:

@@ -48,11 +48,11 @@ class BuiltPoints:
 
 def opinions(votes: Iterable[Vote]) -> dict[str, dict[Dimension, Opinion]]:
     """Return the majority's opinion by item and dimension."""
-    outcomes: dict[tuple[str, Dimension], list[str]] = {}
+    paths: dict[tuple[str, Dimension], list[Vote]] = {}
     for vote in votes:
-        outcomes.setdefault((vote.item, vote.dimension), []).append(vote.outcome)
+        paths.setdefault((vote.item, vote.dimension), []).append(vote)
     by_item: dict[str, dict[Dimension, Opinion]] = {}
-    for (item, dimension), of_paths in outcomes.items():
+    for (item, dimension), of_paths in paths.items():
         by_item.setdefault(item, {})[dimension] = _opinion(of_paths)
     return by_item
 
@@ -106,12 +106,12 @@ def build_extremes(
     return BuiltPoints(tuple(kept), {reason: num for reason, num in dropped.items() if num})
 
 
-def _opinion(outcomes: Sequence[str]) -> Opinion:
-    counts = {grade: outcomes.count(grade) for grade in GRADES}
-    best = max(counts.values())
-    leading = [grade for grade in GRADES if counts[grade] == best]
+def _opinion(votes: Sequence[Vote]) -> Opinion:
+    voted = {grade: sum(vote.weights.get(grade, 0.0) for vote in votes) for grade in GRADES}
+    best = max(voted.values())
+    leading = [grade for grade in GRADES if voted[grade] == best]
     is_clear = best > 0 and len(leading) == 1
-    return Opinion(leading[0] if is_clear else None, best / len(outcomes))
+    return Opinion(leading[0] if is_clear else None, best / len(votes))
 
 
 def _label(by_dimension: Mapping[Dimension, Opinion]) -> bool | DropReason:

@@ -92,7 +92,7 @@ def _publish_pairs(run: Run, unit: Unit, candidates: Sequence[Candidate], path: 
     settings = run.config.critic
     built = build.build_pairs(
         contests.chosen,
-        {c.contest_id: _confirmation(tallies[c.contest_id]) for c in contests.chosen},
+        {c.contest_id: confirmation(tallies[c.contest_id]) for c in contests.chosen},
         least_share=settings.confirm_vote_share,
         dimension_slack=settings.dimension_slack,
         margin_percentile=settings.margin_percentile,
@@ -129,7 +129,8 @@ def _by_contest(votes: Sequence[Vote]) -> dict[str, dict[Dimension, Tally]]:
     return tallies
 
 
-def _confirmation(tallies: Mapping[Dimension, Tally]) -> Confirmation:
+def confirmation(tallies: Mapping[Dimension, Tally]) -> Confirmation:
+    """Return what the votes on a contest say, by dimension."""
     return Confirmation(
         verdicts={dimension: tally.majority for dimension, tally in tallies.items()},
         shares={dimension: tally.share for dimension, tally in tallies.items()},

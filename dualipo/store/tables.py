@@ -25,14 +25,27 @@ _ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa
 
 
 def write_records(path: Path, records: Sequence[Record], *, record_type: type[Record]) -> str:
-    """Publish dataclass instances, one a row; return the file's sha256."""
+    """Publish dataclass instances, one a row; return the file's sha256.
+
+    A field that is declared as optional has no column where no row has a value.
+    """
     rows = [asdict(record) for record in records]  # type: ignore[call-overload]
-    return write_rows(path, rows, kind=record_type.__name__, columns=columns_of(record_type))
+    columns = columns_of(record_type)
+    for name in _optional(record_type):
+        if all(row[name] is None for row in rows):
+            columns.pop(name)
+            rows = [{key: value for key, value in row.items() if key != name} for row in rows]
+    return write_rows(path, rows, kind=record_type.__name__, columns=columns)
 
 
 def read_records(path: Path, *, record_type: type[Record]) -> list[Record]:
     """Read what `write_records` wrote; raise DataError for another kind of table."""
     rows = read_rows(path, kind=record_type.__name__)
+    hints = get_type_hints(record_type)
+    for name in {name for row in rows[:1] for name in row} & _optional(record_type):
+        if _of(hints[name], tuple):
+            for row in rows:
+                row[name] = None if row[name] is None else tuple(row[name])
     try:
         return [record_type(**row) for row in rows]
     except TypeError as mismatch:
@@ -94,6 +107,16 @@ def columns_of(record_type: type) -> dict[str, pa.DataType]:
     """Derive the columns of a dataclass of plain values."""
     hints = get_type_hints(record_type)
     return {field.name: _arrow_type(hints[field.name]) for field in fields(record_type)}
+
+
+def _optional(record_type: Any) -> set[str]:
+    """Return the fields of a dataclass that have a column only where a row has a value."""
+    return {field.name for field in fields(record_type) if field.metadata.get("optional")}
+
+
+def _of(hint: Any, kind: type) -> bool:
+    """Tell whether a type is `kind`, or `kind` or None."""
+    return kind in (get_origin(hint), *(get_origin(inner) for inner in get_args(hint)))
 
 
 def _arrow_type(hint: Any) -> pa.DataType:

@@ -1,11 +1,13 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from dualipo.config import Critic
 from dualipo.critic import judge, voting
-from dualipo.critic.asks import Item
+from dualipo.critic.asks import Item, asks_about
 from dualipo.errors import StageError
 from tests.critic.conftest import Scripted, brightest, make_clip, make_vila, seed_of, shade
 
@@ -185,3 +187,29 @@ def test_early_stopping_leaves_out_only_votes_that_change_no_decision():
         sooner = voting.tallies(early)[place]
         kept = [either.share >= SETTINGS.keep_vote_share for either in (tally, sooner)]
         assert (tally.majority, kept[0]) == (sooner.majority, kept[1])
+
+
+def test_soft_votes_draw_the_same_paths_and_weigh_each_verdict_in_its_place(taught):
+    plain = SETTINGS.model_copy(update={"max_frames": 1, "max_new_tokens": 40, "num_votes": 2})
+    hard = confirm(taught, PAIRS[3:5], plain)
+    soft = confirm(taught, PAIRS[3:5], plain.model_copy(update={"votes": "soft"}))
+    assert [replace(vote, probabilities=None) for vote in soft] == hard
+    items = {item.item_id: replace(item, dimensions=("motion",)) for item in PAIRS}
+    for vote in soft:
+        if vote.dimension != "motion" or vote.outcome == "abstain":
+            continue
+        ask = asks_about([items[vote.item]])[0 if vote.order == "ab" else 1]
+        prefix = vote.reasoning.partition("<verdict>")[0] + "<verdict>"
+        shown = taught.choice_log_probs([ask.query(shade)], [prefix], ("A", "B", "tie"))[0]
+        own = shown.softmax(-1).tolist()
+        expected = own if vote.order == "ab" else [own[1], own[0], own[2]]
+        assert vote.probabilities == pytest.approx(expected, abs=1e-4)
+        assert vote.probabilities[0] > 0.5  # the brighter clip, in whichever place it is shown
+
+
+def test_a_soft_vote_without_probabilities_counts_as_certain():
+    critic = Scripted(brightest)
+    critic.choice_log_probs = lambda queries, prefixes, choices: torch.full((1, 3), torch.nan)
+    votes = confirm(critic, settings=SETTINGS.model_copy(update={"votes": "soft"}))
+    assert all(vote.probabilities is None for vote in votes)
+    assert {tally.share for tally in voting.tallies(votes).values()} == {1.0}

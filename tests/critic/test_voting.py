@@ -69,3 +69,37 @@ def test_votes_are_settled_exactly_when_no_ending_changes_the_decision(keep):
                 votes(begun), num_planned=num_planned, least_shares=(keep, 0.5)
             )
             assert settled == (len(ends) == 1), begun
+
+
+def soft(order, draw, outcome, probabilities):
+    return Vote("x", "motion", order, draw, outcome, -1.0, "", probabilities=probabilities)
+
+
+def test_soft_votes_count_the_mean_probability_over_paths_and_both_orders():
+    cast = [
+        soft("ab", 0, "b", (0.4, 0.6, 0.0)),
+        soft("ab", 1, "a", (0.9, 0.1, 0.0)),
+        soft("ba", 0, "b", (0.45, 0.55, 0.0)),
+        soft("ba", 1, "b", (0.45, 0.5, 0.05)),
+    ]
+    tally = voting.tally(cast)
+    assert (tally.a, tally.b) == (1, 3)  # by hard votes B wins
+    assert tally.majority == "a" and tally.share == pytest.approx((0.4 + 0.9 + 0.45 + 0.45) / 4)
+    assert tally.order_agreement == pytest.approx(0.45 + 0.35)
+    silent = voting.tally([*cast, soft("ab", 2, "abstain", None)])
+    assert silent.share == pytest.approx(tally.share * 4 / 5)
+
+
+@pytest.mark.parametrize("letters", ["aab-", "tttb", "abab", "----"])
+def test_a_certain_soft_vote_counts_as_a_hard_one(letters):
+    hard = votes(letters, letters)
+    certain = {"a": (1.0, 0.0, 0.0), "b": (0.0, 1.0, 0.0), "tie": (0.0, 0.0, 1.0)}
+    cast = [soft(v.order, v.draw, v.outcome, certain.get(v.outcome)) for v in hard]
+    assert voting.tally(cast) == voting.tally(hard)
+
+
+def test_soft_votes_are_settled_only_where_no_probabilities_change_the_decision():
+    sure, close = (0.9, 0.1, 0.0), (0.55, 0.45, 0.0)
+    for probabilities, settled in ((sure, True), (close, False)):
+        cast = [soft("ab", draw, "a", probabilities) for draw in range(3)]
+        assert voting.settled(cast, num_planned=4, least_shares=()) == settled

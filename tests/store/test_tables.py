@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dualipo.errors import DataError
@@ -74,3 +75,13 @@ def test_fault_40_a_newer_table_is_refused(tmp_path: Path, monkeypatch) -> None:
     ):
         tables.read_records(path, record_type=Pair)
     assert path.read_bytes() == content
+
+
+def test_an_optional_field_has_a_column_only_where_a_row_has_a_value(tmp_path: Path) -> None:
+    hard = Vote("p1", "motion", "ab", 0, "a", -1.0, "A moves.")
+    soft = Vote("p1", "motion", "ab", 1, "b", -1.0, "", probabilities=(0.25, 0.75, 0.0))
+    for name, rows, has_column in (("hard", [hard], False), ("soft", [hard, soft], True)):
+        path = tmp_path / name
+        tables.write_records(path, rows, record_type=Vote)
+        assert ("probabilities" in pq.read_schema(path).names) == has_column
+        assert tables.read_records(path, record_type=Vote) == rows
