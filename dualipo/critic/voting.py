@@ -21,8 +21,9 @@ class Tally:
     """The counted pairwise votes of one item and dimension.
 
     `a`, `b`, `tie` and `abstain` count the paths. `share` is the majority's part of all planned
-    votes; `entropy` is that of the readable ones, in nats. `order_agreement` is the overlap of the verdicts under "ab" and under "ba": 1 for the same
-    distribution, 0 where every verdict flips with the order, or where one order has no verdict.
+    votes; `entropy` is that of the readable ones, in nats. `order_agreement` is the overlap of the
+    verdicts under "ab" and under "ba": 1 for the same distribution, 0 where every verdict flips
+    with the order, or where one order has no verdict.
     """
 
     a: int
