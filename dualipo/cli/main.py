@@ -34,6 +34,7 @@ from dualipo.cli import (
     study,
     track,
     tune,
+    vbench,
 )
 from dualipo.cli.locale_free import require_utf8
 from dualipo.cli.verbs import summary
@@ -43,7 +44,7 @@ from dualipo.store import atomic
 
 MODULES = (
     *(doctor, settings, run, tune, fork, stage, show, compare, dashboard, critic, label, study),
-    *(captions, importing, labels, exporting, push, track, convert, pretrain),
+    *(vbench, captions, importing, labels, exporting, push, track, convert, pretrain),
 )
 # How `dualipo --help` groups the verbs.
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -52,6 +53,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("sample", "judge", "prefer", "align", "evaluate", "refresh"),
     ),
     "Look": ("status", "report", "compare", "dashboard", "critic"),
+    "Measure": ("vbench",),
     "People": ("label", "study"),
     "Exchange": ("captions", "import", "labels", "export", "push", "track"),
     "Models": ("convert", "pretrain"),

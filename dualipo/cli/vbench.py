@@ -1,0 +1,127 @@
+"""`dualipo vbench prepare | run | score`: VBench, which runs in an environment of its own.
+
+`prepare` checks that environment, `run` samples VBench's prompts with a version of a run's
+generator and scores them, and `score` reads result files that VBench wrote.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from dualipo.cli.verbs import add_verb
+from dualipo.evaluation.vbench import environment, prompt_file, result_files, table, totals
+from dualipo.evaluation.vbench.environment import Environment
+from dualipo.evaluation.vbench.prompt_file import Plan, PromptFile
+from dualipo.evaluation.vbench.totals import DIMENSIONS
+
+_SHOWN = 12  # letters of a hash
+
+
+def add(verbs: Any) -> None:
+    """Declare the verb and its parts."""
+    parser = add_verb(
+        verbs,
+        "vbench",
+        "Score generators with VBench, which runs in a Python environment of its own. Its parts "
+        "are prepare and score.",
+    )
+    parts = parser.add_subparsers(metavar="PART", required=True)
+    _add_prepare(parts)
+    _add_score(parts)
+
+
+def _add_prepare(parts: Any) -> None:
+    prepare = add_verb(parts, "prepare", "Check VBench's environment and say what it can score.")
+    prepare.add_argument(
+        "--python",
+        type=Path,
+        required=True,
+        help="The Python of the environment in which vbench is installed.",
+    )
+    prepare.set_defaults(act=act_prepare)
+
+
+def _add_score(parts: Any) -> None:
+    score = add_verb(
+        parts, "score", "Print the totals of a folder of result files that VBench wrote."
+    )
+    score.add_argument("folder", type=Path, help="A folder with files *_eval_results.json.")
+    score.add_argument(
+        "--prompts",
+        type=Path,
+        metavar="FILE",
+        help="VBench_full_info.json, which says which clips there should be (default: the prompts "
+        "that VBench wrote beside each result).",
+    )
+    add_dimensions(score)
+    score.set_defaults(act=act_score)
+
+
+def add_dimensions(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses dimensions; a total of fewer than all is no VBench total."""
+    parser.add_argument(
+        "--dimensions",
+        nargs="+",
+        choices=DIMENSIONS,
+        metavar="NAME",
+        default=list(DIMENSIONS),
+        help="The dimensions that the total is made of (default: all sixteen).",
+    )
+
+
+def act_prepare(arguments: argparse.Namespace) -> int:
+    """Print what the environment can do, and the lines for a recipe."""
+    with tempfile.TemporaryDirectory(prefix="dualipo-") as work:
+        checked = environment.check(arguments.python, Path(work))
+    prompts = prompt_file.read(checked.prompts_path)
+    for line in _facts(checked, prompts):
+        print(line)
+    return 0
+
+
+def _facts(checked: Environment, prompts: PromptFile) -> list[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in checked.versions.items())
+    plan = prompt_file.plan(prompts.rows, DIMENSIONS)
+    ready = [name for name in DIMENSIONS if name not in checked.unavailable]
+    told = [
+        f"{checked.python}: {versions}; device {checked.device}",
+        f"prompt file {checked.prompts_path}, sha256 {prompts.sha256[:_SHOWN]}",
+        _planned(prompts, plan),
+        f"can be imported: {', '.join(ready) or 'none'}",
+    ]
+    told += [f"cannot: {name} ({why})" for name, why in checked.unavailable.items()]
+    return [
+        *told,
+        "VBench fetches a dimension's weights when it is first scored; temporal_flickering has "
+        "none.",
+        "",
+        "For a score in every round, put this into the recipe:",
+        "[monitor]",
+        'suite = "vbench"',
+        f'suite_python = "{checked.python.absolute()}"',
+    ]
+
+
+def _planned(prompts: PromptFile, plan: Plan) -> str:
+    num = sum(plan.num_clips.values())
+    return (
+        f"{len(prompts.rows)} prompts with {len(prompts.prompts)} names; {plan.num_planned:,} "
+        f"clips planned, {num:,} to sample, as {plan.num_planned - num} are scored for two prompts"
+    )
+
+
+def act_score(arguments: argparse.Namespace) -> int:
+    """Print each dimension's score, then the totals, or the gaps for which there are none."""
+    planned = None
+    if arguments.prompts:
+        plan = prompt_file.plan(prompt_file.read(arguments.prompts).rows, DIMENSIONS)
+        per_prompt = prompt_file.CLIPS_PER_PROMPT
+        planned = {name: plan.scored(name, per_prompt) for name in DIMENSIONS}
+    scores = result_files.read_folder(arguments.folder, planned)
+    raw = {name: score.raw for name, score in scores.items()}
+    if totals.missing(raw, arguments.dimensions):
+        print("\n".join(table.lines(scores)))
+    reached = totals.totals(raw, arguments.dimensions)
+    print("\n".join(table.lines(scores, reached)))
+    return 0

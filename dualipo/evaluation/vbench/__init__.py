@@ -1,0 +1,1 @@
+"""VBench, which runs in a Python environment of its own: prompts, child processes, exact totals."""
