@@ -23,8 +23,8 @@ def add(verbs: Any) -> None:
     parser = add_verb(
         verbs,
         "vbench",
-        "Score generators with VBench, which runs in a Python environment of its own. Its parts "
-        "are prepare and score.",
+        "Score generators with VBench, in an environment of its own. It has three parts: prepare, "
+        "run, score.",
     )
     parts = parser.add_subparsers(metavar="PART", required=True)
     _add_prepare(parts)

@@ -32,9 +32,7 @@ def main(request_path: str) -> None:
 
 def check(request: dict[str, Any]) -> dict[str, Any]:
     """Return what this environment can do."""
-    import vbench
-
-    folder = Path(vbench.__file__).parent
+    folder = Path(str(importlib.import_module("vbench").__file__)).parent
     names = request["dimensions"]
     return {
         "versions": _versions(),
@@ -46,10 +44,10 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
 
 def score(request: dict[str, Any]) -> dict[str, Any]:
     """Let VBench score one dimension of a folder of clips; it writes its own result file."""
-    from vbench import VBench
-
     device = _device()
-    suite = VBench(_torch_device(device), request["prompts"], request["output"])
+    suite = importlib.import_module("vbench").VBench(
+        _torch_device(device), request["prompts"], request["output"]
+    )
     suite.evaluate(
         videos_path=request["videos"],
         name=request["name"],

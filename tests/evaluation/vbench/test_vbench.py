@@ -148,7 +148,7 @@ def test_a_child_that_fails_hangs_or_cannot_begin_says_so(
         _score(vbench, tmp_path, "motion_smoothness")
     with pytest.raises(ChildFailed, match="longer than 1 s"):
         _score(vbench, tmp_path, "dynamic_degree", seconds=1)
-    with pytest.raises(ChildFailed, match="scene: .* cannot import it"):
+    with pytest.raises(ChildFailed, match=r"scene: .* cannot import it"):
         _score(vbench, tmp_path, "scene")
     assert "evaluating dynamic_degree" in (tmp_path / "output/dynamic_degree.log").read_text()
 
@@ -160,18 +160,16 @@ def test_a_signal_ends_the_child_too(
     monkeypatch.setattr(interrupt, "_received", signal.SIGTERM)
     with pytest.raises(interrupt.Interrupted):
         _score(vbench, tmp_path, "dynamic_degree")
-    commands = [
-        path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _is_ours(path)
-    ]
+    commands = [_command(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
     assert not [command for command in commands if os.fsencode(tmp_path) in command]
 
 
-def _is_ours(path: Path) -> bool:
-    """Tell whether a process's command can be read; another one may end at any time."""
+def _command(path: Path) -> bytes:
+    """Return a process's command; another one may end at any time."""
     try:
-        return bool(path.read_bytes())
+        return path.read_bytes()
     except OSError:
-        return False
+        return b""
 
 
 BROKEN: dict[str, object] = {
