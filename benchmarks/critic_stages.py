@@ -56,7 +56,7 @@ from dualipo.store.ledger import Unit
 
 SRPO = "c001.0"
 SHIFTED = generator_made(0, 0)
-OVERRIDES = ["rounds=2", "refresh.max_holdout_drop=1"]
+OVERRIDES = ["rounds=2"]
 ARMS = {
     "shipped": "shipped",
     "reward_head": "reward head",

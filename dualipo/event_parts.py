@@ -1,6 +1,7 @@
 """The records that events hold (`events`): accuracies, signals, checks, and what a refresh used."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from dualipo.event_json import Omitted
 from dualipo.records import Dimension, Verdict
@@ -127,11 +128,37 @@ class Measurement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gate:
+    """The comparison of a refreshed critic with the one before it, on which the refresh decided.
+
+    `labels` says whose clips were labelled: the present generator's ("audit") or the base's ("held
+    out"). Accuracies are shares of 1, `loss` is in nats a label. The ends are those of the
+    difference, after less before, in which the gate believes. `detectable` is the fall of accuracy
+    that these labels show in four of five cases, `margin` the one that they should show.
+    """
+
+    verdict: Literal["better", "no difference", "worse"]
+    labels: Literal["audit", "held out"]
+    num_labels: int
+    num_prompts: int
+    accuracy_before: float
+    accuracy_after: float
+    accuracy_low: float
+    accuracy_high: float
+    loss: float
+    loss_low: float
+    loss_high: float
+    detectable: float
+    margin: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Refinement:
     """What SRPO used and made; `holdout_after` is None where nothing was trained.
 
     `dropped` counts judgements by why they were not used, `newly_failed` names the self-checks
-    that the old critic passed and the new one does not.
+    that the old critic passed and the new one does not. `gate` is None where nothing was trained,
+    or where there are labels of too few prompts to compare by.
     """
 
     num_judged: int
@@ -141,3 +168,4 @@ class Refinement:
     holdout_before: float | None
     holdout_after: float | None
     newly_failed: Omitted[list[str] | None] = None
+    gate: Omitted[Gate | None] = None

@@ -18,8 +18,15 @@ from dualipo.config.fields import Group
 from dualipo.errors import ConfigError
 
 # Settings of older versions that could have one value alone; what it said is always so now.
-RETIRED: dict[str, Any] = {"align.lora_dropout": 0.0, "critic.cross_check": "talking"}
-_INSTEAD = {"critic.cross_check": "Set critic.cross_check_share, where 1 tries every caption."}
+RETIRED: dict[str, Any] = {
+    "align.lora_dropout": 0.0,
+    "critic.cross_check": "talking",
+    "refresh.max_holdout_drop": 0.0,
+}
+_INSTEAD = {
+    "critic.cross_check": "Set critic.cross_check_share, where 1 tries every caption.",
+    "refresh.max_holdout_drop": "A gate decides; refresh.gate_margin is what it should see.",
+}
 
 # What a value must be, by pydantic's name of the error, where its own words are a programmer's.
 _KINDS = {

@@ -65,12 +65,17 @@ class Refresh(Group):
         False,
         description="Whether the run ends when the stopping rule says so; false only reports it.",
     )
-    max_holdout_drop: float = Field(
-        0.0,
-        ge=0,
+    gate_margin: float = Field(
+        0.04,
+        gt=0,
         le=1,
-        description="The largest fall of the critic's accuracy on held-out labels in a refresh; a "
-        "larger fall brings the old critic back.",
+        description="The fall of the critic's accuracy that the gate of a refresh should be able "
+        "to see; a smaller one takes more labels, and the run says how many.",
+    )
+    serve_if_equal: bool = Field(
+        True,
+        description="Whether a refreshed critic serves where the gate sees no difference from the "
+        "old one; false keeps the old one and saves the second attempt.",
     )
     srpo: Srpo = Srpo()
 

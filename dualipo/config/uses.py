@@ -62,7 +62,8 @@ USES: dict[str, Use] = {
     "refresh.srpo.": Use(("srpo_votes", "refresh"), is_of_round=True),
     "refresh.update_critic": Use(("refresh",), is_of_round=True),
     "refresh.force_rounds": Use(("refresh",), is_of_round=True),
-    "refresh.max_holdout_drop": Use(("refresh",), is_of_round=True),
+    "refresh.gate_margin": Use(("refresh",), is_of_round=True),
+    "refresh.serve_if_equal": Use(("refresh",), is_of_round=True),
     "monitor.num_audit_labels": Use(("monitor",), is_of_round=True),
     "monitor.num_gallery_prompts": Use(("scores",), is_of_round=True),
 }

@@ -27,6 +27,10 @@ from dualipo.errors import DataError
 
 FALSE_ALARM = 0.1
 POWER = 0.8
+# So many labels show such a fall of accuracy, by benchmarks/refresh_gate.py: simulated critics of
+# 75 % accuracy that differ in 14 % of their answers. It grows with the square of a smaller fall.
+_SHOWN = (240, 0.04)
+LEAST_PROMPTS = 4  # fewer tell nothing of how much prompts differ
 _SCALES = np.geomspace(0.05, 20.0, 121)
 
 Verdict = Literal["better", "no difference", "worse"]
@@ -67,6 +71,12 @@ class Ruling:
         return int(np.ceil(self.num_labels * (self.detectable / fall) ** 2))
 
 
+def labels_needed(fall: float) -> int:
+    """Return about how many labels show a `fall` of accuracy, before any critic has answered."""
+    num, shown = _SHOWN
+    return int(np.ceil(num * (shown / fall) ** 2))
+
+
 def rule(before: Sequence[float], after: Sequence[float], *, prompt_ids: Sequence[str]) -> Ruling:
     """Compare two critics' leans on the same labels, label by label.
 
@@ -79,20 +89,29 @@ def rule(before: Sequence[float], after: Sequence[float], *, prompt_ids: Sequenc
         )
     clusters_N = np.unique(np.asarray(prompt_ids), return_inverse=True)[1]
     num_prompts = int(clusters_N.max(initial=-1)) + 1
-    if num_prompts < 4:
+    if num_prompts < LEAST_PROMPTS:
         raise DataError(
-            f"refresh gate: the labels are of {num_prompts} prompts, at least 4 are needed. Raise "
-            "monitor.num_audit_labels."
+            f"refresh gate: the labels are of {num_prompts} prompts, at least {LEAST_PROMPTS} are "
+            "needed. Raise monitor.num_audit_labels."
         )
     leans = [np.asarray(values, np.float64) for values in (before, after)]
     losses = [_losses(lean_N, in_half_N=clusters_N % 2 == 0) for lean_N in leans]
-    hits = [(lean_N > 0) + 0.5 * (lean_N == 0) for lean_N in leans]
+    hits = [_hits(lean_N) for lean_N in leans]
     loss = _difference(losses[1] - losses[0], clusters_N)
     accuracy = _difference(hits[1] - hits[0], clusters_N)
     low, high = loss.interval
     verdict: Verdict = "worse" if low > 0 else "better" if high < 0 else "no difference"
     detectable = (_z(FALSE_ALARM) + _z(1 - POWER)) * accuracy.error
     return Ruling(verdict, loss, accuracy, len(clusters_N), num_prompts, detectable)
+
+
+def accuracy(leans: Sequence[float]) -> float:
+    """Return the share of leans to the right verdict; no lean counts a half."""
+    return float(_hits(np.asarray(leans, np.float64)).mean())
+
+
+def _hits(lean_N: Values) -> Values:
+    return np.asarray((lean_N > 0) + 0.5 * (lean_N == 0), np.float64)
 
 
 def _losses(lean_N: Values, *, in_half_N: np.ndarray) -> Values:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from dualipo.evaluation import bootstrap, measured
 from dualipo.evaluation.bootstrap import Interval
-from dualipo.event_parts import Accuracy
+from dualipo.event_parts import Accuracy, Gate
 from dualipo.events import (
     BadClipEvent,
     ClockEvent,
@@ -96,9 +96,11 @@ class RoundHistory:
             return "empty (no judgement was usable)"
         if refresh is None or refresh.outcome != "reverted":
             return refresh.outcome if refresh else None
-        newly_failed = (refresh.refinement and refresh.refinement.newly_failed) or []
-        failed = [f"fails its check of {name}" for name in newly_failed]
-        return f"reverted ({'; '.join(failed) or 'worse on held-out labels'})"
+        refinement = refresh.refinement
+        failed = [
+            f"fails its check of {name}" for name in (refinement and refinement.newly_failed) or []
+        ]
+        return f"reverted ({'; '.join(failed) or _ruled(refinement and refinement.gate)})"
 
     def holdout(self) -> float | None:
         """Return the critic's accuracy on labels held out from its training."""
@@ -280,3 +282,10 @@ def _metrics(rows: list[dict[str, Any]], number: int) -> dict[str, list[dict[str
         kept = [row for row in stage_rows if (row.get("attempt") or 0) == last]
         stages[stage] = sorted(kept, key=lambda row: row["step"])
     return stages
+
+
+def _ruled(gate: Gate | None) -> str:
+    """Say why the gate kept the old critic; runs of older versions compared held-out accuracies."""
+    if gate is None:
+        return "worse on held-out labels"
+    return f"{gate.verdict} on {gate.num_labels} labels"

@@ -20,6 +20,7 @@ from dualipo.rounds import (
     bad_clips,
     checking,
     closing,
+    gating,
     judging,
     measuring,
     preferring,
@@ -66,6 +67,8 @@ def run(config: Config, *, progress: Progress, again: Redo | None = None) -> Pat
     """
     with opened(config, progress, again=again) as opened_run:
         progress.plan(remaining(opened_run))
+        if too_few := gating.power(config):
+            progress.say(too_few)
         bad_clips.without_bad_clips(opened_run, rounds)
         closing.write_report(opened_run)
         return opened_run.directory.path

@@ -8,7 +8,7 @@ from collections import Counter
 from dualipo.config import LEARNING, Config
 from dualipo.preferences.label_set import LabelSet
 from dualipo.prompts import corpus
-from dualipo.rounds import ahead, file_sources, preflight, seed_labels
+from dualipo.rounds import ahead, file_sources, gating, preflight, seed_labels
 
 _NOT = "not measured, because"
 
@@ -34,6 +34,7 @@ def lines(config: Config) -> list[str]:
         f"a round against the one before: measured by the critic's votes on clips of "
         f"{config.prompts.num_monitor_prompts} monitor prompts",
         "the fit to the preferences: measured by the alignment's own losses",
+        *_gate(config),
         f"scores of test clips, for people: {_scores(config)}",
         f"clips to look at, and for a blind study: {_gallery(config)}",
     ]
@@ -99,6 +100,11 @@ def _by(num: int, what: str, setting: str, own: bool = False) -> str:
     return (
         f"{_NOT} {'no program can label clips of your own captions' if own else f'{setting} is 0'}"
     )
+
+
+def _gate(config: Config) -> list[str]:
+    too_few = gating.power(config)
+    return [f"whether a refreshed critic is better: {too_few}"] if too_few else []
 
 
 def _scores(config: Config) -> str:

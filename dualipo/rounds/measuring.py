@@ -33,12 +33,11 @@ from dualipo.events import (
     ScoresEvent,
 )
 from dualipo.records import DIMENSIONS, Candidate
-from dualipo.rounds import accuracy, aligning, judging, world_sources
+from dualipo.rounds import accuracy, aligning, audit, judging, world_sources
 from dualipo.rounds.accuracy import mean
 from dualipo.rounds.bad_clips import intact
 from dualipo.rounds.clip_units import ClipSet
 from dualipo.rounds.clock import Clock
-from dualipo.rounds.questions import pair_questions
 from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, Run
 from dualipo.rounds.sampling import fixed_prompts, sample_set
 from dualipo.rounds.versions import critic_of, generator_before
@@ -156,11 +155,11 @@ def _signals(
     curve = _curve(run, round, attempt)
     prefer = run.recorded(Unit(round, attempt, "prefer"), PreferEvent)
     holdout = accuracy.holdout_accuracy(run, critic)
-    audit = _audit_accuracy(run, round, attempt, clips, critic)
+    on_audit = _audit_accuracy(run, round, attempt, clips, critic)
     wins = _wins(run, round, attempt, clips, critic)
     return Signals(
         holdout_accuracy=holdout,
-        audit_accuracy=audit,
+        audit_accuracy=on_audit,
         win_rate=mean(wins),
         num_win_rate_prompts=len(wins) or None,
         mean_vote_share=prefer.mean_vote_share,
@@ -187,13 +186,8 @@ def _audit_accuracy(
     run: Run, round: int, attempt: int, clips: Sequence[Candidate], critic: str
 ) -> float | None:
     """Return the critic's accuracy on fresh labels of the current generator's clips."""
-    num = run.config.monitor.num_audit_labels
-    if num == 0:
-        return None
-    seed = run.seed("audit", round, attempt)
-    asked = pair_questions(clips, num=num, seed=seed)
-    labels = world_sources.label_pairs(asked, clips=run.clip, seed=seed)
-    return accuracy.label_accuracy(run, run.critic(critic), labels)
+    labels = audit.measuring(run, audit.labels(run, round, attempt, clips))
+    return accuracy.label_accuracy(run, run.critic(critic), labels) if labels else None
 
 
 def _wins(

@@ -3,9 +3,9 @@
     confirmed votes, and votes on some further pairs
       -> pool of certain paths -> SRPO, anchored by the seed -> a new critic
 
-The new critic serves unless its held-out accuracy falls, or it fails a self-check that the old one
-passed. Then it is kept as evidence, and the old one serves on (fault 33). An empty pool is an
-outcome, never a crash (fault 32).
+The new critic serves unless the gate finds it worse on labels of the present clips (`gating`), or
+it fails a self-check that the old one passed. Then it is kept as evidence, and the old one serves
+on (fault 33). An empty pool is an outcome, never a crash (fault 32).
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,14 @@ from dualipo.critic.learning import srpo
 from dualipo.critic.learning.srpo import Pool
 from dualipo.critic.models.chat import ChatCritic
 from dualipo.critic.trust.checks import Checked
-from dualipo.event_parts import Refinement
+from dualipo.critic.vlm import Vlm
+from dualipo.event_parts import Gate, Refinement
 from dualipo.events import Event, HoldoutEvent, MonitorEvent, Outcome, RefreshEvent
 from dualipo.records import DIMENSIONS, Candidate, Vote, pair_id
-from dualipo.rounds import accuracy, checking, contests, judging, warming
+from dualipo.rounds import accuracy, checking, contests, gating, judging, warming
 from dualipo.rounds.caption_trial import turned_items
 from dualipo.rounds.clock import Clock
+from dualipo.rounds.gating import GateLabels, Leans
 from dualipo.rounds.questions import pair_questions
 from dualipo.rounds.run import SFT, Run
 from dualipo.rounds.versions import critic_made, critic_of
@@ -29,10 +31,20 @@ from dualipo.store.ledger import Unit
 
 
 @dataclass(frozen=True)
+class _Before:
+    """What the old critic says of held-out labels, and of those that the gate compares by."""
+
+    accuracy: float | None
+    labels: GateLabels
+    leans: Leans
+
+
+@dataclass(frozen=True)
 class _Trial:
     """A refreshed critic's results beside the old one's; `checked` is None without self-checks."""
 
     accuracy: float | None
+    gate: Gate | None
     checked: Checked | None
     newly_failed: list[str]
     serves: bool
@@ -63,7 +75,7 @@ def reasons(run: Run, round: int, attempt: int) -> list[str]:
 def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]) -> None:
     """Train the critic by SRPO on the judged candidates; let it serve if its trial allows."""
     current = critic_of(run, unit.round, unit.attempt)
-    before = accuracy.holdout_accuracy(run, current)
+    before = _before(run, unit, current)
     items, votes = _judged(run, unit, candidates, current)
     clock = Clock()
     learner, refreshed = _train(run, unit, items, votes, current)
@@ -72,7 +84,7 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
         num_kept=len(refreshed.kept),
         dropped={str(reason): num for reason, num in refreshed.dropped.items()},
         mean_pce=refreshed.mean_pce,
-        holdout_before=before,
+        holdout_before=before.accuracy,
         holdout_after=None,
     )
     if refreshed.status != "trained":
@@ -82,13 +94,23 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
         run.commit(unit, clock=clock, events=[event])
         run.forget_models()
         return
-    _publish(run, unit, learner, current=current, why=why, refinement=refinement, clock=clock)
+    _publish(
+        run, unit, learner, before, current=current, why=why, refinement=refinement, clock=clock
+    )
+
+
+def _before(run: Run, unit: Unit, current: str) -> _Before:
+    """Measure the critic that serves, before it is trained on."""
+    labels = gating.labels_for(run, unit.round, unit.attempt)
+    leans = _leans(run, run.critic(current), labels)
+    return _Before(accuracy.holdout_accuracy(run, current), labels, leans)
 
 
 def _publish(
     run: Run,
     unit: Unit,
     learner: ChatCritic,
+    before: _Before,
     *,
     current: str,
     why: list[str],
@@ -97,8 +119,13 @@ def _publish(
 ) -> None:
     """Put the refreshed critic to its trial and publish it, whether it serves or not."""
     version_id = critic_made(unit.round, unit.attempt)
-    trial = _try(run, learner, version_id, current, refinement.holdout_before)
-    refinement = replace(refinement, holdout_after=trial.accuracy, newly_failed=trial.newly_failed)
+    trial = _try(run, learner, version_id, current, before)
+    refinement = replace(
+        refinement,
+        holdout_after=trial.accuracy,
+        newly_failed=trial.newly_failed,
+        gate=trial.gate,
+    )
     events: list[Event] = [
         RefreshEvent(
             outcome="refreshed" if trial.serves else "reverted",
@@ -124,24 +151,29 @@ def _publish(
     )
 
 
-def _try(
-    run: Run, learner: ChatCritic, version_id: str, current: str, before: float | None
-) -> _Trial:
-    """Measure a refreshed critic on held-out labels, then by the self-checks if it passes."""
+def _try(run: Run, learner: ChatCritic, version_id: str, current: str, before: _Before) -> _Trial:
+    """Put a refreshed critic before the gate, then through the self-checks if it passes."""
     after = accuracy.accuracy_on_holdout(run, learner)
-    fell = _fell(before, after, most=run.config.refresh.max_holdout_drop)
-    is_checked = run.config.critic.check.num_pairs > 0 and not fell
+    leans = _leans(run, learner, before.labels)
+    margin = run.config.refresh.gate_margin
+    gate = gating.compare(before.labels, before.leans, leans, margin=margin)
+    is_silent = bool(before.leans) and not leans
+    passes = not is_silent and _passes(gate, serve_if_equal=run.config.refresh.serve_if_equal)
+    is_checked = run.config.critic.check.num_pairs > 0 and passes
     checked = checking.check(run, version_id, learner) if is_checked else None
     known = checking.recorded(run, current)
     newly_failed = checking.newly_failed(known, checked) if checked else []
-    return _Trial(after, checked, newly_failed, serves=not fell and not newly_failed)
+    return _Trial(after, gate, checked, newly_failed, serves=passes and not newly_failed)
 
 
-def _fell(before: float | None, after: float | None, *, most: float) -> bool:
-    """Return True when held-out accuracy fell by more than `most`; None answers no label."""
-    if before is None:
-        return False
-    return after is None or before - after > most
+def _leans(run: Run, critic: Vlm, chosen: GateLabels) -> Leans:
+    return gating.leans(critic, chosen.labels, clips=run.clip, settings=run.config.critic)
+
+
+def _passes(gate: Gate | None, *, serve_if_equal: bool) -> bool:
+    """Tell whether the gate lets a critic serve; without labels to compare by it sees nothing."""
+    verdict = gate.verdict if gate else "no difference"
+    return verdict == "better" or (verdict == "no difference" and serve_if_equal)
 
 
 def _judged(

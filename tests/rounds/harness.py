@@ -36,7 +36,6 @@ FORGETTING = "refresh.srpo.learning_rate=1e30"  # far above what a recipe may sa
 # One round whose refresh is a step so long that the critic forgets all it knew.
 REVERTED = (
     "rounds=1",
-    "refresh.max_holdout_drop=0",
     FORGETTING,
     "refresh.srpo.max_train_steps=1",
     "monitor.num_accuracy_pairs=3",

@@ -1,5 +1,6 @@
 """A refresh that changes nothing, and one that would make the critic worse."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from dualipo.events import RefreshEvent
 from dualipo.rounds import refreshing
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
+from tests.rounds.test_gating import GATE
 
 
 def heads(path: Path) -> tuple[str, str]:
@@ -45,10 +47,17 @@ def test_fault_33_a_worse_critic_is_kept_as_evidence_and_does_not_serve(
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "fell"),
-    [(0.7, 0.65, False), (0.7, 0.5, True), (0.7, None, True), (None, 0.5, False)],
+    ("verdict", "serve_if_equal", "serves"),
+    [
+        ("better", False, True),
+        ("no difference", True, True),
+        ("no difference", False, False),
+        ("worse", True, False),
+        (None, True, True),  # no labels to compare by: nothing is seen
+    ],
 )
-def test_fault_33_a_critic_that_answers_nothing_has_lost_its_accuracy(
-    before: float | None, after: float | None, fell: bool
+def test_fault_33_each_of_the_gates_outcomes_decides(
+    verdict: str | None, serve_if_equal: bool, serves: bool
 ) -> None:
-    assert refreshing._fell(before, after, most=0.1) == fell
+    gate = verdict and replace(GATE, verdict=verdict)
+    assert refreshing._passes(gate, serve_if_equal=serve_if_equal) == serves

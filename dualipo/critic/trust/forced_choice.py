@@ -41,13 +41,29 @@ def grades(
     vlm: Vlm, items: Sequence[Item], *, clips: Clips, settings: Critic
 ) -> dict[Place, Grade]:
     """Return the likeliest grade of every single clip and dimension that has an answer."""
-    asks = asks_about(items)
-    answers = _log_probs(vlm, asks, reasoning.GRADE_CHOICE, clips=clips, settings=settings)
+    answers = grade_log_probs(vlm, items, clips=clips, settings=settings)
     return {
-        (ask.item_id, ask.dimension): max(GRADES, key=log_probs.__getitem__)
-        for ask, log_probs in zip(asks, answers, strict=True)
+        place: max(GRADES, key=log_probs.__getitem__)
+        for place, log_probs in answers.items()
         if not any(map(math.isnan, log_probs.values()))
     }
+
+
+def grade_log_probs(
+    vlm: Vlm, items: Sequence[Item], *, clips: Clips, settings: Critic
+) -> dict[Place, dict[str, float]]:
+    """Return the log-probability of each grade of every single clip; NaN without an answer."""
+    asks = asks_about(items)
+    answers = _log_probs(vlm, asks, reasoning.GRADE_CHOICE, clips=clips, settings=settings)
+    places = [(ask.item_id, ask.dimension) for ask in asks]
+    return dict(zip(places, answers, strict=True))
+
+
+def grade_lean(log_probs: Mapping[str, float], grade: Grade) -> float:
+    """Return the log-odds of a grade against the other two."""
+    others = [log_probs[other] for other in GRADES if other != grade]
+    top = max(others)
+    return log_probs[grade] - top - math.log(sum(math.exp(value - top) for value in others))
 
 
 def accuracy(margin: Mapping[Place, float], verdicts: Mapping[Place, Verdict]) -> float | None:

@@ -13,7 +13,7 @@ from dualipo.evaluation.bootstrap import Interval
 from dualipo.evaluation.report.charts import percent, short, three_decimals
 from dualipo.evaluation.report.headline import DASH
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
-from dualipo.event_parts import Accuracy, CategoryScore
+from dualipo.event_parts import Accuracy, CategoryScore, Gate
 from dualipo.events import (
     AlignEvent,
     ConfirmEvent,
@@ -81,6 +81,7 @@ def refreshes(history: RunHistory) -> Table:
         signals, refinement = monitor.signals, refresh.refinement if refresh else None
         why = (refresh and refresh.why) or monitor.triggers
         ends = used = [DASH, DASH]
+        gate = refinement.gate if refinement else None
         if refinement:
             ends = [_percent(refinement.holdout_before), _percent(refinement.holdout_after)]
             used = [_count(refinement.num_kept), _count(refinement.num_judged)]
@@ -89,12 +90,25 @@ def refreshes(history: RunHistory) -> Table:
             [round_.label]
             + [_percent(share) for share in measured]
             + [round_.refresh_outcome() or DASH, "; ".join(why) or DASH]
+            + [_ruling(gate) if gate else DASH]
             + [DASH if ends == [DASH, DASH] else " → ".join(ends)]
             + [DASH if used == [DASH, DASH] else " of ".join(used)]
             + ["; ".join(monitor.stop) or DASH]
         )
-    head = ["round", "held-out", "audit", "win rate", "refresh", "reason", "held-out labels"]
-    return Table([*head, "judgements used", "reasons to stop"], rows)
+    head = ["round", "held-out", "audit", "win rate", "refresh", "reason", "gate"]
+    return Table([*head, "held-out labels", "judgements used", "reasons to stop"], rows)
+
+
+def _ruling(gate: Gate) -> str:
+    """Write what a refresh was decided on: the labels, the accuracies and the interval."""
+    whose = "the present clips" if gate.labels == "audit" else "the base's clips"
+    return (
+        f"{gate.verdict} on {gate.num_labels} labels of {whose}: {percent(gate.accuracy_before)} → "
+        f"{percent(gate.accuracy_after)}, a change of {100 * gate.accuracy_low:+.1f} to "
+        f"{100 * gate.accuracy_high:+.1f} points; log-loss {gate.loss_low:+.3f} to "
+        f"{gate.loss_high:+.3f}, which decides; a fall of {100 * gate.detectable:.1f} points would "
+        f"be seen, {100 * gate.margin:g} are asked for"
+    )
 
 
 def filters(history: RunHistory) -> Table:

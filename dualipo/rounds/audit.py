@@ -1,0 +1,33 @@
+"""The audit: fresh labels of the newest generator's monitor clips (METHOD.md 1, 5).
+
+Half of the monitor prompts only measure. Labels of the other half may teach a critic in a refresh,
+if the recipe names a source of pairs that reads them; else all labels measure.
+"""
+
+from collections.abc import Sequence
+
+from dualipo.records import Candidate, Pair
+from dualipo.rounds import world_sources
+from dualipo.rounds.questions import pair_questions
+from dualipo.rounds.run import Run
+
+
+def labels(run: Run, round: int, attempt: int, clips: Sequence[Candidate]) -> list[Pair]:
+    """Return the labels of an attempt's monitor clips, the same ones at every call."""
+    num = run.config.monitor.num_audit_labels
+    if num == 0:
+        return []
+    seed = run.seed("audit", round, attempt)
+    asked = pair_questions(clips, num=num, seed=seed)
+    return world_sources.label_pairs(asked, clips=run.clip, seed=seed)
+
+
+def measuring(run: Run, pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the labels that no critic ever learns from."""
+    learnt = learning_prompts(run)
+    return [pair for pair in pairs if pair.prompt_id not in learnt]
+
+
+def learning_prompts(run: Run) -> set[str]:
+    """Return the monitor prompts whose labels and clips critics may learn from."""
+    return set()

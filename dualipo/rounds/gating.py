@@ -1,0 +1,139 @@
+"""Whether a refreshed critic serves: it is compared with the old one on labels (METHOD.md 5).
+
+The labels are those of the audit, which are of the present generator's clips, as far as they only
+measure. Where they are of too few prompts, the held-out labels of the base's clips take their
+place, less the half that chose the checkpoint. `evaluation.refresh_gate` has the statistics.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dualipo.config import LEARNING, Config, Critic
+from dualipo.critic.asks import Clips, Item
+from dualipo.critic.trust import forced_choice
+from dualipo.critic.vlm import Vlm
+from dualipo.evaluation import refresh_gate
+from dualipo.event_parts import Gate
+from dualipo.records import DIMENSIONS, Pair, Point
+from dualipo.rounds import audit, measuring, seed_labels
+from dualipo.rounds.run import Run
+from dualipo.rounds.versions import generator_before, generator_made
+from dualipo.store.ledger import Unit
+
+Label = Pair | Point
+Leans = dict[
+    int, float
+]  # by a label's place in the list; what the critic does not answer is absent
+
+
+@dataclass(frozen=True)
+class GateLabels:
+    """The labels that a refresh is judged on, and whose clips they are about."""
+
+    of: Literal["audit", "held out"]
+    labels: Sequence[Label]
+
+
+def labels_for(run: Run, round: int, attempt: int) -> GateLabels:
+    """Return the labels by which the refresh of this attempt is judged."""
+    fresh = audit.measuring(run, audit_labels(run, round, attempt))
+    if len({pair.prompt_id for pair in fresh}) >= refresh_gate.LEAST_PROMPTS:
+        return GateLabels("audit", fresh)
+    return GateLabels("held out", held_out_half(run, chooses=False))
+
+
+def audit_labels(run: Run, round: int, attempt: int) -> list[Pair]:
+    """Return the audit's labels of the newest generator that the attempt has."""
+    is_aligned = run.is_done(Unit(round, attempt, "align"))
+    version = generator_made(round, attempt) if is_aligned else generator_before(run, round)
+    made = run.ledger.version("generator", version)
+    clips = measuring.sample_fixed(run, "monitor", made.round, made.attempt, version)
+    return audit.labels(run, made.round, made.attempt, clips)
+
+
+def held_out_half(run: Run, *, chooses: bool) -> list[Label]:
+    """Return held-out labels of the seed: pairs, or graded clips where there are none.
+
+    One half of the prompts chooses a training's checkpoint, the other half judges what was chosen.
+    """
+    pairs, points = seed_labels.held_out_labels(run)
+    labels: list[Label] = [*pairs] if pairs else [*points]
+    prompts = sorted({label.prompt_id for label in labels}, key=lambda p: run.seed("half", p))
+    choosing = set(prompts[1::2])
+    return [label for label in labels if (label.prompt_id in choosing) == chooses]
+
+
+def leans(critic: Vlm, labels: Sequence[Label], *, clips: Clips, settings: Critic) -> Leans:
+    """Return the log-odds with which a critic chooses each label's verdict; ties are left out."""
+    asked = {n: label for n, label in enumerate(labels) if label.dimension in DIMENSIONS}
+    pairs = {n: p for n, p in asked.items() if isinstance(p, Pair) and p.verdict in ("a", "b")}
+    points = {n: label for n, label in asked.items() if isinstance(label, Point)}
+    margins = forced_choice.margins(
+        critic, [_item(n, pair) for n, pair in pairs.items()], clips=clips, settings=settings
+    )
+    graded = forced_choice.grade_log_probs(
+        critic, [_item(n, point) for n, point in points.items()], clips=clips, settings=settings
+    )
+    signs = {n: 1.0 if pair.verdict == "a" else -1.0 for n, pair in pairs.items()}
+    found = {int(n): signs[int(n)] * margin for (n, _), margin in margins.items()}
+    for (n, _), log_probs in graded.items():
+        found[int(n)] = forced_choice.grade_lean(log_probs, points[int(n)].grade)
+    return {n: lean for n, lean in found.items() if not np.isnan(lean)}
+
+
+def compare(chosen: GateLabels, before: Leans, after: Leans, *, margin: float) -> Gate | None:
+    """Compare two critics' leans; None where the labels are of too few prompts.
+
+    A label that the old critic answers and the new one does not counts as wrong with certainty.
+    """
+    places = sorted(before)
+    prompt_ids = [chosen.labels[n].prompt_id for n in places]
+    if len(set(prompt_ids)) < refresh_gate.LEAST_PROMPTS:
+        return None
+    surest = max(map(abs, before.values()))
+    old, new = [before[n] for n in places], [after.get(n, -surest) for n in places]
+    ruling = refresh_gate.rule(old, new, prompt_ids=prompt_ids)
+    low, high = ruling.accuracy.interval
+    loss_low, loss_high = ruling.loss.interval
+    return Gate(
+        verdict=ruling.verdict,
+        labels=chosen.of,
+        num_labels=ruling.num_labels,
+        num_prompts=ruling.num_prompts,
+        accuracy_before=refresh_gate.accuracy(old),
+        accuracy_after=refresh_gate.accuracy(new),
+        accuracy_low=low,
+        accuracy_high=high,
+        loss=ruling.loss.mean,
+        loss_low=loss_low,
+        loss_high=loss_high,
+        detectable=ruling.detectable,
+        margin=margin,
+    )
+
+
+def power(config: Config) -> str | None:
+    """Say how many labels the gate has and how many its margin takes; None without refreshes."""
+    settings, monitor = config.refresh, config.monitor
+    is_refreshed = config.rounds and settings.update_critic and config.critic.backend in LEARNING
+    if not is_refreshed:
+        return None
+    needed = refresh_gate.labels_needed(settings.gate_margin)
+    most = config.prompts.num_monitor_prompts * len(DIMENSIONS)
+    num = min(monitor.num_audit_labels, most)
+    if num >= needed:
+        return None
+    return (
+        f"a refresh of the critic is judged on {num} audit labels at most; to see a fall of "
+        f"{100 * settings.gate_margin:g} points takes about {needed:,} (monitor.num_audit_labels, "
+        f"and {-(-needed // len(DIMENSIONS)):,} prompts.num_monitor_prompts)"
+    )
+
+
+def _item(number: int, label: Label) -> Item:
+    clips = (label.video_a, label.video_b) if isinstance(label, Pair) else (label.video,)
+    assert label.dimension != "overall"
+    return Item(str(number), label.prompt, clips, (label.dimension,))
