@@ -68,7 +68,9 @@ def test_the_run_says_at_the_start_how_many_labels_the_margin_takes() -> None:
     few = config.from_leaves({"prompts.num_monitor_prompts": 24}, subject="a test")
     said = gating.power(few)
     assert said is not None and "48 audit labels" in said and "about 240" in said
-    wide = config.from_leaves({"prompts.num_monitor_prompts": 80, "monitor.num_audit_labels": 240}, subject="a test")
+    wide = config.from_leaves(
+        {"prompts.num_monitor_prompts": 80, "monitor.num_audit_labels": 240}, subject="a test"
+    )
     assert gating.power(wide) is None
     strict = config.from_leaves({"refresh.gate_margin": 0.02}, subject="a test")
     assert "about 960" in str(gating.power(strict))
