@@ -96,11 +96,9 @@ class RoundHistory:
             return "empty (no judgement was usable)"
         if refresh is None or refresh.outcome != "reverted":
             return refresh.outcome if refresh else None
-        refinement = refresh.refinement
-        failed = [
-            f"fails its check of {name}" for name in (refinement and refinement.newly_failed) or []
-        ]
-        return f"reverted ({'; '.join(failed) or _ruled(refinement and refinement.gate)})"
+        failed = [f"fails its check of {name}" for name in _newly_failed(refresh)]
+        gate = refresh.refinement.gate if refresh.refinement else None
+        return f"reverted ({'; '.join(failed) or _ruled(gate)})"
 
     def holdout(self) -> float | None:
         """Return the critic's accuracy on labels held out from its training."""
@@ -282,6 +280,10 @@ def _metrics(rows: list[dict[str, Any]], number: int) -> dict[str, list[dict[str
         kept = [row for row in stage_rows if (row.get("attempt") or 0) == last]
         stages[stage] = sorted(kept, key=lambda row: row["step"])
     return stages
+
+
+def _newly_failed(refresh: RefreshEvent) -> list[str]:
+    return (refresh.refinement and refresh.refinement.newly_failed) or []
 
 
 def _ruled(gate: Gate | None) -> str:
