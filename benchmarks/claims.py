@@ -15,6 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from intervals import bold, difference
@@ -50,6 +51,20 @@ def scores(run_path: Path) -> tuple[dict[str, list[float]], dict[str, list[float
     events = [event for _, event in open_run(run_path).events(ScoresEvent)]
     first, last = (by_prompt(event.total, event.prompt_ids) for event in (events[0], events[-1]))
     return first, last
+
+
+def in_words(claims: Mapping[str, Any]) -> str:
+    """Say beside the method's gain what the NLL terms alone gained, and which critics served."""
+    differences = [seed["dual_minus"] for seed in claims.values()]
+    gains = [difference["base"]["mean"] for difference in differences]
+    alone = [each["base"]["mean"] - each["nll_alone"]["mean"] for each in differences]
+    tried = [outcome for seed in claims.values() for outcome in _tried(seed["rounds"]["dual"])]
+    return (
+        f"In {len(gains)} seeds of a larger run, the total rose by {fmean(gains):.3f} on average, "
+        f"and by {fmean(alone):.3f} where the NLL terms trained alone, without any preference. "
+        f"{tried.count('refreshed')} of {len(tried)} refreshed critics served; the others were "
+        "reverted."
+    )
 
 
 def run_arms(
@@ -127,9 +142,14 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _served(rounds: Sequence[Mapping[str, Any]]) -> str:
-    outcomes = [row["refresh"] for row in rounds]
-    tried = [outcome for outcome in outcomes if outcome in ("refreshed", "reverted", "empty")]
+    tried = _tried(rounds)
     return f"{tried.count('refreshed')} of {len(tried)}"
+
+
+def _tried(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return how each refresh ended that was tried."""
+    outcomes = [row["refresh"] for row in rounds]
+    return [outcome for outcome in outcomes if outcome in ("refreshed", "reverted", "empty")]
 
 
 def _bold_if(holds: bool, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/results.md, the table of a run in README.md, and docs/report.png.
+"""Writes the tables of docs/results.md, two blocks of README.md, and docs/report.png.
 
     python benchmarks/readme.py              # the tables of the data in benchmarks/results/
     python benchmarks/readme.py runs/quick   # also a run's table and picture
@@ -11,6 +11,7 @@ import argparse
 import json
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from dualipo.evaluation import summary
 ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS_PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
 RESULTS = ROOT / "benchmarks" / "results"
+WIDTH = 100  # characters in a line of the documents
 MISSING = "Not run to its end yet: nothing is claimed."
 
 
@@ -93,6 +95,9 @@ def main() -> None:
         path = RESULTS / f"{stem}.json"
         text = table(json.loads(path.read_text())) if path.is_file() else MISSING
         write(RESULTS_PAGE, name, text)
+    if (path := RESULTS / "claims-world.json").is_file():
+        sentences = claims.in_words(json.loads(path.read_text()))
+        write(README, "claims", textwrap.fill(sentences, WIDTH))
     if run:
         write(README, "run", f"```\n{summary.table(run)}\n```")
         take_picture(run, ROOT / "docs" / "report.png")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dualipo.event_json import Omitted
-from dualipo.records import Dimension, Verdict
+from dualipo.records import Dimension, Order, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,11 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """A judged pair with some of the critic's reasoning about it."""
+    """A judged pair with some of the critic's reasoning about it.
+
+    `votes` counts its answers; a reasoning has its `orders`: in "ba" its A was clip B. Both are
+    None in runs of older versions.
+    """
 
     caption: str
     clip_a: str
@@ -87,6 +91,8 @@ class Words:
     verdict: Verdict
     certainty: float
     reasonings: list[str]
+    votes: Omitted[dict[str, int] | None] = None
+    orders: Omitted[list[Order] | None] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from dualipo import attempt_log
 from dualipo.evaluation import recommended, run_history, tunings
+from dualipo.evaluation.report import findings
 from dualipo.evaluation.report.charts import Format, percent, three_decimals
 from dualipo.evaluation.report.headline import DASH, accuracies, signed
 from dualipo.evaluation.run_history import BASE, RoundHistory, RunHistory
@@ -52,6 +53,7 @@ def as_dict(run_path: Path) -> dict[str, Any]:
             "why": choice.why,
             "in_words": choice.sentence,
         },
+        "findings": findings.sentences(history),
         "simulated_labels": history.labels_are_simulated,
         "rounds": [_row(round_) for round_ in history.all_rounds],
         "critic_on_oracle_pairs": dict(accuracies(history)),
@@ -116,7 +118,7 @@ def _text(summary: dict[str, Any]) -> str:
         title += f"\n{summary['failed']}"
     if summary["ended_because"]:
         title += f"\nended: {summary['ended_because']}"
-    title += f"\n{summary['recommended']['in_words']}"
+    title = "\n".join([title, summary["recommended"]["in_words"], *summary["findings"]])
     return "\n".join([title, "", *lines, *_refreshes(summary["rounds"]), *_tail(summary)])
 
 

@@ -5,6 +5,8 @@ critic that fails a check which its parent passed is reverted (`refreshing`). Th
 a stage are others: those of `critic.judge`.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from dualipo.critic.asks import Item
@@ -77,14 +79,28 @@ def check(run: Run, version: str, critic: Vlm) -> Checked:
             items.append(pair_item(pair, pair.dimension))
             verdicts[pair.pair_id, pair.dimension] = pair.verdict
     shown = {clip_hash for item in items for clip_hash in item.clip_hashes}
+    fps = {clip: run.clip_fps(clip) for clip in sorted(shown)}
+    expected_fps, fps_of = _expected_fps(run, fps)
     return checks.run(
         critic,
         items,
         verdicts,
         clips=run.clip,
-        fps={clip: run.clip_fps(clip) for clip in sorted(shown)},
-        expected_fps=run.config.generator.fps,
+        fps=fps,
+        fps_of=fps_of,
+        expected_fps=expected_fps,
         expected_frames=run.config.generator.num_frames,
         settings=run.config.critic,
         seed_of=judging.seed_of(run, "check", version),
     )
+
+
+def _expected_fps(run: Run, fps: Mapping[str, float]) -> tuple[float, str]:
+    """Return the frame rate that labelled clips should have, and what says so.
+
+    An imported label set has a rate of its own, which most of its clips have.
+    """
+    if run.config.seed_labels.path is None or not fps:
+        return run.config.generator.fps, "generator.fps"
+    rate, _ = Counter(fps.values()).most_common(1)[0]
+    return rate, f"{rate:g}, which most clips of the label set have"

@@ -21,7 +21,7 @@ from dualipo.preferences import build
 from dualipo.preferences import points as labels
 from dualipo.preferences.build import BAD_CLIPS, BuiltPairs, Confirmation, Contest
 from dualipo.preferences.points import BuiltPoints, Labelled, Opinion
-from dualipo.records import Candidate, Dimension, Pair, Point, Vote, pair_id, pairs_by_id
+from dualipo.records import Candidate, Dimension, Order, Pair, Point, Vote, pair_id, pairs_by_id
 from dualipo.rounds import sampling
 from dualipo.rounds.caption_trial import turned_items
 from dualipo.rounds.contests import Contests
@@ -352,8 +352,9 @@ def _words_about(
     votes: Sequence[Vote],
     clip_of: Mapping[str, str],
 ) -> Words:
-    """Return two paths of reasoning in which the best clip was shown first, as A."""
-    reasonings = [cast.reasoning for cast in votes if cast.order == "ab"]
+    """Return a path of reasoning of each order; in the first the best clip was shown as A."""
+    by_order = {cast.order: cast.reasoning for cast in reversed(votes)}
+    orders: list[Order] = [order for order in ("ab", "ba") if order in by_order]
     return Words(
         caption=contest.prompt.caption,
         clip_a=clip_of[contest.top],
@@ -362,5 +363,7 @@ def _words_about(
         question=reasoning.question("pair", dimension),
         verdict=tally.majority,
         certainty=tally.certainty,
-        reasonings=reasonings[:2],
+        reasonings=[by_order[order] for order in orders],
+        votes=dict(Counter(cast.outcome for cast in votes)),
+        orders=orders,
     )

@@ -219,6 +219,8 @@ def _shown(clips: ClipStore, text: str, round: int) -> list[Event]:
         verdict="a",
         certainty=0.875,
         reasonings=[f"Video A moves.\n{text}", "Video B stands still."],
+        votes={"a": 3, "tie": 1},
+        orders=["ab", "ba"],
     )
     gallery = GalleryEvent(captions=[text, f"{text} again"], clips=shas)
     return [gallery, WordsEvent(pairs=[words])] if round >= 0 else [gallery]

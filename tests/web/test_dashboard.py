@@ -55,7 +55,13 @@ def test_it_shows_what_the_run_recorded(watch: Watch, make_run: RunMaker) -> Non
         assert page.status_code == 200 and "demo is finished" in page.text
         digests = dict(re.findall(r'<section id="(\w+)" data-digest="(\w+)"', page.text))
         assert set(digests) >= {"now", "words", "gallery", "kept", "certainty", "scores", "curves"}
-        for shown in ("Video A moves.", "small margin", "certainty 87.5 %", "0.641"):
+        for shown in (
+            "Video A moves.",
+            "small margin",
+            "3 for A, 1 for a tie, certainty 87.5 %",
+            "its A is clip B",
+            "0.641",
+        ):
             assert shown in page.text
         clip = client.get(re.findall(r'data-src="(/clips/\w+)"', page.text)[0])
         assert clip.headers["content-type"] == "video/mp4" and clip.content[4:8] == b"ftyp"

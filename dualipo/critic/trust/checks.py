@@ -64,9 +64,14 @@ def run(
     expected_frames: int,
     settings: Critic,
     seed_of: SeedOf,
+    fps_of: str = "generator.fps",
 ) -> Checked:
-    """Check a critic on labelled pairs; `fps` holds the frame rate of each clip's file."""
+    """Check a critic on labelled pairs; `fps` holds the frame rate of each clip's file.
+
+    `fps_of` names for people what `expected_fps` is.
+    """
     frames, rate = _contract(items, clips, fps, expected_fps, expected_frames, settings)
+    rate = replace(rate, what=f"clips' fps from {fps_of}")
     if settings.short_video == "error" and not frames.passed:
         return Checked((frames, rate), ())
     margins = forced_choice.margins(vlm, items, clips=clips, settings=settings)
@@ -111,7 +116,7 @@ def _contract(
     }[settings.short_video]
     return (
         Check("frames", min(lengths, default=None), least, True, "in the shortest clip"),
-        Check("frame rate", max(rates, default=None), 0.01, False, "clips' fps from generator.fps"),
+        Check("frame rate", max(rates, default=None), 0.01, False, "clips' fps from expected"),
     )
 
 

@@ -6,13 +6,14 @@ embeds the clip, the dashboard names a path; None is a clip that cannot be shown
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dualipo.evaluation.report.charts import percent
 from dualipo.evaluation.run_history import RunHistory
+from dualipo.event_parts import Words
 from dualipo.events import GalleryEvent, WordsEvent
-from dualipo.records import Candidate, Dimension, Vote, pairs_by_id
+from dualipo.records import Candidate, Dimension, Order, Vote, pairs_by_id
 from dualipo.store import tables
 from dualipo.store.run_reader import RunReader
 from dualipo.store.run_tables import set_of
@@ -23,6 +24,11 @@ CANDIDATES = "candidates"  # the set of clips that preferences are chosen from
 VOTES = "confirm"  # the stage that votes on pairs of them
 MAX_PAIRS = 4
 MAX_REASONINGS = 3
+_SHOWN: dict[Order | None, str] = {
+    "ab": "Shown in this order:",
+    "ba": "Shown in exchanged order, so its A is clip B here:",
+    None: "",  # an older dualipo did not record it
+}
 _ANSWERS = {"a": "A is better", "b": "B is better", "tie": "a tie", "abstain": "no verdict"}
 
 
@@ -36,7 +42,10 @@ class Gallery:
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """Two clips of one caption and what the critic said of them; `certainty` is a phrase."""
+    """Two clips of one caption and what the critic said of them; `certainty` is a phrase.
+
+    Each quote has a note that says in which order its clips were shown.
+    """
 
     round: str
     caption: str
@@ -46,7 +55,7 @@ class JudgedPair:
     verdict: str
     answer: str
     certainty: str
-    reasonings: list[str]
+    quotes: list[tuple[str, str]]
 
 
 def gallery(history: RunHistory, address: Address) -> Gallery:
@@ -80,8 +89,8 @@ def judged_pairs(
             dimension=pair.dimension,
             verdict=pair.verdict,
             answer=_ANSWERS.get(pair.verdict, "no verdict"),
-            certainty=f"certainty {percent(pair.certainty)}",
-            reasonings=pair.reasonings[:MAX_REASONINGS],
+            certainty=_tally(pair.votes) + f"certainty {percent(pair.certainty)}",
+            quotes=_quotes(pair),
         )
         for pair in pairs[:most]
     ]
@@ -127,8 +136,24 @@ def _voted(
         verdict=verdict,
         answer=_ANSWERS.get(verdict, "no majority"),
         certainty=f"{num} of {len(votes)} votes",
-        reasonings=[vote.reasoning for vote in votes if vote.reasoning][:MAX_REASONINGS],
+        quotes=[(_SHOWN[vote.order], vote.reasoning) for vote in votes if vote.reasoning][
+            :MAX_REASONINGS
+        ],
     )
+
+
+def _quotes(pair: Words) -> list[tuple[str, str]]:
+    orders: Sequence[Order | None] = pair.orders or [None] * len(pair.reasonings)
+    quotes = zip(orders, pair.reasonings, strict=False)
+    return [(_SHOWN[order], words) for order, words in quotes][:MAX_REASONINGS]
+
+
+def _tally(votes: Mapping[str, int] | None) -> str:
+    """Write the votes as "3 for A, 2 for B, 1 tie, "; nothing where they were not recorded."""
+    if not votes:
+        return ""
+    names = {"a": "for A", "b": "for B", "tie": "for a tie", "abstain": "unreadable"}
+    return "".join(f"{votes[key]} {name}, " for key, name in names.items() if votes.get(key))
 
 
 def candidates(run: RunReader, round: int, address: Address, *, num_prompts: int = 3) -> Gallery:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from dualipo.amounts import duration
 from dualipo.evaluation import recommended, run_history, tunings
 from dualipo.evaluation.bootstrap import Interval
+from dualipo.evaluation.report import findings
 from dualipo.evaluation.report.charts import percent, three_decimals
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.evaluation.share import recipe
 from dualipo.event_names import in_words
-from dualipo.events import PreferEvent, RefreshEvent
+from dualipo.events import PreferEvent
 
 DASH = "—"  # in place of a number that was not recorded
 
@@ -32,7 +33,7 @@ def sentences(history: RunHistory) -> list[str]:
     if history.tuning:
         return [*tunings.sentences(history), *recipe.notes(history.settings)]
     parts = [_progress(history), recommended.recommend(history).sentence]
-    parts += [_score(history), _critic(history), _labels(history)]
+    parts += [_score(history), _critic(history), *findings.sentences(history), _labels(history)]
     parts += recipe.notes(history.settings)
     if history.unknown:
         parts.append(in_words(set(history.unknown)))
@@ -119,9 +120,6 @@ def _critic(history: RunHistory) -> str:
         )
     if not facts:
         return "The critic's accuracy is not measured yet."
-    refreshed = [r.label for r in history.rounds if _outcome(r) == "refreshed"]
-    if refreshed:
-        facts.append(f"It was refreshed in {' and '.join(refreshed)}.")
     return " ".join(facts)
 
 
@@ -184,8 +182,3 @@ def _time_tile(history: RunHistory) -> Tile:
     peak_mb = max(clock.peak_mb for clock in clocks)
     seconds = sum(clock.seconds for clock in clocks)
     return Tile("Time of all stages", duration(seconds), f"peak memory {peak_mb:,.0f} MB")
-
-
-def _outcome(round_: RoundHistory) -> str:
-    refresh = round_.event(RefreshEvent)
-    return refresh.outcome if refresh else ""
