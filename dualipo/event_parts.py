@@ -102,7 +102,8 @@ class Signals:
     Accuracies and shares lie in [0, 1]. `win_rate` is the critic's, new generator against the
     round before on monitor prompts, of which `num_win_rate_prompts` had an answer.
     `winner_gap_trend` is the winner gap's slope over the round's
-    steps (`evaluation.signals.trend`).
+    steps (`evaluation.signals.trend`). `dynamics_drop` is the fall of the clips' dynamic degree
+    against the base, as a share of the base's; 0 where none is shown.
     """
 
     holdout_accuracy: float | None = None
@@ -113,6 +114,7 @@ class Signals:
     winner_gap_trend: float | None = None
     evaluation_total: float | None = None
     num_win_rate_prompts: Omitted[int | None] = None
+    dynamics_drop: Omitted[float | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,17 @@ class Prompts(Group):
         "captions` made, a parquet, CSV, JSON or JSON Lines file, or UTF-8 text with one caption a "
         "line.",
     )
+    test_path: str | None = Field(
+        None,
+        description="The captions of the test clips, in a file like that of prompts.path: its "
+        "first prompts.num_test_prompts are taken, the same ones whatever the seed, so that runs "
+        "compare; null draws them from prompts.path.",
+    )
+    monitor_path: str | None = Field(
+        None,
+        description="The captions of the monitor's clips, in a file like that of prompts.path: its "
+        "first prompts.num_monitor_prompts are taken; null draws them from prompts.path.",
+    )
     right_to_left: bool = Field(
         False,
         description="Whether captions in Arabic, Hebrew and other scripts that are written from "

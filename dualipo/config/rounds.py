@@ -1,6 +1,6 @@
 """The settings of what decides between rounds: when the critic is refreshed, and when to stop."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -65,6 +65,14 @@ class Refresh(Group):
         False,
         description="Whether the run ends when the stopping rule says so; false only reports it.",
     )
+    max_dynamics_drop: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="The largest fall of the clips' dynamic degree against the base, as a share of "
+        "the base's: a larger one that is shown by its interval refreshes the critic, and is a "
+        "reason to stop; null only raises the alarm.",
+    )
     gate_margin: float = Field(
         0.04,
         gt=0,
@@ -82,6 +90,14 @@ class Refresh(Group):
 
 class Monitor(Group):
     """The measurements of a round: fresh audit labels, test clips, and the critic's accuracy."""
+
+    clip_metrics: Literal["off", "blocks", "dis"] = Field(
+        "off",
+        description="Whether motion, flicker, sharpness and the like are measured from the pixels "
+        'of every version\'s monitor clips, and alarms are raised: "blocks" (the default for '
+        'captions of a file) finds motion with no further package, "dis" with OpenCV\'s dense '
+        'flow, and "off" measures nothing.',
+    )
 
     num_audit_labels: int = Field(
         48,

@@ -15,6 +15,7 @@ OWN_CAPTIONS: dict[str, Any] = {
     "prompts.num_test_prompts": 16,
     "monitor.num_audit_labels": 0,
     "monitor.num_accuracy_pairs": 0,
+    "monitor.clip_metrics": "blocks",
 }
 _NUM_VERDICTS, _NUM_DIMENSIONS = 2, 3  # a clear verdict is A or B, a clear grade Good or Bad
 
@@ -53,9 +54,22 @@ def _of_publishing(config: Config) -> Iterator[str]:
 
 def _of_captions(config: Config) -> Iterator[str]:
     prompts, monitor = config.prompts, config.monitor
+    if config.refresh.max_dynamics_drop is not None and monitor.clip_metrics == "off":
+        yield (
+            "refresh.max_dynamics_drop reads the clips' motion, but monitor.clip_metrics is "
+            '"off". Set monitor.clip_metrics = "blocks", or refresh.max_dynamics_drop to null.'
+        )
     if prompts.source == "file":
         yield from _of_own_captions(config)
-    elif prompts.path is not None:
+        return
+    for name in ("test_path", "monitor_path"):
+        if getattr(prompts, name) is not None:
+            yield (
+                f'prompts.{name} is set, but prompts.source is "world", whose annotators and '
+                "oracle know the embedded world's own captions only. Set prompts.path to captions "
+                f"of your own, or remove prompts.{name}."
+            )
+    if prompts.path is not None:
         yield (
             f'prompts.path is {prompts.path!r}, but prompts.source = "world" makes captions and '
             'reads no file. Set prompts.source = "file", or remove prompts.path.'

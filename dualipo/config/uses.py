@@ -36,8 +36,11 @@ USES: dict[str, Use] = {
     # Without accuracy pairs their stages commit nothing: the next stage shows that they are past.
     "monitor.num_accuracy_pairs": Use(("sample.accuracy", "warm_accuracy", "sample.monitor")),
     "monitor.min_oracle_gap": Use(("warm_accuracy", "sample.monitor")),
+    "monitor.clip_metrics": Use(("sample.monitor", "sample.test")),
     "monitor.num_test_clips": Use(("sample.test",)),
     "prompts.path": Use(("prompts",), is_of_round=True),
+    "prompts.test_path": Use(("prompts",)),
+    "prompts.monitor_path": Use(("prompts",)),
     "prompts.num_prompts": Use(("prompts",), is_of_round=True),
     "prompts.right_to_left": Use(("prompts",), is_of_round=True),
     "generator.num_candidates": Use(("sample.candidates",), is_of_round=True),

@@ -29,6 +29,7 @@ def refresh_triggers(history: Sequence[Signals], settings: Refresh) -> list[str]
         _evaluation_fell_twice(history, settings),
         _votes_disagree(history[-1], settings),
         _over_optimised(history[-1], settings),
+        _motion_fell(history[-1], settings),
         _hacked(history) if hacking_alarm(history) else None,
     ]
     return [reason for reason in reasons if reason]
@@ -44,6 +45,7 @@ def stop_reasons(history: Sequence[Signals], settings: Refresh) -> list[str]:
     reasons = [
         _wins_too_rarely(history[-1], settings),
         _gains_too_little(history, settings),
+        _motion_fell(history[-1], settings),
         _hacked_again(history) if hacking_alarm(history) >= 2 else None,
     ]
     return [reason for reason in reasons if reason]
@@ -150,6 +152,13 @@ def _over_optimised(now: Signals, settings: Refresh) -> str | None:
         f"implicit accuracy {now.implicit_accuracy:.3f} is over {settings.max_implicit_accuracy:g} "
         f"and the winner gap rises ({now.winner_gap_trend:+.2g} a step)"
     )
+
+
+def _motion_fell(now: Signals, settings: Refresh) -> str | None:
+    drop, limit = now.dynamics_drop, settings.max_dynamics_drop
+    if drop is None or limit is None or drop <= limit:
+        return None
+    return f"the clips' dynamic degree is {drop:.0%} under the base's, by more than {limit:.0%}"
 
 
 def _wins_too_rarely(now: Signals, settings: Refresh) -> str | None:

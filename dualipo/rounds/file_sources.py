@@ -1,13 +1,15 @@
 """A recipe's sources in files: captions of a list, labels of a label set, clips on disk."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from dualipo.config import Config
-from dualipo.errors import ConfigError
+from dualipo.errors import ConfigError, DataError
 from dualipo.generator.footage import Footage, listing
 from dualipo.preferences import contradictions, label_set
-from dualipo.prompts.corpus import CaptionList, read_captions
+from dualipo.prompts import corpus
+from dualipo.prompts.corpus import CaptionList, Folded, read_captions
 from dualipo.seeds import derive
 
 
@@ -16,6 +18,27 @@ def captions(config: Config) -> CaptionList:
     if config.prompts.path is None:
         raise ConfigError('prompts.source = "file" needs prompts.path, a list of captions.')
     return read_captions(Path(config.prompts.path))
+
+
+def fixed_path(config: Config, name: str) -> str | None:
+    """Return the file of the set "test" or "monitor"; None where it is drawn as the rounds' are."""
+    paths = {"test": config.prompts.test_path, "monitor": config.prompts.monitor_path}
+    return paths.get(name)
+
+
+def fixed_prompts(config: Config, name: str, *, exclude: Iterable[str] = ()) -> Folded:
+    """Return the first prompts of a fixed set's own file, as many as the recipe asks for."""
+    path, num = fixed_path(config, name), getattr(config.prompts, f"num_{name}_prompts")
+    assert path is not None, f"prompts.{name}_path names the file"
+    listed = read_captions(Path(path))
+    folded = corpus.fold(listed, exclude=exclude, right_to_left=config.prompts.right_to_left)
+    if len(folded.prompts) < num:
+        raise DataError(
+            f"{path}: {len(folded.prompts)} of its {len(listed.captions)} captions can be used "
+            f"({len(folded.refused)} were refused; one that labels or another fixed set have is "
+            f"left out), but prompts.num_{name}_prompts is {num}. Add captions, or lower it."
+        )
+    return replace(folded, prompts=folded.prompts[:num])
 
 
 def imported_seed(config: Config) -> contradictions.Usable | None:

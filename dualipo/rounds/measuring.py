@@ -9,10 +9,11 @@ the oracle orders. No trigger, stop or selection reads these.
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dualipo.critic import voting
 from dualipo.critic.asks import Item
-from dualipo.evaluation import measured
+from dualipo.evaluation import clip_changes, measured
 from dualipo.evaluation.signals import (
     best_round,
     hacking_alarm,
@@ -33,7 +34,7 @@ from dualipo.events import (
     ScoresEvent,
 )
 from dualipo.records import DIMENSIONS, Candidate
-from dualipo.rounds import accuracy, aligning, audit, judging, world_sources
+from dualipo.rounds import accuracy, aligning, audit, judging, pixel_metrics, world_sources
 from dualipo.rounds.accuracy import mean
 from dualipo.rounds.bad_clips import intact
 from dualipo.rounds.clip_units import ClipSet
@@ -50,7 +51,8 @@ MONITOR_CLIPS = 2  # clips a monitor prompt: one pair to audit, the first agains
 def measure_base(run: Run) -> None:
     """Measure what stands before round 0: the warm start, and the base generator's clips."""
     accuracy.measure_warm_start(run)
-    sample_fixed(run, "monitor", BASE_ROUND, 0, BASE_GENERATOR)
+    clips = sample_fixed(run, "monitor", BASE_ROUND, 0, BASE_GENERATOR)
+    pixel_metrics.measure(run, BASE_ROUND, 0, BASE_GENERATOR, clips)
     report_scores(run, BASE_ROUND, 0, BASE_GENERATOR)
 
 
@@ -157,7 +159,7 @@ def _signals(
     holdout = accuracy.holdout_accuracy(run, critic)
     on_audit = _audit_accuracy(run, round, attempt, clips, critic)
     wins = _wins(run, round, attempt, clips, critic)
-    return Signals(
+    signals = Signals(
         holdout_accuracy=holdout,
         audit_accuracy=on_audit,
         win_rate=mean(wins),
@@ -167,6 +169,9 @@ def _signals(
         winner_gap_trend=curve.winner_gap_trend,
         evaluation_total=_evaluation_total(run, version),
     )
+    looks = pixel_metrics.measure(run, round, attempt, version, clips)
+    drop = clip_changes.dynamics_drop(looks, BASE_GENERATOR) if looks else None
+    return replace(signals, dynamics_drop=drop)
 
 
 def _evaluation_total(run: Run, version: str) -> float | None:

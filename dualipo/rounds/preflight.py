@@ -17,6 +17,7 @@ import torch
 
 from dualipo.config import LEARNING, Config, sense
 from dualipo.errors import ConfigError, DataError, DualipoError, PreflightError
+from dualipo.evaluation import optical_flow
 from dualipo.evaluation.share import hub, trackers
 from dualipo.generator import shared_alignment
 from dualipo.preferences import seed_size
@@ -29,6 +30,7 @@ from dualipo.store.run_reader import RunReader
 from dualipo.training import optim
 
 Check = Callable[[Config, Ahead], Iterable[DualipoError]]
+FIXED_SETS = ("test", "monitor")  # the prompts that may have files of their own
 
 
 def require(
@@ -93,6 +95,7 @@ def captions(config: Config, state: Ahead) -> Iterator[DualipoError]:
         return
     listed = file_sources.captions(config)
     exclude = [*state.used_captions, *_captions_of_labels(config, state)]
+    exclude += _captions_of_fixed_sets(config, state)
     folded = corpus.fold(listed, exclude=exclude, right_to_left=config.prompts.right_to_left)
     wanted = wanted_captions(config, state)
     num_wanted = sum(wanted.values())
@@ -119,14 +122,26 @@ def wanted_captions(config: Config, state: Ahead) -> dict[str, int]:
     """Return how many captions are still to be drawn, by the setting that says so."""
     prompts, wanted = config.prompts, {}
     if state.draws_fixed_prompts:
-        wanted["prompts.num_test_prompts"] = prompts.num_test_prompts
-        wanted["prompts.num_monitor_prompts"] = prompts.num_monitor_prompts
+        for name in FIXED_SETS:
+            if file_sources.fixed_path(config, name) is None:
+                wanted[f"prompts.num_{name}_prompts"] = getattr(prompts, f"num_{name}_prompts")
         if config.seed_labels.path is None:
             wanted["seed_labels.num_prompts"] = config.seed_labels.num_prompts
     if num_rounds := state.num_rounds_to_draw:
         key = f"{num_rounds} rounds of prompts.num_prompts = {prompts.num_prompts}"
         wanted[key] = num_rounds * prompts.num_prompts
     return {key: num for key, num in wanted.items() if num}
+
+
+def _captions_of_fixed_sets(config: Config, state: Ahead) -> list[str]:
+    """Return the captions that fixed sets take from files of their own; refuse a short file."""
+    taken = _captions_of_labels(config, state) if state.draws_fixed_prompts else []
+    captions: list[str] = []
+    for name in FIXED_SETS if state.draws_fixed_prompts else ():
+        if file_sources.fixed_path(config, name) is not None:
+            folded = file_sources.fixed_prompts(config, name, exclude=[*taken, *captions])
+            captions += [prompt.caption for prompt in folded.prompts]
+    return captions
 
 
 def _captions_of_labels(config: Config, state: Ahead) -> list[str]:
@@ -204,6 +219,8 @@ def packages(config: Config, state: Ahead) -> Iterator[DualipoError]:
         asked.append(partial(trackers.require, config.report_to))
     if config.push_to_hub:
         asked.append(hub.token)
+    if (method := config.monitor.clip_metrics) != "off":
+        asked.append(partial(optical_flow.require, method))
     texts = []
     for ask in asked:
         try:

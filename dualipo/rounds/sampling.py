@@ -18,7 +18,7 @@ from pathlib import Path
 from dualipo.config import Config
 from dualipo.events import BadClipEvent, PromptsEvent, SampleEvent
 from dualipo.generator.sample import EMPTY, encode_texts
-from dualipo.prompts.corpus import CaptionList, choose
+from dualipo.prompts.corpus import CaptionList, Folded, choose
 from dualipo.records import Candidate, Prompt
 from dualipo.rounds import file_sources, world_sources
 from dualipo.rounds.clip_units import (
@@ -54,11 +54,16 @@ def choose_fixed_prompts(run: Run) -> None:
     taken = [prompt.caption for prompt in imported]
     files: list[Path] = []
     left: dict[str, list[str]] = {}
-    for name, num in wanted.items():
+    # Sets with a file of their own first, so that no draw takes their captions.
+    for name in sorted(wanted, key=lambda name: file_sources.fixed_path(run.config, name) is None):
         if name == "seed" and imported:
             chosen = imported
+        elif file_sources.fixed_path(run.config, name) is not None:
+            folded = file_sources.fixed_prompts(run.config, name, exclude=taken)
+            chosen, own_left = list(folded.prompts), _left_out(folded)
+            left = {why: left.get(why, []) + own_left.get(why, []) for why in left | own_left}
         else:
-            chosen, own_left = _draw(run, num=num, purpose=name, exclude=taken)
+            chosen, own_left = _draw(run, num=wanted[name], purpose=name, exclude=taken)
             left |= own_left
         files.append(write_fixed_prompts(run, name, chosen))
         taken += [prompt.caption for prompt in chosen]
@@ -124,12 +129,17 @@ def _draw(
         exclude=exclude,
         right_to_left=run.config.prompts.right_to_left,
     )
+    is_own = run.config.prompts.source == "file"
+    return list(drawn.prompts), _left_out(drawn) if is_own else {}
+
+
+def _left_out(drawn: Folded) -> dict[str, list[str]]:
+    """Return the captions of a list that are no prompts, by reason."""
     left: dict[str, list[str]] = {}
-    if run.config.prompts.source == "file":
-        for refusal in drawn.refused:
-            left.setdefault(f"captions refused ({refusal.kind})", []).append(refusal.caption)
-        left[REPEATS] = list(drawn.repeats)
-    return list(drawn.prompts), left
+    for refusal in drawn.refused:
+        left.setdefault(f"captions refused ({refusal.kind})", []).append(refusal.caption)
+    left[REPEATS] = list(drawn.repeats)
+    return left
 
 
 def source_captions(config: Config, *, num: int, purpose: str) -> CaptionList:

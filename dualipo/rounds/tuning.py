@@ -22,7 +22,14 @@ from dualipo.preferences.label_set import LabelSet
 from dualipo.preferences.trainable import Trainable, TrainedClip, TrainedPair
 from dualipo.progress import Progress
 from dualipo.records import Prompt
-from dualipo.rounds import aligning, clip_encodings, closing, measuring, sampling
+from dualipo.rounds import (
+    aligning,
+    clip_encodings,
+    closing,
+    measuring,
+    pixel_metrics,
+    sampling,
+)
 from dualipo.rounds.clip_encodings import Encoded, caption_id
 from dualipo.rounds.loop import opened
 from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, Run
@@ -77,15 +84,22 @@ def tune(
     with opened(config, progress) as run:
         atomic.write_json(run.directory.path / rundir.TUNING, {"command": list(request.command)})
         _begin(run, source, trainable, request.captions)
-        measuring.report_scores(run, BASE_ROUND, 0, BASE_GENERATOR)
+        _show(run, BASE_ROUND, BASE_GENERATOR)
         unit = Unit(ROUND, 0, "align")
         if not run.is_done(unit):
             _align(run, unit, source, trainable, request.encodings)
         head = run.ledger.head("generator")
         assert head is not None, "the base was registered"
-        measuring.report_scores(run, ROUND, 0, head.version_id)
+        _show(run, ROUND, head.version_id)
         closing.write_report(run)
         return run.directory.path
+
+
+def _show(run: Run, round: int, version: str) -> None:
+    """Sample and report a version's clips of the validation prompts, and measure their pixels."""
+    measuring.report_scores(run, round, 0, version)
+    clips = measuring.sample_fixed(run, "test", round, 0, version)
+    pixel_metrics.measure(run, round, 0, version, clips)
 
 
 def _begin(run: Run, source: Source, trainable: Trainable, captions: Sequence[str]) -> None:

@@ -47,6 +47,16 @@ def test_the_evaluation_must_be_under_the_best_twice() -> None:
     assert refresh_triggers(recovered, SETTINGS) == []
 
 
+def test_a_fall_of_motion_triggers_and_stops_where_the_recipe_sets_a_limit() -> None:
+    fallen = [_with(dynamics_drop=0.3)]
+    assert refresh_triggers(fallen, SETTINGS) == [] == stop_reasons(fallen, SETTINGS)
+    limited = Refresh(max_dynamics_drop=0.2)
+    [reason] = refresh_triggers(fallen, limited)
+    assert "30% under the base's, by more than 20%" in reason
+    assert stop_reasons(fallen, limited) == [reason]
+    assert refresh_triggers([_with(dynamics_drop=0.1)], limited) == []
+
+
 def test_disagreeing_votes_trigger() -> None:
     [reason] = refresh_triggers([_with(mean_vote_share=0.65)], SETTINGS)
     assert reason == "mean vote share 0.650 is under 0.7"

@@ -120,6 +120,9 @@ SETTINGS = {
     "a file that is not read": Wrong(
         ["prompts.source=world", "prompts.path=captions.txt"], "reads no file"
     ),
+    "test captions of one's own in the world": Wrong(
+        ["prompts.test_path=captions.txt"], "know the embedded world's own captions only"
+    ),
     "accuracy without clips": Wrong(["prompts.num_test_prompts=0"], "num_accuracy_pairs takes"),
     "few simulated pairs": Wrong(["seed_labels.num_pairs=20"], "seed_labels.num_pairs = 20 leaves"),
     "few simulated grades": Wrong(["seed_labels.num_points=9"], "num_points = 9 leaves too few"),
@@ -137,6 +140,11 @@ FILES = {
     "no captions": Wrong([*OWN, "prompts.path=no.txt"], "no.txt: "),
     "too few captions": Wrong(
         [*OWN, "rounds=9"], "40 distinct captions can be used, but 42 are needed (2 for prompts.num"
+    ),
+    "too few test captions": Wrong(
+        [*OWN, "prompts.test_path=t.txt", "prompts.num_test_prompts=3"],
+        "t.txt: 2 of its 3 captions can be used (0 were refused",
+        _write("t.txt", "a cat\nA  CAT\na dog"),
     ),
     "captions that are screened": Wrong(
         OWN,
