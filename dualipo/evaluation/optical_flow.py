@@ -10,6 +10,7 @@ light that changes and what leaves the frame are no motion. Numbers of the two d
 Luma_PHW: P frames of one clip, float32 in [0, 1]. Motion_PHW2: pixels a frame, rows first.
 """
 
+import importlib
 import importlib.util
 from typing import Any, Literal
 
@@ -125,8 +126,7 @@ def _refined(costs_DDPYX: Array, row: Any, column: Any, axis: int) -> tuple[Any,
 
 
 def _dis(from_PHW: Array, to_PHW: Array) -> Array:
-    import cv2
-
+    cv2: Any = importlib.import_module("cv2")  # its stubs lack the search
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     pairs = zip(from_PHW, to_PHW, strict=True)
     bytes_of = [[np.rint(255 * frame).astype(np.uint8) for frame in pair] for pair in pairs]

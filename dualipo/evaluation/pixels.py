@@ -32,8 +32,8 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 def of_clip(frames_FHW3: Any, *, fps: float, method: Method) -> dict[str, float]:
     """Return every metric of a clip of uint8 frames but the diversity, which takes several."""
-    frames = np.asarray(frames_FHW3, np.float32) / 255
-    luma_FHW = frames @ _LUMA
+    frames = _as_shares(frames_FHW3)
+    luma_FHW: Array = (frames @ _LUMA).astype(np.float32)
     small_FHW = _shrunk(luma_FHW)
     return {
         DYNAMICS: dynamic_degree(small_FHW, fps=fps, method=method),
@@ -68,7 +68,7 @@ def dynamic_degree(luma_FHW: Array, *, fps: float, method: Method) -> float:
 
 def diversity(clips: Sequence[Any]) -> float:
     """Return how much a prompt's clips differ: 0 for copies of one."""
-    small = [_thumbnail(np.asarray(clip, np.float32) / 255) for clip in clips]
+    small = [_thumbnail(_as_shares(clip)) for clip in clips]
     num_frames = min(map(len, small))
     pairs = combinations([clip[:num_frames] for clip in small], 2)
     return float(np.mean([np.abs(first - second).mean() for first, second in pairs]))
@@ -84,6 +84,11 @@ def grouped(values_by_prompt: Mapping[str, Mapping[str, list[float]]]) -> dict[s
         }
         for name in METRICS
     }
+
+
+def _as_shares(frames: Any) -> Array:
+    """Return bytes as shares of their range."""
+    return (np.asarray(frames, np.float32) / np.float32(255)).astype(np.float32)
 
 
 def _unsmoothness(luma_FHW: Array, method: Method) -> float:
