@@ -83,7 +83,7 @@ def test_even_motion_flickers_and_is_smooth() -> None:
 def test_sharpness_contrast_and_saturation_follow_blur_range_and_colour() -> None:
     clip = _moving(0)
     plain = _of(clip)
-    blurred = _of(((clip.astype(float) + np.roll(clip, 1, 2) + np.roll(clip, 1, 1)) / 3))
+    blurred = _of((clip.astype(float) + np.roll(clip, 1, 2) + np.roll(clip, 1, 1)) / 3)
     assert blurred["sharpness"] < plain["sharpness"]
     halved = _of(clip // 2)
     assert halved["contrast"] == pytest.approx(plain["contrast"] / 2, rel=0.05)
