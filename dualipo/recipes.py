@@ -5,6 +5,7 @@ here, but in `config`.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +28,15 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{fact} Name a TOML file, or one of those that ship: {names}.")
     tree = text_files.read_toml(found, remedy="Correct the recipe.", error=ConfigError)
     return snake_case(tree, subject=str(path))
+
+
+def overview() -> str:
+    """Return the recipes that ship, one a line, each with its first sentence."""
+    lines = []
+    for path in sorted(_shipped(Path()).glob("*.toml")):
+        first = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        lines.append(f"  recipes/{path.name:<24}{re.split('[:.] ', first)[0]}")
+    return "\n".join(lines)
 
 
 def _shipped(path: Path) -> Path:

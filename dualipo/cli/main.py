@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 
 from dualipo.cli import (
@@ -114,6 +115,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument(
+        "--version", action="version", version=_version(), help="Print the version and exit."
+    )
     # argparse cannot group verbs: its own list is suppressed, and the epilog holds ours.
     verbs = parser.add_subparsers(
         prog="dualipo", metavar="VERB", required=True, help=argparse.SUPPRESS
@@ -122,6 +126,14 @@ def build_parser() -> argparse.ArgumentParser:
         module.add(verbs)
     parser.epilog = _overview(verbs.choices)
     return parser
+
+
+def _version() -> str:
+    """Return the program's name with the version that is installed."""
+    try:
+        return f"dualipo {metadata.version('dualipo')}"
+    except metadata.PackageNotFoundError:  # its folder is on the path, and was never installed
+        return "dualipo, not installed"
 
 
 def _overview(parsers: Mapping[str, argparse.ArgumentParser]) -> str:

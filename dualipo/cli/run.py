@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dualipo import config
+from dualipo import config, recipes
 from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
 from dualipo.cli.verbs import add_force_disk, add_run, add_verb
-from dualipo.errors import DualipoError
+from dualipo.errors import ConfigError, DualipoError
 from dualipo.stages import REDOABLE, Redo
 from dualipo.store import rundir
 
@@ -28,7 +28,9 @@ def add(verbs: Any) -> None:
         "run where it stopped.",
         epilog="`dualipo settings` explains every key.",
     )
-    parser.add_argument("recipe", type=Path, help="A TOML file, e.g. recipes/quick.toml.")
+    parser.add_argument(
+        "recipe", type=Path, nargs="?", help="A TOML file, e.g. recipes/quick.toml."
+    )
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -82,6 +84,11 @@ def begun_with(run: Path, overrides: Sequence[str], *, output_dir: Path) -> conf
 
 def act(arguments: argparse.Namespace) -> int:
     """Run a recipe, or print what it would do; either is refused with all problems at once."""
+    if arguments.recipe is None:
+        raise ConfigError(
+            "run: no recipe is named. Name a TOML file of your own, or one of those that ship, "
+            f"e.g. `dualipo run recipes/quick.toml`:\n{recipes.overview()}"
+        )
     settings, problems = config.examine(arguments.recipe, arguments.overrides)
     if not arguments.dry_run:
         return _run(

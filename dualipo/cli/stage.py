@@ -39,9 +39,11 @@ def act(name: Command, arguments: argparse.Namespace) -> int:
     """Run the stage `name` of a run."""
     require_run(arguments.run)
     rundir.refuse_tuning(arguments.run)
+    from dualipo.evaluation import stage_outcome
     from dualipo.rounds import commands, preflight  # imports torch
 
     preflight.require(commands.config_of(arguments.run), force_disk=arguments.force_disk)
     with watching() as progress:
-        commands.run_stage(arguments.run, name, arguments.round, progress)
+        round_ = commands.run_stage(arguments.run, name, arguments.round, progress)
+    print(stage_outcome.text(arguments.run, name, round_))
     return 0

@@ -37,13 +37,14 @@ from dualipo.store.run_reader import RunReader
 Action = Callable[[Run, int, int], None]  # run, round, attempt
 
 
-def run_stage(run_path: Path, command: Command, round: int | None, progress: Progress) -> None:
-    """Run the stages of a command in `round`, by default the one that is under way."""
+def run_stage(run_path: Path, command: Command, round: int | None, progress: Progress) -> int:
+    """Run the stages of a command in `round`, by default the one that is under way; return it."""
     with opened(config_of(run_path), progress) as run:
         chosen = _round_under_way(run) if round is None else round
         attempt = attempt_of(run, chosen)
         _require_earlier(run, command, chosen, attempt)
         bad_clips.without_bad_clips(run, lambda run: _ACTIONS[command](run, chosen, attempt))
+    return chosen
 
 
 def check_critic(run_path: Path, critic: str | None, progress: Progress) -> tuple[str, Checked]:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,8 +31,23 @@ def test_help_groups_every_verb_with_its_sentence(dualipo: Dualipo) -> None:
     assert sorted(verbs) == sorted(parsers(main.build_parser())), "each in one group"
     lines = ended.stdout.splitlines()
     assert all(f"{group}:" in lines for group in main.GROUPS)
-    assert [line.split()[0] for line in lines if line.startswith("  ")][1:] == verbs
+    assert [line.split()[0] for line in lines if line.startswith("  ")][2:] == verbs
     assert max(map(len, lines)) < 80
+
+
+def test_the_program_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["--version"])
+    assert ended.value.code == 0
+    assert re.fullmatch(r"dualipo \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_run_without_a_recipe_lists_those_that_ship(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["run"]) == 2
+    told = capsys.readouterr().err
+    assert "no recipe is named" in told and "Traceback" not in told
+    shipped = sorted(path.name for path in (ROOT / "recipes").glob("*.toml"))
+    assert re.findall(r"recipes/(\S+\.toml)  +\S", told) == shipped
 
 
 def parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

@@ -103,6 +103,7 @@ def made(installed: Installed) -> Path:
 
 
 def test_a_recipe_that_ships_runs_to_its_report(installed: Installed, made: Path) -> None:
+    assert installed.run("--version").stdout.startswith("dualipo ")
     assert "report with clips and curves" in installed.run("run", "smoke.toml", *SMALL).stdout
     assert (made / "report.html").stat().st_size > 10_000
     assert (made / "report.html").stat().st_uid == (NOBODY if os.geteuid() == 0 else os.geteuid())
