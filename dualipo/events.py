@@ -34,11 +34,16 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class ClockEvent(Event):
-    """The cost of a unit: seconds, and the process' peak memory so far. No digest reads it."""
+    """The cost of a unit: seconds, the process' peak memory so far, and where a worker did it.
+
+    No digest reads it.
+    """
 
     stage: InName[str]
     seconds: float
     peak_mb: float
+    device: str = ""
+    host: str = ""
 
 
 # Before round 0

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "dualipo"
 
 LAYERS = {
     0: {"", "config"},
-    1: {"store", "training", "servers", "model_files"},
+    1: {"store", "training", "servers", "model_files", "workers"},
     2: {"prompts", "preferences", "critic", "generator", "evaluation", "world"},
     3: {"rounds", "pretraining"},
     4: {"cli", "web"},

@@ -25,6 +25,7 @@ from dualipo.config.reading import (
 )
 from dualipo.config.rounds import Monitor, Refresh
 from dualipo.config.training import Optimizer
+from dualipo.config.workers import Workers
 
 __all__ = [
     "LEARNING",
@@ -49,6 +50,7 @@ __all__ = [
     "Server",
     "Setting",
     "Srpo",
+    "Workers",
     "as_toml",
     "examine",
     "from_leaves",

@@ -10,6 +10,7 @@ from dualipo.config.fields import MAX_COUNT, Group
 from dualipo.config.generator import Generator, Prompts
 from dualipo.config.learning import CriticPreference, CriticTraining, SeedLabels
 from dualipo.config.rounds import Monitor, Refresh
+from dualipo.config.workers import Workers
 
 
 class Config(Group):
@@ -61,6 +62,7 @@ class Config(Group):
     align: Align = Align()
     refresh: Refresh = Refresh()
     monitor: Monitor = Monitor()
+    workers: Workers = Workers()
 
 
 SERVERS = ("critic.server", "seed_labels.rewriter")
@@ -72,4 +74,5 @@ MAY_CHANGE = (
     *("refresh.stop_early", "critic.clip_memory_mb", "critic.decoded_clips_mb"),
     *("generator.keep_latents", "report_to", "logging_dir", "push_to_hub", "hub_model_id"),
     *(f"{group}.{name}" for group in SERVERS for name in Server.model_fields),
+    *(f"workers.{name}" for name in Workers.model_fields),
 )

@@ -18,7 +18,8 @@ from dualipo.errors import DataError
 from dualipo.events import BadClipEvent
 from dualipo.preferences.label_set import clips_of
 from dualipo.records import Candidate, Pair, Point
-from dualipo.rounds.run import BASE_ROUND, BadClip, Run
+from dualipo.rounds.bench import BadClip
+from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.store import atomic
 from dualipo.store.ledger import Unit
 from dualipo.store.rundir import CHECKPOINTS, remove_checkpoints

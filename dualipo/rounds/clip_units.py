@@ -10,6 +10,9 @@ kill leaves what it would leave without the worker. A clip that cannot be used i
 with the next draw, then left out (fault 23); its text is not encoded again. So is a clip whose file
 goes bad later (faults 19, 20; `bad_clips`).
 
+So it is where the driver samples itself. Where workers do (`Run.spread`), each does a whole unit,
+one half after the other, and the driver commits.
+
 On a CUDA device the worker's kernels queue on the transformer's stream, as either fills the device;
 encoding, hashing and writing run beside it. On a CPU whose cores the transformer shares, the main
 thread waits instead: two pools of OpenMP threads on the same cores would wait for one another.
@@ -28,10 +31,12 @@ from dualipo.events import SampledAgainEvent, SampleUnitEvent
 from dualipo.generator.backbone import Backbone
 from dualipo.generator.sample import EMPTY, Denoised, decode, denoise
 from dualipo.records import Candidate, Prompt
+from dualipo.rounds.bench import Bench
 from dualipo.rounds.run import CUT, Run
 from dualipo.store import stored, tensors
 from dualipo.store.ledger import Unit
 from dualipo.store.stored import Place
+from dualipo.workers.job import Cost, Work
 
 Kept = tuple[Candidate, Tensor]  # a stored candidate and its latent
 
@@ -80,7 +85,7 @@ class _Stored:
 
     kept: list[Kept]
     rejected: list[Candidate]
-    files: tuple[Path, ...]
+    hashed: dict[str, str]  # the latents' file, by name in the run
 
 
 def sample_units(
@@ -94,6 +99,8 @@ def sample_units(
 
     An interrupt or an error still commits the unit that the worker has.
     """
+    if not run.is_inline:
+        return _spread_units(run, clips, units, texts)
     behind: list[tuple[_Drawn, Future[_Stored]]] = []  # one at most
     # A new thread has its own OpenMP setting, and sums depend on the number of threads.
     num_threads = torch.get_num_threads()
@@ -101,7 +108,7 @@ def sample_units(
 
         def settle() -> None:
             while behind:
-                _commit(run, clips, *behind.pop(), worker=worker)
+                _settled(run, clips, *behind.pop(), worker=worker)
 
         try:
             for index, prompts in units:
@@ -119,89 +126,165 @@ def sample_units(
 
 
 def _draw(
-    run: Run, clips: ClipSet, index: int, prompts: Sequence[Prompt], texts: Mapping[str, Place]
+    bench: Bench, clips: ClipSet, index: int, prompts: Sequence[Prompt], texts: Mapping[str, Place]
 ) -> _Drawn:
     """Denoise a unit, each clip from its candidate's first seed."""
     wanted = [
-        _candidate(run, clips, prompt, k)
+        _candidate(bench, clips, prompt, k)
         for prompt in prompts
         for k in range(clips.clips_per_prompt)
     ]
     captions = {EMPTY, *(prompt.caption for prompt in prompts)}
     known = {caption: stored.read(texts[caption]) for caption in captions & texts.keys()}
-    denoised = _denoised(run, clips, wanted, known)
+    denoised = _denoised(bench, clips, wanted, known)
     unit = clips.unit(index)
     return _Drawn(unit, f"{index:04d}", prompts, len(wanted), wanted, denoised, kept=[])
 
 
 def _denoised(
-    run: Run, clips: ClipSet, wanted: Sequence[Candidate], texts: Mapping[str, Tensor]
+    bench: Bench, clips: ClipSet, wanted: Sequence[Candidate], texts: Mapping[str, Tensor]
 ) -> Denoised:
     """Denoise candidates; texts that are not known are encoded."""
-    generator = run.generator(clips.version)
+    generator = bench.generator(clips.version)
     generator.load_decoder()
     return denoise(
         generator,
         captions=[candidate.caption for candidate in wanted],
         seeds=[candidate.seed for candidate in wanted],
-        settings=run.config.generator,
+        settings=bench.config.generator,
         texts=texts,
     )
 
 
-def _store(run: Run, clips: ClipSet, generator: Backbone, drawn: _Drawn) -> _Stored:
+def _store(bench: Bench, clips: ClipSet, generator: Backbone, drawn: _Drawn) -> _Stored:
     """Decode a unit and store its usable clips, in the worker; its latents once none is redrawn."""
     kept, rejected = list(drawn.kept), []
     decoded = decode(generator, drawn.denoised)
     for candidate, clip in zip(drawn.wanted, decoded, strict=True):
         if clip.fault is None:
-            name = run.clip_store.put(clip.frames_FHW3.numpy(), run.config.generator.fps)
+            name = bench.clip_store.put(clip.frames_FHW3.numpy(), bench.config.generator.fps)
             kept.append((replace(candidate, clip=name), clip.latent))
         elif not candidate.draw:
             rejected.append(candidate)
-    files: tuple[Path, ...] = ()
+    hashed = {}
     if clips.keep_latents and not rejected:
-        files = (_save_latents(run, clips, drawn, kept, generator),)
-    return _Stored(kept, rejected, files)
+        hashed = _save_latents(bench, clips, drawn, kept, generator)
+    return _Stored(kept, rejected, hashed)
 
 
 def _save_latents(
-    run: Run, clips: ClipSet, drawn: _Drawn, kept: Sequence[Kept], generator: Backbone
-) -> Path:
+    bench: Bench, clips: ClipSet, drawn: _Drawn, kept: Sequence[Kept], generator: Backbone
+) -> dict[str, str]:
     """Publish the latents of the kept clips and the texts of their prompts in one file."""
-    path = latents_path(run, clips.round, drawn.file_name)
-    named = {f"latent.{c.candidate_id}": latent.to(run.latents_dtype) for c, latent in kept}
+    path = latents_path(bench, clips.round, drawn.file_name)
+    named = {f"latent.{c.candidate_id}": latent.to(bench.latents_dtype) for c, latent in kept}
     ids = {prompt.caption: prompt.prompt_id for prompt in drawn.prompts}
     named |= {f"text.{ids[caption]}": drawn.denoised.texts[caption] for caption in ids}
-    tensors.save(path, named, metadata={"axes": generator.latent_axes[1:]})
-    return path
+    sha256 = tensors.save(path, named, metadata={"axes": generator.latent_axes[1:]})
+    return {path.relative_to(bench.path).as_posix(): sha256}
 
 
-def _commit(
+def _settled(
     run: Run, clips: ClipSet, drawn: _Drawn, future: Future[_Stored], *, worker: ThreadPoolExecutor
 ) -> None:
     """Wait for the worker, draw once more what it rejected, and commit the unit."""
     stored_unit = future.result()
-    if stored_unit.rejected:
-        wanted = [_next_draw(run, candidate) for candidate in stored_unit.rejected]
-        denoised = _denoised(run, clips, wanted, drawn.denoised.texts)
-        again = replace(drawn, wanted=wanted, denoised=denoised, kept=stored_unit.kept)
-        generator = run.generator(clips.version)
-        stored_unit = worker.submit(_store, run, clips, generator, again).result()
-    candidates = [candidate for candidate, _ in stored_unit.kept]
+    if again := _again(run, clips, drawn, stored_unit):
+        stored_unit = worker.submit(
+            _store, run, clips, run.generator(clips.version), again
+        ).result()
+    _commit(run, _row(run, clips, drawn, stored_unit))
+
+
+def _again(bench: Bench, clips: ClipSet, drawn: _Drawn, before: _Stored) -> _Drawn | None:
+    """Draw what was rejected once more; None where nothing was."""
+    if not before.rejected:
+        return None
+    wanted = [_next_draw(bench, candidate) for candidate in before.rejected]
+    denoised = _denoised(bench, clips, wanted, drawn.denoised.texts)
+    return replace(drawn, wanted=wanted, denoised=denoised, kept=before.kept)
+
+
+@dataclass(frozen=True)
+class SampledUnit:
+    """The row of a unit: its candidates with their clips' hashes, and the latents' file."""
+
+    unit: Unit
+    num_wanted: int
+    candidates: list[Candidate]
+    hashed: dict[str, str]
+    cut: list[str]
+
+
+def _row(bench: Bench, clips: ClipSet, drawn: _Drawn, stored_unit: _Stored) -> SampledUnit:
     captions = [prompt.caption for prompt in drawn.prompts if clips.texts_of is None]
-    cut = run.generator(clips.version).cut_captions(captions)
-    run.commit(
+    return SampledUnit(
         drawn.unit,
-        files=stored_unit.files,
-        clips=tuple(dict.fromkeys(candidate.clip for candidate in candidates)),
-        candidates=candidates,
+        drawn.num_wanted,
+        [candidate for candidate, _ in stored_unit.kept],
+        stored_unit.hashed,
+        list(bench.generator(clips.version).cut_captions(captions)),
+    )
+
+
+def _commit(run: Run, sampled: SampledUnit, *, cost: Cost | None = None) -> None:
+    run.commit(
+        sampled.unit,
+        hashed=sampled.hashed,
+        clips=tuple(dict.fromkeys(candidate.clip for candidate in sampled.candidates)),
+        candidates=sampled.candidates,
+        cost=cost,
         events=[
-            SampleUnitEvent(wanted=drawn.num_wanted, made=len(candidates)),
-            *left_out.events_of({CUT: cut}),
+            SampleUnitEvent(wanted=sampled.num_wanted, made=len(sampled.candidates)),
+            *left_out.events_of({CUT: sampled.cut}),
         ],
     )
-    run.progress.advance(drawn.num_wanted)
+    run.progress.advance(sampled.num_wanted)
+
+
+@dataclass(frozen=True)
+class ClipWork:
+    """A unit for a worker: its number in the set, the set with these prompts alone, known texts."""
+
+    index: int
+    clips: ClipSet
+    texts: Mapping[str, Place]
+
+
+def sample_unit(bench: Bench, asked: ClipWork) -> SampledUnit:
+    """Sample one whole unit and publish its files."""
+    clips = asked.clips
+    drawn = _draw(bench, clips, asked.index, clips.prompts, asked.texts)
+    generator = bench.generator(clips.version)
+    stored_unit = _store(bench, clips, generator, drawn)
+    if again := _again(bench, clips, drawn, stored_unit):
+        stored_unit = _store(bench, clips, generator, again)
+    return _row(bench, clips, drawn, stored_unit)
+
+
+def _spread_units(
+    run: Run,
+    clips: ClipSet,
+    units: Iterable[tuple[int, Sequence[Prompt]]],
+    texts: Mapping[str, Place],
+) -> None:
+    """Have workers sample the units that are not done, and commit what they made."""
+    works = []
+    for index, prompts in units:
+        if run.is_done(clips.unit(index)):
+            run.progress.advance(len(prompts) * clips.clips_per_prompt)
+            continue
+        captions = [EMPTY, *(prompt.caption for prompt in prompts)]
+        known = {caption: texts[caption] for caption in captions if caption in texts}
+        works.append(
+            Work(
+                name=f"sample.{clips.name} {index} of round {clips.round}",
+                items=tuple(prompt.prompt_id for prompt in prompts),
+                content=ClipWork(index, replace(clips, prompts=tuple(prompts)), known),
+            )
+        )
+    for done in run.spread(sample_unit, works, generator=clips.version):
+        _commit(run, done.row, cost=done.cost)
 
 
 def sample_again(run: Run, clips: ClipSet, candidate: Candidate) -> None:
@@ -219,7 +302,7 @@ def sample_again(run: Run, clips: ClipSet, candidate: Candidate) -> None:
     event = SampledAgainEvent(candidate_id=candidate.candidate_id, is_usable=bool(redrawn))
     run.commit(
         unit,
-        files=stored_unit.files,
+        hashed=stored_unit.hashed,
         clips=tuple(kept.clip for kept in redrawn),
         redrawn=redrawn,
         events=[event],
@@ -238,7 +321,7 @@ def _place(clips: ClipSet, candidate: Candidate) -> int:
     return order.index(candidate.prompt_id) * clips.clips_per_prompt + candidate.index
 
 
-def _candidate(run: Run, clips: ClipSet, prompt: Prompt, index: int) -> Candidate:
+def _candidate(bench: Bench, clips: ClipSet, prompt: Prompt, index: int) -> Candidate:
     """Return a candidate without its clip yet.
 
     Its seed is named by the set and, in a set that is trained on, by the round too.
@@ -250,18 +333,18 @@ def _candidate(run: Run, clips: ClipSet, prompt: Prompt, index: int) -> Candidat
         caption=prompt.caption,
         index=index,
         draw=0,
-        seed=run.seed("sample", clips.name, *own_round, prompt.prompt_id, index, 0),
+        seed=bench.seed("sample", clips.name, *own_round, prompt.prompt_id, index, 0),
         clip="",
         generator_version=clips.version,
         round=clips.round,
     )
 
 
-def _next_draw(run: Run, candidate: Candidate) -> Candidate:
+def _next_draw(bench: Bench, candidate: Candidate) -> Candidate:
     draw = candidate.draw + 1
-    return replace(candidate, draw=draw, seed=run.seed("resample", candidate.seed, draw))
+    return replace(candidate, draw=draw, seed=bench.seed("resample", candidate.seed, draw))
 
 
-def latents_path(run: Run, round: int, name: str) -> Path:
+def latents_path(bench: Bench, round: int, name: str) -> Path:
     """Return the file of a unit's latents and texts; those sampled once more come last by name."""
-    return run.directory.path / "latents" / f"{round:03d}" / f"unit-{name}.safetensors"
+    return bench.path / "latents" / f"{round:03d}" / f"unit-{name}.safetensors"

@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime
 
 from dualipo.events import ClockEvent
+from dualipo.workers.job import Cost
 
 
 class Clock:
@@ -18,6 +19,17 @@ class Clock:
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         seconds = time.monotonic() - self._start
         return ClockEvent(stage=stage, seconds=seconds, peak_mb=peak_kb / 1024)
+
+
+def clocked(stage: str, cost: Cost) -> ClockEvent:
+    """Return what a unit took on a worker, with where it ran."""
+    return ClockEvent(
+        stage=stage,
+        seconds=cost.seconds,
+        peak_mb=cost.peak_mb,
+        device=cost.device,
+        host=cost.host,
+    )
 
 
 class Lap:

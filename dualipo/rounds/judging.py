@@ -9,8 +9,8 @@ are read. The checks that stop a stage (faults 27, 31) look at all of its votes 
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,14 +21,17 @@ from dualipo.critic.models.served import ServedCritic
 from dualipo.events import ScoreScaleEvent, ServedEvent
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Order, Vote
 from dualipo.rounds import caption_trial, contests
-from dualipo.rounds.clock import Clock
+from dualipo.rounds.bench import Bench
 from dualipo.rounds.contests import Contests
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.versions import critic_of
 from dualipo.store import tables
 from dualipo.store.ledger import Unit
+from dualipo.store.rundir import attempt_path
+from dualipo.workers.job import Done, Work
 
 Kind = Literal["point", "pair"]
+_SHARD = "votes-"  # begins the names of files of votes
 
 
 def score(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:
@@ -80,32 +83,44 @@ def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> lis
     """Cast every planned vote on the items exactly once (fault 4); return all of them.
 
     Items whose clips went bad are left out. Those that were asked about stay in their units, and
-    the others fill the units behind them.
+    the others fill the units that are free.
     """
     settings = run.config.critic
     kind: Kind = "point" if items and len(items[0].clip_hashes) == 1 else "pair"
     per_item = settings.num_score_paths if kind == "point" else settings.num_votes
     per_unit = max(1, settings.judge_batch_size // (per_item * len(DIMENSIONS)))
     run.progress.stage(stage.stage, round=stage.round, attempt=stage.attempt, total=len(items))
-    votes: list[Vote] = []
-    for unit in itertools.takewhile(run.is_done, _units(stage)):
-        votes += run.records(_shard_path(run, unit), Vote)
-    asked = {vote.item for vote in votes}
+    votes = {unit.index: _read_shard(run, unit) for unit in _done_units(run, stage)}
+    asked = {vote.item for shard in votes.values() for vote in shard}
     run.progress.advance(len(asked))
     left = [item for item in shown(run, items) if item.item_id not in asked]
-    units = itertools.filterfalse(run.is_done, _units(stage))
-    for start, unit in zip(range(0, len(left), per_unit), units, strict=False):
-        own_items = left[start : start + per_unit]
-        _cast(run, unit, own_items, kind=kind, critic=critic)
-        votes += run.records(_shard_path(run, unit), Vote)
-        run.progress.advance(len(own_items))
+    free = itertools.filterfalse(run.is_done, _units(stage))
+    works = [
+        _as_work(Ballot(unit, kind, critic, tuple(left[start : start + per_unit])))
+        for start, unit in zip(range(0, len(left), per_unit), free, strict=False)
+    ]
+    for done in run.spread(cast, works, critic=critic):
+        votes[done.work.content.unit.index] = _commit(run, done)
+        run.progress.advance(len(done.work.items))
     _say_troubles(run, stage)
-    return votes
+    return [vote for index in sorted(votes) for vote in votes[index]]
 
 
 def shown(run: Run, items: Sequence[Item]) -> list[Item]:
     """Return the items all of whose clips can be read."""
     return [item for item in items if run.bad_clips.isdisjoint(item.clip_hashes)]
+
+
+def _done_units(run: Run, stage: Unit) -> Iterator[Unit]:
+    """Yield a stage's committed units in order; one that was set aside may be missing."""
+    for path in _shards(run, stage):
+        unit = replace(stage, index=int(path.stem.removeprefix(_SHARD)))
+        if run.is_done(unit):
+            yield unit
+
+
+def _shards(run: Run, stage: Unit) -> list[Path]:
+    return sorted(shard_path(run, stage).parent.glob(f"{_SHARD}*.parquet"))
 
 
 def _units(stage: Unit) -> Iterator[Unit]:
@@ -115,11 +130,10 @@ def _units(stage: Unit) -> Iterator[Unit]:
 
 def read_votes(run: Run, stage: Unit) -> list[Vote]:
     """Return all votes of a finished stage, with their reasoning."""
-    paths = sorted(_shard_path(run, stage).parent.glob("votes-*.parquet"))
-    return [vote for path in paths for vote in run.records(path, Vote)]
+    return [vote for path in _shards(run, stage) for vote in run.records(path, Vote)]
 
 
-def seed_of(run: Run, *place: int | str) -> SeedOf:
+def seed_of(run: Bench, *place: int | str) -> SeedOf:
     """Return the seeds of draws, which are named by where they happen; `again` counts re-asks."""
 
     def derive(item: str, dimension: Dimension, order: Order, draw: int, again: int) -> int:
@@ -132,34 +146,74 @@ def _point_items(candidates: Sequence[Candidate]) -> list[Item]:
     return [Item(c.candidate_id, c.caption, (c.clip,)) for c in candidates]
 
 
-def _cast(run: Run, unit: Unit, items: Sequence[Item], *, kind: Kind, critic: str) -> None:
-    """Ask the critic about one unit of items, and commit its votes."""
-    clock = Clock()
-    ask = judge.score if kind == "point" else judge.confirm
-    loaded = run.critic(critic)
+@dataclass(frozen=True)
+class Ballot:
+    """A unit of votes to cast: by which critic, and on which items."""
+
+    unit: Unit
+    kind: Kind
+    critic: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The published votes of a unit: their file's sha256, and what a served critic met."""
+
+    sha256: str
+    troubles: Mapping[str, int]
+
+
+def cast(bench: Bench, ballot: Ballot) -> Shard:
+    """Ask the critic about one unit of items, and publish its votes."""
+    ask = judge.score if ballot.kind == "point" else judge.confirm
+    loaded = bench.critic(ballot.critic)
     troubles_before = _troubles(loaded)
+    unit = ballot.unit
     votes = ask(
         loaded,
-        items,
-        clips=run.clip,
-        settings=run.config.critic,
-        seed_of=seed_of(run, unit.stage, unit.round, unit.attempt),
+        ballot.items,
+        clips=bench.clip,
+        settings=bench.config.critic,
+        seed_of=seed_of(bench, unit.stage, unit.round, unit.attempt),
     )
-    path = _shard_path(run, unit)
-    tables.write_records(path, votes, record_type=Vote)
-    troubles = _troubles(loaded) - troubles_before
+    sha256 = tables.write_records(shard_path(bench, unit), votes, record_type=Vote)
+    return Shard(sha256, dict(_troubles(loaded) - troubles_before))
+
+
+def _as_work(ballot: Ballot) -> Work:
+    unit = ballot.unit
+    return Work(
+        name=f"{unit.stage} {unit.index} of round {unit.round}",
+        items=tuple(item.item_id for item in ballot.items),
+        content=ballot,
+    )
+
+
+def _commit(run: Run, done: Done) -> list[Vote]:
+    """Commit the votes of a unit, and return them."""
+    ballot: Ballot = done.work.content
+    shard: Shard = done.row
+    path = shard_path(run, ballot.unit)
+    votes = tables.read_records(path, record_type=Vote)
     run.commit(
-        unit,
-        files=(path,),
-        votes=[(kind, critic, vote) for vote in votes],
-        clock=clock,
-        events=[ServedEvent(troubles=dict(troubles))] if troubles else [],
+        ballot.unit,
+        hashed={run.directory.relative(path): shard.sha256},
+        votes=[(ballot.kind, ballot.critic, vote) for vote in votes],
+        cost=done.cost,
+        events=[ServedEvent(troubles=dict(shard.troubles))] if shard.troubles else [],
     )
+    return votes
 
 
-def _shard_path(run: Run, unit: Unit) -> Path:
-    folder = run.directory.attempt_path(unit.round, unit.attempt) / unit.stage
-    return folder / f"votes-{unit.index:04d}.parquet"
+def _read_shard(run: Run, unit: Unit) -> list[Vote]:
+    return run.records(shard_path(run, unit), Vote)
+
+
+def shard_path(bench: Bench, unit: Unit) -> Path:
+    """Return the file of a unit's votes with their reasoning."""
+    folder = attempt_path(bench.path, unit.round, unit.attempt) / unit.stage
+    return folder / f"{_SHARD}{unit.index:04d}.parquet"
 
 
 def _troubles(critic: Judge) -> Counter[str]:

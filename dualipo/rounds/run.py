@@ -1,44 +1,36 @@
-"""A run while it is open: its folder, ledger and settings, and the models that it has loaded.
+"""A run while it is open: its folder, ledger and settings, its models, and its workers.
 
-Models are loaded by version. A version's path is a folder inside the run, or empty for the model
-that the recipe's `pretrained_model_name_or_path` names. Nothing else in `rounds/` opens a model, so
-at most one generator and one critic are in memory.
+Models are loaded by version (`bench.py`). A version's path is a folder inside the run, or empty for
+the model that the recipe's `pretrained_model_name_or_path` names. A stage hands units of work to
+`Run.spread`, and commits what comes back: this process alone writes the ledger.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from dualipo import interrupt, left_out
 from dualipo.config import Config
-from dualipo.critic.learning.reward_head import HeadedCritic
-from dualipo.critic.models import backends
-from dualipo.critic.models.backends import Judge
 from dualipo.critic.models.chat import ChatCritic
-from dualipo.critic.models.rewards import RewardCritic
-from dualipo.critic.models.score_file import Scale, ScoreFile
-from dualipo.critic.models.served import ServedCritic
-from dualipo.errors import MediaError, ModelError
+from dualipo.critic.models.score_file import Scale
+from dualipo.errors import ModelError
 from dualipo.events import BadClipEvent, Event, LeftOutEvent, Recorded, ScoreScaleEvent
-from dualipo.generator import backbone
-from dualipo.generator.backbone import Backbone
 from dualipo.progress import Progress
-from dualipo.rounds.clock import Clock, Lap
+from dualipo.rounds.bench import Bench, BenchSpec, ModelFolders, open_bench
+from dualipo.rounds.clock import Clock, Lap, clocked
 from dualipo.rounds.contests import Contests
-from dualipo.seeds import derive
+from dualipo.rounds.engines import engine_of
 from dualipo.store import atomic, tables
-from dualipo.store.byte_cache import ByteCache
-from dualipo.store.clips import ClipStore, Shown
 from dualipo.store.file_hashes import FileHashes
 from dualipo.store.ledger import Ledger, ModelKind, Unit
 from dualipo.store.rundir import RunDir
 from dualipo.store.tables import Record
 from dualipo.tracking import Metrics
+from dualipo.workers.job import Cost, Done, Job, Work
 
 Left = Mapping[str, Sequence[str]]  # what is left out, by reason
 CUT = "captions cut, as the generator reads generator.max_sequence_length tokens of each"
@@ -49,48 +41,28 @@ EMBEDDED = "embedded"
 _BASE = (BASE_GENERATOR, SHIPPED)
 
 
-class BadClip(MediaError):
-    """A clip of the run whose file is missing, was changed, or cannot be decoded."""
-
-    def __init__(self, clip: str, fault: MediaError) -> None:
-        super().__init__(str(fault))
-        self.clip = clip
-
-
-class Run:
+class Run(Bench):
     """An open run: everything that a stage needs. Stages are functions of it."""
 
     def __init__(self, directory: RunDir, config: Config, progress: Progress) -> None:
+        super().__init__(directory.path, config)
         self.directory = directory
-        self.config = config
         self.progress = progress
         self.ledger: Ledger = directory.ledger
-        self.clip_store = ClipStore(directory.clips_path, qp=config.generator.clip_qp)
         self.metrics = Metrics(directory.metrics_path)
         self.hashes = FileHashes(directory.path, self.ledger)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._clips = ByteCache[np.ndarray](max_bytes=config.critic.decoded_clips_mb << 20)
+        self.engine = engine_of(config.workers, directory.path, bench=self)
+        self.is_inline = config.workers.engine == "inline"
         self.contests: dict[tuple[int, int], Contests] = {}  # by round and attempt; see `judging`
         # A clip that was published once more after it went bad is good again.
         marked = {event.clip for _, event in self.ledger.events(BadClipEvent)}
         self.bad_clips = frozenset(marked - self.ledger.clips() if marked else marked)
-        self._generator: tuple[str, Backbone] | None = None
-        self._critic: tuple[str, Judge] | None = None
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """End the workers and let go of the folder."""
+        self.engine.close()
         self.metrics.close()
         self.directory.close()
-
-    @property
-    def latents_dtype(self) -> torch.dtype:
-        """The data type in which latents are stored; they are trained on in float32."""
-        dtype: torch.dtype = getattr(torch, self.config.generator.latents_dtype)
-        return dtype
-
-    def seed(self, *parts: int | str) -> int:
-        """Return a seed of this run, named by where it is used."""
-        return derive(self.config.seed, *parts)
 
     def is_done(self, unit: Unit) -> bool:
         """Return True when a unit was committed. This is also where a signal ends the run."""
@@ -103,15 +75,21 @@ class Run:
         *,
         files: tuple[Path, ...] = (),
         clips: tuple[str, ...] = (),
+        hashed: Mapping[str, str] | None = None,
         clock: Clock | None = None,
+        cost: Cost | None = None,
         events: Sequence[Event] = (),
         **rows: Any,
     ) -> None:
-        """Commit a unit with its published files; a folder stands for all files below it."""
+        """Commit a unit with its published files; a folder stands for all files below it.
+
+        `hashed` are files whose sha256 is known, by name in the run, as a worker tells them.
+        """
         paths = [path for name in files for path in _files_below(name)]
         hashes = {self.directory.relative(path): atomic.sha256_file(path) for path in paths}
         hashes |= {self.directory.relative(self.clip_store.path(clip)): clip for clip in clips}
-        timed = [clock.read(unit.stage)] if clock else []
+        hashes |= hashed or {}
+        timed = [clock.read(unit.stage)] if clock else [clocked(unit.stage, cost)] if cost else []
         self.ledger.commit_unit(unit, files=hashes, events=[*events, *timed], **rows)
         self.hashes.add(hashes)
         self.bad_clips = self.bad_clips.difference(clips)
@@ -162,35 +140,6 @@ class Run:
         assert event is not None, f"{unit} committed no {kind.__name__}"
         return event
 
-    def generator(self, version_id: str, *, fresh: bool = False) -> Backbone:
-        """Return a version's generator; `fresh` loads anew, as the loaded one may be trained on."""
-        if fresh or self._generator is None or self._generator[0] != version_id:
-            self._generator = None
-            settings = self.config.generator
-            pipeline, folder = self.generator_folders(version_id)
-            self._generator = (
-                version_id,
-                backbone.load(
-                    pipeline,
-                    max_sequence_length=settings.max_sequence_length,
-                    dtype=getattr(torch, settings.torch_dtype),
-                    device=self.device,
-                    transformer_folder=folder,
-                ),
-            )
-        return self._generator[1]
-
-    def generator_folders(self, version_id: str) -> tuple[Path, Path | None]:
-        """Return the pipeline's folder, and a version's own transformer where it has one."""
-        return self._base_folder("generator"), self._version_folder("generator", version_id)
-
-    def critic(self, version_id: str) -> Judge:
-        """Return the critic of a version, to be asked."""
-        if self._critic is None or self._critic[0] != version_id:
-            self._critic = None
-            self._critic = version_id, self._judge(version_id)
-        return self._critic[1]
-
     def learner(self, version_id: str) -> ChatCritic:
         """Load the critic of a version anew, to be trained in place."""
         self._critic = None
@@ -199,50 +148,18 @@ class Run:
         self._critic = version_id, learner
         return learner
 
-    def load_critic(self, version_id: str) -> ChatCritic:
-        """Load a critic beside the one that is kept, as SRPO compares two."""
-        settings = self.config.critic
-        folder = self._version_folder("critic", version_id) or self._base_folder("critic")
-        critic = backends.load(folder, settings=settings, device=self.device)
-        critic.rest()
-        return critic
+    def score_scale(self) -> Scale | None:
+        """Return the scale that the run keeps for its score file; None before it has one."""
+        for _, scale in self.ledger.events(ScoreScaleEvent):
+            return Scale(scale.middle, scale.spread)
+        return None
 
-    def load_reward_head(self, version_id: str) -> HeadedCritic:
-        """Load a version's reward head on the shipped critic; an untrained one for no version."""
-        settings = self.config.critic
-        base = backends.load_base(
-            self._base_folder("critic"), settings=settings, device=self.device
-        )
-        if folder := self._version_folder("critic", version_id):
-            return HeadedCritic.load(folder, base=base)
-        return HeadedCritic.fresh(base, settings=settings.reward_head, seed=self.config.seed)
-
-    def score_file(self) -> ScoreFile:
-        """Return the table of scores that the recipe names, on the scale that the run has kept."""
-        recorded = self.ledger.events(ScoreScaleEvent)
-        kept = [Scale(scale.middle, scale.spread) for _, scale in recorded]
-        path = Path(self.config.critic.pretrained_model_name_or_path).expanduser()
-        return ScoreFile(path, may_be_missing=True, scale=kept[0] if kept else None)
-
-    def _judge(self, version_id: str) -> Judge:
-        settings = self.config.critic
-        name = settings.pretrained_model_name_or_path
-        if settings.backend == "server":
-            return ServedCritic(name, settings=settings)
-        if settings.backend == "scores":
-            return RewardCritic(self.score_file())
-        if settings.backend == "reward_head":
-            return RewardCritic(self.load_reward_head(version_id))
-        critic = self.load_critic(version_id)
-        critic.freeze()
-        return critic
-
-    def _base_folder(self, kind: ModelKind) -> Path:
+    def base_folder(self, kind: ModelKind) -> Path:
         """Return the folder of a model that the recipe names, unchanged since the run began."""
         name = getattr(self.config, kind).pretrained_model_name_or_path
         return self.hashes.checked_model(model_folder(name, kind), kind)
 
-    def _version_folder(self, kind: ModelKind, version_id: str) -> Path | None:
+    def version_folder(self, kind: ModelKind, version_id: str) -> Path | None:
         """Return a version's own folder, unchanged; None for the models that the recipe names.
 
         A critic that learnt nothing is one of those under another name, and has no folder.
@@ -250,9 +167,48 @@ class Run:
         path = self.ledger.version(kind, version_id).path if version_id not in _BASE else ""
         return self.hashes.checked(self.directory.path / path) if path else None
 
-    def forget_models(self) -> None:
-        """Free the memory of both models."""
-        self._generator = self._critic = None
+    def make_room(self) -> None:
+        """Have the workers free their models before one is loaded here."""
+        self.engine.rest()
+
+    def spread(
+        self,
+        work: Callable[[Any, Any], Any],
+        works: Iterable[Work],
+        *,
+        generator: str | None = None,
+        critic: str | None = None,
+    ) -> Iterator[Done]:
+        """Do units on the workers that the recipe asks for; yield each as soon as it is done.
+
+        `work` is a function of a module: (bench, content of a unit) -> a small row. The versions
+        are those that it loads. Units may come in any order; one that cannot be done raises.
+        """
+        if self.is_inline:
+            yield from self.engine.run(Job(open_bench, None, work), works)
+            return
+        self.forget_models()  # a device that is also a worker's has no room for both
+        versions: dict[ModelKind, str | None] = {"generator": generator, "critic": critic}
+        spec = BenchSpec(
+            path=self.path.absolute(),
+            config=self.config,
+            num_threads=torch.get_num_threads(),
+            folders={
+                kind: ModelFolders(
+                    version_id,
+                    self.base_folder(kind).absolute(),
+                    own.absolute() if (own := self.version_folder(kind, version_id)) else None,
+                )
+                for kind, version_id in versions.items()
+                if version_id is not None and self._has_folder(kind)
+            },
+            scale=self.score_scale(),
+        )
+        yield from self.engine.run(Job(open_bench, spec, work), works)
+
+    def _has_folder(self, kind: ModelKind) -> bool:
+        """Return False for a critic whose weights are elsewhere."""
+        return kind == "generator" or self.config.critic.backend not in ("server", "scores")
 
     @contextmanager
     def training(
@@ -273,20 +229,6 @@ class Run:
             self.progress.advance(1, loss=metrics["loss"])
 
         yield on_step
-
-    def clip(self, clip: str) -> np.ndarray:
-        """Return a clip's frames, from memory where it is among the last that were asked about."""
-        return self._clips.recall(clip, lambda: self._show(clip).frames_FHWC)
-
-    def clip_fps(self, clip: str) -> float:
-        """Return the rate at which a player shows a clip."""
-        return self._show(clip).fps
-
-    def _show(self, clip: str) -> Shown:
-        try:
-            return self.clip_store.show(clip)
-        except MediaError as fault:
-            raise BadClip(clip, fault) from fault
 
 
 def model_folder(name_or_path: str, part: str) -> Path:

@@ -11,8 +11,8 @@ latents and candidate rows.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dualipo.config import Config
@@ -21,6 +21,7 @@ from dualipo.generator.sample import EMPTY, encode_texts
 from dualipo.prompts.corpus import CaptionList, Folded, choose
 from dualipo.records import Candidate, Prompt
 from dualipo.rounds import file_sources, world_sources
+from dualipo.rounds.bench import Bench
 from dualipo.rounds.clip_units import (
     ClipSet,
     again_unit,
@@ -34,6 +35,7 @@ from dualipo.rounds.versions import generator_before
 from dualipo.store import stored, tables, tensors
 from dualipo.store.ledger import Unit
 from dualipo.store.stored import Place
+from dualipo.workers.job import Work
 
 REPEATS = "captions folded into another spelling"
 ROUND = "candidates"  # the set that a round trains on; its latents and texts are kept
@@ -224,18 +226,34 @@ def _known_texts(run: Run, clips: ClipSet) -> dict[str, Place]:
     unit = Unit(BASE_ROUND, 0, f"texts.{clips.texts_of}")
     path = run.directory.round_path(BASE_ROUND) / f"texts-{clips.texts_of}.safetensors"
     names = {p.caption: f"text.{p.prompt_id}" for p in fixed_prompts(run, clips.texts_of)}
-    settings = run.config.generator
-    if settings.guidance_scale > 1.0:
+    if run.config.generator.guidance_scale > 1.0:
         names[EMPTY] = "empty"
     if not run.is_done(unit):
-        generator, size = run.generator(clips.version), settings.sample_batch_size
-        captions = [caption for caption in names if caption != EMPTY]
-        texts = encode_texts(generator, captions=captions, batch_size=size)
-        texts |= encode_texts(generator, captions=[EMPTY], batch_size=1)
-        tensors.save(path, {name: texts[c] for c, name in names.items()}, metadata={})
-        run.commit_without(unit, {CUT: generator.cut_captions(captions)}, files=(path,))
+        asked = TextsWork(path.absolute(), clips.version, names)
+        work = Work(unit.stage, tuple(names), asked)
+        for done in run.spread(encode_known, [work], generator=clips.version):
+            run.commit_without(unit, {CUT: done.row}, files=(path,))
     run.hashes.checked(path)
-    return {caption: (str(path), name) for caption, name in names.items()}
+    return {caption: (str(path.absolute()), name) for caption, name in names.items()}
+
+
+@dataclass(frozen=True)
+class TextsWork:
+    """Captions to encode for all versions: the file, and each embedding's name in it."""
+
+    path: Path
+    version: str
+    names: Mapping[str, str]
+
+
+def encode_known(bench: Bench, asked: TextsWork) -> list[str]:
+    """Encode captions and publish their embeddings; return the captions that were cut."""
+    generator, size = bench.generator(asked.version), bench.config.generator.sample_batch_size
+    captions = [caption for caption in asked.names if caption != EMPTY]
+    texts = encode_texts(generator, captions=captions, batch_size=size)
+    texts |= encode_texts(generator, captions=[EMPTY], batch_size=1)
+    tensors.save(asked.path, {name: texts[c] for c, name in asked.names.items()}, metadata={})
+    return list(generator.cut_captions(captions))
 
 
 def _close_set(run: Run, clips: ClipSet, closing: Unit, clock: Clock) -> None:

@@ -1,0 +1,56 @@
+"""The engine that a recipe's `[workers]` ask for."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dualipo.config import Workers
+from dualipo.workers.crew import Crew
+from dualipo.workers.dispatch import CrewEngine
+from dualipo.workers.inline import InlineEngine
+from dualipo.workers.job import Engine
+from dualipo.workers.processes import ProcessCrew
+from dualipo.workers.roster import Roster
+from dualipo.workers.worker import Token
+
+
+def engine_of(settings: Workers, run_path: Path, *, bench: Any) -> Engine:
+    """Return the engine; it starts no worker before its first unit.
+
+    `bench` is the driver's own. The file that a worker must see is the run's lock.
+    """
+    if settings.engine == "inline":
+        return InlineEngine(bench)
+    return CrewEngine(
+        _starter(settings, run_path.absolute()),
+        unit_timeout=settings.unit_timeout,
+        max_failures=settings.max_failures,
+        roster=Roster(run_path),
+    )
+
+
+def _starter(settings: Workers, run_path: Path) -> Callable[[], Crew]:
+    return partial(_start_processes, settings.num_workers, run_path)
+
+
+def _start_processes(num_workers: int | None, run_path: Path) -> Crew:
+    lock = run_path / "LOCK"
+    return ProcessCrew(
+        environments(num_workers),
+        token=Token(lock, lock.read_bytes()),
+        log_folder=run_path / "logs",
+    )
+
+
+def environments(num_workers: int | None) -> list[dict[str, str]]:
+    """Return what each process finds in its environment: the one device that it uses."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
+    if not torch.cuda.is_available() or not devices:
+        return [{} for _ in range(num_workers or 1)]
+    num = num_workers or len(devices)
+    return [{"CUDA_VISIBLE_DEVICES": devices[n % len(devices)]} for n in range(num)]
