@@ -26,7 +26,7 @@ class Group(BaseModel):
     def _no_odd_value(cls, value: Any, info: ValidationInfo) -> Any:
         # To Python true is the number 1.
         annotation = cls.model_fields[info.field_name or ""].annotation
-        if isinstance(value, bool) and annotation in (int, float, int | None):
+        if isinstance(value, bool) and annotation in (int, float, int | None, float | None):
             raise ValueError(f"it is {str(value).lower()}, but it must be a number")
         if isinstance(value, str) and "\0" in value:
             raise ValueError("it holds the character NUL, which no path may have")

@@ -23,15 +23,15 @@ class Workers(Group):
         None,
         ge=1,
         le=100_000,
-        description="The number of workers; null is one for each device, and on a CPU one. Those "
-        "that a cluster has no room for begin when a node joins.",
+        description="The number of workers; null is one for each device, and on a CPU one, and "
+        "those that a cluster has no room for begin when a node joins.",
     )
     unit_timeout: float = Field(
         7200.0,
         gt=0,
         le=1e7,
         description="The seconds after which a worker that answers nothing is ended and its unit "
-        "given to another; a larger value suits slower devices. Loading a model counts too.",
+        "given to another, loading a model included; a larger value suits slower devices.",
     )
     max_failures: int = Field(
         3,

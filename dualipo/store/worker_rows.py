@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dualipo.store import atomic
 
@@ -29,5 +28,4 @@ def read(run_path: Path) -> list[WorkerRow]:
     path = run_path / ROSTER
     if not path.is_file():
         return []
-    rows: Any = atomic.read_json(path)
-    return [WorkerRow(**row) for row in rows]
+    return [WorkerRow(**row) for row in atomic.read_json(path)["workers"]]

@@ -62,7 +62,7 @@ class Roster:
         if self._workers and (now or time.monotonic() - self._written > WRITE_EVERY):
             self._written = time.monotonic()
             rows = [asdict(_row(status)) for status in self._workers]
-            atomic.write_json(self._path, rows)
+            atomic.write_json(self._path, {"workers": rows})
 
     def end(self) -> None:
         """Enter that all workers are gone."""
