@@ -42,8 +42,8 @@ class ClockEvent(Event):
     stage: InName[str]
     seconds: float
     peak_mb: float
-    device: str | None = None
-    host: str | None = None
+    device: Omitted[str | None] = None
+    host: Omitted[str | None] = None
 
 
 # Before round 0

@@ -1,5 +1,6 @@
 """The rows of `workers.json`, by which a run tells people what its workers are doing."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,19 +9,38 @@ from dualipo.store import atomic
 ROSTER = "workers.json"
 
 
-@dataclass(frozen=True)
+@dataclass
 class WorkerRow:
-    """A worker as it was when the roster was written; `since` is when its unit began."""
+    """A worker's last known state; `since` is when its unit began, in seconds since 1970."""
 
     worker: str
     host: str
     device: str
-    is_alive: bool
-    unit: str
-    since: float
-    num_done: int
-    units_per_hour: float
-    num_failures: int
+    is_alive: bool = True
+    unit: str = ""
+    since: float = 0.0
+    num_done: int = 0
+    num_failures: int = 0
+    busy_seconds: float = 0.0
+
+    @property
+    def units_per_hour(self) -> float:
+        """Return how many units it does in an hour of work; 0 before the first."""
+        return self.num_done * 3600 / self.busy_seconds if self.busy_seconds else 0.0
+
+    def begin(self, unit: str) -> None:
+        """Note the unit that is under way; an empty name is none."""
+        self.unit, self.since = unit, time.time()
+
+    def finish(self, seconds: float, device: str) -> None:
+        """Note a unit that was done, and the device that did it."""
+        self.num_done += 1
+        self.busy_seconds += seconds
+        self.device = device
+
+    def die(self) -> None:
+        """Note that the worker is gone."""
+        self.is_alive, self.unit = False, ""
 
 
 def read(run_path: Path) -> list[WorkerRow]:

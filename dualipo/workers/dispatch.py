@@ -22,9 +22,10 @@ from dataclasses import dataclass, field
 from dualipo import interrupt
 from dualipo.amounts import listed
 from dualipo.errors import StageError
+from dualipo.store.worker_rows import WorkerRow
 from dualipo.workers.crew import Answered, Crew, Died, Ready, Refused, Told
 from dualipo.workers.job import Cost, Done, Job, Work
-from dualipo.workers.roster import Roster, WorkerStatus
+from dualipo.workers.roster import Roster
 
 IN_FLIGHT = 2  # units at one worker: one under way, one waiting
 LOOK_EVERY = 0.5  # seconds of waiting between two looks at signals and silent workers
@@ -44,7 +45,7 @@ class _Task:
 class _Hand:
     """A worker that is alive, with the units that it has; `since` is when the first one began."""
 
-    status: WorkerStatus
+    status: WorkerRow
     tasks: deque[_Task] = field(default_factory=deque)
     since: float = 0.0
 
