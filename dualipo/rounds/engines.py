@@ -1,5 +1,6 @@
 """The engine that a recipe's `[workers]` ask for."""
 
+import importlib.util
 import os
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 from dualipo.config import Workers
+from dualipo.errors import ConfigError
 from dualipo.workers.crew import Crew
 from dualipo.workers.dispatch import CrewEngine
 from dualipo.workers.inline import InlineEngine
@@ -34,16 +36,40 @@ def engine_of(settings: Workers, run_path: Path, *, bench: Any) -> Engine:
 
 
 def _starter(settings: Workers, run_path: Path) -> Callable[[], Crew]:
-    return partial(_start_processes, settings.num_workers, run_path)
+    start = _start_processes if settings.engine == "processes" else _start_actors
+    return partial(start, settings, run_path)
 
 
-def _start_processes(num_workers: int | None, run_path: Path) -> Crew:
-    lock = run_path / "LOCK"
+def _start_processes(settings: Workers, run_path: Path) -> Crew:
     return ProcessCrew(
-        environments(num_workers),
-        token=Token(lock, lock.read_bytes()),
-        log_folder=run_path / "logs",
+        environments(settings.num_workers), token=_token(run_path), log_folder=run_path / "logs"
     )
+
+
+def _start_actors(settings: Workers, run_path: Path) -> Crew:
+    require_ray()
+    from dualipo.workers.actors import RayCrew
+
+    return RayCrew(
+        settings.num_workers,
+        address=settings.address,
+        num_gpus=settings.num_gpus,
+        token=_token(run_path),
+    )
+
+
+def require_ray() -> None:
+    """Raise a ConfigError where Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError(
+            'workers.engine = "ray" needs Ray, which is not installed here. Install it with '
+            '`pip install "dualipo[ray]"`, or set workers.engine = "processes".'
+        )
+
+
+def _token(run_path: Path) -> Token:
+    lock = run_path / "LOCK"
+    return Token(lock, lock.read_bytes())
 
 
 def environments(num_workers: int | None) -> list[dict[str, str]]:
