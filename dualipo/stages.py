@@ -80,6 +80,8 @@ STAGES: tuple[Stage, ...] = (
     Stage("refresh", "round", "refresh", "critic's refresh", training=_SRPO),
     Stage("sample.test", "close", "refresh", closing_index=-1),
     Stage("scores", "close", "refresh", "test scores"),
+    Stage("judge_votes", "close", "refresh"),
+    Stage("judges", "close", "refresh"),
     Stage("drop_latents", "close", "refresh"),
     Stage("keep_best", "close", "refresh"),
 )

@@ -23,7 +23,7 @@ from dualipo.config.reading import (
     resolve,
     without_retired,
 )
-from dualipo.config.rounds import Monitor, Refresh
+from dualipo.config.rounds import HeldOutJudge, Monitor, Refresh
 from dualipo.config.training import Optimizer
 from dualipo.config.workers import Workers
 
@@ -40,6 +40,7 @@ __all__ = [
     "CriticTraining",
     "Generator",
     "Group",
+    "HeldOutJudge",
     "Monitor",
     "Optimizer",
     "Prompts",

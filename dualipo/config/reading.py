@@ -116,8 +116,15 @@ def leaves(config: Group, prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Group):
             flat |= leaves(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+            flat[prefix + name] = _plain(value)
     return flat
+
+
+def _plain(value: Any) -> Any:
+    """Return a leaf as JSON has it; of a list's tables what the recipe sets."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value.model_dump(mode="json", exclude_unset=True) if isinstance(value, Group) else value
 
 
 def from_leaves(flat: dict[str, Any], *, subject: str, overrides: Sequence[str] = ()) -> Config:

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from dualipo.config.critic import Critic
 from dualipo.config.fields import MAX_COUNT, Group
 from dualipo.config.learning import Srpo
 
@@ -88,6 +89,36 @@ class Refresh(Group):
     srpo: Srpo = Srpo()
 
 
+class HeldOutJudge(Critic):
+    """A judge that never trains, in a table `[[monitor.judges]]`; its other keys are a critic's."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,31}$",
+        description="The judge's name in tables: small letters, digits and hyphens.",
+    )
+    num_votes: int = Field(
+        2,
+        ge=2,
+        multiple_of=2,
+        le=10_000,
+        description="The number of reasoning paths on a pair in each dimension, half of them with "
+        "the clips swapped; more give steadier verdicts and take longer.",
+    )
+    stops_run: bool = Field(
+        False,
+        description="Whether the run ends where this judge is shown to prefer the base.",
+    )
+
+    @model_validator(mode="after")
+    def _is_there_already(self) -> "HeldOutJudge":
+        if self.backend == "reward_head":
+            raise ValueError(
+                'its backend is "reward_head", which is trained on the seed. Use a folder, a '
+                "server or a table of scores"
+            )
+        return self
+
+
 class Monitor(Group):
     """The measurements of a round: fresh audit labels, test clips, and the critic's accuracy."""
 
@@ -99,6 +130,13 @@ class Monitor(Group):
         'flow, and "off" measures nothing.',
     )
 
+    judges: tuple[HeldOutJudge, ...] = Field(
+        (),
+        description="Judges that never train, each in a table [[monitor.judges]] with a name and "
+        "the keys of [critic] (backend, pretrained_model_name_or_path, server.base_url and so "
+        "on): they compare every version with the base on the test prompts, for people; "
+        "stops_run = true lets one end the run where it prefers the base.",
+    )
     num_audit_labels: int = Field(
         48,
         ge=0,

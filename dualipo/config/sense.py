@@ -39,6 +39,7 @@ def conflicts(config: Config) -> list[str]:
     return [
         *_of_publishing(config),
         *_of_captions(config),
+        *_of_judges(config),
         *_of_seed(config),
         *_of_critic(config),
         *_of_alignment(config),
@@ -79,6 +80,29 @@ def _of_captions(config: Config) -> Iterator[str]:
             "monitor.num_accuracy_pairs takes pairs of the test prompts' clips, but "
             "prompts.num_test_prompts is 0. Set it above 0, or monitor.num_accuracy_pairs = 0."
         )
+
+
+def _of_judges(config: Config) -> Iterator[str]:
+    """Yield judges that could tell nothing: of one name, without clips, or the critic itself."""
+    judges = config.monitor.judges
+    names = [judge.name for judge in judges]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        yield f"monitor.judges: two are called {repeated[0]}. Give each a name of its own."
+    if judges and not config.prompts.num_test_prompts:
+        yield (
+            "monitor.judges compare clips of the test prompts, but prompts.num_test_prompts is 0. "
+            "Set it above 0."
+        )
+    for judge in judges:
+        asked = [
+            (critic.backend, critic.pretrained_model_name_or_path, critic.server.base_url)
+            for critic in (judge, config.critic)
+        ]
+        if config.critic.backend not in LEARNING and asked[0] == asked[1]:
+            yield (
+                f"monitor.judges: {judge.name} is the critic that the generator learns from, so "
+                "it shows nothing new. Name another model."
+            )
 
 
 def _of_own_captions(config: Config) -> Iterator[str]:

@@ -37,6 +37,7 @@ USES: dict[str, Use] = {
     "monitor.num_accuracy_pairs": Use(("sample.accuracy", "warm_accuracy", "sample.monitor")),
     "monitor.min_oracle_gap": Use(("warm_accuracy", "sample.monitor")),
     "monitor.clip_metrics": Use(("sample.monitor", "sample.test")),
+    "monitor.judges": Use(("judge_votes",), is_of_round=True),
     "monitor.num_test_clips": Use(("sample.test",)),
     "prompts.path": Use(("prompts",), is_of_round=True),
     "prompts.test_path": Use(("prompts",)),

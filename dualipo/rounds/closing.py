@@ -4,8 +4,9 @@ from dualipo.evaluation.report import report_page
 from dualipo.evaluation.share import model_card
 from dualipo.events import AlignEvent, EndedEvent, PreferEvent
 from dualipo.prompts.corpus import ExhaustedCaptions
-from dualipo.rounds import measuring, sampling
+from dualipo.rounds import held_out_judges, measuring, sampling
 from dualipo.rounds.run import Run
+from dualipo.rounds.versions import generator_made
 from dualipo.store import atomic
 from dualipo.store.ledger import Unit
 
@@ -17,10 +18,13 @@ def close_round(run: Run, round: int, attempt: int, version: str) -> bool:
     hacked twice, the best round's generator serves.
     """
     measuring.report_scores(run, round, attempt, version)
+    held_out_judges.measure(run, round, attempt, version)
     sampling.drop_latents(run, round)
     is_end = ends_early(run, round, attempt)
     if is_end:
         measuring.keep_best(run, round, attempt)
+    if is_end and (against := held_out_judges.stop_reasons(run, version)):
+        end(run, round, attempt, f"{against[0]}.")
     write_report(run)
     return is_end
 
@@ -59,11 +63,18 @@ def end_without_preference(run: Run, round: int, attempt: int) -> None:
 
 
 def ends_early(run: Run, round: int, attempt: int) -> bool:
-    """Return True when the recipe lets the monitor end the run after this attempt, and it does."""
-    if not run.config.refresh.stop_early or not measuring.stop_reasons_of(run, round, attempt):
+    """Return True when the recipe lets monitor or judges end the run after this attempt."""
+    if not end_reasons(run, round, attempt):
         return False
     # A round that was begun before the recipe asked for this is gone on with.
     return all(unit.round <= round for unit in run.ledger.units())
+
+
+def end_reasons(run: Run, round: int, attempt: int) -> list[str]:
+    """Return why the monitor or a judge ends the run here, where the recipe lets them."""
+    monitored = measuring.stop_reasons_of(run, round, attempt)
+    reasons = monitored if run.config.refresh.stop_early else []
+    return reasons + held_out_judges.stop_reasons(run, generator_made(round, attempt))
 
 
 def write_report(run: Run) -> None:

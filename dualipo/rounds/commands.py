@@ -169,7 +169,7 @@ def _require_earlier(run: Run, command: Command, round: int, attempt: int) -> No
         if closing.ends_early(run, round - 1, before):
             raise DataError(
                 f"{run.directory.path}: the run ended early with round {round - 1}: "
-                f"{measuring.stop_reasons_of(run, round - 1, before)[0]}. To go on, "
+                f"{closing.end_reasons(run, round - 1, before)[0]}. To go on, "
                 f"`dualipo resume {run.directory.path} refresh.stop_early=false`."
             )
     elif needed is not None:

@@ -35,6 +35,8 @@ def lines(config: Config) -> list[str]:
         f"{config.prompts.num_monitor_prompts} monitor prompts",
         "the fit to the preferences: measured by the alignment's own losses",
         *_gate(config),
+        f"motion, flicker and the like of each version's clips: {_pixels(config)}",
+        f"each version against the base, by judges that never train: {_judges(config)}",
         f"scores of test clips, for people: {_scores(config)}",
         f"clips to look at, and for a blind study: {_gallery(config)}",
     ]
@@ -105,6 +107,19 @@ def _by(num: int, what: str, setting: str, own: bool = False) -> str:
 def _gate(config: Config) -> list[str]:
     too_few = gating.power(config)
     return [f"whether a refreshed critic is better: {too_few}"] if too_few else []
+
+
+def _pixels(config: Config) -> str:
+    if config.monitor.clip_metrics == "off":
+        return f'{_NOT} monitor.clip_metrics is "off"'
+    return f"measured from the pixels of {config.prompts.num_monitor_prompts} monitor prompts"
+
+
+def _judges(config: Config) -> str:
+    if not config.monitor.judges:
+        return f"{_NOT} monitor.judges names none"
+    names = ", ".join(judge.name for judge in config.monitor.judges)
+    return f"measured by {names} on {config.prompts.num_test_prompts} test prompts"
 
 
 def _scores(config: Config) -> str:

@@ -57,6 +57,21 @@ def critic(config: Config, state: Ahead) -> Iterator[DualipoError]:
         contexts.require_room(folder, settings=settings, clips=config.generator)
 
 
+def judges(config: Config, state: Ahead) -> Iterator[DualipoError]:
+    """Check that every judge that never trains is there; a table of scores may come later.
+
+    Servers are asked before a new run alone: one that is down later must not hold up the rounds.
+    """
+    for judge in config.monitor.judges:
+        name = judge.pretrained_model_name_or_path
+        if judge.backend in LEARNING:
+            folder = model_folder(name, "critic")
+            yield from backends.faults(folder, settings=judge)
+        elif judge.backend == "server" and state.is_new:
+            served = ServedCritic(name, settings=judge)
+            yield from served.endpoint.refusals(name, setting="monitor.judges")
+
+
 def servers(config: Config, state: Ahead) -> Iterator[DualipoError]:
     """Check that every server of the recipe answers and knows its model."""
     if config.critic.backend == "server":

@@ -246,6 +246,7 @@ CHECKS: tuple[Check, ...] = (
     real_clips,
     model_checks.generator,
     model_checks.critic,
+    model_checks.judges,
     model_checks.servers,
     room.memory,
 )

@@ -1,0 +1,185 @@
+"""Judges that never train compare every version with the base on the test prompts.
+
+They are the answer to "you over-fitted your own critic". No training, trigger or selection reads
+them; one may end the run where the recipe asks for that (`stops_run`). Their votes are kept in
+parquet, unit by unit, and not among the votes of the ledger, from which the critic learns.
+
+A judge that is down, or whose answers cannot be trusted, is "not measured" (fault 61), and the run
+goes on. It is asked again when the command is repeated.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dualipo.config import HeldOutJudge
+from dualipo.critic import judge as judging_rules
+from dualipo.critic import voting
+from dualipo.critic.asks import Item
+from dualipo.critic.models import backends
+from dualipo.critic.models.backends import Judge
+from dualipo.critic.models.rewards import RewardCritic
+from dualipo.critic.models.score_file import ScoreFile
+from dualipo.critic.models.served import ServedCritic
+from dualipo.errors import DualipoError, StorageError
+from dualipo.evaluation import judgements, measured
+from dualipo.evaluation.judgements import Verdicts
+from dualipo.events import MeasuredEvent
+from dualipo.records import DIMENSIONS, Candidate, Dimension, Verdict, Vote
+from dualipo.rounds.clock import Clock
+from dualipo.rounds.judging import seed_of, shown
+from dualipo.rounds.measuring import sample_fixed
+from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, BadClip, Run, model_folder
+from dualipo.store import tables
+from dualipo.store.ledger import Unit
+
+_ROOM = 100_000  # units of votes for each judge
+
+
+def measure(run: Run, round: int, attempt: int, version: str) -> None:
+    """Ask every judge of the recipe that has not answered about this version yet."""
+    for place, judge in enumerate(run.config.monitor.judges):
+        known = _newest(run, judge, version)
+        if known is None or not judgements.is_measured(known):
+            event = _asked(run, Unit(round, attempt, "judge_votes", place * _ROOM), judge, version)
+            if event != known:
+                run.commit(_free(run, Unit(round, attempt, "judges")), events=[event])
+            _say(run, judge, event)
+
+
+def stop_reasons(run: Run, version: str) -> list[str]:
+    """Return what the judges that may end the run say against this version."""
+    events = [
+        event
+        for judge in run.config.monitor.judges
+        if judge.stops_run and (event := _newest(run, judge, version))
+    ]
+    return [alarm for event in events for alarm in event.alarms]
+
+
+def _newest(run: Run, judge: HeldOutJudge, version: str) -> MeasuredEvent | None:
+    source = measured.JUDGE + judge.name
+    events = measured.newest(event for _, event in run.ledger.events(MeasuredEvent))
+    own = (event for event in events if (event.source, event.version) == (source, version))
+    return next(own, None)
+
+
+def _free(run: Run, unit: Unit) -> Unit:
+    """Return the first unit of a stage that is not committed."""
+    units = (replace(unit, index=index) for index in itertools.count(unit.index))
+    return next(unit for unit in units if not run.is_done(unit))
+
+
+def _asked(run: Run, first: Unit, judge: HeldOutJudge, version: str) -> MeasuredEvent:
+    """Return what a judge says of a version, or why it could not be asked."""
+    clips = sample_fixed(run, "test", first.round, first.attempt, version)
+    base = sample_fixed(run, "test", BASE_ROUND, 0, BASE_GENERATOR)
+    items, unchanged = _items(clips, base)
+    try:
+        votes = _votes(run, first, judge, shown(run, items))
+        judging_rules.require_readable(votes, settings=judge)
+        judging_rules.require_opinion(votes, settings=judge)
+    except (BadClip, StorageError):  # the run's own faults
+        raise
+    # The one place where a judge may fail: its server, its folder, its memory (fault 61).
+    except (DualipoError, OSError, RuntimeError) as down:
+        return judgements.not_measured(judge.name, version, BASE_GENERATOR, str(down))
+    prompts = {candidate.candidate_id: candidate.prompt_id for candidate in clips}
+    return judgements.of_verdicts(
+        judge.name, version, BASE_GENERATOR, _verdicts(votes, unchanged, prompts)
+    )
+
+
+def _items(
+    clips: Sequence[Candidate], base: Sequence[Candidate]
+) -> tuple[list[Item], list[Candidate]]:
+    """Return a question for each clip that has a clip of the base, and the clips that equal it."""
+    before = {(candidate.prompt_id, candidate.index): candidate.clip for candidate in base}
+    paired = [(c, before[c.prompt_id, c.index]) for c in clips if (c.prompt_id, c.index) in before]
+    items = [
+        Item(c.candidate_id, c.caption, (c.clip, other)) for c, other in paired if c.clip != other
+    ]
+    return items, [c for c, other in paired if c.clip == other]
+
+
+def _votes(run: Run, first: Unit, judge: HeldOutJudge, items: Sequence[Item]) -> list[Vote]:
+    """Return a judge's votes in both orders; those of units that are done are read."""
+    units = (replace(first, index=first.index + n) for n in itertools.count())
+    votes: list[Vote] = []
+    for unit in units:
+        if not run.is_done(unit):
+            break
+        votes += run.records(_path(run, unit), Vote)
+    asked = {vote.item for vote in votes}
+    left = [item for item in items if item.item_id not in asked]
+    if not left:
+        return votes
+    per_unit = max(1, judge.judge_batch_size // (judge.num_votes * len(DIMENSIONS)))
+    run.progress.stage(first.stage, round=first.round, attempt=first.attempt, total=len(left))
+    loaded = _load(run, judge, left)
+    for start in range(0, len(left), per_unit):
+        votes += _cast(run, unit, judge, loaded, left[start : start + per_unit])
+        unit = next(units)
+    return votes
+
+
+def _cast(
+    run: Run, unit: Unit, judge: HeldOutJudge, loaded: Judge, items: Sequence[Item]
+) -> list[Vote]:
+    clock = Clock()
+    votes = judging_rules.confirm(
+        loaded,
+        items,
+        clips=run.clip,
+        settings=judge,
+        seed_of=seed_of(run, unit.stage, judge.name, unit.round, unit.attempt),
+    )
+    path = _path(run, unit)
+    tables.write_records(path, votes, record_type=Vote)
+    run.commit(unit, files=(path,), clock=clock)
+    run.progress.advance(len(items))
+    return votes
+
+
+def _load(run: Run, judge: HeldOutJudge, items: Sequence[Item]) -> Judge:
+    name = judge.pretrained_model_name_or_path
+    if judge.backend == "server":
+        return ServedCritic(name, settings=judge)
+    if judge.backend == "scores":
+        scores = ScoreFile(Path(name).expanduser())
+        scores.require((clip, item.caption) for item in items for clip in item.clip_hashes)
+        return RewardCritic(scores)
+    run.forget_models()  # it may not fit beside them
+    loaded = backends.load(model_folder(name, "critic"), settings=judge, device=run.device)
+    loaded.freeze()
+    return loaded
+
+
+def _verdicts(
+    votes: Sequence[Vote], unchanged: Sequence[Candidate], prompts: dict[str, str]
+) -> Verdicts:
+    """Return the majorities by prompt and dimension; a clip that equals the base's is a tie."""
+    verdicts: dict[str, dict[Dimension, list[Verdict]]] = {}
+    for (item, dimension), tally in voting.tallies(votes).items():
+        if item in prompts:
+            own = verdicts.setdefault(prompts[item], {})
+            own.setdefault(dimension, []).append(tally.majority)
+    for candidate in unchanged:
+        own = verdicts.setdefault(candidate.prompt_id, {})
+        for dimension in DIMENSIONS:
+            own.setdefault(dimension, []).append("tie")
+    return verdicts
+
+
+def _path(run: Run, unit: Unit) -> Path:
+    folder = run.directory.attempt_path(unit.round, unit.attempt) / unit.stage
+    return folder / f"votes-{unit.index:06d}.parquet"
+
+
+def _say(run: Run, judge: HeldOutJudge, event: MeasuredEvent) -> None:
+    rate = event.measurements[0]
+    if rate.value is None:
+        run.progress.say(f"judge {judge.name}: {event.version} is not measured: {rate.why}")
+    for alarm in event.alarms:
+        run.progress.say(f"{event.version}: {alarm}")

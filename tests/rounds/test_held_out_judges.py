@@ -1,0 +1,108 @@
+"""Clip metrics and judges that never train, in a whole run: recorded, resumed, never learnt from.
+
+One judge is a folder, one a table of scores that is not there until the first run is over.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dualipo.config import Config
+from dualipo.evaluation import judgements, measured, pixels
+from dualipo.events import MeasuredEvent
+from dualipo.records import DIMENSIONS, Candidate
+from dualipo.store import tables
+from tests.rounds import harness as harnesses
+
+MONITORED = (
+    *("rounds=1", "refresh.force_rounds=[]", "monitor.clip_metrics=blocks"),
+    *("prompts.num_monitor_prompts=2", "prompts.num_test_prompts=2", "align.learning_rate=1e-2"),
+)
+
+
+@pytest.fixture(scope="module")
+def table(memory: Path) -> Path:
+    return memory / "scores.jsonl"
+
+
+@pytest.fixture(scope="module")
+def run(models_folder: Path, memory: Path, table: Path) -> Path:
+    """Run a round while the table of scores is missing, then again with it."""
+    path = memory / "monitored"
+    settings = _settings(models_folder, path, table)
+    assert harnesses.ended(settings) == 0, harnesses.log(path)
+    return path
+
+
+def _settings(models_folder: Path, path: Path, table: Path) -> Config:
+    twin = {"max_abstain_rate": 1.0, "min_entropy": 0.0, "max_position_share": 1.0}
+    twin |= {"max_frames": 1, "max_new_tokens": 24}
+    judges = [
+        {"name": "twin", "pretrained_model_name_or_path": str(models_folder / "critic"), **twin},
+        {"name": "table", "backend": "scores", "pretrained_model_name_or_path": str(table)},
+    ]
+    return harnesses.recipe(models_folder, path, *MONITORED, f"monitor.judges={json.dumps(judges)}")
+
+
+def _measured(run: Path, source: str) -> dict[str, MeasuredEvent]:
+    events = measured.newest(harnesses.events(run, MeasuredEvent))
+    return {event.version: event for event in events if event.source == source}
+
+
+def test_every_version_has_clip_metrics_compared_with_the_base(run: Path) -> None:
+    base, version = _measured(run, measured.PIXELS).values()
+    assert (base.version, version.version) == ("base", "g000.0")
+    assert {m.name for m in base.measurements} == set(pixels.METRICS)
+    changes = [m for m in version.measurements if m.against == "base"]
+    assert {m.name for m in changes} == set(pixels.METRICS)
+    assert all(m.num_prompts == 2 and m.low is not None for m in changes)
+
+
+def test_a_judge_counts_wins_ties_and_losses_by_dimension_over_prompts(run: Path) -> None:
+    (event,) = _measured(run, measured.JUDGE + "twin").values()
+    rates = [m for m in event.measurements if m.name == judgements.WIN_RATE]
+    assert {m.dimension for m in rates} == {None, *DIMENSIONS}
+    for rate in rates:
+        shares = {m.name: m.value for m in event.measurements if m.dimension == rate.dimension}
+        win_rate = shares.pop(judgements.WIN_RATE)
+        assert sum(filter(None, shares.values())) == pytest.approx(1.0)
+        if rate.dimension:
+            assert win_rate == shares["wins"] + shares["ties"] / 2  # type: ignore[operator]
+
+
+def test_fault_61_a_judge_that_is_down_is_not_measured_and_asked_when_the_run_goes_on(
+    run: Path, models_folder: Path, table: Path
+) -> None:
+    (down,) = _measured(run, measured.JUDGE + "table").values()
+    assert not judgements.is_measured(down) and "scores.jsonl" in str(down.measurements[0].why)
+    assert "judge table: g000.0 is not measured" in harnesses.log(run)
+    clips = {name: _test_clips(run, folder) for name, folder in PLACES.items()}
+    rows = [
+        {"path": f"{c.clip}.mp4", "score": float(name == "g000.0")}
+        for name, own in clips.items()
+        for c in own
+    ]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    before = harnesses.state(run)
+    assert harnesses.ended(_settings(models_folder, run, table)) == 0, harnesses.log(run)
+    (up,) = _measured(run, measured.JUDGE + "table").values()
+    assert judgements.is_measured(up) and up.measurements[0].value > 0.5  # type: ignore[operator]
+    after = harnesses.state(run)
+    assert before.keys() <= after.keys(), "nothing was made anew"
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "ledger", "rounds/000/attempt-0/judge_votes/votes-100000.parquet"
+    }  # fmt: skip
+
+
+def test_no_vote_of_a_judge_is_among_those_that_training_reads(run: Path) -> None:
+    with harnesses.ledger_of(run) as ledger:
+        critics = {cast.critic_version for cast in ledger.all_votes()}
+    assert critics == {"warm"}
+
+
+PLACES = {"base": "base/attempt-0", "g000.0": "000/attempt-0"}
+
+
+def _test_clips(run: Path, place: str) -> list[Candidate]:
+    return tables.read_records(run / "rounds" / place / "test.parquet", record_type=Candidate)
