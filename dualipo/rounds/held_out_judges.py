@@ -27,10 +27,11 @@ from dualipo.evaluation import judgements, measured
 from dualipo.evaluation.judgements import Verdicts
 from dualipo.events import MeasuredEvent
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Verdict, Vote
+from dualipo.rounds.bench import BadClip
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.judging import seed_of, shown
 from dualipo.rounds.measuring import sample_fixed
-from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, BadClip, Run, model_folder
+from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, Run, model_folder
 from dualipo.store import tables
 from dualipo.store.ledger import Unit
 

@@ -35,10 +35,10 @@ def lines(config: Config) -> list[str]:
         f"{config.prompts.num_monitor_prompts} monitor prompts",
         "the fit to the preferences: measured by the alignment's own losses",
         *_gate(config),
-        f"motion, flicker and the like of each version's clips: {_pixels(config)}",
-        f"each version against the base, by judges that never train: {_judges(config)}",
         f"scores of test clips, for people: {_scores(config)}",
         f"clips to look at, and for a blind study: {_gallery(config)}",
+        f"motion, flicker and the like of each version's clips: {_pixels(config)}",
+        f"each version against the base, by judges that never train: {_judges(config)}",
     ]
 
 
