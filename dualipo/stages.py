@@ -89,10 +89,11 @@ STAGES: tuple[Stage, ...] = (
 # Work that is done once, when something needs it first; the word before the first dot of its id.
 ON_DEMAND = (
     *("texts", "encode_real", "holdout", "score_scale", "bad_clip", "sample_again"),
-    "settings",
+    *("settings", "retried"),
 )
 
 Redo = Literal["warm-start", "judge", "prefer", "align", "evaluate", "refresh"]
+Again = Redo | Literal["abstained"]  # what a start may throw away first
 # What `--redo` takes, in order, and the first stage that each throws away.
 REDOABLE: dict[Redo, str] = dict(
     zip(

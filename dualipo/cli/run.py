@@ -15,7 +15,7 @@ from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
 from dualipo.cli.verbs import add_force_disk, add_run, add_verb
 from dualipo.errors import ConfigError, DualipoError
-from dualipo.stages import REDOABLE, Redo
+from dualipo.stages import REDOABLE, Again
 from dualipo.store import rundir
 
 
@@ -55,11 +55,20 @@ def add(verbs: Any) -> None:
         help="Change a setting that the run has not used yet, or that --redo uses anew.",
     )
     for each in (parser, resuming):
-        each.add_argument(
+        anew = each.add_mutually_exclusive_group()
+        anew.add_argument(
             "--redo",
             choices=tuple(REDOABLE),
             help="Throw away this stage of the round under way and what followed it, and do it "
             "anew. What was sampled before stays.",
+        )
+        anew.add_argument(
+            "--retry-abstained",
+            dest="redo",
+            action="store_const",
+            const="abstained",
+            help="Ask the critic again for the answers of the round under way that could not be "
+            "read, for example because its server was down, and do what followed anew.",
         )
     add_force_disk(resuming)
     resuming.set_defaults(act=resume)
@@ -106,7 +115,7 @@ def _run(
     settings: config.Config,
     *,
     problems: Sequence[DualipoError] = (),
-    again: Redo | None = None,
+    again: Again | None = None,
     force_disk: bool = False,
 ) -> int:
     """Run what can run to its end; print its needs, its results and where the report is."""

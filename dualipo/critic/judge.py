@@ -19,7 +19,7 @@ from dualipo.critic import reasoning, tolerant, voting
 from dualipo.critic.asks import CAPTIONLESS, Ask, Clips, Item, SeedOf, asks_about, load_queries
 from dualipo.critic.vlm import Choice, Query, ReasoningPath, Sampling, Vlm
 from dualipo.errors import StageError
-from dualipo.records import GRADE_SCORES, GRADES, Dimension, Vote
+from dualipo.records import GRADE_SCORES, GRADES, Dimension, Order, Vote
 
 MIN_VOTES = 32  # fewer say nothing about a critic's habits
 NEUTRAL_CAPTION = "a video"
@@ -33,17 +33,45 @@ class _Draw:
     ask: Ask
     draw: int
 
+    @property
+    def key(self) -> tuple[str, Dimension, Order, int]:
+        """The place of its vote among all votes."""
+        return self.ask.item_id, self.ask.dimension, self.ask.order, self.draw
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The votes that are taken as they are, and how often the others were asked for already."""
+
+    votes: Sequence[Vote] = ()
+    num_times: int = 0
+
+
+ASKED_NOTHING = Earlier()
+
 
 def score(
-    vlm: Vlm, items: Sequence[Item], *, clips: Clips, settings: Critic, seed_of: SeedOf
+    vlm: Vlm,
+    items: Sequence[Item],
+    *,
+    clips: Clips,
+    settings: Critic,
+    seed_of: SeedOf,
+    earlier: Earlier = ASKED_NOTHING,
 ) -> list[Vote]:
     """Draw `num_score_paths` pointwise votes per item and dimension, each with its score."""
-    asker = _Asker(vlm, clips, settings, seed_of)
+    asker = _Asker(vlm, clips, settings, seed_of, earlier)
     return _votes(asker, asks_about(items), range(settings.num_score_paths))
 
 
 def confirm(
-    vlm: Vlm, items: Sequence[Item], *, clips: Clips, settings: Critic, seed_of: SeedOf
+    vlm: Vlm,
+    items: Sequence[Item],
+    *,
+    clips: Clips,
+    settings: Critic,
+    seed_of: SeedOf,
+    earlier: Earlier = ASKED_NOTHING,
 ) -> list[Vote]:
     """Draw `num_votes` pairwise votes per item and dimension, half of them with A and B swapped.
 
@@ -51,7 +79,7 @@ def confirm(
     where it can still change the judgement.
     """
     asks, num_each_order = asks_about(items), settings.num_votes // 2
-    asker = _Asker(vlm, clips, settings, seed_of)
+    asker = _Asker(vlm, clips, settings, seed_of, earlier)
     if not settings.early_stop:
         return _votes(asker, asks, range(num_each_order))
     shares = (settings.keep_vote_share, settings.confirm_vote_share)
@@ -127,7 +155,10 @@ def _remedy(settings: Critic) -> str:
     """Say what can be done about unreadable answers of this kind of critic."""
     both = "raise critic.max_new_tokens, or lower critic.temperature."
     if settings.backend == "server":
-        return f"Serve a model that follows instructions better, {both}"
+        return (
+            f"Serve a model that follows instructions better, {both} `dualipo resume RUN "
+            "--retry-abstained` asks for these answers again and keeps the others."
+        )
     if settings.backend in LEARNING:
         return f"Train the warm start longer, {both}"
     return "See that its scores are numbers."
@@ -178,8 +209,9 @@ def _require_both_places(votes: Sequence[Vote], settings: Critic) -> None:
 def _votes(asker: "_Asker", asks: Sequence[Ask], draws: range) -> list[Vote]:
     """Draw the numbered paths of every question, and draw unreadable ones again."""
     planned = [[_Draw(ask, draw) for draw in draws] for ask in asks] if draws else []
-    votes = asker.votes(planned, again=0)
-    for again in range(1, asker.settings.max_reasks + 1):
+    first_time = asker.earlier.num_times * (asker.settings.max_reasks + 1)
+    votes = asker.with_earlier(planned, again=first_time)
+    for again in range(first_time + 1, first_time + asker.settings.max_reasks + 1):
         unread = [[place] for place, vote in votes.items() if vote.outcome == "abstain"]
         votes |= asker.votes(unread, again=again)
     return list(votes.values())
@@ -204,6 +236,17 @@ class _Asker:
     clips: Clips
     settings: Critic
     seed_of: SeedOf
+    earlier: Earlier = ASKED_NOTHING
+
+    def with_earlier(self, planned: Sequence[Sequence[_Draw]], *, again: int) -> dict[_Draw, Vote]:
+        """Return a vote for every planned path, and ask only for those that there are none of."""
+        known = {(v.item, v.dimension, v.order, v.draw): v for v in self.earlier.votes}
+        votes = {place: known[place.key] for row in planned for place in row if place.key in known}
+        whole = [row for row in planned if votes.keys().isdisjoint(row)]
+        parts = [[place] for row in planned for place in row if place not in votes]
+        votes |= self.votes(whole, again=again)
+        votes |= self.votes([row for row in parts if row[0] not in votes], again=again)
+        return {place: votes[place] for row in planned for place in row}
 
     def votes(self, rows: Sequence[Sequence[_Draw]], *, again: int) -> dict[_Draw, Vote]:
         """Draw and read paths; a row holds one question's, and all rows are equally long."""

@@ -16,6 +16,7 @@ from typing import Literal
 
 from dualipo.critic import judge
 from dualipo.critic.asks import Item, SeedOf
+from dualipo.critic.judge import ASKED_NOTHING, Earlier
 from dualipo.critic.models.backends import Judge
 from dualipo.critic.models.served import ServedCritic
 from dualipo.events import ScoreScaleEvent, ServedEvent
@@ -25,7 +26,7 @@ from dualipo.rounds.bench import Bench
 from dualipo.rounds.contests import Contests
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.versions import critic_of
-from dualipo.store import tables
+from dualipo.store import retry, tables
 from dualipo.store.ledger import Unit
 from dualipo.store.rundir import attempt_path
 from dualipo.workers.job import Done, Work
@@ -95,8 +96,9 @@ def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> lis
     run.progress.advance(len(asked))
     left = [item for item in shown(run, items) if item.item_id not in asked]
     free = itertools.filterfalse(run.is_done, _units(stage))
+    earlier = _earlier(run, stage)
     works = [
-        _as_work(Ballot(unit, kind, critic, tuple(left[start : start + per_unit])))
+        _as_work(Ballot(unit, kind, critic, tuple(left[start : start + per_unit]), earlier))
         for start, unit in zip(range(0, len(left), per_unit), free, strict=False)
     ]
     for done in run.spread(cast, works, critic=critic):
@@ -154,6 +156,7 @@ class Ballot:
     kind: Kind
     critic: str
     items: tuple[Item, ...]
+    earlier: Earlier
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ def cast(bench: Bench, ballot: Ballot) -> Shard:
         clips=bench.clip,
         settings=bench.config.critic,
         seed_of=seed_of(bench, unit.stage, unit.round, unit.attempt),
+        earlier=ballot.earlier,
     )
     sha256 = tables.write_records(shard_path(bench, unit), votes, record_type=Vote)
     return Shard(sha256, dict(_troubles(loaded) - troubles_before))
@@ -204,6 +208,18 @@ def _commit(run: Run, done: Done) -> list[Vote]:
         events=[ServedEvent(troubles=dict(shard.troubles))] if shard.troubles else [],
     )
     return votes
+
+
+def _earlier(run: Run, stage: Unit) -> Earlier:
+    """Return the answers that `--retry-abstained` kept of a stage, and how often it was used."""
+    place = (stage.round, stage.attempt, retry.STAGE)
+    retried = [u for u in run.ledger.units() if (u.round, u.attempt, u.stage) == place]
+    if not retried:
+        return ASKED_NOTHING
+    folder = attempt_path(run.path, stage.round, stage.attempt)
+    paths = [retry.answered_path(folder, stage.stage, each.index) for each in retried]
+    votes = [vote for path in paths if path.is_file() for vote in run.records(path, Vote)]
+    return Earlier(tuple(votes), len(retried))
 
 
 def _read_shard(run: Run, unit: Unit) -> list[Vote]:

@@ -30,7 +30,7 @@ from dualipo.rounds import (
 )
 from dualipo.rounds.planning import remaining
 from dualipo.rounds.run import Run
-from dualipo.stages import Redo
+from dualipo.stages import Again
 from dualipo.store.rundir import RunDir
 from dualipo.training import optim
 
@@ -60,7 +60,7 @@ def rounds(run: Run) -> None:
             break
 
 
-def run(config: Config, *, progress: Progress, again: Redo | None = None) -> Path:
+def run(config: Config, *, progress: Progress, again: Again | None = None) -> Path:
     """Begin or resume the run that `config.output_dir` names; return its folder.
 
     `again` throws a stage of the round under way away first.
@@ -75,7 +75,7 @@ def run(config: Config, *, progress: Progress, again: Redo | None = None) -> Pat
 
 
 @contextmanager
-def opened(config: Config, progress: Progress, *, again: Redo | None = None) -> Iterator[Run]:
+def opened(config: Config, progress: Progress, *, again: Again | None = None) -> Iterator[Run]:
     """Open a run: hold its folder, sweep what no ledger row vouches for, close it at the end."""
     interrupt.install()
     for group, trained in optim.trainings(config).items():

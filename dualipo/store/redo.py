@@ -96,6 +96,8 @@ def _goes(unit: Unit, word: Redo, round: int, attempt: int, versions: Sequence[V
     if unit.stage == settled.CHANGE:
         return False
     made = {version.version_id for version in versions}
+    if unit.stage == "retried" and word in ("judge", "warm-start"):
+        return unit.round >= round and (unit.round, unit.attempt) >= (round, attempt)
     if unit.stage.startswith("holdout."):
         return unit.stage.removeprefix("holdout.") in made
     if unit.round > max(round, 0):

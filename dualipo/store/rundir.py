@@ -19,8 +19,8 @@ from pathlib import Path
 from dualipo.config import Config
 from dualipo.errors import ConfigError, DataError, DualipoError, StorageError
 from dualipo.records import SCHEMA_VERSION
-from dualipo.stages import Redo
-from dualipo.store import atomic, ledger_backup, redo, settled
+from dualipo.stages import Again
+from dualipo.store import atomic, ledger_backup, redo, retry, settled
 from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger
 from dualipo.store.ledger_backup import COUNT, LEDGER
@@ -48,10 +48,11 @@ class RunDir:
             self.log_path.touch()
 
     @classmethod
-    def open(cls, path: Path, config: Config, *, again: Redo | None = None) -> "RunDir":
+    def open(cls, path: Path, config: Config, *, again: Again | None = None) -> "RunDir":
         """Create the run at `path`, or resume it if no setting that was read differs (fault 47).
 
-        `again` throws a stage of the round under way away first, and what followed it.
+        `again` throws a stage of the round under way away first, and what followed it; or the
+        critic's unreadable answers.
         The ledger is made before the marker, so that a folder with a marker had a ledger.
         """
         with atomic.storage_errors(path):
@@ -68,12 +69,10 @@ class RunDir:
             if not (path / MARKER).exists():
                 marker = {"kind": _KIND, "schema_version": SCHEMA_VERSION}
                 atomic.write_json(path / MARKER, marker)
-            if again is not None:
-                gone = redo.plan(path, ledger, again)
-                redo.discard(path, ledger, gone)
+            discarded = _discard(path, ledger, again)
             settled.settle(path, ledger, config)
             run = cls(path, lock=lock, ledger=ledger)
-            run.discarded = gone.text() if again is not None else None
+            run.discarded = discarded
             on_failure.pop_all()
         return run
 
@@ -237,3 +236,16 @@ def refuse_tuning(path: Path) -> None:
             f"{path}: this is a tuning, which has no rounds. Repeat the command that began it:\n"
             f"  {command}"
         )
+
+
+def _discard(path: Path, ledger: Ledger, again: Again | None) -> str | None:
+    """Throw away what is to be done anew, and return a line about it; None for nothing."""
+    if again is None:
+        return None
+    if again == "abstained":
+        gone, line = retry.prepare(path, ledger)
+    else:
+        gone = redo.plan(path, ledger, again)
+        line = gone.text()
+    redo.discard(path, ledger, gone)
+    return line

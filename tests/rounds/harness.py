@@ -24,7 +24,7 @@ from dualipo.generator import backbone
 from dualipo.generator.sample import sample
 from dualipo.progress import PlainProgress
 from dualipo.rounds import loop
-from dualipo.stages import Redo
+from dualipo.stages import Again
 from dualipo.store import atomic
 from dualipo.store.ledger import Ledger
 from dualipo.store.rundir import SWEPT_FOLDERS
@@ -124,7 +124,7 @@ def model_overrides(models_folder: Path) -> list[str]:
     return [f"{part}.pretrained_model_name_or_path={models_folder / part}" for part in parts]
 
 
-def ended(settings: Config, *, fail: str = "", again: Redo | None = None) -> int:
+def ended(settings: Config, *, fail: str = "", again: Again | None = None) -> int:
     """Run or resume in a child; return its exit code, or minus the signal that ended it."""
     path = Path(settings.output_dir)
     return in_child(
