@@ -55,23 +55,28 @@ def add(verbs: Any) -> None:
         help="Change a setting that the run has not used yet, or that --redo uses anew.",
     )
     for each in (parser, resuming):
-        anew = each.add_mutually_exclusive_group()
-        anew.add_argument(
-            "--redo",
-            choices=tuple(REDOABLE),
-            help="Throw away this stage of the round under way and what followed it, and do it "
-            "anew. What was sampled before stays.",
-        )
-        anew.add_argument(
-            "--retry-abstained",
-            dest="redo",
-            action="store_const",
-            const="abstained",
-            help="Ask the critic again for the answers of the round under way that could not be "
-            "read, for example because its server was down, and do what followed anew.",
-        )
+        _add_anew(each)
     add_force_disk(resuming)
     resuming.set_defaults(act=resume)
+
+
+def _add_anew(parser: argparse.ArgumentParser) -> None:
+    """Add the options that throw a part of a run away, to do it anew."""
+    anew = parser.add_mutually_exclusive_group()
+    anew.add_argument(
+        "--redo",
+        choices=tuple(REDOABLE),
+        help="Throw away this stage of the round under way and what followed it, and do it "
+        "anew. What was sampled before stays.",
+    )
+    anew.add_argument(
+        "--retry-abstained",
+        dest="redo",
+        action="store_const",
+        const="abstained",
+        help="Ask the critic again for the answers of the round under way that could not be "
+        "read, for example because its server was down, and do what followed anew.",
+    )
 
 
 def resume(arguments: argparse.Namespace) -> int:

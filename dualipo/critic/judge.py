@@ -68,10 +68,10 @@ def confirm(
     vlm: Vlm,
     items: Sequence[Item],
     *,
-    clips: Clips,
-    settings: Critic,
-    seed_of: SeedOf,
     earlier: Earlier = ASKED_NOTHING,
+    settings: Critic,
+    clips: Clips,
+    seed_of: SeedOf,
 ) -> list[Vote]:
     """Draw `num_votes` pairwise votes per item and dimension, half of them with A and B swapped.
 
