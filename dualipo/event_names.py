@@ -41,6 +41,7 @@ from dualipo.events import (
     WarmStartSftEvent,
     WordsEvent,
 )
+from dualipo.suite_events import SuiteDimensionEvent, SuiteEvent
 
 EVENTS: dict[str, type[Event]] = {
     "seed": SeedEvent,
@@ -68,6 +69,8 @@ EVENTS: dict[str, type[Event]] = {
     "align": AlignEvent,
     "curve": CurveEvent,
     "measured": MeasuredEvent,
+    "suite_dimension": SuiteDimensionEvent,
+    "suite": SuiteEvent,
     "monitor": MonitorEvent,
     "holdout": HoldoutEvent,
     "refresh": RefreshEvent,

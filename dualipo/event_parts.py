@@ -161,6 +161,22 @@ class Gate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SuiteDimension:
+    """A suite's raw score of a version in one dimension, over all clips that were planned for it.
+
+    `failed` names clips without a result, each of which counts as zero. `raw` is None where the
+    dimension could not be scored at all; `why` then says the reason.
+    """
+
+    dimension: str
+    raw: float | None
+    num_scored: int
+    num_planned: int
+    failed: list[str]
+    why: Omitted[str | None] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Refinement:
     """What SRPO used and made; `holdout_after` is None where nothing was trained.
 

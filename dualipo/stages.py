@@ -61,6 +61,8 @@ STAGES: tuple[Stage, ...] = (
     Stage("warm_accuracy", "start", "sample"),
     Stage("sample.monitor", "start", "sample", closing_index=-1),
     Stage("clip_metrics", "start", "sample"),
+    Stage("sample.suite", "start", "sample"),
+    Stage("suite", "start", "sample", closing_index=-1),  # only where the recipe has a suite
     Stage("sample.test", "start", "sample", closing_index=-1),
     Stage("scores", "start", "sample", "base scores"),
     Stage("prompts", "round", "sample", "prompts"),
@@ -72,8 +74,13 @@ STAGES: tuple[Stage, ...] = (
     Stage("prefer", "attempt", "prefer", "preferences"),
     Stage("ended", "attempt", "align"),  # only of a run that cannot go on
     Stage("align", "attempt", "align", "alignment", training=_ALIGN),
+    Stage("sample.vbench", "attempt", "evaluate"),  # only on request
+    Stage("sample.vbench_still", "attempt", "evaluate"),
+    Stage("vbench", "attempt", "evaluate"),
     Stage("sample.monitor", "attempt", "evaluate", closing_index=-1),
     Stage("win_rate", "attempt", "evaluate"),
+    Stage("sample.suite", "attempt", "evaluate"),
+    Stage("suite", "attempt", "evaluate", closing_index=-1),
     Stage("clip_metrics", "attempt", "evaluate"),
     Stage("monitor", "attempt", "evaluate", "monitor"),
     Stage("srpo_votes", "round", "refresh"),

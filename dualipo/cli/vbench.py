@@ -9,11 +9,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dualipo.cli.verbs import add_verb
+from dualipo.cli.verbs import add_run, add_verb
 from dualipo.evaluation.vbench import environment, prompt_file, result_files, table, totals
 from dualipo.evaluation.vbench.environment import Environment
 from dualipo.evaluation.vbench.prompt_file import Plan, PromptFile
 from dualipo.evaluation.vbench.totals import DIMENSIONS
+from dualipo.store import rundir
 
 _SHOWN = 12  # letters of a hash
 
@@ -28,6 +29,7 @@ def add(verbs: Any) -> None:
     )
     parts = parser.add_subparsers(metavar="PART", required=True)
     _add_prepare(parts)
+    _add_run(parts)
     _add_score(parts)
 
 
@@ -40,6 +42,28 @@ def _add_prepare(parts: Any) -> None:
         help="The Python of the environment in which vbench is installed.",
     )
     prepare.set_defaults(act=act_prepare)
+
+
+def _add_run(parts: Any) -> None:
+    run = add_verb(
+        parts, "run", "Sample VBench's prompts with a version of the generator and score the clips."
+    )
+    add_run(run)
+    run.add_argument(
+        "--version", required=True, help="A version of the run's generator, e.g. base or g002.0."
+    )
+    run.add_argument(
+        "--python",
+        type=Path,
+        help="The Python of VBench's environment (default: the run's monitor.suite_python).",
+    )
+    run.add_argument(
+        "--subset",
+        action="store_true",
+        help="Score what the recipe's monitor scores in every round, by its settings.",
+    )
+    add_dimensions(run)
+    run.set_defaults(act=act_run)
 
 
 def _add_score(parts: Any) -> None:
@@ -109,6 +133,30 @@ def _planned(prompts: PromptFile, plan: Plan) -> str:
         f"{len(prompts.rows)} prompts with {len(prompts.prompts)} names; {plan.num_planned:,} "
         f"clips planned, {num:,} to sample, as {plan.num_planned - num} are scored for two prompts"
     )
+
+
+def act_run(arguments: argparse.Namespace) -> int:
+    """Score the version, and print the table or the dimensions that are missing."""
+    rundir.require_run(arguments.run)
+    rundir.refuse_tuning(arguments.run)
+    from dualipo.cli.terminal import watching
+    from dualipo.rounds import commands  # imports torch
+
+    with watching() as progress:
+        scored = commands.score_version(
+            arguments.run,
+            arguments.version,
+            progress,
+            python=arguments.python,
+            dimensions=None if arguments.subset else arguments.dimensions,
+        )
+    print(f"VBench of {scored.version}, {scored.num_prompts} prompts ({scored.source})")
+    print("\n".join(table.event_lines(scored)))
+    totals.require(
+        {score.dimension: score.raw for score in scored.dimensions if score.raw is not None},
+        [score.dimension for score in scored.dimensions],
+    )
+    return 0
 
 
 def act_score(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,12 @@ from dualipo.config.critic import Critic
 from dualipo.config.fields import MAX_COUNT, Group
 from dualipo.config.learning import Srpo
 
+# What of VBench is scored in every round: it needs few prompts, and tells motion from stillness.
+SUITE_DIMENSIONS = (
+    *("subject_consistency", "background_consistency", "motion_smoothness", "dynamic_degree"),
+    *("aesthetic_quality", "imaging_quality", "overall_consistency"),
+)
+
 
 class Refresh(Group):
     """The rules for when the critic is refreshed, and when the rounds should end (METHOD.md 5)."""
@@ -167,4 +173,35 @@ class Monitor(Group):
         le=1,
         description="The smallest difference of the oracle's scores between the clips of such a "
         "pair; a larger one makes the pairs easier.",
+    )
+    suite: Literal["none", "vbench"] = Field(
+        "none",
+        description='The evaluation suite that scores every generator on its own prompts: "none", '
+        'or "vbench", whose total the refresh of the critic, the stopping rule and the choice of '
+        "the best round read.",
+    )
+    suite_python: str | None = Field(
+        None,
+        description="The Python of the environment in which the suite is installed, which "
+        "`dualipo vbench prepare` checks.",
+    )
+    suite_dimensions: tuple[str, ...] = Field(
+        SUITE_DIMENSIONS,
+        min_length=1,
+        description="The dimensions of the suite that are scored in every round; their total "
+        "compares within one run alone.",
+    )
+    suite_prompts: int = Field(
+        100,
+        ge=1,
+        le=MAX_COUNT,
+        description="The number of the suite's prompts that every generator samples, one clip "
+        "each; more measure more exactly and take longer.",
+    )
+    suite_timeout: float = Field(
+        3600.0,
+        gt=0,
+        le=1e7,
+        description="The seconds after which the scoring of one dimension is stopped; it is then "
+        "not measured.",
     )

@@ -43,6 +43,7 @@ def conflicts(config: Config) -> list[str]:
         *_of_seed(config),
         *_of_critic(config),
         *_of_alignment(config),
+        *_of_suite(config),
     ]
 
 
@@ -209,4 +210,12 @@ def _of_alignment(config: Config) -> Iterator[str]:
         yield (
             f"{sizes} cannot be shared evenly by align.num_processes = {num}. Set "
             f"{' and '.join(uneven)} to a multiple of {num}, or set align.num_processes = 1."
+        )
+
+
+def _of_suite(config: Config) -> Iterator[str]:
+    if config.monitor.suite != "none" and not config.monitor.suite_python:
+        yield (
+            f'monitor.suite is "{config.monitor.suite}", but monitor.suite_python is not set. Set '
+            "it to the Python of the environment in which the suite is installed."
         )

@@ -4,7 +4,8 @@ A `MeasuredEvent` holds what one source says of one version:
 
     pixels       clip metrics, for free (`pixels.py`)
     judge:NAME   a model that never trains, against the base
-    vbench       the suite's dimensions and totals, in points of 100
+    vbench       the subset of every round, in points of 100, whose total triggers read
+    vbench, whole suite   what `dualipo vbench run` measures on request; no trigger reads it
     people       labels of an audit or of a blind study
 
 The oracle's scores are `ScoresEvent`s, for people only. A source that measures a version again, in
@@ -17,6 +18,7 @@ from dualipo.event_parts import Measurement
 from dualipo.events import Event, MeasuredEvent
 
 PIXELS, VBENCH, PEOPLE, ORACLE = "pixels", "vbench", "people", "oracle"
+VBENCH_WHOLE = "vbench, whole suite"
 JUDGE = "judge:"  # followed by the judge's name in the recipe
 TOTAL = "total"  # the name of the measurement that stands for a whole suite
 
@@ -33,12 +35,12 @@ def newest(events: Iterable[Event]) -> list[MeasuredEvent]:
 def evaluation_total(events: Iterable[MeasuredEvent], version: str) -> float | None:
     """Return the newest total of a version by a suite, in points of 100, for the triggers.
 
-    The oracle's is never among them.
+    The oracle's is never among them, nor the whole suite's, which no subset compares with.
     """
     totals = [
         measurement.value
         for event in newest(events)
-        if event.version == version and event.source != ORACLE
+        if event.version == version and event.source not in (ORACLE, VBENCH_WHOLE)
         for measurement in event.measurements
         if measurement.name == TOTAL and measurement.against is None
     ]

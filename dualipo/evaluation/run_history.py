@@ -37,6 +37,7 @@ from dualipo.events import (
 )
 from dualipo.store.ledger import Unit
 from dualipo.store.run_reader import RunReader
+from dualipo.suite_events import SuiteDimensionEvent, SuiteEvent
 
 BASE = -1  # the round that stands for what was there before round 0
 # Recorded once a round, whatever number of attempts follows.
@@ -65,6 +66,7 @@ class RoundHistory:
     metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     left_out: Sequence[LeftOutEvent] = ()  # of all units of the round
     measured: Sequence[MeasuredEvent] = ()  # of its last attempt, one for each source
+    suites: Sequence[SuiteEvent] = ()  # the scores of suites of its last attempt
 
     def event(self, kind: type[Kind]) -> Kind | None:
         """Return the round's event of this class; None where it was not recorded."""
@@ -238,7 +240,8 @@ def _round(number: int, recorded: list[Recorded], metrics: list[dict[str, Any]])
             events[type(event)] = event
     events.pop(ClockEvent, None)
     events.pop(LeftOutEvent, None)
-    events.pop(MeasuredEvent, None)
+    for of_versions in (MeasuredEvent, SuiteDimensionEvent, SuiteEvent):
+        events.pop(of_versions, None)
     return RoundHistory(
         number,
         last,
@@ -247,6 +250,7 @@ def _round(number: int, recorded: list[Recorded], metrics: list[dict[str, Any]])
         _metrics(metrics, number),
         [event for _, event in own if isinstance(event, LeftOutEvent)],
         measured.newest([event for unit, event in own if unit.attempt == last]),
+        [e for unit, e in own if isinstance(e, SuiteEvent) and unit.attempt == last],
     )
 
 

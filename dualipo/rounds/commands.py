@@ -24,6 +24,7 @@ from dualipo.rounds import (
     preferring,
     refreshing,
     sampling,
+    suite,
     warming,
 )
 from dualipo.rounds.loop import opened
@@ -33,6 +34,7 @@ from dualipo.stages import Command, command_before, last_of
 from dualipo.store import settled
 from dualipo.store.ledger import Unit
 from dualipo.store.run_reader import RunReader
+from dualipo.suite_events import SuiteEvent
 
 Action = Callable[[Run, int, int], None]  # run, round, attempt
 
@@ -70,6 +72,27 @@ def compare_critics(
         return comparing.compare(
             run, known or [_serving(run)], score_files, with_reward_head=with_reward_head
         )
+
+
+def score_version(
+    run_path: Path,
+    version_id: str,
+    progress: Progress,
+    *,
+    python: Path | None = None,
+    dimensions: Sequence[str] | None = None,
+) -> SuiteEvent:
+    """Score a version of the run's generator by VBench.
+
+    All prompts of `dimensions` are sampled; without them, the subset that the recipe describes.
+    """
+    with opened(config_of(run_path), progress) as run:
+        version = run.ledger.version("generator", version_id)
+        if dimensions is None:
+            ready = suite.prepared(run, suite.SUBSET, python=python)
+        else:
+            ready = suite.prepared(run, suite.WHOLE, python=python, dimensions=dimensions)
+        return suite.score(run, ready, version)
 
 
 def list_clips(run_path: Path, path: Path, unscored: Path | None, progress: Progress) -> int:

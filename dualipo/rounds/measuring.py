@@ -34,7 +34,15 @@ from dualipo.events import (
     ScoresEvent,
 )
 from dualipo.records import DIMENSIONS, Candidate
-from dualipo.rounds import accuracy, aligning, audit, judging, pixel_metrics, world_sources
+from dualipo.rounds import (
+    accuracy,
+    aligning,
+    audit,
+    judging,
+    pixel_metrics,
+    suite,
+    world_sources,
+)
 from dualipo.rounds.accuracy import mean
 from dualipo.rounds.bad_clips import intact
 from dualipo.rounds.clip_units import ClipSet
@@ -53,6 +61,7 @@ def measure_base(run: Run) -> None:
     accuracy.measure_warm_start(run)
     clips = sample_fixed(run, "monitor", BASE_ROUND, 0, BASE_GENERATOR)
     pixel_metrics.measure(run, BASE_ROUND, 0, BASE_GENERATOR, clips)
+    suite.measure_round(run, BASE_ROUND, 0, BASE_GENERATOR)
     report_scores(run, BASE_ROUND, 0, BASE_GENERATOR)
 
 
@@ -167,15 +176,16 @@ def _signals(
         mean_vote_share=prefer.mean_vote_share,
         implicit_accuracy=curve.implicit_accuracy,
         winner_gap_trend=curve.winner_gap_trend,
-        evaluation_total=_evaluation_total(run, version),
+        evaluation_total=_evaluation_total(run, round, attempt, version),
     )
     looks = pixel_metrics.measure(run, round, attempt, version, clips)
     drop = clip_changes.dynamics_drop(looks, BASE_GENERATOR) if looks else None
     return replace(signals, dynamics_drop=drop)
 
 
-def _evaluation_total(run: Run, version: str) -> float | None:
-    """Return a suite's total of a version, where one was measured before the monitor."""
+def _evaluation_total(run: Run, round: int, attempt: int, version: str) -> float | None:
+    """Return a suite's total of a version; the recipe's own suite measures it first."""
+    suite.measure_round(run, round, attempt, version)
     events = [event for _, event in run.ledger.events(MeasuredEvent)]
     return measured.evaluation_total(events, version)
 

@@ -192,16 +192,20 @@ def sample_set(run: Run, clips: ClipSet) -> list[Candidate]:
     it is still returned, for what was made of it (`bad_clips.intact` leaves it out).
     """
     closing = clips.unit(-1)
-    per_unit = max(1, run.config.generator.sample_batch_size // clips.clips_per_prompt)
     if not run.is_done(closing):
         num_clips = len(clips.prompts) * clips.clips_per_prompt
         run.progress.stage(closing.stage, round=clips.round, attempt=clips.attempt, total=num_clips)
         clock = Clock()
-        starts = range(0, len(clips.prompts), per_unit)
-        units = enumerate(clips.prompts[start : start + per_unit] for start in starts)
-        sample_units(run, clips, units, texts=_known_texts(run, clips))
+        sample_units(run, clips, enumerate(units_of(run, clips)), texts=_known_texts(run, clips))
         _close_set(run, clips, closing, clock)
     return _with_redrawn(run, clips, run.records(_set_path(run, clips), Candidate))
+
+
+def units_of(run: Run, clips: ClipSet) -> list[Sequence[Prompt]]:
+    """Return the prompts of each unit of a set, in order."""
+    per_unit = max(1, run.config.generator.sample_batch_size // clips.clips_per_prompt)
+    starts = range(0, len(clips.prompts), per_unit)
+    return [clips.prompts[start : start + per_unit] for start in starts]
 
 
 def _with_redrawn(run: Run, clips: ClipSet, sampled: Sequence[Candidate]) -> list[Candidate]:

@@ -10,7 +10,7 @@ planned clips that were scored.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class DimensionScore:
     num_scored: int
     num_planned: int | None = None
     failed: tuple[str, ...] = ()
+    by_clip: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_folder(
@@ -74,7 +75,7 @@ def _score(
     mean, clips = _parts(path, dimension, result)
     scored = [Path(clip["video_path"]).name for clip in clips]
     if planned is None:
-        return DimensionScore(dimension, mean, len(scored))
+        return DimensionScore(dimension, mean, len(scored), by_clip=_by_clip(clips))
     failed = tuple(dict.fromkeys(name for name in planned if name not in set(scored)))
     num_failed = sum(name in failed for name in planned)
     share = (len(planned) - num_failed) / len(planned) if planned else 0.0
@@ -84,7 +85,18 @@ def _score(
         num_scored=len(planned) - num_failed,
         num_planned=len(planned),
         failed=failed,
+        by_clip=_by_clip(clips),
     )
+
+
+def _by_clip(clips: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the clips' own results by name, where a dimension gives each clip a number."""
+    return {
+        Path(clip["video_path"]).name: float(clip["video_results"])
+        for clip in clips
+        if isinstance(clip.get("video_results"), bool | int | float)
+        and math.isfinite(clip["video_results"])
+    }
 
 
 def _parts(path: Path, dimension: str, result: object) -> tuple[float, list[dict[str, Any]]]:

@@ -50,9 +50,12 @@ _QUALITY_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Totals:
-    """Points of 100; a group without a measured dimension is None, and the total the other's."""
+    """Points of 100; a group without a measured dimension is None, and the total the other's.
 
-    total: float
+    All three are None where a dimension that was asked for is missing.
+    """
+
+    total: float | None
     quality: float | None
     semantic: float | None
 
@@ -64,18 +67,22 @@ def combine(quality: float, semantic: float) -> float:
 
 def totals(raw: Mapping[str, float], dimensions: Sequence[str] = DIMENSIONS) -> Totals:
     """Return the totals of raw scores over all of `dimensions`; refuse a gap among them by name."""
-    gaps = missing(raw, dimensions)
-    if gaps:
-        raise DataError(
-            f"VBench: {len(gaps)} of {len(dimensions)} dimensions have no score "
-            f"({', '.join(gaps)}), so there is no total. Score them too."
-        )
+    require(raw, dimensions)
     quality, semantic = (_group(raw, group, dimensions) for group in (QUALITY, SEMANTIC))
     if quality is not None and semantic is not None:
         return Totals(combine(quality, semantic), quality, semantic)
     only = quality if quality is not None else semantic
     assert only is not None, "no dimension was asked for"
     return Totals(only, quality, semantic)
+
+
+def require(raw: Mapping[str, float], dimensions: Sequence[str] = DIMENSIONS) -> None:
+    """Raise a DataError that names the dimensions without a score; there is no total then."""
+    if gaps := missing(raw, dimensions):
+        raise DataError(
+            f"VBench: {len(gaps)} of {len(dimensions)} dimensions have no score "
+            f"({', '.join(gaps)}), so there is no total. Score them too."
+        )
 
 
 def missing(raw: Mapping[str, float], dimensions: Sequence[str] = DIMENSIONS) -> list[str]:

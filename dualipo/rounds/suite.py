@@ -1,0 +1,341 @@
+"""VBench on a version of the generator: its clips, one child process a dimension, and the totals.
+
+    "suite"    the recipe's subset, in every round: its total is a signal that triggers read
+    "vbench"   all prompts of the dimensions that are asked for, on request
+
+A unit holds one dimension, so a killed run goes on with the next one; the last unit holds the
+totals. Clips stand in the clip store, and under VBench's names as links in RUN/vbench, which holds
+VBench's own files and each child's log too. A clip that cannot be used has no link: it counts as a
+zero. A dimension that cannot be scored leaves the total out, and says why.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dualipo.errors import ConfigError, DualipoError, StorageError
+from dualipo.evaluation import measured
+from dualipo.evaluation.vbench import environment, prompt_file, result_files, totals
+from dualipo.evaluation.vbench.environment import Environment
+from dualipo.evaluation.vbench.prompt_file import CLIPS_PER_PROMPT, Plan
+from dualipo.evaluation.vbench.totals import Totals
+from dualipo.event_json import to_json
+from dualipo.event_parts import Measurement, SuiteDimension
+from dualipo.events import MeasuredEvent
+from dualipo.records import Candidate, Prompt
+from dualipo.rounds.bad_clips import intact
+from dualipo.rounds.clip_units import ClipSet, sample_units
+from dualipo.rounds.clock import Clock
+from dualipo.rounds.run import Run
+from dualipo.rounds.sampling import units_of
+from dualipo.seeds import derive
+from dualipo.store import atomic
+from dualipo.store.ledger import Unit, Version
+from dualipo.suite_events import SuiteDimensionEvent, SuiteEvent
+
+SUBSET, WHOLE = "suite", "vbench"  # the stages; their clips are the sets of these names
+CLOSING = -1
+FOLDER = "vbench"
+SOURCES = {SUBSET: measured.VBENCH, WHOLE: measured.VBENCH_WHOLE}
+_SAMPLED_WITH = (
+    *("num_frames", "height", "width", "fps", "num_inference_steps", "guidance_scale"),
+    *("max_sequence_length", "step_cache", "mixed_precision", "torch_dtype"),
+)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite that is ready to score: its environment, and the clips that it plans."""
+
+    stage: str
+    environment: Environment
+    prompts_hash: str
+    plan: Plan
+    num_clips: Mapping[str, int]  # of every prompt that may be sampled, also by another request
+    seconds: float
+
+    def planned(self, dimension: str) -> list[str]:
+        """Return the names of the clips that a dimension scores."""
+        return self.plan.scored(dimension, CLIPS_PER_PROMPT)
+
+
+def measure_round(run: Run, round: int, attempt: int, version: str) -> None:
+    """Score a version by the recipe's suite, where it has one and this was not done."""
+    closing = Unit(round, attempt, SUBSET, CLOSING)
+    if run.config.monitor.suite != "none" and not run.is_done(closing):
+        score(run, prepared(run, SUBSET), run.ledger.version("generator", version))
+
+
+def prepared(
+    run: Run,
+    stage: str,
+    *,
+    python: Path | None = None,
+    dimensions: Sequence[str] = totals.DIMENSIONS,
+) -> Suite:
+    """Check the environment of a suite, by default the run's, and plan its clips.
+
+    The subset's dimensions are the recipe's. Prompts that changed since an earlier score are
+    refused, as scores would not compare.
+    """
+    settings = run.config.monitor
+    if python is None and not settings.suite_python:
+        raise ConfigError(
+            "monitor.suite_python is not set. Give the Python of the environment in which vbench "
+            "is installed with --python."
+        )
+    python = python or Path(str(settings.suite_python)).expanduser()
+    checked = environment.check(python, run.directory.path / FOLDER)
+    prompts = prompt_file.read(checked.prompts_path)
+    for _, earlier in run.ledger.events(SuiteEvent):
+        if earlier.prompts_hash != prompts.sha256:
+            raise ConfigError(
+                f"{checked.prompts_path}: it is not the prompt file by which {earlier.version} was "
+                "scored in this run, so scores would not compare. Use the same release of vbench."
+            )
+    if stage == SUBSET:
+        plan = prompt_file.subset(
+            prompts.rows, settings.suite_dimensions, num_prompts=settings.suite_prompts
+        )
+    else:
+        plan = prompt_file.plan(prompts.rows, dimensions)
+    every = plan if stage == SUBSET else prompt_file.plan(prompts.rows, totals.DIMENSIONS)
+    return Suite(stage, checked, prompts.sha256, plan, every.num_clips, settings.suite_timeout)
+
+
+def score(run: Run, suite: Suite, version: Version) -> SuiteEvent:
+    """Sample a version's clips, score every dimension, and commit the totals."""
+    clock = Clock()
+    folder = run.directory.path / FOLDER / version.version_id / suite.stage
+    _lay_out(run, suite, version, folder)
+    run.forget_models()  # the suite's own take the device
+    run.progress.stage(
+        suite.stage, round=version.round, attempt=version.attempt, total=len(suite.plan.dimensions)
+    )
+    scored = [_dimension(run, suite, version, folder, name) for name in suite.plan.dimensions]
+    event = _event(run, suite, version, [each.score for each in scored])
+    summary = _measured(suite, event, scored)
+    run.commit(_closing(run, suite, version), clock=clock, events=[event, summary])
+    atomic.write_json(folder / "score.json", to_json(event))
+    for line in summary.alarms:
+        run.progress.say(line)
+    return event
+
+
+def _closing(run: Run, suite: Suite, version: Version) -> Unit:
+    """Return the unit that holds the totals; a request for further dimensions adds another one."""
+    place = (version.round, version.attempt, suite.stage)
+    if suite.stage == SUBSET:
+        return Unit(*place, CLOSING)
+    made_for = [event.version for _, event in run.ledger.events(SuiteEvent) if _is_whole(event)]
+    return Unit(*place, len(totals.DIMENSIONS) + made_for.count(version.version_id))
+
+
+def _is_whole(event: SuiteEvent) -> bool:
+    return event.source == measured.VBENCH_WHOLE
+
+
+def _lay_out(run: Run, suite: Suite, version: Version, folder: Path) -> None:
+    """Sample the clips, and link them under VBench's names beside its prompts."""
+    clips = folder / "clips"
+    sampled = _sampled(run, suite, version)
+    if clips.exists():
+        atomic.remove_folder(clips)
+    atomic.make_folder(clips)
+    atomic.write_json(folder / "prompts.json", list(suite.plan.rows))
+    for candidate in sampled:
+        target = clips / prompt_file.clip_name(candidate.caption, candidate.index)
+        if target.exists():
+            raise StorageError(
+                f"{target}: the file system does not tell small letters from capitals, by which "
+                "two prompts of VBench differ. Choose another output_dir."
+            )
+        _link(run.clip_store.path(candidate.clip), target)
+
+
+def _sampled(run: Run, suite: Suite, version: Version) -> list[Candidate]:
+    """Sample the planned clips that are not there yet, and return all that can be used.
+
+    A prompt's unit is the same whichever dimensions are asked for, so requests share clips.
+    """
+    wanted = suite.plan.num_clips
+    by_num: dict[int, list[Prompt]] = {}
+    for text, num in suite.num_clips.items():
+        by_num.setdefault(num, []).append(Prompt(f"{derive('vbench', text):016x}", text))
+    made_by = (version.round, version.attempt, version.version_id)
+    for num, prompts in by_num.items():
+        name = suite.stage if num <= CLIPS_PER_PROMPT else f"{suite.stage}_still"
+        clips = ClipSet(name, *made_by, prompts, num)
+        units = [
+            (index, chunk)
+            for index, chunk in enumerate(units_of(run, clips))
+            if any(prompt.caption in wanted for prompt in chunk)
+        ]
+        total = sum(len(chunk) for _, chunk in units) * num
+        place = {"round": version.round, "attempt": version.attempt, "total": total}
+        run.progress.stage(clips.unit(0).stage, **place)
+        sample_units(run, clips, units, texts={})
+    own = [c for c in run.ledger.candidates(version.round) if c.generator_version == made_by[-1]]
+    sets = (f"{suite.stage}-", f"{suite.stage}_still-")
+    named = [c for c in own if c.candidate_id.startswith(sets) and c.caption in wanted]
+    return intact(run, named)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        with atomic.storage_errors(target):
+            shutil.copyfile(source, target)
+
+
+def _dimension(
+    run: Run, suite: Suite, version: Version, folder: Path, dimension: str
+) -> SuiteDimensionEvent:
+    """Return a dimension's score, and commit it; one that failed is tried again next time."""
+    place = totals.DIMENSIONS.index(dimension)
+    unit = Unit(version.round, version.attempt, suite.stage, place)
+    if run.is_done(unit):
+        return run.recorded(unit, SuiteDimensionEvent)
+    planned = suite.planned(dimension)
+    try:
+        path = environment.score(
+            suite.environment,
+            dimension,
+            videos=folder / "clips",
+            prompts=folder / "prompts.json",
+            output=folder / "results",
+            seconds=suite.seconds,
+        )
+        [read] = result_files.read(path, {dimension: planned})
+    except DualipoError as failure:
+        gap = SuiteDimension(
+            dimension=dimension,
+            raw=None,
+            num_scored=0,
+            num_planned=len(planned),
+            failed=[],
+            why=str(failure),
+        )
+        return SuiteDimensionEvent(score=gap, by_clip={})
+    finally:
+        run.progress.advance(1)
+    event = SuiteDimensionEvent(
+        score=SuiteDimension(
+            dimension=dimension,
+            raw=read.raw,
+            num_scored=read.num_scored,
+            num_planned=len(planned),
+            failed=list(read.failed),
+        ),
+        by_clip=dict(read.by_clip),
+    )
+    run.commit(unit, events=[event])
+    return event
+
+
+def _event(
+    run: Run, suite: Suite, version: Version, scores: Sequence[SuiteDimension]
+) -> SuiteEvent:
+    names = suite.plan.dimensions
+    if suite.stage == WHOLE:  # earlier requests count too; only all sixteen make VBench's total
+        scores, names = [*scores, *_scored_before(run, suite, version)], totals.DIMENSIONS
+    raw = {score.dimension: score.raw for score in scores if score.raw is not None}
+    reached = Totals(None, None, None) if totals.missing(raw, names) else totals.totals(raw, names)
+    return SuiteEvent(
+        source=SOURCES[suite.stage],
+        version=version.version_id,
+        total=reached.total,
+        quality=reached.quality,
+        semantic=reached.semantic,
+        dimensions=list(scores),
+        prompts_hash=suite.prompts_hash,
+        num_prompts=len(suite.plan.num_clips),
+        sampled_with=sampled_with(run),
+        scored_with={**suite.environment.versions, "device": suite.environment.device},
+    )
+
+
+def _scored_before(run: Run, suite: Suite, version: Version) -> list[SuiteDimension]:
+    """Return the scores of dimensions that earlier requests asked for and this one does not."""
+    place = (version.round, version.attempt, suite.stage)
+    return [
+        event.score
+        for unit, event in run.ledger.events(SuiteDimensionEvent)
+        if (unit.round, unit.attempt, unit.stage) == place
+        and event.score.dimension not in suite.plan.dimensions
+    ]
+
+
+def sampled_with(run: Run) -> dict[str, Any]:
+    """Return what decides a version's clips of a prompt, beside its weights."""
+    settings = run.config.generator
+    return {
+        **{name: getattr(settings, name) for name in _SAMPLED_WITH},
+        "flow_shift": _flow_shift(run),
+        "seed": run.config.seed,  # each clip's own is derived from it, the prompt and its number
+        "rewriter": None,  # prompts are given to the generator as VBench writes them
+    }
+
+
+def _flow_shift(run: Run) -> float | None:
+    """Return the shift of a flow model's scheduler, as its folder has it; None for other models."""
+    folder, _ = run.generator_folders("base")
+    path = folder / "scheduler" / "scheduler_config.json"
+    settings: Mapping[str, Any] = atomic.read_json(path) if path.is_file() else {}
+    shift = settings.get("flow_shift", settings.get("shift"))
+    return float(shift) if isinstance(shift, int | float) else None
+
+
+def _measured(
+    suite: Suite, event: SuiteEvent, scored: Sequence[SuiteDimensionEvent]
+) -> MeasuredEvent:
+    """Return the score as every source gives its measurements."""
+    gaps = [f"{s.dimension}: {s.why}" for s in event.dimensions if s.raw is None]
+    why = f"no total, as dimensions are missing: {'; '.join(gaps)}" if gaps else None
+    if event.total is None and not gaps:
+        num, of = len(event.dimensions), len(totals.DIMENSIONS)
+        why = f"no total, as {num} of {of} dimensions are scored"
+    groups = {measured.TOTAL: event.total, "quality": event.quality, "semantic": event.semantic}
+    failing = [s for s in event.dimensions if s.failed]
+    alarms = [f"VBench of {event.version}: {why}"] if gaps else []
+    alarms += [
+        f"VBench of {event.version}: {s.dimension} counts {len(s.failed)} clips as zero, as "
+        f"they have no result; {s.failed[0]} is one"
+        for s in failing
+    ]
+    return MeasuredEvent(
+        source=event.source,
+        version=event.version,
+        measurements=[
+            *(
+                Measurement(name=name, value=points, num_prompts=event.num_prompts, why=why)
+                for name, points in groups.items()
+                if points is not None or name == measured.TOTAL
+            ),
+            *(
+                Measurement(
+                    name=s.dimension,
+                    value=None if s.raw is None else totals.normalised(s.dimension, s.raw),
+                    num_prompts=s.num_planned,
+                    why=s.why,
+                )
+                for s in event.dimensions
+            ),
+        ],
+        alarms=alarms,
+        by_prompt=_by_prompt(scored) if suite.stage == SUBSET else None,
+    )
+
+
+def _by_prompt(scored: Sequence[SuiteDimensionEvent]) -> dict[str, dict[str, list[float]]]:
+    """Return the subset's results by prompt and dimension; it has one clip of each prompt."""
+    results: dict[str, dict[str, list[float]]] = {}
+    for event in scored:
+        for name, result in event.by_clip.items():
+            prompt = name.removesuffix(prompt_file.clip_name("", 0))
+            results.setdefault(prompt, {})[event.score.dimension] = [result]
+    return results
