@@ -1,4 +1,4 @@
-"""What a unit reports of an evaluation suite such as VBench: see `events` for all other events."""
+"""The events of an evaluation suite such as VBench; all others are in `events`."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -108,15 +108,15 @@ def _facts(checked: Environment, prompts: PromptFile) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in checked.versions.items())
     plan = prompt_file.plan(prompts.rows, DIMENSIONS)
     ready = [name for name in DIMENSIONS if name not in checked.unavailable]
-    told = [
+    facts = [
         f"{checked.python}: {versions}; device {checked.device}",
         f"prompt file {checked.prompts_path}, sha256 {prompts.sha256[:_SHOWN]}",
         _planned(prompts, plan),
         f"can be imported: {', '.join(ready) or 'none'}",
     ]
-    told += [f"cannot: {name} ({why})" for name, why in checked.unavailable.items()]
+    facts += [f"cannot: {name} ({why})" for name, why in checked.unavailable.items()]
     return [
-        *told,
+        *facts,
         "VBench fetches a dimension's weights when it is first scored; temporal_flickering has "
         "none.",
         "",

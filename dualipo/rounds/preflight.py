@@ -19,6 +19,7 @@ from dualipo.config import LEARNING, Config, sense
 from dualipo.errors import ConfigError, DataError, DualipoError, PreflightError
 from dualipo.evaluation import optical_flow
 from dualipo.evaluation.share import hub, trackers
+from dualipo.evaluation.vbench import environment
 from dualipo.generator import shared_alignment
 from dualipo.preferences import seed_size
 from dualipo.prompts import corpus
@@ -87,6 +88,13 @@ def folder(config: Config, state: Ahead) -> Iterator[DualipoError]:
     yield from rundir.refusals(path)
     if not state.is_new and not state.is_redone and (path / rundir.MARKER).is_file():
         RunReader(path).require_unread(config)
+
+
+def suite(config: Config, state: Ahead) -> Iterator[DualipoError]:
+    """Check that the suite's Python is there; what it can score is known when it is asked."""
+    if config.monitor.suite != "none" and config.monitor.suite_python:
+        environment.require_program(Path(config.monitor.suite_python).expanduser())
+    yield from ()
 
 
 def captions(config: Config, state: Ahead) -> Iterator[DualipoError]:
@@ -244,6 +252,7 @@ CHECKS: tuple[Check, ...] = (
     captions,
     labels,
     real_clips,
+    suite,
     model_checks.generator,
     model_checks.critic,
     model_checks.judges,

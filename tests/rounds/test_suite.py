@@ -132,8 +132,10 @@ def test_whole_dimensions_are_scored_on_request_and_a_gap_is_filled_later(
     assert event.total is None, "only all sixteen dimensions make VBench's total"
     clips = _candidates(scored.path, "vbench_still", 0)
     assert len(clips) == 2 * 25
-    told = [e for e in harnesses.events(scored.path, MeasuredEvent) if e.source == event.source]
-    assert measured.evaluation_total(told, "g000.0") is None, "triggers read the subset alone"
+    summaries = [
+        e for e in harnesses.events(scored.path, MeasuredEvent) if e.source == event.source
+    ]
+    assert measured.evaluation_total(summaries, "g000.0") is None, "triggers read the subset alone"
     rows = [*stand_in.few_rows(), {"prompt_en": "one more", "dimension": ["color"]}]
     other = stand_in.make(memory / "other", rows)
     assert harnesses.in_child(_score(scored, other, "color"), path=scored.path) == 1

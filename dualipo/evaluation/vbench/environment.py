@@ -47,11 +47,7 @@ class ChildFailed(StageError):
 
 def check(python: Path, work: Path) -> Environment:
     """Ask an environment what it can do; `work` is a folder for its log and its answer."""
-    if not os.access(python, os.X_OK) or python.is_dir():
-        raise ConfigError(
-            f"{python}: it is no program that can be run. Give the Python of the environment in "
-            "which vbench is installed, e.g. /envs/vbench/bin/python."
-        )
+    require_program(python)
     request = {"task": "check", "dimensions": DIMENSIONS}
     answer = _ask(python, request, work / "check", seconds=CHECK_SECONDS)
     return Environment(
@@ -61,6 +57,15 @@ def check(python: Path, work: Path) -> Environment:
         prompts_path=Path(answer["prompts"]),
         unavailable=answer["unavailable"],
     )
+
+
+def require_program(python: Path) -> None:
+    """Raise a ConfigError where a path is no program."""
+    if not os.access(python, os.X_OK) or python.is_dir():
+        raise ConfigError(
+            f"{python}: it is no program that can be run. Give the Python of the environment in "
+            "which vbench is installed, e.g. /envs/vbench/bin/python."
+        )
 
 
 def score(
