@@ -23,6 +23,7 @@ from dualipo.evaluation.report import (
     headline,
     report_tables,
     sections,
+    suite_scores,
     templates,
 )
 from dualipo.evaluation.report.browser_clips import data_uri
@@ -48,6 +49,7 @@ def build(run_path: Path) -> str:
         sentences=headline.sentences(history),
         tiles=headline.tiles(history),
         scores=sections.scores(history),
+        suite=suite_scores.section(history),
         critic=sections.critic(history),
         trust=critic_checks.trust_section(history),
         kept=sections.kept(history),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dualipo.evaluation import recommended, run_history, tunings
+from dualipo.evaluation.report import suite_scores
 from dualipo.evaluation.report.charts import percent, three_decimals
 from dualipo.evaluation.report.headline import signed
 from dualipo.evaluation.report.report_tables import Table
@@ -159,7 +160,9 @@ def _results(history: RunHistory, origin: _Origin) -> str:
         return ""
     if not origin.is_last:
         return "This version was replaced by another attempt."
-    return _scores(history, origin.round_)
+    compared = [history.base] if origin.round_ is history.base else [history.base, origin.round_]
+    suites = suite_scores.in_markdown(compared)
+    return "\n\n".join(filter(None, [_scores(history, origin.round_), suites]))
 
 
 def _scores(history: RunHistory, round_: RoundHistory) -> str:
