@@ -10,9 +10,10 @@ from typing import Any
 
 from dualipo import attempt_log
 from dualipo.evaluation import recommended, run_history, tunings
-from dualipo.evaluation.report import findings
+from dualipo.evaluation.report import did_it_help, findings
 from dualipo.evaluation.report.charts import Format, percent, three_decimals
 from dualipo.evaluation.report.headline import DASH, accuracies, signed
+from dualipo.evaluation.report.report_tables import Table
 from dualipo.evaluation.run_history import BASE, RoundHistory, RunHistory
 from dualipo.events import PreferEvent, RefreshEvent, WarmStartEvent
 from dualipo.records import DIMENSIONS
@@ -31,8 +32,10 @@ def table(run_path: Path) -> str:
     """Return the table that `dualipo run` and `dualipo status` print."""
     history = run_history.read(RunReader(run_path))
     if history.tuning:
-        return "\n".join([f"{history.name}: a tuning", "", *tunings.sentences(history)])
-    return _text(as_dict(run_path))
+        helped = did_it_help.answer(history)
+        lines = [f"{history.name}: a tuning", helped.text, "", *tunings.sentences(history)]
+        return "\n".join([*lines, "", *_aligned([helped.table.head, *helped.table.rows])])
+    return _text(as_dict(run_path), did_it_help.answer(history).table)
 
 
 def as_dict(run_path: Path) -> dict[str, Any]:
@@ -40,7 +43,7 @@ def as_dict(run_path: Path) -> dict[str, Any]:
     history = run_history.read(RunReader(run_path))
     scored = history.scored()
     change = run_history.difference(scored[0], scored[-1]) if len(scored) > 1 else None
-    choice = recommended.recommend(history)
+    choice, helped = recommended.recommend(history), did_it_help.answer(history)
     return {
         "run": history.name,
         "finished": history.is_finished,
@@ -53,6 +56,7 @@ def as_dict(run_path: Path) -> dict[str, Any]:
             "why": choice.why,
             "in_words": choice.sentence,
         },
+        "did_it_help": {"in_words": helped.text, "rows": [vars(row) for row in helped.rows]},
         "findings": findings.sentences(history),
         "simulated_labels": history.labels_are_simulated,
         "rounds": [_row(round_) for round_ in history.all_rounds],
@@ -100,26 +104,33 @@ def _row(round_: RoundHistory) -> dict[str, Any]:
     }
 
 
-def _text(summary: dict[str, Any]) -> str:
+def _text(summary: dict[str, Any], helped: Table) -> str:
     labels = ", simulated labels" if summary["simulated_labels"] else ""
     title = (
         f"{summary['run']}: {summary['rounds_done']} of {summary['rounds_asked']} rounds{labels}"
     )
-    rows = [["", *_FORMATS, "critic"], *(_cells(row) for row in summary["rounds"])]
+    lines = _aligned([["", *_FORMATS, "critic"], *(_cells(row) for row in summary["rounds"])])
+    if helped.rows:
+        lines = [*_aligned([helped.head, *helped.rows]), "", *lines]
+    if summary["failed"]:
+        title += f"\n{summary['failed']}"
+    if summary["ended_because"]:
+        title += f"\nended: {summary['ended_because']}"
+    title += f"\n{summary['did_it_help']['in_words']}"
+    title = "\n".join([title, summary["recommended"]["in_words"], *summary["findings"]])
+    return "\n".join([title, "", *lines, *_refreshes(summary["rounds"]), *_tail(summary)])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines of text, the first and the last column to the left."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
+    return [
         "  ".join(
             cell.ljust(width) if column in (0, len(widths) - 1) else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
-    if summary["failed"]:
-        title += f"\n{summary['failed']}"
-    if summary["ended_because"]:
-        title += f"\nended: {summary['ended_because']}"
-    title = "\n".join([title, summary["recommended"]["in_words"], *summary["findings"]])
-    return "\n".join([title, "", *lines, *_refreshes(summary["rounds"]), *_tail(summary)])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

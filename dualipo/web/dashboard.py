@@ -25,6 +25,7 @@ from markupsafe import Markup
 from dualipo.evaluation import run_history, timeline
 from dualipo.evaluation.report import (
     browser_clips,
+    did_it_help,
     exhibits,
     headline,
     report_page,
@@ -171,6 +172,7 @@ def _values(run: RunReader) -> dict[str, Any]:
         "run": history,
         "run_path": str(run.path),
         "timeline": timeline.read(run, history),
+        "helped": did_it_help.answer(history),
         "sentences": headline.sentences(history),
         "tiles": headline.tiles(history),
         "scores": sections.scores(history),

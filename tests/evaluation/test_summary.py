@@ -35,10 +35,14 @@ def refresh(outcome: Outcome, newly_failed: list[str]) -> RefreshEvent:
 def test_the_table_has_a_line_for_base_and_every_round(make_run: RunMaker) -> None:
     lines = summary.table(make_run()).splitlines()
     assert lines[0] == "demo: 3 of 3 rounds, simulated labels"
+    assert lines.pop(1).startswith("Did it help? Yes: g2 against the base is better by oracle.")
     assert lines.pop(1).startswith("Recommended version: g2, because ")
     assert lines.pop(1).startswith("Critic warm failed its check of accuracy (0.438, at least 0.7")
     assert lines.pop(1) == "A refreshed critic served: it was refreshed in round 1."
     assert lines.pop(1).startswith("How much of the total's change the likelihood terms alone")
+    helped = [lines.pop(2) for _ in range(4)]
+    assert helped[0].startswith("measured by") and helped[1].endswith("better")
+    assert helped[2].startswith("the critic that trained") and helped[3] == ""
     assert lines[3].split() == ["base", "0.495", "0.485", "0.481", "0.518", "72.9", "%", "—", "—"]
     assert "0.584" in lines[5] and "28 of 48" in lines[5] and "76.0 %" in lines[5]
     assert lines[5].endswith("refreshed")

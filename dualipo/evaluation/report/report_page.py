@@ -19,6 +19,7 @@ from markupsafe import Markup
 from dualipo.evaluation import run_history
 from dualipo.evaluation.report import (
     critic_checks,
+    did_it_help,
     exhibits,
     headline,
     report_tables,
@@ -46,6 +47,7 @@ def build(run_path: Path) -> str:
         policy=policy(css=css, script=script),
         css=Markup(css),
         script=Markup(script),
+        helped=did_it_help.answer(history),
         sentences=headline.sentences(history),
         tiles=headline.tiles(history),
         scores=sections.scores(history),

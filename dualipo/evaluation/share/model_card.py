@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dualipo.evaluation import recommended, run_history, tunings
-from dualipo.evaluation.report import suite_scores
+from dualipo.evaluation.report import did_it_help, suite_scores
 from dualipo.evaluation.report.charts import percent, three_decimals
 from dualipo.evaluation.report.headline import signed
 from dualipo.evaluation.report.report_tables import Table
@@ -67,6 +67,7 @@ def render(
         _facts(history, origin),
         _labels(history),
         "\n".join(f"- {note}" for note in recipe.notes(history.settings)),
+        _helped(history, origin),
         _results(history, origin),
         diffusers_usage.section(history.settings, run, origin.version, is_pipeline=is_pipeline),
         _clip_list(beside or {}),
@@ -152,6 +153,20 @@ def _recommendation(history: RunHistory, version_id: str) -> str:
     if choice.version_id == version_id:
         return f"yes, because {choice.why}"
     return f"no; the run recommends {_code(choice.version_id)}, because {choice.why}"
+
+
+def _helped(history: RunHistory, origin: _Origin) -> str:
+    """Say whether the newest version helped; a card of an older one leaves it to the report."""
+    helped = did_it_help.answer(history)
+    if not helped.rows or not origin.is_last or origin.round_ is not history.rounds[-1]:
+        return ""
+    rows = [[_plain(cell) for cell in row] for row in helped.table.rows]
+    return f"## Did it help?\n\n{helped.text}\n\n{Table(helped.table.head, rows).in_markdown()}"
+
+
+def _plain(cell: str) -> str:
+    """Return a text that is no markup in a table's cell."""
+    return " ".join(cell.replace("|", "/").replace("<", "&lt;").split())
 
 
 def _results(history: RunHistory, origin: _Origin) -> str:
