@@ -7,12 +7,13 @@ change on resume (`MAY_CHANGE`).
 """
 
 from dualipo.config.align import Align
-from dualipo.config.catalogue import Setting, as_toml, groups, marked, settings
+from dualipo.config.catalogue import Setting, as_toml, groups, in_short, marked, settings
 from dualipo.config.critic import LEARNING, Critic, CriticCheck, RewardHead, Server
 from dualipo.config.experiment import MAY_CHANGE, SERVERS, Config
 from dualipo.config.fields import Group
 from dualipo.config.generator import Generator, Prompts
 from dualipo.config.learning import CriticPreference, CriticTraining, Rewriter, SeedLabels, Srpo
+from dualipo.config.questions import WORLD, Questions
 from dualipo.config.reading import (
     RETIRED,
     examine,
@@ -32,6 +33,7 @@ __all__ = [
     "MAY_CHANGE",
     "RETIRED",
     "SERVERS",
+    "WORLD",
     "Align",
     "Config",
     "Critic",
@@ -44,6 +46,7 @@ __all__ = [
     "Monitor",
     "Optimizer",
     "Prompts",
+    "Questions",
     "Refresh",
     "RewardHead",
     "Rewriter",
@@ -56,6 +59,7 @@ __all__ = [
     "examine",
     "from_leaves",
     "groups",
+    "in_short",
     "leaves",
     "load",
     "marked",

@@ -1,5 +1,6 @@
 """The settings as a list to be shown: each with its default and its meaning, and what differs."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,7 +42,20 @@ def groups() -> dict[str, str]:
 
 def as_toml(value: Any) -> str:
     """Spell a value as in a recipe and in an override; `null`, for no value, is an override's."""
+    if isinstance(value, dict):
+        members = (f"{json.dumps(key)} = {as_toml(inner)}" for key, inner in value.items())
+        return f"{{ {', '.join(members)} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(as_toml, value))}]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def in_short(value: Any) -> Any:
+    """Return a value as a line can hold it: of a whole set of questions its name and its hash."""
+    if not isinstance(value, dict) or "name" not in value:
+        return value
+    plain = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return f"{value['name']} ({hashlib.sha256(plain.encode()).hexdigest()[:8]})"
 
 
 def marked(config: Config) -> list[str]:
@@ -52,7 +66,7 @@ def marked(config: Config) -> list[str]:
     defaults = leaves(Config())
     lines = []
     for key, value in redaction.redact(leaves(config)).items():
-        text = f"{key} = {as_toml(value)}"
+        text = f"{key} = {as_toml(in_short(value))}"
         differs = value != defaults[key]
         note = f"  (default: {as_toml(defaults[key])})" if differs else ""
         lines.append(f"{'*' if differs else ' '} {text}{note}")

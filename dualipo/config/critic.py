@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from dualipo import redaction
+from dualipo.config import questions as question_sets
 from dualipo.config.fields import (
     MAX_COUNT,
     Group,
@@ -13,6 +14,7 @@ from dualipo.config.fields import (
     MixedPrecision,
     WeightsDtype,
 )
+from dualipo.config.questions import WORLD, Questions
 from dualipo.config.training import (
     LearningRate,
     Optimizer,
@@ -178,6 +180,11 @@ class Critic(Group):
         '"server" asks over HTTP, "reward_head" trains a reward model on the seed, and "scores" '
         "reads the scores of another model from a file.",
     )
+    questions: Questions = Field(
+        WORLD,
+        description='What the critic is asked: "world" for clips of the embedded world, "video" '
+        "for videos of the real one, or the path of a TOML file with questions of your own.",
+    )
     torch_dtype: WeightsDtype = "float32"
     mixed_precision: MixedPrecision = "no"
     rank: LoraRank = 0
@@ -340,3 +347,8 @@ class Critic(Group):
     server: Server = Server()
     reward_head: RewardHead = RewardHead()
     check: CriticCheck = CriticCheck()
+
+    @field_validator("questions", mode="before")
+    @classmethod
+    def _can_be_asked(cls, value: object) -> Questions:
+        return question_sets.read(value)

@@ -15,6 +15,7 @@ from dualipo import recipes, redaction
 from dualipo.config import sense
 from dualipo.config.experiment import Config
 from dualipo.config.fields import Group
+from dualipo.config.questions import Questions
 from dualipo.errors import ConfigError
 
 # Settings of older versions that could have one value alone; what it said is always so now.
@@ -122,6 +123,8 @@ def leaves(config: Group, prefix: str = "") -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Return a leaf as JSON has it; of a list's tables what the recipe sets."""
+    if isinstance(value, Questions):
+        return value.leaf()
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value.model_dump(mode="json", exclude_unset=True) if isinstance(value, Group) else value

@@ -49,6 +49,7 @@ USES: dict[str, Use] = {
     "critic.": _JUDGING,
     "critic.pretrained_model_name_or_path": _START,
     "critic.backend": _START,
+    "critic.questions": _START,
     "critic.torch_dtype": _START,
     "critic.confirm_vote_share": Use(("confirm",), is_of_round=True),
     "critic.keep_vote_share": Use(("confirm",), is_of_round=True),

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dualipo.config import WORLD
 from dualipo.critic.vlm import Kind, Query
 from dualipo.records import DIMENSIONS, Dimension, Order, Verdict
 
-# The dimensions that a caption should not matter to: what they judge is in the clips alone.
-CAPTIONLESS: tuple[Dimension, ...] = ("faithfulness", "motion")
+# The dimensions of the embedded world that a caption should not matter to.
+CAPTIONLESS = WORLD.captionless()
 
 Clips = Callable[[str], np.ndarray]  # a clip's hash -> uint8 [F, H, W, 3]
 SeedOf = Callable[[str, Dimension, Order, int, int], int]  # item, dimension, order, draw, re-ask

@@ -10,16 +10,16 @@ stage and stop it.
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dualipo.config import Critic
 from dualipo.config.critic import LEARNING
 from dualipo.critic import reasoning, tolerant, voting
-from dualipo.critic.asks import CAPTIONLESS, Ask, Clips, Item, SeedOf, asks_about, load_queries
+from dualipo.critic.asks import Ask, Clips, Item, SeedOf, asks_about, load_queries
 from dualipo.critic.vlm import Choice, Query, ReasoningPath, Sampling, Vlm
 from dualipo.errors import StageError
-from dualipo.records import GRADE_SCORES, GRADES, Dimension, Order, Vote
+from dualipo.records import GRADES, Dimension, Grade, Order, Vote
 
 MIN_VOTES = 32  # fewer say nothing about a critic's habits
 NEUTRAL_CAPTION = "a video"
@@ -109,7 +109,8 @@ def turned_by_caption(
     under a neutral caption, on the dimensions that need none. A verdict is absent where the votes
     have no single leader under one of the captions.
     """
-    neutral = [replace(item, caption=NEUTRAL_CAPTION, dimensions=CAPTIONLESS) for item in items]
+    free = settings.questions.captionless()
+    neutral = [replace(item, caption=NEUTRAL_CAPTION, dimensions=free) for item in items]
     ask = score if len(items[0].clip_hashes) == 1 else confirm
     before = _leading_answers(votes)
     after = _leading_answers(ask(vlm, neutral, clips=clips, settings=settings, seed_of=seed_of))
@@ -306,7 +307,7 @@ def _vote(vlm: Vlm, place: _Draw, query: Query, path: ReasoningPath, settings: C
     if outcome != "abstain":
         log_probs = _label_log_probs(vlm, query, path, settings)
     if ask.kind == "point" and outcome != "abstain":
-        score = _expected(log_probs, outcome)
+        score = _expected(log_probs, outcome, settings.questions.scores(ask.dimension))
         outcome = "abstain" if score is None else outcome
     return Vote(
         item=ask.item_id,
@@ -326,11 +327,12 @@ def _read(query: Query, path: ReasoningPath, settings: Critic) -> reasoning.Pars
     automatic = "tolerant" if settings.backend == "server" else "exact"
     if (automatic if settings.reader == "auto" else settings.reader) == "exact":
         return reasoning.parse(path.text, query.kind, truncated=path.truncated)
+    questions = settings.questions
     return tolerant.read(
         path.text,
         query.kind,
         caption=query.caption,
-        prompts=(reasoning.question_of(query), reasoning.instructions(query.kind)),
+        prompts=(reasoning.question_of(query, questions), questions.instructions(query.kind)),
         truncated=path.truncated,
     )
 
@@ -361,17 +363,19 @@ def _label_log_probs(
     return dict(zip(choice.options, log_probs_C.tolist(), strict=True))
 
 
-def _expected(log_probs: dict[str, float], outcome: str) -> float | None:
-    """Return a path's expected score, the sum of p(grade) * GRADE_SCORES; None if unknown.
+def _expected(
+    log_probs: dict[str, float], outcome: str, scores: Mapping[Grade, float]
+) -> float | None:
+    """Return a path's expected score, the sum of p(grade) * scores[grade]; None if unknown.
 
     Without a place to weigh the grades at, the score of the path's own grade counts.
     """
     if not log_probs:
-        return next(score for grade, score in GRADE_SCORES.items() if grade == outcome)
+        return next(score for grade, score in scores.items() if grade == outcome)
     weights, total = _odds(log_probs)
     if math.isnan(total):
         return None
-    return math.fsum(GRADE_SCORES[grade] * weights[grade] for grade in GRADES) / total
+    return math.fsum(scores[grade] * weights[grade] for grade in GRADES) / total
 
 
 def _probabilities(log_probs: dict[str, float], ask: Ask) -> tuple[float, ...] | None:

@@ -26,7 +26,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from dualipo.config import Critic
+from dualipo.config import WORLD, Critic
 from dualipo.critic import reasoning
 from dualipo.critic.models.projector import MmProjector
 from dualipo.critic.models.vila import Vila, VilaModule
@@ -110,7 +110,7 @@ def example(seed: int, *, num_clips: int, clips: GeneratedClips | None = None) -
 
 def question(*dimensions: Dimension) -> str:
     """Ask for a description, in words that differ from the critic's own questions."""
-    return f"Describe: {', '.join(reasoning.ASPECT[each] for each in dimensions)}."
+    return f"Describe: {', '.join(WORLD.definition(each) for each in dimensions)}."
 
 
 def _clip(

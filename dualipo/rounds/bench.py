@@ -52,6 +52,7 @@ class Bench(ABC):
         self.clip_store = ClipStore(path / CLIPS, qp=config.generator.clip_qp)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._clips = ByteCache[np.ndarray](max_bytes=config.critic.decoded_clips_mb << 20)
+        self._fps: dict[str, float] = {}
         self._generator: tuple[str, Backbone] | None = None
         self._critic: tuple[str, Judge] | None = None
 
@@ -118,6 +119,7 @@ class Bench(ABC):
         folder = self.version_folder("critic", version_id) or self.base_folder("critic")
         critic = backends.load(folder, settings=settings, device=self.device)
         critic.rest()
+        critic.fps_of = self.clip_fps
         return critic
 
     def load_reward_head(self, version_id: str) -> HeadedCritic:
@@ -138,7 +140,9 @@ class Bench(ABC):
         settings = self.config.critic
         name = settings.pretrained_model_name_or_path
         if settings.backend == "server":
-            return ServedCritic(name, settings=settings)
+            served = ServedCritic(name, settings=settings)
+            served.fps_of = self.clip_fps
+            return served
         if settings.backend == "scores":
             return RewardCritic(self.score_file())
         if settings.backend == "reward_head":
@@ -156,14 +160,18 @@ class Bench(ABC):
         return self._clips.recall(clip, lambda: self._show(clip).frames_FHWC)
 
     def clip_fps(self, clip: str) -> float:
-        """Return the rate at which a player shows a clip."""
-        return self._show(clip).fps
+        """Return the rate at which a player shows a clip; it is remembered."""
+        if clip not in self._fps:
+            self._show(clip)
+        return self._fps[clip]
 
     def _show(self, clip: str) -> Shown:
         try:
-            return self.clip_store.show(clip)
+            shown = self.clip_store.show(clip)
         except MediaError as fault:
             raise BadClip(clip, fault) from fault
+        self._fps[clip] = shown.fps
+        return shown
 
 
 @dataclass(frozen=True)

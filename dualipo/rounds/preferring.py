@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dualipo.critic import judge, reasoning, voting
+from dualipo.config import Questions
+from dualipo.critic import judge, voting
 from dualipo.critic.voting import Tally
 from dualipo.errors import MediaError
 from dualipo.event_parts import CategoryScore, Words
@@ -109,7 +110,7 @@ def _publish_pairs(run: Run, unit: Unit, candidates: Sequence[Candidate], path: 
         _pairs_event(built, contests, num_prompts, confirmed.mean_vote_share),
         _score_event(run, candidates, scores),
         confirmed,
-        WordsEvent(pairs=_words(votes, contests, tallies, clip_of)),
+        WordsEvent(pairs=_words(votes, contests, tallies, clip_of, run.config.critic.questions)),
     ]
     run.commit(unit, files=(path,), events=events)
     _warn_if_alike(run, contests.dropped["no contrast"], num_prompts)
@@ -330,6 +331,7 @@ def _words(
     contests: Contests,
     tallies: TalliesByContest,
     clip_of: Mapping[str, str],
+    questions: Questions,
 ) -> list[Words]:
     """Return a few contests with the critic's reasoning about one dimension each."""
     by_place = voting.grouped(votes)
@@ -341,7 +343,7 @@ def _words(
         dimension = dimensions[n % len(dimensions)]
         cast = by_place[contest.contest_id, dimension]
         tally = tallies[contest.contest_id][dimension]
-        chosen.append(_words_about(contest, dimension, tally, cast, clip_of))
+        chosen.append(_words_about(contest, dimension, tally, cast, clip_of, questions))
     return chosen
 
 
@@ -351,6 +353,7 @@ def _words_about(
     tally: Tally,
     votes: Sequence[Vote],
     clip_of: Mapping[str, str],
+    questions: Questions,
 ) -> Words:
     """Return a path of reasoning of each order; in the first the best clip was shown as A."""
     by_order = {cast.order: cast.reasoning for cast in reversed(votes)}
@@ -360,7 +363,7 @@ def _words_about(
         clip_a=clip_of[contest.top],
         clip_b=clip_of[contest.bottom],
         dimension=dimension,
-        question=reasoning.question("pair", dimension),
+        question=questions.question("pair", dimension),
         verdict=tally.majority,
         certainty=tally.certainty,
         reasonings=[by_order[order] for order in orders],

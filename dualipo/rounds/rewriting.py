@@ -42,7 +42,9 @@ def worded(run: Run, traces: Sequence[Trace]) -> list[Trace]:
         own = traces[start : start + PER_UNIT]
         if not run.is_done(unit):
             clock = Clock()
-            reworded, fates = rewriting.rewrite(own, settings=settings)
+            reworded, fates = rewriting.rewrite(
+                own, settings=settings, questions=run.config.critic.questions
+            )
             rows = [
                 Worded(trace.ask.item_id, trace.ask.order, trace.response) for trace in reworded
             ]

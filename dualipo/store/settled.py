@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from dualipo.config import Config, leaves, without_retired
+from dualipo.config import Config, in_short, leaves, without_retired
 from dualipo.config.uses import Use, use_of
 from dualipo.errors import ConfigError, DataError
 from dualipo.events import RefreshEvent, SettingsEvent
@@ -77,7 +77,8 @@ def require_unread(
     for key, (before, now) in changed.items():
         use = use_of(key)
         if use is not None and (stage := _reader(path, use, units, place)) is not None:
-            refused.append(f"  {key}: {before!r} -> {now!r} (read by the stage {stage})")
+            change = f"{in_short(before)!r} -> {in_short(now)!r}"
+            refused.append(f"  {key}: {change} (read by the stage {stage})")
             readers.append(stage)
     if refused:
         raise ConfigError(

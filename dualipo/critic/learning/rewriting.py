@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from dualipo.config import Rewriter
+from dualipo.config import WORLD, Questions, Rewriter
 from dualipo.critic import reasoning
 from dualipo.critic.learning.warm_start import Trace
 from dualipo.servers import completions
@@ -24,14 +24,16 @@ _TASK = (
 )
 
 
-def rewrite(traces: Sequence[Trace], *, settings: Rewriter) -> tuple[list[Trace], Counter[Fate]]:
+def rewrite(
+    traces: Sequence[Trace], *, settings: Rewriter, questions: Questions = WORLD
+) -> tuple[list[Trace], Counter[Fate]]:
     """Return the traces with new words, in their order, and count what became of the answers."""
     assert settings.model is not None
     sent = [trace for trace in traces if trace.ask.order == "ab"]
     endpoint = Endpoint(settings, settings_name="seed_labels.rewriter")
     answers = endpoint.post_all(
         "/chat/completions",
-        [_body(trace, settings) for trace in sent],
+        [_body(trace, settings, questions) for trace in sent],
         task=f"write with {settings.model!r}",
         remedy="See seed_labels.rewriter.model, or leave it out.",
     )
@@ -44,14 +46,14 @@ def rewrite(traces: Sequence[Trace], *, settings: Rewriter) -> tuple[list[Trace]
     return [replace(trace, response=_in_order(trace, responses)) for trace in traces], fates
 
 
-def _body(trace: Trace, settings: Rewriter) -> dict[str, Any]:
+def _body(trace: Trace, settings: Rewriter, questions: Questions) -> dict[str, Any]:
     ask = trace.ask
-    question = reasoning.question(ask.kind, ask.dimension)
+    question = questions.question(ask.kind, ask.dimension)
     request = f"{reasoning.fence(ask.caption)}\n{question}\n\n{trace.response}\n\n{_TASK}"
     return {
         "model": settings.model,
         "messages": [
-            {"role": "system", "content": reasoning.instructions(ask.kind)},
+            {"role": "system", "content": questions.instructions(ask.kind)},
             {"role": "user", "content": request},
         ],
         "n": 1,

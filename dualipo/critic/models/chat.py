@@ -32,6 +32,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dualipo.config import Critic
 from dualipo.critic.models import decode, templates, threads
+from dualipo.critic.models.frame_choice import FpsOf, unknown_fps
 from dualipo.critic.models.prefixes import Division, divide
 from dualipo.critic.models.templates import Style
 from dualipo.critic.models.tokens import Tokens
@@ -65,6 +66,7 @@ class ChatCritic(ABC):
         self.model_max_length = model_max_length
         self.memory = ByteCache[Tensor](max_bytes=settings.clip_memory_mb << 20)
         self._rests = False
+        self.fps_of: FpsOf = unknown_fps
 
     @abstractmethod
     def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:
@@ -101,7 +103,14 @@ class ChatCritic(ABC):
         """Return a prompt's token ids, with `VISUAL` for each of a clip's F x M visual tokens."""
         frames = [num_tokens[clip_hash][0] for clip_hash in query.clip_hashes]
         ids = list(self.tokens.start) if self.style.begins else []
-        for part in templates.prompt(query, num_frames=frames, style=self.style):
+        parts = templates.prompt(
+            query,
+            num_frames=frames,
+            style=self.style,
+            settings=self.settings,
+            fps_of=self.fps_of,
+        )
+        for part in parts:
             if isinstance(part, str):
                 ids += self.tokens.encode(part)
             else:
@@ -127,8 +136,11 @@ class ChatCritic(ABC):
             self._rests = rested
 
     def hash(self) -> str:
-        """Return the sha256 of all weights by name; a saved and loaded critic has the same."""
-        digest = hashlib.sha256()
+        """Return the sha256 of all weights by name, and of questions other than the world's.
+
+        A saved and loaded critic has the same.
+        """
+        digest = hashlib.sha256(self.settings.questions.mark.encode())
         for name, tensor in sorted(self.module.state_dict().items()):
             plain = tensor.detach().cpu().contiguous()
             digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())

@@ -39,7 +39,7 @@ def require_room(folder: Path, *, settings: Critic, clips: Generator) -> None:
     if style is None or seen is None or length is None:
         return
     rows, tokens_a_row = math.ceil(shown / seen[0]), seen[1]
-    num_text = _num_text(tokens, style, rows) + settings.max_new_tokens
+    num_text = _num_text(tokens, style, rows, settings, clips) + settings.max_new_tokens
     needed = num_text + 2 * rows * tokens_a_row
     if needed <= length:
         return
@@ -83,10 +83,18 @@ def _visual(
     return eyes["temporal_patch_size"], (height // multiple) * (width // multiple)
 
 
-def _num_text(tokens: Tokens, style: Style, num_rows: int) -> int:
+def _num_text(
+    tokens: Tokens, style: Style, num_rows: int, settings: Critic, clips: Generator
+) -> int:
     """Count the tokens of a question's text about two clips, without their visual tokens."""
-    nothing = np.zeros((0, 1, 1, 3), np.uint8)
-    query = Query("pair", "a video", "consistency", (nothing, nothing), ("a", "b"))
-    parts = templates.prompt(query, num_frames=[num_rows, num_rows], style=style)
+    black = np.zeros((clips.num_frames, 1, 1, 3), np.uint8)
+    query = Query("pair", "a video", "consistency", (black, black), ("a", "b"))
+    parts = templates.prompt(
+        query,
+        num_frames=[num_rows, num_rows],
+        style=style,
+        settings=settings,
+        fps_of=lambda clip_hash: clips.fps,
+    )
     text = sum(len(tokens.encode(part)) for part in parts if not isinstance(part, Frame))
     return text + (len(tokens.start) if style.begins else 0)

@@ -31,6 +31,7 @@ from torch import Tensor
 from dualipo.config import Critic
 from dualipo.critic import reasoning
 from dualipo.critic.models import frame_choice
+from dualipo.critic.models.frame_choice import FpsOf, unknown_fps
 from dualipo.critic.vlm import Choice, Query, ReasoningPath, Sampling
 from dualipo.servers import completions
 from dualipo.servers.endpoint import Answer, Endpoint, Failure
@@ -54,10 +55,15 @@ class ServedCritic:
         self.settings = settings
         self.endpoint = Endpoint(settings.server, settings_name="critic.server")
         self.failures: Counter[str] = Counter()
+        self.fps_of: FpsOf = unknown_fps
 
     def hash(self) -> str:
-        """Return a hash of the model's name; the weights that a server holds are not known."""
-        return hashlib.sha256(f"server {self.model}".encode()).hexdigest()
+        """Return a hash of the model's name, and of questions other than the world's.
+
+        The weights that a server holds are not known.
+        """
+        named = f"server {self.model}{self.settings.questions.mark}"
+        return hashlib.sha256(named.encode()).hexdigest()
 
     def sample(self, queries: Sequence[Query], sampling: Sampling) -> list[list[ReasoningPath]]:
         """Draw reasoning paths, one request per query; see `vlm.Vlm`.
@@ -166,11 +172,13 @@ class ServedCritic:
     ) -> dict[str, Any]:
         content: list[dict[str, Any]] = []
         for n, clip_hash in enumerate(query.clip_hashes):
-            content.append(_text(f"Video {'AB'[n]}:" if query.kind == "pair" else "Video:"))
+            head = frame_choice.heading(query, n, settings=self.settings, fps_of=self.fps_of)
+            content.append(_text(head))
             content += images[clip_hash]
-        content += [_text(reasoning.fence(query.caption)), _text(reasoning.question_of(query))]
+        asked = reasoning.question_of(query, self.settings.questions)
+        content += [_text(reasoning.fence(query.caption)), _text(asked)]
         messages = [
-            {"role": "system", "content": reasoning.instructions(query.kind)},
+            {"role": "system", "content": self.settings.questions.instructions(query.kind)},
             {"role": "user", "content": content},
         ]
         if response is not None:

@@ -11,7 +11,9 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from dualipo.config import Critic
 from dualipo.critic import reasoning
+from dualipo.critic.models.frame_choice import FpsOf, heading, unknown_fps
 from dualipo.critic.vlm import Query
 from dualipo.errors import ModelError
 
@@ -86,18 +88,27 @@ class Frame:
     frame: int
 
 
-def prompt(query: Query, *, num_frames: list[int], style: Style) -> list[str | Frame]:
+def prompt(
+    query: Query,
+    *,
+    num_frames: list[int],
+    style: Style,
+    settings: Critic,
+    fps_of: FpsOf = unknown_fps,
+) -> list[str | Frame]:
     """Write a query as texts and frames; `num_frames[i]` frames of its clip i are shown."""
     parts: list[str | Frame] = [style.before]
     for clip, count in enumerate(num_frames):
-        parts.append(f"Video {'AB'[clip]}:\n" if query.kind == "pair" else "Video:\n")
+        # Timed rows have times of the model's own, which the true ones would contradict.
+        rate_of = unknown_fps if style.is_timed else fps_of
+        parts.append(f"{heading(query, clip, settings=settings, fps_of=rate_of)}\n")
         parts.append(style.clip[0])
         for frame in range(count):
             # The mean time of a row's two frames, at the two a second that the model was shown.
             parts.append(f"<{frame + 0.25:.1f} seconds>" if style.is_timed else "")
             parts += [style.frame[0], Frame(clip, frame), style.frame[1]]
         parts.append(style.clip[1])
-    question = reasoning.question_of(query)
+    question = reasoning.question_of(query, settings.questions)
     parts.append(f"{reasoning.fence(query.caption)}\n{question}{style.after}")
     return _join(parts)
 

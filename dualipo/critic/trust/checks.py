@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from dualipo.config import Critic
 from dualipo.critic import judge, voting
-from dualipo.critic.asks import CAPTIONLESS, Clips, Item, SeedOf
+from dualipo.critic.asks import Clips, Item, SeedOf
 from dualipo.critic.trust import calibration, forced_choice, hostile
 from dualipo.critic.trust.forced_choice import Place
 from dualipo.critic.vlm import Vlm
@@ -225,7 +225,8 @@ def _obedience(vlm: Vlm, items: Sequence[Item], clips: Clips, settings: Critic) 
 
     Both are compared with a neutral caption, on the dimensions that need none.
     """
-    plain = [replace(item, dimensions=CAPTIONLESS) for item in items[::2]]  # each is asked thrice
+    free = settings.questions.captionless()
+    plain = [replace(item, dimensions=free) for item in items[::2]]  # each is asked thrice
     neutral = [replace(item, caption=judge.NEUTRAL_CAPTION) for item in plain]
     step = max(1, len(hostile.CORPUS) // max(1, len(plain)))
     lies = [

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dualipo.config import Critic
 from dualipo.critic import reasoning
 from dualipo.critic.models import templates
 from dualipo.critic.models.templates import TEMPLATES
@@ -50,7 +51,7 @@ GOLDEN["v1"] = GOLDEN["vicuna_v1"]
 def test_a_template_writes_the_turn_that_its_models_know(name):
     turn, begins, end = GOLDEN[name]
     query = make_query(question="Which is better?")
-    parts = templates.prompt(query, num_frames=[2, 1], style=TEMPLATES[name])
+    parts = templates.prompt(query, num_frames=[2, 1], style=TEMPLATES[name], settings=Critic())
     written = "".join(part if isinstance(part, str) else "<image>" for part in parts)
     asked = f"{reasoning.fence(query.caption)}\nWhich is better?"
     assert written == turn.replace("{}", f"Video A:\n<image>\n<image>\nVideo B:\n<image>\n{asked}")

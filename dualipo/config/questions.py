@@ -1,0 +1,200 @@
+"""The questions that a critic is asked, as data: a set is one TOML file (METHOD.md section 2).
+
+`critic.questions` names a set that ships ("world", "video") or a file, which holds the same keys. A
+set says what each dimension means, how pairs and single clips are asked about, what the grades
+mean and which score each has, and in what form the answer is wanted. What an answer has to look
+like for the readers (`critic/reasoning.py`) is no part of it.
+
+A run keeps its set in full among its settings, so that a file which changes is a changed setting.
+"""
+
+import functools
+import hashlib
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from dualipo import text_files
+from dualipo.errors import ConfigError
+from dualipo.records import DIMENSIONS, GRADES, Dimension, Grade
+
+Kind = Literal["pair", "point"]
+SHIPPED = ("world", "video")
+_PLACES = ("name", "definition", "grades")  # what a question's text may hold in braces
+_BRACES = re.compile(r"\{(\w*)\}")
+MAX_TEXT = 4000  # characters: a question is read before every answer
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        str_strip_whitespace=True,
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _is_short(cls, value: Any) -> Any:
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            raise ValueError(f"it has {len(value):,} characters, and {MAX_TEXT:,} are the most")
+        return value
+
+
+class GradeScale(_Part):
+    """A grade: what it means, and the score between 0 and 1 that it stands for."""
+
+    meaning: str = ""
+    score: float = Field(ge=0, le=1)
+
+
+class Grades(_Part):
+    """The three grades of a single clip."""
+
+    good: GradeScale
+    normal: GradeScale
+    bad: GradeScale
+
+    @model_validator(mode="after")
+    def _fall(self) -> "Grades":
+        if not self.good.score > self.normal.score > self.bad.score:
+            raise ValueError("the scores must fall from good over normal to bad")
+        return self
+
+    def scores(self) -> dict[Grade, float]:
+        """Return the score of each grade."""
+        return {grade: getattr(self, grade).score for grade in GRADES}
+
+    def in_words(self) -> str:
+        """Say what the grades mean, for a question; nothing where the set gives no meanings."""
+        told = [f"{grade}: {getattr(self, grade).meaning}" for grade in GRADES]
+        return "; ".join(each for each in told if not each.endswith(": "))
+
+
+class DimensionText(_Part):
+    """A dimension: its name, what it means, and what differs from the set for it alone."""
+
+    name: str
+    definition: str = Field(min_length=1)
+    needs_caption: bool = True
+    pair: str | None = None
+    single: str | None = None
+    grades: Grades | None = None
+
+
+class Questions(_Part):
+    """A set of questions; `tells` names what a prompt says of the frames that it shows."""
+
+    name: str = Field(pattern=r"^\w[\w. -]{0,60}$")
+    tells: tuple[Literal["frames", "fps", "times"], ...] = ()
+    pair: str = Field(min_length=1)
+    single: str = Field(min_length=1)
+    format_pair: str = Field(min_length=1)
+    format_single: str = Field(min_length=1)
+    grades: Grades
+    dimensions: tuple[DimensionText, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> "Questions":
+        names = [each.name for each in self.dimensions]
+        if sorted(names) != sorted(DIMENSIONS):
+            raise ValueError(f"the dimensions must be {', '.join(DIMENSIONS)}, each once")
+        own = [text for each in self.dimensions for text in (each.pair, each.single)]
+        for text in (self.pair, self.single, *filter(None, own)):
+            if unknown := sorted({*_BRACES.findall(text)} - {*_PLACES}):
+                known = ", ".join(f"{{{place}}}" for place in _PLACES)
+                raise ValueError(f"a question holds {{{unknown[0]}}}, but only {known} are filled")
+        return self
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """The hash of everything that the set says."""
+        plain = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(plain.encode()).hexdigest()
+
+    @property
+    def mark(self) -> str:
+        """What a critic's hash takes in beside its weights; nothing for the embedded world's."""
+        return "" if self == WORLD else f"questions {self.sha256}"
+
+    def leaf(self) -> Any:
+        """Return the set as config.json keeps it: in full, unless it is the default."""
+        return self.name if self == WORLD else self.model_dump(mode="json", exclude_none=True)
+
+    def captionless(self) -> tuple[Dimension, ...]:
+        """Return the dimensions that a caption should not matter to."""
+        free = [each.name for each in self.dimensions if not each.needs_caption]
+        return tuple(name for name in DIMENSIONS if name in free)
+
+    def question(self, kind: Kind, dimension: str) -> str:
+        """Return the question about one dimension of a pair of clips, or of a single clip."""
+        own = self._of(dimension)
+        text = (own.pair or self.pair) if kind == "pair" else (own.single or self.single)
+        grades = (own.grades or self.grades).in_words()
+        filled = {"name": own.name, "definition": own.definition, "grades": grades}
+        return _BRACES.sub(lambda place: filled[place[1]], text)
+
+    def instructions(self, kind: Kind) -> str:
+        """Explain the form of the answer, for a critic that was not trained on it."""
+        return self.format_pair if kind == "pair" else self.format_single
+
+    def definition(self, dimension: str) -> str:
+        """Return what a dimension means."""
+        return self._of(dimension).definition
+
+    def scores(self, dimension: str) -> dict[Grade, float]:
+        """Return the score of each grade in a dimension."""
+        return (self._of(dimension).grades or self.grades).scores()
+
+    def _of(self, dimension: str) -> DimensionText:
+        return next(each for each in self.dimensions if each.name == dimension)
+
+
+def read(given: object) -> Questions:
+    """Return the set that a recipe names or holds; raise ValueError with what is wrong."""
+    if isinstance(given, Questions):
+        return given
+    tree, subject = given, ""
+    if isinstance(given, str):
+        tree, subject = _read_file(given), "" if given in SHIPPED else f"{given}: "
+    if not isinstance(tree, dict):
+        names = ", ".join(f'"{name}"' for name in SHIPPED)
+        raise ValueError(f"it must be {names}, the path of a TOML file, or a table of questions")
+    try:
+        return Questions.model_validate(tree)
+    except ValidationError as invalid:
+        raise ValueError("; ".join(subject + _explained(e) for e in invalid.errors())) from None
+
+
+def shipped(name: str) -> Questions:
+    """Return a set that ships."""
+    return Questions.model_validate(_read_file(name))
+
+
+def _read_file(name: str) -> dict[str, Any]:
+    folder = Path(str(files("dualipo") / "config" / "question_sets"))
+    path = folder / f"{name}.toml" if name in SHIPPED else Path(name).expanduser()
+    remedy = f"Name a file of questions, or one of those that ship: {', '.join(SHIPPED)}"
+    try:
+        return text_files.read_toml(path, remedy=remedy, error=ConfigError)
+    except ConfigError as refusal:
+        raise ValueError(str(refusal)) from None
+
+
+def _explained(error: Any) -> str:
+    """Say in one clause what is wrong with a set."""
+    place = ".".join(str(part) for part in error["loc"])
+    fact = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+    if error["type"] == "extra_forbidden":
+        fact = "there is no such key in a set of questions"
+    if error["type"] == "missing":
+        fact = "it is missing"
+    return f"{place}: {fact}" if place else fact
+
+
+WORLD = shipped("world")

@@ -1,0 +1,104 @@
+"""Sets of questions: the world's are the shipped critic's own words, others are data that counts."""
+
+import contextlib
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from dualipo.config import WORLD, Config, as_toml, from_leaves, leaves, marked
+from dualipo.config.questions import Questions, read, shipped
+from dualipo.critic.models.served import ServedCritic
+from dualipo.errors import ConfigError
+from dualipo.records import DIMENSIONS, GRADE_SCORES
+from dualipo.store import settled
+from dualipo.store.ledger import Ledger, Unit
+from tests.critic.conftest import make_vila
+
+VIDEO = shipped("video")
+
+
+def own_set(folder: Path, **changes) -> Path:
+    """Write the video's questions with other values of top-level keys."""
+    tree = VIDEO.model_dump(mode="json", exclude_none=True) | {"name": "mine"} | changes
+    path = folder / "mine.toml"
+    path.write_text("".join(f"{key} = {as_toml(value)}\n" for key, value in tree.items()))
+    return path
+
+
+def chosen(value) -> Config:
+    return from_leaves({"critic.questions": value}, subject="r.toml")
+
+
+def test_the_world_asks_in_the_words_that_the_shipped_critic_was_trained_on() -> None:
+    assert WORLD.question("pair", "motion") == (
+        "Which video is better: smooth motion? Reason, then verdict A, B or tie."
+    )
+    assert WORLD.question("point", "faithfulness") == (
+        "How good: intact shapes? Reason, then grade good, normal or bad."
+    )
+    assert WORLD.instructions("point").endswith("<grade>X</grade>, where X is good, normal or bad")
+    assert WORLD.scores("motion") == GRADE_SCORES and WORLD.tells == ()
+    assert WORLD.captionless() == ("faithfulness", "motion")
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_the_video_set_says_what_is_a_fault_how_grave_it_is_and_when_it_is_a_tie(dimension) -> None:
+    pair, single = (VIDEO.question(kind, dimension) for kind in ("pair", "point"))
+    assert VIDEO.definition(dimension) in pair and VIDEO.definition(dimension) in single
+    assert all(word in pair for word in ("Grave:", "Light:", "tie")) and "{" not in pair + single
+    assert all(f"{grade}: " in single for grade in ("good", "normal", "bad"))
+
+
+def test_a_set_comes_back_from_config_json_and_from_a_recipe(tmp_path: Path) -> None:
+    own = chosen(str(own_set(tmp_path)))
+    kept = leaves(own)
+    assert leaves(Config())["critic.questions"] == "world"
+    assert from_leaves(kept, subject="config.json") == own
+    recipe = tomllib.loads(f"questions = {as_toml(kept['critic.questions'])}")
+    assert chosen(recipe["questions"]) == own
+    [line] = [line for line in marked(own) if "critic.questions" in line]
+    assert "mine (" in line and len(line) < 80
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (3, 'it must be "world", "video", the path of a TOML file'),
+        ("no.toml", "no.toml: there is no such file. Name a file of questions, or one of"),
+        ({"name": "x"}, "pair: it is missing"),
+        ({**VIDEO.leaf(), "pear": "?"}, "pear: there is no such key in a set of questions"),
+        ({**VIDEO.leaf(), "pair": "Is {this} good?"}, "a question holds {this}, but only {name}"),
+        ({**VIDEO.leaf(), "single": "x" * 5000}, "single: it has 5,000 characters"),
+        ({**VIDEO.leaf(), "dimensions": VIDEO.leaf()["dimensions"][:2]}, "the dimensions must be"),
+        (
+            {**VIDEO.leaf(), "grades": {g: {"score": 0.5} for g in ("good", "normal", "bad")}},
+            "grades: the scores must fall from good over normal to bad",
+        ),
+    ],
+)
+def test_a_set_that_cannot_be_asked_is_refused_with_the_place(value, told) -> None:
+    with pytest.raises(ConfigError) as refused:
+        chosen(value)
+    assert str(refused.value).startswith("r.toml: critic.questions: ")
+    assert told in str(refused.value) and str(refused.value).count("\n") == 0
+
+
+def test_a_file_that_changed_is_a_changed_setting_of_a_run(tmp_path: Path) -> None:
+    path = own_set(tmp_path)
+    before = chosen(str(path))
+    with contextlib.closing(Ledger(tmp_path / "ledger.sqlite")) as ledger:
+        settled.settle(tmp_path, ledger, before)
+        ledger.commit_unit(Unit(-1, 0, "register"))
+        settled.settle(tmp_path, ledger, chosen(str(path)))
+        own_set(tmp_path, pair="Which is better in {name}? {definition}")
+        with pytest.raises(ConfigError, match=r"critic.questions: 'mine \(\w{8}\)' -> 'mine \("):
+            settled.settle(tmp_path, ledger, chosen(str(path)))
+
+
+def test_other_questions_make_another_version_of_a_critic() -> None:
+    world, video = Config().critic, chosen("video").critic
+    assert make_vila(settings=world).hash() != make_vila(settings=video).hash()
+    assert ServedCritic("m", settings=world).hash() != ServedCritic("m", settings=video).hash()
+    longer = read({**VIDEO.leaf(), "pair": f"{VIDEO.pair} Now."})
+    assert isinstance(longer, Questions) and longer.mark != VIDEO.mark and WORLD.mark == ""
