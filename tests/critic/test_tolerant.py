@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dualipo.config import WORLD
 from dualipo.critic import reasoning, tolerant
 from dualipo.critic.reasoning import Parsed
 from dualipo.critic.vlm import Kind
@@ -214,7 +215,7 @@ UNCLEAR_POINT = [
 
 
 def read(text: str, kind: Kind, caption: str = CAPTION) -> Parsed:
-    prompts = (QUESTION[kind], reasoning.instructions(kind))
+    prompts = (QUESTION[kind], WORLD.instructions(kind))
     return tolerant.read(text, kind, caption=caption, prompts=prompts, truncated=False)
 
 
@@ -289,7 +290,7 @@ def test_fault_38_an_echo_never_becomes_a_verdict(kind: Kind, caption: str) -> N
         reasoning.fence(caption),
         caption,
         QUESTION[kind],
-        *reasoning.instructions(kind).split("\n"),
+        *WORLD.instructions(kind).split("\n"),
     ]
     rng = random.Random(f"{kind} {caption}")
     verdicts = {
