@@ -1,4 +1,4 @@
-"""Sets of questions: the world's are the shipped critic's own words, others are data that counts."""
+"""Sets of questions: the world's are the shipped critic's words, others are data that counts."""
 
 import contextlib
 import tomllib
@@ -43,7 +43,7 @@ def test_the_world_asks_in_the_words_that_the_shipped_critic_was_trained_on() ->
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_the_video_set_says_what_is_a_fault_how_grave_it_is_and_when_it_is_a_tie(dimension) -> None:
+def test_the_video_set_says_what_is_a_fault_how_grave_it_is_and_when_to_tie(dimension) -> None:
     pair, single = (VIDEO.question(kind, dimension) for kind in ("pair", "point"))
     assert VIDEO.definition(dimension) in pair and VIDEO.definition(dimension) in single
     assert all(word in pair for word in ("Grave:", "Light:", "tie")) and "{" not in pair + single
