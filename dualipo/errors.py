@@ -65,3 +65,9 @@ class StageError(DualipoError):
     """A stage that stopped because its own result cannot be trusted (faults 25, 27, 31)."""
 
     exit_code = 5
+
+
+class WaitsForPeople(DualipoError):
+    """A run that stopped because people have to answer first; the same command goes on."""
+
+    exit_code = 6

@@ -78,6 +78,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("sample.vbench_still", "attempt", "evaluate"),
     Stage("vbench", "attempt", "evaluate"),
     Stage("sample.monitor", "attempt", "evaluate", closing_index=-1),
+    Stage("audit", "attempt", "evaluate"),  # only where people are asked
     Stage("win_rate", "attempt", "evaluate"),
     Stage("sample.suite", "attempt", "evaluate"),
     Stage("suite", "attempt", "evaluate", closing_index=-1),

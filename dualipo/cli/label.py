@@ -52,6 +52,13 @@ def _add_questions(parser: argparse.ArgumentParser) -> None:
         help="The round whose clips are shown, or -1 for the seed's (default: the newest).",
     )
     asked.add_argument(
+        "--audit",
+        type=int,
+        metavar="ROUND",
+        help="Ask what the run waits for in this round, which only measures unless the recipe says "
+        "otherwise; the other options of this group have no effect then.",
+    )
+    asked.add_argument(
         "--num-pairs", type=int, default=200, help="The number of pairs (default: %(default)s)."
     )
     asked.add_argument(
@@ -124,12 +131,15 @@ def act(arguments: argparse.Namespace) -> int:
     if arguments.export:
         return export(arguments.run / BOOK, arguments.export)
     require_web()
+    from dualipo.store import audit_questions
     from dualipo.store.labels import LabelBook
 
     _require_share("double", arguments.double)
-    book = LabelBook(arguments.run / BOOK)
+    audit = arguments.audit
+    asked = None if audit is None else audit_questions.read(arguments.run, audit)
+    book = LabelBook(arguments.run / (BOOK if audit is None else audit_questions.BOOK))
     try:
-        num_new = book.add_items(questions(arguments, seed=book.seed))
+        num_new = book.add_items(asked or questions(arguments, seed=book.seed))
         print(f"{book.num_items()} questions, {num_new} of them new.")
         return open_page(arguments, book)
     finally:

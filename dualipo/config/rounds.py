@@ -143,6 +143,12 @@ class Monitor(Group):
         "on): they compare every version with the base on the test prompts, for people; "
         "stops_run = true lets one end the run where it prefers the base.",
     )
+    audit: Literal["simulated", "people"] = Field(
+        "simulated",
+        description='Who labels the newest generator\'s clips in each round: "simulated" '
+        'annotators of the embedded world, or "people", for whom the run stops with exit code 6 '
+        "until `dualipo label --audit` has their answers.",
+    )
     num_audit_labels: int = Field(
         48,
         ge=0,

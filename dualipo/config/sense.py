@@ -29,7 +29,10 @@ def with_defaults(flat: dict[str, Any]) -> dict[str, Any]:
         flat = {"prompts.source": "file"} | flat
     if flat.get("prompts.source") != "file":
         return flat
-    flat = OWN_CAPTIONS | flat
+    own = dict(OWN_CAPTIONS)
+    if flat.get("monitor.audit") == "people":
+        del own["monitor.num_audit_labels"]
+    flat = own | flat
     has_clips = flat.get("align.dataset_name") is not None
     return flat if has_clips else {"align.real_nll_ratio": 0.0} | flat
 
@@ -43,7 +46,7 @@ def conflicts(config: Config) -> list[str]:
         *_of_seed(config),
         *_of_critic(config),
         *_of_alignment(config),
-        *_of_suite(config),
+        *_of_measuring(config),
     ]
 
 
@@ -110,7 +113,8 @@ def _of_own_captions(config: Config) -> Iterator[str]:
     """Yield what mixes a user's captions with the embedded world's judges and clips."""
     if config.prompts.path is None:
         yield 'prompts.source = "file" needs prompts.path. Set it to a list of captions.'
-    asking = ("num_audit_labels", "num_accuracy_pairs")
+    by_people = config.monitor.audit == "people"
+    asking = ("num_audit_labels", "num_accuracy_pairs")[by_people:]
     if named := [f"monitor.{name}" for name in asking if getattr(config.monitor, name)]:
         yield (
             f'prompts.source is "file", but {" and ".join(named)} '
@@ -213,7 +217,12 @@ def _of_alignment(config: Config) -> Iterator[str]:
         )
 
 
-def _of_suite(config: Config) -> Iterator[str]:
+def _of_measuring(config: Config) -> Iterator[str]:
+    if config.monitor.audit == "people" and not config.monitor.num_audit_labels:
+        yield (
+            'monitor.audit is "people", but monitor.num_audit_labels is 0, so nobody is asked. Set '
+            "it above 0."
+        )
     if config.monitor.suite != "none" and not config.monitor.suite_python:
         yield (
             f'monitor.suite is "{config.monitor.suite}", but monitor.suite_python is not set. Set '

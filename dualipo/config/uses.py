@@ -69,6 +69,7 @@ USES: dict[str, Use] = {
     "refresh.force_rounds": Use(("refresh",), is_of_round=True),
     "refresh.gate_margin": Use(("refresh",), is_of_round=True),
     "refresh.serve_if_equal": Use(("refresh",), is_of_round=True),
+    "monitor.audit": Use(("audit", "monitor"), is_of_round=True),
     "monitor.num_audit_labels": Use(("monitor",), is_of_round=True),
     "monitor.suite": Use(("suite", "monitor"), is_of_round=True),
     "monitor.suite_dimensions": Use(("sample.suite",)),

@@ -7,7 +7,7 @@ if the recipe names a source of pairs that reads them; else all labels measure.
 from collections.abc import Sequence
 
 from dualipo.records import Candidate, Pair
-from dualipo.rounds import world_sources
+from dualipo.rounds import people_audit, world_sources
 from dualipo.rounds.questions import pair_questions
 from dualipo.rounds.run import Run
 
@@ -17,6 +17,8 @@ def labels(run: Run, round: int, attempt: int, clips: Sequence[Candidate]) -> li
     num = run.config.monitor.num_audit_labels
     if num == 0:
         return []
+    if run.config.monitor.audit == "people":
+        return people_audit.labels(run, round, attempt, clips)
     seed = run.seed("audit", round, attempt)
     asked = pair_questions(clips, num=num, seed=seed)
     return world_sources.label_pairs(asked, clips=run.clip, seed=seed)

@@ -18,7 +18,9 @@ def lines(config: Config) -> list[str]:
     monitor, own = config.monitor, config.prompts.source == "file"
     audit = _by(
         monitor.num_audit_labels,
-        "labels of simulated annotators",
+        "labels of people, for whom the run waits"
+        if monitor.audit == "people"
+        else "labels of simulated annotators",
         "monitor.num_audit_labels",
         own,
     )
