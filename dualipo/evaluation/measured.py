@@ -47,6 +47,20 @@ def evaluation_total(events: Iterable[MeasuredEvent], version: str) -> float | N
     return totals[-1] if totals else None
 
 
+def figures(events: Iterable[MeasuredEvent]) -> dict[str, float]:
+    """Return every number about versions themselves, and judges' win rates, for a chart.
+
+    A change against another version is left out, as is a part by dimension.
+    """
+    return {
+        f"{measurement.name} ({event.source})": measurement.value
+        for event in events
+        for measurement in event.measurements
+        if measurement.value is not None and measurement.dimension is None
+        if measurement.against is None or event.source.startswith(JUDGE)
+    }
+
+
 def named(
     measurements: Sequence[Measurement],
     name: str,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dualipo import attempt_log
-from dualipo.evaluation import recommended, run_history, tunings
+from dualipo.evaluation import measured, recommended, run_history, tunings
 from dualipo.evaluation.report import did_it_help, findings
 from dualipo.evaluation.report.charts import Format, percent, three_decimals
 from dualipo.evaluation.report.headline import DASH, accuracies, signed
@@ -101,6 +101,7 @@ def _row(round_: RoundHistory) -> dict[str, Any]:
         "refresh": refresh.outcome if refresh else None,
         "became": round_.refresh_outcome(),
         "why": refresh.why if refresh else [],
+        "measured": measured.figures(round_.measured),
     }
 
 

@@ -23,5 +23,17 @@ def test_the_newest_total_of_a_suite_counts_and_never_the_oracles() -> None:
     assert len(measured.newest(events)) == 3
 
 
+def test_figures_are_numbers_of_versions_and_judges_win_rates() -> None:
+    win = Measurement(name="win rate", value=0.6, num_prompts=16, against="base")
+    of_motion = Measurement(name="win rate", value=0.7, num_prompts=16, dimension="motion")
+    change = Measurement(name="dynamic degree", value=-0.1, num_prompts=16, against="base")
+    own = Measurement(name="dynamic degree", value=0.4, num_prompts=16)
+    made = [
+        MeasuredEvent(source=source, version="g000.0", measurements=parts, alarms=[])
+        for source, parts in (("judge:j", [win, of_motion]), ("pixels", [own, change]))
+    ]
+    assert measured.figures(made) == {"win rate (judge:j)": 0.6, "dynamic degree (pixels)": 0.4}
+
+
 def test_a_total_that_could_not_be_measured_is_no_zero() -> None:
     assert measured.evaluation_total([_total(measured.VBENCH, "base", None)], "base") is None

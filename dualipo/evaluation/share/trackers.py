@@ -294,6 +294,7 @@ def _send_rounds(tracker: Tracker, run_path: Path, sent: dict[str, Any]) -> None
     """Send the table of rounds, base as step 0; send a row again when it has more figures."""
     for at, row in enumerate(summary.as_dict(run_path)["rounds"]):
         figures = {key: row[key] for key in _ROUND_FIGURES if _is_number(row[key])}
+        figures |= row["measured"]
         if row["of"]:
             figures["kept share"] = row["kept"] / row["of"]
         if figures and sent["rounds"].get(row["round"]) != figures:
