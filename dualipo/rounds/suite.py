@@ -107,7 +107,14 @@ def prepared(
 
 
 def score(run: Run, suite: Suite, version: Version) -> SuiteEvent:
-    """Sample a version's clips, score every dimension, and commit the totals."""
+    """Sample a version's clips, score every dimension, and commit the totals.
+
+    Where all that is asked for was scored before, return that.
+    """
+    for before in _earlier(run, suite, version)[-1:]:
+        known = {s.dimension for s in before.dimensions if s.raw is not None}
+        if known >= {*suite.plan.dimensions}:
+            return before
     clock = Clock()
     folder = run.directory.path / FOLDER / version.version_id / suite.stage
     _lay_out(run, suite, version, folder)
@@ -126,16 +133,18 @@ def score(run: Run, suite: Suite, version: Version) -> SuiteEvent:
 
 
 def _closing(run: Run, suite: Suite, version: Version) -> Unit:
-    """Return the unit that holds the totals; a request for further dimensions adds another one."""
-    place = (version.round, version.attempt, suite.stage)
-    if suite.stage == SUBSET:
-        return Unit(*place, CLOSING)
-    made_for = [event.version for _, event in run.ledger.events(SuiteEvent) if _is_whole(event)]
-    return Unit(*place, len(totals.DIMENSIONS) + made_for.count(version.version_id))
+    """Return the unit that holds the totals; a later request, which fills gaps, adds another."""
+    num = len(_earlier(run, suite, version))
+    is_first_subset = suite.stage == SUBSET and num == 0
+    index = CLOSING if is_first_subset else len(totals.DIMENSIONS) + num
+    return Unit(version.round, version.attempt, suite.stage, index)
 
 
-def _is_whole(event: SuiteEvent) -> bool:
-    return event.source == measured.VBENCH_WHOLE
+def _earlier(run: Run, suite: Suite, version: Version) -> list[SuiteEvent]:
+    """Return the version's earlier scores by this suite, the newest last."""
+    wanted = (SOURCES[suite.stage], version.version_id)
+    events = [event for _, event in run.ledger.events(SuiteEvent)]
+    return [event for event in events if (event.source, event.version) == wanted]
 
 
 def _lay_out(run: Run, suite: Suite, version: Version, folder: Path) -> None:

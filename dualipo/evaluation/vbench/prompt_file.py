@@ -3,7 +3,7 @@
 A row is a prompt and the dimensions that score it. A clip is named after its prompt and its number
 (`a dog-0.mp4`), so two rows with one prompt share their clips: they are sampled once and scored for
 both. Each prompt has 5 clips; one of temporal flickering has 25, of which VBench's filter keeps the
-still ones. A name is never cut: a prompt that cannot be a file name is refused (fault 60).
+still ones. A name is never cut: a prompt that cannot be a file name is refused (fault 82).
 """
 
 import hashlib

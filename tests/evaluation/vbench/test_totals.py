@@ -1,11 +1,13 @@
 """VBench's totals: the poster's rows, published rows of sixteen dimensions, and refused gaps."""
 
 import math
+from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 from dualipo.errors import DataError
-from dualipo.evaluation.vbench import totals
+from dualipo.evaluation.vbench import result_files, totals
 from dualipo.evaluation.vbench.totals import DIMENSIONS
 
 # Total, Quality, Semantic of the Dual-IPO poster (METHOD.md section 2).
@@ -57,7 +59,7 @@ def test_nothing_is_clipped() -> None:
 
 
 @pytest.mark.parametrize("bad", [None, math.nan])
-def test_a_missing_dimension_is_refused_by_name(bad: float | None) -> None:
+def test_fault_60_a_missing_dimension_is_refused_by_name(bad: float | None) -> None:
     raw = dict.fromkeys(DIMENSIONS, 0.5)
     del raw["scene"]
     if bad is not None:
@@ -74,3 +76,11 @@ def test_a_subset_has_a_total_by_the_same_weights() -> None:
     assert ours.total == pytest.approx(0.8 * 60.0 + 0.2 * 80.0)
     only = totals.totals(raw, ("imaging_quality",))
     assert (only.total, only.semantic) == (pytest.approx(40.0), None)
+
+
+def test_a_file_of_the_real_package_is_read_as_it_was_written() -> None:
+    """VBench 0.1.5 wrote it about clips of a run; docs/vbench.md has the command."""
+    [score] = result_files.read_folder(Path(__file__).parent).values()
+    assert (score.dimension, score.num_scored) == ("temporal_flickering", 75)
+    assert score.raw == pytest.approx(fmean(score.by_clip.values()), abs=1e-12)
+    assert f"{totals.normalised(score.dimension, score.raw):.2f}" == "91.72"

@@ -59,7 +59,7 @@ def _clips(tmp_path: Path, vbench: Environment, dimension: str) -> list[str]:
     return names
 
 
-def test_the_whole_suite_has_946_prompts_944_names_and_6230_clips(tmp_path: Path) -> None:
+def test_fault_82_the_whole_suite_has_946_prompts_944_names_and_6230_clips(tmp_path: Path) -> None:
     prompts = prompt_file.read(_write(tmp_path / "p.json", stand_in.full_rows()))
     plan = prompt_file.plan(prompts.rows, DIMENSIONS)
     assert (len(prompts.rows), len(prompts.prompts)) == (946, 944)
@@ -84,7 +84,7 @@ def test_a_subset_takes_prompts_of_every_group_evenly() -> None:
 
 
 @pytest.mark.parametrize("prompt", ["../out", "a/b", "nul\0", "", "x" * 250, "a\\b"])
-def test_fault_60_a_prompt_that_is_no_file_name_is_refused_and_never_cut(
+def test_fault_82_a_prompt_that_is_no_file_name_is_refused_and_never_cut(
     prompt: str, tmp_path: Path
 ) -> None:
     rows = [{"prompt_en": "a dog", "dimension": ["color"]}]
