@@ -41,7 +41,14 @@ def groups() -> dict[str, str]:
 
 
 def as_toml(value: Any) -> str:
-    """Spell a value as in a recipe and in an override; `null`, for no value, is an override's."""
+    """Spell a value as in a recipe; `null`, for no value, is an override's.
+
+    An override spells a table as JSON, so with colons.
+    """
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} = {as_toml(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(as_toml, value))}]"
     if isinstance(value, dict):
         members = (f"{json.dumps(key)} = {as_toml(inner)}" for key, inner in value.items())
         return f"{{ {', '.join(members)} }}"

@@ -121,8 +121,8 @@ def _refined(costs_DDPYX: Array, row: Any, column: Any, axis: int) -> tuple[Any,
         bend = before - 2 * best + after
         offset = 0.5 * (before - after) / bend
     is_known = np.isfinite(offset) & (bend > 0)
-    offset = np.where(is_known, np.clip(offset, -0.5, 0.5), 0)
-    return offset, np.where(is_known, 0.5 * bend * offset**2, 0)
+    offset, bend = (np.where(is_known, part, 0) for part in (np.clip(offset, -0.5, 0.5), bend))
+    return offset, 0.5 * bend * offset**2
 
 
 def _dis(from_PHW: Array, to_PHW: Array) -> Array:

@@ -111,12 +111,15 @@ def test_the_card_of_an_unknown_version_is_refused(make_run: RunMaker) -> None:
         model_card.render(make_run(), "g9")
 
 
+JUDGE = {"name": "far", "backend": "server", "server": {"base_url": "http://127.0.0.1:9/v1"}}
+
+
 def test_the_recipe_shown_resolves_to_the_same_configuration(tmp_path: Path) -> None:
     tree = {
         "seed": 3,
         "output_dir": 'runs/a "quoted" name',
         "prompts": {"source": "file", "path": "prompts.txt"},
-        "monitor": {"num_audit_labels": 0, "num_accuracy_pairs": 0},
+        "monitor": {"num_audit_labels": 0, "num_accuracy_pairs": 0, "judges": [JUDGE]},
         "refresh": {"force_rounds": [0, 2], "srpo": {"pce_filter": False}},
         "align": {"learning_rate": 1e-05, "real_nll_ratio": 0},
     }

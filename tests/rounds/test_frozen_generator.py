@@ -16,8 +16,8 @@ from dualipo.world import corpus
 
 NUM_PAIRS, NUM_PROMPTS, NUM_FRAMES, FPS = 24, 12, 9, 8.0
 SETTINGS = (
-    *("align.max_train_steps=24", "align.train_batch_size=8", "align.num_slots=2"),
-    *("align.learning_rate=1e-3", "align.lr_warmup_steps=0", "align.num_holdout=0"),
+    *("align.max_train_steps=10", "align.train_batch_size=4", "align.num_slots=1"),
+    *("align.learning_rate=3e-4", "align.lr_warmup_steps=0", "align.num_holdout=0"),
     *("generator.num_inference_steps=4", "generator.guidance_scale=1"),
 )
 

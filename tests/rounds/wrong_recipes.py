@@ -29,6 +29,7 @@ OWN = (
 LABELLED = (*OWN, "seed_labels.path=labels", "seed_labels.min_per_verdict=1")
 CLIPS = (*OWN, "align.dataset_name=clips", "align.num_real_clips=4")
 SERVED = ("critic.backend=server", "refresh.update_critic=false")
+_JUDGE = '{"name": "one", "backend": "scores"}'  # of the critic's default name
 SCORES = ("critic.backend=scores", "refresh.update_critic=false")
 
 
@@ -122,6 +123,21 @@ SETTINGS = {
     ),
     "test captions of one's own in the world": Wrong(
         ["prompts.test_path=captions.txt"], "know the embedded world's own captions only"
+    ),
+    "judges of one name": Wrong(
+        [f"monitor.judges=[{_JUDGE}, {_JUDGE}]"], "monitor.judges: two are called one"
+    ),
+    "judges without clips": Wrong(
+        [*OWN, "prompts.num_test_prompts=0", f"monitor.judges=[{_JUDGE}]"], "of the test prompts"
+    ),
+    "the critic as its own judge": Wrong(
+        [*SCORES, f"monitor.judges=[{_JUDGE}]"], "one is the critic that the generator learns from"
+    ),
+    "a judge that would train": Wrong(
+        [f"monitor.judges=[{_JUDGE.replace('scores', 'reward_head')}]"], "is trained on the seed"
+    ),
+    "a limit of motion that nothing measures": Wrong(
+        ["refresh.max_dynamics_drop=0.2"], "reads the clips' motion"
     ),
     "accuracy without clips": Wrong(["prompts.num_test_prompts=0"], "num_accuracy_pairs takes"),
     "few simulated pairs": Wrong(["seed_labels.num_pairs=20"], "seed_labels.num_pairs = 20 leaves"),
