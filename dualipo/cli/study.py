@@ -88,6 +88,13 @@ def _add_ask(parts: Any) -> None:
         type=Path,
         help="A file of clips made elsewhere: JSON lines with generator, prompt, seed and video.",
     )
+    ask.add_argument(
+        "--clips",
+        choices=("test", "monitor"),
+        default="test",
+        help="The run's fixed clips that are compared: of its test or its monitor prompts "
+        "(default: %(default)s).",
+    )
     ask.add_argument("--num-prompts", type=int, help="The number of prompts (default: all).")
     ask.add_argument(
         "--answers",
@@ -172,7 +179,7 @@ def _clips(arguments: argparse.Namespace) -> list["Clip"]:
         raise ConfigError(
             "--generators: a study compares two or more versions. Name them, e.g. base g000.0."
         )
-    return study_items.of_run(arguments.run, arguments.generators)
+    return study_items.of_run(arguments.run, arguments.generators, name=arguments.clips)
 
 
 def _book(run: Path) -> Path:

@@ -99,7 +99,8 @@ def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
     ledger.close()
     assert len(scores) == 2 and not any(event.total for _, event in scores)
     assert all(event.clips for _, event in galleries)
-    assert len(study_items.of_run(path, ["base", "g000.0"])) == 2
+    for name, num_clips in (("test", 2), ("monitor", 4)):  # of one prompt each, by two versions
+        assert len(study_items.of_run(path, ["base", "g000.0"], name=name)) == num_clips
     texts = (path / "report.html").read_text() + (path / "cards" / "g000.0.md").read_text()
     assert "No program can score clips of your own captions" in texts
     assert "People made the seed labels behind this model" in texts and "simulated" not in texts

@@ -233,6 +233,6 @@ def _unknown(history: RunHistory, rows: tuple[Row, ...]) -> str:
     missing = [row.source for row in rows if row.finding == "not measured"]
     if not any(row.source == measured.PEOPLE for row in rows):
         missing.append("people's own judgement of these clips")
-    if history.has_own_captions and not any(row.source == measured.VBENCH for row in rows):
+    if history.has_own_captions and not any(row.source.startswith(measured.VBENCH) for row in rows):
         missing.append("a suite's total")
     return f"Not known: {', '.join(missing)}." if missing else ""

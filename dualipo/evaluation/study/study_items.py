@@ -38,15 +38,15 @@ class Clip:
     clip: str
 
 
-def of_run(run_path: Path, generators: Sequence[str]) -> list[Clip]:
-    """Return the run's test clips by these generator versions."""
+def of_run(run_path: Path, generators: Sequence[str], *, name: str = _TEST) -> list[Clip]:
+    """Return the run's clips of its test or monitor prompts (`name`) by these versions."""
     candidates = RunReader(run_path).candidates()
-    clips = [candidate for candidate in candidates if set_of(candidate) == _TEST]
+    clips = [candidate for candidate in candidates if set_of(candidate) == name]
     versions = sorted({candidate.generator_version for candidate in clips})
     if missing := sorted(set(generators) - set(versions)):
         raise DataError(
-            f"{run_path}: no test clips by {', '.join(missing)}. There are {', '.join(versions)}; "
-            "prompts.num_test_prompts says how many are made."
+            f"{run_path}: no {name} clips by {', '.join(missing)}. There are "
+            f"{', '.join(versions) or 'none'}; prompts.num_{name}_prompts says how many are made."
         )
     return [
         Clip(c.generator_version, c.prompt_id, c.caption, c.seed, c.clip)
