@@ -177,12 +177,26 @@ class SuiteDimension:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceCount:
+    """The pairs that a source gave to a refresh, and how right they are by some fresh labels.
+
+    `num_labelled` counts labels for A or B; `precision` is the share that agrees, None without any.
+    """
+
+    name: str
+    num_pairs: int
+    num_labelled: int
+    precision: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Refinement:
     """What SRPO used and made; `holdout_after` is None where nothing was trained.
 
     `dropped` counts judgements by why they were not used, `newly_failed` names the self-checks
     that the old critic passed and the new one does not. `gate` is None where nothing was trained,
-    or where there are labels of too few prompts to compare by.
+    or where there are labels of too few prompts to compare by. `best_step` counts the steps of the
+    weights where held-out labels chose among checkpoints.
     """
 
     num_judged: int
@@ -193,3 +207,5 @@ class Refinement:
     holdout_after: float | None
     newly_failed: Omitted[list[str] | None] = None
     gate: Omitted[Gate | None] = None
+    sources: Omitted[list[SourceCount] | None] = None
+    best_step: Omitted[int | None] = None

@@ -24,7 +24,7 @@ from dualipo.event_parts import (
 )
 from dualipo.records import Dimension
 
-Outcome = Literal["not needed", "off", "empty", "refreshed", "reverted"]
+Outcome = Literal["not needed", "off", "empty", "too few", "refreshed", "reverted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,6 +323,7 @@ class HoldoutEvent(Event):
 class RefreshEvent(Event):
     """How an attempt's refresh ended and why there was one; `critic_version` serves afterwards.
 
+    "empty" is a refresh without a certain judgement, "too few" one with too few pairs.
     `refinement` is None where the outcome is "not needed" or "off".
     """
 

@@ -168,15 +168,36 @@ class Srpo(CriticPreference):
         description="The number of further pairs of the round's clips that are judged for the "
         "refresh, beside the confirmed ones.",
     )
+    seed_anchor_start: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="The share of the first batch that comes from the human seed, from which it "
+        "falls evenly to refresh.srpo.seed_anchor_share.",
+    )
     seed_anchor_share: float = Field(
-        0.25,
+        0.5,
         ge=0,
         lt=1,
-        description="The share of a batch that comes from the human seed; a larger one holds the "
-        "critic closer to people.",
+        description="The share of the last batch that comes from the human seed; a larger one "
+        "holds the critic closer to people.",
     )
-    unanimous: Literal["skip", "hint"] = Field(
-        "hint",
-        description='What becomes of a question without a losing answer: "skip" leaves it out, '
-        '"hint" asks the critic for the other verdict and takes that answer.',
+    nll_weight: float = Field(
+        1.0,
+        ge=0,
+        le=1e6,
+        description="The weight of the winning answers' mean negative log-probability in the loss; "
+        "a larger one keeps them more likely.",
+    )
+    keep_unanimous: bool = Field(
+        True,
+        description="Whether questions on which all answers agree are learned from, the losing "
+        "answer being the same words about the other clip; false leaves them out.",
+    )
+    num_choices: int = Field(
+        4,
+        ge=0,
+        le=MAX_COUNT,
+        description="The number of times in the training at which held-out labels measure the "
+        "critic, to take the best of these checkpoints; 0 takes the last step.",
     )

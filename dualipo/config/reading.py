@@ -23,9 +23,11 @@ RETIRED: dict[str, Any] = {
     "align.lora_dropout": 0.0,
     "critic.cross_check": "talking",
     "refresh.max_holdout_drop": 0.0,
+    "refresh.srpo.unanimous": "hint",
 }
 _INSTEAD = {
     "critic.cross_check": "Set critic.cross_check_share, where 1 tries every caption.",
+    "refresh.srpo.unanimous": "Set refresh.srpo.keep_unanimous = false to leave them out.",
     "refresh.max_holdout_drop": "A gate decides; refresh.gate_margin is what it should see.",
 }
 

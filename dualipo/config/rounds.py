@@ -80,6 +80,40 @@ class Refresh(Group):
         "the base's: a larger one that is shown by its interval refreshes the critic, and is a "
         "reason to stop; null only raises the alarm.",
     )
+    sources: tuple[Literal["votes", "constructed", "newer", "audit"], ...] = Field(
+        ("votes",),
+        min_length=1,
+        description='The sources of pairs that a refresh learns from: "votes" are judgements of '
+        'the critic itself, "constructed" damages clips, "newer" prefers clips of the newest '
+        'generator where labels agree, and "audit" takes half of the labels of the audit.',
+    )
+    min_pairs: int = Field(
+        100,
+        ge=1,
+        le=MAX_COUNT,
+        description="The smallest number of pairs of all sources from which a refresh learns; with "
+        "fewer the old critic stays.",
+    )
+    num_pool_rounds: int = Field(
+        3,
+        ge=1,
+        le=10_000,
+        description="The number of rounds, with the present one, whose judgements the source "
+        '"votes" has; more ask a changed critic more often.',
+    )
+    num_constructed: int = Field(
+        480,
+        ge=0,
+        le=MAX_COUNT,
+        description='The number of pairs that the source "constructed" makes in a refresh.',
+    )
+    newer_min_precision: float = Field(
+        0.65,
+        ge=0,
+        le=1,
+        description="The share of fresh labels that must prefer the newest generator in a "
+        'dimension for the source "newer" to have pairs of it; a larger one is stricter.',
+    )
     gate_margin: float = Field(
         0.04,
         gt=0,

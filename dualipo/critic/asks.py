@@ -12,7 +12,7 @@ import numpy as np
 
 from dualipo.config import WORLD
 from dualipo.critic.vlm import Kind, Query
-from dualipo.records import DIMENSIONS, Dimension, Order, Verdict
+from dualipo.records import DIMENSIONS, Dimension, Order
 
 # The dimensions of the embedded world that a caption should not matter to.
 CAPTIONLESS = WORLD.captionless()
@@ -41,14 +41,11 @@ class Ask:
     dimension: Dimension
     clip_hashes: tuple[str, ...]
     order: Order = "ab"
-    hint: Verdict | None = None
 
     def query(self, clips: Clips) -> Query:
         """Load the clips' pixels and return the question with them."""
         shown = tuple(clips(clip_hash) for clip_hash in self.clip_hashes)
-        return Query(
-            self.kind, self.caption, self.dimension, shown, self.clip_hashes, hint=self.hint
-        )
+        return Query(self.kind, self.caption, self.dimension, shown, self.clip_hashes)
 
     def swapped(self) -> "Ask":
         """Return the same question with the two clips shown in the other order."""

@@ -68,14 +68,8 @@ def question(kind: Kind, dimension: Dimension, questions: Questions = WORLD) -> 
 
 
 def question_of(query: Query, questions: Questions) -> str:
-    """Return the text of a query's question, the set's or its own, with its hint."""
-    text = query.question or question(query.kind, query.dimension, questions)
-    return text if query.hint is None else f"{text}\n{hint(query.hint)}"
-
-
-def hint(verdict: Verdict) -> str:
-    """Write the hint that asks for a given verdict (for SRPO's losers on unanimous items)."""
-    return f"Hint: the verdict is {NAMES[verdict]}."
+    """Return the text of a query's question, the set's or its own."""
+    return query.question or question(query.kind, query.dimension, questions)
 
 
 def render_pair(

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 from torch import Tensor, nn
 
-from dualipo.records import Dimension, Verdict
+from dualipo.records import Dimension
 
 Kind = Literal["pair", "point"]
 # A text, or the token ids of a sampled path with its end of sequence.
@@ -24,7 +24,7 @@ Response = str | tuple[int, ...]
 class Query:
     """A question about one clip ("point") or two ("pair"); a clip is uint8 [F, H, W, 3].
 
-    `hint` asks for a given verdict (for SRPO's losers); `question` replaces the standard one.
+    `question` replaces the standard one.
     """
 
     kind: Kind
@@ -32,7 +32,6 @@ class Query:
     dimension: Dimension
     clips: tuple[np.ndarray, ...]
     clip_hashes: tuple[str, ...]
-    hint: Verdict | None = None
     question: str | None = None
 
     def __post_init__(self) -> None:

@@ -41,6 +41,7 @@ from dualipo.suite_events import SuiteDimensionEvent, SuiteEvent
 
 BASE = -1  # the round that stands for what was there before round 0
 # Recorded once a round, whatever number of attempts follows.
+TRIED = ("refreshed", "reverted", "empty", "too few")  # outcomes of a refresh that was begun
 _ROUND_WIDE = (PromptsEvent, SampleEvent, RefreshEvent)
 
 Recorded = tuple[Unit, Event]
@@ -96,6 +97,8 @@ class RoundHistory:
         refresh = self.event(RefreshEvent)
         if refresh is not None and refresh.outcome == "empty":
             return "empty (no judgement was usable)"
+        if refresh is not None and refresh.outcome == "too few":
+            return f"too few pairs to learn from{_counted(refresh)}"
         if refresh is None or refresh.outcome != "reverted":
             return refresh.outcome if refresh else None
         failed = [f"fails its check of {name}" for name in _newly_failed(refresh)]
@@ -259,7 +262,7 @@ def _more_telling(before: Event | None, now: RefreshEvent) -> RefreshEvent:
 
     A second attempt's "not needed" must not hide the refresh that it follows.
     """
-    if isinstance(before, RefreshEvent) and before.outcome in ("refreshed", "reverted", "empty"):
+    if isinstance(before, RefreshEvent) and before.outcome in TRIED:
         return before
     return now
 
@@ -284,6 +287,13 @@ def _metrics(rows: list[dict[str, Any]], number: int) -> dict[str, list[dict[str
         kept = [row for row in stage_rows if (row.get("attempt") or 0) == last]
         stages[stage] = sorted(kept, key=lambda row: row["step"])
     return stages
+
+
+def _counted(refresh: RefreshEvent) -> str:
+    """Return how many pairs each source gave, in brackets."""
+    sources = (refresh.refinement and refresh.refinement.sources) or []
+    counts = [f"{source.name} {source.num_pairs}" for source in sources]
+    return f" ({', '.join(counts)})" if counts else ""
 
 
 def _newly_failed(refresh: RefreshEvent) -> list[str]:

@@ -10,6 +10,9 @@ from dualipo.records import Candidate, Pair
 from dualipo.rounds import people_audit, world_sources
 from dualipo.rounds.questions import pair_questions
 from dualipo.rounds.run import Run
+from dualipo.rounds.sampling import fixed_prompts
+
+READERS = {"audit", "newer"}  # the sources that read labels or clips of the monitor prompts
 
 
 def labels(run: Run, round: int, attempt: int, clips: Sequence[Candidate]) -> list[Pair]:
@@ -30,6 +33,15 @@ def measuring(run: Run, pairs: Sequence[Pair]) -> list[Pair]:
     return [pair for pair in pairs if pair.prompt_id not in learnt]
 
 
+def learning(run: Run, pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the labels that critics may learn from."""
+    learnt = learning_prompts(run)
+    return [pair for pair in pairs if pair.prompt_id in learnt]
+
+
 def learning_prompts(run: Run) -> set[str]:
     """Return the monitor prompts whose labels and clips critics may learn from."""
-    return set()
+    if not READERS.intersection(run.config.refresh.sources):
+        return set()
+    ids = {prompt.prompt_id for prompt in fixed_prompts(run, "monitor")}
+    return set(sorted(ids, key=lambda prompt_id: run.seed("audit half", prompt_id))[1::2])

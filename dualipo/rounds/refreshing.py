@@ -1,30 +1,29 @@
 """Refresh a stale critic on the round's own clips (METHOD.md 3.2, 5).
 
-    confirmed votes, and votes on some further pairs
-      -> pool of certain paths -> SRPO, anchored by the seed -> a new critic
+    pairs of every source (`gathering`): votes, constructed, newer, audit
+      -> certain votes and labelled pairs -> SRPO, anchored by the seed -> a new critic
 
 The new critic serves unless the gate finds it worse on labels of the present clips (`gating`), or
 it fails a self-check that the old one passed. Then it is kept as evidence, and the old one serves
-on (fault 33). An empty pool is an outcome, never a crash (fault 32).
+on (fault 33). An empty pool, and one too small to learn from, are outcomes, never a crash (fault
+32).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dualipo.critic.asks import Item
 from dualipo.critic.learning import srpo
-from dualipo.critic.learning.srpo import Pool
 from dualipo.critic.models.chat import ChatCritic
 from dualipo.critic.trust.checks import Checked
 from dualipo.critic.vlm import Vlm
 from dualipo.event_parts import Gate, Refinement
 from dualipo.events import Event, HoldoutEvent, MonitorEvent, Outcome, RefreshEvent
-from dualipo.records import DIMENSIONS, Candidate, Vote, pair_id
-from dualipo.rounds import accuracy, checking, contests, gating, judging, warming
-from dualipo.rounds.caption_trial import turned_items
+from dualipo.records import Candidate
+from dualipo.rounds import accuracy, checking, gathering, gating, warming
+from dualipo.rounds.checkpoint_choice import HeldOutWatch
 from dualipo.rounds.clock import Clock
+from dualipo.rounds.gathering import Gathered
 from dualipo.rounds.gating import GateLabels, Leans
-from dualipo.rounds.questions import pair_questions
 from dualipo.rounds.run import SFT, Run
 from dualipo.rounds.versions import critic_made, critic_of
 from dualipo.store.ledger import Unit
@@ -73,23 +72,26 @@ def reasons(run: Run, round: int, attempt: int) -> list[str]:
 
 
 def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]) -> None:
-    """Train the critic by SRPO on the judged candidates; let it serve if its trial allows."""
+    """Train the critic on the pairs of all sources; let it serve if its trial allows."""
     current = critic_of(run, unit.round, unit.attempt)
     before = _before(run, unit, current)
-    items, votes = _judged(run, unit, candidates, current)
+    gathered = gathering.gather(run, unit, candidates, critic=current)
     clock = Clock()
-    learner, refreshed = _train(run, unit, items, votes, current)
+    learner, refreshed = _train(run, unit, gathered, current)
     refinement = Refinement(
-        num_judged=len({(vote.item, vote.dimension) for vote in votes}),
+        num_judged=gathered.num_judged,
         num_kept=len(refreshed.kept),
         dropped={str(reason): num for reason, num in refreshed.dropped.items()},
         mean_pce=refreshed.mean_pce,
         holdout_before=before.accuracy,
         holdout_after=None,
+        sources=gathering.counts(run, gathered, refreshed.kept),
+        best_step=refreshed.best_step,
     )
     if refreshed.status != "trained":
+        outcome: Outcome = "too few" if refreshed.status == "too few" else "empty"
         event = RefreshEvent(
-            outcome="empty", why=why, critic_version=current, refinement=refinement
+            outcome=outcome, why=why, critic_version=current, refinement=refinement
         )
         run.commit(unit, clock=clock, events=[event])
         run.forget_models()
@@ -176,79 +178,36 @@ def _passes(gate: Gate | None, *, serve_if_equal: bool) -> bool:
     return verdict == "better" or (verdict == "no difference" and serve_if_equal)
 
 
-def _judged(
-    run: Run, unit: Unit, candidates: Sequence[Candidate], critic: str
-) -> tuple[list[Item], list[Vote]]:
-    """Return the confirmed contests and further pairs of the round, with the votes on them."""
-    votes = judging.read_votes(run, Unit(unit.round, unit.attempt, "confirm"))
-    items: list[Item] = []
-    if votes:  # KTO confirms no contest
-        chosen = judging.contests_of(run, unit.round, unit.attempt, candidates)
-        items = judging.shown(run, contests.items_of(chosen, candidates))
-    extra = _extra_items(run, unit, candidates, known={item.item_id for item in items})
-    stage = Unit(unit.round, unit.attempt, "srpo_votes")
-    votes += judging.vote_on(run, stage, extra, critic=critic)
-    shown = judging.shown(run, items + extra)
-    asked = {item.item_id for item in shown}
-    return shown, [vote for vote in votes if vote.item in asked]
-
-
-def _extra_items(
-    run: Run, unit: Unit, candidates: Sequence[Candidate], known: set[str]
-) -> list[Item]:
-    """Return pairs of the round's candidates that are not `known`, drawn by the run's seed."""
-    num = run.config.refresh.srpo.num_extra_pairs * len(DIMENSIONS)
-    if num == 0:
-        return []
-    clip_to_id = {(c.prompt_id, c.clip): c.candidate_id for c in candidates}
-    seed = run.seed("extra pairs", unit.round)
-    items: dict[str, Item] = {}
-    for prompt, clip_a, clip_b, _ in pair_questions(candidates, num=num, seed=seed):
-        a, b = (clip_to_id[prompt.prompt_id, clip] for clip in (clip_a, clip_b))
-        if {pair_id(a, b), pair_id(b, a)} & known:
-            continue
-        items[pair_id(a, b)] = Item(pair_id(a, b), prompt.caption, (clip_a, clip_b))
-    return list(items.values())[: run.config.refresh.srpo.num_extra_pairs]
-
-
 def _train(
-    run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote], current: str
+    run: Run, unit: Unit, gathered: Gathered, current: str
 ) -> tuple[ChatCritic, srpo.Refreshed]:
     """Train a copy of the current critic; return it with what the training used."""
     settings = run.config.refresh.srpo
-    batch_size = run.config.critic.judge_batch_size
-    learner = run.learner(current)
-    pool = _pool(run, unit, items, votes, learner)
     anchors = warming.own_traces(run, current, settings)
+    learner = run.learner(current)
     folder = run.directory.attempt_path(unit.round, unit.attempt) / "critic"
     with run.training(unit, num_steps=settings.max_train_steps, stage="srpo") as on_step:
         refreshed = srpo.refresh(
             learner,
-            pool,
+            gathered.pool,
             load_sft=lambda: run.load_critic(SFT),
             anchors=anchors,
-            clips=run.clip,
+            further=gathered.further,
+            min_pairs=run.config.refresh.min_pairs,
+            clips=gathered.clips,
             settings=settings,
-            batch_size=batch_size,
+            batch_size=run.config.critic.judge_batch_size,
             checkpoint_folder=folder / "checkpoints",
             seed=run.seed("srpo", unit.round),
+            watch=_watch(run, learner),
             on_step=on_step,
         )
     return learner, refreshed
 
 
-def _pool(
-    run: Run, unit: Unit, items: Sequence[Item], votes: Sequence[Vote], learner: ChatCritic
-) -> Pool:
-    """Return the certain paths of the votes; a hint makes the losing paths that are missing."""
-    critic = run.config.critic
-    turned = turned_items(run, unit.round, unit.attempt)
-    pool = srpo.build_pool(votes, items, keep_vote_share=critic.keep_vote_share, turned=turned)
-    return srpo.fill_losers(
-        learner,
-        pool,
-        clips=run.clip,
-        settings=critic,
-        unanimous=run.config.refresh.srpo.unanimous,
-        seed_of=judging.seed_of(run, "hint", unit.round),
-    )
+def _watch(run: Run, learner: ChatCritic) -> HeldOutWatch | None:
+    """Return what chooses the checkpoint, if there are labels for it."""
+    labels = gating.held_out_half(run, chooses=True)
+    if not labels or not run.config.refresh.srpo.num_choices:
+        return None
+    return HeldOutWatch(learner, labels, run.clip, run.config)

@@ -20,6 +20,8 @@ from tests.critic.conftest import make_tokenizer, make_vila
 from tests.generator.conftest import make_pipeline
 
 NUM_QUESTIONS = 64
+# Nobody says these words; they stay, as other ones would change the tokenizer and every digest.
+HINTS = tuple(f"Hint: the verdict is {name}." for name in "AB")
 TRAINING = CriticTraining(learning_rate=1e-2, max_train_steps=60, train_batch_size=16)
 
 
@@ -64,7 +66,7 @@ def spoken(traces: list[Trace]) -> list[str]:
     questions = [reasoning.question(trace.ask.kind, trace.ask.dimension) for trace in traces]
     captions = [reasoning.fence(trace.ask.caption) for trace in traces]
     answers = [trace.response for trace in traces]
-    recurring = ["USER: Video A:\n Video B:\n ASSISTANT:", *map(reasoning.hint, ("a", "b"))]
+    recurring = ["USER: Video A:\n Video B:\n ASSISTANT:", *HINTS]
     return questions + captions + answers + recurring * NUM_QUESTIONS
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from dualipo.events import RefreshEvent
-from dualipo.rounds import refreshing
+from dualipo.progress import PlainProgress
+from dualipo.rounds import audit, gating, refreshing
+from dualipo.rounds.loop import opened
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 from tests.rounds.test_gating import GATE
@@ -29,6 +31,46 @@ def test_fault_32_an_empty_keep_set_is_an_outcome(harness: Harness) -> None:
         # The critic stays, and with it the judgements: there is no second attempt.
         assert heads(path) == ("g000.0", "warm")
         assert (path / "report.html").exists()
+
+
+def test_fault_32_too_few_pairs_are_an_outcome_that_says_what_each_source_gave(
+    harness: Harness,
+) -> None:
+    with harnesses.elsewhere(harness) as path:
+        sources = 'refresh.sources=["votes", "constructed", "newer", "audit"]'
+        overrides = ("rounds=1", sources, "refresh.min_pairs=10000", "refresh.num_constructed=9")
+        wide = ("prompts.num_monitor_prompts=4", "monitor.num_audit_labels=12")
+        settings = harness.recipe(path, *overrides, *wide)
+        assert harnesses.ended(settings) == 0, harnesses.log(path)
+        [refresh] = harnesses.events(path, RefreshEvent)
+        assert refresh.outcome == "too few" and refresh.critic_version == "warm"
+        assert heads(path) == ("g000.0", "warm")
+        counted = {source.name: source for source in refresh.refinement.sources}
+        assert list(counted) == ["votes", "constructed", "newer", "audit"]
+        assert 0 < counted["constructed"].num_pairs <= 9 and counted["audit"].num_pairs > 0
+        # The audit's labels are the annotators' own, who are asked again here and may be torn.
+        assert 0 < counted["constructed"].num_labelled <= 9
+        assert "constructed" in (path / "report.html").read_text()
+
+
+def test_a_refresh_learns_from_labelled_pairs_alone_and_halves_the_monitor_prompts(
+    harness: Harness,
+) -> None:
+    with harnesses.elsewhere(harness) as path:
+        alone = 'refresh.sources=["constructed", "audit"]'
+        overrides = ("rounds=1", alone, "refresh.num_constructed=9", "refresh.srpo.num_choices=2")
+        wide = ("prompts.num_monitor_prompts=4", "monitor.num_audit_labels=12")
+        settings = harness.recipe(path, *overrides, *wide)
+        assert harnesses.ended(settings) == 0, harnesses.log(path)
+        refresh = next(iter(harnesses.events(path, RefreshEvent)))
+        used = refresh.refinement
+        assert refresh.outcome in ("refreshed", "reverted") and used.num_judged == 0
+        assert used.mean_pce is None and used.best_step in (1, 2)
+        with opened(settings, PlainProgress()) as run:
+            labels = gating.audit_labels(run, 0, 0)
+            taught, kept = audit.learning(run, labels), audit.measuring(run, labels)
+            prompts = [{label.prompt_id for label in half} for half in (taught, kept)]
+            assert [len(half) for half in prompts] == [2, 2] and not prompts[0] & prompts[1]
 
 
 def test_fault_33_a_worse_critic_is_kept_as_evidence_and_does_not_serve(

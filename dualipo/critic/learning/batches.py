@@ -1,5 +1,6 @@
 """The batches that the critic learns from: its own items, with a share of human anchors."""
 
+import itertools
 from collections.abc import Callable
 
 from dualipo import seeds
@@ -19,17 +20,33 @@ def shuffled(num_items: int, *, batch_size: int, seed: int) -> Callable[[int], l
 
 
 def mixed(
-    num_items: int, num_anchors: int, *, share: float, batch_size: int, seed: int
+    num_items: int,
+    num_anchors: int,
+    *,
+    shares: tuple[float, float],
+    num_steps: int,
+    batch_size: int,
+    seed: int,
 ) -> Callable[[int], list[int]]:
-    """Return batches like `shuffled`'s in which `share` of the places hold anchors.
+    """Return batches like `shuffled`'s of which a share are anchors, numbered behind the items.
 
-    Anchors are numbered behind the items. At least one place of a batch stays an item's.
+    The share goes evenly from the first of `shares` at the first step to the second at the last.
     """
-    num_anchor_places = min(round(share * batch_size), batch_size - 1) if num_anchors else 0
-    items = shuffled(num_items, batch_size=batch_size - num_anchor_places, seed=seed)
-    if not num_anchor_places:
-        return items
-    anchors = shuffled(
-        num_anchors, batch_size=num_anchor_places, seed=seeds.derive(seed, "anchors")
-    )
-    return lambda step: items(step) + [num_items + index for index in anchors(step)]
+    if not num_anchors or shares == (0, 0):
+        return shuffled(num_items, batch_size=batch_size, seed=seed)
+    first, last = shares
+    nums = [
+        round(batch_size * (first + (last - first) * step / max(1, num_steps - 1)))
+        for step in range(num_steps)
+    ]
+    starts = [0, *itertools.accumulate(nums)]
+    item = shuffled(num_items, batch_size=1, seed=seed)
+    anchor = shuffled(num_anchors, batch_size=1, seed=seeds.derive(seed, "anchors"))
+
+    def batch(step: int) -> list[int]:
+        begin, end = starts[step], starts[step + 1]
+        items = range(step * batch_size - begin, (step + 1) * batch_size - end)
+        own = [index for place in items for index in item(place)]
+        return own + [num_items + index for place in range(begin, end) for index in anchor(place)]
+
+    return batch

@@ -20,6 +20,7 @@ from dualipo.critic.learning.batches import mixed
 from dualipo.critic.learning.caption_exchange import exchanged
 from dualipo.critic.vlm import Response, TrainableVlm
 from dualipo.training import loop
+from dualipo.training.early_stop import Watch
 from dualipo.training.memory import batched
 from dualipo.training.precision import forward_pass
 
@@ -56,25 +57,35 @@ def path_log_probs(
 
 @dataclass(frozen=True)
 class PathPreference(loop.Objective):
-    """The training objective `losses.path_dpo` on a batch of pairs and their reference gaps."""
+    """The training objective `losses.path_dpo` on a batch of pairs and their reference gaps.
+
+    With an `nll_weight`, so much of the winners' mean negative log-probability is added, so that
+    they do not become less likely while their losers fall faster.
+    """
 
     vlm: TrainableVlm
     clips: Clips
     beta: float
+    nll_weight: float = 0.0
 
     def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:
         """Return the mean over pairs; `accuracy` is how often the winner gained more."""
         pairs: list[PathPair] = micro_batch["pairs"]
         queries = load_queries([pair.ask for pair in pairs], self.clips)
         responses = [pair.winner for pair in pairs] + [pair.loser for pair in pairs]
-        winner_B, loser_B = self.vlm.log_probs(queries * 2, responses)[0].chunk(2)
+        sums_B, num_tokens_B = self.vlm.log_probs(queries * 2, responses)
+        winner_B, loser_B = sums_B.chunk(2)
         gap_B = winner_B.new_tensor(micro_batch["reference_gaps"])
         margin_B = losses.path_margin(winner_B, loser_B, reference_gap_B=gap_B)
         weight_B = winner_B.new_tensor([pair.weight for pair in pairs])
         loss = losses.path_dpo(margin_B, beta=self.beta, weight_B=weight_B)
+        nll = losses.sequence_nll(winner_B, num_tokens_B=num_tokens_B.chunk(2)[0])
+        if self.nll_weight:
+            loss = loss + self.nll_weight * nll
         return loss, {
             "accuracy": float((margin_B > 0).float().mean()),
             "margin": float(margin_B.detach().mean()),
+            **({"winner_nll": float(nll.detach())} if self.nll_weight else {}),
         }
 
 
@@ -83,16 +94,19 @@ def train(
     pairs: Sequence[PathPair],
     *,
     anchors: Sequence[PathPair] = (),
-    anchor_share: float = 0.0,
+    anchor_shares: tuple[float, float] = (0.0, 0.0),
+    nll_weight: float = 0.0,
     clips: Clips,
     settings: CriticPreference,
     reference_batch_size: int,
     checkpoint_folder: Path,
     seed: int,
+    watch: Watch | None = None,
     on_step: Callable[[int, loop.Metrics], None] | None = None,
 ) -> loop.TrainResult:
-    """Train `vlm` in place on the pairs; `anchor_share` of each batch are anchors if given.
+    """Train `vlm` in place on the pairs.
 
+    `anchor_shares` are the parts of the first and of the last batch that are anchors, if given.
     A pair's caption is exchanged once, as its reference is computed under the same caption.
     `vlm` must hold the weights that are its reference, also when training resumes.
     """
@@ -100,7 +114,14 @@ def train(
     with forward_pass(next(vlm.module.parameters()).device, settings):
         gaps = _reference_gaps(vlm, all_pairs, clips=clips, batch_size=reference_batch_size)
     width = settings.train_batch_size
-    indices = mixed(len(pairs), len(anchors), share=anchor_share, batch_size=width, seed=seed)
+    indices = mixed(
+        len(pairs),
+        len(anchors),
+        shares=anchor_shares,
+        num_steps=settings.max_train_steps,
+        batch_size=width,
+        seed=seed,
+    )
 
     def batch(step: int) -> dict[str, Any]:
         chosen = indices(step)
@@ -113,11 +134,12 @@ def train(
     with vlm.learning():
         return loop.train(
             vlm.module,
-            PathPreference(vlm, clips=clips, beta=settings.beta_critic),
+            PathPreference(vlm, clips=clips, beta=settings.beta_critic, nll_weight=nll_weight),
             batches=batch,
             settings=settings,
             checkpoint_folder=checkpoint_folder,
             seed=seed,
+            watch=watch,
             on_step=on_step,
         )
 

@@ -1,14 +1,18 @@
 """SRPO: the critic refines itself on its own most certain judgements (METHOD.md 3.2).
 
     R_ref(y|x) = log pi_theta(y|x) - log pi_ref(y|x)
-    L_SRPO     = E[ PCE(y_w|x) * -log sigmoid(beta_c (R_0(y_w|x) - R_0(y_l|x))) ]
+    L_SRPO     = E[ PCE(y_w|x) * -log sigmoid(beta_c (R_0(y_w|x) - R_0(y_l|x))) ] + nu * NLL(y_w|x)
 
 y_w is a path with the majority's verdict, y_l a path with another verdict, both of the same
-question and order. A unanimous question is skipped, or y_l is sampled under a hint and scored
-without it. A majority for a tie is no pseudo-label: a critic that is rewarded for ties soon answers
-nothing else. Every kept pair is also trained on with its clips exchanged, so that no batch can
-teach a position. The human seed's pairs are mixed in as an anchor. Leaves out pointwise votes as
-pseudo-labels, and the decision to revert, which needs held-out labels and belongs to the round.
+question and order. A unanimous question has no such path: its y_l is y_w with the clips exchanged,
+so the same words about the other clip. A majority for a tie is no pseudo-label: a critic that is
+rewarded for ties soon answers nothing else. Where an earlier critic came to the other verdict, the
+question is left out. Every kept pair is also trained on with its clips exchanged, so that no batch
+can teach a position. Pairs from other sources join those of the votes with weight 1, and the human
+seed's pairs are an anchor whose share falls.
+
+Leaves out pointwise votes as pseudo-labels, and the decision to revert, which needs labels and
+belongs to the round.
 """
 
 from collections import Counter
@@ -17,15 +21,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from dualipo.config import Critic, Srpo
+from dualipo.config import Srpo
 from dualipo.critic import reasoning, voting
-from dualipo.critic.asks import Ask, Clips, Item, SeedOf, asks_about, load_queries
+from dualipo.critic.asks import Ask, Clips, Item, asks_about
 from dualipo.critic.learning import certainty, preference
 from dualipo.critic.learning.preference import PathPair
-from dualipo.critic.vlm import Sampling, TrainableVlm, Vlm
-from dualipo.records import Order, Verdict, Vote
+from dualipo.critic.vlm import TrainableVlm
+from dualipo.records import Dimension, Order, Verdict, Vote
 from dualipo.training import loop
-from dualipo.training.memory import batched
+from dualipo.training.early_stop import Watch
 
 Dropped = Literal[
     "unreadable",
@@ -33,10 +37,12 @@ Dropped = Literal[
     "tie",
     "one order",
     "unanimous",
-    "hint refused",
+    "conflict",
     "not certain",
     "turned by its caption",
 ]
+Status = Literal["trained", "nothing certain", "too few"]
+Place = tuple[str, Dimension]
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Judged:
     ask: Ask
     verdict: Verdict
     winners: tuple[str, ...]
-    loser: str | None
+    loser: str
 
 
 @dataclass(frozen=True)
@@ -59,16 +65,19 @@ class Pool:
 
 @dataclass(frozen=True)
 class Refreshed:
-    """The outcome of a refresh.
+    """The outcome of a refresh; `kept` are the votes' pairs, `num_pairs` those of all sources.
 
-    "nothing certain" means that no step was taken and the old critic stays (fault 32).
+    "nothing certain" and "too few" mean that no step was taken and the old critic stays (fault 32).
+    `best_step` counts the steps of the weights, where a watch chose them.
     """
 
-    status: Literal["trained", "nothing certain"]
+    status: Status
     kept: tuple[PathPair, ...]
     dropped: dict[Dropped, int]
+    num_pairs: int
     mean_pce: float | None
     metrics: loop.Metrics
+    best_step: int | None = None
 
 
 def build_pool(
@@ -76,17 +85,22 @@ def build_pool(
     items: Sequence[Item],
     *,
     keep_vote_share: float,
+    keep_unanimous: bool = True,
     turned: Collection[str] = (),
+    earlier: Sequence[Sequence[Vote]] = (),
 ) -> Pool:
     """Turn the pairwise votes on `items` into questions with a pseudo-label, one per order.
 
     `turned` are items whose verdict turned under a neutral caption; the critic does not learn them.
+    `earlier` holds what earlier critics voted: where one of them contradicts, nothing is learned.
     """
     by_id = {item.item_id: item for item in items}
+    memory = [remembered(cast) for cast in earlier]
     judged: list[Judged] = []
     dropped: Counter[Dropped] = Counter()
     for (item_id, dimension), group in voting.grouped(votes).items():
         tally = voting.tally(group)
+        opposite = reasoning.swap_verdict(tally.majority)
         if tally.majority == "abstain":
             dropped["unreadable"] += 1
         elif tally.share < keep_vote_share:
@@ -95,37 +109,22 @@ def build_pool(
             dropped["tie"] += 1
         elif item_id in turned:
             dropped["turned by its caption"] += 1
+        elif any(verdicts.get((item_id, dimension)) == opposite for verdicts in memory):
+            dropped["conflict"] += 1
         else:
-            [ask, swapped] = asks_about([replace(by_id[item_id], dimensions=(dimension,))])
-            both = [_judged(asked, group, tally.majority) for asked in (ask, swapped)]
-            judged += [question for question in both if question is not None]
-            if None in both:
-                dropped["one order"] += 1
+            for ask in asks_about([replace(by_id[item_id], dimensions=(dimension,))]):
+                question = _judged(ask, group, tally.majority, keep_unanimous)
+                if isinstance(question, Judged):
+                    judged.append(question)
+                else:
+                    dropped[question] += 1
     return Pool(tuple(judged), dict(dropped))
 
 
-def fill_losers(
-    vlm: Vlm, pool: Pool, *, clips: Clips, settings: Critic, unanimous: str, seed_of: SeedOf
-) -> Pool:
-    """Give unanimous questions a loser sampled under a hint, or leave them out ("skip")."""
-    lone = [question for question in pool.judged if question.loser is None]
-    losers: dict[Ask, str | None] = {}
-    if unanimous == "hint":
-        hinted = batched(
-            lone,
-            lambda batch: _hinted_losers(vlm, batch, clips, settings, seed_of),
-            batch_size=settings.judge_batch_size,
-            subject="critic's hinted answers",
-        )
-        losers = dict(zip([question.ask for question in lone], hinted, strict=True))
-    filled = [
-        replace(question, loser=question.loser or losers.get(question.ask))
-        for question in pool.judged
-    ]
-    reason: Dropped = "hint refused" if unanimous == "hint" else "unanimous"
-    complete = tuple(question for question in filled if question.loser is not None)
-    num_lost = len(filled) - len(complete)
-    return Pool(complete, pool.dropped | ({reason: num_lost} if num_lost else {}))
+def remembered(votes: Sequence[Vote]) -> dict[Place, Verdict]:
+    """Return the verdicts for A or for B of a critic's votes, by item and dimension."""
+    tallies = voting.tallies(votes)
+    return {place: t.majority for place, t in tallies.items() if t.majority in ("a", "b")}
 
 
 def refresh(
@@ -139,13 +138,17 @@ def refresh(
     batch_size: int,
     checkpoint_folder: Path,
     seed: int,
+    further: Sequence[PathPair] = (),
+    min_pairs: int = 1,
+    watch: Watch | None = None,
     on_step: Callable[[int, loop.Metrics], None] | None = None,
 ) -> Refreshed:
-    """Filter the pool by certainty and train `vlm` in place on the pairs that are kept.
+    """Filter the pool by certainty and train `vlm` in place on what is kept and on `further` pairs.
 
     `load_sft` loads the fine-tuned critic of the warm start, which is freed before training begins.
     `vlm` must hold the weights of the refresh's start, also when training resumes: they are R_0's
-    reference.
+    reference. Fewer than `min_pairs` questions of all sources teach nothing and are left alone. A
+    `watch` chooses among the training's checkpoints.
     """
     certainties = _certainties(
         vlm, pool, load_sft=load_sft, clips=clips, settings=settings, batch_size=batch_size
@@ -155,53 +158,47 @@ def refresh(
     if len(kept) < len(pool.judged):
         dropped["not certain"] = len(pool.judged) - len(kept)
     mean = sum(certainties) / len(certainties) if certainties else None
-    if not kept:
-        return Refreshed("nothing certain", (), dropped, mean, {})
+    pairs = [*kept, *further]
+    if len(pairs) < max(1, min_pairs):
+        status: Status = "too few" if pairs else "nothing certain"
+        return Refreshed(status, tuple(kept), dropped, len(pairs), mean, {})
     trained = preference.train(
         vlm,
-        [either for pair in kept for either in (pair, _exchanged(pair))],
+        [either for pair in pairs for either in (pair, _exchanged(pair))],
         anchors=anchors,
-        anchor_share=settings.seed_anchor_share,
+        anchor_shares=(settings.seed_anchor_start, settings.seed_anchor_share),
+        nll_weight=settings.nll_weight,
         clips=clips,
         settings=settings,
         reference_batch_size=batch_size,
         checkpoint_folder=checkpoint_folder,
         seed=seed,
+        watch=watch,
         on_step=on_step,
     )
-    return Refreshed("trained", tuple(kept), dropped, mean, trained.metrics)
-
-
-def _judged(ask: Ask, votes: Sequence[Vote], majority: Verdict) -> Judged | None:
-    """Collect the paths of a question in one order; None if no path has the majority's verdict."""
-    in_order = [vote for vote in votes if vote.order == ask.order]
-    winners = tuple(vote.reasoning for vote in in_order if vote.outcome == majority)
-    losers = [vote.reasoning for vote in in_order if vote.outcome not in (majority, "abstain")]
-    if not winners:
-        return None
-    return Judged(ask, _as_shown(majority, ask.order), winners, losers[0] if losers else None)
-
-
-def _hinted_losers(
-    vlm: Vlm, batch: Sequence[Judged], clips: Clips, settings: Critic, seed_of: SeedOf
-) -> list[str | None]:
-    """Sample one path per question under a hint; None where it does not end in another verdict."""
-    hinted = [
-        replace(question.ask, hint=reasoning.swap_verdict(question.verdict)) for question in batch
-    ]
-    drawn = vlm.sample(
-        load_queries(hinted, clips),
-        Sampling(
-            seeds=[[seed_of(ask.item_id, ask.dimension, ask.order, 0, 0)] for ask in hinted],
-            temperature=settings.temperature,
-            max_new_tokens=settings.max_new_tokens,
-        ),
+    return Refreshed(
+        "trained", tuple(kept), dropped, len(pairs), mean, trained.metrics, trained.best_step
     )
-    losers: list[str | None] = []
-    for question, [path] in zip(batch, drawn, strict=True):
-        outcome = reasoning.parse(path.text, "pair", truncated=path.truncated).outcome
-        losers.append(None if outcome in (question.verdict, "abstain") else path.text)
-    return losers
+
+
+def _judged(
+    ask: Ask, votes: Sequence[Vote], majority: Verdict, keep_unanimous: bool
+) -> Judged | Dropped:
+    """Collect the paths of a question in one order, or say why there is nothing to learn from."""
+    readable = [vote for vote in votes if vote.order == ask.order and _is_plain(vote.reasoning)]
+    winners = tuple(vote.reasoning for vote in readable if vote.outcome == majority)
+    losers = [vote.reasoning for vote in readable if vote.outcome not in (majority, "abstain")]
+    if not winners:
+        return "one order"
+    if not losers and not keep_unanimous:
+        return "unanimous"
+    loser = losers[0] if losers else reasoning.swap(winners[0])
+    return Judged(ask, _as_shown(majority, ask.order), winners, loser)
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether an answer is written in the grammar, so that its clips can be exchanged."""
+    return reasoning.parse(text, "pair", truncated=False).why in (None, "contradiction")
 
 
 def _certainties(
@@ -214,6 +211,8 @@ def _certainties(
     batch_size: int,
 ) -> list[float]:
     """Return the PCE of every question's y_w from R_sft = log pi_theta - log pi_sft."""
+    if not pool.judged:
+        return []
     winners = [
         question.winners if settings.pce == "monte_carlo" else question.winners[:1]
         for question in pool.judged
@@ -232,7 +231,6 @@ def _keep(pool: Pool, certainties: Sequence[float], settings: Srpo) -> list[Path
     kept = []
     for index in certainty.kept(certainties, settings=settings):
         question = pool.judged[index]
-        assert question.loser is not None, "fill_losers comes first"
         weight = certainties[index] if settings.srpo_weight else 1.0
         kept.append(PathPair(question.ask, question.winners[0], question.loser, weight))
     return kept

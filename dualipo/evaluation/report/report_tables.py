@@ -13,7 +13,7 @@ from dualipo.evaluation.bootstrap import Interval
 from dualipo.evaluation.report.charts import percent, short, three_decimals
 from dualipo.evaluation.report.headline import DASH
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
-from dualipo.event_parts import Accuracy, CategoryScore, Gate
+from dualipo.event_parts import Accuracy, CategoryScore, Gate, Refinement
 from dualipo.events import (
     AlignEvent,
     ConfirmEvent,
@@ -93,10 +93,26 @@ def refreshes(history: RunHistory) -> Table:
             + [_ruling(gate) if gate else DASH]
             + [DASH if ends == [DASH, DASH] else " → ".join(ends)]
             + [DASH if used == [DASH, DASH] else " of ".join(used)]
+            + [_sources(refinement) or DASH if refinement else DASH]
             + ["; ".join(monitor.stop) or DASH]
         )
     head = ["round", "held-out", "audit", "win rate", "refresh", "reason", "gate"]
-    return Table([*head, "held-out labels", "judgements used", "reasons to stop"], rows)
+    return Table(
+        [*head, "held-out labels", "judgements used", "pairs learned from", "reasons to stop"], rows
+    )
+
+
+def _sources(refinement: Refinement) -> str:
+    """Write how many pairs each source gave, and how many are right by some fresh labels."""
+    return ", ".join(
+        f"{source.name} {source.num_pairs}"
+        + (
+            f" ({_percent(source.precision)} of {source.num_labelled} right)"
+            if source.num_labelled
+            else ""
+        )
+        for source in refinement.sources or []
+    )
 
 
 def _ruling(gate: Gate) -> str:

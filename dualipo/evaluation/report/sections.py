@@ -271,7 +271,7 @@ def _refresh_marks(history: RunHistory, labels: list[str]) -> list[tuple[float, 
         for round_ in history.rounds
         if round_.label in labels
         and (refresh := round_.event(RefreshEvent))
-        and refresh.outcome in ("refreshed", "reverted", "empty")
+        and refresh.outcome in run_history.TRIED
     ]
 
 

@@ -10,22 +10,38 @@ from dualipo.critic.asks import Item, asks_about
 from dualipo.critic.learning import preference, srpo
 from dualipo.critic.models.vila import Vila
 from dualipo.records import Vote
-from tests.critic.conftest import SETTINGS, Scripted, brightest, seed_of, shade
+from tests.critic.conftest import SETTINGS, seed_of, shade
 
 ITEMS = [
     Item(f"x{n}", "a lamp", (f"shade{200 + n}", f"shade{20 + n}"), ("motion",)) for n in range(4)
 ]
-TRAIN = Srpo(learning_rate=1e-3, max_train_steps=4, train_batch_size=4, lr_warmup_steps=0)
+TRAIN = Srpo(
+    learning_rate=1e-3,
+    max_train_steps=4,
+    train_batch_size=4,
+    lr_warmup_steps=0,
+    seed_anchor_start=0.25,
+    seed_anchor_share=0.25,
+    nll_weight=0,
+)
 LONG = TRAIN.model_copy(update={"max_train_steps": 40, "pce_filter": False, "beta_critic": 1.0})
 
 
 def votes(item="x0", ab="aaab", ba="aaaa"):
     names = {"a": "a", "b": "b", "t": "tie", "-": "abstain"}
     return [
-        Vote(item, "motion", order, draw, names[letter], -1.0, f"{order}{letter}{draw}")
+        Vote(item, "motion", order, draw, names[letter], -1.0, said(order, letter, draw))
         for order, letters in (("ab", ab), ("ba", ba))
         for draw, letter in enumerate(letters)
     ]
+
+
+def said(order, letter, draw):
+    """Write a path about the clips as they are shown; `letter` is about the item's own A and B."""
+    shown = {"a": "A", "b": "B", "t": "tie"} if order == "ab" else {"a": "B", "b": "A", "t": "tie"}
+    if letter == "-":
+        return "unreadable"
+    return f"A: light\nB: dark {draw}\n<verdict>{shown[letter]}</verdict>"
 
 
 def text(label):
@@ -49,7 +65,8 @@ def test_pool_pairs_paths_of_the_same_question_and_counts_what_it_drops():
     pool = srpo.build_pool(everything, ITEMS, keep_vote_share=0.75)
     assert pool.dropped == {"uncertain": 1, "unreadable": 1, "tie": 1}
     first, second = pool.judged
-    assert (first.verdict, first.winners, first.loser) == ("a", ("aba0", "aba1", "aba2"), "abb3")
+    assert first.verdict == "a" and first.loser == said("ab", "b", 3)
+    assert first.winners == tuple(said("ab", "a", draw) for draw in range(3))
     turned = srpo.build_pool(votes(), ITEMS, keep_vote_share=0.75, turned={"x0"})
     assert not turned.judged and turned.dropped == {"turned by its caption": 1}
     lopsided = srpo.build_pool(votes(ab="bbbb", ba="aaaa"), ITEMS, keep_vote_share=0.5)
@@ -58,41 +75,41 @@ def test_pool_pairs_paths_of_the_same_question_and_counts_what_it_drops():
     assert lopsided.dropped == {"one order": 1} and len(lopsided.judged) == 1
     # Shown in the other order the same majority is "B", and nobody said otherwise.
     assert (second.verdict, second.ask.clip_hashes) == ("b", ("shade20", "shade200"))
-    assert second.loser is None
+    assert second.loser == reasoning.swap(second.winners[0])
 
 
-def test_unanimous_questions_get_a_loser_under_a_hint_scored_without_it():
-    def obeys(query, seed):
-        if query.hint is None:
-            return brightest(query, seed)
-        return text(query.hint.upper())
-
-    pool = srpo.build_pool(votes(ab="aaaa"), ITEMS, keep_vote_share=0.75)
-
-    def fill(critic, unanimous):
-        return srpo.fill_losers(
-            critic, pool, clips=shade, settings=SETTINGS, unanimous=unanimous, seed_of=seed_of
+def test_a_unanimous_question_loses_by_the_same_words_about_the_other_clip():
+    def pool(keep_unanimous):
+        return srpo.build_pool(
+            votes(ab="aaaa"), ITEMS, keep_vote_share=0.75, keep_unanimous=keep_unanimous
         )
 
-    hinted = fill(Scripted(obeys), "hint")
-    assert all(judged.loser is not None and judged.ask.hint is None for judged in hinted.judged)
-    assert len(hinted.judged) == 2
-    assert fill(Scripted(brightest), "hint").dropped == {"hint refused": 2}
-    assert fill(Scripted(obeys), "skip").dropped == {"unanimous": 2}
+    first, second = pool(True).judged
+    assert first.loser == "A: dark 0\nB: light\n<verdict>B</verdict>"
+    assert reasoning.swap(second.loser) == second.winners[0]
+    assert pool(False).dropped == {"unanimous": 2} and not pool(False).judged
 
 
-def refresh(vlm, folder, load_sft, *, pool=None, settings=TRAIN, anchors=(), on_step=None):
+def test_a_question_on_which_an_earlier_critic_disagreed_is_not_learned_from():
+    def pool(*earlier):
+        return srpo.build_pool(votes(), ITEMS, keep_vote_share=0.75, earlier=earlier)
+
+    agreed = pool(votes(ab="aaaa"), votes(ab="tttt", ba="tttt"), votes("x1", "bbbb", "bbbb"))
+    assert len(agreed.judged) == 2 and not agreed.dropped  # a tie contradicts nobody
+    assert pool(votes(), votes(ab="bbbb", ba="bbba")).dropped == {"conflict": 1}
+
+
+def refresh(vlm, folder, load_sft, *, pool=None, settings=TRAIN, **others):
     return srpo.refresh(
         vlm,
         pool or pool_of(),
         load_sft=load_sft,
-        anchors=anchors,
         clips=shade,
         settings=settings,
         batch_size=8,
         checkpoint_folder=folder,
         seed=0,
-        on_step=on_step,
+        **{"anchors": (), **others},
     )
 
 
@@ -172,6 +189,33 @@ def test_ablations_keep_all_and_weigh_alike(taught, taught_folder, tmp_path):
     )
     assert len(outcome.kept) == 8 and {pair.weight for pair in outcome.kept} == {1.0}
     assert losses[0] == pytest.approx(math.log(2), abs=1e-4)
+
+
+def test_the_winners_likelihood_is_a_second_term_and_further_pairs_weigh_1(
+    taught, taught_folder, tmp_path
+):
+    settings = TRAIN.model_copy(update={"nll_weight": 0.5, "max_train_steps": 1})
+    further = [preference.PathPair(asks_about(ITEMS)[0], text("A"), text("B"))]
+    first = []
+    outcome = refresh(
+        taught,
+        tmp_path,
+        lambda: sft(taught_folder),
+        pool=srpo.Pool((), {"tie": 3}),
+        further=further,
+        settings=settings,
+        on_step=lambda step, metrics: first.append(metrics),
+    )
+    assert outcome.status == "trained" and outcome.num_pairs == 1 and not outcome.kept
+    [metrics] = first
+    assert metrics["loss"] == pytest.approx(math.log(2) + 0.5 * metrics["winner_nll"], abs=1e-4)
+
+
+def test_too_few_pairs_teach_nothing(taught, taught_folder, tmp_path):
+    before = taught.hash()
+    outcome = refresh(taught, tmp_path, lambda: sft(taught_folder), min_pairs=9)
+    assert outcome.status == "too few" and 0 < outcome.num_pairs < 9
+    assert taught.hash() == before
 
 
 def test_a_repeated_refresh_gives_the_same_weights(taught_folder, tmp_path):

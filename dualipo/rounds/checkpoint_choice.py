@@ -1,0 +1,55 @@
+"""Chooses among the checkpoints of a refresh by held-out labels that no other decision reads."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dualipo.config import Config
+from dualipo.critic.asks import Clips
+from dualipo.critic.models.chat import ChatCritic
+from dualipo.rounds import gating
+from dualipo.rounds.gating import Label
+from dualipo.training import early_stop
+from dualipo.training.loop import Metrics
+
+
+@dataclass(frozen=True)
+class HeldOutWatch(early_stop.Watch):
+    """Measures a critic in training by its log-loss on held-out labels; the smallest is best."""
+
+    critic: ChatCritic
+    labels: Sequence[Label]
+    clips: Clips
+    config: Config
+
+    @property
+    def every(self) -> int:
+        """Return the number of steps between two measurements."""
+        settings = self.config.refresh.srpo
+        return max(1, settings.max_train_steps // max(1, settings.num_choices))
+
+    @property
+    def patience(self) -> int:
+        """Return more than there are measurements: they choose, and never end the training."""
+        return self.config.refresh.srpo.max_train_steps + 1
+
+    def measure(self) -> Metrics:
+        """Return the log-loss and the accuracy on the labels that the critic answers."""
+        self.critic.module.eval()
+        leans = gating.leans(
+            self.critic, self.labels, clips=self.clips, settings=self.config.critic
+        )
+        self.critic.module.train()
+        if not leans:
+            return {"held_out_loss": math.inf, "held_out_accuracy": 0.0}
+        losses = [math.log1p(math.exp(-abs(lean))) + max(0.0, -lean) for lean in leans.values()]
+        hits = [1.0 if lean > 0 else 0.5 if lean == 0 else 0.0 for lean in leans.values()]
+        return {
+            "held_out_loss": statistics.fmean(losses),
+            "held_out_accuracy": statistics.fmean(hits),
+        }
+
+    def score(self, measured: Metrics) -> tuple[float, ...]:
+        """Return the negative log-loss."""
+        return (-measured["held_out_loss"],)
