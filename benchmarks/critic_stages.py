@@ -232,7 +232,7 @@ def one_seed(loaded: Config, folder: Path) -> tuple[str, dict[str, Hits]]:
     atomic.make_folder(folder)
     with loop.opened(loaded, PlainProgress()) as run:
         outcome = learn(run)
-        return outcome, measure(run, folder, has_srpo=outcome != "empty")
+        return outcome, measure(run, folder, has_srpo=outcome not in ("empty", "too few"))
 
 
 def main() -> None:

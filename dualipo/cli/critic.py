@@ -1,4 +1,4 @@
-"""`dualipo critic check | accuracy | clips RUN`: tells whether to trust a critic."""
+"""`dualipo critic check | headroom | accuracy | clips RUN`: tells whether to trust a critic."""
 
 import argparse
 import json
@@ -27,6 +27,17 @@ def add(verbs: Any) -> None:
         "settings critic.check of the run. The command ends with 1 if a check failed.",
     )
     checking.add_argument("--critic", metavar="VERSION", help=VERSION_HELP)
+    reading = add_verb(
+        actions,
+        "headroom",
+        "Tell what a refresh of the critic may expect: how often one path, hard votes, soft votes "
+        "and the forced choice agree with labels of the newest generator's clips, how much surer "
+        "verdicts are better, and how many labels a reliable answer takes.",
+    )
+    reading.add_argument("--critic", metavar="VERSION", help=VERSION_HELP)
+    reading.add_argument(
+        "--round", type=int, metavar="R", help="The round whose clips to ask about (default: last)."
+    )
     comparing = add_verb(
         actions,
         "accuracy",
@@ -46,7 +57,12 @@ def add(verbs: Any) -> None:
         metavar="FILE",
         help="List only the clips that this file of scores does not have.",
     )
-    for action, act in ((checking, check), (comparing, compare), (listing, list_clips)):
+    for action, act in (
+        (checking, check),
+        (reading, show_headroom),
+        (comparing, compare),
+        (listing, list_clips),
+    ):
         add_run(action)
         action.set_defaults(act=act)
 
@@ -78,6 +94,27 @@ def check(arguments: argparse.Namespace) -> int:
         version, checked = commands.check_critic(arguments.run, arguments.critic, progress)
     print(f"critic {version}\n{checks.table(checked)}")
     return 0 if checked.passed else 1
+
+
+def show_headroom(arguments: argparse.Namespace) -> int:
+    """Print the readings of each kind of labels, and what they mean for a refresh."""
+    require_run(arguments.run)
+    from dualipo.evaluation import headroom
+    from dualipo.rounds import commands  # imports torch
+
+    with watching() as progress:
+        version, measured, margin = commands.measure_headroom(
+            arguments.run, arguments.critic, arguments.round, progress
+        )
+    print(f"critic {version}")
+    for part in measured:
+        print(f"\n{part.title}")
+        if not part.judged:
+            print("there are no labels for A or B. Raise monitor.num_audit_labels.")
+            continue
+        print(headroom.table(part.judged))
+        print("\n".join(headroom.expectation(part.judged, margin=margin)))
+    return 0
 
 
 def compare(arguments: argparse.Namespace) -> int:

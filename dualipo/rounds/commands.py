@@ -19,6 +19,7 @@ from dualipo.rounds import (
     checking,
     closing,
     comparing,
+    headroom,
     judging,
     measuring,
     preferring,
@@ -56,6 +57,16 @@ def check_critic(run_path: Path, critic: str | None, progress: Progress) -> tupl
             raise ConfigError("critic.check.num_pairs is 0: nothing to check with. Set it above 0.")
         version_id = run.ledger.version("critic", critic or _serving(run)).version_id
         return version_id, checking.check(run, version_id, run.critic(version_id))
+
+
+def measure_headroom(
+    run_path: Path, critic: str | None, round: int | None, progress: Progress
+) -> tuple[str, list[headroom.Measured], float]:
+    """Read labels by a version of the critic; return it, what was read, and the gate's margin."""
+    with _labelled(run_path, progress) as run:
+        version_id = run.ledger.version("critic", critic or _serving(run)).version_id
+        chosen = headroom.last_round(run) if round is None else round
+        return version_id, headroom.measure(run, version_id, chosen), run.config.refresh.gate_margin
 
 
 def compare_critics(

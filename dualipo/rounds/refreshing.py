@@ -11,6 +11,7 @@ on (fault 33). An empty pool, and one too small to learn from, are outcomes, nev
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from dualipo.critic.learning import srpo
 from dualipo.critic.models.chat import ChatCritic
@@ -77,7 +78,8 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
     before = _before(run, unit, current)
     gathered = gathering.gather(run, unit, candidates, critic=current)
     clock = Clock()
-    learner, refreshed = _train(run, unit, gathered, current)
+    folder = run.directory.attempt_path(unit.round, unit.attempt) / "critic"
+    learner, refreshed = train(run, unit, gathered, current, folder=folder)
     refinement = Refinement(
         num_judged=gathered.num_judged,
         num_kept=len(refreshed.kept),
@@ -178,14 +180,16 @@ def _passes(gate: Gate | None, *, serve_if_equal: bool) -> bool:
     return verdict == "better" or (verdict == "no difference" and serve_if_equal)
 
 
-def _train(
-    run: Run, unit: Unit, gathered: Gathered, current: str
+def train(
+    run: Run, unit: Unit, gathered: Gathered, current: str, *, folder: Path
 ) -> tuple[ChatCritic, srpo.Refreshed]:
-    """Train a copy of the current critic; return it with what the training used."""
+    """Train a copy of the current critic; return it with what the training used.
+
+    Its checkpoints are kept in `folder`, from which a training that was killed goes on.
+    """
     settings = run.config.refresh.srpo
     anchors = warming.own_traces(run, current, settings)
     learner = run.learner(current)
-    folder = run.directory.attempt_path(unit.round, unit.attempt) / "critic"
     with run.training(unit, num_steps=settings.max_train_steps, stage="srpo") as on_step:
         refreshed = srpo.refresh(
             learner,
