@@ -42,6 +42,13 @@ class SeedLabels(Group):
         le=MAX_COUNT,
         description="The number of labels of single clips that the simulated annotators give.",
     )
+    num_constructed: int = Field(
+        0,
+        ge=0,
+        le=MAX_COUNT,
+        description="The number of pairs of a clip and its damaged copy, or of a clip and one of "
+        "another caption, that are added to the labels which the critic is fine-tuned on.",
+    )
     holdout_share: float = Field(
         0.2,
         gt=0,

@@ -27,6 +27,7 @@ USES: dict[str, Use] = {
     "seed_labels.num_prompts": Use(("prompts",)),
     "seed_labels.clips_per_prompt": Use(("sample.seed",)),
     "seed_labels.rewriter.": Use(("rewrite", "warm_start_sft")),
+    "seed_labels.num_constructed": Use(("warm_start_sft",)),
     "warm_start_sft.": Use(("warm_start_sft",)),
     "warm_start_dpo.": Use(("warm_start_dpo",)),
     "critic.reward_head.": Use(("warm_start_sft",)),

@@ -10,13 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from dualipo.config import LEARNING, CriticPreference
-from dualipo.critic.learning import preference, reward_head, warm_start
+from dualipo.critic.learning import constructed, preference, reward_head, warm_start
+from dualipo.critic.learning.constructed import CaptionedClip, Constructed
+from dualipo.critic.learning.damages import with_damaged
 from dualipo.critic.learning.preference import PathPair
 from dualipo.critic.learning.reward_head import HeadedCritic
 from dualipo.critic.learning.warm_start import Trace
 from dualipo.critic.models.chat import ChatCritic
 from dualipo.events import Event, WarmStartDpoEvent, WarmStartSftEvent
-from dualipo.preferences import seed_size
+from dualipo.preferences import label_set, seed_size
 from dualipo.records import Pair, Point
 from dualipo.rounds import judging, rewriting, seed_labels
 from dualipo.rounds.clock import Clock
@@ -75,6 +77,8 @@ def fine_tune(run: Run) -> None:
     pairs, points = seed_labels.training_labels(run)
     seed_size.require_enough(pairs, points, settings=run.config.seed_labels)
     traces = rewriting.worded(run, warm_start.traces([*pairs, *points]))
+    made = _constructed(run, [*pairs, *points])
+    traces += warm_start.traces(made.pairs)
     learner = run.learner(SHIPPED)
     settings = run.config.warm_start_sft
     clock = Clock()
@@ -82,7 +86,7 @@ def fine_tune(run: Run) -> None:
         warm_start.supervise(
             learner,
             traces,
-            clips=run.clip,
+            clips=with_damaged(run.clip, made.damaged),
             settings=settings,
             checkpoint_folder=_folder(run, _SFT_UNIT) / "checkpoints",
             seed=run.seed(_SFT_UNIT.stage),
@@ -90,6 +94,17 @@ def fine_tune(run: Run) -> None:
         )
     event = WarmStartSftEvent(num_traces=len(traces))
     _publish(run, _SFT_UNIT, learner, SFT, SHIPPED, clock, event)
+
+
+def _constructed(run: Run, labels: Sequence[Pair | Point]) -> Constructed:
+    """Construct pairs from the labelled clips, as many as the recipe adds to the labels."""
+    shown = dict.fromkeys(
+        CaptionedClip(label.prompt_id, label.prompt, clip)
+        for label in labels
+        for clip in label_set.clips_of(label)
+    )
+    num, seed = run.config.seed_labels.num_constructed, run.seed("constructed", BASE_ROUND)
+    return constructed.build([*shown], num=num, clips=run.clip, seed=seed)
 
 
 def prefer_traces(run: Run) -> None:
