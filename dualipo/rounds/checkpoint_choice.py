@@ -13,6 +13,8 @@ from dualipo.rounds.gating import Label
 from dualipo.training import early_stop
 from dualipo.training.loop import Metrics
 
+SILENT = 1e9  # nats: the loss of a critic that answers nothing, finite so that it can be stored
+
 
 @dataclass(frozen=True)
 class HeldOutWatch(early_stop.Watch):
@@ -42,7 +44,7 @@ class HeldOutWatch(early_stop.Watch):
         )
         self.critic.module.train()
         if not leans:
-            return {"held_out_loss": math.inf, "held_out_accuracy": 0.0}
+            return {"held_out_loss": SILENT, "held_out_accuracy": 0.0}
         losses = [math.log1p(math.exp(-abs(lean))) + max(0.0, -lean) for lean in leans.values()]
         hits = [1.0 if lean > 0 else 0.5 if lean == 0 else 0.0 for lean in leans.values()]
         return {
