@@ -32,7 +32,7 @@ from dualipo.store.ledger import Unit
 
 @dataclass(frozen=True)
 class _Before:
-    """What the old critic says of held-out labels, and of those that the gate compares by."""
+    """The old critic's accuracy on held-out labels, and its leans on the gate's labels."""
 
     accuracy: float | None
     labels: GateLabels

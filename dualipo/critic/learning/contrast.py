@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from dualipo.config import Critic
 from dualipo.critic import reasoning
-from dualipo.critic.asks import Ask, Clips, SeedOf, load_queries
+from dualipo.critic.asks import Ask, Clips, SeedOf
+from dualipo.critic.learning import own_paths
 from dualipo.critic.learning.preference import PathPair
-from dualipo.critic.vlm import ReasoningPath, Sampling, Vlm
+from dualipo.critic.vlm import ReasoningPath, Vlm
 from dualipo.records import DIMENSIONS, Pair, Verdict
-from dualipo.training.memory import batched
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,14 @@ def path_pairs(
         for pair in pairs
         if pair.verdict in ("a", "b") and pair.dimension in DIMENSIONS
     ]
-
-    def draw(batch: Sequence[_Question]) -> list[list[ReasoningPath]]:
-        return vlm.sample(
-            load_queries([question.ask for question in batch], clips),
-            Sampling(
-                seeds=[_seeds(question.ask, num_paths, seed_of) for question in batch],
-                temperature=settings.temperature,
-                max_new_tokens=settings.max_new_tokens,
-            ),
-        )
-
-    width = max(1, settings.judge_batch_size // num_paths)
-    drawn = batched(questions, draw, batch_size=width, subject="critic's answers on labels")
+    drawn = own_paths.draw(
+        vlm,
+        [question.ask for question in questions],
+        clips=clips,
+        num_paths=num_paths,
+        settings=settings,
+        seed_of=seed_of,
+    )
     made = [_contrast(question, paths) for question, paths in zip(questions, drawn, strict=True)]
     return [pair for pair in made if pair is not None]
 
@@ -65,10 +60,6 @@ def _ask(pair: Pair) -> Ask:
     assert pair.dimension != "overall"
     clips = (pair.video_a, pair.video_b)
     return Ask(pair.pair_id, "pair", pair.prompt, pair.dimension, clips)
-
-
-def _seeds(ask: Ask, num_paths: int, seed_of: SeedOf) -> list[int]:
-    return [seed_of(ask.item_id, ask.dimension, ask.order, draw, 0) for draw in range(num_paths)]
 
 
 def _contrast(question: _Question, paths: Sequence[ReasoningPath]) -> PathPair | None:

@@ -113,35 +113,41 @@ def train(
     all_pairs = _under_exchanged_captions([*pairs, *anchors], settings, seed)
     with forward_pass(next(vlm.module.parameters()).device, settings):
         gaps = _reference_gaps(vlm, all_pairs, clips=clips, batch_size=reference_batch_size)
-    width = settings.train_batch_size
     indices = mixed(
         len(pairs),
         len(anchors),
         shares=anchor_shares,
         num_steps=settings.max_train_steps,
-        batch_size=width,
+        batch_size=settings.train_batch_size,
         seed=seed,
     )
-
-    def batch(step: int) -> dict[str, Any]:
-        chosen = indices(step)
-        return {
-            "ids": [all_pairs[i].ask.item_id for i in chosen],
-            "pairs": [all_pairs[i] for i in chosen],
-            "reference_gaps": [gaps[i] for i in chosen],
-        }
-
     with vlm.learning():
         return loop.train(
             vlm.module,
             PathPreference(vlm, clips=clips, beta=settings.beta_critic, nll_weight=nll_weight),
-            batches=batch,
+            batches=_batches(all_pairs, gaps, indices),
             settings=settings,
             checkpoint_folder=checkpoint_folder,
             seed=seed,
             watch=watch,
             on_step=on_step,
         )
+
+
+def _batches(
+    pairs: Sequence[PathPair], gaps: Sequence[float], indices: Callable[[int], list[int]]
+) -> Callable[[int], dict[str, Any]]:
+    """Return a function from a step to its pairs with their reference gaps."""
+
+    def batch(step: int) -> dict[str, Any]:
+        chosen = indices(step)
+        return {
+            "ids": [pairs[i].ask.item_id for i in chosen],
+            "pairs": [pairs[i] for i in chosen],
+            "reference_gaps": [gaps[i] for i in chosen],
+        }
+
+    return batch
 
 
 def _under_exchanged_captions(

@@ -153,18 +153,12 @@ def refresh(
     certainties = _certainties(
         vlm, pool, load_sft=load_sft, clips=clips, settings=settings, batch_size=batch_size
     )
-    kept = _keep(pool, certainties, settings)
-    dropped = dict(pool.dropped)
-    if len(kept) < len(pool.judged):
-        dropped["not certain"] = len(pool.judged) - len(kept)
-    mean = sum(certainties) / len(certainties) if certainties else None
-    pairs = [*kept, *further]
-    if len(pairs) < max(1, min_pairs):
-        status: Status = "too few" if pairs else "nothing certain"
-        return Refreshed(status, tuple(kept), dropped, len(pairs), mean, {})
+    untrained = _chosen(pool, certainties, settings, num_further=len(further), least=min_pairs)
+    if untrained.status != "trained":
+        return untrained
     trained = preference.train(
         vlm,
-        [either for pair in pairs for either in (pair, _exchanged(pair))],
+        _in_both_orders([*untrained.kept, *further]),
         anchors=anchors,
         anchor_shares=(settings.seed_anchor_start, settings.seed_anchor_share),
         nll_weight=settings.nll_weight,
@@ -176,9 +170,7 @@ def refresh(
         watch=watch,
         on_step=on_step,
     )
-    return Refreshed(
-        "trained", tuple(kept), dropped, len(pairs), mean, trained.metrics, trained.best_step
-    )
+    return replace(untrained, metrics=trained.metrics, best_step=trained.best_step)
 
 
 def _judged(
@@ -227,6 +219,21 @@ def _certainties(
     return certainty.pce([[next(ratios) for _ in paths] for paths in winners], settings=settings)
 
 
+def _chosen(
+    pool: Pool, certainties: Sequence[float], settings: Srpo, *, num_further: int, least: int
+) -> Refreshed:
+    """Return what certainty keeps of the pool, and whether that and the rest are enough."""
+    kept = _keep(pool, certainties, settings)
+    dropped = dict(pool.dropped)
+    if len(kept) < len(pool.judged):
+        dropped["not certain"] = len(pool.judged) - len(kept)
+    mean = sum(certainties) / len(certainties) if certainties else None
+    num_pairs = len(kept) + num_further
+    status: Status = "trained" if num_pairs else "nothing certain"
+    status = "too few" if 0 < num_pairs < least else status
+    return Refreshed(status, tuple(kept), dropped, num_pairs, mean, {})
+
+
 def _keep(pool: Pool, certainties: Sequence[float], settings: Srpo) -> list[PathPair]:
     kept = []
     for index in certainty.kept(certainties, settings=settings):
@@ -234,6 +241,10 @@ def _keep(pool: Pool, certainties: Sequence[float], settings: Srpo) -> list[Path
         weight = certainties[index] if settings.srpo_weight else 1.0
         kept.append(PathPair(question.ask, question.winners[0], question.loser, weight))
     return kept
+
+
+def _in_both_orders(pairs: Sequence[PathPair]) -> list[PathPair]:
+    return [either for pair in pairs for either in (pair, _exchanged(pair))]
 
 
 def _exchanged(pair: PathPair) -> PathPair:

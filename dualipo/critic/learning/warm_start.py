@@ -18,14 +18,13 @@ from dualipo import seeds
 from dualipo.config import Critic, CriticTraining
 from dualipo.critic import reasoning
 from dualipo.critic.asks import Ask, Clips, SeedOf, load_queries
-from dualipo.critic.learning import losses
+from dualipo.critic.learning import losses, own_paths
 from dualipo.critic.learning.batches import shuffled
 from dualipo.critic.learning.caption_exchange import exchanged
 from dualipo.critic.learning.preference import PathPair
-from dualipo.critic.vlm import ReasoningPath, Sampling, TrainableVlm, Vlm
+from dualipo.critic.vlm import ReasoningPath, TrainableVlm, Vlm
 from dualipo.records import Pair, Point
 from dualipo.training import loop
-from dualipo.training.memory import batched
 
 Label = TypeVar("Label", bound=Pair | Point)
 
@@ -124,19 +123,14 @@ def self_sampled(
 
     A question whose paths all agree makes no pair.
     """
-
-    def draw(batch: Sequence[Trace]) -> list[list[ReasoningPath]]:
-        return vlm.sample(
-            load_queries([trace.ask for trace in batch], clips),
-            Sampling(
-                seeds=[_seeds(trace.ask, num_paths, seed_of) for trace in batch],
-                temperature=settings.temperature,
-                max_new_tokens=settings.max_new_tokens,
-            ),
-        )
-
-    width = max(1, settings.judge_batch_size // num_paths)
-    drawn = batched(traces, draw, batch_size=width, subject="critic's own traces")
+    drawn = own_paths.draw(
+        vlm,
+        [trace.ask for trace in traces],
+        clips=clips,
+        num_paths=num_paths,
+        settings=settings,
+        seed_of=seed_of,
+    )
     return [
         pair for trace, paths in zip(traces, drawn, strict=True) for pair in _contrast(trace, paths)
     ]
@@ -169,10 +163,6 @@ def _pair_response(pair: Pair) -> str:
     if reasoning.contradicts(pair.verdict, grade_a, grade_b):
         grade_a = grade_b = None
     return reasoning.render_pair(reason_a, grade_a, reason_b, grade_b, pair.verdict)
-
-
-def _seeds(ask: Ask, num_paths: int, seed_of: SeedOf) -> list[int]:
-    return [seed_of(ask.item_id, ask.dimension, ask.order, draw, 0) for draw in range(num_paths)]
 
 
 def _contrast(trace: Trace, paths: Sequence[ReasoningPath]) -> list[PathPair]:
