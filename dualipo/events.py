@@ -323,8 +323,7 @@ class HoldoutEvent(Event):
 class RefreshEvent(Event):
     """How an attempt's refresh ended and why there was one; `critic_version` serves afterwards.
 
-    "empty" is a refresh without a certain judgement, "too few" one with too few pairs.
-    `refinement` is None where the outcome is "not needed" or "off".
+    "empty" had no certain judgement, and `refinement` is None for "not needed" and "off".
     """
 
     outcome: Outcome

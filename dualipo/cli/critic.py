@@ -27,17 +27,6 @@ def add(verbs: Any) -> None:
         "settings critic.check of the run. The command ends with 1 if a check failed.",
     )
     checking.add_argument("--critic", metavar="VERSION", help=VERSION_HELP)
-    reading = add_verb(
-        actions,
-        "headroom",
-        "Tell what a refresh of the critic may expect: how often one path, hard votes, soft votes "
-        "and the forced choice agree with labels of the newest generator's clips, how much surer "
-        "verdicts are better, and how many labels a reliable answer takes.",
-    )
-    reading.add_argument("--critic", metavar="VERSION", help=VERSION_HELP)
-    reading.add_argument(
-        "--round", type=int, metavar="R", help="The round whose clips to ask about (default: last)."
-    )
     comparing = add_verb(
         actions,
         "accuracy",
@@ -59,12 +48,28 @@ def add(verbs: Any) -> None:
     )
     for action, act in (
         (checking, check),
-        (reading, show_headroom),
+        (_add_reading(actions), show_headroom),
         (comparing, compare),
         (listing, list_clips),
     ):
         add_run(action)
         action.set_defaults(act=act)
+
+
+def _add_reading(actions: Any) -> argparse.ArgumentParser:
+    """Declare the action that says what a refresh may expect."""
+    reading = add_verb(
+        actions,
+        "headroom",
+        "Tell what a refresh of the critic may expect: how often one path, hard votes, soft votes "
+        "and the forced choice agree with labels of the newest generator's clips, how much surer "
+        "verdicts are better, and how many labels a reliable answer takes.",
+    )
+    reading.add_argument("--critic", metavar="VERSION", help=VERSION_HELP)
+    reading.add_argument(
+        "--round", type=int, metavar="R", help="The round whose clips to ask about (default: last)."
+    )
+    return reading
 
 
 def _add_compared(parser: argparse.ArgumentParser) -> None:
