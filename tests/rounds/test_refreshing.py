@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dualipo.config import Config
 from dualipo.events import RefreshEvent
 from dualipo.progress import PlainProgress
 from dualipo.rounds import audit, gating, refreshing
@@ -33,23 +34,28 @@ def test_fault_32_an_empty_keep_set_is_an_outcome(harness: Harness) -> None:
         assert (path / "report.html").exists()
 
 
+def run_from(sources: str, harness: Harness, path: Path, *overrides: str) -> Config:
+    """Run one round with a refresh from these sources, with enough prompts to halve."""
+    wide = ("prompts.num_monitor_prompts=4", "monitor.num_audit_labels=12")
+    own = ("rounds=1", f"refresh.sources={sources}", "refresh.num_constructed=9")
+    settings = harness.recipe(path, *own, *wide, *overrides)
+    assert harnesses.ended(settings) == 0, harnesses.log(path)
+    return settings
+
+
 def test_fault_32_too_few_pairs_are_an_outcome_that_says_what_each_source_gave(
     harness: Harness,
 ) -> None:
+    sources = '["votes", "constructed", "newer", "audit"]'
     with harnesses.elsewhere(harness) as path:
-        sources = 'refresh.sources=["votes", "constructed", "newer", "audit"]'
-        overrides = ("rounds=1", sources, "refresh.min_pairs=10000", "refresh.num_constructed=9")
-        wide = ("prompts.num_monitor_prompts=4", "monitor.num_audit_labels=12")
-        settings = harness.recipe(path, *overrides, *wide)
-        assert harnesses.ended(settings) == 0, harnesses.log(path)
+        run_from(sources, harness, path, "refresh.min_pairs=10000")
         [refresh] = harnesses.events(path, RefreshEvent)
         assert refresh.outcome == "too few" and refresh.critic_version == "warm"
         assert heads(path) == ("g000.0", "warm")
         counted = {source.name: source for source in refresh.refinement.sources}
         assert list(counted) == ["votes", "constructed", "newer", "audit"]
         assert 0 < counted["constructed"].num_pairs <= 9 and counted["audit"].num_pairs > 0
-        # The audit's labels are the annotators' own, who are asked again here and may be torn.
-        assert 0 < counted["constructed"].num_labelled <= 9
+        assert 0 < counted["constructed"].num_labelled <= 9  # annotators may call some a tie
         assert "constructed" in (path / "report.html").read_text()
 
 
@@ -57,11 +63,7 @@ def test_a_refresh_learns_from_labelled_pairs_alone_and_halves_the_monitor_promp
     harness: Harness,
 ) -> None:
     with harnesses.elsewhere(harness) as path:
-        alone = 'refresh.sources=["constructed", "audit"]'
-        overrides = ("rounds=1", alone, "refresh.num_constructed=9", "refresh.srpo.num_choices=2")
-        wide = ("prompts.num_monitor_prompts=4", "monitor.num_audit_labels=12")
-        settings = harness.recipe(path, *overrides, *wide)
-        assert harnesses.ended(settings) == 0, harnesses.log(path)
+        settings = run_from('["constructed", "audit"]', harness, path, "refresh.srpo.num_choices=2")
         refresh = next(iter(harnesses.events(path, RefreshEvent)))
         used = refresh.refinement
         assert refresh.outcome in ("refreshed", "reverted") and used.num_judged == 0
