@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dualipo.generator.losses import denoising_error, dpo_loss, kto_loss, reference_point
+from tests import two_ranks
 
 
 @pytest.fixture
@@ -193,19 +194,14 @@ def test_the_reference_point_is_never_negative() -> None:
     assert reference_point(torch.tensor([3.0, 1.0])).item() == 2.0
 
 
-def _rank(rank: int, folder: str, gains_B: Tensor) -> None:
-    store = torch.distributed.FileStore(f"{folder}/store", 2)
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    share = gains_B[:3] if rank == 0 else gains_B[3:]
-    torch.save(reference_point(share), f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
 def test_the_reference_point_is_the_same_on_one_rank_and_two(tmp_path: Path) -> None:
     gains_B = torch.rand(8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    torch.multiprocessing.start_processes(
-        _rank, args=(str(tmp_path), gains_B), nprocs=2, start_method="fork"
-    )
+
+    def compute(rank: int) -> None:
+        share = gains_B[:3] if rank == 0 else gains_B[3:]
+        torch.save(reference_point(share), tmp_path / f"{rank}.pt")
+
+    two_ranks.act_in_two(compute, tmp_path)
     for rank in range(2):
         computed = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         torch.testing.assert_close(computed, gains_B.mean(), rtol=0, atol=1e-12)

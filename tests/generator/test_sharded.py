@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from dualipo.config import Align
 from dualipo.errors import CheckpointError
@@ -18,6 +17,7 @@ from dualipo.generator.align import align
 from dualipo.generator.preference_sets import PointSet, PreferenceSet, RealClips
 from dualipo.store import tensors
 from dualipo.training import loop, ranks
+from tests import two_ranks
 from tests.generator import test_align, test_objectives
 
 SETTINGS: dict[str, Any] = {
@@ -47,19 +47,17 @@ def train(
     return logged
 
 
-def of_two(rank: int, store: Path, act: Callable[[], Any]) -> None:
-    """Act as one of two processes, which are forked so as not to import torch again."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    logged = act()
-    if rank == 0:
-        store.with_suffix(".json").write_text(json.dumps(logged))
-    dist.destroy_process_group()
+def in_two(folder: Path, act: Callable[[], Any]) -> Any:
+    """Return what the first of two processes returned."""
+    folder.mkdir()
 
+    def keep(rank: int) -> None:
+        logged = act()
+        if rank == 0:
+            (folder / "logged.json").write_text(json.dumps(logged))
 
-def in_two(store: Path, act: Callable[[], Any]) -> Any:
-    mp.start_processes(of_two, (store, act), nprocs=2, start_method="fork")
-    return json.loads(store.with_suffix(".json").read_text())
+    two_ranks.act_in_two(keep, folder)
+    return json.loads((folder / "logged.json").read_text())
 
 
 def require_equal(single: list[loop.Metrics], double: list[loop.Metrics], work: Path) -> None:

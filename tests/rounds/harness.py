@@ -5,6 +5,7 @@ and a child ends by `os._exit`. What a run made is compared as its ledger's dige
 every file, each of which the ledger must name.
 """
 
+import faulthandler
 import os
 import shutil
 import signal
@@ -32,6 +33,7 @@ from tests.rounds import models
 
 RECIPE = Path(__file__).with_name("harness.toml")
 MAX_SEEDS = 12
+PATIENCE = 500  # seconds for a child, less than for a test
 FORGETTING = "refresh.srpo.learning_rate=1e30"  # far above what a recipe may say
 # One round whose refresh is a step so long that the critic forgets all it knew.
 REVERTED = (
@@ -141,6 +143,7 @@ def in_child(body: Callable[[], object], *, path: Path, fail: str = "") -> int:
         try:
             sys.stdout = sys.stderr = open(f"{path}.log", "w", buffering=1)  # noqa: SIM115
             os.dup2(sys.stderr.fileno(), 2)
+            faulthandler.dump_traceback_later(PATIENCE, exit=True)  # says where it waits for ever
             failpoints.arm(fail)
             body()
             code = 0

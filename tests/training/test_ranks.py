@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dualipo.errors import StageError
 from dualipo.training.loop import Metrics
+from tests import two_ranks
 from tests.training.test_loop import Regression, equal, run, weights
 
 
@@ -21,25 +22,19 @@ class BrokenOnOneRank(Regression):
         return (loss * float("nan") if is_broken else loss), metrics
 
 
-def _train(rank: int, folder: str) -> None:
-    store = torch.distributed.FileStore(f"{folder}/store", 2)
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    objective, seen = BrokenOnOneRank(), []
-    with pytest.raises(StageError) as stopped:
-        run(
-            objective, Path(folder) / f"checkpoints-{rank}", checkpointing_steps=99,
-            on_step=lambda step, _: seen.append(weights(objective)),
-        )  # fmt: skip
-    assert len(seen) == 1 and equal(seen[0], weights(objective))
-    Path(folder, f"{rank}.txt").write_text(str(stopped.value))
-    torch.distributed.destroy_process_group()
-
-
 @pytest.mark.slow
 def test_fault_25_a_loss_that_breaks_on_one_rank_stops_all_before_the_step(tmp_path: Path) -> None:
-    torch.multiprocessing.start_processes(
-        _train, args=(str(tmp_path),), nprocs=2, start_method="fork"
-    )
+    def train(rank: int) -> None:
+        objective, seen = BrokenOnOneRank(), []
+        with pytest.raises(StageError) as stopped:
+            run(
+                objective, tmp_path / f"checkpoints-{rank}", checkpointing_steps=99,
+                on_step=lambda step, _: seen.append(weights(objective)),
+            )  # fmt: skip
+        assert len(seen) == 1 and equal(seen[0], weights(objective))
+        (tmp_path / f"{rank}.txt").write_text(str(stopped.value))
+
+    two_ranks.act_in_two(train, tmp_path)
     for rank in range(2):
         said = (tmp_path / f"{rank}.txt").read_text()
         assert "training step 1: loss" in said and "'1-0'" in said
