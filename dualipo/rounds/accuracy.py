@@ -23,7 +23,7 @@ from dualipo.events import (
     WarmStartSftEvent,
 )
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Point, Verdict, Vote
-from dualipo.rounds import judging, seed_labels, world_sources
+from dualipo.rounds import asking, seed_labels, world_sources
 from dualipo.rounds.bad_clips import intact
 from dualipo.rounds.clip_units import ClipSet
 from dualipo.rounds.clock import Clock
@@ -43,21 +43,24 @@ def holdout_accuracy(run: Run, critic: str) -> float | None:
     for _, known in run.ledger.events(HoldoutEvent):
         if known.critic_version == critic:
             return known.accuracy
-    accuracy = accuracy_on_holdout(run, run.critic(critic))
+    accuracy = accuracy_on_holdout(run, critic)
     version = run.ledger.version("critic", critic)
     unit = Unit(version.round, version.attempt, f"holdout.{critic}")
     run.commit(unit, events=[HoldoutEvent(critic_version=critic, accuracy=accuracy)])
     return accuracy
 
 
-def accuracy_on_holdout(run: Run, critic: Vlm) -> float | None:
-    """Return a critic's accuracy on held-out pairs, or on held-out clips where no pair is."""
+def accuracy_on_holdout(run: Run, critic: Vlm | str) -> float | None:
+    """Return the accuracy on held-out pairs, or on held-out clips where no pair is.
+
+    Here and below a critic is a model in this process, or the id of a version.
+    """
     pairs, points = seed_labels.held_out_labels(run)
     accuracy = label_accuracy(run, critic, pairs)
     return grade_accuracy(run, critic, points) if accuracy is None else accuracy
 
 
-def label_accuracy(run: Run, critic: Vlm, pairs: Sequence[Pair]) -> float | None:
+def label_accuracy(run: Run, critic: Vlm | str, pairs: Sequence[Pair]) -> float | None:
     """Return the share of labelled pairs whose better clip the critic leans to, without ties."""
     items: list[Item] = []
     verdicts: dict[tuple[str, Dimension], Verdict] = {}
@@ -65,15 +68,15 @@ def label_accuracy(run: Run, critic: Vlm, pairs: Sequence[Pair]) -> float | None
         if pair.dimension != "overall":
             items.append(pair_item(pair, pair.dimension))
             verdicts[pair.pair_id, pair.dimension] = pair.verdict
-    margins = forced_choice.margins(critic, items, clips=run.clip, settings=run.config.critic)
+    margins = asking.answers(run, forced_choice.margins, critic, items)
     return forced_choice.accuracy(margins, verdicts)
 
 
-def grade_accuracy(run: Run, critic: Vlm, points: Sequence[Point]) -> float | None:
+def grade_accuracy(run: Run, critic: Vlm | str, points: Sequence[Point]) -> float | None:
     """Return how often the critic's likeliest grade is the label's, over the clips it answers."""
     asked = [(p, p.dimension) for p in points if p.dimension != "overall"]
     items = [Item(p.point_id, p.prompt, (p.video,), (dimension,)) for p, dimension in asked]
-    grades = forced_choice.grades(critic, items, clips=run.clip, settings=run.config.critic)
+    grades = asking.answers(run, forced_choice.grades, critic, items)
     answered = [(grades.get((p.point_id, dimension)), p.grade) for p, dimension in asked]
     return mean([float(given == label) for given, label in answered if given])
 
@@ -159,11 +162,11 @@ def oracle_ordered_pairs(
 
 
 def forced_hits(
-    run: Run, critic: Vlm, asked: Sequence[PairQuestion], verdicts: Sequence[Verdict]
+    run: Run, critic: Vlm | str, asked: Sequence[PairQuestion], verdicts: Sequence[Verdict]
 ) -> list[float]:
     """Return 1 for each pair whose better clip the critic leans to, a half where it has no lean."""
     items = _items(asked)
-    margins = forced_choice.margins(critic, items, clips=run.clip, settings=run.config.critic)
+    margins = asking.answers(run, forced_choice.margins, critic, items)
     places = [(item.item_id, item.dimensions[0]) for item in items]
     return [
         forced_choice.accuracy(margins, {place: verdict}) or 0.0
@@ -175,17 +178,10 @@ def critic_accuracy(
     run: Run, critic: str, asked: Sequence[PairQuestion], verdicts: Sequence[Verdict]
 ) -> Accuracy:
     """Measure a critic by forced choice and in free form, where an abstention is wrong."""
-    loaded, items = run.critic(critic), _items(asked)
+    items = _items(asked)
     expected = {(i.item_id, i.dimensions[0]): v for i, v in zip(items, verdicts, strict=True)}
-    hits = dict(zip(expected, forced_hits(run, loaded, asked, verdicts), strict=True))
-    once = run.config.critic.model_copy(update={"num_votes": 2, "max_reasks": 0})
-    votes = judge.confirm(
-        loaded,
-        items,
-        clips=run.clip,
-        settings=once,
-        seed_of=judging.seed_of(run, "accuracy", critic),
-    )
+    hits = dict(zip(expected, forced_hits(run, critic, asked, verdicts), strict=True))
+    votes = asking.free_votes(run, critic, items)
     return Accuracy(
         forced_choice=mean(list(hits.values())),
         free_form=_free_form(votes, expected),

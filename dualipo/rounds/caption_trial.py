@@ -7,6 +7,7 @@ be read side by side. Whatever turned makes no preference and teaches no critic.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from dualipo import captions, seeds
 from dualipo.critic import judge, reasoning
@@ -15,9 +16,11 @@ from dualipo.critic.trust.forced_choice import Place
 from dualipo.event_parts import CaptionTrial
 from dualipo.events import CaptionsEvent
 from dualipo.records import Vote
+from dualipo.rounds.bench import Bench
 from dualipo.rounds.run import Run
 from dualipo.rounds.versions import critic_of
 from dualipo.store.ledger import Unit
+from dualipo.workers.job import Work
 
 
 def events(
@@ -29,17 +32,37 @@ def events(
     ordinary = [item for item in others if _is_drawn(run, judged, item)]
     if not suspicious and not ordinary:
         return []
-    turned = judge.turned_by_caption(
-        run.critic(critic_of(run, judged.round, judged.attempt)),
-        [*suspicious, *ordinary],
-        votes,
-        clips=run.clip,
-        settings=run.config.critic,
-        seed_of=seed_of,
-    )
+    critic = critic_of(run, judged.round, judged.attempt)
+    tried = {item.item_id: item for item in [*suspicious, *ordinary]}
+    before = tuple(vote for vote in votes if vote.item in tried)
+    trial = Trial(critic, tuple(tried.values()), before, seed_of)
+    [done] = run.spread(judge_again, [Work("caption trial", tuple(tried), trial)], critic=critic)
+    turned = done.row
     event = CaptionsEvent(suspicious=_trial(suspicious, turned), ordinary=_trial(ordinary, turned))
     _say(run, event)
     return [event]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Items to judge again under a neutral caption, with the votes under their own."""
+
+    critic: str
+    items: tuple[Item, ...]
+    votes: tuple[Vote, ...]
+    seed_of: SeedOf
+
+
+def judge_again(bench: Bench, trial: Trial) -> dict[Place, bool]:
+    """Return which verdicts turned."""
+    return judge.turned_by_caption(
+        bench.critic(trial.critic),
+        trial.items,
+        trial.votes,
+        clips=bench.clip,
+        settings=bench.config.critic,
+        seed_of=trial.seed_of,
+    )
 
 
 def turned_items(run: Run, round: int, attempt: int) -> frozenset[str]:

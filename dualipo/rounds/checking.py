@@ -5,20 +5,18 @@ critic that fails a check which its parent passed is reverted (`refreshing`). Th
 a stage are others: those of `critic.judge`.
 """
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict
 
 from dualipo.critic.asks import Item
-from dualipo.critic.trust import checks
 from dualipo.critic.trust.checks import Checked
 from dualipo.critic.trust.forced_choice import Place
 from dualipo.critic.vlm import Vlm
 from dualipo.event_parts import CheckRow, ReliabilityBin
 from dualipo.events import CriticCheckEvent
 from dualipo.records import Verdict
-from dualipo.rounds import judging, seed_labels
+from dualipo.rounds import asking, seed_labels
 from dualipo.rounds.accuracy import pair_item
+from dualipo.rounds.asking import SelfCheck
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import Run
 from dualipo.rounds.versions import critic_of
@@ -33,7 +31,7 @@ def check_critic(run: Run, round: int, attempt: int) -> None:
     if not is_asked or run.is_done(unit) or recorded(run, critic):
         return
     clock = Clock()
-    checked = check(run, critic, run.critic(critic))
+    checked = asking.checked(run, _asked(run, critic))
     run.commit(unit, clock=clock, events=[as_event(critic, checked)])
     say_failures(run, critic, checked)
 
@@ -71,6 +69,10 @@ def newly_failed(before: CriticCheckEvent | None, checked: Checked) -> list[str]
 
 def check(run: Run, version: str, critic: Vlm) -> Checked:
     """Check a critic on `critic.check.num_pairs` held-out pairs; record nothing."""
+    return asking.check(run, _asked(run, version), critic)
+
+
+def _asked(run: Run, version: str) -> SelfCheck:
     pairs, _ = seed_labels.held_out_labels(run)
     items: list[Item] = []
     verdicts: dict[Place, Verdict] = {}
@@ -78,29 +80,4 @@ def check(run: Run, version: str, critic: Vlm) -> Checked:
         if pair.dimension != "overall":
             items.append(pair_item(pair, pair.dimension))
             verdicts[pair.pair_id, pair.dimension] = pair.verdict
-    shown = {clip_hash for item in items for clip_hash in item.clip_hashes}
-    fps = {clip: run.clip_fps(clip) for clip in sorted(shown)}
-    expected_fps, fps_of = _expected_fps(run, fps)
-    return checks.run(
-        critic,
-        items,
-        verdicts,
-        clips=run.clip,
-        fps=fps,
-        fps_of=fps_of,
-        expected_fps=expected_fps,
-        expected_frames=run.config.generator.num_frames,
-        settings=run.config.critic,
-        seed_of=judging.seed_of(run, "check", version),
-    )
-
-
-def _expected_fps(run: Run, fps: Mapping[str, float]) -> tuple[float, str]:
-    """Return the frame rate that labelled clips should have, and what says so.
-
-    An imported label set has a rate of its own, which most of its clips have.
-    """
-    if run.config.seed_labels.path is None or not fps:
-        return run.config.generator.fps, "generator.fps"
-    rate, _ = Counter(fps.values()).most_common(1)[0]
-    return rate, f"{rate:g}, which most clips of the label set have"
+    return SelfCheck(version, tuple(items), verdicts)

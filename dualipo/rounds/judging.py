@@ -26,6 +26,7 @@ from dualipo.rounds.bench import Bench
 from dualipo.rounds.contests import Contests
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.versions import critic_of
+from dualipo.seeds import derive
 from dualipo.store import retry, tables
 from dualipo.store.ledger import Unit
 from dualipo.store.rundir import attempt_path
@@ -137,11 +138,19 @@ def read_votes(run: Run, stage: Unit) -> list[Vote]:
 
 def seed_of(run: Bench, *place: int | str) -> SeedOf:
     """Return the seeds of draws, which are named by where they happen; `again` counts re-asks."""
+    return VoteSeeds(run.config.seed, place)
 
-    def derive(item: str, dimension: Dimension, order: Order, draw: int, again: int) -> int:
-        return run.seed("vote", *place, item, dimension, order, draw, again)
 
-    return derive
+@dataclass(frozen=True)
+class VoteSeeds:
+    """A function of a draw, as an object that a worker can be sent."""
+
+    seed: int
+    place: tuple[int | str, ...]
+
+    def __call__(self, item: str, dimension: Dimension, order: Order, draw: int, again: int) -> int:
+        """Return the seed of one draw."""
+        return derive(self.seed, "vote", *self.place, item, dimension, order, draw, again)
 
 
 def _point_items(candidates: Sequence[Candidate]) -> list[Item]:

@@ -202,7 +202,7 @@ def _audit_accuracy(
 ) -> float | None:
     """Return the critic's accuracy on fresh labels of the current generator's clips."""
     labels = audit.measuring(run, audit.labels(run, round, attempt, clips))
-    return accuracy.label_accuracy(run, run.critic(critic), labels) if labels else None
+    return accuracy.label_accuracy(run, critic, labels) if labels else None
 
 
 def _wins(

@@ -11,7 +11,8 @@ headers.
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -24,11 +25,13 @@ from dualipo.generator.footage import Footage
 from dualipo.generator.preference_sets import RealClips
 from dualipo.generator.sample import encode_texts
 from dualipo.rounds import file_sources, world_sources
+from dualipo.rounds.bench import Bench
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, CUT, Left, Run
 from dualipo.store import tensors
 from dualipo.store.ledger import Unit
 from dualipo.store.stored import Place, StoredList
+from dualipo.workers.job import Work
 
 SHARD_CLIPS = 64  # also the batch of the text encoder, and the autoencoder's of world clips
 _STAGE = "encode_real"
@@ -55,27 +58,50 @@ def _encode(run: Run, closing: Unit) -> None:
     num_wanted = run.config.align.num_real_clips
     run.progress.stage(_STAGE, round=BASE_ROUND, attempt=0, total=num_wanted)
     footage = file_sources.footage(run.config) if run.config.align.dataset_name else None
-    for index, start in enumerate(range(0, num_wanted, SHARD_CLIPS)):
-        places = range(start, min(start + SHARD_CLIPS, num_wanted))
-        if footage is None:
-            _encode_world(run, index, places)
-        else:
+    starts = range(0, num_wanted, SHARD_CLIPS)
+    shards = {n: range(s, min(s + SHARD_CLIPS, num_wanted)) for n, s in enumerate(starts)}
+    if footage is None:
+        _encode_world(run, shards)
+    else:
+        for index, places in shards.items():
             _encode_footage(run, index, footage, num=len(places))
-        run.progress.advance(len(places))
+            run.progress.advance(len(places))
     _encode_texts(run)
     bad = list(footage.bad.values()) if footage else []
     event = EncodeRealEvent(num=num_wanted, num_skipped=len(bad))
     run.commit_without(closing, {"real clips skipped": bad}, clock=clock, events=[event])
 
 
-def _encode_world(run: Run, index: int, places: range) -> None:
-    """Encode a shard of the world's own clips, in one pass."""
-    if run.is_done(_unit("clips", index)):
-        return
-    generator = run.generator(BASE_GENERATOR)
-    frames_NFHW3, captions = world_sources.real_clips(run.config, places=places)
-    latents = generator.encode_clips(torch.from_numpy(frames_NFHW3)).cpu().to(run.latents_dtype)
-    _commit(run, "clips", index, captions, list(latents), axes=generator.latent_axes[1:])
+@dataclass(frozen=True)
+class ClipShard:
+    """Clips of the world to encode: the shard's number, its file, and the clips' numbers."""
+
+    index: int
+    path: Path
+    places: range
+
+
+def _encode_world(run: Run, shards: Mapping[int, range]) -> None:
+    """Have the workers encode the shards of the world's own clips, each in one pass."""
+    asked = [
+        ClipShard(index, _path(run, "clips", index).absolute(), places)
+        for index, places in shards.items()
+        if not run.is_done(_unit("clips", index))
+    ]
+    left = {shard.index for shard in asked}
+    run.progress.advance(sum(len(p) for index, p in shards.items() if index not in left))
+    works = [Work(f"{_STAGE} {s.index}", tuple(map(str, s.places)), s) for s in asked]
+    for done in run.spread(encode_world, works, generator=BASE_GENERATOR):
+        _commit(run, "clips", done.work.content.index, done.row)
+        run.progress.advance(len(done.work.items))
+
+
+def encode_world(bench: Bench, shard: ClipShard) -> str:
+    """Encode and publish a shard of the world's clips."""
+    generator = bench.generator(BASE_GENERATOR)
+    frames_NFHW3, captions = world_sources.real_clips(bench.config, places=shard.places)
+    latents = generator.encode_clips(torch.from_numpy(frames_NFHW3)).cpu().to(bench.latents_dtype)
+    return _publish(shard.path, captions, list(latents), axes=generator.latent_axes[1:])
 
 
 def _encode_footage(run: Run, index: int, footage: Footage, *, num: int) -> None:
@@ -97,39 +123,61 @@ def _encode_footage(run: Run, index: int, footage: Footage, *, num: int) -> None
     drawn = EncodeRealDrawnEvent(
         used=footage.used[num_used:], skipped=list(footage.bad.items())[num_bad:]
     )
-    axes = generator.latent_axes[1:]
-    _commit(run, "clips", index, captions, latents, axes=axes, events=[drawn])
+    path = _path(run, "clips", index)
+    sha256 = _publish(path, captions, latents, axes=generator.latent_axes[1:])
+    _commit(run, "clips", index, sha256, events=[drawn])
+
+
+@dataclass(frozen=True)
+class TextShard:
+    """Captions to encode: the shard's number and its file."""
+
+    index: int
+    path: Path
+    captions: tuple[str, ...]
 
 
 def _encode_texts(run: Run) -> None:
-    """Encode the text of every distinct caption, in shards."""
-    captions = list(dict.fromkeys(caption for caption, _ in _places(run, "clips")))
-    for index, start in enumerate(range(0, len(captions), SHARD_CLIPS)):
-        own = captions[start : start + SHARD_CLIPS]
-        if not run.is_done(_unit("texts", index)):
-            base = run.generator(BASE_GENERATOR)
-            texts = encode_texts(base, captions=own, batch_size=SHARD_CLIPS)
-            tensors_of_own = [texts[caption] for caption in own]
-            left = {CUT: base.cut_captions(own)}
-            _commit(run, "texts", index, own, tensors_of_own, axes="LD", left=left)
+    """Have the workers encode the text of every distinct caption, in shards."""
+    captions = tuple(dict.fromkeys(caption for caption, _ in _places(run, "clips")))
+    asked = [
+        TextShard(index, _path(run, "texts", index).absolute(), captions[s : s + SHARD_CLIPS])
+        for index, s in enumerate(range(0, len(captions), SHARD_CLIPS))
+        if not run.is_done(_unit("texts", index))
+    ]
+    works = [Work(f"{_STAGE} texts {shard.index}", shard.captions, shard) for shard in asked]
+    for done in run.spread(encode_shard, works, generator=BASE_GENERATOR):
+        sha256, cut = done.row
+        _commit(run, "texts", done.work.content.index, sha256, left={CUT: cut})
+
+
+def encode_shard(bench: Bench, shard: TextShard) -> tuple[str, list[str]]:
+    """Encode and publish a shard of texts; return its sha256 and the captions that were cut."""
+    base = bench.generator(BASE_GENERATOR)
+    texts = encode_texts(base, captions=shard.captions, batch_size=SHARD_CLIPS)
+    encoded = [texts[caption] for caption in shard.captions]
+    sha256 = _publish(shard.path, shard.captions, encoded, axes="LD")
+    return sha256, list(base.cut_captions(shard.captions))
+
+
+def _publish(path: Path, captions: Sequence[str], encoded: Sequence[Tensor], *, axes: str) -> str:
+    """Publish a shard, its tensors by number; return the file's sha256."""
+    named = {f"{n:04d}": tensor for n, tensor in enumerate(encoded)}
+    metadata = {"axes": axes, "captions": json.dumps(list(captions))}
+    return tensors.save(path, named, metadata=metadata)
 
 
 def _commit(
     run: Run,
     kind: Kind,
     index: int,
-    captions: Sequence[str],
-    encoded: Sequence[Tensor],
+    sha256: str,
     *,
-    axes: str,
     events: Sequence[Event] = (),
     left: Left | None = None,
 ) -> None:
-    """Publish a shard, its tensors by number, and commit its unit."""
-    path = _path(run, kind, index)
-    named = {f"{n:04d}": tensor for n, tensor in enumerate(encoded)}
-    tensors.save(path, named, metadata={"axes": axes, "captions": json.dumps(list(captions))})
-    run.commit_without(_unit(kind, index), left or {}, files=(path,), events=events)
+    hashed = {run.directory.relative(_path(run, kind, index)): sha256}
+    run.commit_without(_unit(kind, index), left or {}, hashed=hashed, events=events)
 
 
 def _unit(kind: Kind, index: int) -> Unit:
