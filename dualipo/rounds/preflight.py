@@ -24,7 +24,7 @@ from dualipo.generator import shared_alignment
 from dualipo.preferences import seed_size
 from dualipo.prompts import corpus
 from dualipo.records import Pair, Point
-from dualipo.rounds import ahead, file_sources, model_checks, room, seed_labels
+from dualipo.rounds import ahead, engines, file_sources, model_checks, room, seed_labels
 from dualipo.rounds.ahead import Ahead
 from dualipo.store import rundir
 from dualipo.store.run_reader import RunReader
@@ -227,6 +227,8 @@ def packages(config: Config, state: Ahead) -> Iterator[DualipoError]:
         asked.append(partial(trackers.require, config.report_to))
     if config.push_to_hub:
         asked.append(hub.token)
+    if config.workers.engine == "ray":
+        asked.append(engines.require_ray)
     if (method := config.monitor.clip_metrics) != "off":
         asked.append(partial(optical_flow.require, method))
     texts = []

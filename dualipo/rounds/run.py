@@ -6,7 +6,7 @@ the model that the recipe's `pretrained_model_name_or_path` names. A stage hands
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class Run(Bench):
         self.hashes = FileHashes(directory.path, self.ledger)
         self.engine = engine_of(config.workers, directory.path, bench=self)
         self.is_inline = config.workers.engine == "inline"
+        self._devices: set[str] = set()
+        self._is_mixed = False
         self.contests: dict[tuple[int, int], Contests] = {}  # by round and attempt; see `judging`
         # A clip that was published once more after it went bad is good again.
         marked = {event.clip for _, event in self.ledger.events(BadClipEvent)}
@@ -204,7 +206,20 @@ class Run(Bench):
             },
             scale=self.score_scale(),
         )
-        yield from self.engine.run(Job(open_bench, spec, work), works)
+        with closing(self.engine.run(Job(open_bench, spec, work), works)) as doing:
+            for done in doing:
+                self._note_device(done.cost.device)
+                yield done
+
+    def _note_device(self, device: str) -> None:
+        """Say once that units are done on several kinds of devices."""
+        self._devices.add(device)
+        if len(self._devices) > 1 and not self._is_mixed:
+            self._is_mixed = True
+            self.progress.say(
+                f"units are done on {' and '.join(sorted(self._devices))}, which round "
+                "differently: a run on one kind alone would differ in the last digits"
+            )
 
     def _has_folder(self, kind: ModelKind) -> bool:
         """Return False for a critic whose weights are elsewhere."""

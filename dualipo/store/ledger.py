@@ -27,7 +27,7 @@ from dualipo.errors import DataError, StorageError
 from dualipo.event_json import to_json
 from dualipo.events import Event, Recorded
 from dualipo.records import Candidate, Vote
-from dualipo.store import atomic, forgetting, ledger_backup, reading, schema
+from dualipo.store import atomic, filesystems, forgetting, ledger_backup, reading, schema
 
 BUSY_SECONDS = 30.0
 
@@ -88,7 +88,7 @@ class Ledger:
             self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
             self._open.callback(self._connection.close)
             self._connection.execute("PRAGMA foreign_keys = ON")
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute(f"PRAGMA journal_mode = {filesystems.journal_mode(path)}")
             self._connection.execute("PRAGMA synchronous = FULL")
             schema.prepare(self._connection, path)
             self.is_restored = schema.take_copy_mark(self._connection)

@@ -6,6 +6,7 @@ SQLite puts `-wal` and `-shm` files beside a database that it opens, even to rea
 |---|---|---|
 | no `-wal` | nobody has it open | SQLite is told that it is immutable, and makes neither |
 | `-wal` and `-shm` | a process writes, or was killed | both are read as they are |
+| none, on a network | another machine may write (`filesystems.py`) | it is locked to be read |
 | `-wal` alone | it was copied so | a copy elsewhere is read, where SQLite makes the other |
 """
 
@@ -15,7 +16,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from dualipo.store import atomic
+from dualipo.store import atomic, filesystems
 
 
 def connect(path: Path, *, seconds: float, until: ExitStack) -> sqlite3.Connection:
@@ -29,7 +30,8 @@ def connect(path: Path, *, seconds: float, until: ExitStack) -> sqlite3.Connecti
                 path = Path(shutil.copy(path, folder))
     except OSError as refusal:
         raise atomic.explain(refusal) from None
-    options = "mode=ro" if wal.exists() else "mode=ro&immutable=1"
+    is_live = wal.exists() or filesystems.is_network(path)
+    options = "mode=ro" if is_live else "mode=ro&immutable=1"
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{options}",
         uri=True,

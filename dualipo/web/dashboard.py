@@ -35,9 +35,11 @@ from dualipo.evaluation.report import (
 )
 from dualipo.evaluation.run_history import RunHistory
 from dualipo.events import WordsEvent
+from dualipo.store import worker_rows
 from dualipo.store.byte_cache import ByteCache
 from dualipo.store.run_reader import RunReader
 from dualipo.store.rundir import LEDGER
+from dualipo.store.worker_rows import ROSTER
 from dualipo.web.clip_response import clip_response
 from dualipo.web.error_responses import explain_errors
 from dualipo.web.security import LoopbackGuard
@@ -51,9 +53,9 @@ _STATIC = {
     "dashboard.js": (_FOLDER / "static" / "dashboard.js", "text/javascript"),
     "icon.svg": (_FOLDER / "static" / "icon.svg", "image/svg+xml"),
 }
-_WATCHED = (LEDGER, f"{LEDGER}-wal", "metrics.jsonl", "LOCK")
+_WATCHED = (LEDGER, f"{LEDGER}-wal", "metrics.jsonl", "LOCK", ROSTER)
 _SECTIONS = (
-    *("now", "words", "candidates", "gallery", "kept", "certainty"),
+    *("now", "workers", "words", "candidates", "gallery", "kept", "certainty"),
     *("scores", "critic", "curves", "losses", "clocks"),
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -182,11 +184,31 @@ def _values(run: RunReader) -> dict[str, Any]:
         "losses": sections.losses(history),
         "certainty": sections.certainty(history),
         "clocks": report_tables.clocks(history),
+        "workers": _workers(run.path),
         "newest": newest,
         "candidates": exhibits.candidates(run, newest, _address),
         "gallery": exhibits.gallery(history, _address),
         "pairs": _pairs(run, history, newest),
     }
+
+
+def _workers(run_path: Path) -> report_tables.Table:
+    """Tabulate the workers of the run's last process, those that work first."""
+    head = ["worker", "state", "device", "unit under way", "units done", "an hour", "failures"]
+    rows = sorted(worker_rows.read(run_path), key=lambda row: not row.is_alive)
+    cells = [
+        [
+            f"{row.worker} on {row.host}",
+            "alive" if row.is_alive else "ended",
+            row.device,
+            row.unit or "none",
+            str(row.num_done),
+            f"{row.units_per_hour:,.0f}" if row.num_done else "",
+            str(row.num_failures),
+        ]
+        for row in rows
+    ]
+    return report_tables.Table(head, cells)
 
 
 def _pairs(run: RunReader, history: RunHistory, newest: int) -> list[exhibits.JudgedPair]:

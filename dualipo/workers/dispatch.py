@@ -16,7 +16,7 @@ of a job it would keep a unit from an idle worker, so it is given only while man
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 
 from dualipo import interrupt
@@ -70,7 +70,7 @@ class CrewEngine:
         self._dismissed: set[str] = set()  # workers that were ended, whose death is yet to be told
         self._num_false_starts = 0  # workers that died before they were ready, one after another
 
-    def run(self, job: Job, works: Iterable[Work]) -> Iterator[Done]:
+    def run(self, job: Job, works: Iterable[Work]) -> Generator[Done, None, None]:
         """Yield units as they are done; raise StageError at the end if some were set aside."""
         queue = deque(_Task(work) for work in works)
         aside: list[_Task] = []

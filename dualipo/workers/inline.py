@@ -1,6 +1,6 @@
 """The engine that needs no worker: units are done one after another in the driver's process."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from dualipo import interrupt
@@ -14,7 +14,7 @@ class InlineEngine:
     def __init__(self, bench: Any) -> None:
         self._bench = bench
 
-    def run(self, job: Job, works: Iterable[Work]) -> Iterator[Done]:
+    def run(self, job: Job, works: Iterable[Work]) -> Generator[Done, None, None]:
         """Do the units in their order."""
         for work in works:
             interrupt.check()

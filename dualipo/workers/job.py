@@ -1,6 +1,6 @@
 """What an engine is given, a job and its units, and what it gives back for each unit."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,7 +50,7 @@ class Done:
 class Engine(Protocol):
     """Who does the units of a job."""
 
-    def run(self, job: Job, works: Iterable[Work]) -> Iterator[Done]:
+    def run(self, job: Job, works: Iterable[Work]) -> Generator[Done, None, None]:
         """Yield each unit as soon as it is done, in any order; raise where one cannot be done."""
 
     def rest(self) -> None:

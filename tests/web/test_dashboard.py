@@ -18,6 +18,7 @@ from dualipo.store.ledger import Unit
 from dualipo.store.rundir import RunDir
 from dualipo.web import server
 from dualipo.web.dashboard import create_app
+from dualipo.workers.roster import Roster
 from tests.evaluation.conftest import RunMaker, moving_square
 from tests.evaluation.conftest import make_run as make_run
 from tests.web.conftest import NARROW, WIDE, until
@@ -67,6 +68,25 @@ def test_it_shows_what_the_run_recorded(watch: Watch, make_run: RunMaker) -> Non
         assert clip.headers["content-type"] == "video/mp4" and clip.content[4:8] == b"ftyp"
         for nowhere in ("/clips/" + "0" * 64, "/clips/..%2fconfig.json", "/static/app.py", "/api"):
             assert client.get(nowhere).status_code == 404
+
+
+def test_it_shows_the_workers_of_a_run_that_has_some(watch: Watch, make_run: RunMaker) -> None:
+    run = make_run()
+    base = watch(run)
+    with httpx.Client(base_url=base, trust_env=False) as client:
+        assert 'id="workers"' not in client.get("/").text
+        roster = Roster(run)
+        busy, dead = roster.add("0", "node1", "H100"), roster.add("1", "node2", "H100")
+        busy.finish(180.0, "H100")
+        busy.begin("sample.candidates 7 of round 2")
+        dead.num_failures = 3
+        dead.die()
+        roster.show(now=True)
+        page = client.get("/").text
+    shown = page[page.index('id="workers"') :].partition("</section>")[0]
+    for words in ("0 on node1", "sample.candidates 7 of round 2", "<td>20</td>", "<td>alive</td>"):
+        assert words in shown
+    assert re.search(r"1 on node2</th><td>ended</td>.*<td>3</td>", shown)
 
 
 def test_a_run_that_has_only_begun_has_a_page(watch: Watch, make_run: RunMaker) -> None:
