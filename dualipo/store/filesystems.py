@@ -35,7 +35,7 @@ def kind_of(path: Path, *, mounts: str | None = None) -> str:
         mounts = MOUNTS.read_text(errors="replace") if MOUNTS.is_file() else ""
     resolved = path.resolve()
     best, kind = -1, ""
-    for line in mounts.splitlines():
+    for line in filter(str.strip, mounts.splitlines()):
         place, _, described = line.partition(" - ")
         folder = _plain(place.split()[4])
         if len(folder.parts) >= best and resolved.is_relative_to(folder):
