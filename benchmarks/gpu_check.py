@@ -16,7 +16,6 @@ and the others go on. A part that begins after `--minutes` is left out.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -107,10 +106,10 @@ def votes() -> dict[str, float]:
 def fsdp2() -> dict[str, float]:
     """Compare a sharded forward and backward pass on one rank with an unsharded one."""
     device = torch.device("cuda" if ON_GPU else "cpu")
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "RANK": "0", "WORLD_SIZE": "1"}
     with tempfile.TemporaryDirectory() as folder:
         store = f"file://{folder}/store"
-        dist.init_process_group("nccl" if ON_GPU else "gloo", init_method=store)
+        backend = "nccl" if ON_GPU else "gloo"
+        dist.init_process_group(backend, init_method=store, rank=0, world_size=1)
         try:
             plain, sharded = (_wan(device) for _ in range(2))
             for block in sharded.blocks:

@@ -194,7 +194,7 @@ class Run(Bench):
         spec = BenchSpec(
             path=self.path.absolute(),
             config=self.config,
-            num_threads=torch.get_num_threads(),
+            num_threads=_threads_of_a_worker(),
             folders={
                 kind: ModelFolders(
                     version_id,
@@ -273,6 +273,11 @@ def model_folder(name_or_path: str, part: str) -> Path:
 def is_embedded(name_or_path: str) -> bool:
     """Return True when a recipe's model name means one that the package ships."""
     return name_or_path == EMBEDDED or name_or_path.startswith(f"{EMBEDDED}-")
+
+
+def _threads_of_a_worker() -> int:
+    """Return this process' number of threads, on which sums on a CPU depend; a share beside GPUs."""
+    return max(1, torch.get_num_threads() // max(1, torch.cuda.device_count()))
 
 
 def _files_below(path: Path) -> list[Path]:
