@@ -276,7 +276,7 @@ def is_embedded(name_or_path: str) -> bool:
 
 
 def _threads_of_a_worker() -> int:
-    """Return this process' number of threads, on which sums on a CPU depend; a share beside GPUs."""
+    """Return this process' number, on which sums on a CPU depend; beside GPUs a share of it."""
     return max(1, torch.get_num_threads() // max(1, torch.cuda.device_count()))
 
 
