@@ -160,13 +160,6 @@ def encode_shard(bench: Bench, shard: TextShard) -> tuple[str, list[str]]:
     return sha256, list(base.cut_captions(shard.captions))
 
 
-def _publish(path: Path, captions: Sequence[str], encoded: Sequence[Tensor], *, axes: str) -> str:
-    """Publish a shard, its tensors by number; return the file's sha256."""
-    named = {f"{n:04d}": tensor for n, tensor in enumerate(encoded)}
-    metadata = {"axes": axes, "captions": json.dumps(list(captions))}
-    return tensors.save(path, named, metadata=metadata)
-
-
 def _commit(
     run: Run,
     kind: Kind,
@@ -178,6 +171,13 @@ def _commit(
 ) -> None:
     hashed = {run.directory.relative(_path(run, kind, index)): sha256}
     run.commit_without(_unit(kind, index), left or {}, hashed=hashed, events=events)
+
+
+def _publish(path: Path, captions: Sequence[str], encoded: Sequence[Tensor], *, axes: str) -> str:
+    """Publish a shard, its tensors by number; return the file's sha256."""
+    named = {f"{n:04d}": tensor for n, tensor in enumerate(encoded)}
+    metadata = {"axes": axes, "captions": json.dumps(list(captions))}
+    return tensors.save(path, named, metadata=metadata)
 
 
 def _unit(kind: Kind, index: int) -> Unit:
