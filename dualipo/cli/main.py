@@ -17,6 +17,7 @@ from dualipo.cli import (
     captions,
     compare,
     convert,
+    cost,
     critic,
     dashboard,
     doctor,
@@ -44,7 +45,21 @@ from dualipo.interrupt import Interrupted
 from dualipo.store import atomic
 
 MODULES = (
-    *(doctor, settings, run, tune, fork, stage, show, compare, dashboard, critic, label, study),
+    *(
+        doctor,
+        settings,
+        run,
+        tune,
+        fork,
+        stage,
+        show,
+        compare,
+        cost,
+        dashboard,
+        critic,
+        label,
+        study,
+    ),
     *(vbench, captions, importing, labels, exporting, push, track, convert, pretrain),
 )
 # How `dualipo --help` groups the verbs.
@@ -53,7 +68,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("doctor", "settings", "run", "resume", "fork", "tune"),
         *("sample", "judge", "prefer", "align", "evaluate", "refresh"),
     ),
-    "Look": ("status", "report", "compare", "dashboard", "critic"),
+    "Look": ("status", "report", "compare", "cost", "dashboard", "critic"),
     "Measure": ("vbench",),
     "People": ("label", "study"),
     "Exchange": ("captions", "import", "labels", "export", "push", "track"),

@@ -34,7 +34,7 @@ def table(run_path: Path) -> str:
     if history.tuning:
         helped = did_it_help.answer(history)
         lines = [f"{history.name}: a tuning", helped.text, "", *tunings.sentences(history)]
-        return "\n".join([*lines, "", *_aligned([helped.table.head, *helped.table.rows])])
+        return "\n".join([*lines, "", helped.table.in_text()])
     return _text(as_dict(run_path), did_it_help.answer(history).table)
 
 
@@ -110,9 +110,10 @@ def _text(summary: dict[str, Any], helped: Table) -> str:
     title = (
         f"{summary['run']}: {summary['rounds_done']} of {summary['rounds_asked']} rounds{labels}"
     )
-    lines = _aligned([["", *_FORMATS, "critic"], *(_cells(row) for row in summary["rounds"])])
+    rounds = Table(["", *_FORMATS, "critic"], [_cells(row) for row in summary["rounds"]])
+    lines = [rounds.in_text()]
     if helped.rows:
-        lines = [*_aligned([helped.head, *helped.rows]), "", *lines]
+        lines = [helped.in_text(), "", *lines]
     if summary["failed"]:
         title += f"\n{summary['failed']}"
     if summary["ended_because"]:
@@ -120,18 +121,6 @@ def _text(summary: dict[str, Any], helped: Table) -> str:
     title += f"\n{summary['did_it_help']['in_words']}"
     title = "\n".join([title, summary["recommended"]["in_words"], *summary["findings"]])
     return "\n".join([title, "", *lines, *_refreshes(summary["rounds"]), *_tail(summary)])
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as lines of text, the first and the last column to the left."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column in (0, len(widths) - 1) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

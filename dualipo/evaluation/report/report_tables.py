@@ -39,6 +39,19 @@ class Table(NamedTuple):
         lines = [self.head, ["---"] * len(self.head), *self.rows]
         return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
+    def in_text(self) -> str:
+        """Return the table for a terminal, the first and the last column to the left."""
+        rows = [self.head, *self.rows]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(self.head))]
+        lines = (
+            "  ".join(
+                cell.ljust(width) if column in (0, len(widths) - 1) else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        )
+        return "\n".join(lines)
+
 
 def scores(measured: Sequence[RoundHistory], names: Sequence[str]) -> Table:
     """Tabulate test scores, with paired differences against base and the round before."""
