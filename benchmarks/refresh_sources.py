@@ -99,7 +99,7 @@ def one_arm(
         gathered = gathering.gather(run, unit, candidates, critic=WARM)
         learner, used = refreshing.train(run, unit, gathered, WARM, folder=folder / stem)
         counts = gathering.counts(run, gathered, used.kept)
-        atomic.write_json(counted, [asdict(count) for count in counts])
+        atomic.write_json(counted, {count.name: asdict(count) for count in counts})
         learner.freeze()
         return learner
 
@@ -107,7 +107,7 @@ def one_arm(
         found = ordered_pairs.measured(run, folder / f"{stem}.json", versions, load)
     finally:
         run.config = before
-    return {"hits": list(found.values()), "sources": atomic.read_json(counted)}
+    return {"hits": list(found.values()), "sources": [*atomic.read_json(counted).values()]}
 
 
 def summary(by_seed: Mapping[int, Any], name: str) -> dict[str, Any]:

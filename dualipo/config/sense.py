@@ -45,6 +45,7 @@ def conflicts(config: Config) -> list[str]:
         *_of_judges(config),
         *_of_seed(config),
         *_of_critic(config),
+        *_of_refresh(config),
         *_of_alignment(config),
         *_of_measuring(config),
     ]
@@ -185,6 +186,25 @@ def _of_critic(config: Config) -> Iterator[str]:
             f"clips have {num_frames} frames (generator.num_frames), but the critic needs "
             f'{critic.max_frames} with critic.short_video = "error". Set critic.max_frames = '
             f'{num_frames}, or critic.short_video = "repeat".'
+        )
+
+
+def _of_refresh(config: Config) -> Iterator[str]:
+    """Yield sources of pairs that would stay empty: nobody labels what they read."""
+    sources, monitor = config.refresh.sources, config.monitor
+    if not (config.rounds and config.refresh.update_critic):
+        return
+    if "audit" in sources and not monitor.num_audit_labels:
+        yield (
+            'refresh.sources names "audit", but monitor.num_audit_labels is 0. Set it above 0, or '
+            "name other sources."
+        )
+    can_ask = config.prompts.source == "world" and monitor.num_audit_labels
+    if "newer" in sources and not can_ask:
+        yield (
+            'refresh.sources names "newer", whose pairs fresh labels of the simulated annotators '
+            "must find right, and this recipe asks for none. Name other sources, or set "
+            'monitor.num_audit_labels above 0 with prompts.source = "world".'
         )
 
 

@@ -83,10 +83,17 @@ def _row(dimension: str, reading: Reading, judged: Sequence[Judged]) -> Row:
         dimension=dimension,
         reading=reading,
         num=len(judged),
-        accuracy=bootstrap.clustered_mean(hits, clusters=clusters),
+        accuracy=_interval(hits, clusters),
         precision=precision,
         calibration=None if reading == "one path" else calibration_error(sure),
     )
+
+
+def _interval(hits: Sequence[float], clusters: Sequence[str]) -> bootstrap.Interval:
+    """Return the accuracy; of a single prompt it may be anything."""
+    if len(set(clusters)) < 2:
+        return bootstrap.Interval(statistics.fmean(hits), 0.0, 1.0, 1)
+    return bootstrap.clustered_mean(hits, clusters=clusters)
 
 
 def calibration_error(rights: Sequence[float]) -> float:

@@ -63,3 +63,4 @@ def test_the_table_names_every_reading() -> None:
     text = headroom.table(judged(60, right=0.7, sure=0.9, path=0.6))
     assert len(text.splitlines()) == 1 + 2 * len(headroom.READINGS)
     assert "surest 25%" in text.splitlines()[0]
+    assert "too few to say" in headroom.table(judged(3, right=0.7, sure=0.9, path=0.6))

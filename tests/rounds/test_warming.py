@@ -15,6 +15,7 @@ from dualipo.preferences.importers.load import import_labels
 from dualipo.world import corpus
 from tests.rounds import harness as harnesses
 from tests.rounds import models
+from tests.rounds.harness import Harness
 from tests.video_files import write_clip
 
 SEED = ("rounds=0", "seed=3", "monitor.num_accuracy_pairs=0")
@@ -64,3 +65,14 @@ def test_lift_s_rationales_warm_a_critic_without_any_pair(
     (event,) = harnesses.events(path, RefreshEvent)  # whose revert rule reads the points held out
     assert event.outcome != "empty" and event.refinement and event.refinement.num_kept > 0
     assert 0 < event.refinement.holdout_before < 1 and event.refinement.holdout_after is not None
+
+
+def test_constructed_pairs_join_the_seed_s_labels(harness: Harness) -> None:
+    with harnesses.elsewhere(harness) as path:
+        settings = harness.recipe(path, "rounds=0", "seed_labels.num_constructed=6")
+        assert harnesses.ended(settings) == 0, harnesses.log(path)
+        (more,) = harnesses.events(path, WarmStartSftEvent)
+        (plain,) = harnesses.events(harness.path, WarmStartSftEvent)
+        # A pair is learned from in both orders; a damage that nobody could see makes no pair.
+        assert plain.num_traces + 6 <= more.num_traces <= plain.num_traces + 12
+        assert sha256_of(path, "sft") != sha256_of(harness.path, "sft")

@@ -106,6 +106,12 @@ SETTINGS = {
     "hub without name": Wrong(["push_to_hub=true"], "hub_model_id is not set"),
     "hub without owner": Wrong(["push_to_hub=true", "hub_model_id=mine"], "without an owner"),
     "a judge that cannot learn": Wrong(["critic.backend=scores"], "cannot refine itself"),
+    "an audit without labels": Wrong(
+        ['refresh.sources=["audit"]', "monitor.num_audit_labels=0"], "Set it above 0, or name"
+    ),
+    "newer clips that nobody labels": Wrong(
+        ['refresh.sources=["newer"]', "monitor.num_audit_labels=0"], "Name other sources, or set"
+    ),
     "half precision": Wrong(["generator.torch_dtype=bfloat16"], "rounds its updates away"),
     "processes and LoRA": Wrong(["align.num_processes=2", "align.rank=4"], "Set both, or set"),
     "uneven batch": Wrong(["align.num_processes=3"], "align.train_batch_size = 16 and align.real"),
