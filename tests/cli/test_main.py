@@ -109,7 +109,7 @@ def test_help_is_written_in_sentences(parser: argparse.ArgumentParser) -> None:
         (["export", "trl", ".", "out"], ".: this is no label set, for it has no labels.json."),
         (["run", "recipe.toml", "--dryrun"], "unrecognized arguments: --dryrun"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
-        (["run"], "required: recipe"),
+        (["run"], "run: no recipe is named"),
         ([], "there is no verb. `dualipo --help` lists them."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
