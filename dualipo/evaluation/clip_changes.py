@@ -1,7 +1,8 @@
 """Clip metrics of a version beside those of the base and of the version before, and the alarms.
 
 A difference is paired over prompts (`bootstrap`). An alarm is a sentence with the numbers behind
-it; one that rests on a change is given only where the change's interval excludes zero.
+it; one that rests on a change is given only where the change's interval excludes zero. A fall of
+motion is told however small, another change from a tenth of the number before on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from dualipo.event_parts import Measurement
 from dualipo.events import MeasuredEvent
 
 Values = Mapping[str, Mapping[str, list[float]]]  # metric -> prompt -> a value for each clip
+LEAST_SHARE = 0.1  # of the number before, below which no change but one of motion alarms
 STILL = 0.01  # of the frame's longer side a second: a person sees a still picture
 
 _FELL = {
@@ -108,9 +110,15 @@ def _alarms(own: Sequence[Measurement], changes: Sequence[Measurement]) -> list[
     for change in changes:
         now = measured.named(own, change.name)
         words = (_FELL if (change.value or 0) < 0 else _ROSE).get(change.name)
-        if words and now and _is_shown(change):
+        if words and now and _is_shown(change) and _is_large(now, change):
             alarms.append(_in_words(words, now, change))
     return alarms
+
+
+def _is_large(now: Measurement, change: Measurement) -> bool:
+    assert now.value is not None and change.value is not None
+    before = now.value - change.value
+    return change.name == pixels.DYNAMICS or abs(change.value) >= LEAST_SHARE * before
 
 
 def _is_shown(change: Measurement) -> bool:

@@ -12,6 +12,7 @@ from dualipo import attempt_log
 from dualipo.evaluation import measured, recommended, run_history, tunings
 from dualipo.evaluation.report import did_it_help, findings
 from dualipo.evaluation.report.charts import Format, percent, three_decimals
+from dualipo.evaluation.report.did_it_help import Answer
 from dualipo.evaluation.report.headline import DASH, accuracies, signed
 from dualipo.evaluation.report.report_tables import Table
 from dualipo.evaluation.run_history import BASE, RoundHistory, RunHistory
@@ -33,9 +34,9 @@ def table(run_path: Path) -> str:
     history = run_history.read(RunReader(run_path))
     if history.tuning:
         helped = did_it_help.answer(history)
-        lines = [f"{history.name}: a tuning", helped.text, "", *tunings.sentences(history)]
+        lines = [f"{history.name}: a tuning", *helped.lines, "", *tunings.sentences(history)]
         return "\n".join([*lines, "", helped.table.in_text()])
-    return _text(as_dict(run_path), did_it_help.answer(history).table)
+    return _text(as_dict(run_path), did_it_help.answer(history))
 
 
 def as_dict(run_path: Path) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def _row(round_: RoundHistory) -> dict[str, Any]:
     }
 
 
-def _text(summary: dict[str, Any], helped: Table) -> str:
+def _text(summary: dict[str, Any], helped: Answer) -> str:
     labels = ", simulated labels" if summary["simulated_labels"] else ""
     title = (
         f"{summary['run']}: {summary['rounds_done']} of {summary['rounds_asked']} rounds{labels}"
@@ -113,12 +114,12 @@ def _text(summary: dict[str, Any], helped: Table) -> str:
     rounds = Table(["", *_FORMATS, "critic"], [_cells(row) for row in summary["rounds"]])
     lines = [rounds.in_text()]
     if helped.rows:
-        lines = [helped.in_text(), "", *lines]
+        lines = [helped.table.in_text(), "", *lines]
     if summary["failed"]:
         title += f"\n{summary['failed']}"
     if summary["ended_because"]:
         title += f"\nended: {summary['ended_because']}"
-    title += f"\n{summary['did_it_help']['in_words']}"
+    title = "\n".join([title, *helped.lines])
     title = "\n".join([title, summary["recommended"]["in_words"], *summary["findings"]])
     return "\n".join([title, "", *lines, *_refreshes(summary["rounds"]), *_tail(summary)])
 

@@ -43,11 +43,13 @@ def test_what_is_frozen_flickers_or_became_alike_is_told() -> None:
     still = clip_changes.of_version("base", {DYNAMICS: {f"p{n}": [0.001] for n in range(3)}})
     assert still.alarms[0].startswith("frozen: the clips hardly move")
     for name, level, words in (
-        (UNSMOOTHNESS, 1.5, "flicker more than their motion explains"),
-        (DIVERSITY, 0.5, "became alike"),
+        (UNSMOOTHNESS, 2.5, "flicker more than their motion explains"),
+        (DIVERSITY, 0.1, "became alike"),
     ):
-        (alarm,) = _event(name, level, [_event(name, 1.0, [])]).alarms
+        base = _event(name, 1.0, [])
+        (alarm,) = _event(name, level, [base]).alarms
         assert words in alarm
+        assert _event(name, 1 + (level - 1) / 10, [base]).alarms == [], "sure, and too small"
 
 
 def test_only_prompts_that_both_versions_have_are_compared() -> None:

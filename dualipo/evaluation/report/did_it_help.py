@@ -61,10 +61,14 @@ class Answer:
         return Table(HEAD, [row.cells for row in self.rows])
 
     @property
+    def lines(self) -> list[str]:
+        """The sentence, and a line for each alarm."""
+        return [self.sentence, *(f"Alarm: {alarm}." for alarm in self.alarms)]
+
+    @property
     def text(self) -> str:
-        """The sentence with the alarms behind it."""
-        alarms = [f"Alarm: {alarm}." for alarm in self.alarms]
-        return " ".join([self.sentence, *alarms])
+        """The sentence with the alarms behind it, as one paragraph."""
+        return " ".join(self.lines)
 
 
 def answer(history: RunHistory) -> Answer:
@@ -123,7 +127,7 @@ def _of_judge(event: MeasuredEvent) -> Row:
     rate = event.measurements[0]
     ends = interval(rate)
     if rate.value is None:
-        return Row(event.source, _won(str(rate.against)), "not measured", why=rate.why or "")
+        return Row(event.source, _won("the base"), "not measured", why=rate.why or "")
     return _rate(event.source, ends or Interval(rate.value, 0, 1, rate.num_prompts), "the base")
 
 
