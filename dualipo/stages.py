@@ -77,6 +77,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("sample.vbench", "attempt", "evaluate"),  # only on request
     Stage("sample.vbench_still", "attempt", "evaluate"),
     Stage("vbench", "attempt", "evaluate"),
+    Stage("vbench_import", "attempt", "evaluate"),
     Stage("sample.monitor", "attempt", "evaluate", closing_index=-1),
     Stage("audit", "attempt", "evaluate"),  # only where people are asked
     Stage("win_rate", "attempt", "evaluate"),

@@ -81,7 +81,8 @@ def _add_ask(parts: Any) -> None:
         "--generators",
         nargs="+",
         metavar="VERSION",
-        help="The versions of the run's generator, e.g. base g002.0.",
+        help="The versions of the run's generator, e.g. base g002.0; or, with a folder that is no "
+        "run, versions of several runs, e.g. runs/a:base runs/b:g002.0.",
     )
     ask.add_argument(
         "--manifest",
@@ -174,12 +175,36 @@ def _clips(arguments: argparse.Namespace) -> list["Clip"]:
 
     if arguments.manifest:
         return study_items.of_manifest(arguments.manifest, ClipStore(arguments.run / "clips"))
-    require_run(arguments.run)
-    if not arguments.generators or len(set(arguments.generators)) < 2:
+    named = arguments.generators or []
+    is_across_runs = bool(named) and all(":" in name for name in named)
+    if not is_across_runs:
+        require_run(arguments.run)
+    if len(set(named)) < 2:
         raise ConfigError(
             "--generators: a study compares two or more versions. Name them, e.g. base g000.0."
         )
-    return study_items.of_run(arguments.run, arguments.generators, name=arguments.clips)
+    if is_across_runs:
+        return _clips_of_runs(arguments)
+    return study_items.of_run(arguments.run, named, name=arguments.clips)
+
+
+def _clips_of_runs(arguments: argparse.Namespace) -> list["Clip"]:
+    """Copy the clips of several runs into the study's own folder."""
+    from dualipo.evaluation.study import study_items
+    from dualipo.store.clips import ClipStore
+    from dualipo.store.rundir import MARKER, require_run
+
+    if (arguments.run / MARKER).is_file():
+        raise ConfigError(
+            f"{arguments.run}: it is a run, which removes clips that are not its own. Name a "
+            "folder for the study instead, e.g. studies/mine."
+        )
+    parts = [name.rpartition(":") for name in arguments.generators]
+    named = [(Path(run), version) for run, _, version in parts]
+    for run, _ in named:
+        require_run(run)
+    store = ClipStore(arguments.run / "clips")
+    return study_items.of_runs(named, store, name=arguments.clips)
 
 
 def _book(run: Path) -> Path:

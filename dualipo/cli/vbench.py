@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.cli.verbs import add_run, add_verb
+from dualipo.errors import ConfigError
 from dualipo.evaluation.vbench import environment, prompt_file, result_files, table, totals
 from dualipo.evaluation.vbench.environment import Environment
 from dualipo.evaluation.vbench.prompt_file import Plan, PromptFile
+from dualipo.evaluation.vbench.result_files import DimensionScore
 from dualipo.evaluation.vbench.totals import DIMENSIONS
 from dualipo.store import rundir
 
@@ -78,6 +80,13 @@ def _add_score(parts: Any) -> None:
         help="VBench_full_info.json, which says which clips there should be (default: the prompts "
         "that VBench wrote beside each result).",
     )
+    score.add_argument(
+        "--into",
+        type=Path,
+        metavar="RUN",
+        help="Record the scores in this run, for its report and model card.",
+    )
+    score.add_argument("--version", help="The version of the run's generator that was scored.")
     add_dimensions(score)
     score.set_defaults(act=act_score)
 
@@ -161,15 +170,34 @@ def act_run(arguments: argparse.Namespace) -> int:
 
 def act_score(arguments: argparse.Namespace) -> int:
     """Print each dimension's score, then the totals, or the gaps for which there are none."""
-    planned = None
+    planned, prompts_hash = None, ""
     if arguments.prompts:
-        plan = prompt_file.plan(prompt_file.read(arguments.prompts).rows, DIMENSIONS)
+        prompts = prompt_file.read(arguments.prompts)
+        plan, prompts_hash = prompt_file.plan(prompts.rows, DIMENSIONS), prompts.sha256
         per_prompt = prompt_file.CLIPS_PER_PROMPT
         planned = {name: plan.scored(name, per_prompt) for name in DIMENSIONS}
     scores = result_files.read_folder(arguments.folder, planned)
+    if arguments.into:
+        _record(arguments, scores, prompts_hash)
     raw = {name: score.raw for name, score in scores.items()}
     if totals.missing(raw, arguments.dimensions):
         print("\n".join(table.lines(scores)))
     reached = totals.totals(raw, arguments.dimensions)
     print("\n".join(table.lines(scores, reached)))
     return 0
+
+
+def _record(
+    arguments: argparse.Namespace, scores: dict[str, DimensionScore], prompts_hash: str
+) -> None:
+    """Record the scores in a run."""
+    rundir.require_run(arguments.into)
+    if not arguments.version:
+        raise ConfigError("--into: which version was scored? Name it with --version, e.g. base.")
+    from dualipo.cli.terminal import watching
+    from dualipo.rounds import commands  # imports torch
+
+    with watching() as progress:
+        commands.import_scores(
+            arguments.into, arguments.version, scores, progress, prompts_hash=prompts_hash
+        )

@@ -5,6 +5,7 @@ A `MeasuredEvent` holds what one source says of one version:
     pixels       clip metrics, for free (`pixels.py`)
     judge:NAME   a model that never trains, against the base
     vbench       the subset of every round, in points of 100, whose total triggers read
+    vbench, imported      what `dualipo vbench score --into` read; no trigger reads it
     vbench, whole suite   what `dualipo vbench run` measures on request; no trigger reads it
     people       labels of an audit or of a blind study
 
@@ -18,7 +19,7 @@ from dualipo.event_parts import Measurement
 from dualipo.events import Event, MeasuredEvent
 
 PIXELS, VBENCH, PEOPLE, ORACLE = "pixels", "vbench", "people", "oracle"
-VBENCH_WHOLE = "vbench, whole suite"
+VBENCH_WHOLE, VBENCH_IMPORTED = "vbench, whole suite", "vbench, imported"
 JUDGE = "judge:"  # followed by the judge's name in the recipe
 TOTAL = "total"  # the name of the measurement that stands for a whole suite
 
@@ -40,7 +41,7 @@ def evaluation_total(events: Iterable[MeasuredEvent], version: str) -> float | N
     totals = [
         measurement.value
         for event in newest(events)
-        if event.version == version and event.source not in (ORACLE, VBENCH_WHOLE)
+        if event.version == version and event.source not in (ORACLE, VBENCH_WHOLE, VBENCH_IMPORTED)
         for measurement in event.measurements
         if measurement.name == TOTAL and measurement.against is None
     ]

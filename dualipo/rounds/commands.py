@@ -4,13 +4,14 @@ A stage command reads what the command before it published; where that has not f
 refused with the name of the command that is missing. A stage that is done already does nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from dualipo.config import Config, from_leaves
 from dualipo.critic.trust.checks import Checked
 from dualipo.errors import ConfigError, DataError
+from dualipo.evaluation.vbench.result_files import DimensionScore
 from dualipo.progress import Progress
 from dualipo.records import Candidate
 from dualipo.rounds import (
@@ -104,6 +105,20 @@ def score_version(
         else:
             ready = suite.prepared(run, suite.WHOLE, python=python, dimensions=dimensions)
         return suite.score(run, ready, version)
+
+
+def import_scores(
+    run_path: Path,
+    version_id: str,
+    scores: Mapping[str, DimensionScore],
+    progress: Progress,
+    *,
+    prompts_hash: str,
+) -> None:
+    """Record scores that VBench itself wrote about a version's clips."""
+    with opened(config_of(run_path), progress) as run:
+        version = run.ledger.version("generator", version_id)
+        suite.import_scores(run, version, scores, prompts_hash=prompts_hash)
 
 
 def list_clips(run_path: Path, path: Path, unscored: Path | None, progress: Progress) -> int:

@@ -21,6 +21,7 @@ from dualipo.evaluation import measured
 from dualipo.evaluation.vbench import environment, prompt_file, result_files, totals
 from dualipo.evaluation.vbench.environment import Environment
 from dualipo.evaluation.vbench.prompt_file import CLIPS_PER_PROMPT, Plan
+from dualipo.evaluation.vbench.result_files import DimensionScore
 from dualipo.evaluation.vbench.totals import Totals
 from dualipo.event_json import to_json
 from dualipo.event_parts import Measurement, SuiteDimension
@@ -37,6 +38,7 @@ from dualipo.store.ledger import Unit, Version
 from dualipo.suite_events import SuiteDimensionEvent, SuiteEvent
 
 SUBSET, WHOLE = "suite", "vbench"  # the stages; their clips are the sets of these names
+IMPORTED = "vbench_import"
 CLOSING = -1
 FOLDER = "vbench"
 SOURCES = {SUBSET: measured.VBENCH, WHOLE: measured.VBENCH_WHOLE}
@@ -91,7 +93,7 @@ def prepared(
     checked = environment.check(python, run.directory.path / FOLDER)
     prompts = prompt_file.read(checked.prompts_path)
     for _, earlier in run.ledger.events(SuiteEvent):
-        if earlier.prompts_hash != prompts.sha256:
+        if earlier.prompts_hash not in ("", prompts.sha256):
             raise ConfigError(
                 f"{checked.prompts_path}: it is not the prompt file by which {earlier.version} was "
                 "scored in this run, so scores would not compare. Use the same release of vbench."
@@ -124,7 +126,7 @@ def score(run: Run, suite: Suite, version: Version) -> SuiteEvent:
     )
     scored = [_dimension(run, suite, version, folder, name) for name in suite.plan.dimensions]
     event = _event(run, suite, version, [each.score for each in scored])
-    summary = _measured(suite, event, scored)
+    summary = _measured(event, by_prompt=_by_prompt(scored) if suite.stage == SUBSET else None)
     run.commit(_closing(run, suite, version), clock=clock, events=[event, summary])
     atomic.write_json(folder / "score.json", to_json(event))
     for line in summary.alarms:
@@ -145,6 +147,50 @@ def _earlier(run: Run, suite: Suite, version: Version) -> list[SuiteEvent]:
     wanted = (SOURCES[suite.stage], version.version_id)
     events = [event for _, event in run.ledger.events(SuiteEvent)]
     return [event for event in events if (event.source, event.version) == wanted]
+
+
+def import_scores(
+    run: Run, version: Version, scores: Mapping[str, DimensionScore], *, prompts_hash: str
+) -> SuiteEvent:
+    """Record scores that VBench itself wrote about a version's clips, sampled elsewhere.
+
+    Nobody knows how those clips were made, so neither settings nor packages are recorded.
+    """
+    ordered = [scores[name] for name in totals.DIMENSIONS if name in scores]
+    raw = {score.dimension: score.raw for score in ordered}
+    reached = Totals(None, None, None) if totals.missing(raw) else totals.totals(raw)
+    event = SuiteEvent(
+        source=measured.VBENCH_IMPORTED,
+        version=version.version_id,
+        total=reached.total,
+        quality=reached.quality,
+        semantic=reached.semantic,
+        dimensions=[_as_part(score) for score in ordered],
+        prompts_hash=prompts_hash,
+        num_prompts=len({clip_prompt(name) for score in ordered for name in score.by_clip}),
+        sampled_with={},
+        scored_with={},
+    )
+    num = sum(unit.stage == IMPORTED for unit, _ in run.ledger.events(SuiteEvent))
+    unit = Unit(version.round, version.attempt, IMPORTED, num)
+    run.commit(unit, events=[event, _measured(event, by_prompt=None)])
+    return event
+
+
+def clip_prompt(name: str) -> str:
+    """Return the prompt after which VBench's clip of this name is called."""
+    return name.rpartition("-")[0]
+
+
+def _as_part(score: DimensionScore) -> SuiteDimension:
+    num_planned = score.num_scored if score.num_planned is None else score.num_planned
+    return SuiteDimension(
+        dimension=score.dimension,
+        raw=score.raw,
+        num_scored=score.num_scored,
+        num_planned=num_planned,
+        failed=list(score.failed),
+    )
 
 
 def _lay_out(run: Run, suite: Suite, version: Version, folder: Path) -> None:
@@ -232,16 +278,7 @@ def _dimension(
         return SuiteDimensionEvent(score=gap, by_clip={})
     finally:
         run.progress.advance(1)
-    event = SuiteDimensionEvent(
-        score=SuiteDimension(
-            dimension=dimension,
-            raw=read.raw,
-            num_scored=read.num_scored,
-            num_planned=len(planned),
-            failed=list(read.failed),
-        ),
-        by_clip=dict(read.by_clip),
-    )
+    event = SuiteDimensionEvent(score=_as_part(read), by_clip=dict(read.by_clip))
     run.commit(unit, events=[event])
     return event
 
@@ -300,7 +337,7 @@ def _flow_shift(run: Run) -> float | None:
 
 
 def _measured(
-    suite: Suite, event: SuiteEvent, scored: Sequence[SuiteDimensionEvent]
+    event: SuiteEvent, *, by_prompt: dict[str, dict[str, list[float]]] | None
 ) -> MeasuredEvent:
     """Return the score as every source gives its measurements."""
     gaps = [f"{s.dimension}: {s.why}" for s in event.dimensions if s.raw is None]
@@ -336,7 +373,7 @@ def _measured(
             ),
         ],
         alarms=alarms,
-        by_prompt=_by_prompt(scored) if suite.stage == SUBSET else None,
+        by_prompt=by_prompt,
     )
 
 
@@ -345,6 +382,5 @@ def _by_prompt(scored: Sequence[SuiteDimensionEvent]) -> dict[str, dict[str, lis
     results: dict[str, dict[str, list[float]]] = {}
     for event in scored:
         for name, result in event.by_clip.items():
-            prompt = name.removesuffix(prompt_file.clip_name("", 0))
-            results.setdefault(prompt, {})[event.score.dimension] = [result]
+            results.setdefault(clip_prompt(name), {})[event.score.dimension] = [result]
     return results

@@ -10,6 +10,7 @@ import pytest
 from dualipo.config import Config
 from dualipo.evaluation import measured
 from dualipo.evaluation.vbench import totals
+from dualipo.evaluation.vbench.result_files import DimensionScore
 from dualipo.events import MeasuredEvent, MonitorEvent
 from dualipo.progress import PlainProgress
 from dualipo.records import Candidate
@@ -145,3 +146,23 @@ def test_whole_dimensions_are_scored_on_request_and_a_gap_is_filled_later(
 def _whole(path: Path) -> list[SuiteEvent]:
     events = harnesses.events(path, SuiteEvent)
     return [event for event in events if event.source == measured.VBENCH_WHOLE]
+
+
+def test_files_that_vbench_wrote_are_recorded_beside_what_was_measured(scored: Scored) -> None:
+    results = {name: DimensionScore(name, 0.5, 8, 10, ("a-0.mp4",)) for name in totals.DIMENSIONS}
+
+    def record() -> None:
+        commands.import_scores(scored.path, "base", results, PlainProgress(), prompts_hash="")
+
+    assert harnesses.in_child(record, path=scored.path) == 0, harnesses.log(scored.path)
+    [event] = [
+        event
+        for event in harnesses.events(scored.path, SuiteEvent)
+        if event.source == measured.VBENCH_IMPORTED
+    ]
+    assert event.version == "base"
+    assert event.total == pytest.approx(totals.totals({n: 0.5 for n in totals.DIMENSIONS}).total)
+    assert event.dimensions[0].failed == ["a-0.mp4"]
+    summaries = harnesses.events(scored.path, MeasuredEvent)
+    own, *_ = harnesses.events(scored.path, SuiteEvent)
+    assert measured.evaluation_total(summaries, "base") == own.total, "triggers read the subset"

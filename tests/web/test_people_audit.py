@@ -74,7 +74,7 @@ def _label_page(path: Path) -> Iterator[str]:
         process.wait(timeout=30)
 
 
-def test_a_run_waits_for_people_and_goes_on_with_their_labels(
+def test_fault_83_a_run_waits_for_people_and_goes_on_with_their_labels(
     waiting: tuple[Path, list[str]], browser: Browser
 ) -> None:
     path, command = waiting

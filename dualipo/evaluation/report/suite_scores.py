@@ -21,8 +21,11 @@ COMPARE = (
     "scores in percent. They compare within this run only: other frames, steps or versions of the "
     "suite give the same model other points."
 )
-_NAMES = {measured.VBENCH: "a subset of prompts", measured.VBENCH_WHOLE: "the whole suite"}
-_PARTS = ("sampled with", "scored with")
+_NAMES = {
+    measured.VBENCH: "a subset of prompts",
+    measured.VBENCH_WHOLE: "the whole suite",
+    measured.VBENCH_IMPORTED: "files of VBench",
+}
 
 
 def section(history: RunHistory) -> Section:
@@ -94,8 +97,12 @@ def _notes(events: Sequence[SuiteEvent]) -> list[str]:
 
 
 def _made(event: SuiteEvent) -> list[str]:
-    parts = zip(_PARTS, (event.sampled_with, event.scored_with), strict=True)
-    lines = [f"{name} {', '.join(f'{key} {x}' for key, x in part.items())}" for name, part in parts]
-    return [f"{line[0].upper()}{line[1:]}." for line in lines] + [
-        f"Prompt file of VBench: sha256 {event.prompts_hash}."
+    """Say with what the clips were sampled and scored, where that is known."""
+    parts = {"Sampled with": event.sampled_with, "Scored with": event.scored_with}
+    lines = [
+        f"{name} {', '.join(f'{key} {value}' for key, value in part.items())}."
+        for name, part in parts.items()
+        if part
     ]
+    prompts = [f"Prompt file of VBench: sha256 {event.prompts_hash}."] * bool(event.prompts_hash)
+    return lines + prompts

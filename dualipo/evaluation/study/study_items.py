@@ -1,9 +1,10 @@
 """The questions of a study: every two generators' clips of the same prompt and seed.
 
-Clips come from a run (its test set, whose seeds are the same for every version), or from a
-manifest of JSON lines: `{"generator", "prompt", "seed", "video"}`, with the video's path inside the
-manifest's folder. Clips of a manifest are encoded anew, all in one lossless format, so that neither
-a container nor its metadata tells who made them.
+Clips come from a run (its test or monitor set, whose seeds are the same for every version), from
+several runs that have prompts in common, or from a manifest of JSON lines: `{"generator", "prompt",
+"seed", "video"}`, with the video's path inside the manifest's folder. Clips of a manifest are
+encoded anew, all in one lossless format, so that neither a container nor its metadata tells who
+made them.
 
 Left out: cutting clips to one length or size. Generators are shown as they are used.
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 from dualipo import text_files
 from dualipo.errors import DataError
+from dualipo.records import Candidate
 from dualipo.seeds import derive
 from dualipo.store.clips import ClipStore, read_shown
 from dualipo.store.labels import LabelItem
@@ -24,7 +26,7 @@ from dualipo.store.run_reader import RunReader
 from dualipo.store.run_tables import set_of
 
 FIELDS = {"generator": str, "prompt": str, "seed": int, "video": str}
-_TEST = "test"  # the set of clips that compares a run's generators
+SETS = ("test", "monitor")  # the sets of clips that every version of a run has
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,33 @@ class Clip:
     clip: str
 
 
-def of_run(run_path: Path, generators: Sequence[str], *, name: str = _TEST) -> list[Clip]:
-    """Return the run's clips of its test or monitor prompts (`name`) by these versions."""
+def of_run(run_path: Path, generators: Sequence[str], *, name: str = SETS[0]) -> list[Clip]:
+    """Return the run's test or monitor clips by these generator versions."""
+    return [
+        Clip(c.generator_version, c.prompt_id, c.caption, c.seed, c.clip)
+        for c in _candidates(run_path, generators, name)
+    ]
+
+
+def of_runs(
+    generators: Sequence[tuple[Path, str]], store: ClipStore, *, name: str = SETS[0]
+) -> list[Clip]:
+    """Copy clips of several runs into a store, and return them.
+
+    A generator is a run and a version, and called "RUN:VERSION". Clips of one prompt and number
+    are compared: only runs of one seed made them from the same noise.
+    """
+    clips: list[Clip] = []
+    for run_path, version in generators:
+        source = ClipStore(run_path / "clips")
+        for c in _candidates(run_path, [version], name):
+            store.add(source.path(c.clip), sha256=c.clip)
+            clips.append(Clip(f"{run_path}:{version}", c.prompt_id, c.caption, c.index, c.clip))
+    return clips
+
+
+def _candidates(run_path: Path, generators: Sequence[str], name: str) -> list[Candidate]:
+    """Return a set's clips by these versions; refuse a version that has none."""
     candidates = RunReader(run_path).candidates()
     clips = [candidate for candidate in candidates if set_of(candidate) == name]
     versions = sorted({candidate.generator_version for candidate in clips})
@@ -48,11 +75,7 @@ def of_run(run_path: Path, generators: Sequence[str], *, name: str = _TEST) -> l
             f"{run_path}: no {name} clips by {', '.join(missing)}. There are "
             f"{', '.join(versions) or 'none'}; prompts.num_{name}_prompts says how many are made."
         )
-    return [
-        Clip(c.generator_version, c.prompt_id, c.caption, c.seed, c.clip)
-        for c in clips
-        if c.generator_version in generators
-    ]
+    return [candidate for candidate in clips if candidate.generator_version in generators]
 
 
 def of_manifest(manifest: Path, store: ClipStore) -> list[Clip]:
