@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 PROCESSES = ("workers.engine=processes", "workers.num_workers=2")
 # A worker has failpoints of its own: each process ends at its 60th, and so does its successor.
 DIES_AT = "kill@60"
+TOO_SLOW = "timed out during startup"  # Ray's words; its limit cannot be set
 
 
 def test_fault_42_two_processes_of_which_all_are_killed_make_what_one_makes(

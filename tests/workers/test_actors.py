@@ -16,6 +16,7 @@ from tests.workers.test_processes import SUMS
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
+TOO_SLOW = "timed out during startup"  # Ray's words; its limit cannot be set
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,13 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    started.add_node(num_cpus=1)
+    try:
+        started.add_node(num_cpus=1)
+    except Exception as slow:
+        started.shutdown()
+        if TOO_SLOW not in str(slow):
+            raise
+        pytest.skip("this machine is too busy for Ray, which gives a node 30 s to start")
     ray.init(started.address, log_to_driver=False)
     yield started
     ray.shutdown()
