@@ -7,6 +7,7 @@ and no other module spells them a second way.
 Source: METHOD.md section 2 (dimensions, label formats) and the native record of FORMATS.md.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import permutations
@@ -14,11 +15,15 @@ from typing import Literal
 
 SCHEMA_VERSION = 1
 
-Dimension = Literal["consistency", "faithfulness", "motion"]
+# A dimension's name. A run's own are those of its questions (`critic.questions`); these are the
+# paper's, which the embedded world's annotators and oracle know.
+Dimension = str
 DIMENSIONS: tuple[Dimension, ...] = ("consistency", "faithfulness", "motion")
 # What a label may be about. The critic is never asked "overall".
-LabelledDimension = Dimension | Literal["overall"]
-LABELLED_DIMENSIONS: tuple[LabelledDimension, ...] = (*DIMENSIONS, "overall")
+OVERALL = "overall"
+LabelledDimension = str
+LABELLED_DIMENSIONS: tuple[LabelledDimension, ...] = (*DIMENSIONS, OVERALL)
+DIMENSION_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 Verdict = Literal["a", "b", "tie", "abstain"]
 VERDICTS: tuple[Verdict, ...] = ("a", "b", "tie")

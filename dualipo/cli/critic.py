@@ -135,7 +135,10 @@ def compare(arguments: argparse.Namespace) -> int:
             progress,
             with_reward_head=arguments.reward_head,
         )
-    print(comparing.table(num_labels, compared))
+    from dualipo.store.run_reader import RunReader
+
+    names = RunReader(arguments.run).questions.names
+    print(comparing.table(num_labels, compared, dimensions=names))
     if arguments.output:
         figures = {"num_labels": num_labels, **compared}
         arguments.output.write_text(json.dumps(figures, indent=2) + "\n")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from dualipo.cli.terminal import counting_rows
 from dualipo.cli.verbs import add_verb
-from dualipo.errors import DataError
-from dualipo.records import LABELLED_DIMENSIONS, Source
+from dualipo.config.questions import read as read_questions
+from dualipo.errors import ConfigError, DataError
+from dualipo.records import OVERALL, Source
 
 if TYPE_CHECKING:
     from dualipo.preferences.importers.load import Options
@@ -79,9 +80,15 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )
     reading.add_argument(
         "--dimension",
-        choices=LABELLED_DIMENSIONS,
-        default="overall",
+        metavar="NAME",
+        default=OVERALL,
         help="The dimension that was judged (default: %(default)s).",
+    )
+    reading.add_argument(
+        "--questions",
+        default="world",
+        metavar="FILE",
+        help="The questions whose dimensions the labels are about, as in critic.questions.",
     )
 
     reading.add_argument(
@@ -119,7 +126,17 @@ def reading_options(arguments: argparse.Namespace) -> "Options":
     from dualipo.preferences.importers.row import Settings
 
     who = arguments.source, arguments.annotator
-    said = Settings(*who, arguments.dimension, columns=arguments.map, words=arguments.words)
+    try:
+        names = read_questions(arguments.questions).names
+    except ValueError as wrong:
+        raise ConfigError(f"--questions: {wrong}.") from None
+    if arguments.dimension not in (*names, OVERALL):
+        known = ", ".join((*names, OVERALL))
+        raise ConfigError(
+            f"--dimension: {arguments.dimension!r} is none of {known}. Choose one of them, or name "
+            "the file of your own questions with --questions."
+        )
+    said = Settings(*who, arguments.dimension, names, columns=arguments.map, words=arguments.words)
     lenient, link = arguments.lenient, arguments.link
     return Options(said, lenient=lenient, link=link, strip_prefix=arguments.strip_prefix)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dualipo import text_files
 from dualipo.cli.show import require_run
 from dualipo.cli.verbs import add_port, add_run, add_verb
+from dualipo.config import Questions
 from dualipo.errors import ConfigError, DataError
 from dualipo.store.label_tables import BOOK
 
@@ -133,15 +134,17 @@ def act(arguments: argparse.Namespace) -> int:
     require_web()
     from dualipo.store import audit_questions
     from dualipo.store.labels import LabelBook
+    from dualipo.store.run_reader import RunReader
 
     _require_share("double", arguments.double)
-    audit = arguments.audit
-    asked = None if audit is None else audit_questions.read(arguments.run, audit)
-    book = LabelBook(arguments.run / (BOOK if audit is None else audit_questions.BOOK))
+    audit, asked = arguments.audit, RunReader(arguments.run).questions
+    items = None if audit is None else audit_questions.read(arguments.run, audit)
+    name = BOOK if audit is None else audit_questions.BOOK
+    book = LabelBook(arguments.run / name, dimensions=asked.names)
     try:
-        num_new = book.add_items(asked or questions(arguments, seed=book.seed))
+        num_new = book.add_items(items or questions(arguments, seed=book.seed))
         print(f"{book.num_items()} questions, {num_new} of them new.")
-        return open_page(arguments, book)
+        return open_page(arguments, book, asked)
     finally:
         book.close()
 
@@ -155,7 +158,7 @@ def require_web() -> None:
         raise ConfigError(f"{missing.name}: it is not installed. {INSTALL}") from None
 
 
-def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
+def open_page(arguments: argparse.Namespace, book: "LabelBook", asked: Questions) -> int:
     """Print the links of the people invited, and serve the page until it is stopped."""
     from dualipo.preferences.label_queue import Mix
     from dualipo.store.clips import ClipStore
@@ -170,6 +173,7 @@ def open_page(arguments: argparse.Namespace, book: "LabelBook") -> int:
         book=book,
         clip_store=ClipStore(arguments.run / "clips"),
         title=arguments.run.resolve().name,
+        questions=asked,
         hosts=frozenset({*LOOPBACK, arguments.host, *arguments.allow_host}),
         mix=Mix(repeats=arguments.repeats),
         break_minutes=arguments.break_minutes,

@@ -131,17 +131,22 @@ def act_ask(arguments: argparse.Namespace) -> int:
     label.require_web()
     from dataclasses import replace
 
+    from dualipo.config import WORLD
     from dualipo.evaluation.study import study_items
-    from dualipo.records import LABELLED_DIMENSIONS
+    from dualipo.records import OVERALL
+    from dualipo.store import rundir
     from dualipo.store.labels import LabelBook
+    from dualipo.store.run_reader import RunReader
 
     clips = _clips(arguments)
-    book = LabelBook(_book(arguments.run), dimensions=LABELLED_DIMENSIONS)
+    is_run = (arguments.run / rundir.MARKER).is_file()
+    asked = RunReader(arguments.run).questions if is_run else WORLD
+    book = LabelBook(_book(arguments.run), dimensions=(*asked.names, OVERALL))
     try:
         chosen = study_items.items(clips, num_prompts=arguments.num_prompts, seed=book.seed)
         book.add_items([replace(item, num_wanted=arguments.answers) for item in chosen])
         print(f"{book.num_items()} pairs, each in {len(book.dimensions)} dimensions.")
-        return label.open_page(arguments, book)
+        return label.open_page(arguments, book, asked)
     finally:
         book.close()
 

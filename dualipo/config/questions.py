@@ -20,10 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from dualipo import text_files
 from dualipo.errors import ConfigError
-from dualipo.records import DIMENSIONS, GRADES, Dimension, Grade
+from dualipo.records import DIMENSION_NAME, GRADES, OVERALL, Dimension, Grade
 
 Kind = Literal["pair", "point"]
 SHIPPED = ("world", "video")
+_RESERVED = (OVERALL, "total")
 _PLACES = ("name", "definition", "grades")  # what a question's text may hold in braces
 _BRACES = re.compile(r"\{(\w*)\}")
 MAX_TEXT = 4000  # characters: a question is read before every answer
@@ -82,9 +83,20 @@ class DimensionText(_Part):
     name: str
     definition: str = Field(min_length=1)
     needs_caption: bool = True
+    weight: float = Field(1.0, gt=0, le=1000)
     pair: str | None = None
     single: str | None = None
     grades: Grades | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if not DIMENSION_NAME.fullmatch(value) or value in _RESERVED:
+            raise ValueError(
+                f"{value!r} is no name of a dimension: small letters, digits and _ make one, and "
+                f"{' and '.join(_RESERVED)} are taken"
+            )
+        return value
 
 
 class Questions(_Part):
@@ -101,9 +113,8 @@ class Questions(_Part):
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> "Questions":
-        names = [each.name for each in self.dimensions]
-        if sorted(names) != sorted(DIMENSIONS):
-            raise ValueError(f"the dimensions must be {', '.join(DIMENSIONS)}, each once")
+        if repeated := [name for name in self.names if self.names.count(name) > 1]:
+            raise ValueError(f"the dimension {repeated[0]} stands there twice")
         own = [text for each in self.dimensions for text in (each.pair, each.single)]
         for text in (self.pair, self.single, *filter(None, own)):
             if unknown := sorted({*_BRACES.findall(text)} - {*_PLACES}):
@@ -126,10 +137,20 @@ class Questions(_Part):
         """Return the set as config.json keeps it: in full, unless it is the default."""
         return self.name if self == WORLD else self.model_dump(mode="json", exclude_none=True)
 
+    @property
+    def names(self) -> tuple[Dimension, ...]:
+        """The names of the dimensions, in the order in which they are asked about."""
+        return tuple(each.name for each in self.dimensions)
+
+    @property
+    def weights(self) -> dict[Dimension, float]:
+        """How much each dimension counts in a ranking; empty where all count the same."""
+        weights = {each.name: each.weight for each in self.dimensions}
+        return weights if len({*weights.values()}) > 1 else {}
+
     def captionless(self) -> tuple[Dimension, ...]:
         """Return the dimensions that a caption should not matter to."""
-        free = [each.name for each in self.dimensions if not each.needs_caption]
-        return tuple(name for name in DIMENSIONS if name in free)
+        return tuple(each.name for each in self.dimensions if not each.needs_caption)
 
     def question(self, kind: Kind, dimension: str) -> str:
         """Return the question about one dimension of a pair of clips, or of a single clip."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from dualipo.config.critic import LEARNING
 from dualipo.config.experiment import Config
+from dualipo.records import DIMENSIONS
 
 # The defaults where captions come from a file: what only the embedded world can serve is off.
 OWN_CAPTIONS: dict[str, Any] = {
@@ -176,6 +177,8 @@ def without_grades(fact: str, remedy: str) -> str:
 
 def _of_critic(config: Config) -> Iterator[str]:
     critic, num_frames = config.critic, config.generator.num_frames
+    if sorted(critic.questions.names) != sorted(DIMENSIONS):
+        yield from _of_other_dimensions(config)
     if critic.backend not in LEARNING and config.refresh.update_critic:
         yield (
             f'critic.backend = "{critic.backend}" cannot refine itself. Set '
@@ -205,6 +208,34 @@ def _of_refresh(config: Config) -> Iterator[str]:
             'refresh.sources names "newer", whose pairs fresh labels of the simulated annotators '
             "must find right, and this recipe asks for none. Name other sources, or set "
             'monitor.num_audit_labels above 0 with prompts.source = "world".'
+        )
+
+
+def _of_other_dimensions(config: Config) -> Iterator[str]:
+    """Yield what knows no dimensions but the three standard ones."""
+    named = f"critic.questions asks about {', '.join(config.critic.questions.names)}, but"
+    if config.prompts.source == "world":
+        yield (
+            f"{named} the embedded world's annotators judge {', '.join(DIMENSIONS)} alone. Set "
+            'critic.questions = "world", or prompts.path to captions of your own.'
+        )
+    makes = [
+        name
+        for name, num in (
+            ("refresh.sources", "constructed" in config.refresh.sources),
+            ("seed_labels.num_constructed", config.seed_labels.num_constructed),
+        )
+        if num
+    ]
+    if makes:
+        yield (
+            f"{named} clips are damaged in {', '.join(DIMENSIONS)} alone. Leave constructed pairs "
+            f"out of {' and '.join(makes)}."
+        )
+    if config.critic.backend in ("reward_head", "scores"):
+        yield (
+            f'{named} critic.backend = "{config.critic.backend}" knows {", ".join(DIMENSIONS)} '
+            'alone. Set critic.questions = "video", or another backend.'
         )
 
 

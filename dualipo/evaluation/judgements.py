@@ -7,7 +7,7 @@ prompts. A judge that could not be asked is "not measured", with the reason, and
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from dualipo.evaluation import bootstrap, measured
@@ -31,7 +31,7 @@ def of_verdicts(judge: str, version: str, base: str, verdicts: Verdicts) -> Meas
             for prompt, given in verdicts.items()
             if (points := [_POINTS[v] for v in given.get(dimension, ()) if v in _POINTS])
         }
-        for dimension in DIMENSIONS
+        for dimension in _in_order({name for given in verdicts.values() for name in given})
     }
     overall = {
         prompt: [statistics.fmean(means)]
@@ -50,6 +50,12 @@ def of_verdicts(judge: str, version: str, base: str, verdicts: Verdicts) -> Meas
         alarms=_alarms(judge, measurements[0]),
         by_prompt={WIN_RATE: overall},
     )
+
+
+def _in_order(dimensions: Collection[Dimension]) -> list[Dimension]:
+    """Return the standard dimensions in their order, then a run's own by name."""
+    own = sorted({*dimensions} - {*DIMENSIONS})
+    return [name for name in DIMENSIONS if name in dimensions] + own
 
 
 def not_measured(judge: str, version: str, base: str, why: str) -> MeasuredEvent:

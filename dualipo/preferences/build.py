@@ -9,7 +9,7 @@ among the smallest.
 import statistics
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dualipo.records import DIMENSIONS, Dimension, Prompt, Verdict, pair_id
@@ -38,6 +38,7 @@ class Contest:
     bottom: str
     top_scores: Scores
     bottom_scores: Scores
+    weights: Scores = field(default_factory=dict)
 
     @property
     def contest_id(self) -> str:
@@ -47,7 +48,9 @@ class Contest:
     @property
     def margin(self) -> float:
         """The difference of the two mean scores."""
-        return mean_score(self.top_scores) - mean_score(self.bottom_scores)
+        return mean_score(self.top_scores, self.weights) - mean_score(
+            self.bottom_scores, self.weights
+        )
 
 
 @dataclass(frozen=True)
@@ -75,21 +78,29 @@ class BuiltPairs:
     dropped: dict[DropReason, int]
 
 
-def mean_score(scores: Scores) -> float:
-    """Return the mean over the dimensions that could be read."""
-    return statistics.fmean(scores.values())
+def mean_score(scores: Scores, weights: Scores) -> float:
+    """Return the mean over the dimensions, which all count the same where there are no weights."""
+    if not weights:
+        return statistics.fmean(scores.values())
+    return statistics.fmean(scores.values(), [weights[dimension] for dimension in scores])
 
 
 def choose_contest(
-    prompt: Prompt, scores: Mapping[str, Scores], *, least_contrast: float = 1e-6
+    prompt: Prompt,
+    scores: Mapping[str, Scores],
+    *,
+    num_dimensions: int = len(DIMENSIONS),
+    weights: Scores | None = None,
+    least_contrast: float = 1e-6,
 ) -> Contest | DropReason:
     """Pick the best and the worst candidate; every candidate needs a score in every dimension."""
-    readable = {c: by_dim for c, by_dim in scores.items() if len(by_dim) == len(DIMENSIONS)}
+    weights = weights or {}
+    readable = {c: by_dim for c, by_dim in scores.items() if len(by_dim) == num_dimensions}
     if len(readable) < 2:
         return "unreadable"
-    ordered = sorted(readable, key=lambda candidate: (-mean_score(readable[candidate]), candidate))
+    ordered = sorted(readable, key=lambda each: (-mean_score(readable[each], weights), each))
     top, bottom = ordered[0], ordered[-1]
-    contest = Contest(prompt, top, bottom, readable[top], readable[bottom])
+    contest = Contest(prompt, top, bottom, readable[top], readable[bottom], weights)
     return contest if contest.margin > least_contrast else "no contrast"
 
 
@@ -113,8 +124,8 @@ def objection(
         return "tie"
     if won <= lost:
         return "not confirmed"
-    worse = (contest.top_scores[d] < contest.bottom_scores[d] - dimension_slack for d in DIMENSIONS)
-    if lost or any(worse):
+    scores = contest.top_scores.items()
+    if lost or any(top < contest.bottom_scores[d] - dimension_slack for d, top in scores):
         return "dimension conflict"
     sure = (confirmation.shares[d] >= least_share for d in _won(confirmation))
     return None if any(sure) else "uncertain"

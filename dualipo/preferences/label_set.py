@@ -18,6 +18,7 @@ from typing import Any, get_args
 
 from dualipo.errors import DataError
 from dualipo.records import (
+    DIMENSION_NAME,
     GRADES,
     LABELLED_DIMENSIONS,
     SCHEMA_VERSION,
@@ -38,7 +39,6 @@ RUN_MARKER = "run.json"
 COLUMNS = tables.columns_of(Pair)
 
 _ALLOWED: dict[str, set[Any]] = {
-    "dimension": {*LABELLED_DIMENSIONS},
     "verdict": {*get_args(Verdict), None},
     "grade_a": {*GRADES, None},
     "grade_b": {*GRADES, None},
@@ -207,6 +207,11 @@ def from_row(row: Row, *, subject: str) -> Pair | Point:
             raise DataError(
                 f"{subject}: {name} is {row[name]!r}, not one of {known}. Correct the row."
             )
+    if not isinstance(row["dimension"], str) or not DIMENSION_NAME.fullmatch(row["dimension"]):
+        raise DataError(
+            f"{subject}: dimension is {row['dimension']!r}, no name of a dimension, such as "
+            f"{', '.join(LABELLED_DIMENSIONS)}. Correct the row."
+        )
     for name in _TEXTS:
         if not isinstance(row[name], str) or (not row[name] and name != _TEXTS[-1]):
             raise DataError(f"{subject}: {name} is {row[name]!r}, not a text. Correct the row.")

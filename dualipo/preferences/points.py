@@ -58,7 +58,10 @@ def opinions(votes: Iterable[Vote]) -> dict[str, dict[Dimension, Opinion]]:
 
 
 def build_points(
-    graded: Mapping[str, Mapping[Dimension, Opinion]], *, turned: Collection[str] = ()
+    graded: Mapping[str, Mapping[Dimension, Opinion]],
+    *,
+    dimensions: Sequence[Dimension] = DIMENSIONS,
+    turned: Collection[str] = (),
 ) -> BuiltPoints:
     """Label every clip whose grades decide; `graded` is in the candidates' order.
 
@@ -67,7 +70,7 @@ def build_points(
     dropped: Counter[DropReason] = Counter()
     kept = []
     for candidate_id, by_dimension in graded.items():
-        label = _label(by_dimension)
+        label = _label(by_dimension, dimensions)
         if isinstance(label, bool) and candidate_id in turned:
             label = "turned by its caption"
         if isinstance(label, bool):
@@ -114,9 +117,11 @@ def _opinion(votes: Sequence[Vote]) -> Opinion:
     return Opinion(leading[0] if is_clear else None, best / len(votes))
 
 
-def _label(by_dimension: Mapping[Dimension, Opinion]) -> bool | DropReason:
+def _label(
+    by_dimension: Mapping[Dimension, Opinion], dimensions: Sequence[Dimension]
+) -> bool | DropReason:
     """Return the label or the reason for none: one Bad decides, Good needs every dimension."""
-    by_order = [by_dimension.get(d, Opinion(None, 0.0)) for d in DIMENSIONS]
+    by_order = [by_dimension.get(d, Opinion(None, 0.0)) for d in dimensions]
     grades = [opinion.grade for opinion in by_order]
     if "bad" in grades:
         return False

@@ -17,7 +17,7 @@ from dualipo.critic.trust import forced_choice
 from dualipo.critic.vlm import Vlm
 from dualipo.errors import DataError
 from dualipo.evaluation import accuracy
-from dualipo.records import DIMENSIONS, Pair, Verdict
+from dualipo.records import Pair, Verdict
 from dualipo.rounds import seed_labels
 from dualipo.rounds.accuracy import pair_item
 from dualipo.rounds.bad_clips import intact
@@ -41,9 +41,9 @@ def compare(
     return len(pairs), {name: _accuracies(run, name, judge, pairs) for name, judge in judges}
 
 
-def table(num_labels: int, compared: Mapping[str, Accuracies]) -> str:
+def table(num_labels: int, compared: Mapping[str, Accuracies], *, dimensions: Sequence[str]) -> str:
     """Return a table in text: a line for each judge, with ties / without, by dimension."""
-    columns = [*DIMENSIONS, OVERALL]
+    columns = [*dimensions, OVERALL]
     lines = [f"{'judge':<24}" + "".join(f"{name:>16}" for name in columns)]
     for name, accuracies in compared.items():
         cells = (accuracies.get(f"{column} Accuracy") for column in columns)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from dualipo.config import WORLD, Questions
 from dualipo.critic.asks import Item
 from dualipo.preferences import build
 from dualipo.preferences.build import Contest, DropReason
@@ -27,6 +28,7 @@ def choose(
     candidates: Sequence[Candidate],
     expected: ExpectedScores,
     *,
+    questions: Questions = WORLD,
     bad_clips: Collection[str] = (),
 ) -> Contests:
     """Choose each prompt's contest by the expected scores of the candidates with a good clip."""
@@ -41,7 +43,12 @@ def choose(
         if len(scores) < min(2, num):
             dropped[build.BAD_CLIPS] += 1
             continue
-        choice = build.choose_contest(Prompt(prompt_id, captions[prompt_id]), scores)
+        choice = build.choose_contest(
+            Prompt(prompt_id, captions[prompt_id]),
+            scores,
+            num_dimensions=len(questions.names),
+            weights=questions.weights,
+        )
         if not isinstance(choice, Contest):
             dropped[choice] += 1
         elif clip_of[choice.top] == clip_of[choice.bottom]:
@@ -51,11 +58,13 @@ def choose(
     return Contests(chosen, dropped)
 
 
-def items_of(contests: Contests, candidates: Sequence[Candidate]) -> list[Item]:
+def items_of(
+    contests: Contests, candidates: Sequence[Candidate], questions: Questions
+) -> list[Item]:
     """Return what the critic is shown of each contest: the best as A, the worst as B."""
     clip_of = {c.candidate_id: c.clip for c in candidates}
     return [
-        Item(c.contest_id, c.prompt.caption, (clip_of[c.top], clip_of[c.bottom]))
+        Item(c.contest_id, c.prompt.caption, (clip_of[c.top], clip_of[c.bottom]), questions.names)
         for c in contests.chosen
     ]
 

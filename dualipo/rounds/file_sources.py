@@ -1,5 +1,6 @@
 """A recipe's sources in files: captions of a list, labels of a label set, clips on disk."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -44,16 +45,17 @@ def fixed_prompts(config: Config, name: str, *, exclude: Iterable[str] = ()) -> 
 def imported_seed(config: Config) -> contradictions.Usable | None:
     """Return the label set that the recipe names, without labels that contradict one another.
 
-    None where it names none. Labels of the dimension "overall" are left out and counted, as the
-    critic is asked about one dimension at a time.
+    None where it names none. Labels of "overall", and of any other dimension that the critic is
+    not asked about, are left out and counted.
     """
     if config.seed_labels.path is None:
         return None
     usable = contradictions.usable(label_set.read_source(Path(config.seed_labels.path)))
-    pairs = tuple(pair for pair in usable.labels.pairs if pair.dimension != "overall")
-    points = tuple(point for point in usable.labels.points if point.dimension != "overall")
-    num_overall = len(usable.labels.every) - len(pairs) - len(points)
-    excluded = usable.excluded | ({"overall": num_overall} if num_overall else {})
+    asked = config.critic.questions.names
+    pairs = tuple(pair for pair in usable.labels.pairs if pair.dimension in asked)
+    points = tuple(point for point in usable.labels.points if point.dimension in asked)
+    others = (label.dimension for label in usable.labels.every if label.dimension not in asked)
+    excluded = usable.excluded | dict(Counter(others))
     return replace(usable, labels=label_set.LabelSet(pairs, points), excluded=excluded)
 
 

@@ -17,7 +17,7 @@ from dualipo.critic.trust import forced_choice
 from dualipo.critic.vlm import Vlm
 from dualipo.evaluation import refresh_gate
 from dualipo.event_parts import Gate
-from dualipo.records import DIMENSIONS, Pair, Point
+from dualipo.records import Pair, Point
 from dualipo.rounds import audit, measuring, seed_labels
 from dualipo.rounds.run import Run
 from dualipo.rounds.versions import generator_before, generator_made
@@ -68,7 +68,9 @@ def held_out_half(run: Run, *, chooses: bool) -> list[Label]:
 
 def leans(critic: Vlm, labels: Sequence[Label], *, clips: Clips, settings: Critic) -> Leans:
     """Return the log-odds with which a critic chooses each label's verdict; ties are left out."""
-    asked = {n: label for n, label in enumerate(labels) if label.dimension in DIMENSIONS}
+    asked = {
+        n: label for n, label in enumerate(labels) if label.dimension in settings.questions.names
+    }
     pairs = {n: p for n, p in asked.items() if isinstance(p, Pair) and p.verdict in ("a", "b")}
     points = {n: label for n, label in asked.items() if isinstance(label, Point)}
     margins = forced_choice.margins(
@@ -122,14 +124,15 @@ def power(config: Config) -> str | None:
     if not is_refreshed:
         return None
     needed = refresh_gate.labels_needed(settings.gate_margin)
-    most = config.prompts.num_monitor_prompts * len(DIMENSIONS)
+    num_dimensions = len(config.critic.questions.names)
+    most = config.prompts.num_monitor_prompts * num_dimensions
     num = min(monitor.num_audit_labels, most)
     if num >= needed:
         return None
     return (
         f"a refresh of the critic is judged on {num} audit labels at most; to see a fall of "
         f"{100 * settings.gate_margin:g} points takes about {needed:,} (monitor.num_audit_labels, "
-        f"and {-(-needed // len(DIMENSIONS)):,} prompts.num_monitor_prompts)"
+        f"and {-(-needed // num_dimensions):,} prompts.num_monitor_prompts)"
     )
 
 

@@ -14,7 +14,7 @@ from dualipo.critic.asks import Clips, SeedOf
 from dualipo.critic.trust import forced_choice
 from dualipo.critic.vlm import Vlm
 from dualipo.evaluation.headroom import Judged, Reading
-from dualipo.records import DIMENSIONS, Dimension, Pair, Vote
+from dualipo.records import Dimension, Pair, Vote
 from dualipo.rounds import audit, gating, judging, seed_labels
 from dualipo.rounds.accuracy import pair_item
 from dualipo.rounds.run import Run
@@ -58,7 +58,7 @@ def read(
     asked = {
         str(n): pair
         for n, pair in enumerate(pairs)
-        if pair.verdict in ("a", "b") and pair.dimension in DIMENSIONS
+        if pair.verdict in ("a", "b") and pair.dimension in settings.questions.names
     }
     items = [
         replace(pair_item(pair, pair.dimension), item_id=name)

@@ -26,7 +26,7 @@ from dualipo.errors import DualipoError, StorageError
 from dualipo.evaluation import judgements, measured
 from dualipo.evaluation.judgements import Verdicts
 from dualipo.events import MeasuredEvent
-from dualipo.records import DIMENSIONS, Candidate, Dimension, Verdict, Vote
+from dualipo.records import Candidate, Dimension, Verdict, Vote
 from dualipo.rounds.bench import BadClip
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.judging import seed_of, shown
@@ -76,7 +76,9 @@ def _asked(run: Run, first: Unit, judge: HeldOutJudge, version: str) -> Measured
     """Return what a judge says of a version, or why it could not be asked."""
     clips = sample_fixed(run, "test", first.round, first.attempt, version)
     base = sample_fixed(run, "test", BASE_ROUND, 0, BASE_GENERATOR)
-    items, unchanged = _items(clips, base)
+    if "questions" not in judge.model_fields_set:  # then it is asked what the critic is asked
+        judge = judge.model_copy(update={"questions": run.config.critic.questions})
+    items, unchanged = _items(clips, base, judge.questions.names)
     try:
         votes = _votes(run, first, judge, shown(run, items))
         judging_rules.require_readable(votes, settings=judge)
@@ -87,19 +89,20 @@ def _asked(run: Run, first: Unit, judge: HeldOutJudge, version: str) -> Measured
     except (DualipoError, OSError, RuntimeError) as down:
         return judgements.not_measured(judge.name, version, BASE_GENERATOR, str(down))
     prompts = {candidate.candidate_id: candidate.prompt_id for candidate in clips}
-    return judgements.of_verdicts(
-        judge.name, version, BASE_GENERATOR, _verdicts(votes, unchanged, prompts)
-    )
+    verdicts = _verdicts(votes, unchanged, prompts, judge.questions.names)
+    return judgements.of_verdicts(judge.name, version, BASE_GENERATOR, verdicts)
 
 
 def _items(
-    clips: Sequence[Candidate], base: Sequence[Candidate]
+    clips: Sequence[Candidate], base: Sequence[Candidate], dimensions: tuple[Dimension, ...]
 ) -> tuple[list[Item], list[Candidate]]:
     """Return a question for each clip that has a clip of the base, and the clips that equal it."""
     before = {(candidate.prompt_id, candidate.index): candidate.clip for candidate in base}
     paired = [(c, before[c.prompt_id, c.index]) for c in clips if (c.prompt_id, c.index) in before]
     items = [
-        Item(c.candidate_id, c.caption, (c.clip, other)) for c, other in paired if c.clip != other
+        Item(c.candidate_id, c.caption, (c.clip, other), dimensions)
+        for c, other in paired
+        if c.clip != other
     ]
     return items, [c for c, other in paired if c.clip == other]
 
@@ -116,7 +119,7 @@ def _votes(run: Run, first: Unit, judge: HeldOutJudge, items: Sequence[Item]) ->
     left = [item for item in items if item.item_id not in asked]
     if not left:
         return votes
-    per_unit = max(1, judge.judge_batch_size // (judge.num_votes * len(DIMENSIONS)))
+    per_unit = max(1, judge.judge_batch_size // (judge.num_votes * len(judge.questions.names)))
     run.progress.stage(first.stage, round=first.round, attempt=first.attempt, total=len(left))
     loaded = _load(run, judge, left)
     for start in range(0, len(left), per_unit):
@@ -146,7 +149,9 @@ def _cast(
 def _load(run: Run, judge: HeldOutJudge, items: Sequence[Item]) -> Judge:
     name = judge.pretrained_model_name_or_path
     if judge.backend == "server":
-        return ServedCritic(name, settings=judge)
+        served = ServedCritic(name, settings=judge)
+        served.fps_of = run.clip_fps
+        return served
     if judge.backend == "scores":
         scores = ScoreFile(Path(name).expanduser())
         scores.require((clip, item.caption) for item in items for clip in item.clip_hashes)
@@ -154,11 +159,15 @@ def _load(run: Run, judge: HeldOutJudge, items: Sequence[Item]) -> Judge:
     run.forget_models()  # it may not fit beside them
     loaded = backends.load(model_folder(name, "critic"), settings=judge, device=run.device)
     loaded.freeze()
+    loaded.fps_of = run.clip_fps
     return loaded
 
 
 def _verdicts(
-    votes: Sequence[Vote], unchanged: Sequence[Candidate], prompts: dict[str, str]
+    votes: Sequence[Vote],
+    unchanged: Sequence[Candidate],
+    prompts: dict[str, str],
+    dimensions: Sequence[Dimension],
 ) -> Verdicts:
     """Return the majorities by prompt and dimension; a clip that equals the base's is a tie."""
     verdicts: dict[str, dict[Dimension, list[Verdict]]] = {}
@@ -168,7 +177,7 @@ def _verdicts(
             own.setdefault(dimension, []).append(tally.majority)
     for candidate in unchanged:
         own = verdicts.setdefault(candidate.prompt_id, {})
-        for dimension in DIMENSIONS:
+        for dimension in dimensions:
             own.setdefault(dimension, []).append("tie")
     return verdicts
 

@@ -20,7 +20,7 @@ from dualipo.critic.judge import ASKED_NOTHING, Earlier
 from dualipo.critic.models.backends import Judge
 from dualipo.critic.models.served import ServedCritic
 from dualipo.events import ScoreScaleEvent, ServedEvent
-from dualipo.records import DIMENSIONS, Candidate, Dimension, Order, Vote
+from dualipo.records import Candidate, Dimension, Order, Vote
 from dualipo.rounds import caption_trial, contests
 from dualipo.rounds.bench import Bench
 from dualipo.rounds.contests import Contests
@@ -44,7 +44,7 @@ def score(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -
     votes = vote_on(
         run,
         Unit(round, attempt, "score"),
-        _point_items(candidates),
+        _point_items(run, candidates),
         critic=critic_of(run, round, attempt),
     )
     judge.require_readable(votes, settings=run.config.critic)
@@ -57,10 +57,11 @@ def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate])
     if run.is_done(judged):
         return
     if run.config.align.loss_type == "kto":
-        items = _point_items(candidates)
+        items = _point_items(run, candidates)
         votes = read_votes(run, Unit(round, attempt, "score"))
     else:
-        items = contests.items_of(contests_of(run, round, attempt, candidates), candidates)
+        chosen = contests_of(run, round, attempt, candidates)
+        items = contests.items_of(chosen, candidates, run.config.critic.questions)
         critic = critic_of(run, round, attempt)
         votes = vote_on(run, Unit(round, attempt, "confirm"), items, critic=critic)
         judge.require_readable(votes, settings=run.config.critic)
@@ -77,7 +78,13 @@ def contests_of(run: Run, round: int, attempt: int, candidates: Sequence[Candida
     if place not in run.contests:
         votes = read_votes(run, Unit(round, attempt, "score"))
         scores = judge.expected_scores(votes)
-        run.contests = {place: contests.choose(candidates, scores, bad_clips=run.bad_clips)}
+        chosen = contests.choose(
+            candidates,
+            scores,
+            questions=run.config.critic.questions,
+            bad_clips=run.bad_clips,
+        )
+        run.contests = {place: chosen}
     return run.contests[place]
 
 
@@ -90,7 +97,7 @@ def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> lis
     settings = run.config.critic
     kind: Kind = "point" if items and len(items[0].clip_hashes) == 1 else "pair"
     per_item = settings.num_score_paths if kind == "point" else settings.num_votes
-    per_unit = max(1, settings.judge_batch_size // (per_item * len(DIMENSIONS)))
+    per_unit = max(1, settings.judge_batch_size // (per_item * len(settings.questions.names)))
     run.progress.stage(stage.stage, round=stage.round, attempt=stage.attempt, total=len(items))
     votes = {unit.index: _read_shard(run, unit) for unit in _done_units(run, stage)}
     asked = {vote.item for shard in votes.values() for vote in shard}
@@ -153,8 +160,9 @@ class VoteSeeds:
         return derive(self.seed, "vote", *self.place, item, dimension, order, draw, again)
 
 
-def _point_items(candidates: Sequence[Candidate]) -> list[Item]:
-    return [Item(c.candidate_id, c.caption, (c.clip,)) for c in candidates]
+def _point_items(run: Run, candidates: Sequence[Candidate]) -> list[Item]:
+    names = run.config.critic.questions.names
+    return [Item(c.candidate_id, c.caption, (c.clip,), names) for c in candidates]
 
 
 @dataclass(frozen=True)

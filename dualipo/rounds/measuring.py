@@ -215,8 +215,9 @@ def _wins(
     """
     before = {(c.prompt_id, c.index): c for c in _monitor_clips_before(run, round)}
     firsts = [c for c in clips if c.index == 0 and (c.prompt_id, 0) in before]
+    names = run.config.critic.questions.names
     items = [
-        Item(c.prompt_id, c.caption, (c.clip, before[c.prompt_id, 0].clip))
+        Item(c.prompt_id, c.caption, (c.clip, before[c.prompt_id, 0].clip), names)
         for c in firsts
         if c.clip != before[c.prompt_id, 0].clip
     ]

@@ -8,11 +8,10 @@ People see a pair of every monitor prompt first, then a second one, without know
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from dualipo.errors import WaitsForPeople
 from dualipo.preferences import label_queue
-from dualipo.records import DIMENSIONS, Candidate, Pair
+from dualipo.records import Candidate, Dimension, Pair
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.store import audit_questions, label_records, tables
 from dualipo.store.label_records import StandingAnswer
@@ -30,7 +29,7 @@ def labels(run: Run, round: int, attempt: int, clips: Sequence[Candidate]) -> li
     unit = Unit(round, attempt, "audit")
     path = run.directory.attempt_path(round, attempt) / "audit.parquet"
     if not run.is_done(unit):
-        pairs = _answered(run.directory.path, round, _questions(run, round, attempt, clips))
+        pairs = _answered(run, round, _questions(run, round, attempt, clips))
         tables.write_records(path, pairs, record_type=Pair)
         run.commit(unit, files=(path,))
     return run.records(path, Pair)
@@ -40,19 +39,20 @@ def _questions(
     run: Run, round: int, attempt: int, clips: Sequence[Candidate]
 ) -> dict[str, LabelItem]:
     """Publish an attempt's questions and return them by id; each asks for all dimensions."""
-    num_pairs = -(-run.config.monitor.num_audit_labels // len(DIMENSIONS))
+    num_pairs = -(-run.config.monitor.num_audit_labels // len(run.config.critic.questions.names))
     seed = run.seed("audit", round, attempt)
     items = label_queue.pair_items(clips, num=num_pairs, seed=seed)
     audit_questions.write(run.directory.path, round, attempt, items)
     return {item.item_id: item for item in items}
 
 
-def _answered(run_path: Path, round: int, items: dict[str, LabelItem]) -> list[Pair]:
+def _answered(run: Run, round: int, items: dict[str, LabelItem]) -> list[Pair]:
     """Return the answers to these questions, or raise WaitsForPeople where some are missing."""
+    run_path, names = run.directory.path, run.config.critic.questions.names
     book = run_path / audit_questions.BOOK
     standing = label_records.read_answers(book) if book.is_file() else []
     own = [answer for answer in standing if answer.item_id in items and not answer.is_test]
-    num_done = sum(_is_complete(own, item_id) for item_id in items)
+    num_done = sum(_is_complete(own, item_id, names) for item_id in items)
     if num_done < len(items):
         raise WaitsForPeople(
             f"{run_path}: round {round} waits for people, who answered {num_done} of the "
@@ -63,6 +63,8 @@ def _answered(run_path: Path, round: int, items: dict[str, LabelItem]) -> list[P
     return label_records.records(own)[0]
 
 
-def _is_complete(answers: Sequence[StandingAnswer], item_id: str) -> bool:
+def _is_complete(
+    answers: Sequence[StandingAnswer], item_id: str, dimensions: Sequence[Dimension]
+) -> bool:
     """Tell whether a question is answered in every dimension."""
-    return {a.dimension for a in answers if a.item_id == item_id} >= {*DIMENSIONS}
+    return {a.dimension for a in answers if a.item_id == item_id} >= {*dimensions}

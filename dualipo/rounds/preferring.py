@@ -206,7 +206,8 @@ def _build_points(
 ) -> BuiltPoints:
     turned = turned_items(run, unit.round, unit.attempt)
     if run.config.align.kto_labels == "grades":
-        return labels.build_points(graded, turned=turned)
+        names = run.config.critic.questions.names
+        return labels.build_points(graded, dimensions=names, turned=turned)
     contests = contests_of(run, unit.round, unit.attempt, candidates)
     percentile = run.config.critic.margin_percentile
     return labels.build_extremes(

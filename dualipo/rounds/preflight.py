@@ -195,7 +195,12 @@ def _too_small(config: Config, training: Sequence[Pair | Point]) -> Iterator[Dua
     pairs = [label for label in training if isinstance(label, Pair)]
     points = [] if config.critic.backend == "reward_head" else _points(training)
     try:
-        seed_size.require_enough(pairs, points, settings=config.seed_labels)
+        seed_size.require_enough(
+            pairs,
+            points,
+            settings=config.seed_labels,
+            dimensions=config.critic.questions.names,
+        )
     except DataError as too_few:
         yield too_few
 

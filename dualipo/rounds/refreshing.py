@@ -200,6 +200,7 @@ def train(
             min_pairs=run.config.refresh.min_pairs,
             clips=gathered.clips,
             settings=settings,
+            captionless=run.config.critic.questions.captionless(),
             batch_size=run.config.critic.judge_batch_size,
             checkpoint_folder=folder / "checkpoints",
             seed=run.seed("srpo", unit.round),

@@ -137,6 +137,7 @@ def _publish_imported(run: Run, unit: Unit, seed: Usable) -> None:
         keep_part(run.config, labels.pairs, held_out=False),
         keep_part(run.config, labels.points, held_out=False),
         settings=run.config.seed_labels,
+        dimensions=run.config.critic.questions.names,
     )
     if not labels.points:
         run.progress.say(

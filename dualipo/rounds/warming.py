@@ -75,7 +75,12 @@ def fine_tune(run: Run) -> None:
     if run.is_done(_SFT_UNIT):
         return
     pairs, points = seed_labels.training_labels(run)
-    seed_size.require_enough(pairs, points, settings=run.config.seed_labels)
+    seed_size.require_enough(
+        pairs,
+        points,
+        settings=run.config.seed_labels,
+        dimensions=run.config.critic.questions.names,
+    )
     traces = rewriting.worded(run, warm_start.traces([*pairs, *points]))
     made = _constructed(run, [*pairs, *points])
     traces += warm_start.traces(made.pairs)
@@ -88,6 +93,7 @@ def fine_tune(run: Run) -> None:
             traces,
             clips=with_damaged(run.clip, made.damaged),
             settings=settings,
+            captionless=run.config.critic.questions.captionless(),
             checkpoint_folder=_folder(run, _SFT_UNIT) / "checkpoints",
             seed=run.seed(_SFT_UNIT.stage),
             on_step=on_step,
@@ -122,6 +128,7 @@ def prefer_traces(run: Run) -> None:
                 path_pairs,
                 clips=run.clip,
                 settings=settings,
+                captionless=run.config.critic.questions.captionless(),
                 reference_batch_size=run.config.critic.judge_batch_size,
                 checkpoint_folder=_folder(run, _DPO_UNIT) / "checkpoints",
                 seed=run.seed(_DPO_UNIT.stage),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.errors import DataError
-from dualipo.records import DIMENSIONS, Pair, Point, Source
+from dualipo.records import OVERALL, Pair, Point, Source
 from dualipo.store.label_tables import ANSWERS
 from dualipo.store.labels import LabelBook, as_shown
 
@@ -77,7 +77,7 @@ def records(standing: list[StandingAnswer]) -> tuple[list[Pair], list[Point]]:
     labels = [answer for answer in standing if not answer.is_test]
     pairs = [_pair(label) for label in labels if label.kind == "pair"]
     graded = [label for label in labels if label.kind == "point" and label.outcome != "abstain"]
-    return pairs, [_point(label) for label in graded if label.dimension in DIMENSIONS]
+    return pairs, [_point(label) for label in graded if label.dimension != OVERALL]
 
 
 def read_labels(path: Path) -> tuple[list[Pair], list[Point]]:

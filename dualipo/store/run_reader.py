@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from dualipo import tracking
-from dualipo.config import RETIRED, Config, leaves
+from dualipo.config import RETIRED, Config, Questions, leaves
+from dualipo.config.questions import read as read_questions
 from dualipo.errors import DataError, DualipoError
 from dualipo.events import Event, ScoresEvent
 from dualipo.records import Candidate, Pair, Point, Prompt, Vote
@@ -59,6 +60,11 @@ class RunReader:
         # An older program may have written more than this one would.
         known = leaves(Config()) | self.written_settings
         return {k: v for k, v in redact(known).items() if (k, v) not in RETIRED.items()}
+
+    @property
+    def questions(self) -> Questions:
+        """The questions that the run's critic is asked."""
+        return read_questions(self.settings["critic.questions"])
 
     @property
     def written_settings(self) -> dict[str, Any]:

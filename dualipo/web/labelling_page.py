@@ -19,6 +19,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from dualipo.config import WORLD, Questions
 from dualipo.errors import MediaError
 from dualipo.evaluation.report import templates
 from dualipo.preferences import label_queue
@@ -76,6 +77,7 @@ class Desk:
     book: LabelBook
     clip_store: ClipStore
     title: str
+    questions: Questions = WORLD
     hosts: frozenset[str] = frozenset({"127.0.0.1", "localhost", "::1"})
     mix: Mix = field(default_factory=Mix)
     break_minutes: int = 25
@@ -193,7 +195,7 @@ def _step(desk: Desk, task: Task, annotator: str) -> dict[str, Any]:
         "kind": task.kind,
         "caption": task.caption,
         "dimension": now,
-        "question": question(task.kind, now),
+        "question": question(task.kind, now, desk.questions),
         "dimensions": [{"name": n, "answer": task.answered.get(n)} for n in dimensions],
         "clips": [
             {"url": url, **_length(desk.clip_store, task.shown(side))}

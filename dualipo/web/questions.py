@@ -1,5 +1,7 @@
 """The questions that people are asked about clips: METHOD.md section 2 in everyday words."""
 
+from dualipo.config import WORLD, Questions
+
 PAIR = {
     "consistency": (
         "Which clip follows the caption better?",
@@ -29,7 +31,14 @@ POINT = {
 }
 
 
-def question(kind: str, dimension: str) -> dict[str, str]:
-    """Return a dimension's question for a pair or a single clip, and a hint what to look for."""
+def question(kind: str, dimension: str, questions: Questions = WORLD) -> dict[str, str]:
+    """Return a dimension's question for a pair or a single clip, and a hint what to look for.
+
+    A dimension of a run's own is asked about by its name, and its definition is the hint.
+    """
+    if dimension not in PAIR:
+        name = dimension.replace("_", " ")
+        asked = f"Which clip is better: {name}?" if kind == "pair" else f"How good is the {name}?"
+        return {"text": asked, "hint": questions.definition(dimension)}
     text, hint = (PAIR if kind == "pair" else POINT)[dimension]
     return {"text": text, "hint": hint}

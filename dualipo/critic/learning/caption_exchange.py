@@ -6,7 +6,7 @@ in these dimensions carries another question's caption, and the answer stays. Qu
 consistency keep theirs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from dualipo import seeds
@@ -14,12 +14,17 @@ from dualipo.critic.asks import CAPTIONLESS, Ask
 
 
 def exchanged(
-    asks: Sequence[Ask], captions: Sequence[str], *, share: float, seed: int
+    asks: Sequence[Ask],
+    captions: Sequence[str],
+    *,
+    share: float,
+    seed: int,
+    captionless: Collection[str] = CAPTIONLESS,
 ) -> list[Ask]:
     """Give about `share` of the questions that need no caption one of `captions` instead."""
     shown = []
     for place, ask in enumerate(asks):
-        if ask.dimension in CAPTIONLESS and seeds.chance(share, seed, "exchange", place):
+        if ask.dimension in captionless and seeds.chance(share, seed, "exchange", place):
             drawn = seeds.derive(seed, "caption", place) % len(captions)
             ask = replace(ask, caption=captions[drawn])
         shown.append(ask)

@@ -14,7 +14,7 @@ from dualipo.critic.asks import Ask, Clips, SeedOf
 from dualipo.critic.learning import own_paths
 from dualipo.critic.learning.preference import PathPair
 from dualipo.critic.vlm import ReasoningPath, Vlm
-from dualipo.records import DIMENSIONS, Pair, Verdict
+from dualipo.records import OVERALL, Pair, Verdict
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def path_pairs(
     questions = [
         _Question(_ask(pair), pair.verdict)
         for pair in pairs
-        if pair.verdict in ("a", "b") and pair.dimension in DIMENSIONS
+        if pair.verdict in ("a", "b") and pair.dimension != OVERALL
     ]
     drawn = own_paths.draw(
         vlm,

@@ -4,7 +4,7 @@ A preference holds two responses to one question. The reference is the critic at
 training. Its log-probabilities are computed once, so that no second copy of the weights is kept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dualipo import seeds
 from dualipo.config import CriticPreference
-from dualipo.critic.asks import Ask, Clips, load_queries
+from dualipo.critic.asks import CAPTIONLESS, Ask, Clips, load_queries
 from dualipo.critic.learning import losses
 from dualipo.critic.learning.batches import mixed
 from dualipo.critic.learning.caption_exchange import exchanged
@@ -98,6 +98,7 @@ def train(
     nll_weight: float = 0.0,
     clips: Clips,
     settings: CriticPreference,
+    captionless: Collection[str] = CAPTIONLESS,
     reference_batch_size: int,
     checkpoint_folder: Path,
     seed: int,
@@ -110,7 +111,7 @@ def train(
     A pair's caption is exchanged once, as its reference is computed under the same caption.
     `vlm` must hold the weights that are its reference, also when training resumes.
     """
-    all_pairs = _under_exchanged_captions([*pairs, *anchors], settings, seed)
+    all_pairs = _under_exchanged_captions([*pairs, *anchors], settings, captionless, seed)
     with forward_pass(next(vlm.module.parameters()).device, settings):
         gaps = _reference_gaps(vlm, all_pairs, clips=clips, batch_size=reference_batch_size)
     indices = mixed(
@@ -151,13 +152,14 @@ def _batches(
 
 
 def _under_exchanged_captions(
-    pairs: Sequence[PathPair], settings: CriticPreference, seed: int
+    pairs: Sequence[PathPair], settings: CriticPreference, captionless: Collection[str], seed: int
 ) -> list[PathPair]:
     """Return the pairs, some of them under another pair's caption (`caption_exchange`)."""
     asks = [pair.ask for pair in pairs]
     shown = exchanged(
         asks,
         [ask.caption for ask in asks],
+        captionless=captionless,
         share=settings.caption_exchange_share,
         seed=seeds.derive(seed, "captions"),
     )

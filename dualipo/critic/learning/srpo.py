@@ -23,7 +23,7 @@ from typing import Literal
 
 from dualipo.config import Srpo
 from dualipo.critic import reasoning, voting
-from dualipo.critic.asks import Ask, Clips, Item, asks_about
+from dualipo.critic.asks import CAPTIONLESS, Ask, Clips, Item, asks_about
 from dualipo.critic.learning import certainty, preference
 from dualipo.critic.learning.preference import PathPair
 from dualipo.critic.vlm import TrainableVlm
@@ -135,6 +135,7 @@ def refresh(
     anchors: Sequence[PathPair],
     clips: Clips,
     settings: Srpo,
+    captionless: Collection[str] = CAPTIONLESS,
     batch_size: int,
     checkpoint_folder: Path,
     seed: int,
@@ -164,6 +165,7 @@ def refresh(
         nll_weight=settings.nll_weight,
         clips=clips,
         settings=settings,
+        captionless=captionless,
         reference_batch_size=batch_size,
         checkpoint_folder=checkpoint_folder,
         seed=seed,

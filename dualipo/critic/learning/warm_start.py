@@ -7,7 +7,7 @@ the critic's own paths (`self_sampled`, `preference`).
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from torch import Tensor
 from dualipo import seeds
 from dualipo.config import Critic, CriticTraining
 from dualipo.critic import reasoning
-from dualipo.critic.asks import Ask, Clips, SeedOf, load_queries
+from dualipo.critic.asks import CAPTIONLESS, Ask, Clips, SeedOf, load_queries
 from dualipo.critic.learning import losses, own_paths
 from dualipo.critic.learning.batches import shuffled
 from dualipo.critic.learning.caption_exchange import exchanged
@@ -79,6 +79,7 @@ def supervise(
     *,
     clips: Clips,
     settings: CriticTraining,
+    captionless: Collection[str] = CAPTIONLESS,
     checkpoint_folder: Path,
     seed: int,
     on_step: Callable[[int, loop.Metrics], None] | None = None,
@@ -92,6 +93,7 @@ def supervise(
         asks = exchanged(
             [trace.ask for trace in chosen],
             captions,
+            captionless=captionless,
             share=settings.caption_exchange_share,
             seed=seeds.derive(seed, "captions", step),
         )

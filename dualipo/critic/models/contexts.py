@@ -88,7 +88,10 @@ def _num_text(
 ) -> int:
     """Count the tokens of a question's text about two clips, without their visual tokens."""
     black = np.zeros((clips.num_frames, 1, 1, 3), np.uint8)
-    query = Query("pair", "a video", "consistency", (black, black), ("a", "b"))
+    longest = max(
+        settings.questions.names, key=lambda d: len(settings.questions.question("pair", d))
+    )
+    query = Query("pair", "a video", longest, (black, black), ("a", "b"))
     parts = templates.prompt(
         query,
         num_frames=[num_rows, num_rows],

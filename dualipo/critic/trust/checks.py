@@ -193,10 +193,17 @@ def _captions(
 def _sensitivity(
     vlm: Vlm, items: Sequence[Item], clips: Clips, settings: Critic, seed_of: SeedOf
 ) -> float | None:
-    """Return the share of clips that score higher under their own caption than under the next."""
+    """Return the share of clips that score higher under their own caption than under the next.
+
+    The first dimension that needs the caption is asked about; None where there is none.
+    """
+    free = settings.questions.captionless()
+    dimension = next((name for name in settings.questions.names if name not in free), None)
+    if dimension is None:
+        return None
     captions = [item.caption for item in items]
     own = [
-        Item(f"{item.item_id} own", item.caption, item.clip_hashes[:1], ("consistency",))
+        Item(f"{item.item_id} own", item.caption, item.clip_hashes[:1], (dimension,))
         for item in items
     ]
     other = [
@@ -204,18 +211,18 @@ def _sensitivity(
             f"{item.item_id} other",
             captions[(n + 1) % len(items)],
             item.clip_hashes[:1],
-            ("consistency",),
+            (dimension,),
         )
         for n, item in enumerate(items)
     ]
     votes = judge.score(vlm, [*own, *other], clips=clips, settings=settings, seed_of=seed_of)
     scores = judge.expected_scores(votes)
     gaps = [
-        scores[a.item_id, "consistency"] - scores[b.item_id, "consistency"]
+        scores[a.item_id, dimension] - scores[b.item_id, dimension]
         for a, b in zip(own, other, strict=True)
         if a.caption != b.caption
-        and (a.item_id, "consistency") in scores
-        and (b.item_id, "consistency") in scores
+        and (a.item_id, dimension) in scores
+        and (b.item_id, dimension) in scores
     ]
     return sum((gap > 0) + 0.5 * (gap == 0) for gap in gaps) / len(gaps) if gaps else None
 

@@ -8,7 +8,7 @@ from typing import Any
 from dualipo.preferences import label_set
 from dualipo.preferences.exporters.outlet import Outlet
 from dualipo.preferences.label_set import LabelSet
-from dualipo.records import LABELLED_DIMENSIONS, Pair, Verdict
+from dualipo.records import Pair, Verdict
 from dualipo.store.clips import examine
 
 KEPT = (
@@ -55,7 +55,7 @@ def videoalign(labels: LabelSet, outlet: Outlet) -> None:
     """
     rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for pair in labels.pairs:
-        column = COLUMN_OF[pair.dimension]
+        column = COLUMN_OF.get(pair.dimension, pair.dimension)
         key = (pair.prompt_id, pair.video_a, pair.video_b)
         same = rows.setdefault((*key, pair.source, pair.annotator_or_critic_version), [])
         row = next((row for row in same if column not in row), None)
@@ -138,6 +138,3 @@ def _annotation(pair: Pair) -> dict[str, Any]:
 
 def _result(name: str, target: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
     return {"from_name": name, "to_name": target, "type": kind, "value": value}
-
-
-assert {*COLUMN_OF} == {*LABELLED_DIMENSIONS}

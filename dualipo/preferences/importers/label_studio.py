@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from dualipo.preferences.importers.row import (
-    DIMENSION_WORDS,
     Dropped,
     Footage,
     Judged,
@@ -27,6 +26,7 @@ from dualipo.preferences.importers.row import (
     Unfit,
     Unused,
     choice,
+    dimension_of,
     pair,
     shown,
     text,
@@ -144,10 +144,10 @@ def _verdicts(
     asked: Row, results: list[Row], settings: Settings
 ) -> dict[LabelledDimension, Verdict]:
     """Return an annotation's verdicts by dimension; raise Unfit where two contradict each other."""
-    about = choice(asked, "dimension", DIMENSION_WORDS, default=settings.dimension)
+    about = dimension_of(asked, settings)
     verdicts: dict[LabelledDimension, Verdict] = {}
     for result in results:
-        dimension = DIMENSION_WORDS.get(str(result.get("from_name")), about)
+        dimension = settings.dimension_words.get(str(result.get("from_name")), about)
         if result.get("type") == "pairwise":
             value = result.get("value")
             verdict = choice(value if isinstance(value, dict) else {}, "selected", SIDES)

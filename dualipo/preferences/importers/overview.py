@@ -24,10 +24,12 @@ def lines(
     """
     if not labels.every:
         return []
-    width = max(map(len, LABELLED_DIMENSIONS))
+    others = sorted({label.dimension for label in labels.every} - {*LABELLED_DIMENSIONS})
+    dimensions = (*LABELLED_DIMENSIONS, *others)
+    width = max(map(len, dimensions))
     answers = [
         f"    {dimension:<{width}}  {said}"
-        for dimension in LABELLED_DIMENSIONS
+        for dimension in dimensions
         if (said := _answers(labels, dimension))
     ]
     whose = [

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args
 
 from dualipo.records import (
     DIMENSIONS,
+    OVERALL,
     Grade,
     LabelledDimension,
     Pair,
@@ -24,10 +25,6 @@ from dualipo.store.row_files import Row, Unfit
 
 Choice = TypeVar("Choice")
 
-DIMENSION_WORDS: dict[str, LabelledDimension] = {
-    **{name: name for name in DIMENSIONS},
-    "overall": "overall",
-}
 MAX_COUNT = 2**31 - 1  # of votes, rounds and counters
 CAPTIONS = ("prompt", "caption", "text")  # the usual names of a caption's column
 
@@ -86,8 +83,14 @@ class Settings:
     source: Source | None = None
     annotator: str = ""
     dimension: LabelledDimension = "overall"
+    dimensions: tuple[str, ...] = DIMENSIONS
     columns: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dimension_words(self) -> dict[str, LabelledDimension]:
+        """The words that name a dimension."""
+        return {name: name for name in (*self.dimensions, OVERALL)}
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ def caption_of(row: Row) -> str:
 
 def dimension_of(row: Row, settings: Settings) -> LabelledDimension:
     """Return the dimension that the row names, or else the user's."""
-    return choice(row, "dimension", DIMENSION_WORDS, default=settings.dimension)
+    return choice(row, "dimension", settings.dimension_words, default=settings.dimension)
 
 
 def is_empty(value: Any) -> bool:

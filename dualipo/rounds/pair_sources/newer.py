@@ -22,13 +22,20 @@ def pairs(run: Run, place: Unit, candidates: Sequence[Candidate]) -> Found:
     """Pair the monitor clips of prompts that are for learning, in dimensions that labels allow."""
     made, before = generator_made(place.round, place.attempt), generator_before(run, place.round)
     new, old = _monitor_clips(run, made), _monitor_clips(run, before)
-    every = between(new, old, audit.learning_prompts(run))
+    names = run.config.critic.questions.names
+    every = between(new, old, audit.learning_prompts(run), dimensions=names)
     least = run.config.refresh.newer_min_precision
-    right = {d for d in DIMENSIONS if _is_right(run, [p for p in every if p.dimension == d], least)}
+    right = {d for d in names if _is_right(run, [p for p in every if p.dimension == d], least)}
     return Found([pair for pair in every if pair.dimension in right])
 
 
-def between(new: Sequence[Candidate], old: Sequence[Candidate], prompts: set[str]) -> list[Pair]:
+def between(
+    new: Sequence[Candidate],
+    old: Sequence[Candidate],
+    prompts: set[str],
+    *,
+    dimensions: Sequence[Dimension] = DIMENSIONS,
+) -> list[Pair]:
     """Return the pairs of clips with the same noise, each clip of the new generator being better.
 
     The new clip is B in every second pair.
@@ -43,7 +50,7 @@ def between(new: Sequence[Candidate], old: Sequence[Candidate], prompts: set[str
     return [
         _pair(newer, older, dimension, is_a=bool((n + m) % 2))
         for n, (newer, older) in enumerate(asked)
-        for m, dimension in enumerate(DIMENSIONS)
+        for m, dimension in enumerate(dimensions)
     ]
 
 

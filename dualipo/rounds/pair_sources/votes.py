@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dualipo.critic.asks import Item
-from dualipo.records import DIMENSIONS, Candidate, Vote, pair_id, pairs_by_id
+from dualipo.records import DIMENSIONS, Candidate, Dimension, Vote, pair_id, pairs_by_id
 from dualipo.rounds import judging, sampling
 from dualipo.rounds.caption_trial import turned_items
 from dualipo.rounds.questions import pair_questions
@@ -35,7 +35,8 @@ def judged(run: Run, place: Unit, candidates: Sequence[Candidate], *, critic: st
     """Return the votes of the pool's rounds; ask the critic where it has not voted yet."""
     own = Unit(place.round, place.attempt, "confirm")
     by_critic: dict[str, list[Vote]] = {critic: judging.read_votes(run, own)}
-    items = _items(candidates, by_critic[critic])
+    names = run.config.critic.questions.names
+    items = _items(candidates, by_critic[critic], names)
     extra = _further(run, place, candidates, known=set(items))
     turned = set(turned_items(run, place.round, place.attempt))
     first = max(0, place.round + 1 - run.config.refresh.num_pool_rounds)
@@ -44,7 +45,7 @@ def judged(run: Run, place: Unit, candidates: Sequence[Candidate], *, critic: st
         for attempt in range(attempt_of(run, round_) + 1):
             cast = _cast_in(run, round_, attempt)
             by_critic.setdefault(critic_of(run, round_, attempt), []).extend(cast)
-            items |= _items(old, cast)
+            items |= _items(old, cast, names)
             turned |= set(turned_items(run, round_, attempt))
     known = {vote.item for vote in by_critic[critic]}
     again = [item for item_id, item in items.items() if item_id not in known]
@@ -62,12 +63,16 @@ def _cast_in(run: Run, round: int, attempt: int) -> list[Vote]:
     return [vote for name in stages for vote in judging.read_votes(run, Unit(round, attempt, name))]
 
 
-def _items(candidates: Sequence[Candidate], votes: Sequence[Vote]) -> dict[str, Item]:
+def _items(
+    candidates: Sequence[Candidate], votes: Sequence[Vote], dimensions: tuple[Dimension, ...]
+) -> dict[str, Item]:
     """Return the pairs of these candidates that the votes are about, by id."""
     pairs = pairs_by_id(candidates)
     voted = dict.fromkeys(vote.item for vote in votes if vote.item in pairs)
     return {
-        item_id: Item(item_id, pairs[item_id][0].caption, tuple(c.clip for c in pairs[item_id]))
+        item_id: Item(
+            item_id, pairs[item_id][0].caption, tuple(c.clip for c in pairs[item_id]), dimensions
+        )
         for item_id in voted
     }
 
@@ -84,5 +89,6 @@ def _further(run: Run, place: Unit, candidates: Sequence[Candidate], known: set[
     for prompt, clip_a, clip_b, _ in questions:
         a, b = (clip_to_id[prompt.prompt_id, clip] for clip in (clip_a, clip_b))
         if not {pair_id(a, b), pair_id(b, a)} & known:
-            items[pair_id(a, b)] = Item(pair_id(a, b), prompt.caption, (clip_a, clip_b))
+            names = run.config.critic.questions.names
+            items[pair_id(a, b)] = Item(pair_id(a, b), prompt.caption, (clip_a, clip_b), names)
     return list(items.values())[:num]
