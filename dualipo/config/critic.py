@@ -83,6 +83,12 @@ class CriticCheck(Group):
         le=MAX_COUNT,
         description="The number of held-out pairs that a critic is checked on; 0 checks nothing.",
     )
+    on_failure: Literal["stop", "warn"] = Field(
+        "warn",
+        description="What follows a failed check of a critic's accuracy, parse rate, entropy, "
+        'position bias or caption sensitivity: "stop" ends the run before the generator makes '
+        'clips for that critic, "warn" says it and goes on.',
+    )
     min_accuracy: float = Field(
         0.55,
         ge=0,

@@ -71,7 +71,12 @@ SERVERS = ("critic.server", "seed_labels.rewriter")
 # A server may move, its model stays.
 MAY_CHANGE = (
     *("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds"),
-    *("refresh.stop_early", "critic.clip_memory_mb", "critic.decoded_clips_mb"),
+    *(
+        "critic.check.on_failure",
+        "refresh.stop_early",
+        "critic.clip_memory_mb",
+        "critic.decoded_clips_mb",
+    ),
     *("monitor.suite_python", "monitor.suite_timeout"),
     *("generator.keep_latents", "report_to", "logging_dir", "push_to_hub", "hub_model_id"),
     *(f"{group}.{name}" for group in SERVERS for name in Server.model_fields),

@@ -56,6 +56,13 @@ class SeedLabels(Group):
         description="The share of the seed's prompts whose labels no critic is trained on, so "
         "that they can measure it.",
     )
+    min_holdout: int = Field(
+        1,
+        ge=1,
+        le=MAX_COUNT,
+        description="The smallest number of labels of a label set that must be held out; a run "
+        "with fewer is refused before it starts, and more measure the critic more exactly.",
+    )
     num_prompts: int = Field(
         60,
         ge=1,

@@ -1,16 +1,19 @@
 """Self-checks of every critic version before it judges, on held-out seed pairs.
 
 The checks are those of `critic.trust.checks`. Their results are recorded and reported. A refreshed
-critic that fails a check which its parent passed is reverted (`refreshing`). The checks that stop
-a stage are others: those of `critic.judge`.
+critic that fails a check which its parent passed is reverted (`refreshing`). A failed check that
+matters ends the run where `critic.check.on_failure` says so. The checks that stop a stage are
+others: those of `critic.judge`.
 """
 
 from dataclasses import asdict
 
+from dualipo.config import LEARNING
 from dualipo.critic.asks import Item
 from dualipo.critic.trust.checks import Checked
 from dualipo.critic.trust.forced_choice import Place
 from dualipo.critic.vlm import Vlm
+from dualipo.errors import StageError
 from dualipo.event_parts import CheckRow, ReliabilityBin
 from dualipo.events import CriticCheckEvent
 from dualipo.records import Verdict
@@ -22,18 +25,48 @@ from dualipo.rounds.run import Run
 from dualipo.rounds.versions import critic_of
 from dualipo.store.ledger import Unit
 
+# The checks that a critic must pass where `critic.check.on_failure` is "stop".
+MATTERS = ("parse rate", "entropy", "position bias", "accuracy", "caption sensitivity")
+
 
 def check_critic(run: Run, round: int, attempt: int) -> None:
     """Check the critic that judges an attempt; each version is checked once."""
     unit = Unit(round, attempt, "check")
     critic = critic_of(run, round, attempt)
     is_asked = run.config.critic.check.num_pairs > 0
-    if not is_asked or run.is_done(unit) or recorded(run, critic):
+    known = recorded(run, critic)
+    if is_asked and known is None and not run.is_done(unit):
+        clock = Clock()
+        checked = asking.checked(run, _asked(run, critic))
+        known = as_event(critic, checked)
+        run.commit(unit, clock=clock, events=[known])
+        say_failures(run, critic, checked)
+    if known is not None and run.config.critic.check.on_failure == "stop":
+        require_passed(known, backend=run.config.critic.backend)
+
+
+def require_trusted(run: Run, round: int) -> None:
+    """Check a round's critic before the generator works for it, where a failure ends the run."""
+    if run.config.critic.check.on_failure == "stop":
+        check_critic(run, round, 0)
+
+
+def require_passed(event: CriticCheckEvent, *, backend: str) -> None:
+    """Raise a StageError where a version failed a check that matters."""
+    failed = [row for row in event.checks if row.name in MATTERS and not row.passed]
+    if not failed:
         return
-    clock = Clock()
-    checked = asking.checked(run, _asked(run, critic))
-    run.commit(unit, clock=clock, events=[as_event(critic, checked)])
-    say_failures(run, critic, checked)
+    told = ", ".join(
+        f"{row.name} is {row.number:.3f}, {'at least' if row.at_least else 'at most'} "
+        f"{row.threshold:g} is asked"
+        for row in failed
+    )
+    learns = "Train the warm start on more labels" if backend in LEARNING else "Use a better model"
+    raise StageError(
+        f"critic {event.critic_version}: it failed its check ({told}), and critic.check.on_failure "
+        f'is "stop", so no clips are made for it. {learns}, or reword critic.questions, in another '
+        'run. critic.check.on_failure = "warn" goes on with this one.'
+    )
 
 
 def recorded(run: Run, critic: str) -> CriticCheckEvent | None:

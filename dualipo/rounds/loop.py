@@ -38,12 +38,14 @@ from dualipo.training import optim
 def rounds(run: Run) -> None:
     """Improve the two models in turns."""
     warming.warm_start_critic(run)
+    checking.require_trusted(run, 0)
     measuring.measure_base(run)
     for round_ in range(run.config.rounds):
         try:
             prompts = sampling.choose_prompts(run, round_)
         except ExhaustedCaptions as too_few:
             return closing.end_without_captions(run, round_, too_few)
+        checking.require_trusted(run, round_)
         candidates = sampling.sample_candidates(run, round_, prompts)
         for attempt in (0, 1):  # the second only after the critic was refreshed
             checking.check_critic(run, round_, attempt)

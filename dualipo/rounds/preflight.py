@@ -185,10 +185,22 @@ def labels(config: Config, state: Ahead) -> Iterator[DualipoError]:
             f"seed_labels.holdout_share = {config.seed_labels.holdout_share}, so nothing would "
             "measure the critic. Raise that share, or add labels of other captions."
         )
+    elif len(held_out) < config.seed_labels.min_holdout:
+        yield DataError(
+            f"{name}: {len(held_out)} labels are held out at seed_labels.holdout_share = "
+            f"{config.seed_labels.holdout_share}, and seed_labels.min_holdout asks for "
+            f"{config.seed_labels.min_holdout}. They would tell the critic's accuracy to within "
+            f"{_margin(len(held_out)):.0%} only. Label more clips, or change one of the two."
+        )
     if _needs_grades(config) and training and not _points(training):
         yield DataError(
             sense.without_grades(f"{name}: it grades no single clip", "Import grades as well")
         )
+
+
+def _margin(num_labels: int) -> float:
+    """Return half of the 95 % interval of an accuracy near one half."""
+    return 0.98 / num_labels**0.5 if num_labels else 1.0
 
 
 def _too_small(config: Config, training: Sequence[Pair | Point]) -> Iterator[DualipoError]:

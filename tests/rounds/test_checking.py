@@ -1,7 +1,13 @@
 """Critic versions are checked before they judge, in a run and by hand."""
 
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
 from dualipo.cli.main import main
 from dualipo.critic.trust.checks import Check, Checked
+from dualipo.errors import StageError
 from dualipo.events import CriticCheckEvent, RefreshEvent
 from dualipo.rounds import checking
 from tests.rounds import harness as harnesses
@@ -42,3 +48,29 @@ def test_a_check_fails_newly_only_where_the_critic_before_passed_it(harness: Har
     assert set(checking.newly_failed(before, failing)) == passed
     assert checking.newly_failed(before, Checked(tuple(rows), ())) == []
     assert checking.newly_failed(None, failing) == []
+
+
+def test_a_critic_that_fails_a_check_that_matters_stops_before_clips_are_made_for_it(
+    harness: Harness,
+) -> None:
+    [event, *_] = harnesses.events(harness.path, CriticCheckEvent)
+    rows = [replace(row, passed=row.name not in ("accuracy", "frames")) for row in event.checks]
+    with pytest.raises(StageError, match=r"its check \(accuracy is .* no clips are made for it"):
+        checking.require_passed(replace(event, checks=rows), backend="vila")
+    harmless = [replace(row, passed=row.name in checking.MATTERS) for row in event.checks]
+    checking.require_passed(replace(event, checks=harmless), backend="vila")
+
+
+@pytest.mark.slow
+def test_a_run_that_stops_for_its_critic_has_sampled_nothing_and_goes_on_when_told_to_warn(
+    models_folder: Path, memory: Path
+) -> None:
+    path = memory / "distrusted"
+    strict = ("rounds=1", "critic.check.min_accuracy=1.0", "critic.check.on_failure=stop")
+    assert harnesses.ended(harnesses.recipe(models_folder, path, *strict)) == 1
+    assert "failed its check (accuracy is" in harnesses.log(path)
+    with harnesses.ledger_of(path) as ledger:
+        stages = {unit.stage for unit in ledger.units()}
+    assert "check" in stages and not {s for s in stages if s.startswith("sample.monitor")}
+    warned = harnesses.recipe(models_folder, path, *strict[:2], "rounds=0")
+    assert harnesses.ended(warned) == 0, harnesses.log(path)

@@ -187,6 +187,10 @@ FILES = {
     "one-sided labels": Wrong(
         LABELLED, "too small or one-sided", lambda: write_labels(pairs=True, verdicts="a")
     ),
+    "too little held out": Wrong(
+        [*LABELLED, "seed_labels.min_holdout=500"],
+        "and seed_labels.min_holdout asks for 500. They would tell the critic's accuracy to within",
+    ),
     "nothing held out": Wrong(
         [*LABELLED, "seed_labels.holdout_share=0.01"], "none of its 20 captions is held out"
     ),
