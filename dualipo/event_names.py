@@ -41,6 +41,7 @@ from dualipo.events import (
     WarmStartSftEvent,
     WordsEvent,
 )
+from dualipo.served_events import UsageEvent
 from dualipo.suite_events import SuiteDimensionEvent, SuiteEvent
 
 EVENTS: dict[str, type[Event]] = {
@@ -60,6 +61,7 @@ EVENTS: dict[str, type[Event]] = {
     "sampled_again": SampledAgainEvent,
     "critic_check": CriticCheckEvent,
     "served": ServedEvent,
+    "usage": UsageEvent,
     "captions": CaptionsEvent,
     "score": ScoreEvent,
     "confirm": ConfirmEvent,

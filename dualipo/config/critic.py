@@ -29,7 +29,7 @@ LEARNING = ("vila", "transformers_vlm")
 
 
 class Server(Group):
-    """The OpenAI-compatible server that `critic.backend = "server"` asks; its key is no setting."""
+    """An OpenAI-compatible server; its key is no setting."""
 
     base_url: str = Field(
         "http://127.0.0.1:8000/v1",
@@ -72,6 +72,40 @@ class Server(Group):
                 "into the environment variable that api_key_env names"
             )
         return value
+
+
+Structured = Literal["none", "response_format", "guided_choice"]
+
+
+class CriticServer(Server):
+    """The OpenAI-compatible server that `critic.backend = "server"` asks, and how it is asked."""
+
+    base_urls: tuple[str, ...] = Field(
+        (),
+        description="Further addresses that serve the same model: a request goes to the one with "
+        "the fewest under way, and one that fails rests until it answers again.",
+    )
+    structured: Structured = Field(
+        "none",
+        description='The form of answer that the server is told to enforce: "response_format" a '
+        'JSON object, "guided_choice" (vLLM) a bare label without reasons, "none" any text.',
+    )
+    image_format: Literal["png", "jpeg"] = Field(
+        "png",
+        description='How frames are sent: "png" keeps every pixel, "jpeg" is many times smaller.',
+    )
+    jpeg_quality: int = Field(
+        90,
+        ge=1,
+        le=100,
+        description="The quality of frames that are sent as JPEG; a higher one is truer and "
+        "larger.",
+    )
+
+    @field_validator("base_urls")
+    @classmethod
+    def _hold_no_user(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(cls._holds_no_user, value))
 
 
 class CriticCheck(Group):
@@ -350,7 +384,7 @@ class Critic(Group):
         description="The percentage of a round's confirmed pairs that are dropped because their "
         "scores differ least.",
     )
-    server: Server = Server()
+    server: CriticServer = CriticServer()
     reward_head: RewardHead = RewardHead()
     check: CriticCheck = CriticCheck()
 

@@ -72,6 +72,7 @@ SERVERS = ("critic.server", "seed_labels.rewriter")
 MAY_CHANGE = (
     *("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds"),
     *(
+        "critic.server.base_urls",
         "critic.check.on_failure",
         "refresh.stop_early",
         "critic.clip_memory_mb",

@@ -108,6 +108,8 @@ class Questions(_Part):
     single: str = Field(min_length=1)
     format_pair: str = Field(min_length=1)
     format_single: str = Field(min_length=1)
+    example_pair: str = ""
+    example_single: str = ""
     grades: Grades
     dimensions: tuple[DimensionText, ...] = Field(min_length=1)
 
@@ -162,7 +164,15 @@ class Questions(_Part):
 
     def instructions(self, kind: Kind) -> str:
         """Explain the form of the answer, for a critic that was not trained on it."""
+        return "\n\n".join(filter(None, (self.form(kind), self.example(kind))))
+
+    def form(self, kind: Kind) -> str:
+        """Return the words that explain the form of the answer."""
         return self.format_pair if kind == "pair" else self.format_single
+
+    def example(self, kind: Kind) -> str:
+        """Return the example of an answer; "" where the set has none."""
+        return self.example_pair if kind == "pair" else self.example_single
 
     def definition(self, dimension: str) -> str:
         """Return what a dimension means."""

@@ -332,7 +332,8 @@ def _read(query: Query, path: ReasoningPath, settings: Critic) -> reasoning.Pars
         path.text,
         query.kind,
         caption=query.caption,
-        prompts=(reasoning.question_of(query, questions), questions.instructions(query.kind)),
+        prompts=(reasoning.question_of(query, questions), questions.form(query.kind)),
+        example=questions.example(query.kind),
         truncated=path.truncated,
     )
 

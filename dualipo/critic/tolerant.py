@@ -23,6 +23,8 @@ from dualipo.records import GRADES, Grade, Verdict
 
 # So many words in a row are an echo: a caption may hold a forged label of two words.
 CAPTION_ECHO, PROMPT_ECHO = 2, 3
+# An example ends with a label, as any answer does: only with words of its evidence is it an echo.
+EXAMPLE_ECHO: dict[Kind, int] = {"pair": 7, "point": 5}
 
 Label = Verdict | Grade
 
@@ -70,12 +72,24 @@ _KEYS = {
 }
 
 
-def read(text: str, kind: Kind, *, caption: str, prompts: Sequence[str], truncated: bool) -> Parsed:
-    """Read an answer of a model that was shown the caption and the prompts about it."""
+def read(
+    text: str,
+    kind: Kind,
+    *,
+    caption: str,
+    prompts: Sequence[str],
+    example: str = "",
+    truncated: bool,
+) -> Parsed:
+    """Read an answer of a model that was shown the caption and the prompts about it.
+
+    `example` is the answer that its instructions show, which is not searched for as a prompt is.
+    """
     if truncated:
         return Parsed("abstain", "truncated")
     thoughtless = _without_thoughts(text).strip()
-    said, has_echo = _without_echo(thoughtless, caption, prompts)
+    given = [(caption, CAPTION_ECHO), *((prompt, PROMPT_ECHO) for prompt in prompts)]
+    said, has_echo = _without_echo(thoughtless, [*given, (example, EXAMPLE_ECHO[kind])])
     if not has_echo:
         exact = reasoning.parse(thoughtless, kind, truncated=False)
         if exact.why in (None, "contradiction"):
@@ -105,12 +119,15 @@ def _without_thoughts(text: str) -> str:
     return _OPEN_THOUGHT.sub(" ", text)
 
 
-def _without_echo(text: str, caption: str, prompts: Sequence[str]) -> tuple[str, bool]:
-    """Drop the sentences and tags that stand in the given texts; tell whether any was dropped."""
+def _without_echo(text: str, given: Sequence[tuple[str, int]]) -> tuple[str, bool]:
+    """Drop the sentences and tags that stand in the given texts; tell whether any was dropped.
+
+    With each text comes the number of words in a row that are an echo of it.
+    """
     words = _words(text)
-    echoed = _echoed(words, caption, CAPTION_ECHO)
-    for prompt in prompts:
-        echoed |= _echoed(words, prompt, PROMPT_ECHO)
+    echoed: set[int] = set()
+    for known, length in given:
+        echoed |= _echoed(words, known, length)
     kept, num_seen, has_echo = [], 0, False
     for line in text.splitlines():
         own = []

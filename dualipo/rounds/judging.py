@@ -19,7 +19,7 @@ from dualipo.critic.asks import Item, SeedOf
 from dualipo.critic.judge import ASKED_NOTHING, Earlier
 from dualipo.critic.models.backends import Judge
 from dualipo.critic.models.served import ServedCritic
-from dualipo.events import ScoreScaleEvent, ServedEvent
+from dualipo.events import Event, ScoreScaleEvent, ServedEvent
 from dualipo.records import Candidate, Dimension, Order, Vote
 from dualipo.rounds import caption_trial, contests
 from dualipo.rounds.bench import Bench
@@ -27,6 +27,7 @@ from dualipo.rounds.contests import Contests
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.versions import critic_of
 from dualipo.seeds import derive
+from dualipo.served_events import UsageEvent
 from dualipo.store import retry, tables
 from dualipo.store.ledger import Unit
 from dualipo.store.rundir import attempt_path
@@ -182,13 +183,14 @@ class Shard:
 
     sha256: str
     troubles: Mapping[str, int]
+    usage: Mapping[str, int]
 
 
 def cast(bench: Bench, ballot: Ballot) -> Shard:
     """Ask the critic about one unit of items, and publish its votes."""
     ask = judge.score if ballot.kind == "point" else judge.confirm
     loaded = bench.critic(ballot.critic)
-    troubles_before = _troubles(loaded)
+    troubles_before, usage_before = _troubles(loaded), _usage(loaded)
     unit = ballot.unit
     votes = ask(
         loaded,
@@ -199,7 +201,9 @@ def cast(bench: Bench, ballot: Ballot) -> Shard:
         earlier=ballot.earlier,
     )
     sha256 = tables.write_records(shard_path(bench, unit), votes, record_type=Vote)
-    return Shard(sha256, dict(_troubles(loaded) - troubles_before))
+    return Shard(
+        sha256, dict(_troubles(loaded) - troubles_before), dict(_usage(loaded) - usage_before)
+    )
 
 
 def _as_work(ballot: Ballot) -> Work:
@@ -222,7 +226,7 @@ def _commit(run: Run, done: Done) -> list[Vote]:
         hashed={run.directory.relative(path): shard.sha256},
         votes=[(ballot.kind, ballot.critic, vote) for vote in votes],
         cost=done.cost,
-        events=[ServedEvent(troubles=dict(shard.troubles))] if shard.troubles else [],
+        events=_served_events(shard),
     )
     return votes
 
@@ -254,6 +258,21 @@ def _troubles(critic: Judge) -> Counter[str]:
     return Counter(critic.failures) if isinstance(critic, ServedCritic) else Counter()
 
 
+def _usage(critic: Judge) -> Counter[str]:
+    """Return what was taken of a served critic so far."""
+    return Counter(critic.usage) if isinstance(critic, ServedCritic) else Counter()
+
+
+def _served_events(shard: Shard) -> list[Event]:
+    """Return what a unit met at a served critic and took of it; nothing for one in this process."""
+    events: list[Event] = []
+    if shard.troubles:
+        events.append(ServedEvent(troubles=dict(shard.troubles)))
+    if shard.usage:
+        events.append(UsageEvent(taken=dict(shard.usage)))
+    return events
+
+
 def _say_troubles(run: Run, stage: Unit) -> None:
     """Report a stage's unanswered questions and labels without probabilities at a server."""
     troubles: Counter[str] = Counter()
@@ -263,6 +282,18 @@ def _say_troubles(run: Run, stage: Unit) -> None:
     if troubles:
         counts = ", ".join(f"{num} x {name}" for name, num in sorted(troubles.items()))
         run.progress.say(f"{stage.stage}: the served critic met {counts}. See critic.server.")
+    if taken := _taken(run, stage):
+        counts = ", ".join(f"{num:,} {name}" for name, num in taken.items())
+        run.progress.say(f"{stage.stage}: the served critic took {counts}.")
+
+
+def _taken(run: Run, stage: Unit) -> Counter[str]:
+    """Return what all units of a stage took of a served critic."""
+    taken: Counter[str] = Counter()
+    for unit, event in run.ledger.events(UsageEvent):
+        if (unit.round, unit.attempt, unit.stage) == (stage.round, stage.attempt, stage.stage):
+            taken.update(event.taken)
+    return taken
 
 
 def _keep_scale(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:

@@ -4,11 +4,14 @@ Servers differ, so nothing in an answer is trusted: its shape, its numbers, or w
 log-probabilities at all. Whatever lacks the expected shape is left out and never guessed.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from dualipo.servers.endpoint import Answer, Failure
+
+_END_OF_THOUGHT = "</think>"
 
 
 def choices_of(answer: Answer) -> list[dict[str, Any]]:
@@ -21,6 +24,38 @@ def choices_of(answer: Answer) -> list[dict[str, Any]]:
         for choice in choices
         if isinstance(choice, dict) and isinstance(text_of(choice), str)
     ]
+
+
+def usage_of(answer: Answer) -> dict[str, int]:
+    """Return how many tokens an answer took, as its server counts them; nothing where it does not.
+
+    Thoughts that the server counts, or that stand in <think>, are also counted apart.
+    """
+    told = {} if isinstance(answer, Failure) else answer.get("usage")
+    told = told if isinstance(told, dict) else {}
+    details = told.get("completion_tokens_details")
+    details = details if isinstance(details, dict) else {}
+    counts = {
+        "prompt tokens": told.get("prompt_tokens"),
+        "answer tokens": told.get("completion_tokens"),
+        "thought tokens": details.get("reasoning_tokens") or _thought_tokens(answer),
+    }
+    return {
+        name: num
+        for name, num in counts.items()
+        if isinstance(num, int) and not isinstance(num, bool) and 0 < num < 2**53
+    }
+
+
+def _thought_tokens(answer: Answer) -> int:
+    """Count the tokens up to the end of a thought, in answers whose tokens are reported."""
+    num = 0
+    for choice in choices_of(answer):
+        texts = [str(token.get("token", "")) for token in tokens_of(choice)]
+        thought, end, _ = "".join(texts).partition(_END_OF_THOUGHT)
+        lengths = itertools.accumulate(map(len, texts), initial=0)
+        num += sum(begin < len(thought + end) for begin in list(lengths)[:-1]) if end else 0
+    return num
 
 
 def text_of(choice: dict[str, Any]) -> Any:

@@ -28,6 +28,7 @@ from dualipo import text_files
 from dualipo.config import Server
 from dualipo.errors import ConfigError, DualipoError, StageError
 from dualipo.redaction import redact
+from dualipo.servers.pool import Pool
 
 MAX_ANSWER_BYTES = 64 << 20
 MAX_WAIT = 30.0  # seconds between two tries
@@ -54,13 +55,16 @@ class Endpoint:
     """A server that is asked; `settings.timeout` is for one whole try, connecting included.
 
     `settings_name` is the group that the settings come from, for errors; None where they come from
-    the options of a command.
+    the options of a command. `others` are further addresses that serve the same model.
     """
 
-    def __init__(self, settings: Server, *, settings_name: str | None) -> None:
+    def __init__(
+        self, settings: Server, *, settings_name: str | None, others: Sequence[str] = ()
+    ) -> None:
         self.settings = settings
         self._settings_name = settings_name
-        self._base = _base_url(settings.base_url, settings_name)
+        bases = [_base_url(text, settings_name) for text in (settings.base_url, *others)]
+        self._pool = Pool(bases, is_up=self._is_up)
         self._loop = _background_loop()  # one for all calls, whichever thread makes them
         self._key = os.environ.get(settings.api_key_env)
         if self._key and not (self._key.isascii() and self._key.isprintable()):
@@ -92,27 +96,35 @@ class Endpoint:
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> Answer:
-        """Ask until there is an answer, a refusal that repetition cannot mend, or no try left."""
-        url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
+        """Ask until there is an answer, a refusal that repetition cannot mend, or no try left.
+
+        Further addresses are tried at once; a wait comes before an address is asked again.
+        """
         outcome: Answer = Failure("unreachable", "not asked")
-        for again in range(self.settings.max_retries + 1):
-            if again:
-                sleep(min(MAX_WAIT, 0.5 * 2 ** (again - 1)))
-            exchange = self._exchange(url, json.dumps(body).encode())
-            outcome = asyncio.run_coroutine_threadsafe(exchange, self._loop).result()
+        num = len(self._pool.addresses)
+        for again in range(self.settings.max_retries + num):
+            if again >= num:
+                sleep(min(MAX_WAIT, 0.5 * 2 ** (again - num)))
+            with self._pool.taken() as number:
+                url = _below(self._pool.addresses[number], path)
+                exchange = self._exchange(url, json.dumps(body).encode())
+                outcome = asyncio.run_coroutine_threadsafe(exchange, self._loop).result()
             if not isinstance(outcome, Failure) or outcome.trouble == "refused":
                 break
+            self._pool.rest(number)
         return outcome
 
     def refusals(self, model: str, *, setting: str) -> Iterator[DualipoError]:
         """Yield why the server cannot serve `model`, which `setting` names; asked once, briefly.
 
-        A server that lists no models is taken to know it.
+        A server that lists no models is taken to know it. Every address is asked.
         """
-        url = self._base.copy_with(path=self._base.path.rstrip("/") + "/models")
-        asked = self._exchange(url, None, seconds=min(self.settings.timeout, MAX_KNOCK))
-        answer = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
-        server = f"server {redact(self.settings.base_url)}"
+        for base in self._pool.addresses:
+            yield from self._refusals_of(base, model, setting)
+
+    def _refusals_of(self, base: httpx.URL, model: str, setting: str) -> Iterator[DualipoError]:
+        answer = self._listed(base)
+        server = f"server {redact(str(base))}"
         if isinstance(answer, Failure):
             if answer.status in (401, 403):
                 yield StageError(
@@ -132,6 +144,17 @@ class Endpoint:
                 f"{server}: it serves {', '.join(map(repr, names[:5]))}, not {model!r}. Set "
                 f"{setting} to one of them, or serve the model."
             )
+
+    def _listed(self, base: httpx.URL) -> Answer:
+        """Return the list of models that an address serves."""
+        seconds = min(self.settings.timeout, MAX_KNOCK)
+        asked = self._exchange(_below(base, "/models"), None, seconds=seconds)
+        return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
+
+    def _is_up(self, base: httpx.URL) -> bool:
+        """Tell whether an address answers at all."""
+        answer = self._listed(base)
+        return not isinstance(answer, Failure) or answer.trouble == "refused"
 
     async def _exchange(
         self, url: httpx.URL, body: bytes | None, *, seconds: float | None = None
@@ -170,7 +193,7 @@ class Endpoint:
         )
 
     def _stop_if_hopeless(self, failure: Failure, *, task: str, remedy: str) -> None:
-        server = f"server {redact(self.settings.base_url)}"
+        server = f"server {', '.join(redact(str(base)) for base in self._pool.addresses)}"
         if failure.trouble == "unreachable":
             raise StageError(
                 f"{server}: cannot be reached ({failure.detail}). Start it, and repeat the "
@@ -180,6 +203,11 @@ class Endpoint:
             if failure.status in (401, 403):
                 remedy = f"Set {self.settings.api_key_env} in the environment."
             raise StageError(f"{server}: refuses to {task} ({failure.detail}). {remedy}")
+
+
+def _below(base: httpx.URL, path: str) -> httpx.URL:
+    """Return the address of a path below a server's base."""
+    return base.copy_with(path=base.path.rstrip("/") + path)
 
 
 def _named(key: str, settings_name: str | None) -> str:

@@ -49,7 +49,7 @@ _COPY = "copy"  # the key in `meta` that a backup has, and a ledger at work has 
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
 
 # What the digest hashes, table by table: logical columns in key order. A file's first owner is
-# left out, as equal clips may come from two units; so are events named `clock.*`.
+# left out, as equal clips may come from two units; so are `clock.*` and `usage`.
 LOGICAL_ROWS = {
     "units": "SELECT round, attempt, stage, unit_index FROM units ORDER BY 1, 2, 3, 4",
     "files": "SELECT path, sha256 FROM files ORDER BY 1",
@@ -57,7 +57,7 @@ LOGICAL_ROWS = {
     "votes": "SELECT * FROM votes ORDER BY 1, 2, 3, 4, 5, 6, 7, 8",
     "versions": "SELECT * FROM versions ORDER BY 1, 2",
     "heads": "SELECT * FROM heads ORDER BY 1",
-    "events": "SELECT * FROM events WHERE name NOT LIKE 'clock.%' ORDER BY 1, 2, 3, 4, 5",
+    "events": "SELECT * FROM events WHERE name NOT LIKE 'clock.%' AND name <> 'usage' ORDER BY 1, 2, 3, 4, 5",
 }
 
 

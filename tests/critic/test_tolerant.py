@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from dualipo.config import WORLD
+from dualipo.config.questions import shipped
 from dualipo.critic import reasoning, tolerant
 from dualipo.critic.reasoning import Parsed
 from dualipo.critic.vlm import Kind
@@ -303,3 +304,25 @@ def test_fault_38_an_echo_never_becomes_a_verdict(kind: Kind, caption: str) -> N
 def test_a_real_answer_after_an_echo_still_counts(caption: str) -> None:
     text = f"The caption is: {caption}\n\nThe paws melt in the second clip.\n\nMy verdict is: tie"
     assert read(text, "pair", caption).outcome == "tie"
+
+
+VIDEO = shipped("video")
+
+
+@pytest.mark.parametrize("kind", ["pair", "point"])
+def test_fault_38_an_echo_of_the_example_is_no_verdict_and_an_answer_like_it_is(kind: Kind) -> None:
+    def outcome(text: str) -> str:
+        prompts = (VIDEO.question(kind, "motion"), VIDEO.form(kind))
+        example = VIDEO.example(kind)
+        return tolerant.read(
+            text, kind, caption=CAPTION, prompts=prompts, example=example, truncated=False
+        ).outcome
+
+    example = VIDEO.example(kind)
+    lines = example.splitlines()
+    echoed = [example, "\n".join(lines[1:]), "\n".join(lines[-2:]), f"```\n{example}\n```"]
+    assert {outcome(text) for text in echoed} == {"abstain"}
+    own = {"pair": f"{EVIDENCE}\n{lines[-1]}", "point": f"The legs stay whole.\n{lines[-1]}"}
+    label = {"pair": "b", "point": "bad"}
+    assert outcome(own[kind]) == label[kind], "its last line alone is any answer's"
+    assert outcome(f"{example}\n\n{own[kind]}") == label[kind], "what follows the echo counts"

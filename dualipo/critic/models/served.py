@@ -14,25 +14,23 @@ one (fault 27).
 Leaves out a path's token ids, on which servers do not agree.
 """
 
-import base64
 import hashlib
-import io
 import json
 import math
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dualipo.config import Critic
 from dualipo.critic import reasoning
-from dualipo.critic.models import frame_choice
+from dualipo.critic.models import frame_choice, structured
 from dualipo.critic.models.frame_choice import FpsOf, unknown_fps
-from dualipo.critic.vlm import Choice, Query, ReasoningPath, Sampling
+from dualipo.critic.models.sent_frames import url_of
+from dualipo.critic.vlm import Choice, Kind, Query, ReasoningPath, Sampling
 from dualipo.servers import completions
 from dualipo.servers.endpoint import Answer, Endpoint, Failure
 
@@ -48,13 +46,17 @@ class ServedCritic:
     """A judge that is asked over HTTP; implements `vlm.Vlm`.
 
     `failures` counts the answers that went wrong, and the labels that came without probabilities.
+    `usage` counts requests, tokens as the server counts them, and whole seconds of waiting.
     """
 
     def __init__(self, model: str, *, settings: Critic) -> None:
         self.model = model
         self.settings = settings
-        self.endpoint = Endpoint(settings.server, settings_name="critic.server")
+        self.endpoint = Endpoint(
+            settings.server, settings_name="critic.server", others=settings.server.base_urls
+        )
         self.failures: Counter[str] = Counter()
+        self.usage: Counter[str] = Counter()
         self.fps_of: FpsOf = unknown_fps
 
     def hash(self) -> str:
@@ -79,10 +81,15 @@ class ServedCritic:
                 "max_tokens": sampling.max_new_tokens,
                 "seed": _request_seed(row),
                 **_want_log_probs(NUM_TOP if sampling.choice else 0),
+                **structured.wanted(self.settings.server.structured, query.kind),
             }
             for query, row in zip(queries, sampling.seeds, strict=True)
         ]
-        return [self._paths(answer, sampling) for answer in self._ask_all(bodies)]
+        answers = self._ask_all(bodies)
+        return [
+            self._paths(answer, query.kind, sampling)
+            for answer, query in zip(answers, queries, strict=True)
+        ]
 
     def choice_log_probs(
         self, queries: Sequence[Query], prefixes: Sequence[str], choices: Sequence[str]
@@ -110,28 +117,37 @@ class ServedCritic:
         return torch.tensor(rows)
 
     def _ask_all(self, bodies: Sequence[dict[str, Any]]) -> list[Answer]:
+        began = time.monotonic()
         answers = self.endpoint.post_all(
             "/chat/completions",
             bodies,
             task=f"judge with {self.model!r}",
-            remedy="See that it serves this model and takes images, or lower critic.max_frames.",
+            remedy="See that it serves this model, takes images and knows critic.server.structured "
+            f'= "{self.settings.server.structured}", or lower critic.max_frames.',
         )
+        self.usage["seconds"] += round(time.monotonic() - began)
+        self.usage["requests"] += len(bodies)
+        for answer in answers:
+            self.usage.update(completions.usage_of(answer))
         self.failures.update(answer.trouble for answer in answers if isinstance(answer, Failure))
         return answers
 
-    def _paths(self, answer: Answer, sampling: Sampling) -> list[ReasoningPath]:
+    def _paths(self, answer: Answer, kind: Kind, sampling: Sampling) -> list[ReasoningPath]:
         """Read the paths that arrived; each that did not arrive is unreadable."""
         sent = completions.choices_of(answer)[: sampling.num_paths]
         num_missing = sampling.num_paths - len(sent)
         if not isinstance(answer, Failure) and num_missing:
             self.failures["too few answers" if sent else "no answer in its reply"] += 1
-        return [self._path(each, sampling.choice) for each in sent] + [UNREAD] * num_missing
+        return [self._path(each, kind, sampling.choice) for each in sent] + [UNREAD] * num_missing
 
-    def _path(self, sent: dict[str, Any], choice: Choice | None) -> ReasoningPath:
+    def _path(self, sent: dict[str, Any], kind: Kind, choice: Choice | None) -> ReasoningPath:
         tokens, text = completions.tokens_of(sent), completions.text_of(sent).strip()
+        place = choice.after if choice else None
+        if self.settings.server.structured == "response_format":
+            place, text = structured.place_of_label(text, kind), structured.in_grammar(text, kind)
         label_log_probs: dict[str, float] = {}
-        if choice and completions.reports_alternatives(tokens):
-            token = completions.token_after(tokens, choice.after)
+        if choice and place and completions.reports_alternatives(tokens):
+            token = completions.token_after(tokens, place)
             if token is not None:
                 label_log_probs = completions.option_log_probs(token, choice.options)
         elif choice:
@@ -177,8 +193,11 @@ class ServedCritic:
             content += images[clip_hash]
         asked = reasoning.question_of(query, self.settings.questions)
         content += [_text(reasoning.fence(query.caption)), _text(asked)]
+        told = self.settings.questions.instructions(query.kind)
+        if self.settings.server.structured == "response_format":
+            told += structured.IN_JSON[query.kind]
         messages = [
-            {"role": "system", "content": self.settings.questions.instructions(query.kind)},
+            {"role": "system", "content": told},
             {"role": "user", "content": content},
         ]
         if response is not None:
@@ -190,7 +209,7 @@ class ServedCritic:
         clips = {i: c for q in queries for i, c in zip(q.clip_hashes, q.clips, strict=True)}
         return {
             clip_hash: [
-                {"type": "image_url", "image_url": {"url": _url(frame)}}
+                {"type": "image_url", "image_url": {"url": url_of(frame, settings=self.settings)}}
                 for frame in frame_choice.choose(
                     clip,
                     max_frames=self.settings.max_frames,
@@ -200,12 +219,6 @@ class ServedCritic:
             ]
             for clip_hash, clip in clips.items()
         }
-
-
-def _url(frame_HWC: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(frame_HWC).save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -1,0 +1,31 @@
+"""Frames as they are sent to a server: scaled to `critic.max_pixels`, and encoded.
+
+frame_HWC: height, width, RGB.
+"""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from dualipo.config import Critic
+
+
+def url_of(frame_HWC: np.ndarray, *, settings: Critic) -> str:
+    """Return a frame as a data URL, in the format that `critic.server` names.
+
+    A frame that is larger than `critic.max_pixels` is scaled down in its own shape.
+    """
+    picture = Image.fromarray(frame_HWC)
+    shrink = (settings.max_pixels / (picture.width * picture.height)) ** 0.5
+    if shrink < 1:
+        size = (max(1, int(picture.width * shrink)), max(1, int(picture.height * shrink)))
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
+    buffer, sent = io.BytesIO(), settings.server
+    if sent.image_format == "jpeg":
+        picture.save(buffer, format="JPEG", quality=sent.jpeg_quality)
+    else:
+        picture.save(buffer, format="PNG")
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/{sent.image_format};base64,{encoded}"
