@@ -57,7 +57,8 @@ LOGICAL_ROWS = {
     "votes": "SELECT * FROM votes ORDER BY 1, 2, 3, 4, 5, 6, 7, 8",
     "versions": "SELECT * FROM versions ORDER BY 1, 2",
     "heads": "SELECT * FROM heads ORDER BY 1",
-    "events": "SELECT * FROM events WHERE name NOT LIKE 'clock.%' AND name <> 'usage' ORDER BY 1, 2, 3, 4, 5",
+    "events": "SELECT * FROM events WHERE name NOT LIKE 'clock.%' AND name <> 'usage' "
+    "ORDER BY 1, 2, 3, 4, 5",
 }
 
 
