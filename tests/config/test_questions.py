@@ -84,7 +84,7 @@ def test_a_set_that_cannot_be_asked_is_refused_with_the_place(value, told) -> No
     assert told in str(refused.value) and str(refused.value).count("\n") == 0
 
 
-def test_a_file_that_changed_is_a_changed_setting_of_a_run(tmp_path: Path) -> None:
+def test_fault_47_a_file_of_questions_that_changed_is_a_changed_setting(tmp_path: Path) -> None:
     path = own_set(tmp_path)
     before = chosen(str(path))
     with contextlib.closing(Ledger(tmp_path / "ledger.sqlite")) as ledger:
