@@ -5,7 +5,8 @@ those of one process. A critic that is being trained has no version yet: it is a
 process.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,17 +107,31 @@ def check_version(bench: Bench, asked: SelfCheck) -> Checked:
 def check(bench: Bench, asked: SelfCheck, critic: Vlm) -> Checked:
     """Check a critic as the version that it is, or will be."""
     shown = {clip_hash for item in asked.items for clip_hash in item.clip_hashes}
+    fps = {clip: bench.clip_fps(clip) for clip in sorted(shown)}
+    expected_fps, fps_of = _expected_fps(bench, fps)
     return checks.run(
         critic,
         asked.items,
         asked.verdicts,
         clips=bench.clip,
-        fps={clip: bench.clip_fps(clip) for clip in sorted(shown)},
-        expected_fps=bench.config.generator.fps,
+        fps=fps,
+        fps_of=fps_of,
+        expected_fps=expected_fps,
         expected_frames=bench.config.generator.num_frames,
         settings=bench.config.critic,
         seed_of=judging.seed_of(bench, "check", asked.critic),
     )
+
+
+def _expected_fps(bench: Bench, fps: Mapping[str, float]) -> tuple[float, str]:
+    """Return the frame rate that labelled clips should have, and what says so.
+
+    An imported label set has a rate of its own, which most of its clips have.
+    """
+    if bench.config.seed_labels.path is None or not fps:
+        return bench.config.generator.fps, "generator.fps"
+    rate, _ = Counter(fps.values()).most_common(1)[0]
+    return rate, f"{rate:g}, which most clips of the label set have"
 
 
 def _as_work(name: str, items: Sequence[Item], content: Any) -> Work:
