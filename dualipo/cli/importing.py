@@ -78,19 +78,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     reading.add_argument(
         "--annotator", default="", help="The name of the annotator (default: the format's name)."
     )
-    reading.add_argument(
-        "--dimension",
-        metavar="NAME",
-        default=OVERALL,
-        help="The dimension that was judged (default: %(default)s).",
-    )
-    reading.add_argument(
-        "--questions",
-        default="world",
-        metavar="FILE",
-        help="The questions whose dimensions the labels are about, as in critic.questions.",
-    )
-
+    _add_dimension(reading)
     reading.add_argument(
         "--map",
         type=_pairs,
@@ -104,6 +92,22 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         default={},
         metavar="WORD=MEANING,...",
         help="What the file's words mean, e.g. first=a,second=b,equal=tie or 1=good,0=bad.",
+    )
+
+
+def _add_dimension(reading: "argparse._ArgumentGroup") -> None:
+    """Add the options on what the labels are about."""
+    reading.add_argument(
+        "--dimension",
+        metavar="NAME",
+        default=OVERALL,
+        help="The dimension that was judged (default: %(default)s).",
+    )
+    reading.add_argument(
+        "--questions",
+        default="world",
+        metavar="FILE",
+        help="The questions whose dimensions the labels are about, as in critic.questions.",
     )
 
 

@@ -140,9 +140,7 @@ class Bench(ABC):
         settings = self.config.critic
         name = settings.pretrained_model_name_or_path
         if settings.backend == "server":
-            served = ServedCritic(name, settings=settings)
-            served.fps_of = self.clip_fps
-            return served
+            return ServedCritic(name, settings=settings, fps_of=self.clip_fps)
         if settings.backend == "scores":
             return RewardCritic(self.score_file())
         if settings.backend == "reward_head":

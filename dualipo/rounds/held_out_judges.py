@@ -149,9 +149,7 @@ def _cast(
 def _load(run: Run, judge: HeldOutJudge, items: Sequence[Item]) -> Judge:
     name = judge.pretrained_model_name_or_path
     if judge.backend == "server":
-        served = ServedCritic(name, settings=judge)
-        served.fps_of = run.clip_fps
-        return served
+        return ServedCritic(name, settings=judge, fps_of=run.clip_fps)
     if judge.backend == "scores":
         scores = ScoreFile(Path(name).expanduser())
         scores.require((clip, item.caption) for item in items for clip in item.clip_hashes)

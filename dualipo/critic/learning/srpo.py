@@ -148,8 +148,7 @@ def refresh(
 
     `load_sft` loads the fine-tuned critic of the warm start, which is freed before training begins.
     `vlm` must hold the weights of the refresh's start, also when training resumes: they are R_0's
-    reference. Fewer than `min_pairs` questions of all sources teach nothing and are left alone. A
-    `watch` chooses among the training's checkpoints.
+    reference. Fewer than `min_pairs` questions teach nothing. A `watch` chooses a checkpoint.
     """
     certainties = _certainties(
         vlm, pool, load_sft=load_sft, clips=clips, settings=settings, batch_size=batch_size

@@ -49,7 +49,7 @@ class ServedCritic:
     `usage` counts requests, tokens as the server counts them, and whole seconds of waiting.
     """
 
-    def __init__(self, model: str, *, settings: Critic) -> None:
+    def __init__(self, model: str, *, settings: Critic, fps_of: FpsOf = unknown_fps) -> None:
         self.model = model
         self.settings = settings
         self.endpoint = Endpoint(
@@ -57,7 +57,7 @@ class ServedCritic:
         )
         self.failures: Counter[str] = Counter()
         self.usage: Counter[str] = Counter()
-        self.fps_of: FpsOf = unknown_fps
+        self.fps_of = fps_of
 
     def hash(self) -> str:
         """Return a hash of the model's name, and of questions other than the world's.
