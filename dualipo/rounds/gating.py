@@ -127,10 +127,13 @@ def power(config: Config) -> str | None:
     num_dimensions = len(config.critic.questions.names)
     most = config.prompts.num_monitor_prompts * num_dimensions
     num = min(monitor.num_audit_labels, most)
+    if audit.READERS.intersection(settings.sources):
+        num = -(-num // 2)  # the other half is learned from
     if num >= needed:
         return None
+    labels = f"{num} audit labels at most" if num else "held-out labels of the base's clips alone"
     return (
-        f"a refresh of the critic is judged on {num} audit labels at most; to see a fall of "
+        f"a refresh of the critic is judged on {labels}; to see a fall of "
         f"{100 * settings.gate_margin:g} points takes about {needed:,} (monitor.num_audit_labels, "
         f"and {-(-needed // num_dimensions):,} prompts.num_monitor_prompts)"
     )

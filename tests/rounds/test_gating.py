@@ -72,6 +72,10 @@ def test_the_run_says_at_the_start_how_many_labels_the_margin_takes() -> None:
         {"prompts.num_monitor_prompts": 80, "monitor.num_audit_labels": 240}, subject="a test"
     )
     assert gating.power(wide) is None
+    halved = wide.refresh.model_copy(update={"sources": ("votes", "audit")})
+    assert "120 audit labels" in str(gating.power(wide.model_copy(update={"refresh": halved})))
+    none = wide.monitor.model_copy(update={"num_audit_labels": 0})
+    assert "held-out labels" in str(gating.power(wide.model_copy(update={"monitor": none})))
     strict = config.from_leaves({"refresh.gate_margin": 0.02}, subject="a test")
     assert "about 960" in str(gating.power(strict))
     assert gating.power(few.model_copy(update={"rounds": 0})) is None
