@@ -1,4 +1,4 @@
-"""Writes the tables of docs/results.md, two blocks of README.md, and docs/report.png.
+"""Writes the tables of docs/results.md, blocks of README.md and docs/first-run.md, docs/report.png.
 
     python benchmarks/readme.py              # the tables of the data in benchmarks/results/
     python benchmarks/readme.py runs/quick   # also a run's table and picture
@@ -9,8 +9,10 @@ needs Chromium on the PATH; without it the picture stays as it is.
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
+import tempfile
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +29,14 @@ import slots
 import step_caching
 import tuning
 
+from dualipo import config
 from dualipo.evaluation import summary
+from dualipo.evaluation.report.report_tables import Table
+from dualipo.rounds import estimating
 
 ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS_PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
+FIRST_RUN_PAGE, OWN_MODEL_PAGE = ROOT / "docs" / "first-run.md", ROOT / "docs" / "your-own-model.md"
 RESULTS = ROOT / "benchmarks" / "results"
 WIDTH = 100  # characters in a line of the documents
 MISSING = "Not run to its end yet: nothing is claimed."
@@ -71,6 +77,27 @@ def write(document: Path, name: str, text: str) -> None:
     document.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
+def needs_table() -> str:
+    """Return what the recipe of docs/your-own-model.md needs, as `--dry-run` estimates it.
+
+    What depends on this machine is left out: its free disk, and its speed.
+    """
+    recipe = re.findall(r"```toml\n(.*?)```", OWN_MODEL_PAGE.read_text(), re.DOTALL)[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mine.toml"
+        path.write_text(recipe)
+        settings, _ = config.examine(path)
+    told = [line.partition(": ") for line in estimating.lines(settings)]
+    here = r"; [^;]* free$|^[^;]* on this CPU [^;]*; "
+    facts = [[name, re.sub(here, "", fact)] for name, _, fact in told]
+    seed = settings.seed_labels
+    labels = (
+        f"at least {seed.min_per_verdict} of each verdict in each dimension, beside "
+        f"{seed.holdout_share:.0%} that are held out"
+    )
+    return Table(["", "needs"], [*facts, ["labels", labels]]).in_markdown()
+
+
 def take_picture(run_path: Path, picture: Path) -> None:
     """Photograph the top of the report."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -95,6 +122,7 @@ def main() -> None:
         path = RESULTS / f"{stem}.json"
         text = table(json.loads(path.read_text())) if path.is_file() else MISSING
         write(RESULTS_PAGE, name, text)
+    write(FIRST_RUN_PAGE, "needs", needs_table())
     if (path := RESULTS / "claims-world.json").is_file():
         sentences = claims.in_words(json.loads(path.read_text()))
         write(README, "claims", textwrap.fill(sentences, WIDTH))

@@ -9,7 +9,7 @@ Left out: external trackers. They read this file (`evaluation/share/trackers.py`
 
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +18,7 @@ from dualipo import text_files
 from dualipo.errors import DataError
 from dualipo.redaction import redact
 
+OF_WORK, OF_ROUNDS = "work.", "round"  # stages of lines that are no step of a training
 _KEY = ("round", "attempt", "stage", "step")
 
 
@@ -67,6 +68,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         key = tuple(row.get(name) for name in _KEY)
         rows[key] = rows.get(key, {}) | row
     return list(rows.values())
+
+
+def is_of_training(row: Mapping[str, Any]) -> bool:
+    """Tell whether a line is a step of a training, and no cost of work or signal of a round."""
+    stage = str(row.get("stage"))
+    return stage != OF_ROUNDS and not stage.startswith(OF_WORK)
 
 
 def forget(path: Path, curves: Collection[tuple[int, int, str]]) -> None:

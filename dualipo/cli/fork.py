@@ -29,6 +29,11 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--from-round", type=int, help="The round of --stage, from 0 (default: the last begun)."
     )
+    parser.add_argument(
+        "--version",
+        help="Let the next round go on from this version of the generator, e.g. g001.0, where all "
+        "rounds that were begun are over (default: the recommended).",
+    )
     parser.set_defaults(act=act)
 
 
@@ -41,6 +46,7 @@ def act(arguments: argparse.Namespace) -> int:
 
     if arguments.from_round is not None and arguments.stage is None:
         raise ConfigError("--from-round: it needs --stage. Add for example `--stage align`.")
+    kept = _kept(arguments)
     preflight.require(settings, begun_at=arguments.run, force_disk=arguments.force_disk)
     fork(
         arguments.run,
@@ -48,6 +54,36 @@ def act(arguments: argparse.Namespace) -> int:
         settings,
         from_round=arguments.from_round,
         stage=arguments.stage,
+        kept=kept,
     )
     print(f"{arguments.new}: the copy is ready. Go on with `dualipo resume {arguments.new}`.")
     return 0
+
+
+def _kept(arguments: argparse.Namespace) -> tuple[int, str] | None:
+    """Return round and id of the generator that the next round goes on from; None for the last.
+
+    It is chosen at the end of a round only, and said where it is not the one that was made last.
+    """
+    from dualipo.evaluation import recommended, run_history
+    from dualipo.store.run_reader import RunReader
+
+    run = RunReader(arguments.run)
+    history = run_history.read(run) if run.has_ledger else None
+    is_between = history is not None and 0 < len(history.finished_rounds) == len(history.rounds)
+    if arguments.stage is not None or history is None or not is_between:
+        if arguments.version is not None:
+            raise ConfigError(
+                "--version: a round is under way in the copy, and it began from another version. "
+                "Leave --version out, or end the round first."
+            )
+        return None
+    choice = recommended.recommend(history)
+    wanted, why = choice.version_id, f"it is recommended: {choice.why}"
+    if arguments.version is not None:
+        wanted, why = arguments.version, "--version names it"
+    version = run.version("generator", wanted)
+    if wanted == recommended.version_of(history.rounds[-1]):
+        return None
+    print(f"The next round goes on from {wanted}, as {why}. `--version` names another.")
+    return version.round, wanted

@@ -8,7 +8,8 @@
 
 A win rate counts only if its whole 95 % interval is over half. It is Wilson's, which is too wide
 rather than too narrow where prompts are won in part. The oracle of the embedded world is not read:
-it reports to people and selects nothing. Rounds after the one that `keep_best` kept are left out.
+it reports to people and selects nothing. Rounds that were passed over for an earlier one (by
+`keep_best`, or by a fork) are left out.
 """
 
 from collections.abc import Sequence
@@ -73,9 +74,13 @@ def _candidates(history: RunHistory) -> list[RoundHistory]:
     """Return the rounds whose versions may be recommended."""
     if history.tuning:
         return [round_ for round_ in history.rounds if round_.event(AlignEvent)]
-    kept = [event for round_ in history.rounds if (event := round_.event(KeepBestEvent))]
-    last = min((event.round for event in kept), default=None)
-    return [round_ for round_ in history.finished_rounds if last is None or round_.round <= last]
+    passed_over = {
+        number
+        for round_ in history.rounds
+        if (kept := round_.event(KeepBestEvent))
+        for number in range(kept.round + 1, round_.round + 1)
+    }
+    return [round_ for round_ in history.finished_rounds if round_.round not in passed_over]
 
 
 def _tuned(made: Sequence[RoundHistory]) -> Recommendation:

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from dualipo import tracking
 from dualipo.evaluation import bootstrap, measured
 from dualipo.evaluation.bootstrap import Interval
 from dualipo.event_parts import Accuracy, Gate
 from dualipo.events import (
+    AlignEvent,
     BadClipEvent,
     ClockEvent,
     CriticAccuracyEvent,
@@ -173,7 +175,8 @@ class RunHistory:
     def end_reason(self) -> str | None:
         """The reason why the run ended in a round that could not go on; None where none did."""
         ended = self.rounds[-1].event(EndedEvent) if self.rounds else None
-        return ended.why if ended else None
+        # A run that got new captions has gone on since.
+        return ended.why if ended and not self.rounds[-1].event(AlignEvent) else None
 
     @property
     def labels_are_simulated(self) -> bool:
@@ -196,7 +199,7 @@ class RunHistory:
 def read(run: RunReader) -> RunHistory:
     """Read the history of a run, finished or not."""
     recorded, unknown = run.all_events() if run.has_ledger else ([], set())
-    metrics = run.metrics()
+    metrics = [row for row in run.metrics() if tracking.is_of_training(row)]
     again = [event for _, event in recorded if isinstance(event, SampledAgainEvent)]
     numbers = sorted({unit.round for unit, _ in recorded} - {BASE})
     return RunHistory(

@@ -31,7 +31,7 @@ def text(run_path: Path, command: Command, round: int) -> str:
 
 
 def _next(run_path: Path, command: Command, own: RoundHistory) -> str:
-    if own.event(EndedEvent):
+    if own.event(EndedEvent) and not own.event(AlignEvent):
         return ""
     refresh = own.event(RefreshEvent)
     following = COMMANDS[(COMMANDS.index(command) + 1) % len(COMMANDS)]
@@ -66,9 +66,9 @@ def _preferred(own: RoundHistory) -> str:
 
 
 def _aligned(own: RoundHistory) -> str:
-    if ended := own.event(EndedEvent):
+    ended, aligned = own.event(EndedEvent), own.event(AlignEvent)
+    if ended and not aligned:
         return f"the run ends here: {ended.why}"
-    aligned = own.event(AlignEvent)
     assert aligned, "the stage has ended"
     accuracy = aligned.implicit_accuracy
     shown = "" if accuracy is None else f", implicit accuracy {percent(accuracy)}"

@@ -20,6 +20,7 @@ from dualipo.critic.models.score_file import Scale
 from dualipo.errors import ModelError
 from dualipo.events import BadClipEvent, Event, LeftOutEvent, Recorded, ScoreScaleEvent
 from dualipo.progress import Progress
+from dualipo.rounds import work_metrics
 from dualipo.rounds.bench import Bench, BenchSpec, ModelFolders, open_bench
 from dualipo.rounds.clock import Clock, Lap, clocked
 from dualipo.rounds.contests import Contests
@@ -95,6 +96,7 @@ class Run(Bench):
         self.ledger.commit_unit(unit, files=hashes, events=[*events, *timed], **rows)
         self.hashes.add(hashes)
         self.bad_clips = self.bad_clips.difference(clips)
+        work_metrics.log(self.metrics, unit, [*events, *timed], rows)
 
     def commit_bad_clip(self, unit: Unit, event: BadClipEvent) -> None:
         """Commit that a clip is not read again; its file has no row from then on."""

@@ -1,12 +1,17 @@
 """The model versions of an attempt: those that it uses, and the ids of those that it makes."""
 
-from dualipo.events import AlignEvent, RefreshEvent
+from dualipo.events import AlignEvent, KeepBestEvent, RefreshEvent
 from dualipo.rounds.run import BASE_GENERATOR, WARM, Run
 from dualipo.store import settled
 
 
 def generator_before(run: Run, round: int) -> str:
-    """Return the generator that a round starts from: what the round before made last."""
+    """Return the generator that a round starts from: what the round before made last, or kept."""
+    kept = [
+        e.generator_version for u, e in run.ledger.events(KeepBestEvent) if u.round == round - 1
+    ]
+    if kept:
+        return kept[-1]
     versions = [
         aligned.generator_version
         for unit, aligned in run.ledger.events(AlignEvent)

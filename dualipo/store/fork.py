@@ -13,9 +13,10 @@ from pathlib import Path
 
 from dualipo.config import Config
 from dualipo.errors import ConfigError
+from dualipo.events import KeepBestEvent
 from dualipo.stages import Redo
 from dualipo.store import atomic, redo, settled
-from dualipo.store.ledger import Ledger
+from dualipo.store.ledger import Ledger, Unit
 from dualipo.store.lock import Lock
 from dualipo.store.rundir import LEDGER, SWEPT_FOLDERS
 
@@ -33,10 +34,12 @@ def fork(
     *,
     from_round: int | None = None,
     stage: Redo | None = None,
+    kept: tuple[int, str] | None = None,
 ) -> None:
     """Copy the run at `source` to `target`, to go on with `config`.
 
-    With a `stage`, the copy lacks that stage of `from_round`, and all that followed.
+    With a `stage`, the copy lacks that stage of `from_round`, and all that followed. `kept` is the
+    round and the id of an earlier generator, from which the next round of the copy goes on.
     """
     if target.exists():
         raise ConfigError(f"{target}: exists already. Name a new folder for the copy.")
@@ -49,12 +52,24 @@ def fork(
                 if stage is not None:
                     gone = redo.plan(temporary, ledger, stage, round=from_round)
                     redo.discard(temporary, ledger, gone)
+                if kept is not None:
+                    _keep(ledger, *kept)
                 how = f"--from-round {max(settled.under_way(ledger)[0], 0)} --stage"
                 settled.settle(temporary, ledger, config, subject=source, redo=how)
             finally:
                 ledger.close()
     finally:
         lock.release()
+
+
+def _keep(ledger: Ledger, round: int, version: str) -> None:
+    """Let an earlier generator serve, and the next round go on from it."""
+    next_round, _ = settled.under_way(ledger)
+    last = next_round - 1
+    unit = Unit(last, settled.attempt_of(ledger, last), "keep_best")
+    if not ledger.is_done(unit):
+        event = KeepBestEvent(round=round, generator_version=version)
+        ledger.commit_unit(unit, events=[event], heads={"generator": version})
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -190,7 +190,7 @@ class RunReader:
         The columns `round`, `attempt`, `stage` and `step` name the step (round -1 before round 0);
         the others are what its training recorded, for example `loss`, and null elsewhere.
         """
-        return run_tables.curves(self.metrics())
+        return run_tables.curves([row for row in self.metrics() if tracking.is_of_training(row)])
 
     def rounds(self) -> pa.Table:
         """Return one row for each attempt of a round; an attempt follows a refreshed critic.

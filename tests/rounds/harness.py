@@ -147,6 +147,8 @@ def in_child(body: Callable[[], object], *, path: Path, fail: str = "") -> int:
             failpoints.arm(fail)
             body()
             code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
         except BaseException:  # the child ends here: nothing may reach the frames of pytest
             traceback.print_exc()
         finally:

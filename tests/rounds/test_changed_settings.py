@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dualipo.cli.main import main
 from dualipo.config import Config, leaves
 from dualipo.config.uses import USES, use_of
 from dualipo.errors import ConfigError
@@ -74,9 +75,26 @@ def test_a_stage_under_way_is_redone_with_other_settings(harness: Harness, other
 def test_what_is_redone_unchanged_comes_out_the_same(keeping: Harness, word: Redo) -> None:
     with harnesses.elsewhere(keeping) as path:
         shutil.copytree(keeping.path, path)
-        assert harnesses.ended(keeping.recipe(path), again=word) == 0, harnesses.log(path)
+        assert _typed(path, "resume", path, "--redo", word) == 0, harnesses.log(path)
         assert harnesses.state(path) == keeping.clean
         assert "throws away" in harnesses.log(path)
+
+
+def test_the_warm_start_is_redone_on_the_command_line(harness: Harness) -> None:
+    with harnesses.elsewhere(harness) as path:
+        assert harnesses.ended(harness.recipe(path, "rounds=0")) == 0, harnesses.log(path)
+        before = harnesses.state(path)
+        again = ("--redo", "warm-start")
+        assert _typed(path, "resume", path, *again) == 0, harnesses.log(path)
+        assert "throws away" in harnesses.log(path) and harnesses.state(path) == before
+        changed = "warm_start_sft.max_train_steps=1"
+        assert _typed(path, "resume", path, changed) == 2
+        assert "`--redo warm-start`" in harnesses.log(path)
+        assert _typed(path, "resume", path, *again, changed) == 0, harnesses.log(path)
+        after = harnesses.state(path)
+    critics = [name for name in before if "warm_start_sft" in name]
+    assert critics and all(before[name] != after.get(name) for name in critics)
+    assert all(after[name] == before[name] for name in before if name.startswith("clips/"))
 
 
 def test_a_redo_may_be_killed_anywhere(keeping: Harness) -> None:
@@ -94,8 +112,10 @@ def test_a_fork_from_a_stage_shares_what_came_before(
     keeping: Harness, round_: int, stage: Redo
 ) -> None:
     with harnesses.elsewhere(keeping) as path:
-        fork(keeping.path, path, keeping.recipe(path), from_round=round_, stage=stage)
-        assert harnesses.ended(keeping.recipe(path)) == 0, harnesses.log(path)
+        place = ("--from-round", f"{round_}", "--stage", stage)
+        assert _typed(path, "fork", keeping.path, path, *place) == 0, harnesses.log(path)
+        assert f"Go on with `dualipo resume {path}`" in harnesses.log(path)
+        assert _typed(path, "resume", path) == 0, harnesses.log(path)
         assert harnesses.state(path) == keeping.clean
     assert harnesses.state(keeping.path) == keeping.clean
 
@@ -156,6 +176,16 @@ def test_a_round_without_a_preference_ends_the_run_and_goes_on_when_it_is_redone
         assert "The generator base serves" in said and "`--redo prefer`" in said
         assert "ended: no preference was kept" in status
         assert not harnesses.events(path, EndedEvent) and before <= {*_units(path)}
+
+
+def _typed(path: Path, *words: str | Path) -> int:
+    """Run a command in a child, which logs beside `path`; return its exit code."""
+
+    def body() -> None:
+        if code := main([*map(str, words)]):
+            raise SystemExit(code)
+
+    return harnesses.in_child(body, path=path)
 
 
 def _units(path: Path) -> list[Unit]:

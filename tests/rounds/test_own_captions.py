@@ -1,11 +1,12 @@
 """Captions of a user's own: no program judges their clips, people label them, a study has them."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from dualipo.config import Config
-from dualipo.evaluation import run_history
+from dualipo.evaluation import run_history, summary
 from dualipo.evaluation.report import report_tables
 from dualipo.evaluation.study import study_items
 from dualipo.events import GalleryEvent, ScoreEvent, ScoresEvent
@@ -31,6 +32,7 @@ OWN = (
     "align.real_nll_ratio=0",
     "refresh.force_rounds=[]",
 )
+KTO = ("align.loss_type=kto", "align.kto_labels=extremes")
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +90,10 @@ def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
 ) -> None:
     labels, path = memory / "own-labels", memory / "own"
     _label(unlabelled, labels)
+    shutil.copytree(unlabelled, path)  # the run that waited for labels goes on with them
     settings = _own(
         models_folder, path, captions, f"seed_labels.path={labels}",
-        "align.loss_type=kto", "align.kto_labels=extremes",
+        *KTO,
     )  # fmt: skip
     assert harnesses.ended(settings) == 0, harnesses.log(path)
     ledger = Ledger(path / "ledger.sqlite", read_only=True)
@@ -110,6 +113,14 @@ def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
         shown = f"{score.mean:.3f}\n{score.num_prompts} prompts"
         assert f'<th scope="row">{name}</th><td>{shown}' in texts
     assert "the seed compares clips and grades none" in harnesses.log(path)
+    more = _own(models_folder, path, captions, f"seed_labels.path={labels}", *KTO, "rounds=2")
+    assert harnesses.ended(more) == 0, "an exhausted list ends the run well"
+    assert "captions can be used" in str(summary.as_dict(path)["ended_because"])
+    _write(captions, [*CAPTIONS, *LEFT_OUT, "a fox runs", "a fox sits"])
+    assert harnesses.ended(more) == 0, harnesses.log(path)
+    told = summary.as_dict(path)
+    assert (told["ended_because"], told["rounds_done"], told["finished"]) == (None, 2, True)
+    _write(captions, [*CAPTIONS, *LEFT_OUT])
 
 
 def test_captions_that_do_not_last_for_all_rounds_are_refused_before_the_warm_start(

@@ -16,8 +16,15 @@ def test_a_run_is_the_same_with_a_tracker_beside_it(models_folder: Path, memory:
         assert harnesses.ended(settings) == 0, harnesses.log(path)
     assert harnesses.state(beside) == harnesses.state(alone)
     rows = [tracking.read_metrics(path / "metrics.jsonl") for path in (alone, beside)]
+    has_rates = False
     for row in rows[0] + rows[1]:
         assert row.pop("time").endswith("+00:00") and row.pop("seconds") > 0
+        if row["stage"].startswith("work."):
+            assert row.pop("peak_mb") > 0
+        if "clips_per_second" in row:
+            assert row["stage"].startswith("work.sample.") and row.pop("clips_per_second") > 0
+            has_rates = True
+    assert has_rates
     assert rows[0] == rows[1]
     assert list((beside / "tensorboard").glob("events.*"))
     again = trackers.follow(beside, to="tensorboard", folder=None, is_over=lambda: True)

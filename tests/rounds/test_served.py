@@ -3,8 +3,9 @@
 from operator import attrgetter
 from typing import Any
 
-from dualipo.events import PreferEvent, ServedEvent
+from dualipo.events import MonitorEvent, PreferEvent, ServedEvent
 from dualipo.rounds.run import SFT, SHIPPED, WARM
+from dualipo.tracking import read_metrics
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 from tests.servers import loopback
@@ -36,6 +37,13 @@ def test_a_served_critic_judges_a_run_and_an_outage_is_resumed_elsewhere(harness
                 path, *OWN, f"critic.server.base_url={server.url}", "critic.server.timeout=60"
             )
             assert harnesses.ended(moved) == 0, harnesses.log(path)
+        lines = read_metrics(path / "metrics.jsonl")
+        assert min(row["votes_per_second"] for row in lines if row["stage"] == "work.confirm") > 0
+        (signals,) = [row for row in lines if row["stage"] == "round"]
+        (monitored,) = harnesses.events(path, MonitorEvent)
+        assert signals["win_rate"] == monitored.signals.win_rate
+        outcome = harnesses.outcome(path)
+        assert (signals["step"], signals["refresh"], signals["refreshed"]) == (0, outcome, 0.0)
         [event] = harnesses.events(path, PreferEvent)
         assert event.kept > 0 and event.mean_vote_share == 1.0
         served_units = harnesses.events(path, ServedEvent)

@@ -284,7 +284,12 @@ def _send_lines(tracker: Tracker, run_path: Path, sent: dict[str, Any]) -> int:
 
 
 def _group(row: Mapping[str, Any]) -> str:
-    """Return the group of a line, for example `align/round 0`: the stage makes one section."""
+    """Return the group of a line, for example `align/round 0`: the stage makes one section.
+
+    What is measured once a round is one curve over the rounds.
+    """
+    if row.get("stage") == tracking.OF_ROUNDS:
+        return "signals"
     round, attempt = row.get("round", -1), row.get("attempt") or 0
     where = "start" if round < 0 else f"round {round}" + (" after refresh" if attempt else "")
     return f"{row.get('stage', 'run')}/{where}"
