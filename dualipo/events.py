@@ -375,10 +375,7 @@ class CriticAccuracyEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class KeepBestEvent(Event):
-    """The round whose generator serves, and from which the next round goes on.
-
-    Later rounds only pleased a hacked critic, or a fork chose an earlier version; -1 is the base.
-    """
+    """The earlier round whose generator serves and is gone on from; -1 stands for the base."""
 
     round: int
     generator_version: str
