@@ -82,11 +82,13 @@ class Run(Bench):
         clock: Clock | None = None,
         cost: Cost | None = None,
         events: Sequence[Event] = (),
+        num_clips: int = 0,
         **rows: Any,
     ) -> None:
         """Commit a unit with its published files; a folder stands for all files below it.
 
         `hashed` are files whose sha256 is known, by name in the run, as a worker tells them.
+        `num_clips` were sampled while the clock ran, where other units committed them.
         """
         paths = [path for name in files for path in _files_below(name)]
         hashes = {self.directory.relative(path): atomic.sha256_file(path) for path in paths}
@@ -96,7 +98,9 @@ class Run(Bench):
         self.ledger.commit_unit(unit, files=hashes, events=[*events, *timed], **rows)
         self.hashes.add(hashes)
         self.bad_clips = self.bad_clips.difference(clips)
-        work_metrics.log(self.metrics, unit, [*events, *timed], rows)
+        made = {name: len(given) for name, given in rows.items()}
+        made["candidates"] = made.get("candidates") or num_clips
+        work_metrics.log(self.metrics, unit, [*events, *timed], made)
 
     def commit_bad_clip(self, unit: Unit, event: BadClipEvent) -> None:
         """Commit that a clip is not read again; its file has no row from then on."""

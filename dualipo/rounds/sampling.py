@@ -195,9 +195,9 @@ def sample_set(run: Run, clips: ClipSet) -> list[Candidate]:
     if not run.is_done(closing):
         num_clips = len(clips.prompts) * clips.clips_per_prompt
         run.progress.stage(closing.stage, round=clips.round, attempt=clips.attempt, total=num_clips)
-        clock = Clock()
+        clock, num_before = Clock(), len(_sampled(run, clips))
         sample_units(run, clips, enumerate(units_of(run, clips)), texts=_known_texts(run, clips))
-        _close_set(run, clips, closing, clock)
+        _close_set(run, clips, closing, clock, num_before=num_before)
     return _with_redrawn(run, clips, run.records(_set_path(run, clips), Candidate))
 
 
@@ -260,12 +260,21 @@ def encode_known(bench: Bench, asked: TextsWork) -> list[str]:
     return list(generator.cut_captions(captions))
 
 
-def _close_set(run: Run, clips: ClipSet, closing: Unit, clock: Clock) -> None:
-    """Publish the set's table, without prompts that have fewer than two clips to compare."""
+def _sampled(run: Run, clips: ClipSet) -> list[Candidate]:
+    """Return the clips of a set that are sampled so far."""
     wanted = {
         clips.candidate_id(p, k) for p in clips.prompts for k in range(clips.clips_per_prompt)
     }
-    sampled = [c for c in run.ledger.candidates(clips.round) if c.candidate_id in wanted]
+    return [c for c in run.ledger.candidates(clips.round) if c.candidate_id in wanted]
+
+
+def _close_set(run: Run, clips: ClipSet, closing: Unit, clock: Clock, *, num_before: int) -> None:
+    """Publish the set's table, without prompts that have fewer than two clips to compare.
+
+    `num_before` clips were sampled before the clock began.
+    """
+    sampled = _sampled(run, clips)
+    num_wanted = len(clips.prompts) * clips.clips_per_prompt
     needed = min(2, clips.clips_per_prompt)
     counts = Counter(candidate.prompt_id for candidate in sampled)
     order = {prompt.prompt_id: n for n, prompt in enumerate(clips.prompts)}
@@ -275,11 +284,17 @@ def _close_set(run: Run, clips: ClipSet, closing: Unit, clock: Clock) -> None:
     tables.write_records(path, usable, record_type=Candidate)
     event = SampleEvent(
         num_clips=len(sampled),
-        num_rejected=len(wanted) - len(sampled),
+        num_rejected=num_wanted - len(sampled),
         num_resampled=sum(candidate.draw > 0 for candidate in sampled),
         num_prompts_dropped=sum(counts[p.prompt_id] < needed for p in clips.prompts),
     )
-    run.commit(closing, files=(path,), clock=clock, events=[event] if clips.keep_latents else [])
+    run.commit(
+        closing,
+        files=(path,),
+        clock=clock,
+        events=[event] if clips.keep_latents else [],
+        num_clips=len(sampled) - num_before,
+    )
     run.say_left_out(closing)
 
 

@@ -11,7 +11,6 @@ They are for people and trackers. Nothing in a run reads them, so a kill may los
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 
 from dualipo.events import ClockEvent, Event, MonitorEvent, RefreshEvent
 from dualipo.store.ledger import Unit
@@ -20,25 +19,23 @@ from dualipo.tracking import OF_ROUNDS, OF_WORK, Metrics
 _COUNTED = {"candidates": "clips_per_second", "votes": "votes_per_second"}
 
 
-def log(
-    metrics: Metrics, unit: Unit, events: Sequence[Event], rows: Mapping[str, Sequence[Any]]
-) -> None:
-    """Write the lines about a unit that was committed with these events and rows."""
+def log(metrics: Metrics, unit: Unit, events: Sequence[Event], made: Mapping[str, int]) -> None:
+    """Write the lines about a unit that was committed with these events, and made so many rows."""
     place = {"round": unit.round, "attempt": unit.attempt}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for event in events:
         if isinstance(event, ClockEvent):
             stage = f"{OF_WORK}{event.stage}"
-            metrics.log(max(unit.index, 0), stage=stage, **place, time=now, **_cost(event, rows))
+            metrics.log(max(unit.index, 0), stage=stage, **place, time=now, **_cost(event, made))
     measured = {name: value for event in events for name, value in _figures(event)}
     if measured:
         metrics.log(max(unit.round, 0), stage=OF_ROUNDS, **place, time=now, **measured)
 
 
-def _cost(clock: ClockEvent, rows: Mapping[str, Sequence[Any]]) -> dict[str, float]:
+def _cost(clock: ClockEvent, made: Mapping[str, int]) -> dict[str, float]:
     """Return what a unit took, and how many clips or votes a second it made."""
-    made = {name: len(rows[key]) for key, name in _COUNTED.items() if rows.get(key)}
-    rates = {name: num / clock.seconds for name, num in made.items() if clock.seconds > 0}
+    counted = {name: made[key] for key, name in _COUNTED.items() if made.get(key)}
+    rates = {name: num / clock.seconds for name, num in counted.items() if clock.seconds > 0}
     return {"seconds": clock.seconds, "peak_mb": clock.peak_mb, **rates}
 
 
