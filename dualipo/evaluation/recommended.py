@@ -3,6 +3,7 @@
 | what was measured | recommended |
 |---|---|
 | the recipe's evaluation (`Signals.evaluation_total`) | the version with the highest total |
+| judges that never train | the version that they prefer to the base the most, else the base |
 | the critic's win rates alone | the last whose win rate over the version before is over half |
 | neither says so | the base model: no version is shown to be better |
 
@@ -15,8 +16,9 @@ it reports to people and selects nothing. Rounds that were passed over for an ea
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dualipo.evaluation import bootstrap
+from dualipo.evaluation import bootstrap, measured
 from dualipo.evaluation.bootstrap import Interval
+from dualipo.evaluation.clip_changes import interval
 from dualipo.evaluation.run_history import BASE, RoundHistory, RunHistory
 from dualipo.events import AlignEvent, KeepBestEvent, MonitorEvent
 
@@ -48,7 +50,7 @@ def recommend(history: RunHistory) -> Recommendation:
     made = _candidates(history)
     if history.tuning:
         return _tuned(made)
-    return _best_evaluated(history, made) or _last_winner(made) or _base(made)
+    return _best_evaluated(history, made) or _best_judged(made) or _last_winner(made) or _base(made)
 
 
 def win_rate(round_: RoundHistory) -> Interval | None:
@@ -91,9 +93,7 @@ def _tuned(made: Sequence[RoundHistory]) -> Recommendation:
 
 def _best_evaluated(history: RunHistory, made: Sequence[RoundHistory]) -> Recommendation | None:
     totals = [
-        (monitor.signals.evaluation_total, round_)
-        for round_ in (history.base, *made)
-        if (monitor := round_.event(MonitorEvent)) and monitor.signals.evaluation_total is not None
+        (total, round_) for round_ in (history.base, *made) if (total := _total(round_)) is not None
     ]
     if not totals or not made:
         return None
@@ -101,6 +101,41 @@ def _best_evaluated(history: RunHistory, made: Sequence[RoundHistory]) -> Recomm
     others = ", ".join(f"{other.label} {total:.2f}" for total, other in totals if other != round_)
     why = f"its evaluation total is the highest, {best:.2f}" + (f" ({others})" if others else "")
     return Recommendation(version_of(round_), round_.round, why)
+
+
+def _total(round_: RoundHistory) -> float | None:
+    """Return the suite's total of a round's version; the base has no monitor, only the suite."""
+    monitor = round_.event(MonitorEvent)
+    if monitor is not None and monitor.signals.evaluation_total is not None:
+        return monitor.signals.evaluation_total
+    return measured.evaluation_total(round_.measured, version_of(round_))
+
+
+def _best_judged(made: Sequence[RoundHistory]) -> Recommendation | None:
+    """Return what judges that never train say; None where none of them answered."""
+    rates = [(round_, rate) for round_ in made for rate in _judged(round_)]
+    if not rates:
+        return None
+    worse = {round_.round for round_, (_, rate) in rates if rate.is_enough and rate.high < _EVEN}
+    better = [
+        (rate.mean, name, round_)
+        for round_, (name, rate) in rates
+        if rate.is_enough and rate.low > _EVEN and round_.round not in worse
+    ]
+    if not better:
+        told = "; ".join(f"{r.label}: {name} {_share(rate)}" for r, (name, rate) in rates)
+        why = f"no judge that never trains is shown to prefer a version to the base ({told})"
+        return Recommendation(BASE_VERSION, BASE, why)
+    share, name, round_ = max(better, key=lambda found: (found[0], found[2].round))
+    why = f"{name}, which never trains, prefers it to the base in {share:.0%} of the prompts"
+    return Recommendation(version_of(round_), round_.round, why)
+
+
+def _judged(round_: RoundHistory) -> list[tuple[str, Interval]]:
+    """Return each judge's win rate of a round's version over the base, with its interval."""
+    own = [event for event in round_.measured if event.source.startswith(measured.JUDGE)]
+    rates = [(event.source, interval(event.measurements[0])) for event in own]
+    return [(source, rate) for source, rate in rates if rate is not None]
 
 
 def _last_winner(made: Sequence[RoundHistory]) -> Recommendation | None:
@@ -127,5 +162,9 @@ def _told(round_: RoundHistory) -> str:
         return "win rate not measured"
     if not rate.num_clusters:
         return f"win rate {rate.mean:.0%}, of how many prompts was not recorded"
+    return f"win rate {_share(rate)}"
+
+
+def _share(rate: Interval) -> str:
     prefix = "95 % interval " if rate.is_enough else ""
-    return f"win rate {rate.mean:.0%}, {prefix}{rate.ends(lambda share: f'{share:.0%}')}"
+    return f"{rate.mean:.0%}, {prefix}{rate.ends(lambda share: f'{share:.0%}')}"

@@ -1,21 +1,24 @@
 """The recommended version follows the evaluation, else a win rate that is shown, else the base."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dualipo.cli.main import main
-from dualipo.evaluation import run_history, summary
+from dualipo.evaluation import judgements, run_history, summary
 from dualipo.evaluation.recommended import recommend, win_rate
 from dualipo.evaluation.report import headline
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.evaluation.share import model_card
-from dualipo.event_parts import Signals
-from dualipo.events import AlignEvent, KeepBestEvent, MonitorEvent, ScoresEvent
+from dualipo.event_parts import Measurement, Signals
+from dualipo.events import AlignEvent, KeepBestEvent, MeasuredEvent, MonitorEvent, ScoresEvent
+from dualipo.records import DIMENSIONS, Verdict
 from dualipo.store.run_reader import RunReader
 
+TOTALS = (81.0, 80.0)  # of the base, of round 0
 RunMaker = Callable[..., Path]
 
 
@@ -107,3 +110,44 @@ def test_what_is_not_shown_to_be_better_is_exported_by_name_only(
     assert main(["push", "model", str(path), "a/b", "--dry-run"]) == 2
     told = capsys.readouterr().err
     assert "the base model is recommended, because no round is finished yet" in told
+
+
+def _judged(number: int, verdict: Verdict, num: int = 20) -> MeasuredEvent:
+    verdicts = {f"p{n}": {d: [verdict] for d in DIMENSIONS} for n in range(num)}
+    return judgements.of_verdicts("j", f"g{number:03d}.0", "base", verdicts)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "version", "why"),
+    [
+        ("ab", "g000.0", "judge:j, which never trains, prefers it to the base in 100% of"),
+        (("tie", "tie"), "base", "no judge that never trains is shown to prefer a version"),
+    ],
+)
+def test_judges_that_never_train_go_before_the_critic_that_trained(
+    verdicts: Sequence[Verdict], version: str, why: str
+) -> None:
+    history = a_run(EVEN, WON)
+    judged = [
+        replace(round_, measured=[_judged(round_.round, verdict)])
+        for round_, verdict in zip(history.rounds, verdicts, strict=True)
+    ]
+    choice = recommend(replace(history, rounds=judged))
+    assert choice.version_id == version and why in choice.sentence
+
+
+def test_a_base_whose_total_is_the_highest_is_recommended() -> None:
+    history = a_run(WON)
+    measured = [
+        MeasuredEvent(
+            source="vbench",
+            version=version,
+            measurements=[Measurement(name="total", value=total, num_prompts=9)],
+            alarms=[],
+        )
+        for version, total in zip(("base", "g000.0"), TOTALS, strict=True)
+    ]
+    base = replace(history.base, measured=measured[:1])
+    made = [replace(history.rounds[0], measured=measured[1:])]
+    choice = recommend(replace(history, base=base, rounds=made))
+    assert choice.is_base and "its evaluation total is the highest, 81.00" in choice.why
