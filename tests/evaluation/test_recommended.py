@@ -136,17 +136,14 @@ def test_judges_that_never_train_go_before_the_critic_that_trained(
     assert choice.version_id == version and why in choice.sentence
 
 
+def _suite(version: str, total: float) -> MeasuredEvent:
+    number = Measurement(name="total", value=total, num_prompts=9)
+    return MeasuredEvent(source="vbench", version=version, measurements=[number], alarms=[])
+
+
 def test_a_base_whose_total_is_the_highest_is_recommended() -> None:
     history = a_run(WON)
-    measured = [
-        MeasuredEvent(
-            source="vbench",
-            version=version,
-            measurements=[Measurement(name="total", value=total, num_prompts=9)],
-            alarms=[],
-        )
-        for version, total in zip(("base", "g000.0"), TOTALS, strict=True)
-    ]
+    measured = [_suite(*total) for total in zip(("base", "g000.0"), TOTALS, strict=True)]
     base = replace(history.base, measured=measured[:1])
     made = [replace(history.rounds[0], measured=measured[1:])]
     choice = recommend(replace(history, base=base, rounds=made))
