@@ -11,8 +11,11 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from dualipo.cli.main import main
-from dualipo.events import MonitorEvent
+from dualipo.events import MonitorEvent, RefreshEvent
+from dualipo.progress import PlainProgress
 from dualipo.records import DIMENSIONS, Candidate, Pair, Prompt
+from dualipo.rounds import audit, commands, gating
+from dualipo.rounds.loop import opened
 from dualipo.store import tables
 from dualipo.store.label_tables import BOOK
 from tests.rounds import harness as harnesses
@@ -32,7 +35,7 @@ def _command(path: Path, models_folder: Path, seed: int) -> list[str]:
     return [
         *("run", str(harnesses.RECIPE), f"output_dir={path}", f"seed={seed}", "rounds=1"),
         *harnesses.model_overrides(models_folder),
-        *("refresh.force_rounds=[]", "prompts.num_monitor_prompts=4"),
+        *('refresh.sources=["audit"]', "refresh.min_pairs=1", "prompts.num_monitor_prompts=4"),
         *("monitor.audit=people", f"monitor.num_audit_labels={NUM_LABELS}"),
     ]
 
@@ -98,7 +101,8 @@ def test_fault_83_a_run_waits_for_people_and_goes_on_with_their_labels(
         page.keyboard.press("Enter")
         expect(page.locator("body")).to_contain_text("4 of 4")
         context.close()
-    assert _ended(command, path) == 0, harnesses.log(path)
+    code = _ended(command, path)  # it waits again where the refreshed critic made a generator
+    assert code in (0, 6), harnesses.log(path)
     [monitored] = harnesses.events(path, MonitorEvent)
     assert monitored.signals.audit_accuracy is not None
     labels = tables.read_records(path / "rounds/000/attempt-0/audit.parquet", record_type=Pair)
@@ -108,9 +112,23 @@ def test_fault_83_a_run_waits_for_people_and_goes_on_with_their_labels(
     }
     _require_apart(path, labels)
     harnesses.state(path)  # every file has its row
+    assert harnesses.in_child(lambda: _require_halves(path), path=path) == 0, harnesses.log(path)
     before = harnesses.state(path)
-    assert _ended(command, path) == 0
+    assert _ended(command, path) == code
     assert harnesses.state(path) == before
+
+
+def _require_halves(path: Path) -> None:
+    """Assert that the refresh took labels of half of the prompts, and the signals the others."""
+    with opened(commands.config_of(path), PlainProgress()) as run:
+        labels = gating.audit_labels(run, 0, 0)
+        taught, kept = audit.learning(run, labels), audit.measuring(run, labels)
+    assert len(taught) == len(kept) == len(labels) / 2
+    assert not {label.prompt_id for label in taught} & {label.prompt_id for label in kept}
+    [refresh] = harnesses.events(path, RefreshEvent)
+    assert refresh.refinement and refresh.refinement.sources
+    [source] = refresh.refinement.sources
+    assert source.name == "audit" and 0 < source.num_pairs <= len(taught)
 
 
 def _require_apart(path: Path, labels: list[Pair]) -> None:
