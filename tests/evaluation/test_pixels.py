@@ -1,5 +1,6 @@
 """Clip metrics: what each must be on clips whose motion, light and colour are known."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ methods = pytest.mark.parametrize(
 )
 
 
+@functools.cache
 def _texture(size: int = 2 * SIDE, seed: int = 0) -> Any:
     """Return a smooth random picture in colour, whose details have about five pixels."""
     rng = np.random.default_rng(seed)

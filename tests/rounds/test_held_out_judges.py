@@ -15,6 +15,8 @@ from dualipo.records import DIMENSIONS, Candidate
 from dualipo.store import tables
 from tests.rounds import harness as harnesses
 
+pytestmark = pytest.mark.slow
+
 MONITORED = (
     *("rounds=1", "refresh.force_rounds=[]", "monitor.clip_metrics=blocks"),
     *("prompts.num_monitor_prompts=2", "prompts.num_test_prompts=2", "align.learning_rate=1e-2"),
