@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from dualipo import tracking
 from dualipo.evaluation import bootstrap, measured
 from dualipo.evaluation.bootstrap import Interval
-from dualipo.event_parts import Accuracy, Gate
+from dualipo.event_parts import Accuracy, Refinement
 from dualipo.events import (
     AlignEvent,
     BadClipEvent,
@@ -104,8 +104,7 @@ class RoundHistory:
         if refresh is None or refresh.outcome != "reverted":
             return refresh.outcome if refresh else None
         failed = [f"fails its check of {name}" for name in _newly_failed(refresh)]
-        gate = refresh.refinement.gate if refresh.refinement else None
-        return f"reverted ({'; '.join(failed) or _ruled(gate)})"
+        return f"reverted ({'; '.join(failed) or _ruled(refresh.refinement)})"
 
     def holdout(self) -> float | None:
         """Return the critic's accuracy on labels held out from its training."""
@@ -303,8 +302,10 @@ def _newly_failed(refresh: RefreshEvent) -> list[str]:
     return (refresh.refinement and refresh.refinement.newly_failed) or []
 
 
-def _ruled(gate: Gate | None) -> str:
+def _ruled(refinement: Refinement | None) -> str:
     """Say why the gate kept the old critic; runs of older versions compared held-out accuracies."""
-    if gate is None:
+    if refinement is None or refinement.sources is None:
         return "worse on held-out labels"
-    return f"{gate.verdict} on {gate.num_labels} labels"
+    if refinement.gate is not None:
+        return f"{refinement.gate.verdict} on {refinement.gate.num_labels} labels"
+    return "too few labels to compare by" if refinement.holdout_after else "it answers no label"

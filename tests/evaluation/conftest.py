@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dualipo import config, tracking
-from dualipo.event_parts import Accuracy, CheckRow, Refinement, ReliabilityBin, Signals, Words
+from dualipo.event_parts import Accuracy, CheckRow, Gate, Refinement, ReliabilityBin, Signals, Words
 from dualipo.events import (
     AlignEvent,
     ClockEvent,
@@ -39,6 +39,22 @@ from dualipo.store.rundir import RunDir
 
 NUM_TEST_PROMPTS = 24
 RunMaker = Callable[..., Path]
+
+GATE = Gate(
+    verdict="worse",
+    labels="audit",
+    num_labels=240,
+    num_prompts=80,
+    accuracy_before=0.7,
+    accuracy_after=0.65,
+    accuracy_low=-0.08,
+    accuracy_high=-0.02,
+    loss=0.03,
+    loss_low=0.01,
+    loss_high=0.05,
+    detectable=0.05,
+    margin=0.04,
+)
 
 
 @pytest.fixture

@@ -13,13 +13,15 @@ from dualipo.errors import ConfigError, DataError
 from dualipo.evaluation import summary
 from dualipo.evaluation.run_history import RoundHistory
 from dualipo.evaluation.share import model_card, recipe
-from dualipo.event_parts import Refinement
+from dualipo.event_parts import Gate, Refinement, SourceCount
 from dualipo.events import Event, Outcome, RefreshEvent
+from tests.evaluation.conftest import GATE
 
 RunMaker = Callable[..., Path]
 
 
-def refresh(outcome: Outcome, newly_failed: list[str]) -> RefreshEvent:
+def refresh(outcome: Outcome, newly_failed: list[str], **gate: Gate | None) -> RefreshEvent:
+    source = SourceCount(name="votes", num_pairs=4, num_labelled=0, precision=None)
     refinement = Refinement(
         num_judged=9,
         num_kept=4,
@@ -28,6 +30,8 @@ def refresh(outcome: Outcome, newly_failed: list[str]) -> RefreshEvent:
         holdout_before=0.7,
         holdout_after=0.6,
         newly_failed=newly_failed,
+        sources=[source] if gate else None,
+        **gate,
     )
     return RefreshEvent(outcome=outcome, why=[], critic_version="c000.0", refinement=refinement)
 
@@ -59,7 +63,10 @@ def test_the_table_has_a_line_for_base_and_every_round(make_run: RunMaker) -> No
     [
         ([], None),
         ([refresh("refreshed", [])], "refreshed"),
-        ([refresh("reverted", [])], "reverted (worse on held-out labels)"),
+        ([refresh("reverted", [])], "reverted (worse on held-out labels)"),  # of an older version
+        ([refresh("reverted", [], gate=GATE)], "reverted (worse on 240 labels)"),
+        ([refresh("reverted", [], gate=None)], "reverted (too few labels to compare by)"),
+        ([refresh("too few", [], gate=None)], "too few pairs to learn from (votes 4)"),
         (
             [refresh("reverted", ["entropy", "position bias"])],
             "reverted (fails its check of entropy; fails its check of position bias)",

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from dualipo import config
-from dualipo.event_parts import Gate
 from dualipo.progress import PlainProgress
 from dualipo.records import Pair, Point
 from dualipo.rounds import gating, seed_labels
@@ -17,22 +16,6 @@ from dualipo.rounds.run import Run
 from tests.critic.conftest import SETTINGS, Scripted, brightest, pair, point, shade
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
-
-GATE = Gate(
-    verdict="worse",
-    labels="audit",
-    num_labels=240,
-    num_prompts=80,
-    accuracy_before=0.7,
-    accuracy_after=0.65,
-    accuracy_low=-0.08,
-    accuracy_high=-0.02,
-    loss=0.03,
-    loss_low=0.01,
-    loss_high=0.05,
-    detectable=0.05,
-    margin=0.04,
-)
 
 
 def leans(critic: Scripted, labels: list[Pair | Point]) -> gating.Leans:

@@ -10,9 +10,9 @@ from dualipo.events import RefreshEvent
 from dualipo.progress import PlainProgress
 from dualipo.rounds import audit, gating, refreshing
 from dualipo.rounds.loop import opened
+from tests.evaluation.conftest import GATE
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
-from tests.rounds.test_gating import GATE
 
 
 def heads(path: Path) -> tuple[str, str]:
