@@ -70,7 +70,11 @@ def test_a_set_comes_back_from_config_json_and_from_a_recipe(tmp_path: Path) -> 
         ({**VIDEO.leaf(), "pear": "?"}, "pear: there is no such key in a set of questions"),
         ({**VIDEO.leaf(), "pair": "Is {this} good?"}, "a question holds {this}, but only {name}"),
         ({**VIDEO.leaf(), "single": "x" * 5000}, "single: it has 5,000 characters"),
-        ({**VIDEO.leaf(), "dimensions": VIDEO.leaf()["dimensions"][:2]}, "the dimensions must be"),
+        ({**VIDEO.leaf(), "dimensions": VIDEO.leaf()["dimensions"] * 2}, "stands there twice"),
+        (
+            {**VIDEO.leaf(), "dimensions": [{"name": "overall", "definition": "x"}]},
+            "dimensions.0.name: 'overall' is no name of a dimension",
+        ),
         (
             {**VIDEO.leaf(), "grades": {g: {"score": 0.5} for g in ("good", "normal", "bad")}},
             "grades: the scores must fall from good over normal to bad",

@@ -1,5 +1,6 @@
 """Each prompt's best meets its worst, or the prompt is counted with a reason."""
 
+from dualipo.config import WORLD
 from dualipo.records import DIMENSIONS, Candidate
 from dualipo.rounds import contests
 
@@ -17,5 +18,5 @@ def test_contests_name_both_candidates_and_the_rest_is_counted() -> None:
     [contest] = chosen.chosen
     assert (contest.top, contest.bottom, contest.prompt.caption) == ("a1", "a0", "caption a")
     assert chosen.dropped == {"no contrast": 1, "unreadable": 1}
-    [item] = contests.items_of(chosen, candidates)
+    [item] = contests.items_of(chosen, candidates, WORLD)
     assert (item.item_id, item.clip_hashes) == (contest.contest_id, ("y", "x"))
