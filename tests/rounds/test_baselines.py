@@ -11,6 +11,7 @@ from dualipo.critic.models.score_file import Scale, ScoreFile
 from dualipo.errors import DataError
 from dualipo.events import PreferEvent, ScoreScaleEvent
 from dualipo.progress import PlainProgress
+from dualipo.records import DIMENSIONS
 from dualipo.rounds import commands, comparing, loop
 from dualipo.rounds.run import SFT, SHIPPED, WARM
 from tests.rounds import harness as harnesses
@@ -79,7 +80,7 @@ def test_critics_and_baselines_are_compared_on_the_same_labels(
     assert harnesses.in_child(lambda: main(command), path=said) == 0, harnesses.log(said)
     figures = json.loads(output.read_text())
     num_labels = figures.pop("num_labels")
-    table = comparing.table(num_labels, figures)
+    table = comparing.table(num_labels, figures, dimensions=DIMENSIONS)
     assert num_labels > 0 and table in harnesses.log(said) and harness.clean == before
     assert list(figures) == ["shipped", "warm", "reward head", "scores.csv"]
     assert all(0 <= own["overall Accuracy"]["with_ties"] <= 1 for own in figures.values())
