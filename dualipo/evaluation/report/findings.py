@@ -56,7 +56,7 @@ def _failed_checks(history: RunHistory) -> list[str]:
         if failed:
             followed = "It judged all the same: only a refreshed critic is reverted by its checks."
             if checked.critic_version not in judges:
-                followed = "It never judged a round."
+                followed = "It has judged no round."
             facts.append(
                 f"Critic {checked.critic_version} failed its check of {_listed(failed)}. {followed}"
             )
@@ -66,6 +66,8 @@ def _failed_checks(history: RunHistory) -> list[str]:
 def _judges(history: RunHistory) -> set[str]:
     """Return the critics that judged a round or are to judge the next one."""
     first: Sequence[CriticCheckEvent] = history.critic_checks[:1]
+    if history.settings.get("critic.check.on_failure") == "stop":
+        first = ()  # it may have ended the run
     aligned = [event for round_ in history.rounds if (event := round_.event(AlignEvent))]
     judges = {event.critic_version for event in first} | {e.critic_version for e in aligned}
     return judges | {e.critic_version for e in _refreshes(history) if e.outcome == "refreshed"}

@@ -66,7 +66,7 @@ def test_a_failed_check_says_whether_its_critic_judged() -> None:
     warm, reverted, served, _ = findings.sentences(history)
     assert warm.startswith("Critic warm failed its check of accuracy (0.4, at least 0.5 is wanted)")
     assert "It judged all the same" in warm
-    assert "Critic c000.0" in reverted and reverted.endswith("It never judged a round.")
+    assert "Critic c000.0" in reverted and reverted.endswith("It has judged no round.")
     assert served == "No refreshed critic served: 1 of 1 were reverted."
 
 
