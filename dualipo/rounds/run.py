@@ -98,7 +98,7 @@ class Run(Bench):
         self.ledger.commit_unit(unit, files=hashes, events=[*events, *timed], **rows)
         self.hashes.add(hashes)
         self.bad_clips = self.bad_clips.difference(clips)
-        made = {name: len(given) for name, given in rows.items()}
+        made = {name: len(given or ()) for name, given in rows.items()}
         made["candidates"] = made.get("candidates") or num_clips
         work_metrics.log(self.metrics, unit, [*events, *timed], made)
 
