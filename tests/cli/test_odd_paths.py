@@ -45,7 +45,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 LONG, DEEP, NEARLY = "n" * 256, "d/" * 2100 + "x", "n" * 245
-EXPORT, SCREEN = ("export", "pipeline", "run"), ("captions", "screen", "captions.txt")
+EXPORT, SCREEN = (
+    ("export", "pipeline", "--version", "g000.0", "run"),
+    ("captions", "screen", "captions.txt"),
+)
 LABELS, COMPOSE = ("label", "run", "--export"), ("captions", "compose")
 REPORT = ("report", "run", "--output")
 ROWS = [

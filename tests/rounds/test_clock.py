@@ -15,7 +15,9 @@ TELLERS = {
     "attempt_log.py",
     "evaluation/share/trackers.py",
     "rounds/clock.py",
+    "rounds/work_metrics.py",
     "store/lock.py",
+    "store/worker_rows.py",
 }
 WALL_CLOCKS = ("time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today")
 

@@ -106,7 +106,8 @@ def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
         assert len(study_items.of_run(path, ["base", "g000.0"], name=name)) == num_clips
     texts = (path / "report.html").read_text() + (path / "cards" / "g000.0.md").read_text()
     assert "No program can score clips of your own captions" in texts
-    assert "People made the seed labels behind this model" in texts and "simulated" not in texts
+    assert "People made the seed labels behind this model" in texts
+    assert "simulated labels" not in texts and "are simulated" not in texts
     assert judged.categories and "mean score of the clips of each category" in texts
     assert sum(score.num_prompts for score in judged.categories.values()) == 2
     for name, score in judged.categories.items():

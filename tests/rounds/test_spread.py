@@ -20,8 +20,8 @@ from tests.rounds.harness import Harness
 pytestmark = pytest.mark.slow
 
 PROCESSES = ("workers.engine=processes", "workers.num_workers=2")
-# A worker has failpoints of its own: each process ends at its 60th, and so does its successor.
-DIES_AT = "kill@60"
+# A worker has failpoints of its own: each process ends at its 40th, and so does its successor.
+DIES_AT = "kill@40"
 TOO_SLOW = "timed out during startup"  # Ray's words; its limit cannot be set
 
 

@@ -27,6 +27,7 @@ from dualipo.preferences.importers.row import (
     Settings,
 )
 from dualipo.preferences.label_set import LabelSet
+from dualipo.records import DIMENSIONS
 from dualipo.store import atomic
 from dualipo.store.lock import Lock
 
@@ -210,10 +211,15 @@ def _objection(report: Report, *, lenient: bool) -> str:
 
 
 def _entry(name: str, files: Sequence[Path], settings: Settings, report: Report) -> Row:
+    """Write an import for the set's history, as JSON holds it; dimensions only where not usual."""
+    given = {
+        name: value for name, value in asdict(settings).items() if value not in ({}, DIMENSIONS)
+    }
+    given |= {name: [*value] for name, value in given.items() if isinstance(value, tuple)}
     return {
         "format": name,
         "files": {file.name: identity(file) for file in files},
-        **{name: value for name, value in asdict(settings).items() if value != {}},
+        **given,
         "num_rows": report.num_rows,
         "dropped": dict(report.dropped.reasons),
         "refused": report.refused.num,
