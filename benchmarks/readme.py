@@ -98,6 +98,11 @@ def needs_table() -> str:
     return Table(["", "needs"], [*facts, ["labels", labels]]).in_markdown()
 
 
+def _wrapped(line: str) -> str:
+    """Break a long sentence; a line of a table has its columns, two spaces apart."""
+    return line if "  " in line else textwrap.fill(line, WIDTH, subsequent_indent="  ")
+
+
 def take_picture(run_path: Path, picture: Path) -> None:
     """Photograph the top of the report."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -127,7 +132,8 @@ def main() -> None:
         sentences = claims.in_words(json.loads(path.read_text()))
         write(README, "claims", textwrap.fill(sentences, WIDTH))
     if run:
-        write(README, "run", f"```\n{summary.table(run)}\n```")
+        lines = [_wrapped(line) for line in summary.table(run).splitlines()]
+        write(README, "run", "\n".join(["```", *lines, "```"]))
         take_picture(run, ROOT / "docs" / "report.png")
 
 

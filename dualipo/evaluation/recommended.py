@@ -151,7 +151,7 @@ def _base(made: Sequence[RoundHistory]) -> Recommendation:
     if not made:
         return Recommendation(BASE_VERSION, BASE, "no round is finished yet")
     rates = "; ".join(f"{round_.label}: {_told(round_)}" for round_ in made)
-    why = f"no version is shown to be better than the one before it ({rates})"
+    why = f"nothing that a run may read shows a version to be better than the one before ({rates})"
     return Recommendation(BASE_VERSION, BASE, why)
 
 

@@ -39,7 +39,7 @@ def refresh(outcome: Outcome, newly_failed: list[str], **gate: Gate | None) -> R
 def test_the_table_has_a_line_for_base_and_every_round(make_run: RunMaker) -> None:
     lines = summary.table(make_run()).splitlines()
     assert lines[0] == "demo: 3 of 3 rounds, simulated labels"
-    assert lines.pop(1).startswith("Did it help? Yes: g2 against the base is better by oracle.")
+    assert lines.pop(1).startswith("Did it help? Yes: g2 against the base is better by the oracle.")
     assert lines.pop(1).startswith("Recommended version: g2, because ")
     assert lines.pop(1).startswith("Critic warm failed its check of accuracy (0.438, at least 0.7")
     assert lines.pop(1) == "A refreshed critic served: it was refreshed in round 1."

@@ -200,7 +200,7 @@ def _number(measurement: Measurement | None) -> str:
 def _verdict(version: str, rows: tuple[Row, ...]) -> str:
     evidence = [row for row in rows if row.is_evidence]
     by_finding = {
-        finding: [row.source for row in evidence if row.finding == finding]
+        finding: [_named(row.source) for row in evidence if row.finding == finding]
         for finding in ("better", "worse", "no difference shown")
     }
     better, worse, even = (", ".join(sources) for sources in by_finding.values())
@@ -221,6 +221,10 @@ def _verdict(version: str, rows: tuple[Row, ...]) -> str:
         f"Did it help? It is not known: nothing but the critic that trained compared {subject}. "
         "Name judges in monitor.judges, or ask people with `dualipo study`."
     )
+
+
+def _named(source: str) -> str:
+    return f"the {source}" if source == measured.ORACLE else source
 
 
 def _motion(rows: tuple[Row, ...]) -> str:
