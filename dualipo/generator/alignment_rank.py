@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,17 @@ from dualipo.training.ranks import loading_device
 def main(job_path: Path) -> int:
     """Do this rank's part of the job, and return the process's exit code.
 
-    torchrun starts it, and starts it again when a rank has died.
+    torchrun starts it, and the driver starts torchrun again when a rank has died.
     """
     if not _is_alive(int(os.environ[DRIVER])):
         return 0  # whoever resumes the run starts ranks of its own
     job = Job(**atomic.read_json(job_path))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        timeout=timedelta(seconds=job.peer_timeout),
+    )
     try:
         result = train(job)
     except DualipoError as error:

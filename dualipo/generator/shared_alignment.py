@@ -53,6 +53,7 @@ class Job:
     preferences: dict[str, Any]
     real: dict[str, Any] | None
     reference_folder: str | None = None
+    peer_timeout: float = 600.0  # seconds for which a rank waits for another one
 
 
 def describe(
@@ -95,6 +96,12 @@ def run(job: Job, *, on_step: OnStep) -> AlignResult:
     result_path.unlink(missing_ok=True)
     atomic.write_json(job_path, asdict(job))
     code = _wait_for_ranks(_command(num_processes, job_path), on_step)
+    for again in range(1, MAX_RESTARTS + 1):
+        interrupt.check()
+        if not code:
+            break
+        print(f"A rank died. All start again, {again} of {MAX_RESTARTS} times.", file=sys.stderr)
+        code = _wait_for_ranks(_command(num_processes, job_path), on_step)
     interrupt.check()
     if code or not result_path.exists():
         raise StageError(
@@ -139,7 +146,8 @@ def _wait_for_ranks(command: list[str], on_step: OnStep) -> int:
 def _command(num_processes: int, job_path: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-        *("--nproc-per-node", str(num_processes), "--max-restarts", str(MAX_RESTARTS)),
+        # Ranks that torchrun itself starts again share its store, and gloo may wait there for ever.
+        *("--nproc-per-node", str(num_processes), "--max-restarts", "0"),
         *("-m", "dualipo.generator.alignment_rank", str(job_path)),
     ]
 

@@ -61,7 +61,7 @@ def test_four_dimensions_of_other_names_go_from_labels_to_a_study(
         "\n".join(f"a {name} {does}" for name in NOUNS for does in ("runs", "sits"))
     )
     own = (*OWN, f"prompts.path={captions}", f"critic.questions={questions}")
-    asked = memory / "asked"
+    asked = memory / "four-asked"
     assert harnesses.ended(harnesses.recipe(models_folder, asked, *own)) == 1
     assert "nobody has labelled them" in harnesses.log(asked)
     # People label the clips in the run's own dimensions.

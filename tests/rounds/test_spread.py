@@ -31,7 +31,7 @@ def test_fault_42_two_processes_of_which_all_are_killed_make_what_one_makes(
     with harnesses.elsewhere(harness) as path:
         monkeypatch.setenv("DUALIPO_FAIL", DIES_AT)
         recipe = harness.recipe(path, *PROCESSES)
-        assert harnesses.ended(recipe, fail="kill@150") == -signal.SIGKILL, harnesses.log(path)
+        assert harnesses.ended(recipe, fail="kill@60") == -signal.SIGKILL, harnesses.log(path)
         assert harnesses.ended(recipe) == 0, harnesses.log(path)
         assert harnesses.state(path) == harness.clean
         assert any(row.num_failures for row in worker_rows.read(path)), "no worker was killed"
