@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from intervals import difference, with_ends
+from warm_starts import warmed
 
 from dualipo import config
 from dualipo.config import Config
-from dualipo.critic.learning import preference, reward_head, warm_start
+from dualipo.critic.learning import reward_head, warm_start
 from dualipo.critic.models.chat import ChatCritic
 from dualipo.critic.models.rewards import RewardCritic
 from dualipo.critic.vlm import Vlm
@@ -95,37 +96,9 @@ def without_reasons(run: Run, folder: Path) -> ChatCritic:
     silent = {"rationale": "", "reason_a": "", "reason_b": "", "grade_a": None, "grade_b": None}
     pairs = [replace(pair, **silent) for pair in pairs]
     points = [replace(point, rationale="") for point in points]
-    critic = run.load_critic(SHIPPED)
-    critic.adapt(seed=run.seed("critic", SHIPPED))  # a LoRA where the other arm has one
-    settings = run.config
-    warm_start.supervise(
-        critic,
-        warm_start.traces([*pairs, *points]),
-        clips=run.clip,
-        settings=settings.warm_start_sft,
-        checkpoint_folder=folder / "sft",
-        seed=run.seed("warm_start_sft"),
-    )
-    own_pairs = warm_start.self_sampled(
-        critic,
-        warm_start.traces(pairs)[: settings.warm_start_dpo.max_questions],
-        clips=run.clip,
-        num_paths=settings.warm_start_dpo.num_paths,
-        settings=settings.critic,
-        seed_of=judging.seed_of(run, "own traces", "without reasons"),
-    )
-    if own_pairs:
-        preference.train(
-            critic,
-            own_pairs,
-            clips=run.clip,
-            settings=settings.warm_start_dpo,
-            reference_batch_size=settings.critic.judge_batch_size,
-            checkpoint_folder=folder / "dpo",
-            seed=run.seed("warm_start_dpo"),
-        )
-    critic.freeze()
-    return critic
+    traces = warm_start.traces([*pairs, *points])
+    asked = warm_start.traces(pairs)
+    return warmed(run, traces, asked, folder=folder, name="without reasons")
 
 
 def baseline(run: Run, folder: Path) -> RewardCritic:

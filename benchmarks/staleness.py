@@ -27,18 +27,18 @@ from typing import Any
 import ordered_pairs
 from intervals import difference, with_ends
 from ordered_pairs import Rows, points
+from warm_starts import warmed
 
 from dualipo import config
-from dualipo.critic.learning import preference, warm_start
-from dualipo.critic.models.chat import ChatCritic
+from dualipo.critic.learning import warm_start
 from dualipo.evaluation.report.charts import percent
 from dualipo.progress import PlainProgress
 from dualipo.records import Pair
-from dualipo.rounds import judging, loop, sampling, seed_labels, world_sources
+from dualipo.rounds import loop, sampling, seed_labels, world_sources
 from dualipo.rounds.bad_clips import intact
 from dualipo.rounds.clip_units import ClipSet
 from dualipo.rounds.questions import pair_questions
-from dualipo.rounds.run import BASE_GENERATOR, SHIPPED, Run
+from dualipo.rounds.run import BASE_GENERATOR, Run
 from dualipo.rounds.versions import attempt_of, critic_made, critic_of, generator_made
 from dualipo.store import atomic
 
@@ -124,41 +124,10 @@ def measured(
 ) -> dict[str, Rows]:
     """Warm a critic on the labels, unless its hits are known, and measure it."""
     path = folder / f"{arm}.json"
-    return ordered_pairs.measured(run, path, versions, lambda: warmed(run, labels, folder / arm))
-
-
-def warmed(run: Run, labels: Sequence[Pair], folder: Path) -> ChatCritic:
-    """Warm the shipped critic on labelled pairs with the recipe's steps, as a run does."""
-    critic, settings = run.learner(SHIPPED), run.config
     traces = warm_start.traces(labels)
-    warm_start.supervise(
-        critic,
-        traces,
-        clips=run.clip,
-        settings=settings.warm_start_sft,
-        checkpoint_folder=folder / "sft",
-        seed=run.seed("warm_start_sft"),
+    return ordered_pairs.measured(
+        run, path, versions, lambda: warmed(run, traces, traces, folder=folder / arm, name=arm)
     )
-    own = warm_start.self_sampled(
-        critic,
-        traces[: settings.warm_start_dpo.max_questions],
-        clips=run.clip,
-        num_paths=settings.warm_start_dpo.num_paths,
-        settings=settings.critic,
-        seed_of=judging.seed_of(run, "own traces", folder.name),
-    )
-    if own and settings.warm_start_dpo.max_train_steps:
-        preference.train(
-            critic,
-            own,
-            clips=run.clip,
-            settings=settings.warm_start_dpo,
-            reference_batch_size=settings.critic.judge_batch_size,
-            checkpoint_folder=folder / "dpo",
-            seed=run.seed("warm_start_dpo"),
-        )
-    critic.freeze()
-    return critic
 
 
 def refreshed(run: Run, folder: Path, round: int, versions: Sequence[str]) -> dict[str, Any]:

@@ -45,22 +45,8 @@ from dualipo.interrupt import Interrupted
 from dualipo.store import atomic
 
 MODULES = (
-    *(
-        doctor,
-        settings,
-        run,
-        tune,
-        fork,
-        stage,
-        show,
-        compare,
-        cost,
-        dashboard,
-        critic,
-        label,
-        study,
-    ),
-    *(vbench, captions, importing, labels, exporting, push, track, convert, pretrain),
+    *(doctor, settings, run, tune, fork, stage, show, compare, cost, dashboard, critic, label),
+    *(study, vbench, captions, importing, labels, exporting, push, track, convert, pretrain),
 )
 # How `dualipo --help` groups the verbs.
 GROUPS: dict[str, tuple[str, ...]] = {

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 from rich.console import Console
@@ -15,8 +16,10 @@ from dualipo.progress import Pace, PlainProgress, Progress, ended, spell
 class TerminalProgress:
     """A live line with round, stage, item, rate, figures, and the time left of the whole run."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._pace = Pace()
+    def __init__(
+        self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._pace = Pace(clock=clock)
         self._live = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),

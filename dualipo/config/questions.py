@@ -73,8 +73,8 @@ class Grades(_Part):
 
     def in_words(self) -> str:
         """Say what the grades mean, for a question; nothing where the set gives no meanings."""
-        told = [f"{grade}: {getattr(self, grade).meaning}" for grade in GRADES]
-        return "; ".join(each for each in told if not each.endswith(": "))
+        meanings = {grade: getattr(self, grade).meaning for grade in GRADES}
+        return "; ".join(f"{grade}: {meaning}" for grade, meaning in meanings.items() if meaning)
 
 
 class DimensionText(_Part):

@@ -115,8 +115,9 @@ def _of_own_captions(config: Config) -> Iterator[str]:
     """Yield what mixes a user's captions with the embedded world's judges and clips."""
     if config.prompts.path is None:
         yield 'prompts.source = "file" needs prompts.path. Set it to a list of captions.'
-    by_people = config.monitor.audit == "people"
-    asking = ("num_audit_labels", "num_accuracy_pairs")[by_people:]
+    asking = ["num_accuracy_pairs"]
+    if config.monitor.audit != "people":
+        asking = ["num_audit_labels", *asking]
     if named := [f"monitor.{name}" for name in asking if getattr(config.monitor, name)]:
         yield (
             f'prompts.source is "file", but {" and ".join(named)} '

@@ -28,7 +28,7 @@ def of_version(
     version: str, values: Values, *, others: Sequence[MeasuredEvent] = ()
 ) -> MeasuredEvent:
     """Return a version's clip metrics, their changes against `others`, and what is alarming."""
-    own = [_own(name, values[name]) for name in pixels.METRICS if values.get(name)]
+    own = [over_prompts(name, values[name]) for name in pixels.METRICS if values.get(name)]
     changes = [
         change
         for other in others
@@ -77,7 +77,8 @@ def of_interval(name: str, ends: Interval, **named: str) -> Measurement:
     )
 
 
-def _own(name: str, by_prompt: Mapping[str, list[float]]) -> Measurement:
+def over_prompts(name: str, by_prompt: Mapping[str, Sequence[float]]) -> Measurement:
+    """Return the mean over prompts with its interval, which one prompt does not have."""
     prompts = [prompt for prompt, own in by_prompt.items() for _ in own]
     every = [value for own in by_prompt.values() for value in own]
     if len(by_prompt) < 2:

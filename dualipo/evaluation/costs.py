@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.amounts import duration
+from dualipo.evaluation.clocks import once
 from dualipo.evaluation.report.charts import percent
 from dualipo.evaluation.report.report_tables import Table
 from dualipo.evaluation.run_history import BASE
@@ -22,8 +23,6 @@ from dualipo.store.ledger import Unit
 from dualipo.store.run_reader import RunReader
 
 HOUR = 3600.0
-# A clock that closes a stage whose units have their own, and covers the same time as they do.
-CLOSING = -1
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Costs:
 def read(run_path: Path) -> Costs:
     """Read what a run has spent until now."""
     run = RunReader(run_path)
-    clocks = run.events(ClockEvent) if run.has_ledger else []
+    clocks = once(run.events(ClockEvent)) if run.has_ledger else []
     num_clips = {unit.round: event.num_clips for unit, event in run.events(SampleEvent)}
     return Costs(
         name=run_path.name,
@@ -66,12 +65,9 @@ def read(run_path: Path) -> Costs:
 
 
 def _spent(clocks: Sequence[tuple[Unit, ClockEvent]], settings: dict[str, Any]) -> Iterable[Spent]:
-    own_clocks = {_place(unit) for unit, _ in clocks if unit.index != CLOSING}
     seconds: dict[tuple[int, str, str], float] = defaultdict(float)
     units: dict[tuple[int, str, str], int] = defaultdict(int)
     for unit, clock in clocks:
-        if unit.index == CLOSING and _place(unit) in own_clocks:
-            continue
         stage = unit.stage.partition(".")[0] if unit.stage not in _NAMES else unit.stage
         key = unit.round, stage, clock.device or ""
         seconds[key] += clock.seconds * _num_devices(unit.stage, settings)
@@ -87,10 +83,6 @@ def _in_plain_words(stage_id: str) -> str:
 
 _NAMES = {stage.stage_id: stage.name or _in_plain_words(stage.stage_id) for stage in STAGES}
 _ORDER = {stage.stage_id: place for place, stage in enumerate(STAGES)}
-
-
-def _place(unit: Unit) -> tuple[int, int, str]:
-    return unit.round, unit.attempt, unit.stage
 
 
 def _num_devices(stage: str, settings: dict[str, Any]) -> int:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dualipo.evaluation import bootstrap, refresh_gate
+from dualipo.evaluation.report.report_tables import Table
 from dualipo.records import DIMENSIONS, Dimension
 
 Reading = Literal["one path", "hard votes", "soft votes", "forced choice"]
@@ -156,7 +157,7 @@ def table(judged: Sequence[Judged]) -> str:
     """Write the rows as a table for a terminal."""
     head = ["dimension", "reading", "labels", "accuracy", "95 % interval"]
     head += [f"surest {share:.0%}" for share in COVERAGES[1:]] + ["calibration error"]
-    lines = [head]
+    lines = []
     for row in rows(judged):
         precision = [row.precision.get(share) for share in COVERAGES[1:]]
         lines.append(
@@ -165,11 +166,7 @@ def table(judged: Sequence[Judged]) -> str:
             + ["-" if share is None else f"{share:.1%}" for share in precision]
             + ["-" if row.calibration is None else f"{row.calibration:.3f}"]
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return Table(head, lines).in_text()
 
 
 def _hit(right: float) -> float:

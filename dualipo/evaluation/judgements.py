@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from dualipo.evaluation import bootstrap, measured
-from dualipo.evaluation.clip_changes import interval, of_interval
+from dualipo.evaluation import measured
+from dualipo.evaluation.clip_changes import interval, over_prompts
 from dualipo.event_parts import Measurement
 from dualipo.events import MeasuredEvent
 from dualipo.records import DIMENSIONS, Dimension, Verdict
@@ -75,10 +75,7 @@ def _of_dimension(
     points: Mapping[str, Sequence[float]], base: str, dimension: Dimension | None
 ) -> list[Measurement]:
     every = [value for own in points.values() for value in own]
-    prompts = [prompt for prompt, own in points.items() for _ in own]
-    rate = Measurement(name=WIN_RATE, value=every[0], num_prompts=1)
-    if len(points) > 1:
-        rate = of_interval(WIN_RATE, bootstrap.clustered_mean(every, clusters=prompts))
+    rate = over_prompts(WIN_RATE, points)
     counts = Counter(WINS if x > _EVEN else LOSSES if x < _EVEN else TIES for x in every)
     shares = [
         Measurement(name=name, value=counts[name] / len(every), num_prompts=len(points))

@@ -110,6 +110,11 @@ def accuracy(leans: Sequence[float]) -> float:
     return float(_hits(np.asarray(leans, np.float64)).mean())
 
 
+def mean_loss(leans: Sequence[float]) -> float:
+    """Return the mean log-loss of leans as they are, in nats."""
+    return float(_log_loss(np.asarray(leans, np.float64)).mean())
+
+
 def _hits(lean_N: Values) -> Values:
     return np.asarray((lean_N > 0) + 0.5 * (lean_N == 0), np.float64)
 

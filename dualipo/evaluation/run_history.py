@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from dualipo import tracking
 from dualipo.evaluation import bootstrap, measured
 from dualipo.evaluation.bootstrap import Interval
+from dualipo.evaluation.clocks import once
 from dualipo.event_parts import Accuracy, Refinement
 from dualipo.events import (
     AlignEvent,
@@ -271,11 +272,11 @@ def _more_telling(before: Event | None, now: RefreshEvent) -> RefreshEvent:
 
 def _clocks(own: Iterable[Recorded]) -> dict[str, Clock]:
     clocks: dict[str, Clock] = {}
-    for _, event in own:
-        if isinstance(event, ClockEvent):
-            before = clocks.get(event.stage, Clock())
-            peak_mb = max(before.peak_mb, event.peak_mb)
-            clocks[event.stage] = Clock(before.seconds + event.seconds, peak_mb)
+    timed = [(unit, event) for unit, event in own if isinstance(event, ClockEvent)]
+    for _, event in once(timed):
+        before = clocks.get(event.stage, Clock())
+        peak_mb = max(before.peak_mb, event.peak_mb)
+        clocks[event.stage] = Clock(before.seconds + event.seconds, peak_mb)
     return clocks
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from dualipo.amounts import duration
+from dualipo.evaluation import clocks
 from dualipo.evaluation.run_history import BASE, RunHistory
 from dualipo.events import ClockEvent, RefreshEvent
 from dualipo.stages import Stage, of_attempt, of_start
@@ -81,7 +82,7 @@ def read(run: RunReader, history: RunHistory) -> Timeline:
 def _recorded(run: RunReader, history: RunHistory) -> _Recorded:
     if not run.has_ledger:
         return _Recorded((), (), history)
-    return _Recorded(run.units(), run.events(ClockEvent), history)
+    return _Recorded(run.units(), clocks.once(run.events(ClockEvent)), history)
 
 
 def _leg(recorded: _Recorded, round: int, attempt: int) -> Leg:

@@ -95,14 +95,14 @@ def run(job: Job, *, on_step: OnStep) -> AlignResult:
     job_path, result_path = folder / _JOB, folder / RESULT
     result_path.unlink(missing_ok=True)
     atomic.write_json(job_path, asdict(job))
-    code = _wait_for_ranks(_command(num_processes, job_path), on_step)
-    for again in range(1, MAX_RESTARTS + 1):
+    for start in range(MAX_RESTARTS + 1):
+        if start:
+            told = f"{folder}: a rank ended with an error (see above). All start again, "
+            print(f"{told}{start} of {MAX_RESTARTS} times.", file=sys.stderr)
+        code = _wait_for_ranks(_command(num_processes, job_path), on_step)
         interrupt.check()
         if not code:
             break
-        print(f"A rank died. All start again, {again} of {MAX_RESTARTS} times.", file=sys.stderr)
-        code = _wait_for_ranks(_command(num_processes, job_path), on_step)
-    interrupt.check()
     if code or not result_path.exists():
         raise StageError(
             f"{folder}: the processes of the alignment ended with code {code} (their messages are "

@@ -7,10 +7,12 @@ if the recipe names a source of pairs that reads them; else all labels measure.
 from collections.abc import Sequence
 
 from dualipo.records import Candidate, Pair
-from dualipo.rounds import people_audit, world_sources
+from dualipo.rounds import fixed_clips, people_audit, world_sources
 from dualipo.rounds.questions import pair_questions
 from dualipo.rounds.run import Run
 from dualipo.rounds.sampling import fixed_prompts
+from dualipo.rounds.versions import generator_before, generator_made
+from dualipo.store.ledger import Unit
 
 READERS = {"audit", "newer"}  # the sources that read labels or clips of the monitor prompts
 
@@ -25,6 +27,15 @@ def labels(run: Run, round: int, attempt: int, clips: Sequence[Candidate]) -> li
     seed = run.seed("audit", round, attempt)
     asked = pair_questions(clips, num=num, seed=seed)
     return world_sources.label_pairs(asked, clips=run.clip, seed=seed)
+
+
+def newest(run: Run, round: int, attempt: int) -> list[Pair]:
+    """Return the labels of the newest generator that an attempt has; it may not have made one."""
+    is_aligned = run.is_done(Unit(round, attempt, "align"))
+    version = generator_made(round, attempt) if is_aligned else generator_before(run, round)
+    made = run.ledger.version("generator", version)
+    clips = fixed_clips.of_version(run, "monitor", version)
+    return labels(run, made.round, made.attempt, clips)
 
 
 def measuring(run: Run, pairs: Sequence[Pair]) -> list[Pair]:

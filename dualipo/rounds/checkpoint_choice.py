@@ -1,13 +1,12 @@
 """Chooses among the checkpoints of a refresh by held-out labels that no other decision reads."""
 
-import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dualipo.config import Config
 from dualipo.critic.asks import Clips
 from dualipo.critic.models.chat import ChatCritic
+from dualipo.evaluation import refresh_gate
 from dualipo.rounds import gating
 from dualipo.rounds.gating import Label
 from dualipo.training import early_stop
@@ -45,11 +44,10 @@ class HeldOutWatch(early_stop.Watch):
         self.critic.module.train()
         if not leans:
             return {"held_out_loss": SILENT, "held_out_accuracy": 0.0}
-        losses = [math.log1p(math.exp(-abs(lean))) + max(0.0, -lean) for lean in leans.values()]
-        hits = [1.0 if lean > 0 else 0.5 if lean == 0 else 0.0 for lean in leans.values()]
+        answered = list(leans.values())
         return {
-            "held_out_loss": statistics.fmean(losses),
-            "held_out_accuracy": statistics.fmean(hits),
+            "held_out_loss": refresh_gate.mean_loss(answered),
+            "held_out_accuracy": refresh_gate.accuracy(answered),
         }
 
     def score(self, measured: Metrics) -> tuple[float, ...]:

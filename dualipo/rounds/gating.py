@@ -18,15 +18,11 @@ from dualipo.critic.vlm import Vlm
 from dualipo.evaluation import refresh_gate
 from dualipo.event_parts import Gate
 from dualipo.records import Pair, Point
-from dualipo.rounds import audit, measuring, seed_labels
+from dualipo.rounds import audit, seed_labels
 from dualipo.rounds.run import Run
-from dualipo.rounds.versions import generator_before, generator_made
-from dualipo.store.ledger import Unit
 
 Label = Pair | Point
-Leans = dict[
-    int, float
-]  # by a label's place in the list; what the critic does not answer is absent
+Leans = dict[int, float]  # by a label's place; what the critic does not answer is absent
 
 
 @dataclass(frozen=True)
@@ -39,19 +35,10 @@ class GateLabels:
 
 def labels_for(run: Run, round: int, attempt: int) -> GateLabels:
     """Return the labels by which the refresh of this attempt is judged."""
-    fresh = audit.measuring(run, audit_labels(run, round, attempt))
+    fresh = audit.measuring(run, audit.newest(run, round, attempt))
     if len({pair.prompt_id for pair in fresh}) >= refresh_gate.LEAST_PROMPTS:
         return GateLabels("audit", fresh)
     return GateLabels("held out", held_out_half(run, chooses=False))
-
-
-def audit_labels(run: Run, round: int, attempt: int) -> list[Pair]:
-    """Return the audit's labels of the newest generator that the attempt has."""
-    is_aligned = run.is_done(Unit(round, attempt, "align"))
-    version = generator_made(round, attempt) if is_aligned else generator_before(run, round)
-    made = run.ledger.version("generator", version)
-    clips = measuring.sample_fixed(run, "monitor", made.round, made.attempt, version)
-    return audit.labels(run, made.round, made.attempt, clips)
 
 
 def held_out_half(run: Run, *, chooses: bool) -> list[Label]:

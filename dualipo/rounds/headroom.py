@@ -15,7 +15,7 @@ from dualipo.critic.trust import forced_choice
 from dualipo.critic.vlm import Vlm
 from dualipo.evaluation.headroom import Judged, Reading
 from dualipo.records import Dimension, Pair, Vote
-from dualipo.rounds import audit, gating, judging, seed_labels
+from dualipo.rounds import audit, judging, seed_labels
 from dualipo.rounds.accuracy import pair_item
 from dualipo.rounds.run import Run
 from dualipo.rounds.versions import attempt_of
@@ -33,7 +33,7 @@ class Measured:
 def measure(run: Run, critic: str, round: int) -> list[Measured]:
     """Read the held-out labels, and the audit's labels of a round's clips, by a critic version."""
     held_out, _ = seed_labels.held_out_labels(run)
-    fresh = audit.measuring(run, gating.audit_labels(run, round, attempt_of(run, round)))
+    fresh = audit.measuring(run, audit.newest(run, round, attempt_of(run, round)))
     asked = {"held-out labels of the base's clips": held_out, _audited(run, round): fresh}
     settings, draws = run.config.critic, judging.seed_of(run, "headroom", critic)
     return [

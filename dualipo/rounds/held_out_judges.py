@@ -29,9 +29,9 @@ from dualipo.events import MeasuredEvent
 from dualipo.records import Candidate, Dimension, Verdict, Vote
 from dualipo.rounds.bench import BadClip
 from dualipo.rounds.clock import Clock
+from dualipo.rounds.fixed_clips import of_version, sample_fixed
 from dualipo.rounds.judging import seed_of, shown
-from dualipo.rounds.measuring import sample_fixed
-from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, Run, model_folder
+from dualipo.rounds.run import BASE_GENERATOR, Run, model_folder
 from dualipo.store import tables
 from dualipo.store.ledger import Unit
 
@@ -75,7 +75,7 @@ def _free(run: Run, unit: Unit) -> Unit:
 def _asked(run: Run, first: Unit, judge: HeldOutJudge, version: str) -> MeasuredEvent:
     """Return what a judge says of a version, or why it could not be asked."""
     clips = sample_fixed(run, "test", first.round, first.attempt, version)
-    base = sample_fixed(run, "test", BASE_ROUND, 0, BASE_GENERATOR)
+    base = of_version(run, "test", BASE_GENERATOR)
     if "questions" not in judge.model_fields_set:  # then it is asked what the critic is asked
         judge = judge.model_copy(update={"questions": run.config.critic.questions})
     items, unchanged = _items(clips, base, judge.questions.names)

@@ -9,7 +9,7 @@ are read. The checks that stop a stage (faults 27, 31) look at all of its votes 
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -28,9 +28,9 @@ from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.versions import critic_of
 from dualipo.seeds import derive
 from dualipo.served_events import UsageEvent
-from dualipo.store import retry, tables
+from dualipo.store import redo, retry, tables
 from dualipo.store.ledger import Unit
-from dualipo.store.rundir import attempt_path
+from dualipo.store.run_paths import attempt_path
 from dualipo.workers.job import Done, Work
 
 Kind = Literal["point", "pair"]
@@ -233,7 +233,7 @@ def _commit(run: Run, done: Done) -> list[Vote]:
 
 def _earlier(run: Run, stage: Unit) -> Earlier:
     """Return the answers that `--retry-abstained` kept of a stage, and how often it was used."""
-    place = (stage.round, stage.attempt, retry.STAGE)
+    place = (stage.round, stage.attempt, redo.RETRIED)
     retried = [u for u in run.ledger.units() if (u.round, u.attempt, u.stage) == place]
     if not retried:
         return ASKED_NOTHING
@@ -274,26 +274,21 @@ def _served_events(shard: Shard) -> list[Event]:
 
 
 def _say_troubles(run: Run, stage: Unit) -> None:
-    """Report a stage's unanswered questions and labels without probabilities at a server."""
-    troubles: Counter[str] = Counter()
-    for unit, served in run.ledger.events(ServedEvent):
-        if (unit.round, unit.attempt, unit.stage) == (stage.round, stage.attempt, stage.stage):
-            troubles.update(served.troubles)
+    """Report what a stage met at a served critic, and what it took of it."""
+    troubles = _summed(served.troubles for served in run.events_of(stage, ServedEvent))
     if troubles:
         counts = ", ".join(f"{num} x {name}" for name, num in sorted(troubles.items()))
         run.progress.say(f"{stage.stage}: the served critic met {counts}. See critic.server.")
-    if taken := _taken(run, stage):
+    if taken := _summed(event.taken for event in run.events_of(stage, UsageEvent)):
         counts = ", ".join(f"{num:,} {name}" for name, num in taken.items())
         run.progress.say(f"{stage.stage}: the served critic took {counts}.")
 
 
-def _taken(run: Run, stage: Unit) -> Counter[str]:
-    """Return what all units of a stage took of a served critic."""
-    taken: Counter[str] = Counter()
-    for unit, event in run.ledger.events(UsageEvent):
-        if (unit.round, unit.attempt, unit.stage) == (stage.round, stage.attempt, stage.stage):
-            taken.update(event.taken)
-    return taken
+def _summed(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return total
 
 
 def _keep_scale(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:

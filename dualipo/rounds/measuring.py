@@ -38,42 +38,27 @@ from dualipo.rounds import (
     accuracy,
     aligning,
     audit,
+    fixed_clips,
     judging,
     pixel_metrics,
     suite,
     world_sources,
 )
 from dualipo.rounds.accuracy import mean
-from dualipo.rounds.bad_clips import intact
-from dualipo.rounds.clip_units import ClipSet
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, Run
-from dualipo.rounds.sampling import fixed_prompts, sample_set
 from dualipo.rounds.versions import critic_of, generator_before
 from dualipo.store import atomic
 from dualipo.store.ledger import Unit
-
-MONITOR_CLIPS = 2  # clips a monitor prompt: one pair to audit, the first against the round before
 
 
 def measure_base(run: Run) -> None:
     """Measure what stands before round 0: the warm start, and the base generator's clips."""
     accuracy.measure_warm_start(run)
-    clips = sample_fixed(run, "monitor", BASE_ROUND, 0, BASE_GENERATOR)
+    clips = fixed_clips.sample_fixed(run, "monitor", BASE_ROUND, 0, BASE_GENERATOR)
     pixel_metrics.measure(run, BASE_ROUND, 0, BASE_GENERATOR, clips)
     suite.measure_round(run, BASE_ROUND, 0, BASE_GENERATOR)
     report_scores(run, BASE_ROUND, 0, BASE_GENERATOR)
-
-
-def sample_fixed(run: Run, name: str, round: int, attempt: int, version: str) -> list[Candidate]:
-    """Sample a version's clips of the test or monitor prompts; every round has the same noise.
-
-    Clips that went bad are left out.
-    """
-    per_prompt = MONITOR_CLIPS if name == "monitor" else run.config.monitor.num_test_clips
-    prompts = fixed_prompts(run, name)
-    clips = ClipSet(name, round, attempt, version, prompts, per_prompt, texts_of=name)
-    return intact(run, sample_set(run, clips))
 
 
 def report_scores(run: Run, round: int, attempt: int, version: str) -> None:
@@ -84,7 +69,7 @@ def report_scores(run: Run, round: int, attempt: int, version: str) -> None:
     unit = Unit(round, attempt, "scores")
     if run.is_done(unit):
         return
-    candidates = sample_fixed(run, "test", round, attempt, version)
+    candidates = fixed_clips.sample_fixed(run, "test", round, attempt, version)
     clock = Clock()
     measured = candidates if run.config.prompts.source == "world" else []
     asked = [(candidate.caption, candidate.clip) for candidate in measured]
@@ -109,7 +94,7 @@ def monitor(run: Run, round: int, attempt: int, version: str) -> Signals:
     """Measure the attempt's generator and critic; record signals, triggers and stop reasons."""
     unit = Unit(round, attempt, "monitor")
     if not run.is_done(unit):
-        clips = sample_fixed(run, "monitor", round, attempt, version)
+        clips = fixed_clips.sample_fixed(run, "monitor", round, attempt, version)
         critic = critic_of(run, round, attempt)
         clock = Clock()
         signals = _signals(run, round, attempt, version, clips, critic)
@@ -231,5 +216,4 @@ def _wins(
 
 
 def _monitor_clips_before(run: Run, round: int) -> list[Candidate]:
-    version = run.ledger.version("generator", generator_before(run, round))
-    return sample_fixed(run, "monitor", version.round, version.attempt, version.version_id)
+    return fixed_clips.of_version(run, "monitor", generator_before(run, round))

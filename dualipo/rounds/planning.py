@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dualipo.config import LEARNING, Config
 from dualipo.events import ScoresEvent
 from dualipo.rounds.accuracy import ACCURACY_CLIPS, num_accuracy_prompts
-from dualipo.rounds.measuring import MONITOR_CLIPS
+from dualipo.rounds.fixed_clips import MONITOR_CLIPS
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.stages import STAGES
 

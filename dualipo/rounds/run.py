@@ -55,7 +55,6 @@ class Run(Bench):
         self.engine = engine_of(config.workers, directory.path, bench=self)
         self.is_inline = config.workers.engine == "inline"
         self._devices: set[str] = set()
-        self._is_mixed = False
         self.contests: dict[tuple[int, int], Contests] = {}  # by round and attempt; see `judging`
         # A clip that was published once more after it went bad is good again.
         marked = {event.clip for _, event in self.ledger.events(BadClipEvent)}
@@ -119,12 +118,7 @@ class Run(Bench):
 
     def say_left_out(self, stage: Unit) -> None:
         """Say what all units of a stage left out together."""
-        place = (stage.round, stage.attempt, stage.stage)
-        dropped = [
-            event
-            for unit, event in self.ledger.events(LeftOutEvent)
-            if (unit.round, unit.attempt, unit.stage) == place
-        ]
+        dropped = self.events_of(stage, LeftOutEvent)
         for line in left_out.in_words(left_out.together(dropped)):
             self.progress.say(line)
 
@@ -141,6 +135,15 @@ class Run(Bench):
     def records(self, path: Path, record_type: type[Record]) -> list[Record]:
         """Read a table of the run, which must be the one that its unit committed."""
         return tables.read_records(self.hashes.checked(path), record_type=record_type)
+
+    def events_of(self, stage: Unit, kind: type[Recorded]) -> list[Recorded]:
+        """Return the events of this class that all units of a stage committed."""
+        place = (stage.round, stage.attempt, stage.stage)
+        return [
+            event
+            for unit, event in self.ledger.events(kind)
+            if (unit.round, unit.attempt, unit.stage) == place
+        ]
 
     def recorded(self, unit: Unit, kind: type[Recorded]) -> Recorded:
         """Return the event of this class that a finished unit committed."""
@@ -219,9 +222,9 @@ class Run(Bench):
 
     def _note_device(self, device: str) -> None:
         """Say once that units are done on several kinds of devices."""
+        is_new = device not in self._devices
         self._devices.add(device)
-        if len(self._devices) > 1 and not self._is_mixed:
-            self._is_mixed = True
+        if is_new and len(self._devices) == 2:
             self.progress.say(
                 f"units are done on {' and '.join(sorted(self._devices))}, which round "
                 "differently: a run on one kind alone would differ in the last digits"

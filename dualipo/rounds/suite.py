@@ -9,7 +9,6 @@ VBench's own files and each child's log too. A clip that cannot be used has no l
 zero. A dimension that cannot be scored leaves the total out, and says why.
 """
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -167,7 +166,9 @@ def import_scores(
         semantic=reached.semantic,
         dimensions=[_as_part(score) for score in ordered],
         prompts_hash=prompts_hash,
-        num_prompts=len({clip_prompt(name) for score in ordered for name in score.by_clip}),
+        num_prompts=len(
+            {prompt_file.prompt_of(name) for score in ordered for name in score.by_clip}
+        ),
         sampled_with={},
         scored_with={},
     )
@@ -175,11 +176,6 @@ def import_scores(
     unit = Unit(version.round, version.attempt, IMPORTED, num)
     run.commit(unit, events=[event, _measured(event, by_prompt=None)])
     return event
-
-
-def clip_prompt(name: str) -> str:
-    """Return the prompt after which VBench's clip of this name is called."""
-    return name.rpartition("-")[0]
 
 
 def _as_part(score: DimensionScore) -> SuiteDimension:
@@ -240,10 +236,10 @@ def _sampled(run: Run, suite: Suite, version: Version) -> list[Candidate]:
 
 
 def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links
-        with atomic.storage_errors(target):
+    with atomic.storage_errors(target):
+        try:
+            atomic.link(source, target)
+        except StorageError:  # a file system without links
             shutil.copyfile(source, target)
 
 
@@ -307,12 +303,11 @@ def _event(
 
 def _scored_before(run: Run, suite: Suite, version: Version) -> list[SuiteDimension]:
     """Return the scores of dimensions that earlier requests asked for and this one does not."""
-    place = (version.round, version.attempt, suite.stage)
+    stage = Unit(version.round, version.attempt, suite.stage)
     return [
         event.score
-        for unit, event in run.ledger.events(SuiteDimensionEvent)
-        if (unit.round, unit.attempt, unit.stage) == place
-        and event.score.dimension not in suite.plan.dimensions
+        for event in run.events_of(stage, SuiteDimensionEvent)
+        if event.score.dimension not in suite.plan.dimensions
     ]
 
 
@@ -382,5 +377,5 @@ def _by_prompt(scored: Sequence[SuiteDimensionEvent]) -> dict[str, dict[str, lis
     results: dict[str, dict[str, list[float]]] = {}
     for event in scored:
         for name, result in event.by_clip.items():
-            results.setdefault(clip_prompt(name), {})[event.score.dimension] = [result]
+            results.setdefault(prompt_file.prompt_of(name), {})[event.score.dimension] = [result]
     return results

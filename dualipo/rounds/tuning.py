@@ -26,6 +26,7 @@ from dualipo.rounds import (
     aligning,
     clip_encodings,
     closing,
+    fixed_clips,
     measuring,
     pixel_metrics,
     sampling,
@@ -98,7 +99,7 @@ def tune(
 def _show(run: Run, round: int, version: str) -> None:
     """Sample and report a version's clips of the validation prompts, and measure their pixels."""
     measuring.report_scores(run, round, 0, version)
-    clips = measuring.sample_fixed(run, "test", round, 0, version)
+    clips = fixed_clips.sample_fixed(run, "test", round, 0, version)
     pixel_metrics.measure(run, round, 0, version, clips)
 
 

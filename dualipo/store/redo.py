@@ -20,8 +20,10 @@ from dualipo.records import Vote
 from dualipo.stages import Redo, redone
 from dualipo.store import settled
 from dualipo.store.ledger import Ledger, ModelKind, Unit, Version
+from dualipo.store.run_paths import attempt_path
 
 BASE_ROUND = settled.BASE_ROUND
+RETRIED = "retried"  # the stage of units that keep the answers of a critic (`retry.py`)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def plan(path: Path, ledger: Ledger, word: Redo, *, round: int | None = None) ->
         gone,
         versions,
         list(_voted(path, ledger, gone)),
-        [settled.attempt_folder(path, r, a) / settled.TRAINED[s] for r, a, s in trained],
+        [attempt_path(path, r, a) / settled.TRAINED[s] for r, a, s in trained],
         frozenset((r, a, "srpo" if s == "refresh" else s) for r, a, s in trained),
     )
 
@@ -96,7 +98,7 @@ def _goes(unit: Unit, word: Redo, round: int, attempt: int, versions: Sequence[V
     if unit.stage == settled.CHANGE:
         return False
     made = {version.version_id for version in versions}
-    if unit.stage == "retried" and word in ("judge", "warm-start"):
+    if unit.stage == RETRIED and word in ("judge", "warm-start"):
         return unit.round >= round and (unit.round, unit.attempt) >= (round, attempt)
     if unit.stage.startswith("holdout."):
         return unit.stage.removeprefix("holdout.") in made

@@ -17,8 +17,8 @@ from dualipo.records import Vote
 from dualipo.store import atomic, redo
 from dualipo.store.ledger import Ledger, Unit
 from dualipo.store.redo import Discarded
+from dualipo.store.run_paths import attempt_path
 
-STAGE = "retried"  # the stage of the units that keep answers
 VOTING = ("score", "confirm")
 ShardVotes = dict[Unit, list[Vote]]
 
@@ -34,7 +34,7 @@ def prepare(path: Path, ledger: Ledger) -> tuple[Discarded, str]:
             "none to ask for again. Leave out --retry-abstained."
         )
     kept = {*cast} - {*going}
-    units = [u for u in after.units if u not in kept and u.stage not in ("check", STAGE)]
+    units = [u for u in after.units if u not in kept and u.stage not in ("check", redo.RETRIED)]
     answered = {unit: [vote for vote in cast[unit] if vote.outcome != "abstain"] for unit in going}
     _keep(path, ledger, answered)
     gone = replace(after, units=units, voted=[pair for pair in after.voted if pair[0] in {*units}])
@@ -69,17 +69,17 @@ def _going(cast: ShardVotes) -> list[Unit]:
 
 
 def _keep(path: Path, ledger: Ledger, answered: ShardVotes) -> None:
-    from dualipo.store import settled, tables
+    from dualipo.store import tables
 
     unit = next(iter(answered))
-    index = sum(each.stage == STAGE for each in ledger.units())
+    index = sum(each.stage == redo.RETRIED for each in ledger.units())
     by_stage: dict[str, list[Vote]] = defaultdict(list)
     for each, votes in answered.items():
         by_stage[each.stage] += votes
     files = {}
     for stage, votes in by_stage.items():
-        folder = settled.attempt_folder(path, unit.round, unit.attempt)
+        folder = attempt_path(path, unit.round, unit.attempt)
         table = answered_path(folder, stage, index)
         tables.write_records(table, votes, record_type=Vote)
         files[table.relative_to(path).as_posix()] = atomic.sha256_file(table)
-    ledger.commit_unit(Unit(unit.round, unit.attempt, STAGE, index), files=files)
+    ledger.commit_unit(Unit(unit.round, unit.attempt, redo.RETRIED, index), files=files)

@@ -20,7 +20,7 @@ from dualipo.config import Config
 from dualipo.errors import ConfigError, DataError, DualipoError, StorageError
 from dualipo.records import SCHEMA_VERSION
 from dualipo.stages import Again
-from dualipo.store import atomic, ledger_backup, redo, retry, settled
+from dualipo.store import atomic, ledger_backup, redo, retry, run_paths, settled
 from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger
 from dualipo.store.ledger_backup import COUNT, LEDGER
@@ -103,11 +103,11 @@ class RunDir:
 
     def round_path(self, round: int) -> Path:
         """Return the folder that all attempts of a round share; round -1 precedes the first."""
-        return round_path(self.path, round)
+        return run_paths.round_path(self.path, round)
 
     def attempt_path(self, round: int, attempt: int) -> Path:
         """Return the folder of one attempt: its preferences, weights and signals."""
-        return attempt_path(self.path, round, attempt)
+        return run_paths.attempt_path(self.path, round, attempt)
 
     def relative(self, path: Path) -> str:
         """Return the ledger's spelling of a path inside the run."""
@@ -156,16 +156,6 @@ class RunDir:
     def _past_attempts(self) -> Iterator[int]:
         for log in (self.path / "logs").glob("attempt-*.log"):
             yield int(log.stem.removeprefix("attempt-"))
-
-
-def round_path(run_path: Path, round: int) -> Path:
-    """Return a round's folder inside the run at `run_path`; round -1 precedes the first."""
-    return run_path / "rounds" / (f"{round:03d}" if round >= 0 else "base")
-
-
-def attempt_path(run_path: Path, round: int, attempt: int) -> Path:
-    """Return the folder of one attempt inside the run at `run_path`."""
-    return round_path(run_path, round) / f"attempt-{attempt}"
 
 
 def remove_checkpoints(folder: Path) -> None:

@@ -17,6 +17,7 @@ from dualipo.redaction import redact
 from dualipo.stages import REDOABLE, redo_of
 from dualipo.store import atomic
 from dualipo.store.ledger import Ledger, Unit
+from dualipo.store.run_paths import attempt_path
 
 BASE_ROUND = -1
 RECORD = "settings"  # the ledger's record of them
@@ -160,11 +161,5 @@ def _reader(path: Path, use: Use, units: Collection[Unit], place: tuple[int, int
 def _is_training(path: Path, stage: str, place: tuple[int, int]) -> bool:
     if stage not in TRAINED:
         return False
-    folder = attempt_folder(path, *place) / TRAINED[stage]
+    folder = attempt_path(path, *place) / TRAINED[stage]
     return any((folder / name).exists() for name in UNFINISHED)
-
-
-def attempt_folder(path: Path, round: int, attempt: int) -> Path:
-    """Return the folder of an attempt in a run's folder."""
-    name = f"{round:03d}" if round >= 0 else "base"
-    return path / "rounds" / name / f"attempt-{attempt}"

@@ -24,11 +24,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dualipo.errors import ConfigError, DualipoError
 from dualipo.workers import worker as workers
-from dualipo.workers.crew import Answered, Died, Ready, Refused, Told
+from dualipo.workers.crew import REST_SECONDS, Answered, Died, Ready, Refused, Told
 from dualipo.workers.job import Job, Work
 from dualipo.workers.worker import Outcome, Place, Token
-
-_REST_SECONDS = 60.0
 
 
 class _Actor:
@@ -125,7 +123,7 @@ class RayCrew:
         """Have each actor free its models, and wait for it."""
         ready = [each.actor for each in self._hired.values() if each.place is not None]
         with suppress(RayError):  # one that is gone is told by the next poll
-            ray.get([actor.rest.remote() for actor in ready], timeout=_REST_SECONDS)
+            ray.get([actor.rest.remote() for actor in ready], timeout=REST_SECONDS)
 
     def close(self) -> None:
         """End every actor, and leave the cluster that this crew has joined or started."""

@@ -7,6 +7,8 @@ from dualipo.errors import DualipoError
 from dualipo.workers.job import Job, Work
 from dualipo.workers.worker import Outcome, Place
 
+REST_SECONDS = 60.0  # how long a crew waits for its workers to free what they keep
+
 
 @dataclass(frozen=True)
 class Ready:

@@ -16,11 +16,9 @@ from pathlib import Path
 
 from dualipo.errors import DualipoError
 from dualipo.workers import process
-from dualipo.workers.crew import Answered, Died, Ready, Refused, Told
+from dualipo.workers.crew import REST_SECONDS, Answered, Died, Ready, Refused, Told
 from dualipo.workers.job import Job, Work
 from dualipo.workers.worker import Outcome, Place, Token
-
-_REST_SECONDS = 60.0
 
 
 @dataclass
@@ -67,7 +65,7 @@ class ProcessCrew:
     def rest(self) -> None:
         """Have each process free its models, and wait for it."""
         ready = [each for name, each in self._spawned.items() if name in self._ready]
-        deadline = time.monotonic() + _REST_SECONDS
+        deadline = time.monotonic() + REST_SECONDS
         for each in ready:
             with suppress(OSError):  # one that died is told by the next poll
                 each.connection.send(process.REST)

@@ -1,6 +1,7 @@
 """The live line: what stays on the terminal when it is over."""
 
 import io
+import itertools
 
 from rich.console import Console
 
@@ -10,7 +11,7 @@ from dualipo.cli.terminal import TerminalProgress
 def test_finished_stages_and_sayings_stay() -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=100, color_system=None)
-    progress = TerminalProgress(console)
+    progress = TerminalProgress(console, clock=itertools.repeat(5.0).__next__)
     progress.plan({"sample": 4, "align": 2})
     progress.stage("sample", round=0, attempt=0, total=4)
     progress.advance(4)

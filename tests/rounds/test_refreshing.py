@@ -8,7 +8,7 @@ import pytest
 from dualipo.config import Config
 from dualipo.events import RefreshEvent
 from dualipo.progress import PlainProgress
-from dualipo.rounds import audit, gating, refreshing
+from dualipo.rounds import audit, refreshing
 from dualipo.rounds.loop import opened
 from tests.evaluation.conftest import GATE
 from tests.rounds import harness as harnesses
@@ -69,7 +69,7 @@ def test_a_refresh_learns_from_labelled_pairs_alone_and_halves_the_monitor_promp
         assert refresh.outcome in ("refreshed", "reverted") and used.num_judged == 0
         assert used.mean_pce is None and used.best_step in (1, 2)
         with opened(settings, PlainProgress()) as run:
-            labels = gating.audit_labels(run, 0, 0)
+            labels = audit.newest(run, 0, 0)
             taught, kept = audit.learning(run, labels), audit.measuring(run, labels)
             prompts = [{label.prompt_id for label in half} for half in (taught, kept)]
             assert [len(half) for half in prompts] == [2, 2] and not prompts[0] & prompts[1]

@@ -14,7 +14,7 @@ from dualipo.cli.main import main
 from dualipo.events import MonitorEvent, RefreshEvent
 from dualipo.progress import PlainProgress
 from dualipo.records import DIMENSIONS, Candidate, Pair, Prompt
-from dualipo.rounds import audit, commands, gating
+from dualipo.rounds import audit, commands
 from dualipo.rounds.loop import opened
 from dualipo.store import tables
 from dualipo.store.label_tables import BOOK
@@ -121,7 +121,7 @@ def test_fault_83_a_run_waits_for_people_and_goes_on_with_their_labels(
 def _require_halves(path: Path) -> None:
     """Assert that the refresh took labels of half of the prompts, and the signals the others."""
     with opened(commands.config_of(path), PlainProgress()) as run:
-        labels = gating.audit_labels(run, 0, 0)
+        labels = audit.newest(run, 0, 0)
         taught, kept = audit.learning(run, labels), audit.measuring(run, labels)
     assert len(taught) == len(kept) == len(labels) / 2
     assert not {label.prompt_id for label in taught} & {label.prompt_id for label in kept}

@@ -53,19 +53,18 @@ def build(shown: Sequence[CaptionedClip], *, num: int, clips: Clips, seed: int) 
     for number in range(num if order else 0):
         own = order[number % len(order)]
         (dimension, kind), severity = next(turns)
+        name = f"{MAKER}-{seed}-{number}"
         if kind is None:
             loser, reason = _of_another_caption(own, order, severity), "shows something else"
         else:
             copy = Damaged(own.clip, kind, severity, int(rng.integers(2**32)))
-            name = f"{MAKER}-{seed}-{number}"
             is_seen = is_visible(clips(own.clip), copy.frames(clips))
             loser, reason = (name if is_seen else None), DAMAGES[kind].reason
             damaged |= {name: copy} if is_seen else {}
             num_invisible += not is_seen
         if loser is not None:
-            pair_id = f"{MAKER}-{seed}-{number}"
             is_a = bool(rng.integers(2))
-            pairs.append(_pair(pair_id, own, loser, dimension, reason, is_a=is_a))
+            pairs.append(_pair(name, own, loser, dimension, reason, is_a=is_a))
     return Constructed(pairs, damaged, num_invisible)
 
 

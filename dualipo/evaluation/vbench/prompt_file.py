@@ -100,6 +100,11 @@ def clip_name(prompt: str, index: int) -> str:
     return f"{prompt}-{index}.mp4"
 
 
+def prompt_of(name: str) -> str:
+    """Return the prompt after which VBench's clip of this name is called."""
+    return name.rpartition("-")[0]
+
+
 def _evenly(rows: Sequence[Mapping[str, Any]], num: int) -> list[Mapping[str, Any]]:
     num = min(num, len(rows))
     return [rows[place * len(rows) // num] for place in range(num)]

@@ -7,7 +7,7 @@ their labels.
 from collections.abc import Sequence
 
 from dualipo.records import Candidate
-from dualipo.rounds import audit, gating
+from dualipo.rounds import audit
 from dualipo.rounds.pair_sources.found import Found
 from dualipo.rounds.run import Run
 from dualipo.rounds.versions import attempt_of
@@ -20,6 +20,6 @@ def pairs(run: Run, place: Unit, candidates: Sequence[Candidate]) -> Found:
     labels = [
         label
         for round_, attempt in [*places, (place.round, place.attempt)]
-        for label in gating.audit_labels(run, round_, attempt)
+        for label in audit.newest(run, round_, attempt)
     ]
     return Found(audit.learning(run, labels))

@@ -8,7 +8,7 @@ guess, and is only taken in dimensions in which fresh labels of such pairs agree
 from collections.abc import Sequence
 
 from dualipo.records import DIMENSIONS, Candidate, Dimension, Pair, Prompt, pair_id
-from dualipo.rounds import audit, measuring
+from dualipo.rounds import audit, fixed_clips
 from dualipo.rounds.pair_sources.found import Found, precision
 from dualipo.rounds.questions import PairQuestion
 from dualipo.rounds.run import Run
@@ -21,7 +21,7 @@ LEAST_LABELS = 8  # fewer in a dimension say too little of it
 def pairs(run: Run, place: Unit, candidates: Sequence[Candidate]) -> Found:
     """Pair the monitor clips of prompts that are for learning, in dimensions that labels allow."""
     made, before = generator_made(place.round, place.attempt), generator_before(run, place.round)
-    new, old = _monitor_clips(run, made), _monitor_clips(run, before)
+    new, old = (fixed_clips.of_version(run, "monitor", version) for version in (made, before))
     names = run.config.critic.questions.names
     every = between(new, old, audit.learning_prompts(run), dimensions=names)
     least = run.config.refresh.newer_min_precision
@@ -78,8 +78,3 @@ def _is_right(run: Run, own: Sequence[Pair], least: float) -> bool:
     ]
     measured = precision(run, asked, clips=run.clip, name="newer")
     return measured.num_labelled >= LEAST_LABELS and (measured.share or 0.0) >= least
-
-
-def _monitor_clips(run: Run, version: str) -> list[Candidate]:
-    known = run.ledger.version("generator", version)
-    return measuring.sample_fixed(run, "monitor", known.round, known.attempt, version)

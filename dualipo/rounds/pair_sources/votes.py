@@ -79,7 +79,7 @@ def _items(
 
 def _further(run: Run, place: Unit, candidates: Sequence[Candidate], known: set[str]) -> list[Item]:
     """Return pairs of the round's candidates that are not `known`, drawn by the run's seed."""
-    num = run.config.refresh.srpo.num_extra_pairs
+    num, names = run.config.refresh.srpo.num_extra_pairs, run.config.critic.questions.names
     if num == 0:
         return []
     clip_to_id = {(c.prompt_id, c.clip): c.candidate_id for c in candidates}
@@ -89,6 +89,5 @@ def _further(run: Run, place: Unit, candidates: Sequence[Candidate], known: set[
     for prompt, clip_a, clip_b, _ in questions:
         a, b = (clip_to_id[prompt.prompt_id, clip] for clip in (clip_a, clip_b))
         if not {pair_id(a, b), pair_id(b, a)} & known:
-            names = run.config.critic.questions.names
             items[pair_id(a, b)] = Item(pair_id(a, b), prompt.caption, (clip_a, clip_b), names)
     return list(items.values())[:num]
