@@ -68,8 +68,8 @@ def test_fault_42_actors_die_or_stop_and_a_node_leaves_and_joins(
     for each in started.run(sums.job(200), _plain(tmp_path)):
         rows[each.work.name] = each.row
     assert rows == {name: number + 100 for name, number in SUMS.items()}
+    started.close()  # which writes the roster's last state
     assert sum(row.num_failures for row in worker_rows.read(tmp_path)) >= 2
-    started.close()
 
 
 def _plain(folder: Path) -> list[Any]:
