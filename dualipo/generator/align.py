@@ -111,6 +111,9 @@ def align(
     """
     if real is None and settings.real_nll_ratio > 0:
         raise DataError("alignment: no real clips. Provide some, or set align.real_nll_ratio=0.")
+    if settings.rank:
+        lora.attach(backbone.module, targets=backbone.lora_targets, settings=settings, seed=seed)
+    _require_full_precision(backbone)
     ranks.shard(backbone.module)
     trained_on, held = holdout.split(preferences, settings=settings, seed=seed)
     measuring = _References(backbone, settings, folder, seed, reference_folder, reference_hash)
@@ -119,9 +122,6 @@ def align(
     if held is not None:
         held_errors = measuring.errors(held, HELD_REFERENCE)
         watch = Holdout(backbone, held, held_errors, settings, seed)
-    if settings.rank:
-        lora.attach(backbone.module, targets=backbone.lora_targets, settings=settings, seed=seed)
-    _require_full_precision(backbone)
     steps = Steps(backbone, trained_on, real, errors, settings, seed)
     trained = _train(backbone, steps, folder=folder, watch=watch, on_step=on_step)
     adapter_path = _merge_adapter(backbone, folder) if settings.rank else None
@@ -150,16 +150,17 @@ class _References:
     reference_hash: str | None = None
 
     def errors(self, preferences: Preferences, name: str = REFERENCE) -> reference.ReferenceErrors:
-        """Read the errors, or measure and publish them."""
-        return reference.load_or_measure(
-            self.backbone,
-            preferences=preferences,
-            settings=self.settings,
-            seed=self.seed,
-            path=(self.shared_folder or self.folder) / name,
-            reference_hash=self.reference_hash,
-            is_shared=self.shared_folder is not None,
-        )
+        """Read the errors, or measure and publish them, without the policy's adapter."""
+        with lora.left_out(self.backbone.module):
+            return reference.load_or_measure(
+                self.backbone,
+                preferences=preferences,
+                settings=self.settings,
+                seed=self.seed,
+                path=(self.shared_folder or self.folder) / name,
+                reference_hash=self.reference_hash,
+                is_shared=self.shared_folder is not None,
+            )
 
 
 def _train(

@@ -12,7 +12,7 @@ from torch import nn
 from dualipo.model_files import guard
 from dualipo.store import atomic
 from dualipo.store.tensors import hash_parameters
-from dualipo.training import ranks
+from dualipo.training import lora, ranks
 
 
 def read_transformer(model: Any, folder: Path, *, dtype: torch.dtype, device: str) -> Any:
@@ -27,8 +27,8 @@ def read_transformer(model: Any, folder: Path, *, dtype: torch.dtype, device: st
 
 
 def hash_of(module: nn.Module) -> str:
-    """Hash a module's weights; the result is the same on every rank."""
-    state = ranks.whole_state(module)
+    """Hash a module's weights without an adapter; the result is the same on every rank."""
+    state = lora.without(ranks.whole_state(module))
     return ranks.from_first(hash_parameters(state) if ranks.rank() == 0 else "")
 
 

@@ -5,7 +5,7 @@ checkpoint is put aside as `bad-step-...` and the one before it is used (fault 1
 are bad the run stops, because starting afresh would pass for a resume (fault 14).
 
 Left out: asynchronous saving. A save returns once it is durable. Sharded models are saved by
-`training/sharded.py`, in folders that are found, put aside and purged here.
+`training/sharded.py`, in folders that are found, put aside and purged here. It also loads both kinds.
 """
 
 import json
@@ -24,7 +24,7 @@ from dualipo.store import tensors as tensor_files
 
 logger = logging.getLogger(__name__)
 
-_TENSORS = "tensors.safetensors"
+TENSORS = "tensors.safetensors"
 _STATE = "state.json"
 _MANIFEST = "manifest.json"
 
@@ -50,16 +50,20 @@ def save(
     path = folder / f"step-{step:06d}"
     num_bytes = sum(tensor.nbytes for tensor in tensors.values())
     with atomic.publish_folder(path, name="checkpoint", num_bytes=num_bytes) as temporary:
-        tensor_files.write(temporary / _TENSORS, tensors, metadata={"step": str(step)})
+        tensor_files.write(temporary / TENSORS, tensors, metadata={"step": str(step)})
         seal(temporary, state)
     purge(folder, keep=total_limit)
     return path
 
 
-def load_latest(folder: Path) -> Checkpoint | None:
-    """Return the newest checkpoint whose hashes agree; None where none was ever saved."""
-    path = newest(folder, required=(_TENSORS,))
-    return None if path is None else read(path, tensor_files.load(path / _TENSORS))
+def is_whole(path: Path) -> bool:
+    """Tell whether `save` wrote a checkpoint, and not several ranks together."""
+    return (path / TENSORS).is_file()
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint that `save` wrote."""
+    return read(path, tensor_files.load(path / TENSORS))
 
 
 def seal(folder: Path, state: Mapping[str, Any]) -> None:
@@ -75,11 +79,14 @@ def read(path: Path, tensors: dict[str, torch.Tensor]) -> Checkpoint:
     return Checkpoint(step=step, tensors=tensors, state=atomic.read_json(path / _STATE))
 
 
-def newest(folder: Path, *, required: tuple[str, ...] = ()) -> Path | None:
-    """Return the newest checkpoint whose hashes agree; rename damaged ones to `bad-...`."""
+def newest(folder: Path) -> Path | None:
+    """Return the newest checkpoint whose hashes agree; rename damaged ones to `bad-...`.
+
+    Where none was ever saved, return None.
+    """
     for path in reversed(list(_saved(folder))):
         try:
-            _check(path, required)
+            _check(path)
             return path
         except (CheckpointError, DataError, ModelError) as fault:
             quarantine = _quarantine(path)
@@ -92,11 +99,11 @@ def newest(folder: Path, *, required: tuple[str, ...] = ()) -> Path | None:
     return None
 
 
-def _check(path: Path, required: tuple[str, ...]) -> None:
+def _check(path: Path) -> None:
     hashes = atomic.read_json(path / _MANIFEST)
     if not isinstance(hashes, dict):
         raise DataError(f"{path / _MANIFEST}: not a table of hashes.")
-    for name in sorted({*hashes, *required, _STATE}):
+    for name in sorted({*hashes, _STATE}):
         if not (path / name).is_file():
             raise CheckpointError(f"{path}: {name} is missing.")
         if hashes.get(name) != atomic.xxh3_file(path / name):

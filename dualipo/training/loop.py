@@ -260,10 +260,7 @@ def _save(progress: _Progress, folder: Path, settings: Optimizer) -> None:
 
 def _restore(progress: _Progress, folder: Path) -> None:
     trained = _trained(progress.model)
-    if ranks.num_ranks() > 1:
-        saved = sharded.load_latest(folder, weights=trained)
-    else:
-        saved = checkpoint.load_latest(folder)
+    saved = sharded.load_latest(folder, weights=trained)
     if saved is None:
         return
     weights, ema = _part(saved.tensors, "model"), _part(saved.tensors, "ema")

@@ -7,8 +7,13 @@ the next round starts, and measures its reference, on merged weights. All rounds
 each at scale 1, are what all of them learnt. A critic's language model takes an adapter and absorbs
 it in place (`inject`, `absorb`): a version of a critic is whole weights, which servers load. Leaves
 out a dropout: cached reference errors exclude it.
+
+Where several ranks share a model (training/ranks.py), it takes its adapter before it is sharded, and
+all of them call these functions: each merges its own part of the weights.
 """
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,12 +21,12 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict
-from torch import nn
+from torch import Tensor, nn
 
 from dualipo.errors import ModelError
 from dualipo.seeds import derive
 from dualipo.store import tensors
-from dualipo.training import optim
+from dualipo.training import optim, ranks
 
 # The linear layers of the language models that critics have.
 LANGUAGE = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -63,6 +68,31 @@ def inject(module: nn.Module, *, settings: Settings, seed: int) -> dict[str, nn.
     return _ready(module, LANGUAGE)
 
 
+@contextlib.contextmanager
+def left_out(module: nn.Module) -> Iterator[None]:
+    """Compute without the adapter inside this context: as the model that it stands on.
+
+    PEFT's own switch would turn `requires_grad` off and on, which FSDP2 reads once and keeps.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, LoraLayer)]
+    for layer in layers:
+        layer._disable_adapters = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._disable_adapters = False
+
+
+def without(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict as it was before an adapter was attached."""
+    return {
+        name.replace(".base_layer.", "."): weight
+        for name, weight in state.items()
+        if ".lora_" not in name
+    }
+
+
 def absorb(module: nn.Module) -> None:
     """Merge an injected adapter into the weights below it and remove it, if there is one."""
     for name, layer in list(module.named_modules()):
@@ -74,16 +104,18 @@ def absorb(module: nn.Module) -> None:
 
 
 def save(module: nn.Module, path: Path) -> None:
-    """Write the adapter for a stock pipeline's transformer.
+    """Write the adapter for a stock pipeline's transformer; the first rank writes.
 
     Its scale alpha / rank goes into B, so that every loader's default, scale 1, is right.
     """
     scale = _scale(module)
-    named = {
-        f"transformer.{name}": weight * scale if ".lora_B." in name else weight
-        for name, weight in get_peft_model_state_dict(module, adapter_name="default").items()
-    }
-    tensors.save(path, named, metadata={"format": "pt"})
+    named = {}
+    for name, weight in get_peft_model_state_dict(module, adapter_name="default").items():
+        whole = ranks.whole(weight)
+        named[f"transformer.{name}"] = whole * scale if ".lora_B." in name else whole
+    if ranks.rank() == 0:
+        tensors.save(path, named, metadata={"format": "pt"})
+    ranks.wait()
 
 
 def merge(module: Any) -> None:

@@ -2,8 +2,7 @@
 
 A process is a rank. Each trains on its share of every batch; shares are equal in size, so the mean
 of the ranks' gradients is the batch's gradient. With one process these functions do nothing, and
-the distributed parts of torch are not imported. Leaves out tensor and context parallelism, and
-adapters: FSDP2 wants one dtype in a group.
+the distributed parts of torch are not imported. Leaves out tensor and context parallelism.
 """
 
 from collections.abc import Mapping, Sequence
@@ -123,6 +122,18 @@ def whole(value: Tensor) -> Tensor:
     """Put a sharded tensor together, on every rank; return any other as it is."""
     full = getattr(value, "full_tensor", None)
     return value if full is None else full()
+
+
+def part_like(value: Tensor, like: Tensor | None) -> Tensor:
+    """Return this rank's part of a whole tensor, sharded as `like` is; the whole if that is not."""
+    mesh = getattr(like, "device_mesh", None)
+    if like is None or mesh is None or value.shape != like.shape:
+        return value
+    from torch.distributed.tensor import DTensor, Replicate
+
+    whole = DTensor.from_local(value.to(_device()), mesh, [Replicate()], run_check=False)
+    part: Tensor = whole.redistribute(placements=getattr(like, "placements", None))
+    return part
 
 
 def whole_state(module: nn.Module) -> dict[str, Tensor]:

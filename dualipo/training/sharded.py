@@ -9,9 +9,8 @@
 
 The hashes are ours, for DCP itself loads a flipped bit silently (faults 12 to 14); finding, putting
 aside and purging are `store/checkpoint.py`'s. Rank 0's failure to find a checkpoint reaches all
-ranks, so that none waits for the others. Another number of ranks could load the shards and go on
-with the same batches (fault 46), but sums would round differently: a run's `align.num_processes`
-may not change (fault 47).
+ranks, so that none waits for the others. Any number of ranks loads what any other number saved, one
+process included, and goes on with the same batches (fault 46); only sums round differently.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
 from dualipo.errors import CheckpointError
-from dualipo.store import atomic, checkpoint
+from dualipo.store import atomic, checkpoint, stored
 from dualipo.store.checkpoint import Checkpoint
 from dualipo.training import ranks
 
@@ -64,10 +63,34 @@ def load_latest(folder: Path, *, weights: Mapping[str, Tensor]) -> Checkpoint | 
     path = _newest(folder)
     if path is None:
         return None
-    stored = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
-    tensors = {key: _like(key, entry, weights) for key, entry in stored.items()}
-    dcp.load(tensors, checkpoint_id=path)
-    return checkpoint.read(path, tensors)
+    if not checkpoint.is_whole(path):
+        return checkpoint.read(path, _read_shards(path, weights))
+    if ranks.num_ranks() == 1:
+        return checkpoint.load(path)
+    return checkpoint.read(path, _read_parts(path, weights))
+
+
+def _read_shards(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read what several ranks saved; DCP finds the parts, however many there were."""
+    entries = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
+    tensors = {}
+    for key, entry in entries.items():
+        weight = _weight_of(key, weights)
+        if weight is not None and weight.shape == entry.size:
+            tensors[key] = torch.zeros_like(weight, dtype=entry.properties.dtype)
+        else:
+            tensors[key] = torch.zeros(entry.size, dtype=entry.properties.dtype)
+    dcp.load(tensors, checkpoint_id=path, no_dist=ranks.num_ranks() == 1)
+    return tensors
+
+
+def _read_parts(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read this rank's parts of what one process saved, a tensor at a time."""
+    file = str(path / checkpoint.TENSORS)
+    return {
+        key: ranks.part_like(stored.read((file, key)), _weight_of(key, weights))
+        for key in stored.names(file)
+    }
 
 
 def _newest(folder: Path) -> Path | None:
@@ -98,13 +121,10 @@ def _published(path: Path) -> Iterator[Path]:
     ranks.wait()
 
 
-def _like(key: str, entry: Any, weights: Mapping[str, Tensor]) -> Tensor:
-    """Make a zero tensor, laid out as weight NAME.
+def _weight_of(key: str, weights: Mapping[str, Tensor]) -> Tensor | None:
+    """Return the weight that a saved tensor belongs to, if it is one of these.
 
     The key is `model.NAME`, `best.NAME` or `optimizer.MOMENT.NAME`.
     """
     first, _, rest = key.partition(".")
-    weight = weights.get(rest if first in ("model", "best") else rest.partition(".")[2])
-    if weight is not None and weight.shape == entry.size:
-        return torch.zeros_like(weight)
-    return torch.zeros(entry.size, dtype=entry.properties.dtype)
+    return weights.get(rest if first in ("model", "best") else rest.partition(".")[2])

@@ -28,13 +28,20 @@ SETTINGS: dict[str, Any] = {
     "checkpointing_steps": 2,
     "ratio_every": 3,
 }
+LORA: dict[str, Any] = {"rank": 4, "learning_rate": 3e-4, "gradient_checkpointing": True}
 preferences, real, points = test_align.preferences, test_align.real, test_objectives.points
 
 
 def train(
-    folder: Path, job: dict[str, Any], work: Path, changes: dict[str, Any], *, killed_at: int = -1
+    folder: Path,
+    job: dict[str, Any],
+    work: Path,
+    changes: dict[str, Any],
+    *,
+    killed_at: int = -1,
+    logged: list[loop.Metrics] | None = None,
 ) -> list[loop.Metrics]:
-    logged: list[loop.Metrics] = []
+    logged = [] if logged is None else logged
 
     def on_step(step: int, metrics: loop.Metrics) -> None:
         logged.append(metrics)
@@ -79,14 +86,42 @@ def require_equal(single: list[loop.Metrics], double: list[loop.Metrics], work: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, LORA], ids=["full", "lora"])
 def test_two_processes_train_pairs_as_one_does(
-    pipeline_folder: Path, preferences: PreferenceSet, real: RealClips, tmp_path: Path
+    changes: dict[str, Any],
+    pipeline_folder: Path,
+    preferences: PreferenceSet,
+    real: RealClips,
+    tmp_path: Path,
 ) -> None:
     job = {"preferences": preferences, "real": real}
-    act = functools.partial(train, pipeline_folder, job, changes={})
+    act = functools.partial(train, pipeline_folder, job, changes=changes)
     single = act(work=tmp_path / "one")
     double = in_two(tmp_path / "pairs", functools.partial(act, work=tmp_path / "two"))
     require_equal(single, double, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, LORA], ids=["full", "lora"])
+def test_fault_46_a_training_goes_on_with_another_number_of_processes(
+    changes: dict[str, Any], pipeline_folder: Path, preferences: PreferenceSet, tmp_path: Path
+) -> None:
+    """Train a step with two processes, one with one, and the rest with two: as one alone does."""
+    job = {"preferences": preferences, "real": None}
+    changes = changes | {"real_nll_ratio": 0.0, "checkpointing_steps": 1}
+    act = functools.partial(train, pipeline_folder, job, changes=changes)
+    single, work = act(work=tmp_path / "one"), tmp_path / "two"
+
+    def killed(at: int) -> list[loop.Metrics]:
+        logged: list[loop.Metrics] = []
+        with pytest.raises(KeyboardInterrupt):
+            act(work=work, killed_at=at, logged=logged)
+        return logged
+
+    steps = in_two(tmp_path / "first", functools.partial(killed, 1))[:1]
+    steps += killed(2)[:1]
+    steps += in_two(tmp_path / "rest", functools.partial(act, work=work))
+    require_equal(single, steps, tmp_path)
 
 
 @pytest.mark.slow

@@ -20,13 +20,13 @@ def save(folder: Path, step: int, total_limit: int = 5) -> None:
 
 
 def load(folder: Path) -> checkpoint.Checkpoint:
-    latest = checkpoint.load_latest(folder)
-    assert latest is not None
-    return latest
+    path = checkpoint.newest(folder)
+    assert path is not None
+    return checkpoint.load(path)
 
 
 def test_what_is_saved_is_loaded_and_the_oldest_purged(tmp_path: Path) -> None:
-    assert checkpoint.load_latest(tmp_path / "never") is None
+    assert checkpoint.newest(tmp_path / "never") is None
     for step in (1, 20, 300):
         save(tmp_path, step, total_limit=2)
     latest = load(tmp_path)
@@ -72,7 +72,7 @@ def test_fault_14_all_bad_is_an_error_now_and_later(tmp_path: Path) -> None:
         (tmp_path / f"step-{step:06d}" / "state.json").write_text("{}")
     for _ in range(2):
         with pytest.raises(CheckpointError, match="every checkpoint is damaged"):
-            checkpoint.load_latest(tmp_path)
+            checkpoint.newest(tmp_path)
 
 
 def test_fault_15_a_full_disk_keeps_the_one_before(tmp_path: Path) -> None:
