@@ -1,9 +1,8 @@
 """What a unit of work reports: one frozen class for each event that a run's ledger can hold.
 
 A stage commits events with its unit (`rounds/`); the report, the summary and the dashboard read
-them (`evaluation/`). `event_names` maps the name under which an event is stored to its class.
-
-A `ClockEvent` carries its stage in its name ("clock.align"). The stored form is `event_json`'s.
+them (`evaluation/`). `event_names` maps the name under which an event is stored to its class. A
+`ClockEvent` carries its stage in its name ("clock.align"). The stored form is `event_json`'s.
 """
 
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ class Event:
 class ClockEvent(Event):
     """The cost of a unit: seconds, the process' peak memory so far, and where a worker did it.
 
-    No digest reads it.
+    `num_devices` were held all the while. No digest reads it.
     """
 
     stage: InName[str]
@@ -44,6 +43,7 @@ class ClockEvent(Event):
     peak_mb: float
     device: Omitted[str | None] = None
     host: Omitted[str | None] = None
+    num_devices: Omitted[int | None] = None
 
 
 # Before round 0

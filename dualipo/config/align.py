@@ -188,5 +188,5 @@ class Align(Optimizer):
         ge=1,
         le=65_536,
         description="The number of devices that share the weights and the batch (FSDP2); more "
-        'than 1 needs align.rank = 0 and align.optimizer = "adamw".',
+        'than 1 needs align.optimizer = "adamw".',
     )

@@ -71,6 +71,7 @@ SERVERS = ("critic.server", "seed_labels.rewriter")
 # A server may move, its model stays.
 MAY_CHANGE = (
     *("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds"),
+    "align.num_processes",  # sums round differently, and nothing else changes (fault 46)
     *(
         "critic.server.base_urls",
         "critic.check.on_failure",

@@ -249,10 +249,10 @@ def _of_alignment(config: Config) -> Iterator[str]:
             'generator.mixed_precision and align.mixed_precision = "bf16" compute in bfloat16. '
             "Or set align.rank to train a LoRA."
         )
-    if num > 1 and (align.rank or align.optimizer != "adamw"):
+    if num > 1 and align.optimizer != "adamw":
         yield (
-            f"align.num_processes = {num} works with align.rank = 0 and align.optimizer = "
-            '"adamw" alone. Set both, or set align.num_processes = 1.'
+            f'align.num_processes = {num} works with align.optimizer = "adamw" alone. Set it, or '
+            "set align.num_processes = 1."
         )
     if align.patience and not align.num_holdout:
         yield (

@@ -70,7 +70,7 @@ def _spent(clocks: Sequence[tuple[Unit, ClockEvent]], settings: dict[str, Any]) 
     for unit, clock in clocks:
         stage = unit.stage.partition(".")[0] if unit.stage not in _NAMES else unit.stage
         key = unit.round, stage, clock.device or ""
-        seconds[key] += clock.seconds * _num_devices(unit.stage, settings)
+        seconds[key] += clock.seconds * _num_devices(unit.stage, clock, settings)
         units[key] += 1
     for key in sorted(seconds, key=lambda key: (key[0], _ORDER.get(key[1], len(_ORDER)), key)):
         yield Spent(*key, seconds[key], units[key])
@@ -85,8 +85,11 @@ _NAMES = {stage.stage_id: stage.name or _in_plain_words(stage.stage_id) for stag
 _ORDER = {stage.stage_id: place for place, stage in enumerate(STAGES)}
 
 
-def _num_devices(stage: str, settings: dict[str, Any]) -> int:
-    return int(settings["align.num_processes"]) if stage == "align" else 1
+def _num_devices(stage: str, clock: ClockEvent, settings: dict[str, Any]) -> int:
+    """Return the devices that a unit held; runs of an older dualipo say it in their settings."""
+    if clock.num_devices is not None or stage != "align":
+        return clock.num_devices or 1
+    return int(settings["align.num_processes"])
 
 
 def _num_votes(run: RunReader, round: int) -> int:

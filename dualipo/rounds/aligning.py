@@ -66,7 +66,7 @@ def align_on(
     folder = run.directory.attempt_path(round, attempt) / "generator"
     run.forget_models()  # a critic of full size leaves no room to train beside it
     real = real_clips.encoded(run) if run.config.align.real_nll_ratio > 0 else None
-    clock = Clock()
+    clock = Clock(num_devices=run.config.align.num_processes)
     with run.training(unit, num_steps=run.config.align.max_train_steps) as on_step:
         result = _train(
             run,

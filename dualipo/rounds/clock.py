@@ -9,15 +9,24 @@ from dualipo.workers.worker import Stopwatch
 
 
 class Clock:
-    """A clock that runs from its creation; durations are monotonic (fault 59)."""
+    """A clock that runs from its creation; durations are monotonic (fault 59).
 
-    def __init__(self) -> None:
+    A training says how many devices it holds meanwhile.
+    """
+
+    def __init__(self, *, num_devices: int | None = None) -> None:
         self._watch = Stopwatch()
+        self._num_devices = num_devices
 
     def read(self, stage: str) -> ClockEvent:
         """Return the seconds since the start, and the process' peak memory so far in MB."""
         cost = self._watch.read()
-        return ClockEvent(stage=stage, seconds=cost.seconds, peak_mb=cost.peak_mb)
+        return ClockEvent(
+            stage=stage,
+            seconds=cost.seconds,
+            peak_mb=cost.peak_mb,
+            num_devices=self._num_devices,
+        )
 
 
 def clocked(stage: str, cost: Cost) -> ClockEvent:

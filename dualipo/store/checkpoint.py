@@ -5,7 +5,7 @@ checkpoint is put aside as `bad-step-...` and the one before it is used (fault 1
 are bad the run stops, because starting afresh would pass for a resume (fault 14).
 
 Left out: asynchronous saving. A save returns once it is durable. Sharded models are saved by
-`training/sharded.py`, in folders that are found, put aside and purged here. It also loads both kinds.
+`training/sharded.py`, in folders that are found, put aside and purged here. It loads both kinds.
 """
 
 import json

@@ -8,8 +8,8 @@ each at scale 1, are what all of them learnt. A critic's language model takes an
 it in place (`inject`, `absorb`): a version of a critic is whole weights, which servers load. Leaves
 out a dropout: cached reference errors exclude it.
 
-Where several ranks share a model (training/ranks.py), it takes its adapter before it is sharded, and
-all of them call these functions: each merges its own part of the weights.
+Where several ranks share a model (training/ranks.py), it takes its adapter before it is sharded.
+All ranks call these functions then, and each merges its own part of the weights.
 """
 
 import contextlib

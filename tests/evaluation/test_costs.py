@@ -19,9 +19,9 @@ def clock(stage: str, seconds: float, device: str | None = None) -> ClockEvent:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Make a run whose two workers sampled, and whose alignment held two devices."""
+    """Make a run whose two workers sampled, and whose alignment held two of four devices."""
     opened = RunDir.open(
-        tmp_path / "run", config.resolve({"align": {"num_processes": 2}}, subject="test")
+        tmp_path / "run", config.resolve({"align": {"num_processes": 4}}, subject="test")
     )
     commit = opened.ledger.commit_unit
     commit(Unit(-1, 0, "warm_start_sft"), events=[clock("warm_start_sft", 60.0)])
@@ -34,7 +34,8 @@ def run(tmp_path: Path) -> Path:
         Unit(0, 0, "sample.candidates", -1), events=[clock("sample.candidates", 1800.0), sampled]
     )
     commit(Unit(0, 0, "score", 0), events=[clock("score", 2.0, "cuda:0")])
-    commit(Unit(0, 0, "align"), events=[clock("align", 900.0)])
+    held = ClockEvent(stage="align", seconds=900.0, peak_mb=1.0, num_devices=2)
+    commit(Unit(0, 0, "align"), events=[held])
     opened.close()
     return tmp_path / "run"
 

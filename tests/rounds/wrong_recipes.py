@@ -113,7 +113,9 @@ SETTINGS = {
         ['refresh.sources=["newer"]', "monitor.num_audit_labels=0"], "Name other sources, or set"
     ),
     "half precision": Wrong(["generator.torch_dtype=bfloat16"], "rounds its updates away"),
-    "processes and LoRA": Wrong(["align.num_processes=2", "align.rank=4"], "Set both, or set"),
+    "processes and Muon": Wrong(
+        ["align.num_processes=2", "align.optimizer=muon"], "works with align.optimizer"
+    ),
     "uneven batch": Wrong(["align.num_processes=3"], "align.train_batch_size = 16 and align.real"),
     "short clips": Wrong(["critic.short_video=error"], "clips have 9 frames"),
     "audit of own captions": Wrong([*OWN, "monitor.num_audit_labels=4"], "num_audit_labels asks"),
