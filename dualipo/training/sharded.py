@@ -72,7 +72,7 @@ def load_latest(folder: Path, *, weights: Mapping[str, Tensor]) -> Checkpoint | 
 
 def _read_shards(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Read what several ranks saved; DCP finds the parts, however many there were."""
-    entries = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
+    entries: dict[str, Any] = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
     tensors = {}
     for key, entry in entries.items():
         weight = _weight_of(key, weights)
