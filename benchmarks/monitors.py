@@ -4,14 +4,17 @@
 
 For every seed a run is made, or resumed where it stopped, with clip metrics and a held-out judge: a
 critic of the same kind, warmed by another seed's labels, that never trains afterwards. Simulated
-people compare the last clips of every version with the base's. For each monitor the result says
+people compare the test clips of every version with the base's. For each monitor the result says
 
     rank agreement   Kendall's tau between its order of the versions and the oracle's
     pairs            how many pairs of versions it orders as the oracle, of those whose difference
                      the oracle's own 95 % interval shows
-    false alarms     its alarms on versions that the oracle shows to be better than the base
 
-The result is written as data, whichever way it comes out. Nothing here is read by a run.
+and for each kind of alarm on how many versions it was raised, and how many of these were false: the
+oracle shows the version to be better than the one that the alarm compares it with.
+
+The world's own suite is computed from the run's clips, whether the recipe has it or not. The result
+is written as data, whichever way it comes out. Nothing here is read by a run.
 """
 
 import argparse
@@ -24,21 +27,22 @@ from typing import Any
 
 from dualipo import config, open_run
 from dualipo.config import Config
-from dualipo.evaluation import judgements, measured, pixels, recommended, run_history
+from dualipo.evaluation import clip_changes, judgements, measured, pixels, recommended, run_history
 from dualipo.evaluation.measured import named
 from dualipo.evaluation.report.report_tables import Table
 from dualipo.evaluation.run_history import RoundHistory
-from dualipo.events import MeasuredEvent
+from dualipo.events import MeasuredEvent, MonitorEvent
 from dualipo.progress import PlainProgress
-from dualipo.records import DIMENSIONS, Candidate, Prompt
-from dualipo.rounds import loop, world_sources
+from dualipo.records import DIMENSIONS, Candidate, Dimension, Prompt, Verdict
+from dualipo.rounds import loop, world_sources, world_suite
 from dualipo.rounds.questions import PairQuestion
 from dualipo.store import atomic
 from dualipo.store.run_reader import RunReader
 from dualipo.store.run_tables import set_of
 
+BASE = recommended.BASE_VERSION
 JUDGE, OTHER_SEED = "held-out", 1000  # the judge's labels are those of seed + 1000
-PEOPLE, CRITIC = "simulated people", "the critic that trained"
+PEOPLE, CRITIC = "judge:simulated-people", "the critic that trained"
 
 Scores = dict[str, dict[str, float]]  # monitor -> version -> what it says, larger being better
 
@@ -70,31 +74,23 @@ def measure(path: Path, seed: int) -> dict[str, Any]:
     names = [recommended.version_of(round_) for round_ in rounds]
     totals = [score.mean if (score := own.score("total")) else None for own in rounds]
     oracle = {name: x for name, x in zip(names, totals, strict=True) if x is not None}
-    scores = _of_events(rounds) | {PEOPLE: _people(reader, names, seed)}
+    people, suite = _people(reader, names, seed), _suite(reader, names, seed)
+    scores = _of_events(rounds) | {PEOPLE: _win_rates(people), measured.WORLD_SUITE: _totals(suite)}
     shown = _shown_pairs(rounds)
-    better = {
-        recommended.version_of(own)
-        for own in rounds[1:]
-        if (change := run_history.difference(rounds[0], own))
-        and change.excludes_zero
-        and change.mean > 0
-    }
-    alarms = _alarms(rounds)
     return {
         "oracle": oracle,
         "monitors": {
-            monitor: _agreement(oracle, said, shown)
-            | {"says": said, "false_alarms": sorted(better & alarms.get(monitor, set()))}
+            monitor: _agreement(oracle, said, shown) | {"says": said}
             for monitor, said in scores.items()
         },
-        "better_versions": sorted(better),
-        "alarms": {monitor: sorted(versions) for monitor, versions in alarms.items()},
+        "better_versions": sorted(best for worse, best in shown if worse == BASE),
+        "alarms": _alarms(rounds, [*people, *suite], shown),
     }
 
 
 def _of_events(rounds: Sequence[RoundHistory]) -> Scores:
     """Return what judges, pixels and the training critic say; they all call the base even."""
-    scores: Scores = {CRITIC: {recommended.BASE_VERSION: 0.0}}
+    scores: Scores = {CRITIC: {BASE: 0.0}}
     so_far = 0.0
     for own in rounds:
         version = recommended.version_of(own)
@@ -103,13 +99,13 @@ def _of_events(rounds: Sequence[RoundHistory]) -> Scores:
             scores[CRITIC][version] = so_far
         for event in own.measured:
             for monitor, value in _values(event):
-                scores.setdefault(monitor, {recommended.BASE_VERSION: 0.5})[version] = value
+                scores.setdefault(monitor, {BASE: 0.5})[version] = value
     return scores
 
 
 def _values(event: MeasuredEvent) -> list[tuple[str, float]]:
     if event.source.startswith(measured.JUDGE):
-        rate = named(event.measurements, judgements.WIN_RATE, against=recommended.BASE_VERSION)
+        rate = named(event.measurements, judgements.WIN_RATE, against=BASE)
         return [(event.source, rate.value)] if rate and rate.value is not None else []
     signs = dict.fromkeys(pixels.METRICS, 1.0) | {pixels.FLICKER: -1.0, pixels.UNSMOOTHNESS: -1.0}
     known = [(name, named(event.measurements, name)) for name in pixels.METRICS]
@@ -120,15 +116,10 @@ def _values(event: MeasuredEvent) -> list[tuple[str, float]]:
     ]
 
 
-def _people(reader: RunReader, versions: Sequence[str], seed: int) -> dict[str, float]:
-    """Return the share of questions that simulated people decide for a version over the base."""
-    clips: dict[str, dict[tuple[str, int], Candidate]] = {}
-    for candidate in reader.candidates():
-        if set_of(candidate) == "test":
-            place = candidate.prompt_id, candidate.index
-            clips.setdefault(candidate.generator_version, {})[place] = candidate
-    base = clips[recommended.BASE_VERSION]
-    shares = {recommended.BASE_VERSION: 0.5}
+def _people(reader: RunReader, versions: Sequence[str], seed: int) -> list[MeasuredEvent]:
+    """Return what simulated people say of every version against the base, as a judge says it."""
+    clips = _clips(reader, "test")
+    base, events = clips[BASE], []
     for version in versions[1:]:
         asked = [
             PairQuestion(Prompt(c.prompt_id, c.caption), c.clip, base[place].clip, dimension)
@@ -137,10 +128,47 @@ def _people(reader: RunReader, versions: Sequence[str], seed: int) -> dict[str, 
             if place in base
         ]
         labels = world_sources.label_pairs(asked, clips=reader.read_clip, seed=seed)
-        points = {"a": 1.0, "b": 0.0, "tie": 0.5}
-        given = [points[label.verdict] for label in labels if label.verdict in points]
-        shares[version] = fmean(given) if given else 0.5
-    return shares
+        verdicts: dict[str, dict[Dimension, list[Verdict]]] = {}
+        for question, label in zip(asked, labels, strict=True):
+            own = verdicts.setdefault(label.prompt_id, {})
+            own.setdefault(question.dimension, []).append(label.verdict)
+        events.append(judgements.of_verdicts("simulated-people", version, BASE, verdicts))
+    return events
+
+
+def _suite(reader: RunReader, versions: Sequence[str], seed: int) -> list[MeasuredEvent]:
+    """Return what the world's own suite says of every version's monitor clips, the base's first."""
+    clips, store = _clips(reader, "monitor"), reader.clip_store
+    events: list[MeasuredEvent] = []
+    for version in versions:
+        values = world_suite.score(
+            [*clips[version].values()],
+            frames=reader.read_clip,
+            fps=lambda clip: store.show(clip).fps,
+            seed=seed,
+        )
+        events.append(world_suite.as_event(version, values, others=events[:1]))
+    return events
+
+
+def _clips(reader: RunReader, name: str) -> dict[str, dict[tuple[str, int], Candidate]]:
+    """Return the clips of a set by version, prompt and number."""
+    clips: dict[str, dict[tuple[str, int], Candidate]] = {}
+    for candidate in reader.candidates():
+        if set_of(candidate) == name:
+            place = candidate.prompt_id, candidate.index
+            clips.setdefault(candidate.generator_version, {})[place] = candidate
+    return clips
+
+
+def _totals(events: Sequence[MeasuredEvent]) -> dict[str, float]:
+    totals = {event.version: event.measurements[0].value for event in events}
+    return {version: total for version, total in totals.items() if total is not None}
+
+
+def _win_rates(events: Sequence[MeasuredEvent]) -> dict[str, float]:
+    """Return each version's win rate over the base, which is even with itself."""
+    return {BASE: 0.5} | _totals(events)
 
 
 def _shown_pairs(rounds: Sequence[RoundHistory]) -> set[tuple[str, str]]:
@@ -175,20 +203,51 @@ def _sign(value: float) -> int:
     return (value > 0) - (value < 0)
 
 
-def _alarms(rounds: Sequence[RoundHistory]) -> dict[str, set[str]]:
-    """Return the versions that each monitor raised an alarm about; pixels by their metric."""
-    alarms: dict[str, set[str]] = {}
-    for event in (event for own in rounds for event in own.measured):
+def _alarms(
+    rounds: Sequence[RoundHistory],
+    further: Sequence[MeasuredEvent],
+    shown: set[tuple[str, str]],
+) -> dict[str, dict[str, list[str]]]:
+    """Return for every kind of alarm the versions that raised it, and on which it was false."""
+    names = [recommended.version_of(own) for own in rounds]
+    kinds = (*clip_changes.KINDS, world_suite.FELL)
+    alarms: dict[str, dict[str, set[str]]] = {kind: _nowhere() for kind in kinds}
+    recorded = [event for own in rounds for event in own.measured]
+    for event in [*recorded, *further]:
+        is_of_judge = event.source.startswith(measured.JUDGE)
+        of_judge = f"{event.source} prefers the base"
+        if is_of_judge:
+            alarms.setdefault(of_judge, _nowhere())
         for alarm in event.alarms:
-            metrics = [name for name in pixels.METRICS if f": {name} " in alarm]
-            monitor = f"{event.source}: {metrics[0]}" if metrics else event.source
-            alarms.setdefault(monitor, set()).add(event.version)
-    return alarms
+            kind = of_judge if is_of_judge else alarm.partition(":")[0]
+            other = next((name for name in names if f"against {name} " in alarm), BASE)
+            note(alarms.setdefault(kind, _nowhere()), event.version, other, shown)
+    for before, own in itertools.pairwise(rounds):
+        monitored = own.event(MonitorEvent)
+        stops = alarms.setdefault("the stopping rule", _nowhere())
+        if monitored and monitored.stop:
+            note(stops, *(recommended.version_of(each) for each in (own, before)), shown)
+    return {kind: {key: sorted(own) for key, own in of.items()} for kind, of in alarms.items()}
 
 
-def table(results: Mapping[str, Any]) -> str:
-    """Return all seeds' monitors in markdown."""
-    monitors = list(dict.fromkeys(name for seed in results.values() for name in seed["monitors"]))
+def _nowhere() -> dict[str, set[str]]:
+    return {"raised": set(), "false": set()}
+
+
+def note(alarm: dict[str, set[str]], version: str, other: str, shown: set[tuple[str, str]]) -> None:
+    """Note an alarm on a version that was compared with another one."""
+    alarm["raised"].add(version)
+    if (other, version) in shown:
+        alarm["false"].add(version)
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """Return the monitors and the alarms of all seeds in markdown."""
+    return "\n\n".join(table.in_markdown() for table in (_monitors(results), _false(results)))
+
+
+def _monitors(results: Mapping[str, Any]) -> Table:
+    monitors = dict.fromkeys(name for seed in results.values() for name in seed["monitors"])
     rows = []
     for monitor in monitors:
         own = [
@@ -196,12 +255,23 @@ def table(results: Mapping[str, Any]) -> str:
         ]
         taus = [each["tau"] for each in own if each["tau"] is not None]
         right, pairs = (sum(each[key] for each in own) for key in ("pairs_right", "pairs"))
-        false = sum(len(each["false_alarms"]) for each in own)
-        better = sum(len(seed["better_versions"]) for seed in results.values())
-        tau = f"{fmean(taus):+.2f}" if taus else "not measured"
-        rows.append([monitor, tau, f"{right} of {pairs}", f"{false} of {better}"])
-    head = ["monitor", "Kendall's tau", "pairs right", "false alarms on better versions"]
-    return Table(head, rows).in_markdown()
+        tau, ends = "not measured", ""
+        if taus:
+            tau, ends = f"{fmean(taus):+.2f}", f"{min(taus):+.2f} to {max(taus):+.2f}"
+        rows.append([monitor, tau, ends, f"{right} of {pairs}"])
+    return Table(["monitor", "Kendall's tau", "of the seeds", "pairs right"], rows)
+
+
+def _false(results: Mapping[str, Any]) -> Table:
+    kinds = dict.fromkeys(kind for seed in results.values() for kind in seed["alarms"])
+    versions = sum(len(seed["oracle"]) - 1 for seed in results.values())
+    better = sum(len(seed["better_versions"]) for seed in results.values())
+    rows = []
+    for kind in kinds:
+        own = [seed["alarms"].get(kind, {"raised": [], "false": []}) for seed in results.values()]
+        raised, false = (sum(len(each[key]) for each in own) for key in ("raised", "false"))
+        rows.append([kind, f"{raised} of {versions} versions", f"{false} of {better}"])
+    return Table(["alarm", "raised on", "false, on versions better than the base"], rows)
 
 
 def main() -> None:
@@ -219,7 +289,7 @@ def main() -> None:
         results[str(seed)] = measure(path, seed)
         output = arguments.output / f"monitors-{arguments.recipe.stem}.json"
         atomic.write_json(output, {"recipe": arguments.recipe.name, "seeds": results})
-        print(table(results), flush=True)
+        print(tables(results), flush=True)
 
 
 if __name__ == "__main__":

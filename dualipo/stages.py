@@ -63,6 +63,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("clip_metrics", "start", "sample"),
     Stage("sample.suite", "start", "sample"),
     Stage("suite", "start", "sample", closing_index=-1),  # only where the recipe has a suite
+    Stage("world_suite", "start", "sample"),
     Stage("sample.test", "start", "sample", closing_index=-1),
     Stage("scores", "start", "sample", "base scores"),
     Stage("prompts", "round", "sample", "prompts"),
@@ -83,6 +84,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("win_rate", "attempt", "evaluate"),
     Stage("sample.suite", "attempt", "evaluate"),
     Stage("suite", "attempt", "evaluate", closing_index=-1),
+    Stage("world_suite", "attempt", "evaluate"),
     Stage("clip_metrics", "attempt", "evaluate"),
     Stage("monitor", "attempt", "evaluate", "monitor"),
     Stage("srpo_votes", "round", "refresh"),

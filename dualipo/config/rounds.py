@@ -214,11 +214,12 @@ class Monitor(Group):
         description="The smallest difference of the oracle's scores between the clips of such a "
         "pair; a larger one makes the pairs easier.",
     )
-    suite: Literal["none", "vbench"] = Field(
+    suite: Literal["none", "vbench", "world"] = Field(
         "none",
-        description='The evaluation suite that scores every generator on its own prompts: "none", '
-        'or "vbench", whose total the refresh of the critic, the stopping rule and the choice of '
-        "the best round read.",
+        description='The evaluation suite that scores every generator: "vbench" on its own '
+        'prompts, "world" on the monitor prompts of the embedded world, by pixels and simulated '
+        'people, or "none". The refresh of the critic, the stopping rule and the choice of the '
+        "best round read its total.",
     )
     suite_python: str | None = Field(
         None,

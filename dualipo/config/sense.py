@@ -275,7 +275,12 @@ def _of_measuring(config: Config) -> Iterator[str]:
             'monitor.audit is "people", but monitor.num_audit_labels is 0, so nobody is asked. Set '
             "it above 0."
         )
-    if config.monitor.suite != "none" and not config.monitor.suite_python:
+    if config.monitor.suite == "world" and config.prompts.source == "file":
+        yield (
+            'monitor.suite is "world", but prompts.source is "file", and simulated people judge '
+            'the embedded world\'s own captions only. Set monitor.suite to "vbench" or "none".'
+        )
+    if config.monitor.suite == "vbench" and not config.monitor.suite_python:
         yield (
             f'monitor.suite is "{config.monitor.suite}", but monitor.suite_python is not set. Set '
             "it to the Python of the environment in which the suite is installed."

@@ -77,7 +77,7 @@ USES: dict[str, Use] = {
     "refresh.serve_if_equal": Use(("refresh",), is_of_round=True),
     "monitor.audit": Use(("audit", "monitor"), is_of_round=True),
     "monitor.num_audit_labels": Use(("monitor",), is_of_round=True),
-    "monitor.suite": Use(("suite", "monitor"), is_of_round=True),
+    "monitor.suite": Use(("suite", "world_suite", "monitor"), is_of_round=True),
     "monitor.suite_dimensions": Use(("sample.suite",)),
     "monitor.suite_prompts": Use(("sample.suite",)),
     "monitor.num_gallery_prompts": Use(("scores",), is_of_round=True),

@@ -22,6 +22,8 @@ _FELL = {
     "sharpness": "the clips became blurred",
 }
 _ROSE = {pixels.UNSMOOTHNESS: "the clips flicker more than their motion explains"}
+_FROZEN = "frozen"
+KINDS = (_FROZEN, *_FELL.values(), *_ROSE.values())  # an alarm begins with its kind and a colon
 
 
 def of_version(
@@ -33,7 +35,7 @@ def of_version(
         change
         for other in others
         for name in pixels.METRICS
-        if (change := _change(name, other, values))
+        if (change := change_of(name, other, values))
     ]
     return MeasuredEvent(
         source=measured.PIXELS,
@@ -54,7 +56,7 @@ def dynamics_drop(event: MeasuredEvent, base: str) -> float | None:
     if change is None or now is None or change.value is None or now.value is None:
         return None
     before = now.value - change.value
-    return -change.value / before if _is_shown(change) and change.value < 0 < before else 0.0
+    return -change.value / before if is_shown(change) and change.value < 0 < before else 0.0
 
 
 def interval(measurement: Measurement) -> Interval | None:
@@ -86,7 +88,7 @@ def over_prompts(name: str, by_prompt: Mapping[str, Sequence[float]]) -> Measure
     return of_interval(name, bootstrap.clustered_mean(every, clusters=prompts))
 
 
-def _change(name: str, other: MeasuredEvent, values: Values) -> Measurement | None:
+def change_of(name: str, other: MeasuredEvent, values: Values) -> Measurement | None:
     """Return a metric's change over the prompts that both versions have clips of."""
     before, after = (other.by_prompt or {}).get(name, {}), values.get(name, {})
     shared = before.keys() & after.keys()
@@ -101,7 +103,7 @@ def _still(own: Sequence[Measurement]) -> list[str]:
     if now is None or now.value is None or now.value >= STILL:
         return []
     return [
-        f"frozen: the clips hardly move (dynamic degree {now.value:.3f}; under {STILL:g} of the "
+        f"{_FROZEN}: the clips hardly move (dynamic degree {now.value:.3f}; under {STILL:g} of the "
         "frame a second is a still picture)"
     ]
 
@@ -111,8 +113,8 @@ def _alarms(own: Sequence[Measurement], changes: Sequence[Measurement]) -> list[
     for change in changes:
         now = measured.named(own, change.name)
         words = (_FELL if (change.value or 0) < 0 else _ROSE).get(change.name)
-        if words and now and _is_shown(change) and _is_large(now, change):
-            alarms.append(_in_words(words, now, change))
+        if words and now and is_shown(change) and _is_large(now, change):
+            alarms.append(f"{words}: {in_numbers(now, change)}")
     return alarms
 
 
@@ -122,17 +124,19 @@ def _is_large(now: Measurement, change: Measurement) -> bool:
     return change.name == pixels.DYNAMICS or abs(change.value) >= LEAST_SHARE * before
 
 
-def _is_shown(change: Measurement) -> bool:
+def is_shown(change: Measurement) -> bool:
+    """Tell whether a change's interval excludes zero."""
     ends = interval(change)
     return ends is not None and ends.excludes_zero
 
 
-def _in_words(words: str, now: Measurement, change: Measurement) -> str:
+def in_numbers(now: Measurement, change: Measurement) -> str:
+    """Write a measurement before and after a change, with the change's interval."""
     assert now.value is not None and change.value is not None
     before = now.value - change.value
     share = f", by {abs(change.value) / before:.0%}" if before > 0 else ""
     return (
-        f"{words}: {change.name} {before:.3f} -> {now.value:.3f}{share} against {change.against} "
+        f"{change.name} {before:.3f} -> {now.value:.3f}{share} against {change.against} "
         f"(95 % interval of the change {change.low:+.3f} to {change.high:+.3f})"
     )
 

@@ -5,6 +5,7 @@ A `MeasuredEvent` holds what one source says of one version:
     pixels       clip metrics, for free (`pixels.py`)
     judge:NAME   a model that never trains, against the base
     vbench       the subset of every round, in points of 100, whose total triggers read
+    world suite  the embedded world's own, from pixels and simulated people; triggers read its total
     vbench, imported      what `dualipo vbench score --into` read; no trigger reads it
     vbench, whole suite   what `dualipo vbench run` measures on request; no trigger reads it
     people       labels of an audit or of a blind study
@@ -20,6 +21,7 @@ from dualipo.events import Event, MeasuredEvent
 
 PIXELS, VBENCH, PEOPLE, ORACLE = "pixels", "vbench", "people", "oracle"
 VBENCH_WHOLE, VBENCH_IMPORTED = "vbench, whole suite", "vbench, imported"
+WORLD_SUITE = "world suite"
 JUDGE = "judge:"  # followed by the judge's name in the recipe
 TOTAL = "total"  # the name of the measurement that stands for a whole suite
 

@@ -5,8 +5,8 @@ always gives the same answer. Reasons are sentences for the log, with the number
 empty list means no.
 
 Scores of the embedded world's oracle must never be among the signals: they are for people only.
-`evaluation_total` is that of a suite such as VBench on monitor prompts, in points of 100; the
-embedded world has none. Left out: forced rounds and ablations, which `rounds/` decides, and an
+`evaluation_total` is that of a suite, in points of 100: of VBench, or of the embedded world's own,
+which never asks the oracle. Left out: forced rounds and ablations, which `rounds/` decides, and an
 audit accuracy that sinks by less than the limit in every round.
 """
 

@@ -41,6 +41,7 @@ def lines(config: Config) -> list[str]:
         f"clips to look at, and for a blind study: {_gallery(config)}",
         f"motion, flicker and the like of each version's clips: {_pixels(config)}",
         f"each version against the base, by judges that never train: {_judges(config)}",
+        f"a suite's total, for the triggers: {_suite(config)}",
     ]
 
 
@@ -122,6 +123,19 @@ def _judges(config: Config) -> str:
         return f"{_NOT} monitor.judges names none"
     names = ", ".join(judge.name for judge in config.monitor.judges)
     return f"measured by {names} on {config.prompts.num_test_prompts} test prompts"
+
+
+def _suite(config: Config) -> str:
+    monitor = config.monitor
+    if monitor.suite == "none":
+        return f'{_NOT} monitor.suite is "none"'
+    if monitor.suite == "world":
+        num = config.prompts.num_monitor_prompts
+        return f"measured by pixels and simulated people on {num} monitor prompts"
+    known = f"measured by VBench on {monitor.suite_prompts} prompts of its own"
+    if config.prompts.source == "world":
+        return f"{known}, about things that a generator of the embedded world was never shown"
+    return known
 
 
 def _scores(config: Config) -> str:

@@ -43,6 +43,7 @@ from dualipo.rounds import (
     pixel_metrics,
     suite,
     world_sources,
+    world_suite,
 )
 from dualipo.rounds.accuracy import mean
 from dualipo.rounds.clock import Clock
@@ -58,6 +59,7 @@ def measure_base(run: Run) -> None:
     clips = fixed_clips.sample_fixed(run, "monitor", BASE_ROUND, 0, BASE_GENERATOR)
     pixel_metrics.measure(run, BASE_ROUND, 0, BASE_GENERATOR, clips)
     suite.measure_round(run, BASE_ROUND, 0, BASE_GENERATOR)
+    world_suite.measure(run, BASE_ROUND, 0, BASE_GENERATOR, clips)
     report_scores(run, BASE_ROUND, 0, BASE_GENERATOR)
 
 
@@ -161,16 +163,19 @@ def _signals(
         mean_vote_share=prefer.mean_vote_share,
         implicit_accuracy=curve.implicit_accuracy,
         winner_gap_trend=curve.winner_gap_trend,
-        evaluation_total=_evaluation_total(run, round, attempt, version),
+        evaluation_total=_evaluation_total(run, round, attempt, version, clips),
     )
     looks = pixel_metrics.measure(run, round, attempt, version, clips)
     drop = clip_changes.dynamics_drop(looks, BASE_GENERATOR) if looks else None
     return replace(signals, dynamics_drop=drop)
 
 
-def _evaluation_total(run: Run, round: int, attempt: int, version: str) -> float | None:
+def _evaluation_total(
+    run: Run, round: int, attempt: int, version: str, clips: Sequence[Candidate]
+) -> float | None:
     """Return a suite's total of a version; the recipe's own suite measures it first."""
     suite.measure_round(run, round, attempt, version)
+    world_suite.measure(run, round, attempt, version, clips)
     events = [event for _, event in run.ledger.events(MeasuredEvent)]
     return measured.evaluation_total(events, version)
 

@@ -19,7 +19,7 @@ from dualipo.config import LEARNING, Config, sense
 from dualipo.errors import ConfigError, DataError, DualipoError, PreflightError
 from dualipo.evaluation import optical_flow
 from dualipo.evaluation.share import hub, trackers
-from dualipo.evaluation.vbench import environment
+from dualipo.evaluation.vbench import environment, totals
 from dualipo.generator import shared_alignment
 from dualipo.preferences import seed_size
 from dualipo.prompts import corpus
@@ -91,10 +91,19 @@ def folder(config: Config, state: Ahead) -> Iterator[DualipoError]:
 
 
 def suite(config: Config, state: Ahead) -> Iterator[DualipoError]:
-    """Check that the suite's Python is there; what it can score is known when it is asked."""
-    if config.monitor.suite != "none" and config.monitor.suite_python:
+    """Check the suite's dimensions and its Python; what it can score is known when it is asked."""
+    if config.monitor.suite != "vbench":
+        return
+    wanted = config.monitor.suite_dimensions
+    if unknown := [name for name in wanted if name not in totals.DIMENSIONS]:
+        yield ConfigError(
+            f"monitor.suite_dimensions names {', '.join(unknown)}, which VBench does not have. "
+            f"Choose from {', '.join(totals.DIMENSIONS)}."
+        )
+    if repeated := sorted({name for name in wanted if wanted.count(name) > 1}):
+        yield ConfigError(f"monitor.suite_dimensions names {repeated[0]} twice. Name it once.")
+    if config.monitor.suite_python:
         environment.require_program(Path(config.monitor.suite_python).expanduser())
-    yield from ()
 
 
 def captions(config: Config, state: Ahead) -> Iterator[DualipoError]:

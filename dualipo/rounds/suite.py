@@ -66,7 +66,7 @@ class Suite:
 def measure_round(run: Run, round: int, attempt: int, version: str) -> None:
     """Score a version by the recipe's suite, where it has one and this was not done."""
     closing = Unit(round, attempt, SUBSET, CLOSING)
-    if run.config.monitor.suite != "none" and not run.is_done(closing):
+    if run.config.monitor.suite == "vbench" and not run.is_done(closing):
         score(run, prepared(run, SUBSET), run.ledger.version("generator", version))
 
 

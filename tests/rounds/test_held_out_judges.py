@@ -5,12 +5,14 @@ One judge is a folder, one a table of scores that is not there until the first r
 
 import json
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
+from benchmarks import monitors
 from dualipo.config import Config
 from dualipo.evaluation import judgements, measured, pixels
-from dualipo.events import MeasuredEvent
+from dualipo.events import MeasuredEvent, MonitorEvent
 from dualipo.records import DIMENSIONS, Candidate
 from dualipo.store import tables
 from tests.rounds import harness as harnesses
@@ -18,7 +20,7 @@ from tests.rounds import harness as harnesses
 pytestmark = pytest.mark.slow
 
 MONITORED = (
-    *("rounds=1", "refresh.force_rounds=[]", "monitor.clip_metrics=blocks"),
+    *("rounds=1", "refresh.force_rounds=[]", "monitor.clip_metrics=blocks", "monitor.suite=world"),
     *("prompts.num_monitor_prompts=2", "prompts.num_test_prompts=2", "align.learning_rate=1e-2"),
 )
 
@@ -95,6 +97,41 @@ def test_fault_61_a_judge_that_is_down_is_not_measured_and_asked_when_the_run_go
     assert {name for name in after if after[name] != before.get(name)} == {
         "ledger", "rounds/000/attempt-0/judge_votes/votes-100000.parquet"
     }  # fmt: skip
+
+
+def test_the_worlds_own_suite_has_a_total_that_the_triggers_read(run: Path) -> None:
+    base, version = _measured(run, measured.WORLD_SUITE).values()
+    totals = [measured.named(each.measurements, measured.TOTAL) for each in (base, version)]
+    values = [total.value for total in totals if total and total.value is not None]
+    (monitored,) = harnesses.events(run, MonitorEvent)
+    assert monitored.signals.evaluation_total == values[1]
+    parts = [m.value for m in version.measurements if m.name != measured.TOTAL]
+    assert len(parts) == 5 and values[1] == pytest.approx(fmean(filter(None, parts)), abs=0.01)
+    change = measured.named(version.measurements, measured.TOTAL, against="base")
+    assert change and change.value == pytest.approx(values[1] - values[0], abs=0.01)
+
+
+def test_the_benchmark_of_monitors_compares_each_with_the_oracle(run: Path) -> None:
+    seed = monitors.measure(run, 0)
+    assert set(seed["oracle"]) == {"base", "g000.0"}
+    people = seed["monitors"][monitors.PEOPLE]["says"]
+    assert people["base"] == 0.5 and 0 <= people["g000.0"] <= 1
+    assert {f"pixels: {name}" for name in pixels.METRICS} <= set(seed["monitors"])
+    assert seed["monitors"]["judge:twin"]["num_versions"] == 2
+    assert {"frozen", "motion fell", "judge:twin prefers the base"} <= set(seed["alarms"])
+    totals = [
+        event.measurements[0].value for event in _measured(run, measured.WORLD_SUITE).values()
+    ]
+    assert [*seed["monitors"][measured.WORLD_SUITE]["says"]] == ["base", "g000.0"] and totals
+    assert "judge:twin" in monitors.tables({"0": seed})
+
+
+def test_an_alarm_is_false_where_the_oracle_shows_the_version_to_be_better() -> None:
+    shown = {("base", "g000.0"), ("g001.0", "base")}
+    alarm: dict[str, set[str]] = {"raised": set(), "false": set()}
+    for version in ("g000.0", "g001.0"):
+        monitors.note(alarm, version, "base", shown)
+    assert alarm == {"raised": {"g000.0", "g001.0"}, "false": {"g000.0"}}
 
 
 def test_no_vote_of_a_judge_is_among_those_that_training_reads(run: Path) -> None:
