@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dualipo.config import Config
-from dualipo.records import DIMENSIONS, Dimension, Grade, Pair, Point
+from dualipo.records import DIMENSIONS, Dimension, Pair, Point
 from dualipo.rounds.questions import PairQuestion, PointQuestion
 from dualipo.seeds import derive
 from dualipo.world import annotators, corpus, oracle
@@ -47,20 +47,14 @@ def label_points(asked: Sequence[PointQuestion], *, clips: Clips, seed: int) -> 
     """Return a grade for each question; the annotators answer in turn."""
     shown = _ShownClips(clips)
     return [
-        _label_point(ANNOTATORS[n % len(ANNOTATORS)], question, shown=shown, seed=seed)
+        annotators.label_point(
+            ANNOTATORS[n % len(ANNOTATORS)],
+            seed=seed,
+            prompt=question.prompt,
+            clip=shown(question.clip),
+            dimension=question.dimension,
+        )
         for n, question in enumerate(asked)
-    ]
-
-
-def all_grades(asked: Sequence[PointQuestion], *, clips: Clips, seed: int) -> list[list[Grade]]:
-    """Return every annotator's grade for each question."""
-    shown = _ShownClips(clips)
-    return [
-        [
-            _label_point(annotator, question, shown=shown, seed=seed).grade
-            for annotator in ANNOTATORS
-        ]
-        for question in asked
     ]
 
 
@@ -83,18 +77,6 @@ def oracle_scores(
     """Return the oracle's score in each dimension for each (caption, clip). For people only."""
     scores = [oracle.score(clips(clip), caption) for caption, clip in asked]
     return [{dimension: getattr(score, dimension) for dimension in DIMENSIONS} for score in scores]
-
-
-def _label_point(
-    annotator: Annotator, question: PointQuestion, *, shown: "_ShownClips", seed: int
-) -> Point:
-    return annotators.label_point(
-        annotator,
-        seed=seed,
-        prompt=question.prompt,
-        clip=shown(question.clip),
-        dimension=question.dimension,
-    )
 
 
 def _label_pair(

@@ -24,6 +24,7 @@ from dualipo.rounds.questions import PointQuestion
 from dualipo.rounds.run import BASE_GENERATOR, Run
 from dualipo.rounds.world_sources import Clips
 from dualipo.store.ledger import Unit
+from dualipo.world.annotators import ANNOTATORS
 
 STAGE = "world_suite"
 FELL = "the world's suite fell"
@@ -56,14 +57,12 @@ def score(
         PointQuestion(Prompt(c.prompt_id, c.caption), c.clip, dimension)
         for c in candidates
         for dimension in DIMENSIONS
+        for _ in ANNOTATORS  # they answer in turn, so each of them is asked once
     ]
     points: dict[str, dict[str, list[float]]] = {}
-    for question, grades in zip(
-        asked, world_sources.all_grades(asked, clips=frames, seed=seed), strict=True
-    ):
-        own = points.setdefault(question.dimension, {})
-        given = fmean(POINTS[grade] for grade in grades)
-        own.setdefault(question.prompt.prompt_id, []).append(given)
+    for label in world_sources.label_points(asked, clips=frames, seed=seed):
+        own = points.setdefault(label.dimension, {})
+        own.setdefault(label.prompt_id, []).append(POINTS[label.grade])
     for candidate in candidates:
         for name, value in _of_pixels(frames(candidate.clip), fps(candidate.clip)).items():
             points.setdefault(name, {}).setdefault(candidate.prompt_id, []).append(value)
