@@ -42,7 +42,7 @@ def _starter(settings: Workers, run_path: Path) -> Callable[[], Crew]:
 
 def _start_processes(settings: Workers, run_path: Path) -> Crew:
     return ProcessCrew(
-        environments(settings.num_workers), token=_token(run_path), log_folder=run_path / "logs"
+        environments(settings.num_workers), token=token(run_path), log_folder=run_path / "logs"
     )
 
 
@@ -54,7 +54,7 @@ def _start_actors(settings: Workers, run_path: Path) -> Crew:
         settings.num_workers,
         address=settings.address,
         num_gpus=settings.num_gpus,
-        token=_token(run_path),
+        token=token(run_path),
     )
 
 
@@ -67,7 +67,8 @@ def require_ray() -> None:
         )
 
 
-def _token(run_path: Path) -> Token:
+def token(run_path: Path) -> Token:
+    """Return the file that a worker must see: the lock of the run."""
     lock = run_path / "LOCK"
     return Token(lock, lock.read_bytes())
 

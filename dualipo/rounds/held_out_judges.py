@@ -4,12 +4,14 @@ They are the answer to "you over-fitted your own critic". No training, trigger o
 them; one may end the run where the recipe asks for that (`stops_run`). Their votes are kept in
 parquet, unit by unit, and not among the votes of the ledger, from which the critic learns.
 
-A judge that is down, or whose answers cannot be trusted, is "not measured" (fault 61), and the run
-goes on. It is asked again when the command is repeated.
+A model of a folder has a process of its own (`judge_process`). A judge that is down, that crashes,
+or whose answers cannot be trusted, is "not measured" (fault 61), and the run goes on. It is asked
+again when the command is repeated.
 """
 
 import itertools
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,23 +19,20 @@ from dualipo.config import HeldOutJudge
 from dualipo.critic import judge as judging_rules
 from dualipo.critic import voting
 from dualipo.critic.asks import Item
-from dualipo.critic.models import backends
-from dualipo.critic.models.backends import Judge
-from dualipo.critic.models.rewards import RewardCritic
-from dualipo.critic.models.score_file import ScoreFile
-from dualipo.critic.models.served import ServedCritic
 from dualipo.errors import DualipoError, StorageError
 from dualipo.evaluation import judgements, measured
 from dualipo.evaluation.judgements import Verdicts
 from dualipo.events import MeasuredEvent
 from dualipo.records import Candidate, Dimension, Verdict, Vote
+from dualipo.rounds import judge_process
 from dualipo.rounds.bench import BadClip
-from dualipo.rounds.clock import Clock
 from dualipo.rounds.fixed_clips import of_version, sample_fixed
-from dualipo.rounds.judging import seed_of, shown
-from dualipo.rounds.run import BASE_GENERATOR, Run, model_folder
+from dualipo.rounds.judging import VoteSeeds, shown
+from dualipo.rounds.run import BASE_GENERATOR, Run
 from dualipo.store import tables
 from dualipo.store.ledger import Unit
+from dualipo.workers.dispatch import SetAside
+from dualipo.workers.job import Engine, Job, Work
 
 _ROOM = 100_000  # units of votes for each judge
 
@@ -87,10 +86,17 @@ def _asked(run: Run, first: Unit, judge: HeldOutJudge, version: str) -> Measured
         raise
     # The one place where a judge may fail: its server, its folder, its memory (fault 61).
     except (DualipoError, OSError, RuntimeError) as down:
-        return judgements.not_measured(judge.name, version, BASE_GENERATOR, str(down))
+        return judgements.not_measured(judge.name, version, BASE_GENERATOR, _why(down))
     prompts = {candidate.candidate_id: candidate.prompt_id for candidate in clips}
     verdicts = _verdicts(votes, unchanged, prompts, judge.questions.names)
     return judgements.of_verdicts(judge.name, version, BASE_GENERATOR, verdicts)
+
+
+def _why(down: Exception) -> str:
+    """Say why a judge could not be asked; of a process that failed, its last words."""
+    if isinstance(down, SetAside):
+        return f"its process failed: {down.last_error.splitlines()[-1]}"
+    return str(down)
 
 
 def _items(
@@ -121,44 +127,36 @@ def _votes(run: Run, first: Unit, judge: HeldOutJudge, items: Sequence[Item]) ->
         return votes
     per_unit = max(1, judge.judge_batch_size // (judge.num_votes * len(judge.questions.names)))
     run.progress.stage(first.stage, round=first.round, attempt=first.attempt, total=len(left))
-    loaded = _load(run, judge, left)
-    for start in range(0, len(left), per_unit):
-        votes += _cast(run, unit, judge, loaded, left[start : start + per_unit])
-        unit = next(units)
+    engine, job = judge_process.started(run, judge, left)
+    with closing(engine):
+        for start in range(0, len(left), per_unit):
+            items = tuple(left[start : start + per_unit])
+            votes += _cast(run, unit, judge, engine, job, items)
+            unit = next(units)
     return votes
 
 
 def _cast(
-    run: Run, unit: Unit, judge: HeldOutJudge, loaded: Judge, items: Sequence[Item]
+    run: Run,
+    unit: Unit,
+    judge: HeldOutJudge,
+    engine: Engine,
+    job: Job,
+    items: tuple[Item, ...],
 ) -> list[Vote]:
-    clock = Clock()
-    votes = judging_rules.confirm(
-        loaded,
-        items,
-        clips=run.clip,
-        settings=judge,
-        seed_of=seed_of(run, unit.stage, judge.name, unit.round, unit.attempt),
-    )
+    """Have one unit of questions answered, and commit it; a judge that fails ends with it."""
     path = _path(run, unit)
-    tables.write_records(path, votes, record_type=Vote)
-    run.commit(unit, files=(path,), clock=clock)
+    seed_of = VoteSeeds(run.config.seed, (unit.stage, judge.name, unit.round, unit.attempt))
+    work = Work(
+        name=f"judge {judge.name}, {unit.stage} {unit.index}",
+        items=tuple(item.item_id for item in items),
+        content=judge_process.Ballot(items, path, seed_of),
+    )
+    [done] = engine.run(job, [work])
+    hashed = {run.directory.relative(path): str(done.row)}
+    run.commit(unit, hashed=hashed, cost=done.cost)
     run.progress.advance(len(items))
-    return votes
-
-
-def _load(run: Run, judge: HeldOutJudge, items: Sequence[Item]) -> Judge:
-    name = judge.pretrained_model_name_or_path
-    if judge.backend == "server":
-        return ServedCritic(name, settings=judge, fps_of=run.clip_fps)
-    if judge.backend == "scores":
-        scores = ScoreFile(Path(name).expanduser())
-        scores.require((clip, item.caption) for item in items for clip in item.clip_hashes)
-        return RewardCritic(scores)
-    run.forget_models()  # it may not fit beside them
-    loaded = backends.load(model_folder(name, "critic"), settings=judge, device=run.device)
-    loaded.freeze()
-    loaded.fps_of = run.clip_fps
-    return loaded
+    return tables.read_records(path, record_type=Vote)
 
 
 def _verdicts(

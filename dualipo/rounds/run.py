@@ -203,7 +203,7 @@ class Run(Bench):
         spec = BenchSpec(
             path=self.path.absolute(),
             config=self.config,
-            num_threads=_threads_of_a_worker(),
+            num_threads=threads_of_a_worker(),
             folders={
                 kind: ModelFolders(
                     version_id,
@@ -284,7 +284,7 @@ def is_embedded(name_or_path: str) -> bool:
     return name_or_path == EMBEDDED or name_or_path.startswith(f"{EMBEDDED}-")
 
 
-def _threads_of_a_worker() -> int:
+def threads_of_a_worker() -> int:
     """Return this process' number, on which sums on a CPU depend; beside GPUs a share of it."""
     return max(1, torch.get_num_threads() // max(1, torch.cuda.device_count()))
 

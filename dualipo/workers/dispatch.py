@@ -31,6 +31,14 @@ IN_FLIGHT = 2  # units at one worker: one under way, one waiting
 LOOK_EVERY = 0.5  # seconds of waiting between two looks at signals and silent workers
 
 
+class SetAside(StageError):
+    """Units that failed too often; `last_error` is what went wrong last with the first of them."""
+
+    def __init__(self, message: str, last_error: str) -> None:
+        super().__init__(message)
+        self.last_error = last_error
+
+
 @dataclass
 class _Task:
     """A unit that is not done yet, and how often it failed."""
@@ -71,7 +79,7 @@ class CrewEngine:
         self._num_false_starts = 0  # workers that died before they were ready, one after another
 
     def run(self, job: Job, works: Iterable[Work]) -> Generator[Done, None, None]:
-        """Yield units as they are done; raise StageError at the end if some were set aside."""
+        """Yield units as they are done; raise SetAside at the end if some were set aside."""
         queue = deque(_Task(work) for work in works)
         aside: list[_Task] = []
         if queue and self._crew is None:
@@ -89,7 +97,7 @@ class CrewEngine:
             self.close()
             raise
         if aside:
-            raise StageError(_in_words(aside, self._max_failures))
+            raise SetAside(_in_words(aside, self._max_failures), aside[0].last_error)
 
     def rest(self) -> None:
         """Free the workers' models; between two jobs no unit is under way."""

@@ -4,6 +4,7 @@ One judge is a folder, one a table of scores that is not there until the first r
 """
 
 import json
+import shutil
 from pathlib import Path
 from statistics import fmean
 
@@ -32,9 +33,13 @@ def table(memory: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def run(models_folder: Path, memory: Path, table: Path) -> Path:
-    """Run a round while the table of scores is missing, then again with it."""
+    """Run a round whose judge's process is killed, then ask again; the table stays missing."""
     path = memory / "monitored"
     settings = _settings(models_folder, path, table)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DUALIPO_FAIL", "kill@1")  # read by new processes alone
+        assert harnesses.ended(settings) == 0, harnesses.log(path)
+    shutil.copy(f"{path}.log", memory / "crashed.log")
     assert harnesses.ended(settings) == 0, harnesses.log(path)
     return path
 
@@ -73,6 +78,15 @@ def test_a_judge_counts_wins_ties_and_losses_by_dimension_over_prompts(run: Path
         assert sum(filter(None, shares.values())) == pytest.approx(1.0)
         if rate.dimension:
             assert win_rate == shares["wins"] + shares["ties"] / 2  # type: ignore[operator]
+
+
+def test_fault_61_a_judge_whose_process_is_killed_is_not_measured_and_ends_no_run(
+    run: Path, memory: Path
+) -> None:
+    said = (memory / "crashed.log").read_text()
+    assert "judge twin: g000.0 is not measured: its process failed: its worker was ended" in said
+    twin = [e for e in harnesses.events(run, MeasuredEvent) if e.source == measured.JUDGE + "twin"]
+    assert [judgements.is_measured(event) for event in twin] == [False, True], "asked again"
 
 
 def test_fault_61_a_judge_that_is_down_is_not_measured_and_asked_when_the_run_goes_on(
