@@ -3,9 +3,10 @@
 The last line of a log that ended with an error begins with `FAILED`: `dualipo status` shows it.
 """
 
+import re
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dualipo.amounts import duration
@@ -13,6 +14,8 @@ from dualipo.progress import Progress, readable
 from dualipo.redaction import redact
 
 FAILED = "failed at "
+
+_NAME = re.compile(r"attempt-([0-9]{1,9})\.log")
 
 
 class LoggedProgress:
@@ -58,11 +61,18 @@ class LoggedProgress:
             file.write(f"{redact(text)}\n")
 
 
+def numbered(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Yield the logs in a folder with their numbers; a copy that somebody made has another name."""
+    for path in folder.glob("attempt-*.log"):
+        if name := _NAME.fullmatch(path.name):
+            yield int(name[1]), path
+
+
 def last_failure(folder: Path) -> str | None:
     """Return the error that ended the newest process, and how long ago; None if none did."""
-    logs = sorted(folder.glob("attempt-*.log"), key=lambda log: int(log.stem.split("-")[1]))
-    lines = logs[-1].read_text(encoding="utf-8", errors="replace").splitlines() if logs else []
-    if not lines or not lines[-1].startswith(FAILED):
+    log = max((own for own in numbered(folder) if own[1].is_file()), default=(0, None))[1]
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log else []
+    if log is None or not lines or not lines[-1].startswith(FAILED):
         return None
-    seconds = max(0.0, time.time() - logs[-1].stat().st_mtime)
+    seconds = max(0.0, time.time() - log.stat().st_mtime)
     return f"{lines[-1]} ({duration(seconds, 'clock')} ago)"

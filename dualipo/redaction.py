@@ -9,6 +9,7 @@ environment, which is never written anywhere.
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 REDACTED = "<redacted>"
 
@@ -76,6 +77,16 @@ def redact(value: Any, *, name: str = "") -> Any:
 def is_variable_name(text: str) -> bool:
     """Tell whether a text is the name of an environment variable, and not perhaps a key."""
     return bool(_VARIABLE_NAME.fullmatch(text)) and not _SECRET_VALUE.search(text)
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is the address of a server that speaks HTTP."""
+    try:
+        parts = urlsplit(text)
+        is_served = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half a bracket, or a port beyond 65535
+        return False
+    return is_served and not re.search(r"[\s\x00-\x20]", text)
 
 
 def redacted_text(text: str) -> str:

@@ -14,7 +14,7 @@ import csv
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ MAX_DEPTH = 64  # of lists and tables in one another
 CORRECT = "Correct the file."
 
 _MARK = "\ufeff"
+_SEPARATORS = ";\t|"  # of tables that are no CSV
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 _KINDS: dict[type, str] = {
     dict: "an object of named values",
@@ -164,7 +165,7 @@ def read_text(path: Path, *, remedy: str = CORRECT, error: type[DualipoError] = 
         return content.decode().removeprefix(_MARK)
     except UnicodeDecodeError as broken:
         line = 1 + content.count(b"\n", 0, broken.start)
-        raise error(f"{path}:{line}: {_not_utf8(content[:2], broken)}. {remedy}") from None
+        raise error(f"{path}:{line}: {_not_utf8(content[:4], broken)}. {remedy}") from None
 
 
 def lines(path: Path) -> Iterator[tuple[int, str | Unreadable]]:
@@ -176,7 +177,7 @@ def lines(path: Path) -> Iterator[tuple[int, str | Unreadable]]:
         number, start = 0, b""
         while line := stream.readline(MAX_LINE):
             number += 1
-            start = start or line[:2]
+            start = start or line[:4]
             if len(line) == MAX_LINE and not line.endswith(b"\n"):
                 while (rest := stream.readline(MAX_LINE)) and not rest.endswith(b"\n"):
                     pass
@@ -248,7 +249,7 @@ class _CsvLines:
 
 def _header(path: Path, reader: Iterator[list[str]], source: _CsvLines) -> list[str]:
     try:
-        header = next(reader, [])
+        header = next((names for names in reader if names or source.fact), [])
     except csv.Error as broken:
         fact = source.fact or f"The header is not CSV ({broken})."
         if "new-line" in str(broken):
@@ -256,10 +257,21 @@ def _header(path: Path, reader: Iterator[list[str]], source: _CsvLines) -> list[
         raise DataError(f"{path}:{source.number}: {fact} {CORRECT}") from None
     if source.fact:
         raise DataError(f"{path}:{source.number}: {source.fact} Save it as UTF-8.")
-    if len(set(header)) < len(header):
-        name = next(name for name in header if header.count(name) > 1)
-        raise DataError(f"{path}:1: its header has two equal names, {name[:60]!r}. Rename one.")
+    if "\0" in "".join(header):
+        fact = "it holds the character NUL, so it is no CSV in UTF-8"
+        raise DataError(f"{path}:{source.number}: {fact}. Save it as CSV in UTF-8.")
+    if len(header) == 1 and (separator := next(filter(header[0].__contains__, _SEPARATORS), "")):
+        fact = f"its fields are separated by {separator!r}, where commas are read"
+        raise DataError(f"{path}:{source.number}: {fact}. Save it with commas.")
+    require_unique(header, f"{path}:{source.number}")
     return header
+
+
+def require_unique(names: Sequence[str], place: str) -> None:
+    """Raise a DataError where two columns of a table have one name: a row would lose a value."""
+    if len(set(names)) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{place}: its header has two equal names, {name[:60]!r}. Rename one.")
 
 
 def os_fact(refusal: Exception) -> str:
@@ -276,7 +288,9 @@ def _at(broken: Unreadable) -> str:
 
 
 def _not_utf8(start: bytes, broken: UnicodeDecodeError) -> str:
-    if start in (b"\xff\xfe", b"\xfe\xff"):
+    if start in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "it is UTF-32, not UTF-8"
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "it is UTF-16, not UTF-8"
     return f"it is not UTF-8 (byte 0x{broken.object[broken.start]:02x})"
 

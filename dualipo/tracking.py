@@ -57,14 +57,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     *lines, _torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
     for number, line in enumerate(lines, start=1):
-        try:
-            row = text_files.json_value(line.decode())
-        except ValueError as broken:
-            raise DataError(
-                f"{path}:{number}: this is not JSON ({broken}). Delete that line."
-            ) from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}:{number}: this is no object. Delete that line.")
+        row = _row(line, f"{path}:{number}")
         key = tuple(row.get(name) for name in _KEY)
         rows[key] = rows.get(key, {}) | row
     return list(rows.values())
@@ -102,7 +95,21 @@ def read_new(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
         stream.seek(offset if offset <= path.stat().st_size else 0)
         start, content = stream.tell(), stream.read()
     whole = content[: content.rfind(b"\n") + 1]
-    return [json.loads(line) for line in whole.splitlines()], start + len(whole)
+    place = f"{path}, after byte {start}"
+    return [_row(line, place) for line in whole.split(b"\n")[:-1]], start + len(whole)
+
+
+def _row(line: bytes, place: str) -> dict[str, Any]:
+    """Return what a line holds; `place` says in an error where the line stands."""
+    try:
+        row = text_files.json_value(line.decode())
+    except ValueError as broken:
+        raise DataError(f"{place}: this is not JSON ({broken}). Delete that line.") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{place}: this is no object. Delete that line.")
+    if odd := [name for name in _KEY if isinstance(row.get(name), dict | list)]:
+        raise DataError(f"{place}: its {odd[0]} names no step. Delete that line.")
+    return row
 
 
 def _finite(value: Any) -> Any:

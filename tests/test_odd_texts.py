@@ -5,12 +5,15 @@ in silence; what is not read names its file, its line and the fact. No row may e
 exception.
 """
 
+import datetime
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dualipo import config, recipes, text_files
@@ -40,6 +43,20 @@ class Refused:
 def nested(depth: int) -> bytes:
     """Return lists in one another."""
     return b"[" * depth + b"]" * depth
+
+
+def parquet(*names: str, **columns: Any) -> bytes:
+    """Return a parquet file; `names` are those of the columns where two have one name."""
+    sink = pa.BufferOutputStream()
+    arrays = [pa.array(values) for values in columns.values()]
+    pq.write_table(pa.Table.from_arrays(arrays, names=names or [*columns]), sink)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def bad_text() -> pa.Array:
+    """Return a column of one text that is not UTF-8, which parquet may hold all the same."""
+    lengths, content = pa.py_buffer(bytes(4) + b"\2\0\0\0"), pa.py_buffer(b"\xff\xfe")
+    return pa.Array.from_buffers(pa.string(), 1, [None, lengths, content])
 
 
 def rows(path: Path) -> list[Any]:
@@ -150,6 +167,32 @@ CORPUS: dict[str, tuple[str, str, bytes, Any]] = {
     "a CSV line in Latin-1": ("rows", ".csv", b"a\n\xe4\n1\n", [Bad("byte 0xe4"), {"a": "1"}]),
     "a header in Latin-1": ("rows", ".csv", b"\xe4\n1\n", Refused(":1: .*byte 0xe4")),
     "a table in UTF-16": ("rows", ".csv", "a\n1\n".encode("utf-16"), Refused(":1: .*UTF-16")),
+    "a table with semicolons": (
+        *("rows", ".csv", b"a;b\n1;2\n"),
+        Refused(":1: its fields are separated by ';'"),
+    ),
+    "a table with tabs": ("rows", ".csv", b"a\tb\n1\t2\n", Refused(":1: .*'.t', where commas")),
+    "blank lines before a header": ("rows", ".csv", b"\n\r\na\n1\n", [{"a": "1"}]),
+    "UTF-16 without a mark": ("rows", ".csv", "a\n1\n".encode("utf-16-le"), Refused(":1: .*NUL")),
+    "a spreadsheet for a table": ("rows", ".csv", b"PK\x03\x04\0\0\n", Refused(":1: .*NUL")),
+    "a table in UTF-32": ("rows", ".csv", "a\n".encode("utf-32"), Refused(":1: .*UTF-32")),
+    # Parquet
+    "a date of no calendar": (
+        *("rows", ".parquet", parquet(a=[1, 2], d=pa.array([2**30, 0], pa.date32()))),
+        [Bad("A value of the row cannot be read"), {"a": 2, "d": datetime.date(1970, 1, 1)}],
+    ),
+    "a duration of no clock": (
+        *("rows", ".parquet", parquet(d=pa.array([2**62], pa.duration("s")))),
+        [Bad("cannot be read")],
+    ),
+    "a parquet text in another encoding": (
+        *("rows", ".parquet", parquet(a=bad_text())),
+        [Bad("cannot be read")],
+    ),
+    "two parquet columns of one name": (
+        *("rows", ".parquet", parquet("a", "a", x=[1], y=[2])),
+        Refused(": its header has two equal names"),
+    ),
     # TOML
     "TOML with a mark": ("toml", ".toml", MARK + b"a = 1\r\n", A1),
     "TOML in Latin-1": ("toml", ".toml", b'a = 1\nb = "\xe4"\n', Refused(":2: .*byte 0xe4")),
@@ -174,6 +217,23 @@ CORPUS: dict[str, tuple[str, str, bytes, Any]] = {
         ".jsonl",
         b'{"caption":1}',
         Refused(":1: .*no text"),
+    ),
+    "captions in two columns of one name": (
+        *("captions", ".parquet", parquet("caption", "caption", x=["a"], y=["b"])),
+        Refused(": .*two equal names"),
+    ),
+    "parquet captions that are numbers": (
+        *("captions", ".parquet", parquet(caption=[1, 2])),
+        Refused(": its column caption holds no texts but int64"),
+    ),
+    "parquet captions in another encoding": (
+        *("captions", ".parquet", parquet(caption=bad_text())),
+        Refused(": damaged or not parquet"),
+    ),
+    "parquet captions as bytes": ("captions", ".parquet", parquet(caption=[b"a"]), ["a"]),
+    "parquet captions, some missing": (
+        *("captions", ".parquet", parquet(caption=["a", None])),
+        ["a", ""],
     ),
     "a seed that no column holds": (
         *("captions", ".jsonl", b'{"caption":"a","seed":' + b"9" * 30 + b"}"),

@@ -65,12 +65,14 @@ class Server(Group):
 
     @field_validator("base_url")
     @classmethod
-    def _holds_no_user(cls, value: str) -> str:
+    def _is_plain_address(cls, value: str) -> str:
         if "@" in value.partition("://")[2].partition("/")[0]:
             raise ValueError(
                 "it holds a user or password, which would be written into the run. Put the key "
                 "into the environment variable that api_key_env names"
             )
+        if not redaction.is_address(value):
+            raise ValueError("it must be an address such as http://127.0.0.1:8000/v1")
         return value
 
 
@@ -105,7 +107,7 @@ class CriticServer(Server):
     @field_validator("base_urls")
     @classmethod
     def _hold_no_user(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(cls._holds_no_user, value))
+        return tuple(map(cls._is_plain_address, value))
 
 
 class CriticCheck(Group):

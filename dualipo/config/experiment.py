@@ -1,8 +1,9 @@
 """The whole tree of settings, and which of them a resumed run may change."""
 
+import os
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from dualipo.config.align import Align
 from dualipo.config.critic import Critic, Server
@@ -63,6 +64,13 @@ class Config(Group):
     refresh: Refresh = Refresh()
     monitor: Monitor = Monitor()
     workers: Workers = Workers()
+
+    @field_validator("output_dir")
+    @classmethod
+    def _is_a_folder(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("it is empty, but it must name a folder")
+        return os.path.expanduser(value)  # a recipe is read by no shell
 
 
 SERVERS = ("critic.server", "seed_labels.rewriter")

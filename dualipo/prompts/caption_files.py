@@ -26,6 +26,10 @@ CAPTION_COLUMNS = ("caption", "prompt", "prompt_en", "text")
 ROWS_PER_BATCH = 20_000
 GIVEN = "given"
 _TABLES = {".csv", ".json", ".jsonl"}
+_TEXTS = (
+    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    *(pa.types.is_binary, pa.types.is_large_binary),
+)
 _KEPT = tuple(name for name in shards.SCHEMA.names if name != "caption")
 
 
@@ -91,7 +95,9 @@ def _parquet(path: Path, num_rows: int) -> Iterator[pa.Table]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as opened:
             names = opened.schema_arrow.names
+            text_files.require_unique(names, str(path))
             caption = caption_column(names, path)
+            _require_texts(opened.schema_arrow.field(caption), path)
             columns = [caption, *(name for name in _KEPT if name in names)]
             for batch in opened.iter_batches(num_rows, columns=columns, use_threads=False):
                 yield _in_shape(pa.table(batch), caption)
@@ -100,6 +106,17 @@ def _parquet(path: Path, num_rows: int) -> Iterator[pa.Table]:
     except (pa.ArrowException, OSError, ValueError) as error:
         fact = f"damaged or not parquet ({error})"
         raise DataError(f"{path}: {fact}. Make or download it again.") from None
+
+
+def _require_texts(column: pa.Field, path: Path) -> None:
+    """Refuse a column that a cast would make texts of, such as numbers."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    tests = (*_TEXTS, pa.types.is_null)
+    if not any(test(kind) for test in tests):
+        raise DataError(
+            f"{path}: its column {column.name} holds no texts but {kind}. Write the captions into "
+            "a column of texts."
+        )
 
 
 def _in_shape(batch: pa.Table, caption: str) -> pa.Table:
@@ -112,6 +129,7 @@ def _in_shape(batch: pa.Table, caption: str) -> pa.Table:
             columns.append(batch[name].cast(field.type))
         if field.type == pa.string():
             columns[-1] = pc.fill_null(columns[-1], "")
+            columns[-1].validate(full=True)  # parquet's texts need not be UTF-8
     return pa.table(columns, schema=shards.SCHEMA)
 
 

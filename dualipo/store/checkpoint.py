@@ -11,6 +11,7 @@ Left out: asynchronous saving. A save returns once it is durable. Sharded models
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 TENSORS = "tensors.safetensors"
 _STATE = "state.json"
 _MANIFEST = "manifest.json"
+_NAME = re.compile(r"step-([0-9]{6,18})")
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,7 @@ def seal(folder: Path, state: Mapping[str, Any]) -> None:
 
 def read(path: Path, tensors: dict[str, torch.Tensor]) -> Checkpoint:
     """Read the plain values beside tensors that were read already, and return the checkpoint."""
-    step = int(path.name.removeprefix("step-"))
-    return Checkpoint(step=step, tensors=tensors, state=atomic.read_json(path / _STATE))
+    return Checkpoint(step=_step_of(path), tensors=tensors, state=atomic.read_json(path / _STATE))
 
 
 def newest(folder: Path) -> Path | None:
@@ -112,7 +113,13 @@ def _check(path: Path) -> None:
 
 
 def _saved(folder: Path) -> Iterator[Path]:
-    yield from sorted(path for path in folder.glob("step-*") if path.is_dir())
+    """Yield the checkpoints by step; a copy that somebody made has another name."""
+    named = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)]
+    yield from sorted((path for path in named if path.is_dir()), key=_step_of)
+
+
+def _step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def _quarantine(path: Path) -> Path:

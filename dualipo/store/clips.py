@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange
 from dualipo.errors import MediaError
 from dualipo.store import atomic, containers, showing, video
 from dualipo.store.containers import LIMITS, Header, Limits, Opened
-from dualipo.store.showing import EDITED, RETIMED, SHORTER, Picture, Timing
+from dualipo.store.showing import EDITED, NO_ALPHA, RETIMED, SHORTER, Picture, Timing
 from dualipo.store.video import Encoding, Frames
 
 
@@ -158,6 +158,7 @@ def _play(clip: Opened, *, keep: list[Frames] | None) -> _Played:
         RETIMED: not ticks.is_constant,
         EDITED: clip.is_edited(len(starts)),
         SHORTER: clip.is_shorter(len(starts), seconds),
+        NO_ALPHA: clip.track.metadata.get("alpha_mode") == "1",
     }
     corrections = picture.corrections | {name for name, is_so in happened.items() if is_so}
     return _Played(ticks, *shape, tuple(sorted(corrections)))

@@ -32,6 +32,7 @@ class Limits:
 
     max_frames: int = 4096
     max_pixels: int = 2048 * 2048
+    max_side: int = 16_384  # what H.264's encoder takes
     max_bytes: int = 2 << 30
 
 
@@ -134,6 +135,7 @@ def check(clip: Opened, size: tuple[int, int], *, num_frames: int) -> None:
     amounts = {
         "frames": (num_frames, limits.max_frames),
         "pixels a frame": (num_pixels, limits.max_pixels),
+        "pixels a side": (max(size), limits.max_side),
         "bytes in its file": (clip.header.num_bytes, limits.max_bytes),
         "bytes once decoded": (3 * num_pixels * num_frames, limits.max_bytes),
     }

@@ -229,7 +229,7 @@ class Ledger:
     def read_record(self, name: str) -> Any | None:
         """Return the named value that was kept last; None for none."""
         rows = self._rows("SELECT value FROM meta WHERE key = ?", _RECORD + name)
-        return json.loads(rows[0][0]) if rows else None
+        return ledger_backup.stored(rows[0][0], self.path) if rows else None
 
     def is_done(self, unit: Unit) -> bool:
         """Tell whether `unit` was committed."""
@@ -309,9 +309,8 @@ class Ledger:
         pattern = event_names.pattern_of(kind) if kind else "*"
         recorded = []
         for *unit, name, text in self._rows(query, pattern):
-            event = event_names.read(
-                name, json.loads(text), subject=str(self.path), unknown=self.unknown
-            )
+            value = ledger_backup.stored(text, self.path)
+            event = event_names.read(name, value, subject=str(self.path), unknown=self.unknown)
             if event is not None:
                 recorded.append((Unit(*unit), event))
         return recorded
@@ -368,16 +367,14 @@ class Ledger:
                 f"{self.path}: {clash}: a row is there twice, or names a model that is not. "
                 "The unit was not committed; report this with the run's log."
             ) from clash
-        except sqlite3.OperationalError as refusal:
-            raise StorageError(_explain(self.path, refusal)) from refusal
-        except sqlite3.DatabaseError as damage:
-            raise DataError(
-                f"{self.path}: damaged or no ledger ({damage}). "
-                f"{ledger_backup.remedy(self.path.parent)}"
-            ) from damage
+        except sqlite3.DatabaseError as failure:
+            is_refusal = isinstance(failure, sqlite3.OperationalError)
+            if is_refusal and "no such" not in str(failure):  # table or column: another file
+                raise StorageError(_explain(self.path, failure)) from failure
+            raise ledger_backup.damaged(self.path, failure) from failure
 
 
-def _explain(path: Path, refusal: sqlite3.OperationalError) -> str:
+def _explain(path: Path, refusal: sqlite3.DatabaseError) -> str:
     if "locked" in str(refusal):
         return (
             f"{path}: another process has been writing for {BUSY_SECONDS:.0f} s. End it, then "

@@ -15,7 +15,9 @@ import shlex
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from dualipo import text_files
 from dualipo.errors import DataError, StorageError
 from dualipo.store import atomic, schema
 
@@ -54,6 +56,19 @@ def remedy(run_path: Path) -> str:
     )
 
 
+def damaged(ledger: Path, fact: object) -> DataError:
+    """Return the error of a ledger that cannot be read."""
+    return DataError(f"{ledger}: damaged or no ledger ({fact}). {remedy(ledger.parent)}")
+
+
+def stored(text: str, ledger: Path) -> Any:
+    """Return a value that a ledger keeps as JSON; raise DataError where it holds something else."""
+    try:
+        return text_files.json_value(text)
+    except text_files.Unreadable as broken:
+        raise damaged(ledger, f"a value in it is not JSON: {broken}") from None
+
+
 def require_whole(run_path: Path) -> None:
     """Refuse a run whose ledger is missing, empty, or has lost units; touch nothing.
 
@@ -90,9 +105,7 @@ def _look_into(ledger: Path) -> tuple[int | None, bool]:
     except sqlite3.OperationalError as refusal:
         raise StorageError(f"{ledger}: {refusal}. Check that you may read and write it.") from None
     except sqlite3.DatabaseError as damage:
-        raise DataError(
-            f"{ledger}: damaged or no ledger ({damage}). {remedy(ledger.parent)}"
-        ) from None
+        raise damaged(ledger, damage) from None
 
 
 def _count(path: Path) -> int | None:

@@ -119,6 +119,6 @@ def _read(file: FileIO) -> dict[str, Any]:
     """Return what the owner wrote; nothing where it has not written yet, or never could."""
     try:
         owner = json.loads(file.read())
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return owner if isinstance(owner, dict) and {"pid", "host"} <= owner.keys() else {}

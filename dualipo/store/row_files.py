@@ -182,14 +182,26 @@ def _parquet(path: Path) -> Lines:
     number = 0
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as opened:
+            text_files.require_unique(opened.schema_arrow.names, str(path))
             for batch in opened.iter_batches(batch_size=64, use_threads=False):
-                for row in batch.to_pylist():
+                for row in _plain(batch):
                     number += 1
                     yield number, row
     except (pa.ArrowException, ValueError) as error:
         raise DataError(
             f"{path}: it is damaged or not parquet ({error}). Download it again."
         ) from None
+
+
+def _plain(batch: pa.RecordBatch) -> list[Row | Unfit]:
+    """Return the rows of a batch as Python's values; not all that parquet holds is one."""
+    try:
+        return list(batch.to_pylist())
+    except (pa.ArrowException, ValueError, OverflowError, LookupError) as error:
+        if len(batch) == 1:
+            return [Unfit(f"A value of the row cannot be read ({error}).")]
+        singles = (batch.slice(n, 1) for n in range(len(batch)))
+        return [row for single in singles for row in _plain(single)]
 
 
 def _row(value: Any) -> Row | Unfit:

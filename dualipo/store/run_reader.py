@@ -72,8 +72,8 @@ class RunReader:
         path = self.path / settled.CONFIG
         if not path.exists() and self.has_ledger:
             kept = self._ask(lambda ledger: ledger.read_record(settled.RECORD))
-            if kept is not None:
-                return dict(kept)
+            if isinstance(kept, dict):
+                return kept
         return dict(atomic.read_json(path))
 
     def require_unread(self, config: Config) -> None:

@@ -9,6 +9,7 @@ and the sweep leaves them until what stands beside it was committed. Everything 
 a row is garbage.
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from dualipo import attempt_log, text_files
 from dualipo.config import Config
 from dualipo.errors import ConfigError, DataError, DualipoError, StorageError
 from dualipo.records import SCHEMA_VERSION
@@ -32,6 +34,7 @@ MARKER = "run.json"
 TUNING = "tuning.json"  # beside the marker where the run is a tuning: the command that goes on
 
 _KIND = "dualipo run"
+_MARK = {"kind": _KIND, "schema_version": SCHEMA_VERSION}
 
 
 class RunDir:
@@ -42,7 +45,8 @@ class RunDir:
         self.ledger = ledger
         self.discarded: str | None = None
         self._lock = lock
-        self.attempt = 1 + max(self._past_attempts(), default=0)
+        past_logs = attempt_log.numbered(self.path / "logs")
+        self.attempt = 1 + max((number for number, _ in past_logs), default=0)
         with atomic.storage_errors(self.log_path):
             self.log_path.parent.mkdir(exist_ok=True)
             self.log_path.touch()
@@ -67,8 +71,7 @@ class RunDir:
             ledger = Ledger(path / LEDGER)
             on_failure.callback(ledger.close)
             if not (path / MARKER).exists():
-                marker = {"kind": _KIND, "schema_version": SCHEMA_VERSION}
-                atomic.write_json(path / MARKER, marker)
+                atomic.write_json(path / MARKER, _MARK)
             discarded = _discard(path, ledger, again)
             settled.settle(path, ledger, config)
             run = cls(path, lock=lock, ledger=ledger)
@@ -153,10 +156,6 @@ class RunDir:
             elif not any(path.iterdir()):
                 path.rmdir()
 
-    def _past_attempts(self) -> Iterator[int]:
-        for log in (self.path / "logs").glob("attempt-*.log"):
-            yield int(log.stem.removeprefix("attempt-"))
-
 
 def remove_checkpoints(folder: Path) -> None:
     """Delete a finished stage's `checkpoints` folder; call it after the stage's commit."""
@@ -206,26 +205,31 @@ def require_run(path: Path) -> None:
             f"{path}: there is no run here, as it has no {MARKER}. Name the folder of a run, which "
             "is its recipe's output_dir, or begin one with `dualipo run RECIPE`."
         )
-    marker = atomic.read_json(path / MARKER)
+    remedy = f"Replace what is in it by {json.dumps(_MARK)}: the run itself is in its ledger."
+    marker = text_files.read_json(path / MARKER, remedy=remedy, shape=dict)
     if marker.get("kind") != _KIND:
         raise ConfigError(
             f"{path}: not a dualipo run, as its {MARKER} is another program's. Name another folder."
         )
-    if marker["schema_version"] > SCHEMA_VERSION:
+    version = marker.get("schema_version")
+    if type(version) is not int or version < 1:
+        raise DataError(f"{path / MARKER}: its schema_version is no whole number. {remedy}")
+    if version > SCHEMA_VERSION:
         raise DataError(
-            f"{path}: schema version {marker['schema_version']}, this program knows "
-            f"{SCHEMA_VERSION}. Use the newer dualipo that wrote it."
+            f"{path}: schema version {version}, this program knows {SCHEMA_VERSION}. Use the newer "
+            "dualipo that wrote it."
         )
 
 
 def refuse_tuning(path: Path) -> None:
     """Raise a ConfigError where the run at `path` is a tuning, which has no rounds."""
     if (path / TUNING).is_file():
-        command = shlex.join(atomic.read_json(path / TUNING)["command"])
-        raise ConfigError(
-            f"{path}: this is a tuning, which has no rounds. Repeat the command that began it:\n"
-            f"  {command}"
-        )
+        fact = f"{path}: this is a tuning, which has no rounds."
+        try:
+            command = shlex.join(atomic.read_json(path / TUNING)["command"])
+        except (DataError, KeyError, TypeError):  # people edit what they should not
+            raise ConfigError(f"{fact} Repeat the `dualipo tune` command that began it.") from None
+        raise ConfigError(f"{fact} Repeat the command that began it:\n  {command}")
 
 
 def _discard(path: Path, ledger: Ledger, again: Again | None) -> str | None:

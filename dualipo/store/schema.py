@@ -4,6 +4,7 @@ Every table's rows are addressed by a logical key, never by a clock, a process i
 `units.counter` gives the order of commits, so that time never decides (fault 59).
 """
 
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +112,8 @@ def take_copy_mark(connection: sqlite3.Connection) -> bool:
 def read_version(connection: sqlite3.Connection, path: Path) -> int:
     """Return the ledger's schema version; one newer than this program is refused."""
     row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+    if row is None or not re.fullmatch("[0-9]{1,9}", str(row[0])):
+        raise DataError(f"{path}: it has no schema version. Restore the file from a backup.")
     version = int(row[0])
     if version > SCHEMA_VERSION:
         raise DataError(

@@ -15,7 +15,7 @@ from dualipo.errors import ConfigError, DataError
 from dualipo.events import RefreshEvent, SettingsEvent
 from dualipo.redaction import redact
 from dualipo.stages import REDOABLE, redo_of
-from dualipo.store import atomic
+from dualipo.store import atomic, ledger_backup
 from dualipo.store.ledger import Ledger, Unit
 from dualipo.store.run_paths import attempt_path
 
@@ -119,6 +119,8 @@ def settings_before(path: Path, ledger: Ledger) -> dict[str, Any] | None:
     The ledger of an older program has none, so there config.json must be there.
     """
     kept: dict[str, Any] | None = ledger.read_record(RECORD)
+    if not isinstance(kept, dict | None):
+        raise ledger_backup.damaged(ledger.path, "its settings are no table")
     if kept is None and (path / CONFIG).exists():
         return dict(atomic.read_json(path / CONFIG))
     if kept is None and ledger.units():

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from av.video.reformatter import Colorspace
 
 from dualipo.store.containers import Limits
 from dualipo.store.video import Frames
@@ -30,12 +31,16 @@ EDITED = "trimmed by its edit list"
 SHORTER = "shorter than its header says"
 ODD_ANGLE = "left as it is at an odd angle"
 TONES = "read without tone mapping (HDR)"
+INTERLACED = "read without deinterlacing"
+NO_ALPHA = "read without its transparency"
 
 _MAX_RATE = 60.0  # ticks a second: frames that are closer together are never seen
 _MIN_TICKS, _TICKS_PER_FRAME = 256, 8  # a still of an hour need not become thousands of frames
 _JITTER = 0.25  # intervals that a frame of a constant rate may be off its place
 _TICK = 1e-6  # seconds that a sum of time stamps may be off
 _HDR = {16, 18}  # transfer functions: PQ, HLG
+_UNTOLD = 2  # the matrix of colours that a file does not name: a player guesses it by the size
+_HIGH_DEFINITION = (577, 1280)  # the height or width from which on it guesses BT.709
 
 
 @dataclass
@@ -53,6 +58,8 @@ class Picture:
         """Return one frame as it is shown."""
         if frame.color_trc in _HDR:
             self.corrections.add(TONES)
+        if frame.interlaced_frame:
+            self.corrections.add(INTERLACED)
         return np.ascontiguousarray(self._upright(frame, self._opaque(frame)))
 
     def size_of(self, frame: Any) -> tuple[int, int]:
@@ -72,7 +79,7 @@ class Picture:
         has_alpha = any(component.is_alpha for component in frame.format.components)
         pixels: Frames = frame.reformat(
             format="rgba" if has_alpha else "rgb24",
-            src_colorspace=frame.colorspace,
+            src_colorspace=_colours(frame),
             src_color_range=frame.color_range,
             threads=1,  # those of others do not survive a fork, and freeing them hangs there
             **scale,
@@ -104,6 +111,12 @@ class Picture:
         if not (a > 0 and d > 0):
             self.corrections.add(TURNED)
         return turned_HWC
+
+
+def _colours(frame: Any) -> int:
+    """Return the matrix by which a frame's colours are stored, as a player takes it."""
+    is_large = frame.height >= _HIGH_DEFINITION[0] or frame.width >= _HIGH_DEFINITION[1]
+    return int(Colorspace.ITU709 if frame.colorspace == _UNTOLD and is_large else frame.colorspace)
 
 
 def _square(height: int, width: int, pixel_ratio: float) -> tuple[int, int]:

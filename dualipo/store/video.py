@@ -19,6 +19,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 Frames = np.ndarray[Any, np.dtype[np.uint8]]
 
+_SLOWEST = Fraction(1, 1001)  # frames a second
 _BITEXACT = 0x0400  # AVFMT_FLAG_BITEXACT: no dates and no version in the container
 
 
@@ -39,7 +40,7 @@ def encode(
     sink = io.BytesIO()
     with av.open(sink, "w", format="mp4") as container:
         container.flags |= _BITEXACT
-        rate = Fraction(fps).limit_denominator(1001)
+        rate = max(Fraction(fps).limit_denominator(1001), _SLOWEST)
         stream: Any = container.add_stream("libx264", rate=rate, options=dict(encoding.options))
         stream.height, stream.width = size or frames_FHWC.shape[1:3]
         stream.pix_fmt = encoding.pixel_format

@@ -209,6 +209,12 @@ def test_fault_76_every_number_has_its_range_and_is_finite(recipe: Path, key: st
             load(recipe, [f"{key}={nonsense}"])
 
 
+NO_ADDRESSES = (
+    *("http://[::1", "ftp://host", "file:///etc/passwd", "http:///v1", "host:8000/v1", ""),
+    *("http://host:99999/v1", "http://host:0", '" http://host"', '"http://ho st"', "http://h:x"),
+)
+
+
 @pytest.mark.parametrize(
     "override",
     [
@@ -222,6 +228,8 @@ def test_fault_76_every_number_has_its_range_and_is_finite(recipe: Path, key: st
             "critic.reward_head.num_heads=3",
             "monitor.min_oracle_gap=2",
         ),
+        *(f"critic.server.base_url={address}" for address in NO_ADDRESSES),
+        *('output_dir=""', "output_dir= ", 'critic.server.base_urls=["file:///etc/hosts"]'),
         *("align.adam_weight_decay=-1", "align.lora_alpha=NaN", "refresh.stop_win_rate=1.5"),
     ],
 )
@@ -245,6 +253,12 @@ def test_fault_76_a_key_in_two_spellings_is_refused(tmp_path: Path, text, overri
     (tmp_path / "a.toml").write_text(text)
     with pytest.raises(ConfigError, match=fact):
         load(tmp_path / "a.toml", overrides)
+
+
+def test_a_recipe_s_folder_may_begin_at_the_home(recipe: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert load(recipe, ["output_dir=~/runs/a"]).output_dir == "/home/ada/runs/a"
+    assert load(recipe, ["output_dir=runs/~a"]).output_dir == "runs/~a"
 
 
 def test_fault_75_a_recipe_is_utf_8_with_or_without_the_mark(tmp_path: Path) -> None:

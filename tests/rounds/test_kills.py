@@ -90,9 +90,15 @@ def test_killed_anywhere(harness: Harness, place: int) -> None:
     assert harness.killed_at(hit) == harness.clean, harness.names[hit - 1]
 
 
-@pytest.mark.parametrize(("share", "again"), [(0.2, 3), (0.5, 7), (0.9, 2)])
-def test_fault_09_killed_while_recovering(harness: Harness, share: float, again: int) -> None:
-    hit = int(len(harness.names) * share)
+# After a training's last checkpoint, the recovery restores it and publishes what it holds.
+@pytest.mark.parametrize(("place", "again"), [(0.2, 3), ("checkpoint.after_rename", 5), (0.9, 2)])
+def test_fault_09_killed_while_recovering(
+    harness: Harness, place: float | str, again: int
+) -> None:
+    if isinstance(place, str):
+        hit = harness.point(place, -1)
+    else:
+        hit = int(len(harness.names) * place)
     assert harness.killed_at(hit, again, again + 1) == harness.clean
 
 

@@ -36,6 +36,18 @@ def test_what_is_saved_is_loaded_and_the_oldest_purged(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000020", "step-000300"]
 
 
+def test_fault_97_a_copy_of_a_checkpoint_is_no_checkpoint_and_steps_are_numbers(
+    tmp_path: Path,
+) -> None:
+    for step in (999_999, 1_000_000):
+        save(tmp_path, step)
+    for name in ("step-1000000 (copy)", "step-000002.old", "step-x"):
+        shutil.copytree(tmp_path / "step-999999", tmp_path / name)
+    assert load(tmp_path).step == 1_000_000
+    save(tmp_path, 1_000_001, total_limit=2)
+    assert not (tmp_path / "step-999999").exists() and (tmp_path / "step-x").exists()
+
+
 def test_fault_12_a_flipped_bit_falls_back(tmp_path: Path, caplog) -> None:
     rng = random.Random(0)
     for trial in range(12):

@@ -7,8 +7,10 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 
 from dualipo.errors import MediaError
 from dualipo.store import showing
@@ -99,6 +101,14 @@ SHOWN: dict[str, tuple[Callable[[], bytes], Right]] = {
             },
         ),
         Right(corrections=(showing.TONES,)),
+    ),
+    "interlaced": (
+        partial(make, options={"crf": "6", "bf": "0", "flags": "+ildct+ilme"}),
+        Right(corrections=(showing.INTERLACED,)),
+    ),
+    "a see-through WebM": (
+        partial(WEBM, pixels="yuva420p", options={"crf": "6", "auto-alt-ref": "0"}),
+        Right(corrections=(showing.NO_ALPHA,)),
     ),
     # Display matrix: (x, y) is shown at (a x + c y, b x + d y)
     "a phone held upright": turned((0, 1, -1, 0), ".w.b"),
@@ -217,6 +227,12 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "sound alone": (partial(make, extra="audio only"), "no video in it"),
     "a song with its cover": (partial(make, extra="cover only"), "no video in it"),
     "no frames": (lambda: make(flags="empty_moov", num=0), "empty|no frame"),
+    "a side longer than an encoder takes": (
+        partial(
+            make, container="mov", codec="png", pixels="rgb24", size=(8, 17_000), num=1, options={}
+        ),
+        "17000 pixels a side, the limit is 16384",
+    ),
     "pixels a hundred times as wide": (
         partial(make, size=(512, 768), pixel_ratio=Fraction(100, 1)),
         "39321600 pixels a frame",
@@ -344,10 +360,27 @@ def test_fault_22_frames_are_counted_as_they_come(tmp_path: Path) -> None:
     assert len(shown.frames_FHWC) == 256 and shown.fps == pytest.approx(256 / 3600, rel=1e-3)
 
 
+@pytest.mark.parametrize(("size", "is_large"), [((576, 1024), False), ((720, 1280), True)])
+def test_fault_80_colours_without_a_name_are_guessed_as_players_do(
+    size: tuple[int, int], is_large: bool, tmp_path: Path
+) -> None:
+    """Encode one green by each matrix, and name none: only the one that players guess is right."""
+    for matrix in (Colorspace.ITU601, Colorspace.ITU709):
+        path = tmp_path / f"{matrix}.mp4"
+        green = av.VideoFrame.from_ndarray(np.full((*size, 3), (20, 200, 30), np.uint8), "rgb24")
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=8, options={"crf": "6"})
+            stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+            frame = green.reformat(format="yuv420p", dst_colorspace=matrix)
+            frame.colorspace = 2
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        error = np.abs(read_shown(path).frames_FHWC[0, 8, 8].astype(int) - (20, 200, 30)).max()
+        assert (error <= TOLERANCE) == ((matrix == Colorspace.ITU709) == is_large), (matrix, error)
+
+
 def test_ordinary_clips_are_read_bit_for_bit_as_ever(tmp_path: Path) -> None:
     """Compare a clip of a run with FFmpeg's own RGB: neither turning nor time touches it."""
-    import av
-
     frames_FHWC = np.random.default_rng(0).integers(0, 256, (9, 34, 30, 3), dtype=np.uint8)
     store = ClipStore(tmp_path)
     for fps in (8, 7.5, 24000 / 1001):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, ImageSequence
+from PIL import Image, ImageCms, ImageOps, ImageSequence, UnidentifiedImageError
 
 from dualipo.preferences.importers.row import Unfit
 from dualipo.store import file_kinds, showing
@@ -42,8 +42,10 @@ def read(source: Path | io.BytesIO, name: str) -> Shown:
             _check(image, name)
             return _shown(image)
     except _BROKEN as error:
+        # Pillow's own words for an unknown kind name an object in memory.
+        fact = "its kind is unknown" if isinstance(error, UnidentifiedImageError) else error
         raise Unfit(
-            f"{name}: it is not a readable image ({error}). Save it as {KINDS_IN_WORDS}."
+            f"{name}: it is not a readable image ({fact}). Save it as {KINDS_IN_WORDS}."
         ) from None
 
 
@@ -59,6 +61,11 @@ def _check(image: Any, name: str) -> None:
         raise Unfit(
             f"{name}: it has {image.width}x{image.height} pixels, but the limit is "
             f"{LIMITS.max_pixels}. Make it smaller."
+        )
+    if (longest := max(image.size)) > LIMITS.max_side:
+        raise Unfit(
+            f"{name}: a side of it has {longest} pixels, but the limit is {LIMITS.max_side}. Make "
+            "it smaller."
         )
     num_frames = _num_frames(image)
     if num_frames > min(LIMITS.max_frames, LIMITS.max_bytes / (3 * num_pixels)):
@@ -93,9 +100,7 @@ def _shown(image: Any) -> Shown:
 
 def _frame(image: Any, corrections: set[str]) -> Frames:
     """Return one picture as it is shown, and note what was corrected."""
-    if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
-        corrections.add(showing.TURNED)
-    upright = _in_srgb(ImageOps.exif_transpose(image), corrections)
+    upright = _in_srgb(_upright(image, corrections), corrections)
     if upright.mode.startswith("I"):  # 16 bits: a plain conversion would cut all above 255
         corrections.add(DEEP)
         levels_HW = np.asarray(upright, dtype=np.float64) / 257
@@ -104,6 +109,18 @@ def _frame(image: Any, corrections: set[str]) -> Frames:
         return np.asarray(upright.convert("RGB"))
     picture = showing.Picture(1.0, corrections)
     return picture.on_white(np.asarray(upright.convert("RGBA")))
+
+
+def _upright(image: Any, corrections: set[str]) -> Any:
+    """Turn an image by its EXIF orientation; where that is damaged, a viewer shows it as it is."""
+    try:
+        is_turned = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    except _BROKEN:
+        return image
+    if not is_turned:
+        return image
+    corrections.add(showing.TURNED)
+    return ImageOps.exif_transpose(image)
 
 
 def _in_srgb(image: Any, corrections: set[str]) -> Any:

@@ -1,6 +1,7 @@
 """Odd images: each row states what a viewer shows of a file, or why it is refused."""
 
 import io
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,9 @@ STILLS: dict[str, tuple[Callable[[], bytes], str, tuple[str, ...]]] = {
     "transposed the other way": (oriented(7), ".b.w", (showing.TURNED,)),
     "held on its other side": (oriented(8), "b.w.", (showing.TURNED,)),
     "an orientation that is none": (oriented(9), "wb..", ()),
+    "PNG with a broken EXIF": (lambda: with_chunk(b"eXIf", b"\xff" * 30), "wb..", ()),
+    "JPEG with a broken EXIF": (plain("JPEG", quality=95, exif=b"junk" * 40), "wb..", ()),
+    "JPEG in ink": (plain("JPEG", "CMYK", quality=95), "wb..", ()),
 }
 
 MOVING: dict[str, tuple[Callable[[], bytes], list[int], float, tuple[str, ...]]] = {
@@ -117,6 +121,15 @@ MOVING: dict[str, tuple[Callable[[], bytes], list[int], float, tuple[str, ...]]]
     "GIF": (lambda: moving("GIF", [100, 100]), [30, 60], 10, ()),
 }
 
+def with_chunk(name: bytes, content: bytes) -> bytes:
+    """Return a PNG with one more chunk before its picture."""
+    whole = plain("PNG")()
+    place = whole.index(b"IDAT") - 4
+    chunk = name + content
+    sum_ = zlib.crc32(chunk).to_bytes(4, "big")
+    return whole[:place] + len(content).to_bytes(4, "big") + chunk + sum_ + whole[place:]
+
+
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "TIFF": (plain("TIFF"), "a TIFF image is not read as an image. Save it as JPEG, PNG"),
     "AVIF": (lambda: b"\0\0\0\x18ftypavif" + bytes(50), "an AVIF image is not read"),
@@ -124,7 +137,15 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "JPEG XL": (lambda: b"\xff\x0a" + bytes(50), "a JPEG XL image is not read"),
     "half a PNG": (lambda: plain("PNG")()[:60], "not a readable image"),
     "half a JPEG": (lambda: plain("JPEG")()[:400], "not a readable image"),
-    "text": (lambda: b"no image", "not a readable image"),
+    "text": (lambda: b"no image", r"not a readable image \(its kind is unknown\)"),
+    "a long strip": (
+        lambda: saved(Image.new("L", (20_000, 1)), "PNG"),
+        "a side of it has 20000 pixels, but the limit is 16384",
+    ),
+    "a text that unpacks to 80 MB": (
+        lambda: with_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(80 << 20))),
+        "not a readable image",
+    ),
     "nothing": (bytes, "not a readable image"),
 }
 
