@@ -92,9 +92,7 @@ def test_killed_anywhere(harness: Harness, place: int) -> None:
 
 # After a training's last checkpoint, the recovery restores it and publishes what it holds.
 @pytest.mark.parametrize(("place", "again"), [(0.2, 3), ("checkpoint.after_rename", 5), (0.9, 2)])
-def test_fault_09_killed_while_recovering(
-    harness: Harness, place: float | str, again: int
-) -> None:
+def test_fault_09_killed_while_recovering(harness: Harness, place: float | str, again: int) -> None:
     if isinstance(place, str):
         hit = harness.point(place, -1)
     else:

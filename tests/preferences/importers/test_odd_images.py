@@ -121,6 +121,7 @@ MOVING: dict[str, tuple[Callable[[], bytes], list[int], float, tuple[str, ...]]]
     "GIF": (lambda: moving("GIF", [100, 100]), [30, 60], 10, ()),
 }
 
+
 def with_chunk(name: bytes, content: bytes) -> bytes:
     """Return a PNG with one more chunk before its picture."""
     whole = plain("PNG")()
