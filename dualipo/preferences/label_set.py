@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from dualipo import text_files
 from dualipo.errors import DataError
 from dualipo.records import (
     DIMENSION_NAME,
@@ -38,6 +39,7 @@ TABLE_KIND = "Label"
 RUN_MARKER = "run.json"
 COLUMNS = tables.columns_of(Pair)
 
+_RESTORE = "Restore it from a backup, or import the labels into another folder."
 _ALLOWED: dict[str, set[Any]] = {
     "verdict": {*get_args(Verdict), None},
     "grade_a": {*GRADES, None},
@@ -92,7 +94,7 @@ def read_labels(folder: Path) -> LabelSet:
     """Read the labels of a set, whether their clips are there or not."""
     read_manifest(folder)
     path = folder / TABLE
-    return from_rows(tables.read_rows(path, kind=TABLE_KIND), subject=str(path))
+    return from_rows(tables.read_rows(path, kind=TABLE_KIND, restore=_RESTORE), subject=str(path))
 
 
 def book_at(path: Path) -> Path | None:
@@ -140,12 +142,14 @@ def read_manifest(folder: Path) -> Row:
             f"{folder}: this is no label set, for it has no {MANIFEST}. Make one with "
             "`dualipo import`, or name a run whose clips people labelled with `dualipo label`."
         )
-    manifest: Row = atomic.read_json(path)
+    manifest: Row = text_files.read_json(path, remedy=_RESTORE, shape=dict)
     if manifest.get("kind") != KIND:
         raise DataError(
             f"{path}: it holds {manifest.get('kind')!r}, not {KIND!r}. Name another folder."
         )
-    _refuse_newer(path, manifest["schema_version"])
+    if not isinstance(manifest.get("imports"), list):
+        raise DataError(f"{path}: its list of imports is missing. {_RESTORE}")
+    _refuse_newer(path, manifest.get("schema_version"))
     return manifest
 
 

@@ -153,6 +153,8 @@ def refuse(path: Path, fact: str) -> NoReturn:
 
 def _refuse_other_kinds(path: Path, name: Path) -> None:
     kind = file_kinds.kind_of(path)
+    if kind in file_kinds.NO_MEDIA:
+        raise UnreadableClip(f"{name}: {kind}, and no clip. {file_kinds.NO_MEDIA[kind]}.")
     if kind in file_kinds.NOT_READ:
         raise MediaError(
             f"{name}: {kind} is not read as a clip. Convert it to one of {CONTAINERS_IN_WORDS}."

@@ -3,6 +3,11 @@
 from pathlib import Path
 
 IMAGES = ("JPEG", "PNG", "WebP", "BMP")  # those that are read, each as a clip of one frame
+# What stands in a clip's place where a download went wrong, and the remedy.
+NO_MEDIA = {
+    "a pointer of Git LFS": "Fetch the file itself with `git lfs pull`",
+    "a web page": "Download the file again",
+}
 # FFmpeg would open the first two as a film: of a photo's tiles, which are not the photo.
 NOT_READ = (
     *("a HEIF image", "an AVIF image", "a TIFF image", "a JPEG XL image", *IMAGES),
@@ -17,6 +22,8 @@ _BEGINNINGS: dict[bytes, str] = {
     **dict.fromkeys((b"II*\0", b"MM\0*"), "a TIFF image"),
     **dict.fromkeys((b"\xff\x0a", b"\0\0\0\x0cJXL "), "a JPEG XL image"),
     b"FLV\x01": "Flash video",
+    b"version https://git-lfs": "a pointer of Git LFS",
+    **dict.fromkeys((b"<!DOCTYPE html", b"<!doctype html", b"<html"), "a web page"),
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "Windows Media",
     b"\0\0\x01\xba": "an MPEG stream",
     b"OggS": "an Ogg file",

@@ -71,23 +71,28 @@ def write_rows(
     return atomic.sha256_file(path)
 
 
-def read_rows(path: Path, *, kind: str) -> list[dict[str, Any]]:
-    """Read a table of `kind`; raise DataError for one that is damaged or of another kind."""
-    remedy = "Delete it and repeat the stage that writes it."
+def read_rows(path: Path, *, kind: str, restore: str | None = None) -> list[dict[str, Any]]:
+    """Read a table of `kind`; raise DataError for one that is damaged or of another kind.
+
+    `restore` is the remedy of a table that no stage writes.
+    """
+    remedy = restore or "Delete it and repeat the stage that writes it."
     if not path.is_file():
-        raise DataError(f"{path}: no such table. Repeat the stage that writes it.")
+        raise DataError(f"{path}: no such table. {restore or 'Repeat the stage that writes it.'}")
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as opened:
             table = opened.read(use_threads=False)
         header = table.schema.metadata or {}
         metadata = {key.decode(): text.decode() for key, text in header.items()}
         rows = table.to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as broken:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as broken:
         raise DataError(f"{path}: torn or not parquet ({broken}). {remedy}") from None
     if metadata.get("kind") != kind:
         raise DataError(f"{path}: holds {metadata.get('kind')!r}, not {kind!r}. {remedy}")
-    if int(metadata["schema_version"]) > SCHEMA_VERSION:
-        version = metadata["schema_version"]
+    version = metadata.get("schema_version", "")
+    if not version.isdecimal():
+        raise DataError(f"{path}: it has no schema version. {remedy}")
+    if int(version) > SCHEMA_VERSION:
         raise DataError(
             f"{path}: schema version {version} is newer. Use the dualipo that wrote it."
         )

@@ -98,3 +98,24 @@ def test_what_is_no_label_set_is_named(tmp_path: Path) -> None:
     atomic.write_json(tmp_path / "labels.json", {"kind": "another"})
     with pytest.raises(DataError, match="holds 'another'"):
         label_set.read(tmp_path)
+
+
+ODD = {
+    "labels.json": (
+        *("{", "[]", "", "[" * 100_000, '{"kind": "dualipo labels"}'),
+        '{"kind": "dualipo labels", "imports": {}, "schema_version": 1}',
+    ),
+    "labels.parquet": ("", "PAR1 torn PAR1"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_fault_97_a_set_with_an_odd_file_says_what_puts_it_right(tmp_path: Path, name: str) -> None:
+    label_set.write(tmp_path, LabelSet(), history=[])
+    for content in ODD[name]:
+        (tmp_path / name).write_text(content)
+        with pytest.raises(DataError, match=rf"{name}.*Restore it from a backup, or import"):
+            label_set.read(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(DataError, match=r"no such table\. Restore|this is no label set"):
+        label_set.read(tmp_path)

@@ -91,12 +91,12 @@ def test_killed_anywhere(harness: Harness, place: int) -> None:
 
 
 # After a training's last checkpoint, the recovery restores it and publishes what it holds.
-@pytest.mark.parametrize(("place", "again"), [(0.2, 3), ("checkpoint.after_rename", 5), (0.9, 2)])
-def test_fault_09_killed_while_recovering(harness: Harness, place: float | str, again: int) -> None:
-    if isinstance(place, str):
-        hit = harness.point(place, -1)
-    else:
-        hit = int(len(harness.names) * place)
+@pytest.mark.parametrize(("share", "again"), [(0.2, 3), (None, 5), (0.9, 2)])
+def test_fault_09_killed_while_recovering(
+    harness: Harness, share: float | None, again: int
+) -> None:
+    last = harness.point("checkpoint.after_rename", -1)
+    hit = last if share is None else int(len(harness.names) * share)
     assert harness.killed_at(hit, again, again + 1) == harness.clean
 
 

@@ -210,7 +210,11 @@ NO_MP4 = "Convert it to one of MP4, MOV, Matroska, WebM, AVI and GIF"
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (bytes, "an empty file"),
     "zeros": (lambda: bytes(5000), "not readable"),
-    "a web page": (lambda: b"<!DOCTYPE html><html>404</html>", "not readable"),
+    "a web page": (lambda: b"<!DOCTYPE html><html>404</html>", "a web page, and no clip"),
+    "a pointer of Git LFS": (
+        lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n",
+        "a pointer of Git LFS, and no clip. Fetch the file itself with `git lfs pull`",
+    ),
     "five bytes": (lambda: make()[:5], "not readable"),
     "half of it, without the index": (lambda: cut(make(), 0.5), "not readable"),
     "half of it, with the index": (lambda: cut(make(flags="faststart"), 0.8), "not readable"),

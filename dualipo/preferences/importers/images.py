@@ -35,12 +35,16 @@ DEEP = "16 bits a channel reduced to 8"
 def read(source: Path | io.BytesIO, name: str) -> Shown:
     """Read an image; raise Unfit where it is none, another kind, or too large."""
     kind = _kind_of(source)
+    if kind in file_kinds.NO_MEDIA:
+        raise Unfit(f"{name}: {kind}, and no image. {file_kinds.NO_MEDIA[kind]}.")
     if kind not in ("", *_KINDS):
         raise Unfit(f"{name}: {kind} is not read as an image. Save it as {KINDS_IN_WORDS}.")
     try:
         with Image.open(source, formats=_FORMATS) as image:
             _check(image, name)
             return _shown(image)
+    except Unfit:
+        raise
     except _BROKEN as error:
         # Pillow's own words for an unknown kind name an object in memory.
         fact = "its kind is unknown" if isinstance(error, UnidentifiedImageError) else error

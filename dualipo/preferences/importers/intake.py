@@ -104,6 +104,8 @@ class Intake:
             return self._encoded(images.read(io.BytesIO(footage.image), "an image"))
         paths = [self.resolve(name) for name in footage.paths]
         path = next((path for path in paths if path.is_file()), None)
+        if path is None and any(path.exists() for path in paths):
+            raise Unfit(f"The clip {footage.paths[0]!r} is no file.")
         if path is not None and _is_image(path):
             return self._encoded(images.read(path, footage.paths[0]))
         if path is not None:
