@@ -75,7 +75,8 @@ def _add_anew(parser: argparse.ArgumentParser) -> None:
         action="store_const",
         const="abstained",
         help="Ask the critic again for the answers of the round under way that could not be "
-        "read, for example because its server was down, and do what followed anew.",
+        "read, for example because its server was down, and do what followed anew. It may be "
+        "repeated where it was stopped.",
     )
 
 

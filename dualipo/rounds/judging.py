@@ -28,7 +28,7 @@ from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.versions import critic_of
 from dualipo.seeds import derive
 from dualipo.served_events import UsageEvent
-from dualipo.store import redo, retry, tables
+from dualipo.store import retry, tables
 from dualipo.store.ledger import Unit
 from dualipo.store.run_paths import attempt_path
 from dualipo.workers.job import Done, Work
@@ -113,8 +113,9 @@ def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> lis
     for done in run.spread(cast, works, critic=critic):
         votes[done.work.content.unit.index] = _commit(run, done)
         run.progress.advance(len(done.work.items))
-    _say_troubles(run, stage)
-    return [vote for index in sorted(votes) for vote in votes[index]]
+    cast_votes = [vote for index in sorted(votes) for vote in votes[index]]
+    _say_troubles(run, stage, cast_votes)
+    return cast_votes
 
 
 def shown(run: Run, items: Sequence[Item]) -> list[Item]:
@@ -233,7 +234,7 @@ def _commit(run: Run, done: Done) -> list[Vote]:
 
 def _earlier(run: Run, stage: Unit) -> Earlier:
     """Return the answers that `--retry-abstained` kept of a stage, and how often it was used."""
-    place = (stage.round, stage.attempt, redo.RETRIED)
+    place = (stage.round, stage.attempt, retry.VOTING.get(stage.stage))
     retried = [u for u in run.ledger.units() if (u.round, u.attempt, u.stage) == place]
     if not retried:
         return ASKED_NOTHING
@@ -273,12 +274,18 @@ def _served_events(shard: Shard) -> list[Event]:
     return events
 
 
-def _say_troubles(run: Run, stage: Unit) -> None:
-    """Report what a stage met at a served critic, and what it took of it."""
+def _say_troubles(run: Run, stage: Unit, votes: Sequence[Vote]) -> None:
+    """Report what a stage met at a served critic, what stayed unread, and what it took of it."""
     troubles = _summed(served.troubles for served in run.events_of(stage, ServedEvent))
     if troubles:
         counts = ", ".join(f"{num} x {name}" for name, num in sorted(troubles.items()))
         run.progress.say(f"{stage.stage}: the served critic met {counts}. See critic.server.")
+        num_unread = sum(vote.outcome == "abstain" for vote in votes)
+        if num_unread and stage.stage in retry.VOTING:
+            run.progress.say(
+                f"{stage.stage}: {num_unread} of {len(votes)} answers are missing. Before the next "
+                f"round, `dualipo resume {run.path} --retry-abstained` asks for them again."
+            )
     if taken := _summed(event.taken for event in run.events_of(stage, UsageEvent)):
         counts = ", ".join(f"{num:,} {name}" for name, num in taken.items())
         run.progress.say(f"{stage.stage}: the served critic took {counts}.")

@@ -4,7 +4,7 @@ A clip that a candidate which stays names too keeps its row, whichever unit stor
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 Key = tuple[int, int, str, int]  # round, attempt, stage, index
 
@@ -16,8 +16,12 @@ def forget(
     versions: Iterable[tuple[str, str]],
     voted: Iterable[tuple[int, int, str]],
     heads: Iterable[tuple[str, str]],
+    kept: Mapping[Key, Mapping[str, str]],
 ) -> None:
-    """Delete units and their events, files, votes, candidates and versions; move the heads."""
+    """Delete units and their events, files, votes, candidates and versions; move the heads.
+
+    `kept` are new units, each with the sha256 of its files, which hold what is worth keeping.
+    """
     keys, made = list(units), list(versions)
     connection.executemany(
         "UPDATE heads SET version_id = ? WHERE kind = ?",
@@ -41,3 +45,10 @@ def forget(
         keys,
     )
     connection.executemany(f"DELETE FROM units WHERE {where}", keys)
+    columns = "round, attempt, stage, unit_index"
+    for key, files in kept.items():
+        connection.execute(f"INSERT INTO units ({columns}) VALUES (?, ?, ?, ?)", key)
+        connection.executemany(
+            f"INSERT INTO files (path, sha256, {columns}) VALUES (?, ?, ?, ?, ?, ?)",
+            [(path, sha256, *key) for path, sha256 in files.items()],
+        )

@@ -145,20 +145,22 @@ class Ledger:
         versions: Sequence[Version],
         voted: Sequence[tuple[Unit, str]],
         heads: Mapping[ModelKind, str],
+        kept: Mapping[Unit, Mapping[str, str]],
     ) -> None:
         """Delete units with all that they recorded, in one transaction; other models serve.
 
-        `voted` are the items on which these units cast votes.
+        `voted` are the items on which these units cast votes, `kept` new units with their files.
         """
         self._write_count(0)  # a count that is too high would call the run damaged
         with self._errors():
             self._transaction(
                 lambda: forgetting.forget(
                     self._connection,
-                    [(unit.round, unit.attempt, unit.stage, unit.index) for unit in units],
+                    map(astuple, units),
                     versions=[(version.kind, version.version_id) for version in versions],
                     voted=[(unit.round, unit.attempt, item) for unit, item in voted],
                     heads=heads.items(),
+                    kept={astuple(unit): files for unit, files in kept.items()},
                 )
             )
         self._write_count()
@@ -233,9 +235,7 @@ class Ledger:
 
     def is_done(self, unit: Unit) -> bool:
         """Tell whether `unit` was committed."""
-        query = (
-            "SELECT 1 FROM units WHERE round = ? AND attempt = ? AND stage = ? AND unit_index = ?"
-        )
+        query = "SELECT 1 FROM units WHERE (round, attempt, stage, unit_index) = (?, ?, ?, ?)"
         return bool(self._rows(query, *astuple(unit)))
 
     def units(self) -> list[Unit]:

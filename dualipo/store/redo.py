@@ -9,8 +9,8 @@ that goes on, as it was or as it is to be:
 """
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dualipo import tracking
@@ -23,14 +23,18 @@ from dualipo.store.ledger import Ledger, ModelKind, Unit, Version
 from dualipo.store.run_paths import attempt_path
 
 BASE_ROUND = settled.BASE_ROUND
-RETRIED = "retried"  # the stage of units that keep the answers of a critic (`retry.py`)
+# Units that keep the answers of a critic (`retry.py`): those about a round's candidates, and those
+# about a new generator's clips, which go with that generator.
+RETRIED = "retried"
+RETRIED_WINS = "retried.win_rate"
 
 
 @dataclass(frozen=True)
 class Discarded:
     """What goes: units, the models that they made, the items that they voted on.
 
-    `trainings` are the folders of stages that train, `curves` their places in the metrics.
+    `trainings` are the folders of stages that train, `curves` their places in the metrics. `kept`
+    are new units, each with the sha256 of its files, which hold what of it is worth keeping.
     """
 
     units: Sequence[Unit]
@@ -38,6 +42,7 @@ class Discarded:
     voted: Sequence[tuple[Unit, str]]
     trainings: Sequence[Path]
     curves: frozenset[tuple[int, int, str]]
+    kept: Mapping[Unit, Mapping[str, str]] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return in a line for people what goes."""
@@ -48,8 +53,7 @@ class Discarded:
 
 def plan(path: Path, ledger: Ledger, word: Redo, *, round: int | None = None) -> Discarded:
     """Return what goes if a stage of a round is done anew, by default of the round under way."""
-    units = ledger.units()
-    last = max((unit.round for unit in units if unit.stage != settled.CHANGE), default=BASE_ROUND)
+    units, last = ledger.units(), last_round(ledger)
     if word == "warm-start":
         chosen = BASE_ROUND
         if last > 0:
@@ -84,12 +88,24 @@ def plan(path: Path, ledger: Ledger, word: Redo, *, round: int | None = None) ->
     )
 
 
+def last_round(ledger: Ledger) -> int:
+    """Return the round under way, or the last one of a run that is over; -1 before round 0."""
+    rounds = (unit.round for unit in ledger.units() if unit.stage != settled.CHANGE)
+    return max(rounds, default=BASE_ROUND)
+
+
 def discard(path: Path, ledger: Ledger, gone: Discarded) -> None:
     """Throw it away; the models before it serve again."""
     for folder in gone.trainings:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         (folder / "reference.safetensors").unlink(missing_ok=True)
-    ledger.forget(gone.units, versions=gone.versions, voted=gone.voted, heads=_heads(ledger, gone))
+    ledger.forget(
+        gone.units,
+        versions=gone.versions,
+        voted=gone.voted,
+        heads=_heads(ledger, gone),
+        kept=gone.kept,
+    )
     tracking.forget(path / "metrics.jsonl", gone.curves)
 
 
@@ -98,8 +114,10 @@ def _goes(unit: Unit, word: Redo, round: int, attempt: int, versions: Sequence[V
     if unit.stage == settled.CHANGE:
         return False
     made = {version.version_id for version in versions}
-    if unit.stage == RETRIED and word in ("judge", "warm-start"):
-        return unit.round >= round and (unit.round, unit.attempt) >= (round, attempt)
+    if unit.stage in (RETRIED, RETRIED_WINS):
+        reader = "score" if unit.stage == RETRIED else "win_rate"
+        place = (unit.round, unit.attempt)
+        return reader in redone(word) and place >= (round, attempt)
     if unit.stage.startswith("holdout."):
         return unit.stage.removeprefix("holdout.") in made
     if unit.round > max(round, 0):

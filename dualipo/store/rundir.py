@@ -241,5 +241,6 @@ def _discard(path: Path, ledger: Ledger, again: Again | None) -> str | None:
     else:
         gone = redo.plan(path, ledger, again)
         line = gone.text()
-    redo.discard(path, ledger, gone)
+    if gone is not None:
+        redo.discard(path, ledger, gone)
     return line

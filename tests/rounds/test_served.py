@@ -52,38 +52,3 @@ def test_a_served_critic_judges_a_run_and_an_outage_is_resumed_elsewhere(harness
         with harnesses.ledger_of(path) as ledger:
             served = [ledger.version("critic", name).sha256 for name in (SFT, WARM)]
             assert served[0] == served[1] == ledger.version("critic", SHIPPED).sha256
-
-
-def mumbling(body: dict[str, Any], count: int) -> Any:
-    """Answer questions about every second clip alone without a grade, however often asked."""
-    shown = loopback.brightness(body)
-    is_unlucky = len(shown) == 1 and round(1e4 * shown[0]) % 2 == 0
-    return "I cannot tell." if is_unlucky else loopback.sure(body, count)
-
-
-def test_unread_answers_are_asked_for_again_and_the_others_kept(harness: Harness) -> None:
-    with harnesses.elsewhere(harness) as path:
-        strict = (*OWN, "critic.max_abstain_rate=0.05", "critic.max_reasks=0")
-        with loopback.serving(mumbling) as server:
-            settings = harness.recipe(path, *strict, f"critic.server.base_url={server.url}")
-            assert harnesses.ended(settings) == 1
-            assert "an answer: 'I cannot tell.'" in harnesses.log(path)
-            assert "--retry-abstained" in harnesses.log(path)
-        with harnesses.ledger_of(path) as ledger:
-            before = ledger.votes(0, 0, "point")
-        unread = [vote for vote in before if vote.outcome == "abstain"]
-        assert 0 < len(unread) < len(before)
-        with loopback.serving(loopback.sure) as server:
-            moved = harness.recipe(path, *strict, f"critic.server.base_url={server.url}")
-            assert harnesses.ended(moved) == 1, "what was not read stays so"
-            assert not server.requests
-            assert harnesses.ended(moved, again="abstained") == 0, harnesses.log(path)
-            assert f"asks for {len(unread)} unreadable answers again" in harnesses.log(path)
-            alone = [body for _, _, body in server.requests if len(loopback.brightness(body)) == 1]
-        with harnesses.ledger_of(path) as ledger:
-            votes = ledger.votes(0, 0, "point")
-        assert len(alone) == len(unread)
-        place = attrgetter("item", "dimension", "order", "draw")
-        assert {*map(place, votes)} == {*map(place, before)}
-        assert {vote for vote in before if vote.outcome != "abstain"} < {*votes}
-        assert not [vote for vote in votes if vote.outcome == "abstain"]
