@@ -1,6 +1,7 @@
 """The log of one process on a run: what the terminal said, and the error that ended it.
 
-The last line of a log that ended with an error begins with `FAILED`: `dualipo status` shows it.
+The last line of a log that ended with an error begins with `FAILED`, and with `WAITS` where people
+have to answer first: `dualipo status` shows it.
 """
 
 import re
@@ -10,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dualipo.amounts import duration
+from dualipo.errors import WaitsForPeople
 from dualipo.progress import Progress, readable
 from dualipo.redaction import redact
 
 FAILED = "failed at "
+WAITS = "waits for people: "
 
 _NAME = re.compile(r"attempt-([0-9]{1,9})\.log")
 
@@ -52,9 +55,12 @@ class LoggedProgress:
 
     def fail(self, error: BaseException) -> None:
         """Write the error that ends the process, with where it arose."""
+        told = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, WaitsForPeople):  # the run is sound
+            self._write(f"{WAITS}{told}")
+            return
         self._write("".join(traceback.format_exception(error)).rstrip())
-        first = " ".join(str(error).split()) or type(error).__name__
-        self._write(f"{FAILED}{self._stage}: {first}")
+        self._write(f"{FAILED}{self._stage}: {told}")
 
     def _write(self, text: str) -> None:
         with open(self._path, "a", encoding="utf-8") as file:
@@ -70,9 +76,18 @@ def numbered(folder: Path) -> Iterator[tuple[int, Path]]:
 
 def last_failure(folder: Path) -> str | None:
     """Return the error that ended the newest process, and how long ago; None if none did."""
+    return _last_line(folder, FAILED)
+
+
+def last_wait(folder: Path) -> str | None:
+    """Return whom the newest process left to answer, and how long ago; None if it did not."""
+    return _last_line(folder, WAITS)
+
+
+def _last_line(folder: Path, beginning: str) -> str | None:
     log = max((own for own in numbered(folder) if own[1].is_file()), default=(0, None))[1]
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log else []
-    if log is None or not lines or not lines[-1].startswith(FAILED):
+    if log is None or not lines or not lines[-1].startswith(beginning):
         return None
     seconds = max(0.0, time.time() - log.stat().st_mtime)
     return f"{lines[-1]} ({duration(seconds, 'clock')} ago)"

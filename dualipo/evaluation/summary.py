@@ -50,6 +50,7 @@ def as_dict(run_path: Path) -> dict[str, Any]:
         "finished": history.is_finished,
         "ended_because": history.end_reason,
         "failed": attempt_log.last_failure(run_path / "logs"),
+        "waits": attempt_log.last_wait(run_path / "logs"),
         "rounds_done": len(history.finished_rounds),
         "rounds_asked": history.settings.get("rounds"),
         "recommended": {
@@ -115,8 +116,8 @@ def _text(summary: dict[str, Any], helped: Answer) -> str:
     lines = [rounds.in_text()]
     if helped.rows:
         lines = [helped.table.in_text(), "", *lines]
-    if summary["failed"]:
-        title += f"\n{summary['failed']}"
+    if stopped := summary["failed"] or summary["waits"]:
+        title += f"\n{stopped}"
     if summary["ended_because"]:
         title += f"\nended: {summary['ended_because']}"
     title = "\n".join([title, *helped.lines])

@@ -18,7 +18,12 @@ from tests.rounds.harness import Harness, State
 from tests.rounds.test_served import OWN
 from tests.servers import loopback
 
-STRICT = (*OWN, "critic.max_abstain_rate=0.05", "critic.max_reasks=0")
+STRICT = (
+    *OWN,
+    "critic.max_abstain_rate=0.05",
+    "critic.max_reasks=0",
+    "generator.keep_latents=true",
+)
 
 
 def mumbling(body: dict[str, Any], count: int) -> Any:

@@ -1,6 +1,5 @@
 """A run whose critic is a server elsewhere: it judges, and nothing here learns."""
 
-from operator import attrgetter
 from typing import Any
 
 from dualipo.events import MonitorEvent, PreferEvent, ServedEvent
