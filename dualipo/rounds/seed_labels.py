@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dualipo.config import Config
-from dualipo.errors import DataError, MediaError
+from dualipo.errors import MediaError, WaitsForPeople
 from dualipo.events import SeedEvent
 from dualipo.preferences import label_set, seed_size
 from dualipo.preferences.contradictions import Usable
@@ -64,10 +64,10 @@ def seed_candidates(run: Run) -> list[Candidate]:
 def _leave_to_people(run: Run) -> None:
     """Sample the clips that people are to label, and end the run with what to do next."""
     num_clips, path = len(seed_candidates(run)), run.directory.path
-    raise DataError(
-        f"{path}: {num_clips} clips of {run.config.seed_labels.num_prompts} captions are there, "
-        f"and nobody has labelled them. Let people do so with `dualipo label {path}`, then begin "
-        f"another run with seed_labels.path={path}."
+    raise WaitsForPeople(
+        f"{path}: {num_clips} clips of {run.config.seed_labels.num_prompts} captions are there for "
+        f"people to label. Open the page with `dualipo label {path}`, then begin another run with "
+        f"seed_labels.path={path}."
     )
 
 

@@ -59,8 +59,10 @@ def unlabelled(models_folder: Path, memory: Path, captions: Path) -> Path:
 def test_a_run_without_labels_leaves_its_clips_to_people(unlabelled: Path) -> None:
     assert len(_seed_clips(unlabelled)) == 4
     log = harnesses.log(unlabelled)
-    assert "4 clips of 2 captions are there, and nobody has labelled them" in log
+    assert "4 clips of 2 captions are there for people to label" in log
     assert f"`dualipo label {unlabelled}`" in log and f"seed_labels.path={unlabelled}" in log
+    told = summary.table(unlabelled)
+    assert "waits for people: " in told and "failed" not in told
 
 
 def test_fault_52_a_caption_that_a_shell_would_obey_stays_a_caption(unlabelled: Path) -> None:
@@ -132,7 +134,7 @@ def test_captions_that_do_not_last_for_all_rounds_are_refused_before_the_warm_st
     assert "2 distinct captions can be used" in harnesses.log(path)
     _write(captions, [*CAPTIONS, "a fox runs", "a fox sits"])
     assert harnesses.ended(_own(models_folder, path, captions, "rounds=2")) == 1
-    assert "nobody has labelled them" in harnesses.log(path)  # the same run went on
+    assert "are there for people to label" in harnesses.log(path)  # the same run went on
 
 
 def _own(models_folder: Path, path: Path, captions: Path, *overrides: str) -> Config:

@@ -63,7 +63,7 @@ def test_four_dimensions_of_other_names_go_from_labels_to_a_study(
     own = (*OWN, f"prompts.path={captions}", f"critic.questions={questions}")
     asked = memory / "four-asked"
     assert harnesses.ended(harnesses.recipe(models_folder, asked, *own)) == 1
-    assert "nobody has labelled them" in harnesses.log(asked)
+    assert "are there for people to label" in harnesses.log(asked)
     # People label the clips in the run's own dimensions.
     assert main(["label", str(asked), "--num-points", "2", "--no-serve", "--double", "0"]) == 0
     book = LabelBook(asked / BOOK)
