@@ -80,6 +80,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("vbench", "attempt", "evaluate"),
     Stage("vbench_import", "attempt", "evaluate"),
     Stage("sample.monitor", "attempt", "evaluate", closing_index=-1),
+    Stage("audit_votes", "attempt", "evaluate"),  # only where people are asked about some pairs
     Stage("audit", "attempt", "evaluate"),  # only where people are asked
     Stage("win_rate", "attempt", "evaluate"),
     Stage("sample.suite", "attempt", "evaluate"),

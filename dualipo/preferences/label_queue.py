@@ -77,6 +77,15 @@ def uncertain_items(candidates: Sequence[Candidate], votes: Iterable[Vote]) -> l
     return sorted(items, key=lambda item: -item.priority)
 
 
+def disputed(pairs: Sequence[LabelItem], votes: Iterable[Vote], *, num: int) -> list[LabelItem]:
+    """Return the `num` pairs on which the critic is the least certain; equal ones in their order.
+
+    The votes name a pair by its item id.
+    """
+    doubts = uncertainty(votes)
+    return sorted(pairs, key=lambda pair: -doubts.get(pair.item_id, 0.0))[:num]
+
+
 def uncertainty(votes: Iterable[Vote]) -> dict[str, float]:
     """Return the critic's uncertainty about each pair: 0 where all paths agree, at most 2.
 

@@ -23,7 +23,8 @@ def labels(run: Run, round: int, attempt: int, clips: Sequence[Candidate]) -> li
     if num == 0:
         return []
     if run.config.monitor.audit == "people":
-        return people_audit.labels(run, round, attempt, clips)
+        learning = learning_prompts(run)
+        return people_audit.labels(run, round, attempt, clips, learning=learning)
     seed = run.seed("audit", round, attempt)
     asked = pair_questions(clips, num=num, seed=seed)
     return world_sources.label_pairs(asked, clips=run.clip, seed=seed)
@@ -48,6 +49,12 @@ def learning(run: Run, pairs: Sequence[Pair]) -> list[Pair]:
     """Return the labels that critics may learn from."""
     learnt = learning_prompts(run)
     return [pair for pair in pairs if pair.prompt_id in learnt]
+
+
+def measuring_prompts(run: Run) -> set[str]:
+    """Return the monitor prompts whose labels and clips no critic ever learns from."""
+    ids = {prompt.prompt_id for prompt in fixed_prompts(run, "monitor")}
+    return ids - learning_prompts(run)
 
 
 def learning_prompts(run: Run) -> set[str]:

@@ -15,6 +15,7 @@ from dualipo.critic.learning.preference import PathPair
 from dualipo.critic.learning.srpo import Pool
 from dualipo.event_parts import SourceCount
 from dualipo.records import Candidate, Prompt, Verdict
+from dualipo.rounds import audit as audit_prompts
 from dualipo.rounds import judging
 from dualipo.rounds.pair_sources import audit, constructed, newer, votes
 from dualipo.rounds.pair_sources.found import Found, precision
@@ -53,6 +54,10 @@ def gather(run: Run, place: Unit, candidates: Sequence[Candidate], *, critic: st
     found: dict[str, Found] = {
         name: LABELLED[name](run, place, candidates) for name in sources if name in LABELLED
     }
+    measuring = audit_prompts.measuring_prompts(run)
+    for name, each in found.items():
+        learnt = {pair.prompt_id for pair in each.pairs}
+        assert measuring.isdisjoint(learnt), f"{name} would teach a critic what measures it"
     damaged = {name: clip for each in found.values() for name, clip in each.damaged.items()}
     clips = with_damaged(run.clip, damaged)
     labelled = {

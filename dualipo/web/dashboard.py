@@ -28,9 +28,11 @@ from dualipo.evaluation.report import (
     did_it_help,
     exhibits,
     headline,
+    monitors,
     report_page,
     report_tables,
     sections,
+    suite_scores,
     templates,
 )
 from dualipo.evaluation.run_history import RunHistory
@@ -56,7 +58,7 @@ _STATIC = {
 _WATCHED = (LEDGER, f"{LEDGER}-wal", "metrics.jsonl", "LOCK", ROSTER)
 _SECTIONS = (
     *("now", "workers", "words", "candidates", "gallery", "kept", "certainty"),
-    *("scores", "critic", "curves", "losses", "clocks"),
+    *("scores", "monitors", "suite", "critic", "curves", "losses", "clocks"),
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 NUM_PAIRS = 6
@@ -178,6 +180,8 @@ def _values(run: RunReader) -> dict[str, Any]:
         "sentences": headline.sentences(history),
         "tiles": headline.tiles(history),
         "scores": sections.scores(history),
+        "monitors": monitors.section(history),
+        "suite": suite_scores.section(history),
         "critic": sections.critic(history),
         "kept": sections.kept(history),
         "curves": sections.curves(history),

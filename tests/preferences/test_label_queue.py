@@ -79,6 +79,16 @@ def test_the_most_uncertain_pair_is_asked_first(candidates):
     assert chosen is not None and chosen.item_id == asked[0].item_id
 
 
+def test_people_are_asked_where_the_critic_disagrees_with_itself(candidates):
+    pairs = label_queue.pair_items(candidates, num=4, seed=3)
+    sure, split, by_side, leaning = (pair.item_id for pair in pairs)
+    cast = votes(sure, "aaaa", "aaaa") + votes(split, "aabb", "aabb")
+    cast += votes(by_side, "aaaa", "bbbb") + votes(leaning, "aaab", "aaab")
+    asked = label_queue.disputed(pairs, cast, num=2)
+    assert {item.item_id for item in asked} == {split, by_side}
+    assert label_queue.disputed(pairs, [], num=2) == pairs[:2], "without votes, in their order"
+
+
 def test_everyone_has_an_order_of_their_own():
     def order(annotator: str) -> list[tuple[str, bool]]:
         left, asked = queue_items(12), []

@@ -12,12 +12,15 @@ from playwright.sync_api import Browser, expect
 
 from dualipo.cli.main import main
 from dualipo.events import MonitorEvent, RefreshEvent
+from dualipo.preferences import label_queue
 from dualipo.progress import PlainProgress
 from dualipo.records import DIMENSIONS, Candidate, Pair, Prompt
-from dualipo.rounds import audit, commands
+from dualipo.rounds import audit, commands, judging
 from dualipo.rounds.loop import opened
-from dualipo.store import tables
+from dualipo.rounds.pair_sources import audit as pair_sources_audit
+from dualipo.store import audit_questions, tables
 from dualipo.store.label_tables import BOOK
+from dualipo.store.ledger import Unit
 from tests.rounds import harness as harnesses
 from tests.web.test_pages import save
 
@@ -35,7 +38,7 @@ def _command(path: Path, models_folder: Path, seed: int) -> list[str]:
     return [
         *("run", str(harnesses.RECIPE), f"output_dir={path}", f"seed={seed}", "rounds=1"),
         *harnesses.model_overrides(models_folder),
-        *('refresh.sources=["audit"]', "refresh.min_pairs=1", "prompts.num_monitor_prompts=4"),
+        *('refresh.sources=["audit"]', "refresh.min_pairs=1", "prompts.num_monitor_prompts=6"),
         *("monitor.audit=people", f"monitor.num_audit_labels={NUM_LABELS}"),
     ]
 
@@ -123,8 +126,15 @@ def _require_halves(path: Path) -> None:
     with opened(commands.config_of(path), PlainProgress()) as run:
         labels = audit.newest(run, 0, 0)
         taught, kept = audit.learning(run, labels), audit.measuring(run, labels)
+        learnt = pair_sources_audit.pairs(run, Unit(0, 0, "refresh"), []).pairs
+        assert learnt == taught, "a refresh is given the labels that teach, and no others"
+        doubts = label_queue.uncertainty(judging.read_votes(run, Unit(0, 0, "audit_votes")))
     assert len(taught) == len(kept) == len(labels) / 2
     assert not {label.prompt_id for label in taught} & {label.prompt_id for label in kept}
+    asked = {item.item_id for item in audit_questions.read(path, 0)}
+    assert len(doubts) == 3, "half of the prompts may teach, and two of their pairs are asked"
+    [passed_over] = doubts.keys() - asked
+    assert doubts[passed_over] == min(doubts.values()), "the critic is the surest of it"
     [refresh] = harnesses.events(path, RefreshEvent)
     assert refresh.refinement and refresh.refinement.sources
     [source] = refresh.refinement.sources
