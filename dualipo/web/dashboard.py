@@ -60,6 +60,14 @@ _SECTIONS = (
     *("now", "workers", "words", "candidates", "gallery", "kept", "certainty"),
     *("scores", "monitors", "suite", "critic", "curves", "losses", "clocks"),
 )
+# What the templates show under these names, each a function of the run's history.
+_SHOWN: dict[str, Callable[[RunHistory], Any]] = {
+    **{"helped": did_it_help.answer, "sentences": headline.sentences, "tiles": headline.tiles},
+    **{"scores": sections.scores, "monitors": monitors.section, "suite": suite_scores.section},
+    **{"critic": sections.critic, "kept": sections.kept, "curves": sections.curves},
+    **{"losses": sections.losses, "certainty": sections.certainty},
+    "clocks": report_tables.clocks,
+}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 NUM_PAIRS = 6
 LOOK_EVERY = 0.5  # seconds between two looks at the run's files
@@ -176,18 +184,7 @@ def _values(run: RunReader) -> dict[str, Any]:
         "run": history,
         "run_path": str(run.path),
         "timeline": timeline.read(run, history),
-        "helped": did_it_help.answer(history),
-        "sentences": headline.sentences(history),
-        "tiles": headline.tiles(history),
-        "scores": sections.scores(history),
-        "monitors": monitors.section(history),
-        "suite": suite_scores.section(history),
-        "critic": sections.critic(history),
-        "kept": sections.kept(history),
-        "curves": sections.curves(history),
-        "losses": sections.losses(history),
-        "certainty": sections.certainty(history),
-        "clocks": report_tables.clocks(history),
+        **{name: shown(history) for name, shown in _SHOWN.items()},
         "workers": _workers(run.path),
         "newest": newest,
         "candidates": exhibits.candidates(run, newest, _address),
