@@ -37,6 +37,7 @@ from dualipo.generator.diffusers_backbone import (
     DiffusersBackbone,
     SamplerStep,
 )
+from dualipo.model_files.settings_files import RESTORE, are_numbers
 
 
 class CogVideoX(DiffusersBackbone):
@@ -91,6 +92,24 @@ class CogVideoX(DiffusersBackbone):
                 f"{predicts!r}, rescale_betas_zero_snr {is_zero}, where CogVideoX's own is needed, "
                 "with v_prediction under zero terminal SNR. Restore scheduler_config.json and the "
                 "index from the published model."
+            )
+        kept_T = scheduler.alphas_cumprod
+        falls = bool((kept_T.diff() <= 0).all()) and kept_T[0] > 0.9 > 0.1 > kept_T[-1]
+        if len(kept_T) != NUM_TRAIN_TIMESTEPS or not falls:
+            raise ModelError(
+                f"{folder}: its noise does not rise from a clip to noise alone in "
+                f"{NUM_TRAIN_TIMESTEPS} steps (betas, snr_shift_scale). {RESTORE}"
+            )
+
+    @classmethod
+    def refuse_latents(cls, folder: Path, config: Mapping[str, Any]) -> None:
+        """Refuse an autoencoder without a factor that scales its latents."""
+        factor = config.get("scaling_factor")
+        if not are_numbers([factor], 1) or factor <= 0 or config.get("invert_scale_latents"):
+            raise ModelError(
+                f"{folder}: its config.json says scaling_factor {factor!r} and "
+                f"invert_scale_latents {config.get('invert_scale_latents')}, where a factor above "
+                f"0 multiplies what is encoded. {RESTORE}"
             )
 
     @torch.no_grad()

@@ -78,6 +78,11 @@ class DiffusersBackbone(ABC):
     def refuse_schedule(cls, folder: Path, scheduler: Any) -> None:
         """Refuse a scheduler that expects another prediction than the one that is trained."""
 
+    @classmethod
+    @abstractmethod
+    def refuse_latents(cls, folder: Path, config: Mapping[str, Any]) -> None:
+        """Refuse an autoencoder that does not say how its latents are scaled."""
+
     @classmethod  # noqa: B027 - a family may have nothing more to refuse
     def _require_settings(
         cls, folder: Path, transformer: Mapping[str, Any], max_sequence_length: int

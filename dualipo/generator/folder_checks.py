@@ -54,7 +54,8 @@ def _transformer(family: Family, folder: Path, transformer_folder: Path) -> None
 
 def _vae(family: Family, folder: Path, _: Path) -> None:
     _refuse_other_class(folder, "vae", (family.vae_class.__name__,))
-    guard.refuse_diffusers(family.vae_class, folder / "vae")
+    settings = guard.refuse_diffusers(family.vae_class, folder / "vae")
+    family.refuse_latents(folder / "vae", settings)
 
 
 def _text_encoder(_: Family, folder: Path, __: Path) -> None:
@@ -72,9 +73,10 @@ def _text_encoder(_: Family, folder: Path, __: Path) -> None:
 def _tokenizer(_: Family, folder: Path, __: Path) -> None:
     place = folder / "tokenizer"
     read = tokenizer.read(place, kind=pipeline.part_class(folder, "tokenizer"))
-    size = guard.config_of(folder / "text_encoder").get("vocab_size")
-    if isinstance(size, int):
+    reader = guard.config_of(folder / "text_encoder")
+    if isinstance(size := reader.get("vocab_size"), int):
         tokenizer.refuse_other_vocabulary(place, read, num_embeddings=size)
+    tokenizer.refuse_other_layout(place, read, end=reader.get("eos_token_id"))
 
 
 def _fit(family: Family, folder: Path, transformer_folder: Path) -> None:

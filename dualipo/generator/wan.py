@@ -30,6 +30,7 @@ from dualipo.generator.diffusers_backbone import (
     DiffusersBackbone,
 )
 from dualipo.generator.noise import shift_levels
+from dualipo.model_files.settings_files import RESTORE, are_numbers
 
 FLOW = "flow_prediction"
 
@@ -68,10 +69,27 @@ class Wan(DiffusersBackbone):
                 f"{config.get('use_flow_sigmas')}, where Wan predicts a flow. Restore "
                 "scheduler_config.json and the index from the published model."
             )
+        shift = config.get("flow_shift", config.get("shift", 1.0))
+        if not are_numbers([shift], 1) or shift <= 0:
+            raise ModelError(
+                f"{folder}: its scheduler shifts the noise levels by {shift!r}, where a number "
+                f"above 0 is needed. {RESTORE}"
+            )
         if config.get("use_dynamic_shifting"):
             raise ModelError(
                 f"{folder}: its scheduler shifts by the clip's size (use_dynamic_shifting), which "
                 "Wan was not trained for. Set it to false in scheduler_config.json."
+            )
+
+    @classmethod
+    def refuse_latents(cls, folder: Path, config: Mapping[str, Any]) -> None:
+        """Refuse an autoencoder without a mean and a deviation for each channel of its latents."""
+        moments = [config.get(name) for name in ("latents_mean", "latents_std")]
+        has_all = all(are_numbers(values, config["z_dim"]) for values in moments)
+        if not has_all or min(moments[1]) <= 0:
+            raise ModelError(
+                f"{folder}: its config.json needs a latents_mean and a latents_std above 0 for "
+                f"each of the {config['z_dim']} channels. {RESTORE}"
             )
 
     @torch.no_grad()
@@ -115,6 +133,12 @@ class Wan(DiffusersBackbone):
                 f"{step_width}."
             )
         cells = height // in_space, width // in_space
+        if (longest := max(num_latent_frames, *cells)) > self.module.config.rope_max_seq_len:
+            raise ConfigError(
+                f"generator: {num_frames} frames of {height}x{width} are {longest} latent cells "
+                f"along a side, but {self._folder} knows {self.module.config.rope_max_seq_len} "
+                "places. Make the clips smaller."
+            )
         return (self.module.config.in_channels, num_latent_frames, *cells)
 
     def noise_levels(self, fractions_B: Tensor, *, shift: float) -> Tensor:

@@ -85,6 +85,10 @@ def config_of(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{folder / CONFIG}: {deep[0]} is over {_MAX_LAYERS}. {settings_files.RESTORE}"
         )
+    if odd := next((f"{k} is {v!r}" for k, v in _values(config) if _is_nonsense(k, v)), None):
+        raise ModelError(
+            f"{folder / CONFIG}: {odd}, where a number above 0 is needed. {settings_files.RESTORE}"
+        )
     return config
 
 
@@ -116,8 +120,8 @@ def refuse_transformers(kind: Any, folder: Path) -> None:
     )
 
 
-def refuse_diffusers(kind: Any, folder: Path) -> None:
-    """Raise a ModelError unless a diffusers class loads `folder` whole."""
+def refuse_diffusers(kind: Any, folder: Path) -> Mapping[str, Any]:
+    """Return the configuration that a diffusers class reads; refuse one that it loads in part."""
     config = config_of(folder)
     if (name := config.get("_class_name", kind.__name__)) != kind.__name__:
         raise ModelError(
@@ -127,6 +131,8 @@ def refuse_diffusers(kind: Any, folder: Path) -> None:
     with reading(folder), torch.device("meta"):
         model = kind.from_config(kind.load_config(folder))
     refuse_other_weights(folder, model.state_dict(), stored)
+    settings: Mapping[str, Any] = model.config
+    return settings
 
 
 def refuse_other_weights(
@@ -205,11 +211,22 @@ def _sizes(shape: Iterable[int]) -> str:
 
 def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Yield the numbers in a configuration, those of inner tables too, with their keys."""
+    return ((key, value) for key, value in _values(config) if isinstance(value, int | float))
+
+
+def _values(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in config.items():
         if isinstance(value, dict):
-            yield from _numbers(value)
-        elif isinstance(value, int | float):
+            yield from _values(value)
+        else:
             yield key, value
+
+
+def _is_nonsense(key: str, value: Any) -> bool:
+    """Tell whether a model would be built from a value, and fail or differ when it computes."""
+    if key not in ("num_layers", "num_hidden_layers") and not key.endswith(("eps", "epsilon")):
+        return False
+    return value is not None and not (isinstance(value, int | float) and value > 0)
 
 
 def _is_depth(key: str) -> bool:

@@ -13,6 +13,8 @@ from dualipo.errors import ModelError
 
 RESTORE = "Copy the one that the model was published with."
 
+_HUGE = 1e30  # far beyond any mean or scale
+
 
 def read(path: Path) -> dict[str, Any]:
     """Read a JSON object; raise a ModelError that names the file where it holds anything else."""
@@ -36,6 +38,13 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path}: holds no table of settings. {RESTORE}")
     return value
+
+
+def are_numbers(values: Any, num: int) -> bool:
+    """Tell whether a setting is a list of so many finite numbers."""
+    if not isinstance(values, list | tuple) or len(values) != num:
+        return False
+    return all(isinstance(value, int | float) and abs(value) < _HUGE for value in values)
 
 
 def _constant(name: str) -> float:

@@ -25,6 +25,7 @@ _JSON = (
     "added_tokens.json",
     "vocab.json",
 )
+_COPY = "Copy the tokenizer's files that the model was published with."
 _MAX_UNKNOWN = 0.5  # the share of a probe's tokens that may be unknown
 _MIN_KNOWN = 0.9  # of a model's embeddings; published ones are padded by 0.4 % at most
 
@@ -35,8 +36,7 @@ def read(folder: Path, *, kind: Any = AutoTokenizer) -> Any:
         raise ModelError(f"{folder}: no such folder. {FETCH}")
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise ModelError(
-            f"{folder}: no vocabulary, which is one of {', '.join(VOCABULARIES)}. Copy the "
-            "tokenizer's files that the model was published with."
+            f"{folder}: no vocabulary, which is one of {', '.join(VOCABULARIES)}. {_COPY}"
         )
     for name in _JSON:
         if (folder / name).is_file():
@@ -63,13 +63,29 @@ def refuse_other_vocabulary(folder: Path, tokenizer: Any, *, num_embeddings: int
     )
 
 
+def refuse_other_layout(folder: Path, tokenizer: Any, *, end: Any) -> None:
+    """Raise a ModelError unless a text ends with the token `end`, and is padded behind it."""
+    with reading(folder):
+        row = tokenizer(PROBES[0])["input_ids"]
+        padded = tokenizer(PROBES[0], padding="max_length", max_length=len(row) + 2)["input_ids"]
+    if padded[: len(row)] != row:
+        raise ModelError(
+            f"{folder}: its tokenizer pads a text at its beginning, where the model reads it from "
+            f"the first token on. {_COPY}"
+        )
+    if isinstance(end, int) and row[-1] != end:
+        raise ModelError(
+            f"{folder}: its tokenizer ends a text with token {row[-1]}, the text encoder with "
+            f"token {end}. {_COPY}"
+        )
+
+
 def _refuse_unread(folder: Path, tokenizer: Any, rows: list[list[int]]) -> None:
     unknown = [token == tokenizer.unk_token_id for row in rows for token in row]
     if rows[0] == rows[1] or not all(rows) or sum(unknown) > _MAX_UNKNOWN * len(unknown):
         raise ModelError(
             f"{folder}: its tokenizer does not read {PROBES[0]!r}: {len(rows[0])} tokens, "
-            f"{sum(unknown)} of {len(unknown)} unknown. Copy the tokenizer's files that the model "
-            "was published with."
+            f"{sum(unknown)} of {len(unknown)} unknown. {_COPY}"
         )
 
 

@@ -73,6 +73,7 @@ def vocabulary(num_pieces: int) -> Change:
     return change
 
 
+LATENTS = "vae: its config.json needs a latents_mean and a latents_std above 0 for each of the 4"
 WAN: dict[str, tuple[Change, str | None]] = {
     "a copy": (lambda folder: None, SAME),
     "a stray file": (written("vae/.DS_Store", b"\x00\x01"), SAME),
@@ -121,6 +122,25 @@ WAN: dict[str, tuple[Change, str | None]] = {
     "tokenizer null": (written(*VOCABULARY, b"null"), "holds no table"),
     "tokenizer of a larger model": (vocabulary(90), "its tokenizer has .* the model has 37"),
     "tokenizer of a smaller model": (vocabulary(0), "its tokenizer has .* the model has 37"),
+    "tokenizer that pads before a text": (
+        edited("tokenizer/tokenizer_config.json", padding_side="left"),
+        "tokenizer: its tokenizer pads a text at its beginning",
+    ),
+    "tokenizer with another end": (
+        edited("tokenizer/tokenizer_config.json", eos_token="<unk>"),
+        "tokenizer: its tokenizer ends a text with token 2, the text encoder with token 1",
+    ),
+    "text encoder without layers": (
+        edited("text_encoder/config.json", num_layers=0),
+        r"text_encoder/config\.json: num_layers is 0, where a number above 0",
+    ),
+    "an epsilon in quotes": (edited("transformer/config.json", eps="1e-6"), "eps is '1e-6', where"),
+    "an epsilon below nothing": (edited("transformer/config.json", eps=-1.0), "eps is -1.0"),
+    "VAE without deviations": (edited("vae/config.json", latents_std=None), LATENTS),
+    "VAE with a deviation of nothing": (edited("vae/config.json", latents_std=[0] * 4), LATENTS),
+    "VAE with too few means": (edited("vae/config.json", latents_mean=[0.0]), LATENTS),
+    "VAE with means in words": (edited("vae/config.json", latents_mean=["0"] * 4), LATENTS),
+    "VAE with huge means": (edited("vae/config.json", latents_mean=[1e308] * 4), LATENTS),
     "tokenizer that reads nothing": (
         after(vocabulary(0), edited("text_encoder/config.json", vocab_size=30)),
         "text_encoder: 1 weights have another shape",
@@ -141,6 +161,8 @@ WAN: dict[str, tuple[Change, str | None]] = {
         edited(SCHEDULER, use_dynamic_shifting=True),
         "scheduler: ",
     ),
+    "scheduler that shifts by nothing": (edited(SCHEDULER, flow_shift=0), "levels by 0, where"),
+    "scheduler that shifts backwards": (edited(SCHEDULER, flow_shift=-3.0), "levels by -3.0"),
     "scheduler of 100 steps": (edited(SCHEDULER, num_train_timesteps=100), "100 training timest"),
     "scheduler of nonsense": (edited(SCHEDULER, solver_type="no"), "scheduler: cannot be read"),
     "no scheduler config": (gone(SCHEDULER), r"scheduler_config\.json: no such file"),
@@ -214,7 +236,7 @@ WAN: dict[str, tuple[Change, str | None]] = {
     "a million layers": (edited("transformer/config.json", num_layers=10**6), "is over 1000"),
     "layers in words": (
         edited("transformer/config.json", num_layers="two"),
-        "transformer: cannot be read",
+        "num_layers is 'two', where a number above 0 is needed",
     ),
     "no heads": (edited("text_encoder/config.json", num_heads=0), "text_encoder: cannot be read"),
     "not a number": (
@@ -283,6 +305,12 @@ COGVIDEOX: dict[str, tuple[Change, str | None]] = {
     ),
     "scheduler of noise": (edited(SCHEDULER, prediction_type="epsilon"), "'epsilon'"),
     "scheduler of nothing": (edited(SCHEDULER, prediction_type=None), "prediction_type"),
+    "scheduler without noise": (edited(SCHEDULER, snr_shift_scale=0), "its noise does not rise"),
+    "scheduler of falling betas": (
+        edited(SCHEDULER, beta_start=0.9, beta_end=0.1),
+        "its noise does not rise",
+    ),
+    "scheduler of one beta": (edited(SCHEDULER, trained_betas=[0.1]), "its noise does not rise"),
     "scheduler of a flow": (
         scheduler(FlowMatchEulerDiscreteScheduler()),
         "its scheduler is FlowMatchEulerDiscreteScheduler",
@@ -292,6 +320,12 @@ COGVIDEOX: dict[str, tuple[Change, str | None]] = {
         "says AutoencoderKLWan, where AutoencoderKLCogVideoX belongs",
     ),
     "VAE of other channels": (edited("vae/config.json", latent_channels=8), "latent_channels 8"),
+    "VAE without a scale": (edited("vae/config.json", scaling_factor=0), "scaling_factor 0 and"),
+    "VAE with a scale in words": (edited("vae/config.json", scaling_factor="x"), "factor 'x' and"),
+    "VAE with an inverted scale": (
+        edited("vae/config.json", invert_scale_latents=True),
+        "invert_scale_latents True",
+    ),
 }
 
 
