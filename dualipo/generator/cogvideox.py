@@ -104,7 +104,7 @@ class CogVideoX(DiffusersBackbone):
     @classmethod
     def refuse_latents(cls, folder: Path, config: Mapping[str, Any]) -> None:
         """Refuse an autoencoder without a factor that scales its latents."""
-        factor = config.get("scaling_factor")
+        factor: Any = config.get("scaling_factor")
         if not are_numbers([factor], 1) or factor <= 0 or config.get("invert_scale_latents"):
             raise ModelError(
                 f"{folder}: its config.json says scaling_factor {factor!r} and "

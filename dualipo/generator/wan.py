@@ -84,7 +84,7 @@ class Wan(DiffusersBackbone):
     @classmethod
     def refuse_latents(cls, folder: Path, config: Mapping[str, Any]) -> None:
         """Refuse an autoencoder without a mean and a deviation for each channel of its latents."""
-        moments = [config.get(name) for name in ("latents_mean", "latents_std")]
+        moments: list[Any] = [config.get(name) for name in ("latents_mean", "latents_std")]
         has_all = all(are_numbers(values, config["z_dim"]) for values in moments)
         if not has_all or min(moments[1]) <= 0:
             raise ModelError(
