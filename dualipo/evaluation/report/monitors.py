@@ -32,12 +32,7 @@ _SUITE = (measured.TOTAL, *DIMENSIONS, "smoothness", "moving clips")
 def section(history: RunHistory) -> Section:
     """Tabulate what judges, pixels and the world's suite say of every version."""
     rounds = history.all_rounds
-    tables = [
-        judges(rounds),
-        _versions(rounds, measured.PIXELS, "pixels", pixels.METRICS),
-        _versions(rounds, measured.WORLD_SUITE, "the world's suite", _SUITE),
-    ]
-    shown = [table for table in tables if table.rows]
+    shown = tables(rounds)
     if not shown:
         return NOTHING
     return Section([*_win_rates(rounds), *_motion(rounds)], [], shown, [])
@@ -82,6 +77,32 @@ def _points(
             if event.source == source and number and number.value is not None:
                 points.append(Point(at, number.value, number.low, number.high))
     return points
+
+
+def in_markdown(rounds: Sequence[RoundHistory]) -> str:
+    """Return the tables of these rounds' versions; nothing where nothing was measured."""
+    shown = tables(rounds)
+    if not shown:
+        return ""
+    flat = [
+        Table(each.head, [[_on_one_line(c) for c in row] for row in each.rows]) for each in shown
+    ]
+    return "\n\n".join(["## Judges and pixels", *(each.in_markdown() for each in flat)])
+
+
+def _on_one_line(cell: str) -> str:
+    """Return a cell with the interval behind its number, and nothing that is markup."""
+    return " ".join(cell.replace("\n", ", ").replace("|", "/").replace("<", "&lt;").split())
+
+
+def tables(rounds: Sequence[RoundHistory]) -> list[Table]:
+    """Return the tables that have rows: of judges, of pixels, of the world's suite."""
+    every = [
+        judges(rounds),
+        _versions(rounds, measured.PIXELS, "pixels", pixels.METRICS),
+        _versions(rounds, measured.WORLD_SUITE, "the world's suite", _SUITE),
+    ]
+    return [table for table in every if table.rows]
 
 
 def judges(rounds: Sequence[RoundHistory]) -> Table:

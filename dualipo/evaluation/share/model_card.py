@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dualipo.evaluation import recommended, run_history, tunings
-from dualipo.evaluation.report import did_it_help, suite_scores
+from dualipo.evaluation.report import did_it_help, monitors, suite_scores
 from dualipo.evaluation.report.charts import percent, three_decimals
 from dualipo.evaluation.report.headline import signed
 from dualipo.evaluation.report.report_tables import Table
@@ -176,8 +176,9 @@ def _results(history: RunHistory, origin: _Origin) -> str:
     if not origin.is_last:
         return "This version was replaced by another attempt."
     compared = [history.base] if origin.round_ is history.base else [history.base, origin.round_]
-    suites = suite_scores.in_markdown(compared)
-    return "\n\n".join(filter(None, [_scores(history, origin.round_), suites]))
+    further = [monitors.in_markdown(compared), suite_scores.in_markdown(compared)]
+    scores = "" if history.has_own_captions else _scores(history, origin.round_)
+    return "\n\n".join(filter(None, [scores, *further]))
 
 
 def _scores(history: RunHistory, round_: RoundHistory) -> str:

@@ -55,4 +55,6 @@ def test_pixels_are_compared_with_the_base_and_with_the_version_before() -> None
         ("round 1", "change against base", "-0.25"),
         ("round 1", "change against g000.0", "+0.25"),
     ]
+    text = monitors.in_markdown(_history().all_rounds)
+    assert "| round 0 | far | all | 0.0 %, 0.0 % to 0.0 % |" in text
     assert monitors.section(RunHistory("demo", {}, RoundHistory(BASE), [])).tables == []
