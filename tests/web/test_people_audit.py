@@ -18,8 +18,9 @@ from dualipo.records import DIMENSIONS, Candidate, Pair, Prompt
 from dualipo.rounds import audit, commands, judging
 from dualipo.rounds.loop import opened
 from dualipo.rounds.pair_sources import audit as pair_sources_audit
-from dualipo.store import audit_questions, tables
+from dualipo.store import tables
 from dualipo.store.label_tables import BOOK
+from dualipo.store.labels import LabelItem
 from dualipo.store.ledger import Unit
 from tests.rounds import harness as harnesses
 from tests.web.test_pages import save
@@ -131,7 +132,8 @@ def _require_halves(path: Path) -> None:
         doubts = label_queue.uncertainty(judging.read_votes(run, Unit(0, 0, "audit_votes")))
     assert len(taught) == len(kept) == len(labels) / 2
     assert not {label.prompt_id for label in taught} & {label.prompt_id for label in kept}
-    asked = {item.item_id for item in audit_questions.read(path, 0)}
+    clips = [(pair, {pair.video_a: "", pair.video_b: ""}) for pair in labels]
+    asked = {LabelItem.of_pair(p.prompt_id, p.prompt, own).item_id for p, own in clips}
     assert len(doubts) == 3, "half of the prompts may teach, and two of their pairs are asked"
     [passed_over] = doubts.keys() - asked
     assert doubts[passed_over] == min(doubts.values()), "the critic is the surest of it"

@@ -1,11 +1,12 @@
 """What judges, pixels and the world's suite say of every version, round by round.
 
-Judges that never train have a row for each dimension. Clip metrics have a row for a version's own
-numbers, and one for each version that they are compared with. Changes are paired over prompts;
-intervals are of 95 %, and none is given where the prompts are too few.
+Judges that never train have a row for each version, and a column for each dimension: the share of
+prompts won with its interval, and wins / ties / losses in percent. Clip metrics have a row for a
+version's own numbers, and one for each version that they are compared with. Changes are paired over
+prompts; intervals are of 95 %, and none is given where the prompts are too few.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from markupsafe import Markup
 
@@ -13,7 +14,7 @@ from dualipo.evaluation import clip_changes, judgements, measured, pixels
 from dualipo.evaluation.measured import named
 from dualipo.evaluation.recommended import BASE_VERSION
 from dualipo.evaluation.report import charts
-from dualipo.evaluation.report.charts import Point, Series, percent, short
+from dualipo.evaluation.report.charts import Format, Point, Series, short
 from dualipo.evaluation.report.headline import DASH
 from dualipo.evaluation.report.report_tables import Table
 from dualipo.evaluation.report.sections import NOTHING, Section
@@ -22,8 +23,8 @@ from dualipo.event_parts import Measurement
 from dualipo.events import MeasuredEvent
 from dualipo.records import DIMENSIONS
 
-_JUDGES = ["generator", "judge", "dimension", "won against the base", "wins", "ties", "losses"]
 Chart = tuple[str, Markup, str]  # heading, drawing, caption
+Writer = Callable[[float, float], str]  # writes a change, given the number before
 
 _SHARES = (judgements.WINS, judgements.TIES, judgements.LOSSES)
 _SUITE = (measured.TOTAL, *DIMENSIONS, "smoothness", "moving clips")
@@ -51,8 +52,8 @@ def _win_rates(rounds: Sequence[RoundHistory]) -> Iterator[Chart]:
             title=f"win rate over the base by {name}",
             x_labels=[round_.label for round_ in rounds],
             reference=0.5,
-            value_format=percent,
-            axis_format=percent,
+            value_format=_percent,
+            axis_format=_percent,
         )
         yield f"Won against the base, by {name}", chart, "On the dashed line both are as good."
 
@@ -99,76 +100,94 @@ def tables(rounds: Sequence[RoundHistory]) -> list[Table]:
     """Return the tables that have rows: of judges, of pixels, of the world's suite."""
     every = [
         judges(rounds),
-        _versions(rounds, measured.PIXELS, "pixels", pixels.METRICS),
-        _versions(rounds, measured.WORLD_SUITE, "the world's suite", _SUITE),
+        _versions(rounds, measured.PIXELS, pixels.METRICS, _in_percent),
+        _versions(rounds, measured.WORLD_SUITE, _SUITE, _in_points),
     ]
     return [table for table in every if table.rows]
 
 
 def judges(rounds: Sequence[RoundHistory]) -> Table:
-    """Tabulate wins, ties and losses against the base by judge and dimension."""
-    rows = [
-        row
+    """Tabulate what judges say of each version against the base, in all and by dimension."""
+    found = [
+        (round_.label, event)
         for round_ in rounds
         for event in round_.measured
         if event.source.startswith(measured.JUDGE)
-        for row in _of_judge(round_.label, event)
     ]
-    return Table([*_JUDGES, "prompts"], rows)
+    every = [m.dimension for _, event in found for m in event.measurements if m.dimension]
+    names = [name for name in dict.fromkeys((*DIMENSIONS, *every)) if name in every]
+    rows = [
+        [label, event.source, *(_won(event, name) for name in (None, *names)), _num_prompts(event)]
+        for label, event in found
+    ]
+    return Table(["generator", "measured by", "won against the base", *names, "prompts"], rows)
 
 
-def _of_judge(label: str, event: MeasuredEvent) -> Iterator[list[str]]:
-    name = event.source.removeprefix(measured.JUDGE)
-    for rate in event.measurements:
-        if rate.name != judgements.WIN_RATE:
-            continue
-        heads = [label, name, rate.dimension or "all"]
-        if rate.value is None:
-            yield [*heads, f"not measured: {rate.why}", DASH, DASH, DASH, DASH]
-            continue
-        parts = [
-            named(event.measurements, share, against=rate.against, dimension=rate.dimension)
-            for share in _SHARES
-        ]
-        shares = [
-            percent(part.value) if part and part.value is not None else DASH for part in parts
-        ]
-        yield [*heads, _percent_with_ends(rate), *shares, str(rate.num_prompts)]
+def _num_prompts(event: MeasuredEvent) -> str:
+    return str(event.measurements[0].num_prompts)
 
 
-def _percent_with_ends(rate: Measurement) -> str:
+def _won(event: MeasuredEvent, dimension: str | None) -> str:
+    """Write how often a judge prefers a version, with the interval, then wins, ties and losses."""
+    of_dimension = {"against": BASE_VERSION, "dimension": dimension}
+    rate = named(event.measurements, judgements.WIN_RATE, **of_dimension)
+    if rate is None or rate.value is None:
+        return DASH if rate is None else f"not measured: {rate.why}"
+    parts = [named(event.measurements, share, **of_dimension) for share in _SHARES]
+    shares = " / ".join(
+        f"{100 * part.value:.0f}" for part in parts if part and part.value is not None
+    )
     ends = clip_changes.interval(rate)
-    assert rate.value is not None
-    return f"{percent(rate.value)}\n{ends.ends(percent)}" if ends else percent(rate.value)
+    interval = f"\n{ends.ends(_percent)}" if ends else ""
+    return f"{_percent(rate.value)}{interval}\n{shares}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _versions(
-    rounds: Sequence[RoundHistory], source: str, title: str, names: Sequence[str]
+    rounds: Sequence[RoundHistory], source: str, names: Sequence[str], write: Writer
 ) -> Table:
     """Tabulate a source's numbers of each version, and their changes against other versions."""
     rows = []
     for round_ in rounds:
-        for event in round_.measured:
-            if event.source == source:
-                rows.append([round_.label, title, *_cells(event, names, None, "")])
-                for other in dict.fromkeys(m.against for m in event.measurements if m.against):
-                    changes = _cells(event, names, other, "+")
-                    rows.append([round_.label, f"change against {other}", *changes])
+        for event in (event for event in round_.measured if event.source == source):
+            own = [_number(event, name) for name in names]
+            rows.append([round_.label, source, *own])
+            for other in dict.fromkeys(m.against for m in event.measurements if m.against):
+                changes = [_change(event, name, other, write) for name in names]
+                rows.append([round_.label, f"change against {other}", *changes])
     return Table(["generator", "measured by", *names], rows)
 
 
-def _cells(
-    event: MeasuredEvent, names: Sequence[str], against: str | None, sign: str
-) -> Iterator[str]:
-    for name in names:
-        number = named(event.measurements, name, against=against)
-        if number is None or number.value is None:
-            yield DASH
-            continue
-        ends = clip_changes.interval(number)
-        interval = f"\n{ends.ends(lambda end: _signed(end, sign))}" if ends else ""
-        yield _signed(number.value, sign) + interval
+def _number(event: MeasuredEvent, name: str) -> str:
+    number = named(event.measurements, name)
+    if number is None or number.value is None:
+        return DASH
+    return _with_ends(number, short)
 
 
-def _signed(value: float, sign: str) -> str:
-    return f"{sign if value > 0 else ''}{short(value)}"
+def _change(event: MeasuredEvent, name: str, against: str, write: Writer) -> str:
+    now = named(event.measurements, name)
+    change = named(event.measurements, name, against=against)
+    if now is None or now.value is None or change is None or change.value is None:
+        return DASH
+    before = now.value - change.value
+    return _with_ends(change, lambda value: write(value, before))
+
+
+def _with_ends(number: Measurement, write: Format) -> str:
+    """Write a number with its interval below it."""
+    assert number.value is not None
+    ends = clip_changes.interval(number)
+    return write(number.value) + (f"\n{ends.ends(write)}" if ends else "")
+
+
+def _in_percent(change: float, before: float) -> str:
+    """Write a change as a share of what was before, which compares across metrics."""
+    return f"{100 * change / before:+.1f} %" if before > 0 else f"{change:+.3g}"
+
+
+def _in_points(change: float, before: float) -> str:
+    return f"{change:+.2f}"

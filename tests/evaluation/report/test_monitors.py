@@ -2,6 +2,7 @@
 
 from dualipo.evaluation import clip_changes, judgements, measured, pixels
 from dualipo.evaluation.report import monitors
+from dualipo.evaluation.report.headline import DASH
 from dualipo.evaluation.run_history import BASE, RoundHistory, RunHistory
 from dualipo.events import MeasuredEvent
 from dualipo.records import DIMENSIONS, Verdict
@@ -31,13 +32,12 @@ def _history() -> RunHistory:
     return RunHistory("demo", {}, RoundHistory(BASE, measured=[base]), rounds)
 
 
-def test_a_judge_has_a_row_for_all_and_for_each_dimension_and_says_why_it_has_none() -> None:
+def test_a_judge_has_wins_ties_and_losses_by_dimension_and_says_why_it_has_none() -> None:
     table = monitors.judges(_history().all_rounds)
-    assert [row[2] for row in table.rows] == ["all", *DIMENSIONS, "all"]
-    assert table.rows[0] == [
-        "round 0", "far", "all", "0.0 %\n0.0 % to 0.0 %", "0.0 %", "0.0 %", "100.0 %", "12"
-    ]  # fmt: skip
-    assert table.rows[-1][3] == "not measured: no answer"
+    assert table.head[3:-1] == [*DIMENSIONS]
+    lost = "0 %\n0 % to 0 %\n0 / 0 / 100"
+    assert table.rows[0] == ["round 0", "judge:far", lost, lost, lost, lost, "12"]
+    assert table.rows[1][2:4] == ["not measured: no answer", DASH]
 
 
 def test_pixels_are_compared_with_the_base_and_with_the_version_before() -> None:
@@ -50,11 +50,11 @@ def test_pixels_are_compared_with_the_base_and_with_the_version_before() -> None
     assert [(row[0], row[1], row[at].split("\n")[0]) for row in table.rows] == [
         ("base", measured.PIXELS, "1"),
         ("round 0", measured.PIXELS, "0.5"),
-        ("round 0", "change against base", "-0.5"),
+        ("round 0", "change against base", "-50.0 %"),
         ("round 1", measured.PIXELS, "0.75"),
-        ("round 1", "change against base", "-0.25"),
-        ("round 1", "change against g000.0", "+0.25"),
+        ("round 1", "change against base", "-25.0 %"),
+        ("round 1", "change against g000.0", "+50.0 %"),
     ]
     text = monitors.in_markdown(_history().all_rounds)
-    assert "| round 0 | far | all | 0.0 %, 0.0 % to 0.0 % |" in text
+    assert "| round 0 | judge:far | 0 %, 0 % to 0 %, 0 / 0 / 100 |" in text
     assert monitors.section(RunHistory("demo", {}, RoundHistory(BASE), [])).tables == []
