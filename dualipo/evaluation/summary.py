@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dualipo import attempt_log
-from dualipo.evaluation import measured, recommended, run_history, tunings
+from dualipo.evaluation import judgements, measured, pixels, recommended, run_history, tunings
 from dualipo.evaluation.report import did_it_help, findings
-from dualipo.evaluation.report.charts import Format, percent, three_decimals
+from dualipo.evaluation.report.charts import Format, percent, short, three_decimals
 from dualipo.evaluation.report.did_it_help import Answer
 from dualipo.evaluation.report.headline import DASH, accuracies, signed
 from dualipo.evaluation.report.report_tables import Table
@@ -21,6 +21,8 @@ from dualipo.records import DIMENSIONS
 from dualipo.store.run_reader import RunReader
 
 _SCORES = ("total", *DIMENSIONS)
+# What begins the names of the measurements that stand beside a round's own numbers.
+_MONITORS = (f"{judgements.WIN_RATE} (", f"{pixels.DYNAMICS} (", f"{measured.TOTAL} (")
 _FORMATS: dict[str, Format] = {
     **{name: three_decimals for name in _SCORES},
     "held-out": percent,
@@ -112,8 +114,7 @@ def _text(summary: dict[str, Any], helped: Answer) -> str:
     title = (
         f"{summary['run']}: {summary['rounds_done']} of {summary['rounds_asked']} rounds{labels}"
     )
-    rounds = Table(["", *_FORMATS, "critic"], [_cells(row) for row in summary["rounds"]])
-    lines = [rounds.in_text()]
+    lines = [_rounds(summary["rounds"]).in_text()]
     if helped.rows:
         lines = [helped.table.in_text(), "", *lines]
     if stopped := summary["failed"] or summary["waits"]:
@@ -125,13 +126,23 @@ def _text(summary: dict[str, Any], helped: Answer) -> str:
     return "\n".join([title, "", *lines, *_refreshes(summary["rounds"]), *_tail(summary)])
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    shown = {
-        name: DASH if row[name] is None else write(row[name]) for name, write in _FORMATS.items()
-    }
+def _rounds(rows: Sequence[dict[str, Any]]) -> Table:
+    """Tabulate the rounds; test scores and monitors stand there where a round has some."""
+    has_scores = any(row[name] is not None for row in rows for name in _SCORES)
+    names = [name for name in _FORMATS if has_scores or name not in _SCORES]
+    figures = dict.fromkeys(name for row in rows for name in row["measured"])
+    monitors = [name for name in figures if name.startswith(_MONITORS)]
+    cells = [_cells(row, names, monitors) for row in rows]
+    return Table(["", *names, *monitors, "critic"], cells)
+
+
+def _cells(row: dict[str, Any], names: Sequence[str], monitors: Sequence[str]) -> list[str]:
+    shown = {name: DASH if row[name] is None else _FORMATS[name](row[name]) for name in names}
     if row["of"] is not None:
         shown["kept"] += f" of {row['of']}"
-    return [row["round"], *shown.values(), row["refresh"] or ""]
+    own = [row["measured"].get(name) for name in monitors]
+    further = [DASH if value is None else short(value) for value in own]
+    return [row["round"], *shown.values(), *further, row["refresh"] or ""]
 
 
 def _refreshes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
