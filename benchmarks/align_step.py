@@ -1,4 +1,4 @@
-"""The cost of a pair: four forward passes as peers do, two batched ones, one with cached errors.
+"""The cost of a pair: four forward passes as peers run them, two batched ones, and our step.
 
     python benchmarks/align_step.py                          # Wan and CogVideoX, tiny, on a CPU
     python benchmarks/align_step.py --rotations 1 --repeats 1 --output here.json    # does it work?
@@ -9,12 +9,18 @@ one. Its ratio of two variants is the median over neighbouring times, so a machi
 for a moment slows both. A rotation before the first warms up. Seconds are CPU time on a CPU (run it
 with OMP_NUM_THREADS=1) and synchronised wall time on a GPU. Peak memory is a child process's, or
 the GPU's. Each family is measured in a process of its own, whose allocator keeps its pages: pages
-that come and go would cost a tenth of a step, now of one variant, now of another. All variants
-compute the same loss with the same library kernels, in the training loop's context. Left out are
-the optimizer's step, which is the same for all, and what is measured every `ratio_every` steps.
+that come and go would cost a tenth of a step, now of one variant, now of another.
+
+`four_forwards` is the peers' order of work: one clip a pass, policy and reference, no gradient norm
+measured, the library's own attention kernel. `ours` is a step of this project with the kernel that
+its training loop chooses, and with its share of the measurement that every `ratio_every`-th step
+makes. `policy_only` is the policy's pass and back alone, with the library's kernel; with plain
+matrix products for attention it is `policy_plain`. Left out is the optimizer's step, which is the
+same for all.
 """
 
 import argparse
+import contextlib
 import functools
 import gc
 import json
@@ -24,18 +30,19 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+from align_ratios import Seconds, bars, ratios
 from random_models import FAMILIES, Shape, dtype_of, prepare, random_backbone, write
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dualipo.config import Align
-from dualipo.evaluation.report.report_tables import Table
 from dualipo.generator import losses
 from dualipo.generator.align import Alignment, Prepared
 from dualipo.generator.objectives import Dpo
@@ -44,20 +51,11 @@ from dualipo.generator.reference import ReferenceErrors, measure
 from dualipo.generator.step_batches import Steps
 from dualipo.generator.training_errors import single_errors
 from dualipo.training import lora
-from dualipo.training.precision import forward_pass
+from dualipo.training.precision import autocast, forward_pass, takes_plain_attention
 from dualipo.training.recompute import recomputed
 
-Seconds = dict[str, list[list[float]]]  # variant -> seconds by rotation and repeat
-
-VISITS = (1, 2, 4, 10)
+OURS = ("cached", "measuring", "cache_setup")  # variants with this project's choice of kernel
 KEEP_MEMORY = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**31 - 1))
-# The bars to hold: a ratio, its end over the rotations, and its side of a number.
-BARS = (
-    ("cached over policy_only", "highest", "at most", 1.05),
-    ("four_forwards over cached", "median", "at least", 1.35),
-    ("four_forwards over cached", "lowest", "at least", 1.25),
-    ("four_forwards over cached, set-up over 4 visits", "median", "at least", 1.2),
-)
 
 
 def main() -> None:
@@ -90,17 +88,20 @@ def measure_family(shape: Shape, rotations: int, repeats: int) -> dict[str, Any]
         train_batch_size=1,
         num_slots=1,
         rank=shape.rank,
+        real_nll_ratio=0,  # real clips would be one more pass of any step
         gradient_checkpointing=shape.needs_gpu,
     )
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(shape, settings, Path(folder), dtype)
         with recomputed(bench.module, device=bench.device, settings=settings):
             # Memory first, for a process keeps what its largest step once took.
-            memory = {name: bench.peak_mb(step) for name, step in bench.variants.items()}
+            memory = {name: bench.peak_mb(name) for name in bench.variants}
             seconds = bench.rotate(rotations, repeats)
-            compared = ratios(seconds)
+            compared = ratios(seconds, settings.ratio_every)
             result = {
                 "parameters": bench.parameters(),
+                "attention": bench.kernels(),
+                "ratio_every": settings.ratio_every,
                 "seconds_per_pair": {
                     name: [statistics.median(spent) for spent in rotated]
                     for name, rotated in seconds.items()
@@ -140,7 +141,9 @@ class Bench:
             "four_forwards": self.four_forwards,
             "two_batched": self.two_batched,
             "cached": self.cached,
+            "measuring": self.measuring,
             "policy_only": self.policy_only,
+            "policy_plain": self.policy_only,
             "cache_setup": self.cache_setup,
         }
 
@@ -160,6 +163,22 @@ class Bench:
             "in_memory_before": before,
             "in_memory_after": after,
         }
+
+    def kernels(self) -> dict[str, str]:
+        """Say which attention kernel each variant takes."""
+        is_plain = takes_plain_attention(self.device, self._settings)
+        own = "plain matrix products" if is_plain else "the library's choice"
+        return {"ours": own, "peers": "the library's choice"}
+
+    def _context(self, name: str) -> contextlib.AbstractContextManager[Any]:
+        """Return the context of a variant's forward passes, which chooses the attention kernel."""
+        if name in OURS:
+            return forward_pass(self.device, self._settings)
+        stack = contextlib.ExitStack()
+        stack.enter_context(autocast(self.device, self._settings))
+        if name == "policy_plain":
+            stack.enter_context(sdpa_kernel([SDPBackend.MATH]))
+        return stack
 
     def four_forwards(self) -> Tensor:
         """Run winner and loser one by one, with the adapter and, without a graph, without it."""
@@ -183,6 +202,11 @@ class Bench:
         """Run this project's own step: one pass, with the reference's errors read."""
         return self._alignment.loss(self.batch, Prepared(None, 0.0))[0]
 
+    def measuring(self) -> Tensor:
+        """Measure the gradient norms, as a step does now and then before its own pass."""
+        self._alignment.prepare([self.batch])
+        return torch.zeros(())
+
     def policy_only(self) -> Tensor:
         """Run the least that any step does: one pass over both clips, and its backward pass."""
         both = self._both()
@@ -203,25 +227,25 @@ class Bench:
             spent: dict[str, list[float]] = {name: [] for name in names}
             for repeat in range(repeats):
                 for name in order if repeat % 2 else reversed(order):
-                    step = functools.partial(self.learn, self.variants[name])
+                    step = functools.partial(self.learn, name)
                     spent[name].append(self._timed(step, 1))
             if rotation >= 0:
                 for name in names:
                     seconds[name].append(spent[name])
         return seconds
 
-    def learn(self, variant: Callable[[], Tensor]) -> None:
-        """Compute a loss and its backward pass as the training loop does."""
-        with forward_pass(self.device, self._settings):
-            loss = variant()
+    def learn(self, name: str) -> None:
+        """Compute a variant's loss and its backward pass as the training loop does."""
+        with self._context(name):
+            loss = self.variants[name]()
         if loss.requires_grad:
             loss.backward()
         for weight in self.adapter.values():
             weight.grad = None
 
-    def peak_mb(self, variant: Callable[[], Tensor]) -> float:
+    def peak_mb(self, name: str) -> float:
         """Return the GPU's peak memory, or that of a child process that takes two steps."""
-        step = functools.partial(self.learn, variant)
+        step = functools.partial(self.learn, name)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
             self._timed(step, 2)
@@ -241,7 +265,7 @@ class Bench:
     def efficiency(self, seconds: float) -> dict[str, float]:
         """Compare the cached step's arithmetic a second with a large matrix product's."""
         with FlopCounterMode(display=False) as counter:
-            self.learn(self.cached)
+            self.learn("cached")
         size = 8192
         left, right = torch.randn(2, size, size, device=self.device, dtype=self.module.dtype)
         spent = self._timed(lambda: torch.mm(left, right), 20) / 20
@@ -283,67 +307,6 @@ class Bench:
         if on_gpu:
             torch.cuda.synchronize()
         return clock() - start
-
-
-def ratios(seconds: Seconds) -> dict[str, dict[str, float]]:
-    """Return the lowest, median and highest of the rotations' ratios, from neighbouring times."""
-    ratio_of: dict[str, Callable[[dict[str, float]], float]] = {
-        "cached over policy_only": lambda times: times["cached"] / times["policy_only"],
-        "four_forwards over cached": lambda times: times["four_forwards"] / times["cached"],
-        "two_batched over cached": lambda times: times["two_batched"] / times["cached"],
-    }
-    for visits in VISITS:
-        ratio_of[f"four_forwards over cached, set-up over {visits} visits"] = functools.partial(
-            _with_setup, visits
-        )
-    rotations = [
-        [dict(zip(seconds, times, strict=True)) for times in zip(*rotation, strict=True)]
-        for rotation in zip(*seconds.values(), strict=True)
-    ]
-    compared = {
-        name: [statistics.median(map(ratio, repeats)) for repeats in rotations]
-        for name, ratio in ratio_of.items()
-    }
-    return {
-        name: {
-            "lowest": min(values),
-            "median": statistics.median(values),
-            "highest": max(values),
-        }
-        for name, values in compared.items()
-    }
-
-
-def _with_setup(visits: int, times: dict[str, float]) -> float:
-    return times["four_forwards"] / (times["cached"] + times["cache_setup"] / visits)
-
-
-def bars(compared: dict[str, dict[str, float]]) -> dict[str, bool]:
-    """Tell for each bar whether it is held."""
-    return {
-        f"{ratio}: {end} {side} {bar}": (
-            compared[ratio][end] <= bar if side == "at most" else compared[ratio][end] >= bar
-        )
-        for ratio, end, side, bar in BARS
-    }
-
-
-def table(results: Mapping[str, Any]) -> str:
-    """Format every family's ratios, peak memory and bars, in markdown."""
-    families = results["families"]
-    of_all = list(families.values())
-    rows = []
-    for ratio in sorted(of_all[0]["ratios"], key=lambda name: (len(name), name)):  # 10 after 4
-        ends = [result["ratios"][ratio] for result in of_all]
-        cells = [f"{x['lowest']:.2f} / {x['median']:.2f} / {x['highest']:.2f}" for x in ends]
-        rows.append([ratio, *cells])
-    for variant in ("four_forwards", "cached"):
-        cells = [f"{result['peak_mb'][variant]:.0f} MB" for result in of_all]
-        rows.append([f"peak memory, {variant}", *cells])
-    for bar in of_all[0]["bars"]:
-        cells = ["held" if result["bars"][bar] else "**missed**" for result in of_all]
-        rows.append([f"bar: {bar}", *cells])
-    return Table(["lowest / median / highest", *families], rows).in_markdown()
 
 
 def _pair(backbone: Any, shape: Shape) -> PreferenceSet:

@@ -13,6 +13,7 @@
 
 Weights are random: only seconds and memory mean anything. A part that fails is told with its error
 and the others go on. A part that begins after `--minutes` is left out.
+`dualipo plan RECIPE --device here.json` bills a recipe for the device that was measured.
 """
 
 import argparse
@@ -33,6 +34,7 @@ import torch.distributed as dist
 from diffusers import UniPCMultistepScheduler
 from random_models import FAMILIES, WAN_TINY, dtype_of, random_backbone, write
 from torch.distributed.fsdp import fully_shard
+from torch.utils.flop_counter import FlopCounterMode
 
 from dualipo.config import Align
 from dualipo.rounds.device_speed import matmul_rate
@@ -68,9 +70,12 @@ def sample() -> dict[str, float]:
         )
         text_1LD, empty_1LD = torch.randn(2, 1, *SHAPE.text_LD, device=device)
         model._empty_caption_LD = empty_1LD[0]
-        sample_clip.clip(model, SHAPE, text_1LD, 0.0, 1)  # a warm-up
+        with FlopCounterMode(display=False) as counter:
+            sample_clip.clip(model, SHAPE, text_1LD, 0.0, 1)  # a warm-up
         seconds, _ = sample_clip.clip(model, SHAPE, text_1LD, 0.0, STEPS)
-    return {"seconds a step": seconds / STEPS}
+    tflops = counter.get_total_flops() / (seconds / STEPS) / 1e12
+    share = tflops / (matmul_rate() / 1e12)
+    return {"seconds a step": seconds / STEPS, "tflops": tflops, "share of matmul rate": share}
 
 
 def align() -> dict[str, float]:
@@ -83,10 +88,9 @@ def align() -> dict[str, float]:
         with align_step.recomputed(bench.module, device=bench.device, settings=settings):
             seconds = {}
             for name in ("cached", "policy_only"):
-                bench.learn(bench.variants[name])  # a warm-up
+                bench.learn(name)  # a warm-up
                 seconds[name] = min(
-                    bench._timed(lambda name=name: bench.learn(bench.variants[name]), 1)
-                    for _ in range(STEPS)
+                    bench._timed(lambda name=name: bench.learn(name), 1) for _ in range(STEPS)
                 )
             result = {"seconds a step": seconds["cached"], "seconds alone": seconds["policy_only"]}
             if ON_GPU:

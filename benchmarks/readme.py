@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import align_step
+import align_ratios
+import big_store
 import captions
 import claims
 import critic_stages
@@ -32,12 +33,14 @@ import tuning
 from dualipo import config
 from dualipo.evaluation import summary
 from dualipo.evaluation.report.report_tables import Table
-from dualipo.rounds import estimating
+from dualipo.rounds import bill, estimating
+from dualipo.rounds.bill import Devices
 
 ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS_PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
 FIRST_RUN_PAGE, OWN_MODEL_PAGE = ROOT / "docs" / "first-run.md", ROOT / "docs" / "your-own-model.md"
 RESULTS = ROOT / "benchmarks" / "results"
+H100 = Devices("h100")
 WIDTH = 100  # characters in a line of the documents
 MISSING = "Not run to its end yet: nothing is claimed."
 
@@ -56,7 +59,8 @@ RESULT_TABLES = (
     ResultTable("rank", "rank-dual-0-warm", rank.table),
     ResultTable("judge", "judge-cpu-one-thread-x86_64", judge.table),
     ResultTable("families", "families-world", families.table),
-    ResultTable("align-step", "align-step-cpu-one-thread", align_step.table),
+    ResultTable("align-step", "align-step-cpu-one-thread", align_ratios.table),
+    ResultTable("big-store", "big-store", big_store.table),
     ResultTable("slots", "slots-world", slots.table),
     ResultTable("step-caching", "step-caching-before-0-warm", step_caching.table),
     ResultTable("tuning", "tuning-world", tuning.table),
@@ -87,8 +91,10 @@ def needs_table() -> str:
         path = Path(folder) / "mine.toml"
         path.write_text(recipe)
         settings, _ = config.examine(path)
-    told = [line.partition(": ") for line in estimating.lines(settings)]
-    here = r"; [^;]* free$|^[^;]* on this CPU [^;]*; "
+    told = [
+        line.partition(": ") for line in [*estimating.lines(settings), *bill.lines(settings, H100)]
+    ]
+    here = r"; [^;]* free$"
     facts = [[name, re.sub(here, "", fact)] for name, _, fact in told]
     seed = settings.seed_labels
     labels = (

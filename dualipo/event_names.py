@@ -84,6 +84,8 @@ EVENTS: dict[str, type[Event]] = {
     "settings": SettingsEvent,
 }
 _CLOCK = "clock."
+# What nearly every unit of a stage commits for itself: a large run has hundreds of thousands.
+OF_UNITS = ("sample_unit", "served", "usage")
 _NAMES = {kind: name for name, kind in EVENTS.items()}
 
 
@@ -92,9 +94,16 @@ def name_of(event: Event) -> str:
     return _CLOCK + event.stage if isinstance(event, ClockEvent) else _NAMES[type(event)]
 
 
-def pattern_of(kind: type[Event]) -> str:
-    """Return the names under which events of a kind are stored, as an SQLite GLOB pattern."""
-    return f"{_CLOCK}*" if kind is ClockEvent else _NAMES[kind]
+def range_of(kind: type[Event]) -> tuple[str, str]:
+    """Return the first and the last name under which events of a kind are stored."""
+    if kind is ClockEvent:
+        return _CLOCK, "clock/"  # "/" follows "."
+    return _NAMES[kind], _NAMES[kind]
+
+
+def clocked_stage(name: str) -> str:
+    """Return the stage that the clock stored under this name belongs to."""
+    return name.removeprefix(_CLOCK)
 
 
 def read(name: str, value: Any, *, subject: str, unknown: set[str]) -> Event | None:
@@ -104,7 +113,7 @@ def read(name: str, value: Any, *, subject: str, unknown: set[str]) -> Event | N
     """
     reader = Reader(subject, unknown)
     if name.startswith(_CLOCK):
-        stage = name.removeprefix(_CLOCK)
+        stage = clocked_stage(name)
         return reader.record(ClockEvent, value, name=name, in_name={"stage": stage})
     if name in EVENTS:
         return reader.record(EVENTS[name], value, name=name, in_name={})

@@ -19,6 +19,8 @@ from dualipo.errors import DataError
 from dualipo.redaction import redact
 
 OF_WORK, OF_ROUNDS = "work.", "round"  # stages of lines that are no step of a training
+_WORK = f'"stage": "{OF_WORK}'.encode()  # is in a line of work, and in no other
+_TAIL = 1 << 16  # bytes that are looked at for the end of the last whole line
 _KEY = ("round", "attempt", "stage", "step")
 
 
@@ -52,15 +54,20 @@ class Metrics:
         self.close()
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the lines, one for each (round, attempt, stage, step); leave out a torn last line."""
+def read_metrics(path: Path, *, of_training: bool = False) -> list[dict[str, Any]]:
+    """Read the lines, one for each (round, attempt, stage, step); leave out a torn last line.
+
+    `of_training` leaves out all that is no step of a training, without reading each such line.
+    """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     *lines, _torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
     for number, line in enumerate(lines, start=1):
+        if of_training and _WORK in line:
+            continue
         row = _row(line, f"{path}:{number}")
         key = tuple(row.get(name) for name in _KEY)
         rows[key] = rows.get(key, {}) | row
-    return list(rows.values())
+    return [row for row in rows.values() if not of_training or is_of_training(row)]
 
 
 def is_of_training(row: Mapping[str, Any]) -> bool:
@@ -122,7 +129,11 @@ def _finite(value: Any) -> Any:
 
 
 def _cut_torn_line(stream: Any) -> None:
-    stream.seek(0)
-    content = stream.read()
-    stream.truncate(content.rfind(b"\n") + 1)
+    end = stream.seek(0, 2)
+    start, tail = end, b""
+    while start and b"\n" not in tail:
+        start = max(0, start - _TAIL)
+        stream.seek(start)
+        tail = stream.read(end - start)
+    stream.truncate(start + tail.rfind(b"\n") + 1)
     stream.seek(0, 2)

@@ -1,8 +1,12 @@
 """Tests what the benchmarks count, on one pair."""
 
+from pathlib import Path
+
 import pytest
 
-from benchmarks import judge
+from benchmarks import big_store, judge
+from dualipo.progress import PlainProgress
+from dualipo.rounds import judging, loop, sampling
 
 
 @pytest.mark.slow
@@ -19,3 +23,15 @@ def test_a_pairs_prefixes_and_clips_are_computed_once() -> None:
     assert ours["prefill tokens"] <= bench.seen["prefill tokens"] / 10
     assert ours["looks"] == 2 < bench.seen["looks"]  # of two clips
     assert shape["prefix tokens"] >= max(1000, 20 * shape["question tokens"])
+
+
+def test_a_large_rounds_store_is_read_back_as_it_was_filled(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    rows = big_store.fill(folder, 5)
+    assert rows == {"prompts": 5, "candidates": 40, "votes": 240, "units": 8}
+    with loop.opened(big_store.settings(folder, 5), PlainProgress()) as run:
+        candidates = sampling.sample_candidates(run, 0, sampling.choose_prompts(run, 0))
+        judging.score(run, 0, 0, candidates)  # asks no critic, as all is graded
+        contests = judging.contests_of(run, 0, 0, candidates)
+    assert len(candidates) == 40
+    assert len(contests.chosen) + contests.dropped.total() == 5

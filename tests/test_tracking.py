@@ -32,6 +32,17 @@ def test_lines_are_whole_and_a_torn_one_is_left_out(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "none.jsonl") == []
 
 
+def test_lines_of_work_are_passed_over_where_trainings_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with Metrics(path) as metrics:
+        for step, stage in enumerate(["work.score", "align", "round", "work.align"]):
+            metrics.log(step, stage=stage, note='"stage": "work.x"')
+    path.write_text(path.read_text() + "x" * 200_000)  # a torn line that is longer than one look
+    Metrics(path).close()
+    assert [row["stage"] for row in read_metrics(path, of_training=True)] == ["align"]
+    assert len(read_metrics(path)) == 4
+
+
 def test_fault_62_what_is_named_or_looks_like_a_secret_is_redacted() -> None:
     token = "hf_" + "aB3" * 10
     tree = {

@@ -4,9 +4,9 @@ import argparse
 import json
 from typing import Any
 
+from dualipo.cli.billing import require_price
 from dualipo.cli.show import require_run
 from dualipo.cli.verbs import add_run, add_verb
-from dualipo.errors import ConfigError
 
 
 def add(verbs: Any) -> None:
@@ -21,8 +21,7 @@ def add(verbs: Any) -> None:
 def act(arguments: argparse.Namespace) -> int:
     """Read the clocks of the run's units, and print the table."""
     require_run(arguments.run)
-    if arguments.price is not None and not 0 <= arguments.price < float("inf"):
-        raise ConfigError(f"--price: {arguments.price} is no price. Give a number from 0 upwards.")
+    require_price(arguments.price)
     from dualipo.evaluation import costs
 
     spent = costs.read(arguments.run)

@@ -26,6 +26,7 @@ from dualipo.cli import (
     importing,
     label,
     labels,
+    plan,
     pretrain,
     push,
     quiet,
@@ -45,7 +46,21 @@ from dualipo.interrupt import Interrupted
 from dualipo.store import atomic
 
 MODULES = (
-    *(doctor, settings, run, tune, fork, stage, show, compare, cost, dashboard, critic, label),
+    *(
+        doctor,
+        settings,
+        run,
+        tune,
+        fork,
+        stage,
+        show,
+        compare,
+        cost,
+        plan,
+        dashboard,
+        critic,
+        label,
+    ),
     *(study, vbench, captions, importing, labels, exporting, push, track, convert, pretrain),
 )
 # How `dualipo --help` groups the verbs.
@@ -54,7 +69,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("doctor", "settings", "run", "resume", "fork", "tune"),
         *("sample", "judge", "prefer", "align", "evaluate", "refresh"),
     ),
-    "Look": ("status", "report", "compare", "cost", "dashboard", "critic"),
+    "Look": ("status", "report", "compare", "cost", "plan", "dashboard", "critic"),
     "Measure": ("vbench",),
     "People": ("label", "study"),
     "Exchange": ("captions", "import", "labels", "export", "push", "track"),

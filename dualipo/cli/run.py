@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dualipo import config, recipes
+from dualipo.cli.billing import add_devices, devices_of, refuse_devices
 from dualipo.cli.show import require_run
 from dualipo.cli.terminal import watching
 from dualipo.cli.verbs import add_force_disk, add_run, add_verb
@@ -42,6 +43,7 @@ def add(verbs: Any) -> None:
         action="store_true",
         help="Print the settings, the plan and an estimate, and run nothing.",
     )
+    add_devices(parser)
     add_force_disk(parser)
     parser.set_defaults(act=act)
     resuming = add_verb(
@@ -106,12 +108,13 @@ def act(arguments: argparse.Namespace) -> int:
         )
     settings, problems = config.examine(arguments.recipe, arguments.overrides)
     if not arguments.dry_run:
+        refuse_devices(arguments)
         return _run(
             settings, problems=problems, again=arguments.redo, force_disk=arguments.force_disk
         )
     from dualipo.rounds import forecast, preflight
 
-    print(forecast.text(settings), flush=True)
+    print(forecast.text(settings, devices_of(arguments)), flush=True)
     preflight.require(settings, known=problems, force_disk=arguments.force_disk)
     print("\nNothing stands in the way.")
     return 0
@@ -128,11 +131,11 @@ def _run(
     from dualipo.evaluation import summary
 
     # These import torch: only after the recipe could be read.
-    from dualipo.rounds import estimating, loop, preflight
+    from dualipo.rounds import bill, estimating, loop, preflight
 
     preflight.require(settings, known=problems, force_disk=force_disk, is_redone=again is not None)
     if not (Path(settings.output_dir) / rundir.MARKER).exists():
-        print("\n".join(estimating.lines(settings)), flush=True)
+        print("\n".join([*estimating.lines(settings), *bill.lines(settings)]), flush=True)
     with watching() as progress:
         path = loop.run(settings, progress=progress, again=again)
     print(summary.table(path))

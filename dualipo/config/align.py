@@ -111,7 +111,7 @@ class Align(Optimizer):
         "caption", description="The column of align.dataset_name's table that holds the caption."
     )
     ratio_every: int = Field(
-        10,
+        50,
         ge=1,
         le=MAX_COUNT,
         description="The number of steps from one measurement of the gradient norms, which set "

@@ -3,27 +3,22 @@
 `score` and `confirm` are functions of (critic, items, seeds) without state (METHOD.md 3.1, 3.4).
 The caller passes fixed units of items, so that a unit that is redone makes the same batches and the
 same votes. A path that cannot be read is drawn again with new seeds, at most `max_reasks` times,
-and then abstains (faults 27, 28). `require_readable` and `require_opinion` look at all votes of a
-stage and stop it.
+and then abstains (faults 27, 28). `vote_counts.py` looks at all votes of a stage and may stop it.
 """
 
 import itertools
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dualipo.config import Critic
-from dualipo.config.critic import LEARNING
 from dualipo.critic import reasoning, tolerant, voting
 from dualipo.critic.asks import Ask, Clips, Item, SeedOf, asks_about, load_queries
 from dualipo.critic.vlm import Choice, Query, ReasoningPath, Sampling, Vlm
-from dualipo.errors import StageError
 from dualipo.records import GRADES, Dimension, Grade, Order, Vote
 
-MIN_VOTES = 32  # fewer say nothing about a critic's habits
 NEUTRAL_CAPTION = "a video"
-NUM_EXAMPLES = 3  # unreadable answers that an error shows
 
 
 @dataclass(frozen=True)
@@ -141,72 +136,6 @@ def abstain_rate(votes: Sequence[Vote]) -> float:
     return sum(vote.outcome == "abstain" for vote in votes) / len(votes) if votes else 0.0
 
 
-def require_readable(votes: Sequence[Vote], *, settings: Critic) -> None:
-    """Stop a stage whose critic cannot be read; show some of its answers (fault 27)."""
-    rate = abstain_rate(votes)
-    if rate > settings.max_abstain_rate:
-        raise StageError(
-            f"critic: {rate:.0%} of {len(votes)} paths could not be read, "
-            f"critic.max_abstain_rate is {settings.max_abstain_rate:.0%}. {_remedy(settings)}"
-            f"{_examples(votes)}"
-        )
-
-
-def _remedy(settings: Critic) -> str:
-    """Say what can be done about unreadable answers of this kind of critic."""
-    both = "raise critic.max_new_tokens, or lower critic.temperature."
-    if settings.backend == "server":
-        return (
-            f"Serve a model that follows instructions better, {both} `dualipo resume RUN "
-            "--retry-abstained` asks for these answers again and keeps the others."
-        )
-    if settings.backend in LEARNING:
-        return f"Train the warm start longer, {both}"
-    return "See that its scores are numbers."
-
-
-def _examples(votes: Sequence[Vote]) -> str:
-    unread = dict.fromkeys(vote.reasoning for vote in votes if vote.outcome == "abstain")
-    shown = [repr(text if len(text) <= 200 else f"{text[:197]}...") for text in unread if text]
-    return "".join(f"\n  an answer: {each}" for each in shown[:NUM_EXAMPLES])
-
-
-def require_opinion(votes: Sequence[Vote], *, settings: Critic) -> None:
-    """Stop a stage whose critic gives one answer whatever it sees (fault 31)."""
-    kinds = {
-        "grade": [_with_score(vote) for vote in votes if vote.outcome in GRADES],
-        "answer": [as_shown(vote) for vote in votes if vote.outcome in ("a", "b", "tie")],
-    }
-    for name, outcomes in kinds.items():
-        counts = Counter(outcomes)
-        if len(outcomes) < MIN_VOTES or voting.entropy(counts.values()) >= settings.min_entropy:
-            continue
-        constant, count = counts.most_common(1)[0]
-        raise StageError(
-            f"critic: {count} of {len(outcomes)} times its {name} is {constant!r}, whatever is "
-            "shown. It has collapsed: go back to the previous critic, or train it on a seed "
-            "with every label."
-        )
-    _require_both_places(votes, settings)
-
-
-def _require_both_places(votes: Sequence[Vote], settings: Critic) -> None:
-    """Stop a stage whose critic prefers the first, or the second, clip of nearly every pair.
-
-    Pairs are shown in both orders, so such a critic has looked at neither clip.
-    """
-    places = [as_shown(vote) for vote in votes if vote.outcome in ("a", "b")]
-    if len(places) < MIN_VOTES:
-        return
-    place, count = Counter(places).most_common(1)[0]
-    if count > settings.max_position_share * len(places):
-        raise StageError(
-            f"critic: {count} of {len(places)} times it prefers the {place} of two clips, "
-            f"critic.max_position_share is {settings.max_position_share:.0%}. Go back to the "
-            "previous critic, or train the warm start longer."
-        )
-
-
 def _votes(asker: "_Asker", asks: Sequence[Ask], draws: range) -> list[Vote]:
     """Draw the numbered paths of every question, and draw unreadable ones again."""
     planned = [[_Draw(ask, draw) for draw in draws] for ask in asks] if draws else []
@@ -216,17 +145,6 @@ def _votes(asker: "_Asker", asks: Sequence[Ask], draws: range) -> list[Vote]:
         unread = [[place] for place, vote in votes.items() if vote.outcome == "abstain"]
         votes |= asker.votes(unread, again=again)
     return list(votes.values())
-
-
-def _with_score(vote: Vote) -> str:
-    """Return the grade with its expected score: a critic that knows one grade may still rank."""
-    return f"{vote.outcome} ({vote.score or 0:.1f})"
-
-
-def as_shown(vote: Vote) -> str:
-    """Return the position that was preferred as the clips were shown: first, second or tie."""
-    shown_first = "a" if vote.order == "ab" else "b"
-    return "tie" if vote.outcome == "tie" else "first" if vote.outcome == shown_first else "second"
 
 
 @dataclass(frozen=True)

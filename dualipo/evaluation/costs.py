@@ -54,24 +54,27 @@ class Costs:
 def read(run_path: Path) -> Costs:
     """Read what a run has spent until now."""
     run = RunReader(run_path)
-    clocks = once(run.events(ClockEvent)) if run.has_ledger else []
+    sums = run.clock_sums() if run.has_ledger else []
     num_clips = {unit.round: event.num_clips for unit, event in run.events(SampleEvent)}
     return Costs(
         name=run_path.name,
-        spent=tuple(_spent(clocks, run.settings)),
+        spent=tuple(_spent(sums, run.settings)),
         num_clips=num_clips,
-        num_votes={round: _num_votes(run, round) for round in num_clips},
+        num_votes={round: sum(run.num_votes(round).values()) for round in num_clips},
     )
 
 
-def _spent(clocks: Sequence[tuple[Unit, ClockEvent]], settings: dict[str, Any]) -> Iterable[Spent]:
+def _spent(
+    sums: Sequence[tuple[Unit, ClockEvent, int]], settings: dict[str, Any]
+) -> Iterable[Spent]:
     seconds: dict[tuple[int, str, str], float] = defaultdict(float)
     units: dict[tuple[int, str, str], int] = defaultdict(int)
-    for unit, clock in clocks:
+    counts = {(unit, clock): num for unit, clock, num in sums}
+    for unit, clock in once([(unit, clock) for unit, clock, _ in sums]):
         stage = unit.stage.partition(".")[0] if unit.stage not in _NAMES else unit.stage
         key = unit.round, stage, clock.device or ""
         seconds[key] += clock.seconds * _num_devices(unit.stage, clock, settings)
-        units[key] += 1
+        units[key] += counts[unit, clock]
     for key in sorted(seconds, key=lambda key: (key[0], _ORDER.get(key[1], len(_ORDER)), key)):
         yield Spent(*key, seconds[key], units[key])
 
@@ -90,15 +93,6 @@ def _num_devices(stage: str, clock: ClockEvent, settings: dict[str, Any]) -> int
     if clock.num_devices is not None or stage != "align":
         return clock.num_devices or 1
     return int(settings["align.num_processes"])
-
-
-def _num_votes(run: RunReader, round: int) -> int:
-    attempts = {unit.attempt for unit in run.units() if unit.round == round}
-    return sum(
-        len(run.attempt_votes(round, attempt, kind))
-        for attempt in attempts
-        for kind in ("point", "pair")
-    )
 
 
 def in_words(costs: Costs, *, price: float | None = None) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from dualipo import tracking
 from dualipo.evaluation import bootstrap, measured
 from dualipo.evaluation.bootstrap import Interval
 from dualipo.evaluation.clocks import once
@@ -196,10 +195,12 @@ class RunHistory:
         return [round_ for round_ in (self.base, *self.finished_rounds) if round_.score("total")]
 
 
-def read(run: RunReader) -> RunHistory:
-    """Read the history of a run, finished or not."""
-    recorded, unknown = run.all_events() if run.has_ledger else ([], set())
-    metrics = [row for row in run.metrics() if tracking.is_of_training(row)]
+def read(run: RunReader, *, with_clocks: bool = True) -> RunHistory:
+    """Read the history of a run, finished or not; the sums of its clocks take longest."""
+    recorded, unknown = run.round_events() if run.has_ledger else ([], set())
+    metrics = run.metrics(of_training=True)
+    if with_clocks and run.has_ledger:
+        recorded += [(unit, clock) for unit, clock, _ in run.clock_sums()]
     again = [event for _, event in recorded if isinstance(event, SampledAgainEvent)]
     numbers = sorted({unit.round for unit, _ in recorded} - {BASE})
     return RunHistory(

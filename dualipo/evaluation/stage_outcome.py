@@ -24,7 +24,7 @@ from dualipo.store.run_reader import RunReader
 def text(run_path: Path, command: Command, round: int) -> str:
     """Return the line about a stage of a round, with the command that follows."""
     run = RunReader(run_path)
-    history = run_history.read(run)
+    history = run_history.read(run, with_clocks=False)
     (own,) = [each for each in history.rounds if each.round == round]
     fact = _judged(run, own) if command == "judge" else _FACTS[command](own)
     return f"{run_path}: round {round}, {command}: {fact}{_next(run_path, command, own)}"
@@ -52,9 +52,9 @@ def _sampled(own: RoundHistory) -> str:
 
 
 def _judged(run: RunReader, own: RoundHistory) -> str:
-    points, pairs = (run.attempt_votes(own.round, own.attempt, kind) for kind in ("point", "pair"))
-    unread = sum(vote.outcome == "abstain" for vote in (*points, *pairs))
-    return f"{len(points)} grades and {len(pairs)} votes, {unread} of them unreadable."
+    cast = run.num_votes(own.round, own.attempt)
+    unread = sum(run.num_votes(own.round, own.attempt, outcome="abstain").values())
+    return f"{cast['point']} grades and {cast['pair']} votes, {unread} of them unreadable."
 
 
 def _preferred(own: RoundHistory) -> str:

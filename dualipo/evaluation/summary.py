@@ -43,7 +43,7 @@ def table(run_path: Path) -> str:
 
 def as_dict(run_path: Path) -> dict[str, Any]:
     """Return the summary as plain values; None stands for what is not measured yet."""
-    history = run_history.read(RunReader(run_path))
+    history = run_history.read(RunReader(run_path), with_clocks=False)
     scored = history.scored()
     change = run_history.difference(scored[0], scored[-1]) if len(scored) > 1 else None
     choice, helped = recommended.recommend(history), did_it_help.answer(history)

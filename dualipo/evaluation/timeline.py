@@ -6,7 +6,7 @@ one after the last that committed a unit. Nothing in a run reads it.
 Left out: the time that the rest will take. The process at work says it on its terminal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -54,7 +54,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class _Recorded:
-    units: Sequence[Unit]
+    units: Mapping[Unit, int]  # how many each stage has
     clocks: Sequence[tuple[Unit, ClockEvent]]
     history: RunHistory
 
@@ -81,8 +81,9 @@ def read(run: RunReader, history: RunHistory) -> Timeline:
 
 def _recorded(run: RunReader, history: RunHistory) -> _Recorded:
     if not run.has_ledger:
-        return _Recorded((), (), history)
-    return _Recorded(run.units(), clocks.once(run.events(ClockEvent)), history)
+        return _Recorded({}, (), history)
+    sums = [(unit, clock) for unit, clock, _ in run.clock_sums()]
+    return _Recorded(run.stage_units(), clocks.once(sums), history)
 
 
 def _leg(recorded: _Recorded, round: int, attempt: int) -> Leg:
@@ -139,7 +140,7 @@ def _note(
     if stage.training and (rows := _rows(recorded.history, stage, *where)):
         total = recorded.history.settings.get(stage.training.steps_setting)
         return f"step {rows[-1]['step'] + 1} of {total}"
-    num_units = sum(unit.stage == stage.stage_id for unit in own)
+    num_units = sum(recorded.units[unit] for unit in own if unit.stage == stage.stage_id)
     return f"{num_units} batches so far" if num_units > 1 else ""
 
 

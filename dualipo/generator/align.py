@@ -271,7 +271,8 @@ class Alignment:
         terms = self._objective.terms(batch, prepared.preference)
         real_nll = self._real_nll(batch, prepared.real_per_item)
         metrics = terms.metrics | {"real_nll": real_nll}
-        logged = {name: float(value.detach()) for name, value in metrics.items()}
+        values = torch.stack([value.detach().double() for value in metrics.values()])
+        logged = dict(zip(metrics, values.tolist(), strict=True))  # one wait for the device
         preference = self._settings.preference_weight * terms.preference
         return preference, terms.winner_nll, real_nll, logged
 

@@ -76,6 +76,19 @@ def measure(backbone: Backbone, *, folder: Path, settings: Generator, align: Ali
     )
 
 
+@torch.no_grad()
+def decode_flops(backbone: Backbone, *, folder: Path, settings: Generator, align: Align) -> float:
+    """Count the operations of decoding one clip's latent."""
+    size = settings.num_frames, settings.height, settings.width
+    shape = backbone.latent_shape(num_frames=size[0], height=size[1], width=size[2])
+    axes = [1 + backbone.latent_axes[1:].index(axis) for axis in "CFHW"]
+    vae = _module(folder, "vae")
+    latent_BCFHW = torch.empty(1, *shape, device="meta").permute(0, *axes)
+    with FlopCounterMode(display=False) as counter:
+        vae.decode(latent_BCFHW)
+    return float(counter.get_total_flops())
+
+
 def _pass(
     backbone: Backbone,
     depth: int,
@@ -169,12 +182,14 @@ def _text_dim(folder: Path) -> int:
 
 
 def _num_parameters(folder: Path, part: str) -> int:
-    """Count the parameters of a part, built from its configuration by the index's class."""
+    return sum(weight.numel() for weight in _module(folder, part).parameters())
+
+
+def _module(folder: Path, part: str) -> Any:
+    """Build a part on the meta device from its configuration, by the index's class."""
     library, name = atomic.read_json(folder / "model_index.json")[part]
     model: Any = getattr({"diffusers": diffusers, "transformers": transformers}[library], name)
     with torch.device("meta"):
         if library == "transformers":
-            module = model(model.config_class.from_pretrained(folder / part))
-        else:
-            module = model.from_config(model.load_config(folder / part))
-    return sum(weight.numel() for weight in module.parameters())
+            return model(model.config_class.from_pretrained(folder / part))
+        return model.from_config(model.load_config(folder / part))

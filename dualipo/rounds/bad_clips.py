@@ -46,7 +46,7 @@ def mark(run: Run, clips: Iterable[str]) -> None:
     """Record that these clips are not to be read again, and remove their files."""
     wanted = sorted({*clips} - run.bad_clips)
     num_bad = len(run.bad_clips) + len(wanted)
-    num_all = len(run.ledger.clips()) + len(run.bad_clips)
+    num_all = run.ledger.num_clips() + len(run.bad_clips) if wanted else 0
     if wanted and num_bad > max(MAX_BAD, MAX_BAD_SHARE * num_all):
         raise DataError(
             f"{run.directory.path}: {num_bad} of {num_all} clips are missing or damaged, more than "

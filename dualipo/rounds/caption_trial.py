@@ -6,7 +6,7 @@ to the critic, and a drawn share of the others (`critic.cross_check_share`), so 
 be read side by side. Whatever turned makes no preference and teaches no critic.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dualipo import captions, seeds
@@ -24,9 +24,17 @@ from dualipo.workers.job import Work
 
 
 def events(
-    run: Run, judged: Unit, items: Sequence[Item], votes: Sequence[Vote], *, seed_of: SeedOf
+    run: Run,
+    judged: Unit,
+    items: Sequence[Item],
+    votes_of: Callable[[Sequence[str]], Sequence[Vote]],
+    *,
+    seed_of: SeedOf,
 ) -> list[CaptionsEvent]:
-    """Judge the tried items again under a neutral caption, and say what turned."""
+    """Judge the tried items again under a neutral caption, and say what turned.
+
+    `votes_of` returns the votes on items under their own captions.
+    """
     suspicious = [item for item in items if reasoning.suspicious(item.caption)]
     others = [item for item in items if not reasoning.suspicious(item.caption)]
     ordinary = [item for item in others if _is_drawn(run, judged, item)]
@@ -34,8 +42,7 @@ def events(
         return []
     critic = critic_of(run, judged.round, judged.attempt)
     tried = {item.item_id: item for item in [*suspicious, *ordinary]}
-    before = tuple(vote for vote in votes if vote.item in tried)
-    trial = Trial(critic, tuple(tried.values()), before, seed_of)
+    trial = Trial(critic, tuple(tried.values()), tuple(votes_of([*tried])), seed_of)
     [done] = run.spread(judge_again, [Work("caption trial", tuple(tried), trial)], critic=critic)
     turned = done.row
     event = CaptionsEvent(suspicious=_trial(suspicious, turned), ordinary=_trial(ordinary, turned))

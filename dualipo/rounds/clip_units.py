@@ -63,7 +63,12 @@ class ClipSet:
 
     def candidate_id(self, prompt: Prompt, index: int) -> str:
         """Return an id that is unique in the run and does not betray the version (fault 58)."""
-        return f"{self.name}-{self.round}-{self.attempt}-{prompt.prompt_id}-{index}"
+        return f"{self.ids_begin}{prompt.prompt_id}-{index}"
+
+    @property
+    def ids_begin(self) -> str:
+        """Return what the ids of the set's candidates begin with, and no other set's do."""
+        return f"{self.name}-{self.round}-{self.attempt}-"
 
 
 @dataclass(frozen=True)

@@ -239,11 +239,8 @@ def _missing(run: Run, command: Command, needed: Command, round: int) -> DataErr
 
 def _round_under_way(run: Run) -> int:
     """Return the last round that was begun, or the next one if that is over and there is one."""
-    last = max(
-        (unit.round for unit in run.ledger.units() if unit.stage != settled.CHANGE),
-        default=BASE_ROUND,
-    )
-    if last == BASE_ROUND:
+    last = run.ledger.newest_round(apart_from=settled.CHANGE)
+    if last is None or last == BASE_ROUND:
         return 0
     attempt = attempt_of(run, last)
     is_over = run.is_done(Unit(last, attempt, "scores"))

@@ -2,35 +2,54 @@
 
 It is counted from configurations alone (generator/estimate.py). Where a model's folder is not there
 yet, the published model of its name is counted, so a plan can be made before a download. The
-critic's weights are counted from the headers of their files; its computation is not, as that
-depends on how much it says.
+critic's weights are counted from the headers of their files. What all of it computes, and what that
+costs, is in `bill.py`.
 """
 
 import functools
 import math
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
-from dualipo.amounts import count, duration, storage
+from dualipo.amounts import count, storage
 from dualipo.config import Align, Config
+from dualipo.critic.models import contexts
 from dualipo.generator import backbone, published_models
 from dualipo.generator.estimate import Footprint, measure
 from dualipo.model_files import guard, weight_files
-from dualipo.rounds.device_speed import matmul_rate
 from dualipo.rounds.planning import plan
 from dualipo.rounds.run import is_embedded, model_folder
 
-REFERENCE_RATE = 4e14  # FLOP/s: 40 % of an H100
+Counted = TypeVar("Counted")
 _TRAINED = 4 + 4 + 8  # bytes a parameter: weight, gradient and AdamW's moments in float32
 
-# Critics by the folder that a download makes, in lower case: repository, number of parameters.
+
+@dataclass(frozen=True)
+class PublishedCritic:
+    """A released critic: its repository, its parameters, and the visual tokens of a frame.
+
+    `pixels_a_token` is None where every frame is scaled to one size.
+    """
+
+    repository: str
+    num_parameters: float
+    tokens_a_frame: float
+    pixels_a_token: int | None = None
+
+
+# By the folder that a download makes, in lower case. VILA scales a frame to 384 pixels, whose
+# patches of 14 it folds two by two; of Qwen2.5-VL a token covers 28 by 28 pixels of two frames.
 _CRITICS = {
-    "vila1.5-13b": ("Efficient-Large-Model/VILA1.5-13b", 13.5e9),
-    "qwen2.5-vl-7b-instruct": ("Qwen/Qwen2.5-VL-7B-Instruct", 8.3e9),
+    "vila1.5-13b": PublishedCritic("Efficient-Large-Model/VILA1.5-13b", 13.5e9, 196),
+    "qwen2.5-vl-7b-instruct": PublishedCritic(
+        "Qwen/Qwen2.5-VL-7B-Instruct", 8.3e9, 0, pixels_a_token=2 * 28 * 28
+    ),
 }
 
 
@@ -64,11 +83,9 @@ def lines(config: Config) -> list[str]:
         f"({_parts(memory)})",
         f"memory of the host: {storage(sum(needs.host_memory.values()))} "
         f"({_parts(needs.host_memory)})",
-        f"disk: {storage(sum(disk.values()))} ({_parts(disk)}){_lossy(config)}; "
-        f"{storage(free_bytes(config))} free",
+        f"disk: {storage(sum(disk.values()))} ({_parts(disk)}); {storage(free_bytes(config))} free",
         f"steps: {num_clips} clips sampled, {plan(config).get('align', 0)} alignment steps of "
         f"{settings.train_batch_size} in {config.rounds} rounds, if no critic is refreshed",
-        *_time(needs.flops),
         *_critic(config),
     ]
 
@@ -76,17 +93,8 @@ def lines(config: Config) -> list[str]:
 @functools.lru_cache(maxsize=4)
 def estimate(config: Config) -> Estimate:
     """Count what the recipe's generator needs; the model's folder may be missing."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = _folder(config, Path(temporary))
-        settings = config.generator
-        model = backbone.load(
-            folder,
-            max_sequence_length=settings.max_sequence_length,
-            dtype=getattr(torch, settings.torch_dtype),
-            device="meta",
-        )
-        with guard.reading(folder):
-            size = measure(model, folder=folder, settings=settings, align=config.align)
+    settings = config.generator
+    size = with_folder(config, measure)
     width = getattr(torch, settings.torch_dtype).itemsize
     encoders = size.num_text_parameters * width + size.num_vae_parameters * 4
     return Estimate(
@@ -101,6 +109,21 @@ def estimate(config: Config) -> Estimate:
     )
 
 
+def with_folder(config: Config, count_it: Callable[..., Counted]) -> Counted:
+    """Count something of the recipe's generator, which has shapes and no weights."""
+    settings = config.generator
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = _folder(config, Path(temporary))
+        model = backbone.load(
+            folder,
+            max_sequence_length=settings.max_sequence_length,
+            dtype=getattr(torch, settings.torch_dtype),
+            device="meta",
+        )
+        with guard.reading(folder):
+            return count_it(model, folder=folder, settings=settings, align=config.align)
+
+
 def _folder(config: Config, temporary: Path) -> Path:
     name = config.generator.pretrained_model_name_or_path
     known = published_models.find(name)
@@ -112,13 +135,34 @@ def _folder(config: Config, temporary: Path) -> Path:
 
 def published_critic(name: str) -> str | None:
     """Return the repository of the published critic that a folder is named after, or None."""
-    return _CRITICS.get(Path(name).name.lower(), (None,))[0]
+    known = _known_critic(name)
+    return known.repository if known else None
 
 
-def _lossy(config: Config) -> str:
-    """Return what to add for lossy clips, whose size is not known before the first clip."""
-    qp = config.generator.clip_qp
-    return f", and clips at quantizer {qp} ({storage(_pixels(config))} of pixels)" if qp else ""
+def _known_critic(name: str) -> PublishedCritic | None:
+    return _CRITICS.get(Path(name).name.lower())
+
+
+def num_critic(config: Config) -> float:
+    """Count the critic's parameters; 0 for one that is neither there nor known by its name."""
+    name = config.critic.pretrained_model_name_or_path
+    if is_embedded(name) or Path(name).expanduser().is_dir():
+        return _num_in_files(model_folder(name, "critic"))
+    known = _known_critic(name)
+    return known.num_parameters if known else 0
+
+
+def tokens_a_frame(config: Config) -> float:
+    """Return the visual tokens of a frame, by the critic's files or what is published of it."""
+    name, clips = config.critic.pretrained_model_name_or_path, config.generator
+    if is_embedded(name) or Path(name).expanduser().is_dir():
+        folder = model_folder(name, "critic")
+        return contexts.tokens_a_frame(folder, settings=config.critic, clips=clips)
+    known = _known_critic(name)
+    if known and known.pixels_a_token:
+        pixels = min(clips.height * clips.width, config.critic.max_pixels)
+        return pixels / known.pixels_a_token
+    return known.tokens_a_frame if known else 0
 
 
 def _critic(config: Config) -> list[str]:
@@ -126,11 +170,7 @@ def _critic(config: Config) -> list[str]:
     name = config.critic.pretrained_model_name_or_path
     if config.critic.backend == "server":
         return [f"critic: {name}, served elsewhere"]
-    number: float
-    if is_embedded(name) or Path(name).expanduser().is_dir():
-        number = _num_in_files(model_folder(name, "critic"))
-    else:
-        number = _CRITICS.get(Path(name).name.lower(), (None, 0))[1]
+    number = num_critic(config)
     if not number:
         return []
     judging = number * getattr(torch, config.critic.torch_dtype).itemsize
@@ -194,14 +234,17 @@ def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
     num_real = config.align.num_real_clips if config.align.real_nll_ratio else 0
     latent = math.prod(size.latent_shape) * getattr(torch, settings.latents_dtype).itemsize
     text = math.prod(size.text_shape) * width
-    # The size of lossy clips is known only once x264 has made some.
-    lossless = {} if settings.clip_qp else {"lossless clips at most": _pixels(config)}
+    clips = (
+        {f"clips at quantizer {settings.clip_qp}, about": _pixels(config) * _kept_share(config)}
+        if settings.clip_qp
+        else {"lossless clips at most": _pixels(config)}
+    )
     return {
         "latents": num_kept * prompts.num_prompts * settings.num_candidates * latent,
         "text embeddings": num_texts * text,
         "real clips": num_real * (latent + text),
         "reference errors of an alignment at most": num_slots * sides * 4,
-        **lossless,
+        **clips,
         "generators": 2 * config.rounds * size.num_parameters * width,
         "checkpoints": (config.align.checkpoints_total_limit + 1) * trained,
     }
@@ -211,6 +254,15 @@ def _pixels(config: Config) -> float:
     """Return the bytes of all clips' pixels."""
     num_clips = sum(num for stage, num in plan(config).items() if stage.startswith("sample."))
     return num_clips * _clip_bytes(config)
+
+
+def _kept_share(config: Config) -> float:
+    """Return about what share of its pixels' bytes a lossy clip takes.
+
+    Without loss x264 takes about half of them. Every 6 of the quantizer double its step, which
+    saves a bit of each number or, where few bits are left, half of what is left.
+    """
+    return 0.5 * 2 ** (-config.generator.clip_qp / 6)
 
 
 def _clip_bytes(config: Config) -> float:
@@ -247,25 +299,6 @@ def _flops(size: Footprint, config: Config) -> dict[str, float]:
         "reference": size.flops * config.rounds * num_items * sides * align.num_slots,
         "alignment": size.flops * steps * clips_a_step,
     }
-
-
-def _time(flops: dict[str, float]) -> list[str]:
-    """Return the time at this machine's measured speed, and at that of a data centre's device."""
-    total = sum(flops.values())
-    shares = (
-        ", ".join(f"{name} {part / total:.0%}" for name, part in flops.items()) if total else ""
-    )
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "this CPU"
-    rate = matmul_rate()
-    own_time, reference_time = (
-        duration(total / speed, "estimated") for speed in (rate, REFERENCE_RATE)
-    )
-    return [
-        f"compute of the generator: {total:.2g} FLOP ({shares})",
-        f"time of the generator, at least: {own_time} on {device} "
-        f"({rate / 1e12:.3g} TFLOP/s measured); {reference_time} on one device "
-        f"that keeps {REFERENCE_RATE / 1e12:.0f} TFLOP/s. The critic's comes on top.",
-    ]
 
 
 def _devices(align: Align) -> str:

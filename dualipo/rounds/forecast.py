@@ -8,21 +8,23 @@ from collections.abc import Callable
 from dualipo.config import Config, marked
 from dualipo.errors import DualipoError
 from dualipo.progress import readable
-from dualipo.rounds import estimating, measured
+from dualipo.rounds import bill, estimating, measured
+from dualipo.rounds.bill import Devices
 from dualipo.rounds.planning import plan
 
 
-def text(config: Config) -> str:
-    """Return all that is known of a run before it begins."""
+def text(config: Config, devices: Devices | None = None) -> str:
+    """Return all that is known of a run before it begins, billed for these devices."""
     settings = [
         "settings (* marks what differs from the default; `dualipo settings WORD` explains):",
         *marked(config),
     ]
-    parts = {
+    parts: dict[str, Callable[[Config], list[str]]] = {
         "inputs": measured.inputs,
         "plan (units of each stage in the whole run, if no critic is refreshed)": _plan,
         "what it will measure": measured.lines,
         "estimate": estimating.lines,
+        "the bill, if no critic is refreshed": lambda own: bill.lines(own, devices),
     }
     return "\n".join([*settings, *(_part(title, of, config) for title, of in parts.items())])
 

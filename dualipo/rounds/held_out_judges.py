@@ -16,8 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dualipo.config import HeldOutJudge
-from dualipo.critic import judge as judging_rules
-from dualipo.critic import voting
+from dualipo.critic import vote_counts, voting
 from dualipo.critic.asks import Item
 from dualipo.errors import DualipoError, StorageError
 from dualipo.evaluation import judgements, measured
@@ -80,8 +79,9 @@ def _asked(run: Run, first: Unit, judge: HeldOutJudge, version: str) -> Measured
     items, unchanged = _items(clips, base, judge.questions.names)
     try:
         votes = _votes(run, first, judge, shown(run, items))
-        judging_rules.require_readable(votes, settings=judge)
-        judging_rules.require_opinion(votes, settings=judge)
+        counts, answers = vote_counts.counted(votes), vote_counts.unread(votes)
+        vote_counts.require_readable(counts, settings=judge, answers=answers)
+        vote_counts.require_opinion(counts, settings=judge)
     except (BadClip, StorageError):  # the run's own faults
         raise
     # The one place where a judge may fail: its server, its folder, its memory (fault 61).

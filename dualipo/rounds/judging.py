@@ -11,30 +11,35 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
+from itertools import chain
+from typing import TypeVar
 
-from dualipo.critic import judge
+from dualipo.critic import judge, vote_counts
 from dualipo.critic.asks import Item, SeedOf
 from dualipo.critic.judge import ASKED_NOTHING, Earlier
 from dualipo.critic.models.backends import Judge
 from dualipo.critic.models.served import ServedCritic
 from dualipo.events import Event, ScoreScaleEvent, ServedEvent
+from dualipo.preferences.build import Contest, DropReason
 from dualipo.records import Candidate, Dimension, Order, Vote
-from dualipo.rounds import caption_trial, contests
+from dualipo.rounds import caption_trial, contests, vote_reading
 from dualipo.rounds.bench import Bench
-from dualipo.rounds.contests import Contests
+from dualipo.rounds.contests import Contests, ExpectedScores
 from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.versions import critic_of
+from dualipo.rounds.vote_reading import count_votes, read_votes, shard_path
 from dualipo.seeds import derive
 from dualipo.served_events import UsageEvent
 from dualipo.store import retry, tables
-from dualipo.store.ledger import Unit
+from dualipo.store.ledger import Unit, VoteKind
 from dualipo.store.run_paths import attempt_path
 from dualipo.workers.job import Done, Work
 
-Kind = Literal["point", "pair"]
-_SHARD = "votes-"  # begins the names of files of votes
+POINT: VoteKind = "point"
+PAIR: VoteKind = "pair"
+_PROMPTS_AT_ONCE = 64  # prompts whose grades are in memory together
+
+Row = TypeVar("Row")
 
 
 def score(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:
@@ -42,14 +47,9 @@ def score(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -
     if run.is_done(Unit(round, attempt, "judged")):
         return
     _keep_scale(run, round, attempt, candidates)
-    votes = vote_on(
-        run,
-        Unit(round, attempt, "score"),
-        _point_items(run, candidates),
-        critic=critic_of(run, round, attempt),
-    )
-    judge.require_readable(votes, settings=run.config.critic)
-    judge.require_opinion(votes, settings=run.config.critic)
+    stage = Unit(round, attempt, "score")
+    cast_all(run, stage, _point_items(run, candidates), critic=critic_of(run, round, attempt))
+    _require_trusted(run, stage, "point")
 
 
 def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> None:
@@ -58,91 +58,96 @@ def confirm(run: Run, round: int, attempt: int, candidates: Sequence[Candidate])
     if run.is_done(judged):
         return
     if run.config.align.loss_type == "kto":
+        stage, kind = Unit(round, attempt, "score"), POINT
         items = _point_items(run, candidates)
-        votes = read_votes(run, Unit(round, attempt, "score"))
     else:
+        stage, kind = Unit(round, attempt, "confirm"), PAIR
         chosen = contests_of(run, round, attempt, candidates)
         items = contests.items_of(chosen, candidates, run.config.critic.questions)
-        critic = critic_of(run, round, attempt)
-        votes = vote_on(run, Unit(round, attempt, "confirm"), items, critic=critic)
-        judge.require_readable(votes, settings=run.config.critic)
-        judge.require_opinion(votes, settings=run.config.critic)
+        cast_all(run, stage, items, critic=critic_of(run, round, attempt))
+        _require_trusted(run, stage, kind)
+
+    def votes_of(tried: Sequence[str]) -> list[Vote]:
+        return list(chain.from_iterable(vote_reading.votes_on(run, stage, tried, kind)))
+
     neutral = seed_of(run, "neutral caption", round, attempt)
-    run.commit(
-        judged, events=caption_trial.events(run, judged, shown(run, items), votes, seed_of=neutral)
-    )
+    trial = caption_trial.events(run, judged, shown(run, items), votes_of, seed_of=neutral)
+    run.commit(judged, events=trial)
+
+
+def _require_trusted(run: Run, stage: Unit, kind: VoteKind) -> None:
+    """Stop a stage whose votes cannot be read or say nothing (faults 27, 31)."""
+    counts, answers = count_votes(run, stage, kind), vote_reading.unread_answers(run, stage)
+    vote_counts.require_readable(counts, settings=run.config.critic, answers=answers)
+    vote_counts.require_opinion(counts, settings=run.config.critic)
 
 
 def contests_of(run: Run, round: int, attempt: int, candidates: Sequence[Candidate]) -> Contests:
     """Return an attempt's contests. They are chosen once and kept while the run is open."""
     place = (round, attempt)
     if place not in run.contests:
-        votes = read_votes(run, Unit(round, attempt, "score"))
-        scores = judge.expected_scores(votes)
-        chosen = contests.choose(
-            candidates,
-            scores,
-            questions=run.config.critic.questions,
-            bad_clips=run.bad_clips,
-        )
-        run.contests = {place: chosen}
+        chosen: list[Contest] = []
+        dropped: Counter[DropReason] = Counter()
+        for own, scores in each_scores(run, round, attempt, candidates):
+            some = contests.choose(
+                own, scores, questions=run.config.critic.questions, bad_clips=run.bad_clips
+            )
+            chosen += some.chosen
+            dropped += some.dropped
+        run.contests = {place: Contests(chosen, dropped)}
     return run.contests[place]
 
 
+def each_scores(
+    run: Run, round: int, attempt: int, candidates: Sequence[Candidate]
+) -> Iterator[tuple[list[Candidate], ExpectedScores]]:
+    """Yield the candidates with their expected scores, some prompts at a time."""
+    stage = Unit(round, attempt, "score")
+    by_prompt: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_prompt.setdefault(candidate.prompt_id, []).append(candidate)
+    for prompts in _batched(list(by_prompt.values()), _PROMPTS_AT_ONCE):
+        own = list(chain.from_iterable(prompts))
+        ids = [candidate.candidate_id for candidate in own]
+        votes = run.ledger.votes_on(ids, round=stage.round, attempt=stage.attempt, kind="point")
+        yield own, judge.expected_scores(votes)
+
+
 def vote_on(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> list[Vote]:
-    """Cast every planned vote on the items exactly once (fault 4); return all of them.
+    """Cast every planned vote as `cast_all` does; return all of the stage's, with reasoning."""
+    cast_all(run, stage, items, critic=critic)
+    return read_votes(run, stage)
+
+
+def cast_all(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> None:
+    """Cast every planned vote on the items exactly once (fault 4).
 
     Items whose clips went bad are left out. Those that were asked about stay in their units, and
     the others fill the units that are free.
     """
     settings = run.config.critic
-    kind: Kind = "point" if items and len(items[0].clip_hashes) == 1 else "pair"
+    kind: VoteKind = "point" if items and len(items[0].clip_hashes) == 1 else "pair"
     per_item = settings.num_score_paths if kind == "point" else settings.num_votes
     per_unit = max(1, settings.judge_batch_size // (per_item * len(settings.questions.names)))
     run.progress.stage(stage.stage, round=stage.round, attempt=stage.attempt, total=len(items))
-    votes = {unit.index: _read_shard(run, unit) for unit in _done_units(run, stage)}
-    asked = {vote.item for shard in votes.values() for vote in shard}
-    run.progress.advance(len(asked))
+    asked = run.ledger.voted_items(stage.round, stage.attempt, kind, critic)
     left = [item for item in shown(run, items) if item.item_id not in asked]
-    free = itertools.filterfalse(run.is_done, _units(stage))
-    earlier = _earlier(run, stage)
-    works = [
-        _as_work(Ballot(unit, kind, critic, tuple(left[start : start + per_unit]), earlier))
-        for start, unit in zip(range(0, len(left), per_unit), free, strict=False)
-    ]
+    run.progress.advance(sum(item.item_id in asked for item in items))
+    earlier, taken = _earlier(run, stage), set(run.ledger.done_indices(stage))
+    free = (index for index in itertools.count() if index not in taken)
+    works = (
+        _as_work(Ballot(replace(stage, index=next(free)), kind, critic, tuple(own), earlier))
+        for own in _batched(left, per_unit)
+    )
     for done in run.spread(cast, works, critic=critic):
-        votes[done.work.content.unit.index] = _commit(run, done)
+        _commit(run, done)
         run.progress.advance(len(done.work.items))
-    cast_votes = [vote for index in sorted(votes) for vote in votes[index]]
-    _say_troubles(run, stage, cast_votes)
-    return cast_votes
+    _say_troubles(run, stage)
 
 
 def shown(run: Run, items: Sequence[Item]) -> list[Item]:
     """Return the items all of whose clips can be read."""
     return [item for item in items if run.bad_clips.isdisjoint(item.clip_hashes)]
-
-
-def _done_units(run: Run, stage: Unit) -> Iterator[Unit]:
-    """Yield a stage's committed units in order; one that was set aside may be missing."""
-    for path in _shards(run, stage):
-        unit = replace(stage, index=int(path.stem.removeprefix(_SHARD)))
-        if run.is_done(unit):
-            yield unit
-
-
-def _shards(run: Run, stage: Unit) -> list[Path]:
-    return sorted(shard_path(run, stage).parent.glob(f"{_SHARD}*.parquet"))
-
-
-def _units(stage: Unit) -> Iterator[Unit]:
-    """Yield a stage's units, from the first on."""
-    return (replace(stage, index=index) for index in itertools.count())
-
-
-def read_votes(run: Run, stage: Unit) -> list[Vote]:
-    """Return all votes of a finished stage, with their reasoning."""
-    return [vote for path in _shards(run, stage) for vote in run.records(path, Vote)]
 
 
 def seed_of(run: Bench, *place: int | str) -> SeedOf:
@@ -172,7 +177,7 @@ class Ballot:
     """A unit of votes to cast: by which critic, and on which items."""
 
     unit: Unit
-    kind: Kind
+    kind: VoteKind
     critic: str
     items: tuple[Item, ...]
     earlier: Earlier
@@ -216,8 +221,8 @@ def _as_work(ballot: Ballot) -> Work:
     )
 
 
-def _commit(run: Run, done: Done) -> list[Vote]:
-    """Commit the votes of a unit, and return them."""
+def _commit(run: Run, done: Done) -> None:
+    """Commit the votes of a unit."""
     ballot: Ballot = done.work.content
     shard: Shard = done.row
     path = shard_path(run, ballot.unit)
@@ -229,29 +234,21 @@ def _commit(run: Run, done: Done) -> list[Vote]:
         cost=done.cost,
         events=_served_events(shard),
     )
-    return votes
 
 
 def _earlier(run: Run, stage: Unit) -> Earlier:
     """Return the answers that `--retry-abstained` kept of a stage, and how often it was used."""
-    place = (stage.round, stage.attempt, retry.VOTING.get(stage.stage))
-    retried = [u for u in run.ledger.units() if (u.round, u.attempt, u.stage) == place]
+    retried = run.ledger.done_indices(replace(stage, stage=retry.VOTING.get(stage.stage, "")))
     if not retried:
         return ASKED_NOTHING
     folder = attempt_path(run.path, stage.round, stage.attempt)
-    paths = [retry.answered_path(folder, stage.stage, each.index) for each in retried]
+    paths = [retry.answered_path(folder, stage.stage, index) for index in retried]
     votes = [vote for path in paths if path.is_file() for vote in run.records(path, Vote)]
     return Earlier(tuple(votes), len(retried))
 
 
-def _read_shard(run: Run, unit: Unit) -> list[Vote]:
-    return run.records(shard_path(run, unit), Vote)
-
-
-def shard_path(bench: Bench, unit: Unit) -> Path:
-    """Return the file of a unit's votes with their reasoning."""
-    folder = attempt_path(bench.path, unit.round, unit.attempt) / unit.stage
-    return folder / f"{_SHARD}{unit.index:04d}.parquet"
+def _batched(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def _troubles(critic: Judge) -> Counter[str]:
@@ -274,17 +271,19 @@ def _served_events(shard: Shard) -> list[Event]:
     return events
 
 
-def _say_troubles(run: Run, stage: Unit, votes: Sequence[Vote]) -> None:
+def _say_troubles(run: Run, stage: Unit) -> None:
     """Report what a stage met at a served critic, what stayed unread, and what it took of it."""
     troubles = _summed(served.troubles for served in run.events_of(stage, ServedEvent))
     if troubles:
         counts = ", ".join(f"{num} x {name}" for name, num in sorted(troubles.items()))
         run.progress.say(f"{stage.stage}: the served critic met {counts}. See critic.server.")
-        num_unread = sum(vote.outcome == "abstain" for vote in votes)
-        if num_unread and stage.stage in retry.VOTING:
+        cast_votes = chain.from_iterable(vote_reading.each_shard(run, stage))
+        answers = vote_counts.counted(cast_votes)
+        if answers.num_unread and stage.stage in retry.VOTING:
             run.progress.say(
-                f"{stage.stage}: {num_unread} of {len(votes)} answers are missing. Before the next "
-                f"round, `dualipo resume {run.path} --retry-abstained` asks for them again."
+                f"{stage.stage}: {answers.num_unread} of {answers.num} answers are missing. "
+                f"Before the next round, `dualipo resume {run.path} --retry-abstained` asks for "
+                "them again."
             )
     if taken := _summed(event.taken for event in run.events_of(stage, UsageEvent)):
         counts = ", ".join(f"{num:,} {name}" for name, num in taken.items())

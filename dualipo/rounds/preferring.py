@@ -9,11 +9,11 @@ Artifact: `preferences.parquet`, `Pair` or `Point` records.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dualipo.config import Questions
-from dualipo.critic import judge, voting
+from dualipo.critic import voting
 from dualipo.critic.voting import Tally
 from dualipo.errors import MediaError
 from dualipo.event_parts import CategoryScore, Words
@@ -23,10 +23,10 @@ from dualipo.preferences import points as labels
 from dualipo.preferences.build import BAD_CLIPS, BuiltPairs, Confirmation, Contest
 from dualipo.preferences.points import BuiltPoints, Labelled, Opinion
 from dualipo.records import Candidate, Dimension, Order, Pair, Point, Vote, pair_id, pairs_by_id
-from dualipo.rounds import sampling
+from dualipo.rounds import sampling, vote_reading
 from dualipo.rounds.caption_trial import turned_items
 from dualipo.rounds.contests import Contests
-from dualipo.rounds.judging import contests_of, read_votes
+from dualipo.rounds.judging import contests_of, each_scores
 from dualipo.rounds.run import Run
 from dualipo.rounds.versions import critic_of
 from dualipo.store import clips as clip_files
@@ -86,10 +86,9 @@ def count_short(store: ClipStore, clips: Iterable[str], *, num_wanted: int) -> i
 
 
 def _publish_pairs(run: Run, unit: Unit, candidates: Sequence[Candidate], path: Path) -> None:
-    votes = read_votes(run, Unit(unit.round, unit.attempt, "confirm"))
-    scores = read_votes(run, Unit(unit.round, unit.attempt, "score"))
-    tallies = _by_contest(votes)
-    contests = _voted(contests_of(run, unit.round, unit.attempt, candidates), tallies)
+    all_contests = contests_of(run, unit.round, unit.attempt, candidates)
+    tallies = _tallies(run, unit, all_contests)
+    contests = _voted(all_contests, tallies)
     settings = run.config.critic
     built = build.build_pairs(
         contests.chosen,
@@ -105,12 +104,12 @@ def _publish_pairs(run: Run, unit: Unit, candidates: Sequence[Candidate], path: 
     ]
     tables.write_records(path, pairs, record_type=Pair)
     num_prompts = len({c.prompt_id for c in candidates})
-    confirmed = _confirm_event(votes)
+    confirmed = _confirm_event(run, unit, tallies)
     events = [
         _pairs_event(built, contests, num_prompts, confirmed.mean_vote_share),
-        _score_event(run, candidates, scores),
+        _score_event(run, unit, candidates),
         confirmed,
-        WordsEvent(pairs=_words(votes, contests, tallies, clip_of, run.config.critic.questions)),
+        WordsEvent(pairs=_words(run, unit, contests, tallies, clip_of)),
     ]
     run.commit(unit, files=(path,), events=events)
     _warn_if_alike(run, contests.dropped["no contrast"], num_prompts)
@@ -123,10 +122,20 @@ def _voted(contests: Contests, tallies: TalliesByContest) -> Contests:
     return Contests(voted, contests.dropped + Counter({BAD_CLIPS: num_lost}))
 
 
-def _by_contest(votes: Sequence[Vote]) -> dict[str, dict[Dimension, Tally]]:
+def _tallies(run: Run, unit: Unit, contests: Contests) -> TalliesByContest:
+    """Count the votes on every contest that was voted on, the chosen ones first.
+
+    One of whose clips went bad after the votes is no longer chosen.
+    """
+    critic = critic_of(run, unit.round, unit.attempt)
+    voted = run.ledger.voted_items(unit.round, unit.attempt, "pair", critic)
+    chosen = [contest.contest_id for contest in contests.chosen]
+    items = [*chosen, *sorted(voted - set(chosen))]
+    stage = replace(unit, stage="confirm")
     tallies: dict[str, dict[Dimension, Tally]] = {}
-    for (contest_id, dimension), tally in voting.tallies(votes).items():
-        tallies.setdefault(contest_id, {})[dimension] = tally
+    for votes in vote_reading.votes_on(run, stage, items, "pair"):
+        for (contest_id, dimension), tally in voting.tallies(votes).items():
+            tallies.setdefault(contest_id, {})[dimension] = tally
     return tallies
 
 
@@ -185,8 +194,7 @@ def _warn_if_alike(run: Run, num_alike: int, num_prompts: int) -> None:
 
 
 def _publish_points(run: Run, unit: Unit, candidates: Sequence[Candidate], path: Path) -> None:
-    votes = read_votes(run, Unit(unit.round, unit.attempt, "score"))
-    opinions = labels.opinions(votes)
+    opinions = _opinions(run, unit, candidates)
     lost = run.bad_clips - {c.clip for c in candidates if c.candidate_id in opinions}
     by_id = {c.candidate_id: c for c in candidates if c.clip not in lost}
     graded = {candidate_id: opinions.get(candidate_id, {}) for candidate_id in by_id}
@@ -194,8 +202,19 @@ def _publish_points(run: Run, unit: Unit, candidates: Sequence[Candidate], path:
     points = [_point(run, unit, label, by_id[label.candidate_id]) for label in built.kept]
     tables.write_records(path, points, record_type=Point)
     num_lost = len(candidates) - len(by_id)
-    events = [_points_event(built, graded, num_lost), _score_event(run, candidates, votes)]
+    events = [_points_event(built, graded, num_lost), _score_event(run, unit, candidates)]
     run.commit(unit, files=(path,), events=events)
+
+
+def _opinions(
+    run: Run, unit: Unit, candidates: Sequence[Candidate]
+) -> dict[str, dict[Dimension, Opinion]]:
+    """Return the majority's opinion by candidate and dimension."""
+    ids, stage = [c.candidate_id for c in candidates], replace(unit, stage="score")
+    opinions: dict[str, dict[Dimension, Opinion]] = {}
+    for votes in vote_reading.votes_on(run, stage, ids, "point"):
+        opinions |= labels.opinions(votes)
+    return opinions
 
 
 def _build_points(
@@ -267,23 +286,24 @@ def _points_event(
     )
 
 
-def _score_event(run: Run, candidates: Sequence[Candidate], votes: Sequence[Vote]) -> ScoreEvent:
+def _score_event(run: Run, unit: Unit, candidates: Sequence[Candidate]) -> ScoreEvent:
     """Summarise the pointwise votes; count clips shorter than they should be (fault 21)."""
     settings = run.config.critic
     clips = {candidate.clip for candidate in candidates}
     num_wanted = min(settings.max_frames, run.config.generator.num_frames)
+    counts = vote_reading.count_votes(run, unit, "point")
     return ScoreEvent(
-        num_votes=len(votes),
-        abstain_rate=judge.abstain_rate(votes),
-        position_bias=_position_bias(votes),
+        num_votes=counts.num,
+        abstain_rate=counts.abstain_rate,
+        position_bias=counts.position_bias,
         num_short=count_short(run.clip_store, clips, num_wanted=num_wanted),
         short_video=settings.short_video,
-        categories=_category_scores(run, candidates, votes),
+        categories=_category_scores(run, unit, candidates),
     )
 
 
 def _category_scores(
-    run: Run, candidates: Sequence[Candidate], votes: Sequence[Vote]
+    run: Run, unit: Unit, candidates: Sequence[Candidate]
 ) -> dict[str, CategoryScore] | None:
     """Return the critic's mean score by category; None where the captions have no categories."""
     if not candidates:
@@ -294,8 +314,9 @@ def _category_scores(
         return None
     prompt_ids = {candidate.candidate_id: candidate.prompt_id for candidate in candidates}
     scores: dict[str, list[float]] = {category: [] for category in sorted({*categories.values()})}
-    for (candidate_id, _), score in judge.expected_scores(votes).items():
-        scores[categories[prompt_ids[candidate_id]]].append(score)
+    for _, expected in each_scores(run, unit.round, unit.attempt, candidates):
+        for (candidate_id, _), score in expected.items():
+            scores[categories[prompt_ids[candidate_id]]].append(score)
     numbers = Counter(categories.values())
     return {
         category: CategoryScore(num_prompts=numbers[category], mean=_mean(own))
@@ -303,24 +324,18 @@ def _category_scores(
     }
 
 
-def _confirm_event(votes: Sequence[Vote]) -> ConfirmEvent:
+def _confirm_event(run: Run, unit: Unit, by_contest: TalliesByContest) -> ConfirmEvent:
     """Summarise the pairwise votes: how many could be read, and how much they agree."""
-    tallies = voting.tallies(votes).values()
+    counts = vote_reading.count_votes(run, unit, "pair")
+    tallies = [tally for own in by_contest.values() for tally in own.values()]
     return ConfirmEvent(
-        num_votes=len(votes),
-        abstain_rate=judge.abstain_rate(votes),
-        position_bias=_position_bias(votes),
+        num_votes=counts.num,
+        abstain_rate=counts.abstain_rate,
+        position_bias=counts.position_bias,
         mean_vote_share=_mean([tally.share for tally in tallies]),
         mean_entropy=_mean([tally.entropy for tally in tallies]),
         mean_order_agreement=_mean([tally.order_agreement for tally in tallies]),
     )
-
-
-def _position_bias(votes: Sequence[Vote]) -> float | None:
-    """Return the share of decided votes for the clip shown first, less a half."""
-    decided = [cast for cast in votes if cast.outcome in ("a", "b")]
-    num_first = sum((cast.outcome == "a") == (cast.order == "ab") for cast in decided)
-    return num_first / len(decided) - 0.5 if decided else None
 
 
 def _mean(numbers: Sequence[float]) -> float | None:
@@ -328,16 +343,18 @@ def _mean(numbers: Sequence[float]) -> float | None:
 
 
 def _words(
-    votes: Sequence[Vote],
+    run: Run,
+    unit: Unit,
     contests: Contests,
     tallies: TalliesByContest,
     clip_of: Mapping[str, str],
-    questions: Questions,
 ) -> list[Words]:
     """Return a few contests with the critic's reasoning about one dimension each."""
-    by_place = voting.grouped(votes)
+    questions, first = run.config.critic.questions, contests.chosen[:NUM_WORDS]
+    stage, ids = replace(unit, stage="confirm"), [contest.contest_id for contest in first]
+    by_place = voting.grouped(vote_reading.with_reasoning(run, stage, ids))
     chosen = []
-    for n, contest in enumerate(contests.chosen[:NUM_WORDS]):
+    for n, contest in enumerate(first):
         dimensions = [dimension for item, dimension in by_place if item == contest.contest_id]
         if not dimensions:
             continue

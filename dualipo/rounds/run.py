@@ -91,10 +91,10 @@ class Run(Bench):
         """
         paths = [path for name in files for path in _files_below(name)]
         hashes = {self.directory.relative(path): atomic.sha256_file(path) for path in paths}
-        hashes |= {self.directory.relative(self.clip_store.path(clip)): clip for clip in clips}
-        hashes |= hashed or {}
         timed = [clock.read(unit.stage)] if clock else [clocked(unit.stage, cost)] if cost else []
-        self.ledger.commit_unit(unit, files=hashes, events=[*events, *timed], **rows)
+        published = hashes | dict(hashed or {})
+        published |= {self.directory.relative(self.clip_store.path(clip)): clip for clip in clips}
+        self.ledger.commit_unit(unit, files=published, events=[*events, *timed], **rows)
         self.hashes.add(hashes)
         self.bad_clips = self.bad_clips.difference(clips)
         made = {name: len(given or ()) for name, given in rows.items()}

@@ -195,7 +195,7 @@ def sample_set(run: Run, clips: ClipSet) -> list[Candidate]:
     if not run.is_done(closing):
         num_clips = len(clips.prompts) * clips.clips_per_prompt
         run.progress.stage(closing.stage, round=clips.round, attempt=clips.attempt, total=num_clips)
-        clock, num_before = Clock(), len(_sampled(run, clips))
+        clock, num_before = Clock(), run.ledger.num_candidates(clips.ids_begin)
         sample_units(run, clips, enumerate(units_of(run, clips)), texts=_known_texts(run, clips))
         _close_set(run, clips, closing, clock, num_before=num_before)
     return _with_redrawn(run, clips, run.records(_set_path(run, clips), Candidate))
@@ -262,10 +262,7 @@ def encode_known(bench: Bench, asked: TextsWork) -> list[str]:
 
 def _sampled(run: Run, clips: ClipSet) -> list[Candidate]:
     """Return the clips of a set that are sampled so far."""
-    wanted = {
-        clips.candidate_id(p, k) for p in clips.prompts for k in range(clips.clips_per_prompt)
-    }
-    return [c for c in run.ledger.candidates(clips.round) if c.candidate_id in wanted]
+    return list(run.ledger.candidates_named(clips.ids_begin))
 
 
 def _close_set(run: Run, clips: ClipSet, closing: Unit, clock: Clock, *, num_before: int) -> None:

@@ -5,6 +5,7 @@ A clip that a candidate which stays names too keeps its row, whichever unit stor
 
 import sqlite3
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 Key = tuple[int, int, str, int]  # round, attempt, stage, index
 
@@ -34,15 +35,16 @@ def forget(
     )
     rounds = [(round_,) for round_, _, stage, _ in keys if stage == "prompts"]
     connection.executemany("DELETE FROM candidates WHERE round = ?", rounds)
-    connection.executemany(
-        "DELETE FROM votes WHERE round = ? AND attempt = ? AND item = ?", [*voted]
+    _remember(connection, "voted", "round, attempt, item", [*voted])
+    connection.execute(
+        "DELETE FROM votes WHERE (round, attempt, item) IN (SELECT * FROM temp.voted)"
     )
     where = "round = ? AND attempt = ? AND stage = ? AND unit_index = ?"
     connection.executemany(f"DELETE FROM events WHERE {where}", keys)
-    connection.executemany(
-        f"DELETE FROM files WHERE {where} AND NOT EXISTS"
-        " (SELECT 1 FROM candidates WHERE files.path LIKE '%' || candidates.clip || '.mp4')",
-        keys,
+    _remember(connection, "going", "round, attempt, stage, unit_index", keys)
+    connection.execute(
+        "DELETE FROM files WHERE (round, attempt, stage, unit_index) IN (SELECT * FROM temp.going)"
+        " AND NOT (path GLOB 'clips/*' AND sha256 IN (SELECT clip FROM candidates))"
     )
     connection.executemany(f"DELETE FROM units WHERE {where}", keys)
     columns = "round, attempt, stage, unit_index"
@@ -52,3 +54,13 @@ def forget(
             f"INSERT INTO files (path, sha256, {columns}) VALUES (?, ?, ?, ?, ?, ?)",
             [(path, sha256, *key) for path, sha256 in files.items()],
         )
+
+
+def _remember(
+    connection: sqlite3.Connection, name: str, columns: str, rows: list[tuple[Any, ...]]
+) -> None:
+    """Keep rows in a table of this connection's own, so that one pass deletes what they name."""
+    connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
+    connection.execute(f"CREATE TEMP TABLE {name} ({columns})")
+    marks = ", ".join("?" * len(columns.split(",")))
+    connection.executemany(f"INSERT INTO temp.{name} VALUES ({marks})", rows)

@@ -18,7 +18,7 @@ from dualipo import tracking
 from dualipo.config import RETIRED, Config, Questions, leaves
 from dualipo.config.questions import read as read_questions
 from dualipo.errors import DataError, DualipoError
-from dualipo.events import Event, ScoresEvent
+from dualipo.events import ClockEvent, Event, ScoresEvent
 from dualipo.records import Candidate, Pair, Point, Prompt, Vote
 from dualipo.redaction import redact
 from dualipo.store import atomic, lock, run_tables, rundir, settled, tables
@@ -190,7 +190,7 @@ class RunReader:
         The columns `round`, `attempt`, `stage` and `step` name the step (round -1 before round 0);
         the others are what its training recorded, for example `loss`, and null elsewhere.
         """
-        return run_tables.curves([row for row in self.metrics() if tracking.is_of_training(row)])
+        return run_tables.curves(self.metrics(of_training=True))
 
     def rounds(self) -> pa.Table:
         """Return one row for each attempt of a round; an attempt follows a refreshed critic.
@@ -261,9 +261,27 @@ class RunReader:
         """Return all recorded events, and the names of those that this version cannot read."""
         return self._ask(lambda ledger: (ledger.events(), ledger.unknown))
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of `metrics.jsonl`, each step once."""
-        return tracking.read_metrics(self.path / "metrics.jsonl")
+    def round_events(self) -> tuple[list[tuple[Unit, Event]], set[str]]:
+        """Return what `all_events` does, without clocks and what each unit of a stage records."""
+        return self._ask(lambda ledger: (ledger.round_events(), ledger.unknown))
+
+    def clock_sums(self) -> list[tuple[Unit, ClockEvent, int]]:
+        """Return the clocks of each stage's units together, by device, and how many they are."""
+        return self._ask(lambda ledger: ledger.clock_sums())
+
+    def stage_units(self) -> dict[Unit, int]:
+        """Return how many units each stage has; one that closes a set, index -1, stands apart."""
+        return self._ask(lambda ledger: ledger.stage_units())
+
+    def num_votes(
+        self, round: int, attempt: int | None = None, *, outcome: str | None = None
+    ) -> dict[str, int]:
+        """Count votes by their kind: a round's, or those of one attempt or with one outcome."""
+        return self._ask(lambda ledger: ledger.num_votes(round, attempt, outcome=outcome))
+
+    def metrics(self, *, of_training: bool = False) -> list[dict[str, Any]]:
+        """Return the lines of `metrics.jsonl`, each step once, or those of trainings alone."""
+        return tracking.read_metrics(self.path / "metrics.jsonl", of_training=of_training)
 
     def candidates(self, round: int | None = None) -> list[Candidate]:
         """Return the clips that were sampled in a round, those of every set, or all clips."""

@@ -35,6 +35,7 @@ TUNING = "tuning.json"  # beside the marker where the run is a tuning: the comma
 
 _KIND = "dualipo run"
 _MARK = {"kind": _KIND, "schema_version": SCHEMA_VERSION}
+_TEMPORARY = atomic.TEMPORARY_PREFIX
 
 
 class RunDir:
@@ -126,35 +127,45 @@ class RunDir:
         A row without its file is damage that cannot be mended: it raises DataError. A clip can be
         done without (`missing_clips`).
         """
-        known = self.ledger.files()
-        for name in known:
-            if not name.startswith("clips/") and not (self.path / name).is_file():
+        for name in self.ledger.each_file_but_clips():
+            if not os.path.isfile(f"{self.path}/{name}"):
                 raise DataError(
                     f"{self.path / name}: the ledger has it, the disk has not. Restore it from a "
                     "backup, or start again with another output_dir."
                 )
         with atomic.storage_errors(self.path):
-            return sorted(self._remove_unknown(known))
+            return sorted(self._remove_unknown())
 
     def missing_clips(self) -> list[str]:
         """Return the sha256 of every clip that the ledger has and the disk has not."""
         store = ClipStore(self.clips_path)
-        return sorted(clip for clip in self.ledger.clips() if not store.path(clip).is_file())
+        return sorted(clip for clip in self.ledger.each_clip() if not store.path(clip).is_file())
 
-    def _remove_unknown(self, known: dict[str, str]) -> Iterator[str]:
-        folders = (self.path / name for name in SWEPT_FOLDERS)
-        # Deepest first, so that a folder which became empty goes too.
-        inner = (path for folder in folders for path in sorted(folder.rglob("*"), reverse=True))
-        for path in [*inner, *self.path.glob(f"{atomic.TEMPORARY_PREFIX}*")]:
-            name = self.relative(path)
-            temporary = any(part.startswith(atomic.TEMPORARY_PREFIX) for part in name.split("/"))
-            if name in known or (not temporary and _is_needed(name, known)):
-                continue
-            if not path.is_dir() or path.is_symlink():
-                path.unlink()
-                yield name
-            elif not any(path.iterdir()):
-                path.rmdir()
+    def _remove_unknown(self) -> Iterator[str]:
+        for folder in SWEPT_FOLDERS:
+            # Deepest first, so that a folder which became empty goes too.
+            for parent, folders, names in os.walk(self.path / folder, topdown=False):
+                for name in (*names, *folders):
+                    yield from self._remove_if_unknown(f"{parent}/{name}")
+        for path in self.path.glob(f"{_TEMPORARY}*"):
+            yield from self._remove_if_unknown(str(path))
+
+    def _remove_if_unknown(self, path: str) -> Iterator[str]:
+        """Delete a file that has no row, and yield its name; delete a folder that is empty."""
+        name = path.removeprefix(str(self.path / "x")[:-1])
+        is_temporary = name.startswith(_TEMPORARY) or f"/{_TEMPORARY}" in name
+        if self.ledger.has_file(name) or (not is_temporary and self._is_needed(name)):
+            return
+        if not os.path.isdir(path) or os.path.islink(path):
+            os.unlink(path)
+            yield name
+        elif not any(os.scandir(path)):
+            os.rmdir(path)
+
+    def _is_needed(self, name: str) -> bool:
+        """Tell whether a path is in the `checkpoints` of a stage that has published nothing yet."""
+        stage, separator, _ = f"{name}/".partition(f"/{CHECKPOINTS}/")
+        return bool(separator) and not self.ledger.has_files_below(stage)
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -162,12 +173,6 @@ def remove_checkpoints(folder: Path) -> None:
     assert folder.name == CHECKPOINTS, folder
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def _is_needed(name: str, known: dict[str, str]) -> bool:
-    """Tell whether a path is in the `checkpoints` of a stage that has published nothing yet."""
-    stage, separator, _ = f"{name}/".partition(f"/{CHECKPOINTS}/")
-    return bool(separator) and not any(other.startswith(f"{stage}/") for other in known)
 
 
 def refusals(path: Path) -> Iterator[DualipoError]:

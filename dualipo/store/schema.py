@@ -44,6 +44,10 @@ CREATE TABLE events (
     PRIMARY KEY (round, attempt, stage, unit_index, name)) STRICT;
 """
 
+# What stages ask for by other columns than a key's. An index is no part of the schema's version:
+# an older program keeps it up to date, and a ledger without it answers the same, more slowly.
+INDEXES = "CREATE INDEX IF NOT EXISTS events_by_name ON events (name)"
+
 _COPY = "copy"  # the key in `meta` that a backup has, and a ledger at work has not
 
 # From version N to N + 1, each inside the transaction that raises the version.
@@ -78,6 +82,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("ROLLBACK")
     if read_version(connection, path) < SCHEMA_VERSION:
         _migrate(connection, path)
+    connection.execute(INDEXES)
 
 
 def has_tables(connection: sqlite3.Connection) -> bool:

@@ -72,8 +72,9 @@ def require_unread(
     redo: str = REDO,
 ) -> None:
     """Raise a ConfigError that names every changed setting which a stage has read already."""
-    units = ledger.units()
-    place = under_way(ledger)
+    if not changed:
+        return
+    units, place = ledger.units(), under_way(ledger)
     refused, readers = [], []
     for key, (before, now) in changed.items():
         use = use_of(key)
@@ -100,8 +101,8 @@ def _remedy(readers: Collection[str], redo: str) -> str:
 
 def under_way(ledger: Ledger) -> tuple[int, int]:
     """Return the round and the attempt that are under way, or come next; -1 is before round 0."""
-    rounds = [unit.round for unit in ledger.units() if unit.stage != CHANGE]
-    last = max(rounds, default=BASE_ROUND)
+    newest = ledger.newest_round(apart_from=CHANGE)
+    last = BASE_ROUND if newest is None else newest
     attempt = attempt_of(ledger, last)
     is_over = ledger.is_done(Unit(last, attempt, "scores"))
     return (last + 1, 0) if is_over else (last, attempt)
@@ -123,7 +124,7 @@ def settings_before(path: Path, ledger: Ledger) -> dict[str, Any] | None:
         raise ledger_backup.damaged(ledger.path, "its settings are no table")
     if kept is None and (path / CONFIG).exists():
         return dict(atomic.read_json(path / CONFIG))
-    if kept is None and ledger.units():
+    if kept is None and ledger.newest_round() is not None:
         raise DataError(
             f"{path / CONFIG}: no such file, and the ledger, which an older dualipo wrote, has no "
             "settings, so nobody knows which ones the run was begun with. Restore the file from a "

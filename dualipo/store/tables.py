@@ -8,7 +8,7 @@ than lists of one type.
 import io
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -29,27 +29,40 @@ def write_records(path: Path, records: Sequence[Record], *, record_type: type[Re
 
     A field that is declared as optional has no column where no row has a value.
     """
-    rows = [asdict(record) for record in records]  # type: ignore[call-overload]
-    columns = columns_of(record_type)
-    for name in _optional(record_type):
-        if all(row[name] is None for row in rows):
-            columns.pop(name)
-            rows = [{key: value for key, value in row.items() if key != name} for row in rows]
-    return write_rows(path, rows, kind=record_type.__name__, columns=columns)
+    columns, optional = columns_of(record_type), _optional(record_type)
+    cells = {name: [getattr(record, name) for record in records] for name in columns}
+    for name in optional:
+        if all(value is None for value in cells[name]):
+            del cells[name], columns[name]
+    return _publish(path, cells, kind=record_type.__name__, columns=columns)
 
 
 def read_records(path: Path, *, record_type: type[Record]) -> list[Record]:
     """Read what `write_records` wrote; raise DataError for another kind of table."""
-    rows = read_rows(path, kind=record_type.__name__)
-    hints = get_type_hints(record_type)
-    for name in {name for row in rows[:1] for name in row} & _optional(record_type):
-        if _of(hints[name], tuple):
-            for row in rows:
-                row[name] = None if row[name] is None else tuple(row[name])
+    table = _read(path, kind=record_type.__name__)
+    hints, optional = get_type_hints(record_type), _optional(record_type)
+    columns = {}
+    for name in table.column_names:
+        values = _shared(table.column(name))
+        if name in optional and _of(hints[name], tuple):
+            values = [None if value is None else tuple(value) for value in values]
+        columns[name] = values
     try:
-        return [record_type(**row) for row in rows]
+        return [
+            record_type(**dict(zip(columns, row, strict=True)))
+            for row in zip(*columns.values(), strict=True)
+        ]
     except TypeError as mismatch:
         raise DataError(f"{path}: {mismatch}. Delete it and repeat its stage.") from None
+
+
+def _shared(column: pa.ChunkedArray) -> list[Any]:
+    """Return a column's values; equal texts are one object, as a caption has many clips."""
+    if not pa.types.is_string(column.type):
+        values: list[Any] = column.to_pylist()
+        return values
+    known: dict[Any, Any] = {}
+    return [known.setdefault(text, text) for batch in column.chunks for text in batch.to_pylist()]
 
 
 def write_rows(
@@ -62,10 +75,19 @@ def write_rows(
     """Publish mappings whose keys are exactly `columns`; return the file's sha256."""
     for row in rows:
         assert row.keys() == columns.keys(), f"{path}: {set(row) ^ set(columns)}"
+    cells = {name: [row[name] for row in rows] for name in columns}
+    return _publish(path, cells, kind=kind, columns=columns)
+
+
+def _publish(
+    path: Path, cells: Mapping[str, list[Any]], *, kind: str, columns: Mapping[str, pa.DataType]
+) -> str:
+    """Publish columns of cells as a table; return the file's sha256."""
     metadata = {"kind": kind, "schema_version": str(SCHEMA_VERSION)}
     schema = pa.schema(list(columns.items()), metadata=metadata)
     sink = io.BytesIO()
-    table = pa.Table.from_pylist(list(rows), schema=schema)
+    arrays = [pa.array(cells[name], type_) for name, type_ in columns.items()]
+    table = pa.Table.from_arrays(arrays, schema=schema)
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     atomic.write_bytes(path, sink.getvalue())
     return atomic.sha256_file(path)
@@ -76,6 +98,11 @@ def read_rows(path: Path, *, kind: str, restore: str | None = None) -> list[dict
 
     `restore` is the remedy of a table that no stage writes.
     """
+    rows: list[dict[str, Any]] = _read(path, kind=kind, restore=restore).to_pylist()
+    return rows
+
+
+def _read(path: Path, *, kind: str, restore: str | None = None) -> pa.Table:
     remedy = restore or "Delete it and repeat the stage that writes it."
     if not path.is_file():
         raise DataError(f"{path}: no such table. {restore or 'Repeat the stage that writes it.'}")
@@ -84,7 +111,7 @@ def read_rows(path: Path, *, kind: str, restore: str | None = None) -> list[dict
             table = opened.read(use_threads=False)
         header = table.schema.metadata or {}
         metadata = {key.decode(): text.decode() for key, text in header.items()}
-        rows = table.to_pylist()
+        table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as broken:
         raise DataError(f"{path}: torn or not parquet ({broken}). {remedy}") from None
     if metadata.get("kind") != kind:
@@ -96,7 +123,7 @@ def read_rows(path: Path, *, kind: str, restore: str | None = None) -> list[dict
         raise DataError(
             f"{path}: schema version {version} is newer. Use the dualipo that wrote it."
         )
-    return rows
+    return table
 
 
 def kind_of(path: Path) -> str | None:

@@ -14,9 +14,10 @@ The second unit, which waits at the worker, saves the time of an answer and a qu
 of a job it would keep a unit from an idle worker, so it is given only while many are left.
 """
 
+import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dualipo import interrupt
@@ -28,6 +29,7 @@ from dualipo.workers.job import Cost, Done, Job, Work
 from dualipo.workers.roster import Roster
 
 IN_FLIGHT = 2  # units at one worker: one under way, one waiting
+QUEUED = 4096  # units that are held ready; of a large stage the others are made when they are due
 LOOK_EVERY = 0.5  # seconds of waiting between two looks at signals and silent workers
 
 
@@ -80,13 +82,15 @@ class CrewEngine:
 
     def run(self, job: Job, works: Iterable[Work]) -> Generator[Done, None, None]:
         """Yield units as they are done; raise SetAside at the end if some were set aside."""
-        queue = deque(_Task(work) for work in works)
+        ahead, queue = iter(works), deque[_Task]()
         aside: list[_Task] = []
+        _fill(queue, ahead)
         if queue and self._crew is None:
             self._crew = self._start()
         try:
             while queue or any(hand.tasks for hand in self._hands.values()):
                 interrupt.check()
+                _fill(queue, ahead)
                 self._hand_out(job, queue)
                 for told in self._poll():
                     if done := self._settle(told, queue, aside):
@@ -219,6 +223,11 @@ class CrewEngine:
                 f"workers: {self._num_false_starts} of them ended before they could begin, the "
                 f"last one as {died.reason}. See logs/ in the run's folder for what it said."
             )
+
+
+def _fill(queue: deque[_Task], ahead: Iterator[Work]) -> None:
+    """Take so many of the units ahead that the workers do not wait, and memory stays flat."""
+    queue.extend(_Task(work) for work in itertools.islice(ahead, max(0, QUEUED - len(queue))))
 
 
 def _in_words(aside: list[_Task], max_failures: int) -> str:

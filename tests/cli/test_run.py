@@ -23,7 +23,7 @@ FIGURES = (
     "latent 24x9x4x4",
     "memory of the device, aligning: ",
     "reference errors of an alignment at most 1.54 kB",
-    "time of the generator, at least: ",
+    "time, at least: ",
 )
 
 

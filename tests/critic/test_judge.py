@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dualipo.config import Critic
-from dualipo.critic import judge, voting
+from dualipo.critic import judge, vote_counts, voting
 from dualipo.critic.asks import Item, asks_about
 from dualipo.errors import StageError
 from tests.critic.conftest import Scripted, brightest, make_clip, make_vila, seed_of, shade
@@ -28,7 +28,9 @@ def test_an_honest_critic_is_followed_in_both_orders():
     votes = confirm(Scripted(brightest))
     assert len(votes) == 6 * 3 * 8 and {v.outcome for v in votes} == {"a"}
     assert all(t.certainty == 1.0 for t in voting.tallies(votes).values())
-    judge.require_opinion(votes, settings=SETTINGS)  # "first" and "second" in turns
+    vote_counts.require_opinion(
+        vote_counts.counted(votes), settings=SETTINGS
+    )  # "first" and "second" in turns
 
 
 def test_expected_scores_rank_candidates():
@@ -55,17 +57,17 @@ def test_fault_30_a_position_biased_critic_makes_no_certain_pair():
     votes = confirm(Scripted(lambda query, seed: "A: x\nB: y\n<verdict>A</verdict>"))
     assert {(t.majority, t.certainty) for t in voting.tallies(votes).values()} == {("tie", 0.0)}
     with pytest.raises(StageError, match="'first'"):
-        judge.require_opinion(votes, settings=SETTINGS)
+        vote_counts.require_opinion(vote_counts.counted(votes), settings=SETTINGS)
 
 
 def test_fault_31_a_constant_critic_stops_the_stage():
     ties = confirm(Scripted(lambda query, seed: "A: x\nB: x\n<verdict>tie</verdict>"))
     with pytest.raises(StageError, match=r"answer is 'tie'.*go back to the previous critic"):
-        judge.require_opinion(ties, settings=SETTINGS)
+        vote_counts.require_opinion(vote_counts.counted(ties), settings=SETTINGS)
     grades = score(Scripted(lambda query, seed: "fine\n<grade>good</grade>"))
     with pytest.raises(StageError, match="grade is 'good"):
-        judge.require_opinion(grades, settings=SETTINGS)
-    judge.require_opinion(score(Scripted(brightest)), settings=SETTINGS)
+        vote_counts.require_opinion(vote_counts.counted(grades), settings=SETTINGS)
+    vote_counts.require_opinion(vote_counts.counted(score(Scripted(brightest))), settings=SETTINGS)
 
 
 def test_fault_31_a_critic_that_nearly_always_prefers_one_place_stops_the_stage():
@@ -73,11 +75,11 @@ def test_fault_31_a_critic_that_nearly_always_prefers_one_place_stops_the_stage(
         return f"A: x\nB: y\n<verdict>{'A' if seed % 20 else 'B'}</verdict>"
 
     votes = confirm(Scripted(habit))
-    assert voting.entropy(Counter(map(judge.as_shown, votes)).values()) > SETTINGS.min_entropy
+    assert voting.entropy(Counter(map(vote_counts.as_shown, votes)).values()) > SETTINGS.min_entropy
     with pytest.raises(StageError, match="of 144 times it prefers the first of two clips"):
-        judge.require_opinion(votes, settings=SETTINGS)
+        vote_counts.require_opinion(vote_counts.counted(votes), settings=SETTINGS)
     patient = SETTINGS.model_copy(update={"max_position_share": 1.0})
-    judge.require_opinion(votes, settings=patient)
+    vote_counts.require_opinion(vote_counts.counted(votes), settings=patient)
 
 
 @pytest.mark.parametrize("answer", ["I like the first one", None])
@@ -87,7 +89,9 @@ def test_fault_27_28_garbage_and_truncation_abstain_after_two_reasks(answer):
     assert {v.outcome for v in votes} == {"abstain"}
     assert critic.num_asked == len(votes) * 3
     with pytest.raises(StageError, match="100% of 144 paths could not be read"):
-        judge.require_readable(votes, settings=SETTINGS)
+        vote_counts.require_readable(
+            vote_counts.counted(votes), answers=vote_counts.unread(votes), settings=SETTINGS
+        )
 
 
 @pytest.mark.parametrize(
@@ -98,8 +102,10 @@ def test_fault_27_a_stage_that_stops_shows_answers_and_what_helps(backend, remed
     settings = SETTINGS.model_copy(update={"backend": backend, "max_reasks": 0})
     votes = confirm(Scripted(lambda query, seed: f"hm {seed % 5}"), settings=settings)
     with pytest.raises(StageError, match=remedy) as stopped:
-        judge.require_readable(votes, settings=settings)
-    assert str(stopped.value).count("an answer: 'hm ") == judge.NUM_EXAMPLES
+        vote_counts.require_readable(
+            vote_counts.counted(votes), answers=vote_counts.unread(votes), settings=settings
+        )
+    assert str(stopped.value).count("an answer: 'hm ") == vote_counts.NUM_EXAMPLES
 
 
 @pytest.mark.parametrize(
@@ -127,7 +133,9 @@ def test_fault_27_a_reask_draws_anew_and_recovers():
     votes = confirm(Scripted(moody))
     assert 0.05 < judge.abstain_rate(votes) < 0.25  # one in eight
     assert {v.outcome for v in votes} == {"a", "abstain"}
-    judge.require_readable(votes, settings=SETTINGS)
+    vote_counts.require_readable(
+        vote_counts.counted(votes), answers=vote_counts.unread(votes), settings=SETTINGS
+    )
     once = confirm(Scripted(moody), settings=Critic(num_votes=8, max_reasks=0))
     assert judge.abstain_rate(once) > 0.35
 

@@ -1,5 +1,6 @@
 """The ledger: whole units, one key per vote, a digest that knows no clock, and durable order."""
 
+import contextlib
 import hashlib
 import sqlite3
 import subprocess
@@ -60,6 +61,61 @@ def test_what_is_committed_is_read_back(ledger: Ledger) -> None:
     assert reader.digest() == ledger.digest()
     with pytest.raises(StorageError, match="readonly"):
         reader.commit_unit(Unit(5, 0, "sample"))
+    reader.close()
+
+
+def test_what_is_counted_or_streamed_is_what_reading_all_of_it_gives(ledger: Ledger) -> None:
+    grades = [
+        replace(VOTE, item=f"p{n}-{n % 2}", outcome=outcome, score=0.5, reasoning="")
+        for n, outcome in enumerate(["good", "abstain", "bad", "good"])
+    ]
+    for index, grade in enumerate(grades):
+        clock = ClockEvent(stage="score", seconds=index + 1.0, peak_mb=10.0 * index, device="cpu")
+        ledger.commit_unit(
+            Unit(1, 0, "score", index), votes=[("point", "c0", grade)], events=[clock]
+        )
+    ledger.commit_unit(Unit(1, 0, "sample", -1), files={"clips/ab.mp4": "ab", "rounds/x/y": "aa"})
+    assert list(ledger.each_vote(1, 0, "point")) == ledger.votes(1, 0, "point") == grades
+    assert ledger.votes_on(["p2-0", "p0-0"], round=1, attempt=0, kind="point") == [
+        grades[0],
+        grades[2],
+    ]
+    assert ledger.voted_items(1, 0, "point", "c0") == {grade.item for grade in grades}
+    assert (
+        ledger.voted_items(1, 0, "point", "c1") == ledger.voted_items(1, 1, "point", "c0") == set()
+    )
+    assert ledger.num_votes(1) == ledger.num_votes(1, 0) == {"point": 4, "pair": 0}
+    assert ledger.num_votes(1, outcome="abstain")["point"] == 1
+    assert ledger.done_indices(Unit(1, 0, "score")) == [0, 1, 2, 3]
+    assert ledger.stage_units() == {Unit(1, 0, "score"): 4, Unit(1, 0, "sample", -1): 1}
+    assert (ledger.newest_round(), ledger.newest_round(apart_from="score")) == (1, 1)
+    [(unit, clock, num)] = ledger.clock_sums()
+    assert (unit, clock.seconds, clock.peak_mb, num) == (Unit(1, 0, "score"), 10.0, 30.0, 4)
+    assert ledger.round_events() == [] and len(ledger.events(ClockEvent)) == 4
+    assert list(ledger.each_clip()) == ["ab"] and list(ledger.each_file_but_clips()) == [
+        "rounds/x/y"
+    ]
+    assert ledger.has_file("rounds/x/y") and not ledger.has_file("rounds/x")
+    assert ledger.has_files_below("rounds/x") and not ledger.has_files_below("rounds/x/y")
+
+
+def test_an_older_ledger_without_the_index_reads_the_same_and_gets_it_once_written(
+    ledger: Ledger,
+) -> None:
+    commit_everything(ledger)
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(ledger.path)) as raw:
+        raw.execute("DROP INDEX events_by_name")
+    reader = Ledger(ledger.path, read_only=True)
+    assert reader.events(HoldoutEvent) == [(Unit(1, 0, "confirm", 2), HOLDOUT)]
+    digest = reader.digest()
+    reader.close()
+    Ledger(ledger.path).close()
+    with contextlib.closing(sqlite3.connect(ledger.path)) as raw:
+        plan = raw.execute("EXPLAIN QUERY PLAN SELECT 1 FROM events WHERE name = 'x'").fetchall()
+    assert "events_by_name" in str(plan)
+    reader = Ledger(ledger.path, read_only=True)
+    assert reader.digest() == digest
     reader.close()
 
 
@@ -199,7 +255,7 @@ from dualipo.events import RewriteEvent
 from dualipo.store.ledger import Ledger, Unit
 EVENT = RewriteEvent(fates={"x" * 9000: 1})
 ledger = Ledger(pathlib.Path(sys.argv[1]))
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY))
 try:
     for index in range(100):
         ledger.commit_unit(Unit(0, 0, "sample", index), events=[EVENT])

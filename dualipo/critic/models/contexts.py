@@ -52,6 +52,12 @@ def require_room(folder: Path, *, settings: Critic, clips: Generator) -> None:
     )
 
 
+def tokens_a_frame(folder: Path, *, settings: Critic, clips: Generator) -> float:
+    """Return the visual tokens of a frame by the critic's configuration; 0 where it says none."""
+    seen = _visual(folder, settings_files.read(folder / CONFIG), settings, clips)
+    return seen[1] / seen[0] if seen else 0
+
+
 def _style(top: dict[str, Any], *, is_vila: bool, tokens: Tokens) -> Style | None:
     if is_vila:
         name = templates.name_in(top, tokens.tokenizer)

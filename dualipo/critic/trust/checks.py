@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dualipo.config import Critic
-from dualipo.critic import judge, voting
+from dualipo.critic import judge, vote_counts, voting
 from dualipo.critic.asks import Clips, Item, SeedOf
 from dualipo.critic.trust import calibration, forced_choice, hostile
 from dualipo.critic.trust.forced_choice import Place
@@ -126,7 +126,7 @@ def _answers(
     """Check parse rate, entropy and position bias on one answer in each order."""
     once = settings.model_copy(update={"num_votes": 2, "max_reasks": 0, "early_stop": False})
     votes = judge.confirm(vlm, items, clips=clips, settings=once, seed_of=seed_of)
-    shown = [judge.as_shown(vote) for vote in votes if vote.outcome != "abstain"]
+    shown = [vote_counts.as_shown(vote) for vote in votes if vote.outcome != "abstain"]
     decided = [position for position in shown if position != "tie"]
     bias = abs(decided.count("first") / len(decided) - 0.5) if decided else None
     want = settings.check

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dualipo.config import Srpo
-from dualipo.critic import judge, reasoning
+from dualipo.critic import judge, reasoning, vote_counts
 from dualipo.critic.asks import Item, asks_about
 from dualipo.critic.learning import preference, srpo
 from dualipo.critic.models.vila import Vila
@@ -172,7 +172,7 @@ def test_judgements_of_one_order_alone_teach_no_position(taught, taught_folder, 
         settings=LONG,
     )
     drawn = judge.confirm(taught, items, clips=shade, settings=SETTINGS, seed_of=seed_of)
-    shown = [judge.as_shown(vote) for vote in drawn]
+    shown = [vote_counts.as_shown(vote) for vote in drawn]
     assert abs(shown.count("first") - shown.count("second")) <= len(shown) / 8
 
 

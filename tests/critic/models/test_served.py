@@ -8,7 +8,7 @@ import pytest
 
 from dualipo import config
 from dualipo.config import Config, Critic
-from dualipo.critic import judge, voting
+from dualipo.critic import judge, vote_counts, voting
 from dualipo.critic.asks import Item
 from dualipo.critic.models.served import NO_PROBABILITIES, ServedCritic
 from dualipo.critic.trust import forced_choice
@@ -123,7 +123,9 @@ def test_fault_64_a_server_in_trouble_hangs_nothing_and_abstains(said, trouble):
     assert len(votes) == 3 * 8 and {v.outcome for v in votes} == {"abstain"}
     assert critic.failures == {trouble: 24 if "filter" in trouble else 6}  # a path, or a request
     with pytest.raises(StageError, match="100% of 24 paths"):
-        judge.require_readable(votes, settings=critic.settings)
+        vote_counts.require_readable(
+            vote_counts.counted(votes), answers=vote_counts.unread(votes), settings=critic.settings
+        )
 
 
 POINTS = [Item("c", "a lamp", ("shade230",)), Item("d", "a lamp", ("shade10",))]
@@ -156,7 +158,9 @@ def test_fault_27_a_grade_without_its_probability_abstains_and_no_default_ranks_
     assert {vote.score for vote in votes} == {None}
     assert margins == {} and critic.failures["broken"] == len(votes) * 2 + len(PAIRS) * 3 * 2
     with pytest.raises(StageError, match="100%"):
-        judge.require_readable(votes, settings=critic.settings)
+        vote_counts.require_readable(
+            vote_counts.counted(votes), answers=vote_counts.unread(votes), settings=critic.settings
+        )
     truth = {(item.item_id, d): "a" for item in PAIRS for d in DIMENSIONS}
     assert forced_choice.accuracy(margins, truth) is None
     only = {("p0", "motion"): 1.0, ("p1", "motion"): -1.0}
