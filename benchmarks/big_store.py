@@ -1,4 +1,4 @@
-"""How a run's store bears a round of the paper's size: 800,000 clips, 4.8 million grades.
+"""Times a run's store that holds a round of the paper's size: 800,000 clips, 4.8 million grades.
 
     python benchmarks/big_store.py --folder /dev/shm                # a folder in memory, some 5 GB
     python benchmarks/big_store.py --prompts 50 --output here.json  # does it work?

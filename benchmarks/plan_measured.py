@@ -1,4 +1,4 @@
-"""How far `dualipo plan --measured` is from the truth: from 24 prompts to a run of 96.
+"""Compares `dualipo plan --measured` with the truth: from 24 prompts to a run of 96.
 
     python benchmarks/plan_measured.py --folder runs/plan               # resumes where it stopped
     python benchmarks/plan_measured.py --folder here --prompts 2 4 --output here.json  # works?

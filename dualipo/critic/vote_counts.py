@@ -1,4 +1,4 @@
-"""How often a critic gave each answer in a stage, and the checks that stop one (faults 27, 31).
+"""Counts the answers that a critic gave in a stage, and stops a stage by them (faults 27, 31).
 
 The votes of a stage are taken one by one, as there may be millions of them.
 """
@@ -19,7 +19,7 @@ NUM_EXAMPLES = 3  # unreadable answers that an error shows
 
 @dataclass(frozen=True)
 class VoteCounts:
-    """How often a stage's critic gave each answer, over any number of votes.
+    """The number of times that a stage's critic gave each answer, over any number of votes.
 
     `grades` are counted with their expected score: a critic that knows one grade may still rank.
     `places` are the preferred clips of pairs as they were shown: "first", "second" or "tie".

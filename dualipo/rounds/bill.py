@@ -34,7 +34,7 @@ _CHARACTERS = 4  # of a question, a token: about what English takes
 
 @dataclass(frozen=True)
 class Devices:
-    """What a run shall be billed for; no name means this machine's device."""
+    """The devices that a run is billed for; no name means this machine's."""
 
     name: str | None = None
     num: int = 1

@@ -1,4 +1,4 @@
-"""What a recipe will take, scaled from what a small run of the same models took, stage by stage.
+"""Projects what a recipe will take from what a small run of the same models took, by stage.
 
 | stage | grows with |
 |---|---|
