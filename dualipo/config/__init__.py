@@ -8,7 +8,7 @@ change on resume (`MAY_CHANGE`).
 
 from dualipo.config.align import Align
 from dualipo.config.catalogue import Setting, as_toml, groups, in_short, marked, settings
-from dualipo.config.critic import LEARNING, Critic, CriticCheck, RewardHead, Server
+from dualipo.config.critic import LEARNING, Critic, CriticCheck, RewardHead
 from dualipo.config.experiment import MAY_CHANGE, SERVERS, Config
 from dualipo.config.fields import Group
 from dualipo.config.generator import Generator, Prompts
@@ -25,6 +25,7 @@ from dualipo.config.reading import (
     without_retired,
 )
 from dualipo.config.rounds import HeldOutJudge, Monitor, Refresh
+from dualipo.config.servers import Server
 from dualipo.config.training import Optimizer
 from dualipo.config.workers import Workers
 

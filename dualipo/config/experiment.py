@@ -6,11 +6,12 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from dualipo.config.align import Align
-from dualipo.config.critic import Critic, Server
+from dualipo.config.critic import Critic
 from dualipo.config.fields import MAX_COUNT, Group
 from dualipo.config.generator import Generator, Prompts
 from dualipo.config.learning import CriticPreference, CriticTraining, SeedLabels
 from dualipo.config.rounds import Monitor, Refresh
+from dualipo.config.servers import Server
 from dualipo.config.workers import Workers
 
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from dualipo.config.critic import Server
 from dualipo.config.fields import MAX_COUNT, Group
+from dualipo.config.servers import Server
 from dualipo.config.training import LearningRate, Optimizer, Schedule, TrainSteps, WarmupSteps
 
 

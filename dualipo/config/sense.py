@@ -9,6 +9,7 @@ from typing import Any
 
 from dualipo.config.critic import LEARNING
 from dualipo.config.experiment import Config
+from dualipo.config.learning import CriticTraining
 from dualipo.records import DIMENSIONS
 
 # The defaults where captions come from a file: what only the embedded world can serve is off.
@@ -185,11 +186,37 @@ def _of_critic(config: Config) -> Iterator[str]:
             f'critic.backend = "{critic.backend}" cannot refine itself. Set '
             f"refresh.update_critic = false, or use one of: {', '.join(LEARNING)}."
         )
+    if critic.backend in LEARNING and any(
+        trained.max_train_steps for trained in _trainings(config)
+    ):
+        yield from _of_trained_weights(config)
     if critic.short_video == "error" and 0 < num_frames < critic.max_frames:
         yield (
             f"clips have {num_frames} frames (generator.num_frames), but the critic needs "
             f'{critic.max_frames} with critic.short_video = "error". Set critic.max_frames = '
             f'{num_frames}, or critic.short_video = "repeat".'
+        )
+
+
+def _trainings(config: Config) -> list[CriticTraining]:
+    """Return the trainings that the critic will have."""
+    refreshes = [config.refresh.srpo] if config.rounds and config.refresh.update_critic else []
+    return [config.warm_start_sft, config.warm_start_dpo, *refreshes]
+
+
+def _of_trained_weights(config: Config) -> Iterator[str]:
+    """Yield formats of the critic's weights in which nothing could be learned."""
+    critic = config.critic
+    if not critic.rank and critic.load_in_4bit:
+        yield (
+            "critic.load_in_4bit = true holds weights that cannot be trained, and critic.rank = 0 "
+            "trains all of them. Set critic.rank = 64 to train a LoRA, or critic.load_in_4bit = "
+            "false."
+        )
+    if not critic.rank and critic.torch_dtype != "float32":
+        yield (
+            f'critic.rank = 0 trains every weight, and critic.torch_dtype = "{critic.torch_dtype}" '
+            'rounds its updates away. Set it to "float32", or critic.rank = 64 to train a LoRA.'
         )
 
 

@@ -34,6 +34,8 @@ USES: dict[str, Use] = {
     "critic.rank": Use(("warm_start_sft",)),
     "critic.lora_alpha": Use(("warm_start_sft",)),
     "critic.tune_vision_tower": Use(("warm_start_sft",)),
+    "critic.load_in_4bit": Use(("warm_start_sft",)),
+    "critic.gradient_checkpointing": Use(("warm_start_sft",)),
     # Without accuracy pairs their stages commit nothing: the next stage shows that they are past.
     "monitor.num_accuracy_pairs": Use(("sample.accuracy", "warm_accuracy", "sample.monitor")),
     "monitor.min_oracle_gap": Use(("warm_accuracy", "sample.monitor")),

@@ -112,12 +112,19 @@ class Bench(ABC):
             self._critic = version_id, self._judge(version_id)
         return self._critic[1]
 
-    def load_critic(self, version_id: str) -> ChatCritic:
-        """Load a critic beside the one that is kept, as SRPO compares two."""
+    def load_critic(self, version_id: str, *, to_learn: bool = False) -> ChatCritic:
+        """Load a critic beside the one that is kept, as SRPO compares two.
+
+        One that is to learn, or is compared with it, may be held in 4 bits; a judge is whole.
+        """
         self.make_room()
         settings = self.config.critic
         folder = self.version_folder("critic", version_id) or self.base_folder("critic")
-        critic = backends.load(folder, settings=settings, device=self.device)
+        is_compressed = to_learn and settings.load_in_4bit
+        device = "cpu" if is_compressed else self.device
+        critic = backends.load(folder, settings=settings, device=device)
+        if is_compressed:
+            critic.compress(self.device)
         critic.rest()
         critic.fps_of = self.clip_fps
         return critic

@@ -28,7 +28,7 @@ from dualipo.rounds import ahead, engines, file_sources, model_checks, room, see
 from dualipo.rounds.ahead import Ahead
 from dualipo.store import rundir
 from dualipo.store.run_reader import RunReader
-from dualipo.training import optim
+from dualipo.training import four_bits, optim
 
 Check = Callable[[Config, Ahead], Iterable[DualipoError]]
 FIXED_SETS = ("test", "monitor")  # the prompts that may have files of their own
@@ -249,6 +249,8 @@ def packages(config: Config, state: Ahead) -> Iterator[DualipoError]:
         partial(optim.require_installed, used, group=group)
         for group, used in optim.trainings(config).items()
     ]
+    if config.critic.load_in_4bit:
+        asked.append(four_bits.require_installed)
     if config.report_to != "none":
         asked.append(partial(trackers.require, config.report_to))
     if config.push_to_hub:

@@ -194,7 +194,7 @@ def train(
         refreshed = srpo.refresh(
             learner,
             gathered.pool,
-            load_sft=lambda: run.load_critic(SFT),
+            load_sft=lambda: run.load_critic(SFT, to_learn=True),
             anchors=anchors,
             further=gathered.further,
             min_pairs=run.config.refresh.min_pairs,

@@ -1,4 +1,4 @@
-"""The precision in which models compute: bfloat16 where the recipe asks for it.
+"""The precision in which models compute and weights train: bfloat16 where the recipe asks for it.
 
 `autocast` is for sampling and judging. `forward_pass` is for training, and it also chooses the
 quicker attention: on a CPU the fused kernel's backward pass in bfloat16 is several times slower
@@ -6,12 +6,17 @@ than plain matrix products at a few hundred tokens, and in float32 it is a seven
 devices the library's own choice stands. Whatever is compared with a training step's loss, like an
 alignment's reference errors, must be computed inside `forward_pass` too: a difference of rounding
 is a difference of z.
+
+`train_in_float32` is for weights that train beside frozen ones in half precision: an update of
+1e-5 would round away in bfloat16.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dualipo.config import Critic, Generator, Optimizer
@@ -38,3 +43,51 @@ def forward_pass(device: torch.device | str, settings: Optimizer) -> Iterator[No
 def takes_plain_attention(device: torch.device | str, settings: Optimizer) -> bool:
     """Tell whether a training's attention is plain matrix products, and not a fused kernel."""
     return torch.device(device).type == "cpu" and settings.mixed_precision == "bf16"
+
+
+def train_in_float32(module: nn.Module) -> Callable[[], None]:
+    """Hold the layers whose weights train in float32; return a function that undoes this.
+
+    A layer takes and gives numbers in the format that it had, so that its neighbours see no change.
+    """
+    undone = [
+        _in_float32(layer)
+        for layer in module.modules()
+        if any(
+            weight.requires_grad and weight.is_floating_point() and weight.itemsize < 4
+            for weight in layer.parameters(recurse=False)
+        )
+        and not any(layer.children())
+        and not isinstance(layer, _OF_ATTENTION)
+    ]
+
+    def undo() -> None:
+        for undo_layer in undone:
+            undo_layer()
+
+    return undo
+
+
+# torch's MultiheadAttention takes this layer's weight and never calls it.
+_OF_ATTENTION = nn.modules.linear.NonDynamicallyQuantizableLinear
+
+
+def _in_float32(layer: nn.Module) -> Callable[[], None]:
+    former = next(layer.parameters(recurse=False)).dtype
+    layer.float()
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, inputs: tuple(map(_wide, inputs))),
+        layer.register_forward_hook(lambda _, inputs, output: output.to(former)),
+    ]
+
+    def undo() -> None:
+        for hook in hooks:
+            hook.remove()
+        layer.to(former)
+
+    return undo
+
+
+def _wide(value: Any) -> Any:
+    is_number = isinstance(value, Tensor) and value.is_floating_point()
+    return value.float() if is_number else value

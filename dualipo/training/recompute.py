@@ -1,8 +1,8 @@
 """Gradient checkpointing: a block's activations are computed again in the backward pass.
 
-diffusers has the switch; this module adds the context of the second computation. torch restores
-autocast by itself, but not the choice of an attention kernel, and another kernel gives other
-numbers and saves other tensors.
+diffusers and transformers have the switch; this module adds the context of the second computation.
+torch restores autocast by itself, but not the choice of an attention kernel, and another kernel
+gives other numbers and saves other tensors.
 """
 
 import contextlib
@@ -12,9 +12,9 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dualipo.config import Align
-from dualipo.training.precision import forward_pass
 
 
 @contextlib.contextmanager
@@ -25,17 +25,41 @@ def recomputed(module: Any, *, device: torch.device, settings: Align) -> Iterato
         return
 
     def checkpoint(block: nn.Module, *args: Any) -> Any:
-        again = _Again(lambda: forward_pass(device, settings))
-        return torch.utils.checkpoint.checkpoint(
-            block,
-            *args,
-            use_reentrant=False,
-            context_fn=lambda: (contextlib.nullcontext(), again),
-        )
+        return torch.utils.checkpoint.checkpoint(block, *args, **_options(device))
 
     module.enable_gradient_checkpointing(checkpoint)
     yield
     module.disable_gradient_checkpointing()
+
+
+@contextlib.contextmanager
+def recomputed_layers(llm: Any, *, is_on: bool) -> Iterator[None]:
+    """Checkpoint the gradients of a transformers model inside this context, if `is_on`."""
+    if not is_on:
+        yield
+        return
+    llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs=_options(llm.device))
+    try:
+        yield
+    finally:
+        llm.gradient_checkpointing_disable()
+
+
+def _options(device: torch.device) -> dict[str, Any]:
+    """Return how torch's checkpoint is to compute a block the second time."""
+
+    def contexts() -> tuple[contextlib.AbstractContextManager[None], "_Again"]:
+        is_plain = device.type == "cpu" and not torch.backends.cuda.flash_sdp_enabled()
+        return contextlib.nullcontext(), _Again(lambda: _attention(is_plain=is_plain))
+
+    return {"use_reentrant": False, "context_fn": contexts}
+
+
+def _attention(*, is_plain: bool) -> contextlib.AbstractContextManager[None]:
+    kernels: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if is_plain:
+        kernels = sdpa_kernel([SDPBackend.MATH])
+    return kernels
 
 
 class _Again:

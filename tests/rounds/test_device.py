@@ -21,6 +21,7 @@ RUNS = {
     "wan in half precision": (
         "generator.torch_dtype=bfloat16",
         "critic.torch_dtype=bfloat16",
+        "critic.rank=4",
         "align.mixed_precision=bf16",
         "align.optimizer=muon",
         "align.rank=2",

@@ -112,6 +112,8 @@ SETTINGS = {
     "newer clips that nobody labels": Wrong(
         ['refresh.sources=["newer"]', "monitor.num_audit_labels=0"], "Name other sources, or set"
     ),
+    "four bits of all weights": Wrong(["critic.load_in_4bit=true"], "holds weights that cannot be"),
+    "critic in half precision": Wrong(["critic.torch_dtype=bfloat16"], "critic.rank = 0 trains"),
     "half precision": Wrong(["generator.torch_dtype=bfloat16"], "rounds its updates away"),
     "processes and Muon": Wrong(
         ["align.num_processes=2", "align.optimizer=muon"], "works with align.optimizer"

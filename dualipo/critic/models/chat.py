@@ -21,7 +21,7 @@ of the longest response, C choices, U prefixes, Q questions, S their tokens, J s
 import hashlib
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,8 +39,9 @@ from dualipo.critic.models.tokens import Tokens
 from dualipo.critic.vlm import Choice, Query, ReasoningPath, Response, Sampling
 from dualipo.errors import ModelError
 from dualipo.store.byte_cache import ByteCache
-from dualipo.training import lora
-from dualipo.training.precision import autocast
+from dualipo.training import four_bits, lora
+from dualipo.training.precision import autocast, train_in_float32
+from dualipo.training.recompute import recomputed_layers
 
 VISUAL = -1  # the id that holds a visual token's place
 
@@ -66,6 +67,7 @@ class ChatCritic(ABC):
         self.model_max_length = model_max_length
         self.memory = ByteCache[Tensor](max_bytes=settings.clip_memory_mb << 20)
         self._rests = False
+        self._narrow: Callable[[], None] | None = None
         self.fps_of: FpsOf = unknown_fps
 
     @abstractmethod
@@ -85,7 +87,11 @@ class ChatCritic(ABC):
 
     def save(self, folder: Path | str) -> None:
         """Write a folder that this code and servers can load; an adapter is merged first."""
-        lora.absorb(self.llm.get_decoder())
+        if self._narrow:
+            self._narrow()
+        decoder = self.llm.get_decoder()
+        four_bits.restore(decoder)
+        lora.absorb(decoder)
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.write_to(folder)
@@ -93,11 +99,18 @@ class ChatCritic(ABC):
     def adapt(self, *, seed: int) -> None:
         """Attach a LoRA to the language model if the recipe sets `critic.rank`.
 
-        The projector, and a tower that the recipe tunes, are still trained as they are.
+        The projector, and a tower that the recipe tunes, are trained themselves, in float32.
         """
         if self.settings.rank:
             lora.inject(self.llm.get_decoder(), settings=self.settings, seed=seed)
             self.llm.get_output_embeddings().requires_grad_(False)
+            self._narrow = train_in_float32(self.module)
+
+    def compress(self, device: torch.device | str) -> None:
+        """Move to a device; the language model's layers in 4 bits, if the recipe asks for it."""
+        if self.settings.load_in_4bit:
+            four_bits.compress(self.llm.get_decoder())
+        self.module.to(device)
 
     def write(self, query: Query, num_tokens: dict[str, tuple[int, int]]) -> list[int]:
         """Return a prompt's token ids, with `VISUAL` for each of a clip's F x M visual tokens."""
@@ -131,7 +144,8 @@ class ChatCritic(ABC):
         rested, self._rests = self._rests, False
         self.memory.forget()
         try:
-            yield
+            with recomputed_layers(self.llm, is_on=self.settings.gradient_checkpointing):
+                yield
         finally:
             self._rests = rested
 

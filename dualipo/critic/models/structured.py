@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from dualipo.config.critic import Structured
+from dualipo.config.servers import Structured
 from dualipo.critic import reasoning
 from dualipo.critic.vlm import Kind
 from dualipo.records import GRADES
