@@ -6,25 +6,22 @@ Attention is counted as the fused kernels compute it, which never keep its matri
 an autoencoder needs while it decodes, the allocator's slack, and buffers of communication.
 """
 
-import contextlib
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from dualipo.config import Align, Generator
 from dualipo.generator.backbone import Backbone
 from dualipo.store import atomic
 from dualipo.training import lora, optim
+from dualipo.training.live_bytes import FusedAttention, saved_bytes, sizes
 
 
 @dataclass(frozen=True)
@@ -114,50 +111,13 @@ def _pass(
         return block(*arguments)
 
     shallow.module.enable_gradient_checkpointing(block_inputs)
-    with saved_bytes(shallow.module) as saved, FlopCounterMode(display=False) as counter, _Fused():
+    with (
+        saved_bytes(shallow.module) as saved,
+        FlopCounterMode(display=False) as counter,
+        FusedAttention(),
+    ):
         shallow.predict(inputs[0], levels_B=inputs[1], text_BLD=inputs[2])
-    return _Pass(counter.get_total_flops(), sum(saved.values()), sum(_sizes(given).values()))
-
-
-@contextlib.contextmanager
-def saved_bytes(module: nn.Module) -> Iterator[dict[int, int]]:
-    """Yield the bytes by storage that autograd saves inside, without the module's own weights."""
-    own = {_storage(weight) for weight in module.parameters()}
-    saved: dict[int, int] = {}
-    alive: list[Tensor] = []  # so that no freed storage's number is given to another
-
-    def keep(tensor: Tensor) -> Tensor:
-        alive.append(tensor)
-        saved.update({key: size for key, size in _sizes([tensor]).items() if key not in own})
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield saved
-
-
-def _sizes(tensors: list[Tensor]) -> dict[int, int]:
-    """Count bytes by storage: one that views or blocks share counts once."""
-    return {_storage(tensor): tensor.untyped_storage().nbytes() for tensor in tensors}
-
-
-class _Fused(TorchFunctionMode):
-    """A mode in which attention is one fused kernel, as on devices.
-
-    The meta device would compute the whole matrix.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.scaled_dot_product_attention:
-            return _flash_attention(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-
-def _flash_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
-    return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return _Pass(counter.get_total_flops(), sum(saved.values()), sum(sizes(given).values()))
 
 
 def _settings(backbone: Backbone) -> dict[str, Any]:
@@ -166,15 +126,10 @@ def _settings(backbone: Backbone) -> dict[str, Any]:
 
 
 def _num_trained(backbone: Backbone, align: Align) -> int:
-    """Count all weights, or an adapter's: a row and a column for each of its ranks."""
+    """Count all weights, or an adapter's."""
     if not align.rank:
         return sum(weight.numel() for weight in optim.trainable(backbone.module).values())
-    return sum(
-        align.rank * (linear.in_features + linear.out_features)
-        for name, linear in backbone.module.named_modules()
-        if isinstance(linear, nn.Linear)
-        and name.endswith(tuple(f".{t}" for t in backbone.lora_targets))
-    )
+    return lora.num_weights(backbone.module, rank=align.rank, targets=backbone.lora_targets)
 
 
 def _text_dim(folder: Path) -> int:

@@ -23,7 +23,7 @@ from dualipo.amounts import duration
 from dualipo.config import LEARNING, Config
 from dualipo.errors import ConfigError
 from dualipo.generator.estimate import decode_flops
-from dualipo.rounds import estimating
+from dualipo.rounds import critic_memory, estimating
 from dualipo.rounds.device_speed import matmul_rate
 from dualipo.rounds.planning import plan
 from dualipo.store import atomic
@@ -92,7 +92,7 @@ def _critic(config: Config, units: Mapping[str, int]) -> dict[str, float]:
     settings = config.critic
     if settings.backend not in (*LEARNING, "reward_head"):
         return {}
-    number, tokens = estimating.num_critic(config), tokens_of(config)
+    number, tokens = critic_memory.num_parameters(config), tokens_of(config)
     num_pairs = units.get("confirm", 0) + units.get("win_rate", 0)
     judged = units.get("score", 0) * tokens["clip"] + num_pairs * tokens["pair"]
     passes = 2 if settings.rank else 3  # a pass back through frozen weights counts as one
@@ -117,7 +117,7 @@ def tokens_of(config: Config) -> dict[str, float]:
     at their full length.
     """
     settings, names = config.critic, config.critic.questions.names
-    clip = settings.max_frames * estimating.tokens_a_frame(config)
+    clip = settings.max_frames * critic_memory.tokens_a_frame(config)
     text = max(
         len(settings.questions.question("pair", name)) + len(settings.questions.form("pair"))
         for name in names

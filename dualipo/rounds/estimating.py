@@ -2,8 +2,7 @@
 
 It is counted from configurations alone (generator/estimate.py). Where a model's folder is not there
 yet, the published model of its name is counted, so a plan can be made before a download. The
-critic's weights are counted from the headers of their files. What all of it computes, and what that
-costs, is in `bill.py`.
+critic's memory is `critic_memory`'s. What all of it computes, and what that costs, is in `bill.py`.
 """
 
 import functools
@@ -19,38 +18,14 @@ import torch
 
 from dualipo.amounts import count, storage
 from dualipo.config import Align, Config
-from dualipo.critic.models import contexts
 from dualipo.generator import backbone, published_models
 from dualipo.generator.estimate import Footprint, measure
-from dualipo.model_files import guard, weight_files
+from dualipo.model_files import guard
+from dualipo.rounds import critic_memory
 from dualipo.rounds.planning import plan
 from dualipo.rounds.run import is_embedded, model_folder
 
 Counted = TypeVar("Counted")
-_TRAINED = 4 + 4 + 8  # bytes a parameter: weight, gradient and AdamW's moments in float32
-
-
-@dataclass(frozen=True)
-class PublishedCritic:
-    """A released critic: its repository, its parameters, and the visual tokens of a frame.
-
-    `pixels_a_token` is None where every frame is scaled to one size.
-    """
-
-    repository: str
-    num_parameters: float
-    tokens_a_frame: float
-    pixels_a_token: int | None = None
-
-
-# By the folder that a download makes, in lower case. VILA scales a frame to 384 pixels, whose
-# patches of 14 it folds two by two; of Qwen2.5-VL a token covers 28 by 28 pixels of two frames.
-_CRITICS = {
-    "vila1.5-13b": PublishedCritic("Efficient-Large-Model/VILA1.5-13b", 13.5e9, 196),
-    "qwen2.5-vl-7b-instruct": PublishedCritic(
-        "Qwen/Qwen2.5-VL-7B-Instruct", 8.3e9, 0, pixels_a_token=2 * 28 * 28
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -86,7 +61,7 @@ def lines(config: Config) -> list[str]:
         f"disk: {storage(sum(disk.values()))} ({_parts(disk)}); {storage(free_bytes(config))} free",
         f"steps: {num_clips} clips sampled, {plan(config).get('align', 0)} alignment steps of "
         f"{settings.train_batch_size} in {config.rounds} rounds, if no critic is refreshed",
-        *_critic(config),
+        *critic_memory.lines(config),
     ]
 
 
@@ -131,62 +106,6 @@ def _folder(config: Config, temporary: Path) -> Path:
         return model_folder(name, "generator")
     published_models.write(temporary, known)
     return temporary
-
-
-def published_critic(name: str) -> str | None:
-    """Return the repository of the published critic that a folder is named after, or None."""
-    known = _known_critic(name)
-    return known.repository if known else None
-
-
-def _known_critic(name: str) -> PublishedCritic | None:
-    return _CRITICS.get(Path(name).name.lower())
-
-
-def num_critic(config: Config) -> float:
-    """Count the critic's parameters; 0 for one that is neither there nor known by its name."""
-    name = config.critic.pretrained_model_name_or_path
-    if is_embedded(name) or Path(name).expanduser().is_dir():
-        return _num_in_files(model_folder(name, "critic"))
-    known = _known_critic(name)
-    return known.num_parameters if known else 0
-
-
-def tokens_a_frame(config: Config) -> float:
-    """Return the visual tokens of a frame, by the critic's files or what is published of it."""
-    name, clips = config.critic.pretrained_model_name_or_path, config.generator
-    if is_embedded(name) or Path(name).expanduser().is_dir():
-        folder = model_folder(name, "critic")
-        return contexts.tokens_a_frame(folder, settings=config.critic, clips=clips)
-    known = _known_critic(name)
-    if known and known.pixels_a_token:
-        pixels = min(clips.height * clips.width, config.critic.max_pixels)
-        return pixels / known.pixels_a_token
-    return known.tokens_a_frame if known else 0
-
-
-def _critic(config: Config) -> list[str]:
-    """Return the memory of the critic's weights, to judge and to learn."""
-    name = config.critic.pretrained_model_name_or_path
-    if config.critic.backend == "server":
-        return [f"critic: {name}, served elsewhere"]
-    number = num_critic(config)
-    if not number:
-        return []
-    judging = number * getattr(torch, config.critic.torch_dtype).itemsize
-    training = storage(number * _TRAINED)
-    if rank := config.critic.rank:
-        training = f"{storage(judging)} and what a LoRA of rank {rank} takes"
-    return [
-        f"critic: {count(number)} parameters; memory of the device, judging: {storage(judging)}, "
-        f"training: {training}, and activations"
-    ]
-
-
-def _num_in_files(folder: Path) -> int:
-    """Count the numbers in a folder's safetensors by their headers."""
-    stored = (weight_files.header(path).values() for path in folder.rglob("*.safetensors"))
-    return sum(math.prod(weight.shape) for weights in stored for weight in weights)
 
 
 def _aligning_memory(size: Footprint, align: Align, width: int) -> dict[str, float]:

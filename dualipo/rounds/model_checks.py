@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dualipo.config import LEARNING, Config
-from dualipo.critic.models import backends, contexts
+from dualipo.critic.models import backends, contexts, published
 from dualipo.critic.models.score_file import ScoreFile
 from dualipo.critic.models.served import ServedCritic
 from dualipo.errors import DualipoError, ModelError
@@ -48,7 +48,8 @@ def critic(config: Config, state: Ahead) -> Iterator[DualipoError]:
     if not is_local or not (state.trains_shipped_critic or settings.backend == "reward_head"):
         return
     if not is_embedded(name) and not Path(name).expanduser().is_dir():
-        yield _absent(name, "critic", estimating.published_critic(name))
+        known = published.find(name)
+        yield _absent(name, "critic", known.repository if known else None)
         return
     folder = model_folder(name, "critic")
     found = backends.faults(folder, settings=settings)

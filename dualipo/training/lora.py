@@ -93,6 +93,15 @@ def without(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def num_weights(module: nn.Module, *, rank: int, targets: tuple[str, ...] = LANGUAGE) -> int:
+    """Count the weights of an adapter: a row and a column for each of its ranks."""
+    return sum(
+        rank * (linear.in_features + linear.out_features)
+        for name, linear in module.named_modules()
+        if isinstance(linear, nn.Linear) and name.endswith(tuple(f".{t}" for t in targets))
+    )
+
+
 def absorb(module: nn.Module) -> None:
     """Merge an injected adapter into the weights below it and remove it, if there is one."""
     for name, layer in list(module.named_modules()):

@@ -38,11 +38,21 @@ def recomputed_layers(llm: Any, *, is_on: bool) -> Iterator[None]:
     if not is_on:
         yield
         return
-    llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs=_options(llm.device))
+    switch(llm, _options(llm.device))
     try:
         yield
     finally:
-        llm.gradient_checkpointing_disable()
+        switch(llm, None)
+
+
+def switch(llm: Any, options: dict[str, Any] | None) -> None:
+    """Checkpoint a transformers model with these options of torch's checkpoint; None ends it."""
+    # transformers 5.23 has renamed both methods, and warns of the old names.
+    name = "enable" if options else "disable"
+    method = getattr(llm, f"activation_checkpointing_{name}", None) or getattr(
+        llm, f"gradient_checkpointing_{name}"
+    )
+    method(*[options] if options else [])
 
 
 def _options(device: torch.device) -> dict[str, Any]:

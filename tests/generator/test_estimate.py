@@ -10,8 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dualipo.config import Align, Generator
 from dualipo.generator import backbone
-from dualipo.generator.estimate import measure, saved_bytes
+from dualipo.generator.estimate import measure
 from dualipo.training import lora
+from dualipo.training.live_bytes import saved_bytes
 from dualipo.training.optim import trainable
 
 SETTINGS = Generator(max_sequence_length=8)

@@ -8,7 +8,7 @@ import pytest
 from dualipo import config
 from dualipo.config import Config
 from dualipo.errors import ConfigError, ModelError
-from dualipo.rounds import estimating
+from dualipo.rounds import critic_memory, estimating
 from dualipo.rounds.run import model_folder
 from dualipo.store import tensors
 
@@ -89,11 +89,16 @@ def test_full_training_and_kto_are_counted_as_they_are() -> None:
 
 def test_an_adapter_of_the_critic_takes_no_moments_of_all_weights() -> None:
     whole, adapter = (
-        next(line for line in estimating.lines(Config.model_validate(tree)) if "critic:" in line)
-        for tree in ({}, {"critic": {"rank": 4}})
+        critic_memory.memory(Config.model_validate(tree)) for tree in ({}, {"critic": {"rank": 4}})
     )
-    assert "training: 34.1 MB," in whole
-    assert "training: 8.53 MB and what a LoRA of rank 4 takes" in adapter
+    num = critic_memory.num_parameters(Config())
+    for use in ("the critic's fine-tuning", "the critic's warm start by DPO"):
+        assert whole[use]["weights"] == 4 * num
+        assert 4 * num < adapter[use]["weights"] < 4.4 * num
+        assert whole[use]["optimizer"] == 2 * whole[use]["gradients"]
+        assert adapter[use]["optimizer"] < whole[use]["optimizer"] / 5
+    # The tower does not learn, so it has no gradients.
+    assert 0.7 * 4 * num < whole["the critic's fine-tuning"]["gradients"] < 4 * num
 
 
 def test_the_critic_is_counted_by_its_files() -> None:

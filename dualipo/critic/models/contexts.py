@@ -5,6 +5,7 @@ folder of a family whose number of tokens depends on more than that is not judge
 """
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +22,62 @@ from dualipo.errors import ModelError
 from dualipo.model_files import settings_files
 from dualipo.model_files.guard import CONFIG
 
+_LETTERS_A_TOKEN = 4  # of English text
+
+
+@dataclass(frozen=True)
+class PairPrompt:
+    """The tokens of a question about a pair of clips, without its answer."""
+
+    num_rows: int  # of both clips' frames
+    frames_a_row: int
+    tokens_a_row: int
+    num_text: int
+    is_counted: bool  # by the tokenizer; else by the letters
+
+    @property
+    def length(self) -> int:
+        """The number of all tokens."""
+        return self.num_text + self.num_rows * self.tokens_a_row
+
+
+def of_pair(folder: Path, *, settings: Critic, clips: Generator) -> PairPrompt | None:
+    """Count the prompt of a pair by a folder's configurations; None if that is not known.
+
+    Without the tokenizer's files four letters count as a token.
+    """
+    is_vila = (folder / "llm").is_dir()
+    text_folder = folder / "llm" if is_vila else folder
+    top = settings_files.read(folder / CONFIG)
+    has_tokenizer = (text_folder / "tokenizer_config.json").is_file()
+    tokens = Tokens(loading.read_tokenizer(text_folder)) if has_tokenizer else None
+    style = _style(top, is_vila=is_vila, tokens=tokens)
+    seen = _visual(folder, top, settings, clips) if style else None
+    if style is None or seen is None:
+        return None
+    rows = math.ceil(_num_shown(settings, clips) / seen[0])
+    num_text = _num_text(tokens, style, rows, settings, clips)
+    return PairPrompt(2 * rows, *seen, num_text, is_counted=has_tokenizer)
+
 
 def require_room(folder: Path, *, settings: Critic, clips: Generator) -> None:
     """Raise ModelError where two clips, the question and the answer need more than the context."""
-    is_vila = (folder / "llm").is_dir()
-    text_folder = folder / "llm" if is_vila else folder
-    tokens = Tokens(loading.read_tokenizer(text_folder))
+    text_folder = folder / "llm" if (folder / "llm").is_dir() else folder
     top, text = settings_files.read(folder / CONFIG), settings_files.read(text_folder / CONFIG)
     text = text.get("text_config") or text
     length = top.get("model_max_length") or text.get("model_max_length")
     length = length or text.get("max_position_embeddings")
-    style = _style(top, is_vila=is_vila, tokens=tokens)
-    shown = settings.max_frames
-    if settings.short_video == "use_all":
-        shown = min(shown, clips.num_frames)
-    seen = _visual(folder, top, settings, clips) if style else None
-    if style is None or seen is None or length is None:
+    prompt = of_pair(folder, settings=settings, clips=clips)
+    if prompt is None or length is None:
         return
-    rows, tokens_a_row = math.ceil(shown / seen[0]), seen[1]
-    num_text = _num_text(tokens, style, rows, settings, clips) + settings.max_new_tokens
-    needed = num_text + 2 * rows * tokens_a_row
+    needed = prompt.length + settings.max_new_tokens
     if needed <= length:
         return
-    fits = (length - num_text) // (2 * tokens_a_row) * seen[0]
+    room = length - prompt.num_text - settings.max_new_tokens
+    fits = room // (2 * prompt.tokens_a_row) * prompt.frames_a_row
     remedy = f"Set critic.max_frames = {fits}" if fits > 0 else "Lower critic.max_new_tokens"
     raise ModelError(
-        f"critic: two clips of {shown} frames, the question and {settings.max_new_tokens} tokens "
+        f"critic: two clips of {_num_shown(settings, clips)} frames, the question and {settings.max_new_tokens} tokens "
         f"of answer need {needed} tokens at least, and the context of {folder} holds {length}. "
         f"{remedy}, or use a critic with a longer context."
     )
@@ -58,8 +89,17 @@ def tokens_a_frame(folder: Path, *, settings: Critic, clips: Generator) -> float
     return seen[1] / seen[0] if seen else 0
 
 
-def _style(top: dict[str, Any], *, is_vila: bool, tokens: Tokens) -> Style | None:
+def _num_shown(settings: Critic, clips: Generator) -> int:
+    if settings.short_video == "use_all":
+        return min(settings.max_frames, clips.num_frames)
+    return settings.max_frames
+
+
+def _style(top: dict[str, Any], *, is_vila: bool, tokens: Tokens | None) -> Style | None:
+    if is_vila and tokens is None:
+        return templates.TEMPLATES.get(str(top.get("chat_template")))
     if is_vila:
+        assert tokens is not None
         name = templates.name_in(top, tokens.tokenizer)
         is_known = name in templates.TEMPLATES or name == templates.OF_TOKENIZER
         return templates.style_of(name, tokens.tokenizer) if is_known else None
@@ -90,7 +130,7 @@ def _visual(
 
 
 def _num_text(
-    tokens: Tokens, style: Style, num_rows: int, settings: Critic, clips: Generator
+    tokens: Tokens | None, style: Style, num_rows: int, settings: Critic, clips: Generator
 ) -> int:
     """Count the tokens of a question's text about two clips, without their visual tokens."""
     black = np.zeros((clips.num_frames, 1, 1, 3), np.uint8)
@@ -105,5 +145,8 @@ def _num_text(
         settings=settings,
         fps_of=lambda clip_hash: clips.fps,
     )
-    text = sum(len(tokens.encode(part)) for part in parts if not isinstance(part, Frame))
+    texts = [part for part in parts if not isinstance(part, Frame)]
+    if tokens is None:
+        return math.ceil(sum(map(len, texts)) / _LETTERS_A_TOKEN)
+    text = sum(len(tokens.encode(part)) for part in texts)
     return text + (len(tokens.start) if style.begins else 0)

@@ -64,6 +64,17 @@ def load(folder: Path, *, settings: Critic) -> PreTrainedModel:
     return _published_intern_vit(folder, dtype=getattr(torch, settings.torch_dtype))
 
 
+def on_meta(folder: Path) -> PreTrainedModel:
+    """Build a tower on the meta device, from its configuration alone."""
+    kind = _kind(folder)
+    with guard.reading(folder), torch.device("meta"):
+        if kind not in _IN_TRANSFORMERS:
+            return InternVLVisionModel(_intern_vit_config(folder))
+        tower = _IN_TRANSFORMERS[kind]
+        built: PreTrainedModel = tower(tower.config_class.from_pretrained(folder, **guard.LOCAL))
+        return built
+
+
 def refuse(folder: Path) -> int:
     """Raise a ModelError unless a tower loads whole; return the width of its features."""
     kind = _kind(folder)
