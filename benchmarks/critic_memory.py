@@ -1,17 +1,15 @@
-"""The peak memory of critic training, as it is estimated and as it is measured on a CPU.
+"""The peak memory of critic training, as estimated and as measured on a CPU.
 
-    OMP_NUM_THREADS=1 python benchmarks/critic_memory.py        # writes results/critic-memory-*.json
+    OMP_NUM_THREADS=1 python benchmarks/critic_memory.py    # writes results/critic-memory-*.json
 
-A random critic in VILA's layout (77 million weights) learns two steps of two answers, each way in
+A random critic in VILA's layout (48 million weights) learns two steps of two answers, each way in
 a process of its own. Measured is the most memory that the process held while it learned, without
 what it held before the critic was loaded. Estimated is `critic/estimate.py`, from configurations.
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
+import ctypes
+import multiprocessing
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import torch
 from random_models import prepare, write
 from transformers import LlamaConfig, LlamaForCausalLM, SiglipVisionConfig, SiglipVisionModel
 
+from dualipo.amounts import storage
 from dualipo.config import Critic, CriticTraining, Generator
 from dualipo.critic import estimate
 from dualipo.critic.asks import Ask
@@ -28,10 +27,11 @@ from dualipo.critic.learning import warm_start
 from dualipo.critic.models import loading
 from dualipo.critic.models.projector import MmProjector
 from dualipo.critic.models.vila import Vila, VilaModule
+from dualipo.evaluation.report.report_tables import Table
 from dualipo.rounds.run import model_folder
 
-WIDTH, VISION = 768, 64
-CLIPS = Generator(num_frames=16, height=32, width=32)
+WIDTH, VISION = 640, 64
+CLIPS = Generator(num_frames=8, height=32, width=32)
 TRAINING = {"max_train_steps": 2, "train_batch_size": 2}
 WAYS: dict[str, dict[str, Any]] = {
     "all weights": {},
@@ -46,27 +46,25 @@ WAYS: dict[str, dict[str, Any]] = {
         "gradient_checkpointing": True,
     },
 }
-# Memory that is freed goes back at once, so that what is held is what is used.
-ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 def main() -> None:
     """Measure every way, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--one", nargs=2, metavar=("WAY", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     device = prepare()
-    if options.one:
-        print(json.dumps(measured(WAYS[options.one[0]], Path(options.one[1]))))
-        return
+    # Memory that is freed goes back at once, so that what is held is what is used.
+    for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
+        ctypes.CDLL("libc.so.6").mallopt(option, 1 << 16)
     with tempfile.TemporaryDirectory() as temporary:
         folder = make_critic(Path(temporary) / "critic")
         results = {way: compare(way, folder) for way in WAYS}
     print(write("critic-memory", device, {"ways": results}, options.output))
 
 
-def make_critic(folder: Path, *, num_layers: int = 10) -> Path:
+def make_critic(folder: Path, *, num_layers: int = 9) -> Path:
     """Save a critic with random weights, and the tokenizer of the one that ships."""
     torch.manual_seed(0)
     tokenizer = loading.read_tokenizer(model_folder("embedded", "critic") / "llm")
@@ -74,9 +72,9 @@ def make_critic(folder: Path, *, num_layers: int = 10) -> Path:
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=WIDTH,
-            intermediate_size=2304,
+            intermediate_size=1920,
             num_hidden_layers=num_layers,
-            num_attention_heads=12,
+            num_attention_heads=10,
             max_position_embeddings=4096,
         )
     )
@@ -101,14 +99,8 @@ def make_critic(folder: Path, *, num_layers: int = 10) -> Path:
 
 def compare(way: str, folder: Path) -> dict[str, float]:
     """Estimate a way's peak memory, and measure it in a child process."""
-    child = subprocess.run(
-        [sys.executable, __file__, "--one", way, str(folder)],
-        env=os.environ | ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    result: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        result = pool.apply(measured, (WAYS[way], folder))
     settings = Critic(**WAYS[way], max_new_tokens=int(result.pop("answer")))
     size = estimate.measure(folder, settings=settings, clips=CLIPS)
     assert size is not None
@@ -116,7 +108,8 @@ def compare(way: str, folder: Path) -> dict[str, float]:
         size, CriticTraining(**TRAINING), paths_an_item=1, is_fused=False
     )
     told = sum(parts.values())
-    print(f"{way}: {told / 1e6:.0f} MB estimated, {result['measured'] / 1e6:.0f} MB measured")
+    told_mb, measured_mb = told / 1e6, result["measured"] / 1e6
+    print(f"{way}: {told_mb:.0f} MB estimated, {measured_mb:.0f} MB measured", flush=True)
     return {"estimated": told, **result, **parts}
 
 
@@ -130,7 +123,7 @@ def measured(way: dict[str, Any], folder: Path) -> dict[str, float]:
     critic.adapt(seed=0)
     Path("/proc/self/clear_refs").write_text("5")  # begins VmHWM anew
     peaks: list[int] = []
-    answer = "A: it rolls and stays round, B: it stops. " * 4 + "<verdict>A</verdict>"
+    answer = "A: it rolls and stays round, B: it stops. " * 2 + "<verdict>A</verdict>"
     asks = [Ask(f"{n}", "pair", "a red ball", "motion", (f"{n}a", f"{n}b")) for n in (0, 1)]
     with tempfile.TemporaryDirectory() as temporary:
         warm_start.supervise(
@@ -155,6 +148,20 @@ def _status(field: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     line = next(line for line in lines if line.startswith(f"{field}:"))
     return int(line.split()[1]) * 1024
+
+
+def table(results: Any) -> str:
+    """Return the results as a table in Markdown."""
+    rows = [
+        [
+            way,
+            storage(told["estimated"]),
+            storage(told["measured"]),
+            f"{told['estimated'] / told['measured'] - 1:+.0%}",
+        ]
+        for way, told in results["ways"].items()
+    ]
+    return Table(["a critic learns", "estimated", "measured", "difference"], rows).in_markdown()
 
 
 if __name__ == "__main__":

@@ -189,11 +189,11 @@ def _learn(llm: Any, num_paths: int, length: int, keep: int) -> None:
 def _prefill_peak(size: CriticSize, depth: int, num_prompts: int, dtype: torch.dtype) -> int:
     llm: Any = _build(size.config, size.settings, depth=depth).to(dtype).eval()
     width = size.config.get_text_config().hidden_size
-    with LiveBytes([*llm.parameters(), *llm.buffers()]) as live, FusedAttention():
-        with torch.device("meta"):
-            shown_BLH = torch.empty(num_prompts, size.num_tokens, width, dtype=dtype)
-            cache = DynamicCache(config=llm.config)
-            _run(llm, shown_BLH, keep=1, past_key_values=cache, use_cache=True)
+    known = [*llm.parameters(), *llm.buffers()]
+    with LiveBytes(known) as live, FusedAttention(), torch.device("meta"):
+        shown_BLH = torch.empty(num_prompts, size.num_tokens, width, dtype=dtype)
+        cache = DynamicCache(config=llm.config)
+        _run(llm, shown_BLH, keep=1, past_key_values=cache, use_cache=True)
     return live.peak
 
 

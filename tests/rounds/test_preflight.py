@@ -75,9 +75,9 @@ def test_what_cannot_work_is_refused_before_the_first_unit(
 def _unknown_keys(text: str) -> set[str]:
     """Return what a text gives a value or calls by a dotted name, and is no setting."""
     known = leaves(config.Config())
-    given = set(re.findall(r"(?<![\w./`])((?:[a-z_]+\.)*[a-z_]+) = ", text))
+    given = set(re.findall(r"(?<![\w./`])((?:[a-z_]+\.)*[a-z_0-9]+) = ", text))
     dotted = set(re.findall(r"(?<![\w./`])((?:align|critic|prompts|refresh|generator|monitor|"
-                            r"seed_labels)(?:\.[a-z_]+)+)", text))  # fmt: skip
+                            r"seed_labels)(?:\.[a-z_0-9]*[a-z])+)", text))  # fmt: skip
     return {key for key in given | dotted if key not in known}
 
 

@@ -77,8 +77,9 @@ def require_room(folder: Path, *, settings: Critic, clips: Generator) -> None:
     fits = room // (2 * prompt.tokens_a_row) * prompt.frames_a_row
     remedy = f"Set critic.max_frames = {fits}" if fits > 0 else "Lower critic.max_new_tokens"
     raise ModelError(
-        f"critic: two clips of {_num_shown(settings, clips)} frames, the question and {settings.max_new_tokens} tokens "
-        f"of answer need {needed} tokens at least, and the context of {folder} holds {length}. "
+        f"critic: two clips of {_num_shown(settings, clips)} frames, the question and "
+        f"{settings.max_new_tokens} tokens of answer need {needed} tokens at least, and the "
+        f"context of {folder} holds {length}. "
         f"{remedy}, or use a critic with a longer context."
     )
 
