@@ -46,8 +46,8 @@ class CriticSize:
     """A critic as its folder's configurations describe it."""
 
     config: Any  # transformers' configuration of the language model, or of the whole VLM
-    settings: Critic
     num_parameters: int
+    settings: Critic
     num_in_layers: int  # the linear layers of the language model, which may be held in 4 bits
     num_adapter: int
     num_trained: int  # with the adapter

@@ -10,25 +10,16 @@ from pathlib import Path
 from typing import Any
 
 _QWEN_TEXT: dict[str, Any] = {"model_type": "qwen2_5_vl_text", "max_position_embeddings": 128000}
-_QWEN_VISION: dict[str, Any] = {
-    "model_type": "qwen2_5_vl_vision",
-    "depth": 32,
-    "hidden_size": 1280,
-    "intermediate_size": 3420,
-    "num_heads": 16,
-    "patch_size": 14,
-    "spatial_merge_size": 2,
-    "temporal_patch_size": 2,
-}
-_SIGLIP: dict[str, Any] = {
-    "model_type": "siglip_vision_model",
-    "hidden_size": 1152,
-    "intermediate_size": 4304,
-    "num_hidden_layers": 27,
-    "num_attention_heads": 16,
-    "image_size": 384,
-    "patch_size": 14,
-}
+_QWEN_VISION: dict[str, Any] = (
+    {"model_type": "qwen2_5_vl_vision", "patch_size": 14, "spatial_merge_size": 2}
+    | {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16}
+    | {"temporal_patch_size": 2}
+)
+_SIGLIP: dict[str, Any] = (
+    {"model_type": "siglip_vision_model", "image_size": 384, "patch_size": 14}
+    | {"hidden_size": 1152, "intermediate_size": 4304}
+    | {"num_hidden_layers": 27, "num_attention_heads": 16}
+)
 
 
 @dataclass(frozen=True)
