@@ -48,10 +48,9 @@ class CriticSize:
     config: Any  # transformers' configuration of the language model, or of the whole VLM
     num_parameters: int
     settings: Critic
-    num_in_layers: int  # the linear layers of the language model, which may be held in 4 bits
+    layers: tuple[int, ...]  # the language model's linear ones, which may be held in 4 bits
     num_adapter: int
     num_trained: int  # with the adapter
-    largest_layer: int
     num_tokens: int  # of a question about a pair, without its answer
 
     @property
@@ -72,7 +71,6 @@ def measure(folder: Path, *, settings: Critic, clips: Generator) -> CriticSize |
     llm = _build(config, settings, depth=None)
     eyes = _vila_eyes(folder, llm) if is_vila else []
     decoder = llm.get_decoder()
-    sizes = [w.weight.numel() for w in decoder.modules() if isinstance(w, nn.Linear)]
     num_adapter = lora.num_weights(decoder, rank=settings.rank)
     if settings.rank:
         decoder.requires_grad_(False)
@@ -81,11 +79,10 @@ def measure(folder: Path, *, settings: Critic, clips: Generator) -> CriticSize |
         config=config,
         settings=settings,
         num_parameters=_num(weight for part in (llm, *eyes) for weight in part.parameters()),
-        num_in_layers=sum(sizes),
+        layers=tuple(w.weight.numel() for w in decoder.modules() if isinstance(w, nn.Linear)),
         num_adapter=num_adapter,
         num_trained=num_adapter
         + _num(weight for part in (llm, *eyes) for weight in optim.trainable(part).values()),
-        largest_layer=max(sizes),
         num_tokens=prompt.length,
     )
 
@@ -143,11 +140,11 @@ def _weights(size: CriticSize, *, is_cast: bool) -> float:
     own = size.num_trained if settings.rank else 0
     held = 0.0
     if settings.load_in_4bit:
-        plain -= size.num_in_layers
-        held = size.num_in_layers * four_bits.BYTES + size.largest_layer * width
+        plain -= sum(size.layers)
+        held = sum(size.layers) * four_bits.BYTES + max(size.layers) * width
     whole = plain - (own - size.num_adapter)
     # Autocast's copies are kept for the backward pass, unless a checkpointed layer makes them anew.
-    copies = size.largest_layer if settings.gradient_checkpointing and own else plain
+    copies = max(size.layers) if settings.gradient_checkpointing and own else plain
     return held + width * whole + 4 * own + (2 * copies if is_cast else 0)
 
 
