@@ -35,10 +35,10 @@ from dualipo.model_files import guard, settings_files
 from dualipo.training import four_bits, lora, optim, recompute
 from dualipo.training.live_bytes import FusedAttention, LiveBytes
 
+_MOMENTS = {"adamw": 8, "adamw_8bit": 2, "muon": 4}  # bytes a trained weight
 # Layers of the two shallow models; judging is told from deeper ones, as a cache grows with each.
 _LEARNING, _JUDGING = (1, 3), (2, 4)
 _QUESTION = 200  # tokens of a question behind the clips, at most
-_MOMENTS = {"adamw": 8, "adamw_8bit": 2, "muon": 4}  # bytes a trained weight
 
 
 @dataclass(frozen=True, eq=False)
