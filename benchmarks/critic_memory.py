@@ -4,7 +4,8 @@
 
 A random critic in VILA's layout (48 million weights) learns two steps of two answers, each way in
 a process of its own. Measured is the most memory that the process held while it learned, without
-what it held before the critic was loaded. Estimated is `critic/estimate.py`, from configurations.
+what it held before the critic was loaded, where another one had learned already. Estimated is
+`critic/estimate.py`, from configurations.
 """
 
 import argparse
@@ -59,6 +60,8 @@ def main() -> None:
     for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
         ctypes.CDLL("libc.so.6").mallopt(option, 1 << 16)
     with tempfile.TemporaryDirectory() as temporary:
+        # What the libraries load at their first use is there before the processes divide.
+        measured(WAYS["LoRA on 4 bits"], make_critic(Path(temporary) / "small", num_layers=1))
         folder = make_critic(Path(temporary) / "critic")
         results = {way: compare(way, folder) for way in WAYS}
     print(write("critic-memory", device, {"ways": results}, options.output))
@@ -104,9 +107,7 @@ def compare(way: str, folder: Path) -> dict[str, float]:
     settings = Critic(**WAYS[way], max_new_tokens=int(result.pop("answer")))
     size = estimate.measure(folder, settings=settings, clips=CLIPS)
     assert size is not None
-    parts = estimate.training_memory(
-        size, CriticTraining(**TRAINING), paths_an_item=1, is_fused=False
-    )
+    parts = estimate.training_memory(size, CriticTraining(**TRAINING), paths_an_item=1)
     told = sum(parts.values())
     told_mb, measured_mb = told / 1e6, result["measured"] / 1e6
     print(f"{way}: {told_mb:.0f} MB estimated, {measured_mb:.0f} MB measured", flush=True)
@@ -119,6 +120,8 @@ def measured(way: dict[str, Any], folder: Path) -> dict[str, float]:
     _ = torch.randn(64, 64) @ torch.randn(64, 64)  # the library's own buffers
     before = _status("VmRSS")
     critic = Vila.load(folder, settings=settings)
+    for weight in critic.module.parameters():
+        weight.data = weight.data.clone()  # off the file's pages, as onto a device
     critic.compress("cpu")
     critic.adapt(seed=0)
     Path("/proc/self/clear_refs").write_text("5")  # begins VmHWM anew
