@@ -1,10 +1,10 @@
 """A critic's memory, counted on the meta device, where tensors have shapes and no memory.
 
-Language models of few layers run at the prompt's real length, as training and judging
-would run them; the peaks of two depths tell that of the whole model. Only
-configurations are read. Attention is counted as the fused kernels compute it unless `is_fused` is
-false: a CPU's trainings in bfloat16 use plain products, which keep the whole matrix. Leaves out what the
-vision tower keeps where it is tuned, the projector's activations, and the allocator's slack.
+Language models of few layers run at the prompt's real length, as training and judging would run
+them; the peaks of two depths tell that of the whole model. Only configurations are read. Attention
+is counted as the fused kernels compute it unless `is_fused` is false: a CPU's trainings in bfloat16
+use plain products, which keep the whole matrix. Leaves out what the vision tower keeps where it is
+tuned, the projector's activations, and the allocator's slack.
 
 Legend: B paths, L tokens of a prompt and its answer, H the language model's width.
 """
