@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 REDACTED = "<redacted>"
 
 _SECRET_NAME = re.compile(
-    r"(^|[._-])(token|secret|password|passwd|credential|credentials|(api|access|private)[_-]?key)$",
+    r"(^|[._-])(token|secret|password|passwd|passphrase|pwd|credential|credentials|authorization"
+    r"|cookie|(api|access|private|secret|ssh)[_-]?key)$",
     re.IGNORECASE,
 )
 # POSIX names variables so; nearly every key has small letters, too.
@@ -46,6 +47,10 @@ DigitalOcean:  \bdo[opr]_v1_[0-9a-f]{16,}
 Docker:  \bdckr_[a-z]+_[\w-]{16,}
 SendGrid:  \bSG\.[\w-]{16,}\.[\w-]{16,}
 JSON Web Tokens:  \beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
+RunPod:  \brpa_\w{16,}
+Cerebras:  \bcsk-[\w-]{16,}
+webhooks:  \bhttps://(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/[\w/-]{8,}
+assignments:  (?i:[\w-]*(?:key|token|secret|password|passwd|passphrase)["']?\s*[=:]\s*["']?(?=[^\s"'<]*\d)[^\s"'<>,;&)]{8,})
 HTTP headers:  (?i:\b(?:bearer|basic)\s+(?=\S*[\d=])[\w.~+/=-]{8,})
 private keys:  -----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*-----|\Z)
 """.strip().split("\n")

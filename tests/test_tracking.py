@@ -85,6 +85,10 @@ KEYS = {
     "Docker": "dckr_pat_" + "aB3" * 9,
     "SendGrid": "SG." + "aB3" * 7 + "." + "aB3" * 14,
     "JSON Web Tokens": "eyJ" + "hbGciOi" * 3 + "." + "eyJzdWIi" * 2 + "." + "aB3" * 9,
+    "RunPod": "rpa_" + "aB3" * 12,
+    "Cerebras": "csk-" + "aB3" * 12,
+    "webhooks": "https://hooks.slack.com/services/" + "T01/B02/" + "aB3" * 8,
+    "assignments": "SERVER_API_KEY=" + "aB3" * 5,
     "HTTP headers": "Bearer " + "aB3" * 9,
     "private keys": "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
 }
@@ -97,7 +101,9 @@ def test_fault_62_keys_in_the_formats_of_many_services_are_redacted() -> None:
         with pytest.raises(ConfigError) as refused:
             resolve({"critic": {"server": {"api_key_env": key}}}, subject="recipe")
         assert key not in str(refused.value) and "OPENAI_API_KEY" in str(refused.value)
-    plain = "skip a task-based sky-blue desk-lamp, masks-and-more, AKIA, hf_, a basic instinct"
+    for text in ("x-api-key: 'aB3aB3aB3'", "host/v1?api_key=aB3aB3aB3", '"token": "aB3aB3aB3"'):
+        assert "aB3" not in redact(text)
+    plain = "tokens: 12345678, a key: low, token: 3 of 12, skip a task-based sky-blue desk-lamp, masks-and-more, AKIA, hf_, a basic instinct"
     assert redact(plain) == plain
 
 
