@@ -92,6 +92,7 @@ def _missing(path: Path, fact: str = "there is no such file") -> DataError:
 
 
 def _parquet(path: Path, num_rows: int) -> Iterator[pa.Table]:
+    atomic.require_readable(path)
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as opened:
             names = opened.schema_arrow.names

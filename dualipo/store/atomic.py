@@ -257,7 +257,9 @@ def storage_errors(path: Path, *, num_bytes: int | None = None) -> Iterator[None
             need += f" ({shutil.disk_usage(_existing(path)).free} free)"
         named = _subject(failure) if isinstance(failure, OSError) else ""
         subject = named if os.path.lexists(named) else path
-        raise StorageError(f"{subject}: {os.strerror(code)}{need}. {_REMEDIES[code]}") from failure
+        is_closed = os.path.isfile(named) and not os.access(named, os.R_OK)  # it was to be read
+        remedy = _ASK if is_closed else _REMEDIES[code]
+        raise StorageError(f"{subject}: {os.strerror(code)}{need}. {remedy}") from failure
 
 
 def _code(failure: Exception) -> int:
@@ -278,6 +280,12 @@ def explain(failure: OSError) -> StorageError:
     fact = failure.strerror or str(failure) or type(failure).__name__
     remedy = _READING.get(code) or _REMEDIES.get(code, _OTHERWISE)
     return StorageError(f"{_subject(failure) or 'this machine'}: {fact}. {remedy}")
+
+
+def require_readable(path: Path) -> None:
+    """Raise a StorageError where a file may not be read: libraries would call it damaged."""
+    if path.is_file() and not os.access(path, os.R_OK):
+        raise explain(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)))
 
 
 def _subject(failure: OSError) -> str:

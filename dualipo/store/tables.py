@@ -106,6 +106,7 @@ def _read(path: Path, *, kind: str, restore: str | None = None) -> pa.Table:
     remedy = restore or "Delete it and repeat the stage that writes it."
     if not path.is_file():
         raise DataError(f"{path}: no such table. {restore or 'Repeat the stage that writes it.'}")
+    atomic.require_readable(path)
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as opened:
             table = opened.read(use_threads=False)

@@ -4,6 +4,7 @@ Each row names what is done to which path, the exit code, and the words that the
 """
 
 import errno
+import json
 import os
 import socket
 import tempfile
@@ -18,6 +19,7 @@ from dualipo.store import atomic
 from dualipo.store.labels import LabelBook
 from dualipo.store.run_reader import RunReader
 from dualipo.web import server
+from tests import odd_rows
 from tests.store import small_run
 
 IN_THE_WAY = "a folder belongs, or the reverse: choose another path"
@@ -265,3 +267,33 @@ def test_labels_of_another_user_are_exported_without_a_trace(
     (theirs / "labels.sqlite").unlink()
     assert as_nobody(lambda: main.main(["label", str(theirs), "--export", str(target)])) == "2"
     assert not (theirs / "labels.sqlite").exists()
+
+
+def test_fault_94_a_closed_clip_costs_its_row_and_a_closed_table_is_not_called_torn(
+    theirs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Import, as nobody, two rows of which one names a clip of another user; export a closed set."""
+    shared, mine = tmp_path / "shared", tmp_path / "mine"
+    for folder in (shared, mine):
+        folder.mkdir()
+        folder.chmod(0o777)
+    hashes = odd_rows.make_folder(shared)
+    for name, row in {"a.mp4": "closed", "b.mp4": "read"}.items():
+        source = (shared / name).rename(shared / f"{row}.mp4")
+        (shared / f"{row}-2.mp4").write_bytes(source.read_bytes()[:-1] + b"\0")
+    (shared / "closed.mp4").chmod(0o600)
+    words = [str(shared / "pairs.jsonl"), "--root", str(shared), "--output", str(mine / "set")]
+    pairs = [("closed.mp4", "read.mp4"), ("read.mp4", "closed-2.mp4")]
+    rows = [{"prompt": odd_rows.CAPTION, "chosen": a, "rejected": b} for a, b in pairs]
+    (shared / "pairs.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    act = ["import", "trl", *words, "--source", "human", "--lenient"]
+    assert as_nobody(lambda: main.main(act)) == "0" and len(hashes) == 2
+    assert "may not be read (permission denied)" in capfd.readouterr().out
+    (mine / "set/labels.parquet").chmod(0)
+    export = ["export", "native", str(mine / "set"), str(mine / "new")]
+    assert as_nobody(lambda: main.main(export)) == "3"
+    assert "labels.parquet: Permission denied. Ask its owner" in capfd.readouterr().err
+    (mine / "set/labels.parquet").chmod(0o644)
+    next((mine / "set").rglob("*.mp4")).chmod(0)
+    assert as_nobody(lambda: main.main(export)) == "3"
+    assert ".mp4: Permission denied. Ask its owner" in capfd.readouterr().err

@@ -104,6 +104,8 @@ class Intake:
             return self._encoded(images.read(io.BytesIO(footage.image), "an image"))
         paths = [self.resolve(name) for name in footage.paths]
         path = next((path for path in paths if path.is_file()), None)
+        if path is not None and not os.access(path, os.R_OK):
+            raise Unfit(f"The clip {footage.paths[0]!r} may not be read (permission denied).")
         if path is None and any(path.exists() for path in paths):
             raise Unfit(f"The clip {footage.paths[0]!r} is no file.")
         if path is not None and _is_image(path):
@@ -132,6 +134,8 @@ class Intake:
         path = self.resolve(name)
         if not path.is_file():
             raise Unfit(f"The frame {name!r} does not exist.")
+        if not os.access(path, os.R_OK):
+            raise Unfit(f"The frame {name!r} may not be read (permission denied).")
         return images.read(path, name)
 
     def _frames(self, footage: Footage) -> list[str]:
