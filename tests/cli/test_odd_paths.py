@@ -272,7 +272,7 @@ def test_labels_of_another_user_are_exported_without_a_trace(
 def test_fault_94_a_closed_clip_costs_its_row_and_a_closed_table_is_not_called_torn(
     theirs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Import, as nobody, two rows of which one names a clip of another user; export a closed set."""
+    """Import as nobody two rows, one with a clip of another user; export a closed set."""
     shared, mine = tmp_path / "shared", tmp_path / "mine"
     for folder in (shared, mine):
         folder.mkdir()
