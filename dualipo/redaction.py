@@ -50,7 +50,7 @@ JSON Web Tokens:  \beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
 RunPod:  \brpa_\w{16,}
 Cerebras:  \bcsk-[\w-]{16,}
 webhooks:  \bhttps://(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/[\w/-]{8,}
-assignments:  (?i:[\w-]*(?:key|token|secret|password)["']?\s*[=:]\s*["']?(?=\w*\d)\w[^\s"'<,;&)]{7,})
+settings:  (?i:[\w-]*(?:key|token|secret|password)["']?\s*[=:]\s*["']?(?=\w*\d)\w[^\s"'<,;&)]{7,})
 HTTP headers:  (?i:\b(?:bearer|basic)\s+(?=\S*[\d=])[\w.~+/=-]{8,})
 private keys:  -----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*-----|\Z)
 """.strip().split("\n")

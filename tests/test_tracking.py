@@ -88,7 +88,7 @@ KEYS = {
     "RunPod": "rpa_" + "aB3" * 12,
     "Cerebras": "csk-" + "aB3" * 12,
     "webhooks": "https://hooks.slack.com/services/" + "T01/B02/" + "aB3" * 8,
-    "assignments": "SERVER_API_KEY=" + "aB3" * 5,
+    "settings": "SERVER_API_KEY=" + "aB3" * 5,
     "HTTP headers": "Bearer " + "aB3" * 9,
     "private keys": "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
 }
