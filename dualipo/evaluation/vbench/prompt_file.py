@@ -63,7 +63,7 @@ def read(path: Path) -> PromptFile:
     """Read a prompt file; refuse a prompt that no file can be named after."""
     rows = text_files.read_json(path, remedy=_REMEDY, shape=list)
     for number, row in enumerate(rows, start=1):
-        _require_row(path, number, row)
+        require_row(path, number, row)
     return PromptFile(tuple(rows), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
@@ -110,11 +110,12 @@ def _evenly(rows: Sequence[Mapping[str, Any]], num: int) -> list[Mapping[str, An
     return [rows[place * len(rows) // num] for place in range(num)]
 
 
-def _require_row(path: Path, number: int, row: object) -> None:
+def require_row(path: Path, number: int, row: object) -> None:
     """Refuse a row that is none of VBench's, or whose prompt is no file name."""
     is_row = isinstance(row, dict) and isinstance(row.get("prompt_en"), str)
     dimensions = row.get("dimension") if isinstance(row, dict) else None
-    if not is_row or not isinstance(dimensions, list) or not set(dimensions) <= set(DIMENSIONS):
+    is_list = isinstance(dimensions, list) and all(each in DIMENSIONS for each in dimensions)
+    if not is_row or not is_list:
         raise DataError(f"{path}: row {number} is no prompt with dimensions of VBench. {_REMEDY}")
     assert isinstance(row, dict)
     name = clip_name(row["prompt_en"], CLIPS_FOR_FLICKERING)

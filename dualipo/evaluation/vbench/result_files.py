@@ -16,7 +16,7 @@ from typing import Any
 
 from dualipo import text_files
 from dualipo.errors import DataError
-from dualipo.evaluation.vbench.prompt_file import CLIPS_PER_PROMPT, clip_name
+from dualipo.evaluation.vbench.prompt_file import CLIPS_PER_PROMPT, clip_name, require_row
 from dualipo.evaluation.vbench.totals import DIMENSIONS
 
 SUFFIX = "_eval_results.json"
@@ -91,12 +91,16 @@ def _score(
 
 def _by_clip(clips: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return the clips' own results by name, where a dimension gives each clip a number."""
-    return {
-        Path(clip["video_path"]).name: float(clip["video_results"])
-        for clip in clips
-        if isinstance(clip.get("video_results"), bool | int | float)
-        and math.isfinite(clip["video_results"])
-    }
+    results = ((clip, _number(clip.get("video_results"))) for clip in clips)
+    return {Path(clip["video_path"]).name: n for clip, n in results if math.isfinite(n)}
+
+
+def _number(value: object) -> float:
+    """Return a result as a number; NaN for a text, a list, or an integer beyond all floats."""
+    try:
+        return float(value) if isinstance(value, bool | int | float) else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def _parts(path: Path, dimension: str, result: object) -> tuple[float, list[dict[str, Any]]]:
@@ -105,9 +109,10 @@ def _parts(path: Path, dimension: str, result: object) -> tuple[float, list[dict
         case [bool() | int() | float() as mean, list() as clips] if dimension in DIMENSIONS and all(
             isinstance(clip, dict) and isinstance(clip.get("video_path"), str) for clip in clips
         ):
-            if clips and not math.isfinite(mean):
-                raise DataError(f"{path}: {dimension} has the mean {mean}. {_REMEDY}")
-            return float(mean), clips
+            if clips and not math.isfinite(_number(mean)):
+                said = str(mean)[:20]
+                raise DataError(f"{path}: {dimension} has the mean {said}. {_REMEDY}")
+            return _number(mean), clips
     raise DataError(
         f"{path}: {dimension[:60]!r} is no dimension of VBench with a mean and its clips. {_REMEDY}"
     )
@@ -119,7 +124,9 @@ def _planned_beside(path: Path) -> dict[str, list[str]]:
     if not beside.is_file():
         return {}
     planned: dict[str, list[str]] = {}
-    for row in text_files.read_json(beside, remedy=_REMEDY, shape=list):
+    rows = text_files.read_json(beside, remedy=_REMEDY, shape=list)
+    for number, row in enumerate(rows, start=1):
+        require_row(beside, number, row)
         for dimension in row["dimension"]:
             names = [clip_name(row["prompt_en"], k) for k in range(CLIPS_PER_PROMPT)]
             planned.setdefault(dimension, []).extend(names)

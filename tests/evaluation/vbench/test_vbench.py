@@ -92,8 +92,11 @@ def test_fault_82_a_prompt_that_is_no_file_name_is_refused_and_never_cut(
         prompt_file.read(_write(tmp_path / "p.json", [*rows, {**rows[0], "prompt_en": prompt}]))
 
 
+ODD = {"prompt_en": "x", "dimension": [["color"]]}
+
+
 def test_rows_that_are_not_vbenchs_are_refused(tmp_path: Path) -> None:
-    for row in ({"prompt_en": "x"}, {"prompt_en": "x", "dimension": ["beauty"]}, 3):
+    for row in ({"prompt_en": "x"}, {"prompt_en": "x", "dimension": ["beauty"]}, 3, ODD):
         with pytest.raises(DataError, match="row 1 is no prompt"):
             prompt_file.read(_write(tmp_path / "p.json", [row]))
 
@@ -178,6 +181,7 @@ BROKEN: dict[str, object] = {
     "no path": {"color": [0.5, [{"video_results": 1}]]},
     "no number": {"color": ["0.5", []]},
     "not a number": {"color": [float("nan"), [{"video_path": "a-0.mp4"}]]},
+    "beyond all numbers": {"color": [10**400, [{"video_path": "a-0.mp4"}]]},
 }
 
 
@@ -185,6 +189,18 @@ BROKEN: dict[str, object] = {
 def test_a_result_file_that_is_not_vbenchs_is_refused(case: str, tmp_path: Path) -> None:
     _write(tmp_path / "r_eval_results.json", BROKEN[case])
     with pytest.raises(DataError, match=r"r_eval_results\.json"):
+        result_files.read_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "row", [3, {}, {"prompt_en": "x"}, {"prompt_en": 1, "dimension": ["color"]}]
+)
+def test_odd_prompts_beside_a_result_are_refused(row: object, tmp_path: Path) -> None:
+    clip = {"video_path": "a-0.mp4", "video_results": 10**400}
+    _write(tmp_path / "r_eval_results.json", {"color": [0.5, [clip]]})
+    assert result_files.read_folder(tmp_path)["color"].by_clip == {}
+    _write(tmp_path / "r_full_info.json", [{"prompt_en": "a", "dimension": ["color"]}, row])
+    with pytest.raises(DataError, match=r"r_full_info\.json: row 2 is no prompt"):
         result_files.read_folder(tmp_path)
 
 
