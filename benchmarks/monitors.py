@@ -13,14 +13,16 @@ people compare the test clips of every version with the base's. For each monitor
 and for each kind of alarm on how many versions it was raised, and how many of these were false: the
 oracle shows the version to be better than the one that the alarm compares it with.
 
-The world's own suite is computed from the run's clips, whether the recipe has it or not. The result
-is written as data, whichever way it comes out. Nothing here is read by a run.
+Pixels, people and the world's own suite are computed from the run's clips, whether the recipe has
+them or not. So `--measured RUN...` measures finished runs of another benchmark, without a held-out
+judge, in place of making some. The result is written as data, whichever way it comes out. Nothing
+here is read by a run.
 """
 
 import argparse
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -74,32 +76,39 @@ def measure(path: Path, seed: int) -> dict[str, Any]:
     names = [recommended.version_of(round_) for round_ in rounds]
     totals = [score.mean if (score := own.score("total")) else None for own in rounds]
     oracle = {name: x for name, x in zip(names, totals, strict=True) if x is not None}
-    people, suite = _people(reader, names, seed), _suite(reader, names, seed)
-    scores = _of_events(rounds) | {PEOPLE: _win_rates(people), measured.WORLD_SUITE: _totals(suite)}
+    events = [event for own in rounds for event in own.measured]
+    events += [*_people(reader, names, seed), *_suite(reader, names, seed)]
+    if not any(event.source == measured.PIXELS for event in events):
+        events += _pixels(reader, names)
     shown = _shown_pairs(rounds)
     return {
         "oracle": oracle,
         "monitors": {
             monitor: _agreement(oracle, said, shown) | {"says": said}
-            for monitor, said in scores.items()
+            for monitor, said in (_critic(rounds) | _of_events(events)).items()
         },
         "better_versions": sorted(best for worse, best in shown if worse == BASE),
-        "alarms": _alarms(rounds, [*people, *suite], shown),
+        "alarms": _alarms(rounds, events, shown),
     }
 
 
-def _of_events(rounds: Sequence[RoundHistory]) -> Scores:
-    """Return what judges, pixels and the training critic say; they all call the base even."""
-    scores: Scores = {CRITIC: {BASE: 0.0}}
-    so_far = 0.0
+def _critic(rounds: Sequence[RoundHistory]) -> Scores:
+    """Return the sum of the training critic's win rates, each over the version before."""
+    says, so_far = {BASE: 0.0}, 0.0
     for own in rounds:
-        version = recommended.version_of(own)
         if (rate := recommended.win_rate(own)) is not None:
-            so_far += rate.mean - 0.5  # each is over the version before
-            scores[CRITIC][version] = so_far
-        for event in own.measured:
-            for monitor, value in _values(event):
-                scores.setdefault(monitor, {BASE: 0.5})[version] = value
+            so_far += rate.mean - 0.5
+            says[recommended.version_of(own)] = so_far
+    return {CRITIC: says}
+
+
+def _of_events(events: Sequence[MeasuredEvent]) -> Scores:
+    """Return what judges, pixels and the suite say of each version; judges call the base even."""
+    scores: Scores = {}
+    for event in events:
+        for monitor, value in _values(event):
+            even = {BASE: 0.5} if event.source.startswith(measured.JUDGE) else {}
+            scores.setdefault(monitor, even)[event.version] = value
     return scores
 
 
@@ -107,13 +116,36 @@ def _values(event: MeasuredEvent) -> list[tuple[str, float]]:
     if event.source.startswith(measured.JUDGE):
         rate = named(event.measurements, judgements.WIN_RATE, against=BASE)
         return [(event.source, rate.value)] if rate and rate.value is not None else []
-    signs = dict.fromkeys(pixels.METRICS, 1.0) | {pixels.FLICKER: -1.0, pixels.UNSMOOTHNESS: -1.0}
-    known = [(name, named(event.measurements, name)) for name in pixels.METRICS]
+    signs = dict.fromkeys((measured.TOTAL, *pixels.METRICS), 1.0)
+    signs |= {pixels.FLICKER: -1.0, pixels.UNSMOOTHNESS: -1.0}
+    known = [(name, named(event.measurements, name)) for name in signs]
     return [
         (f"{event.source}: {name}", signs[name] * m.value)
         for name, m in known
         if m and m.value is not None
     ]
+
+
+def _pixels(reader: RunReader, versions: Sequence[str]) -> list[MeasuredEvent]:
+    """Return the clip metrics of every version's monitor clips, as a run records them."""
+    clips, store = _clips(reader, "monitor"), reader.clip_store
+    events: list[MeasuredEvent] = []
+    for version in versions:
+        own: dict[str, list[Candidate]] = {}
+        for candidate in clips[version].values():
+            own.setdefault(candidate.prompt_id, []).append(candidate)
+        values = {
+            prompt: pixels.of_prompt(
+                [reader.read_clip(c.clip) for c in candidates],
+                fps=[store.show(c.clip).fps for c in candidates],
+                method="blocks",
+            )
+            for prompt, candidates in own.items()
+        }
+        others = [*events[:1], *events[1:][-1:]]  # the base, and the version before
+        event = clip_changes.of_version(version, pixels.grouped(values), others=others)
+        events.append(event)
+    return events
 
 
 def _people(reader: RunReader, versions: Sequence[str], seed: int) -> list[MeasuredEvent]:
@@ -161,16 +193,6 @@ def _clips(reader: RunReader, name: str) -> dict[str, dict[tuple[str, int], Cand
     return clips
 
 
-def _totals(events: Sequence[MeasuredEvent]) -> dict[str, float]:
-    totals = {event.version: event.measurements[0].value for event in events}
-    return {version: total for version, total in totals.items() if total is not None}
-
-
-def _win_rates(events: Sequence[MeasuredEvent]) -> dict[str, float]:
-    """Return each version's win rate over the base, which is even with itself."""
-    return {BASE: 0.5} | _totals(events)
-
-
 def _shown_pairs(rounds: Sequence[RoundHistory]) -> set[tuple[str, str]]:
     """Return the pairs of versions whose difference the oracle's interval shows, worse first."""
     shown = set()
@@ -205,15 +227,14 @@ def _sign(value: float) -> int:
 
 def _alarms(
     rounds: Sequence[RoundHistory],
-    further: Sequence[MeasuredEvent],
+    events: Sequence[MeasuredEvent],
     shown: set[tuple[str, str]],
 ) -> dict[str, dict[str, list[str]]]:
     """Return for every kind of alarm the versions that raised it, and on which it was false."""
     names = [recommended.version_of(own) for own in rounds]
     kinds = (*clip_changes.KINDS, world_suite.FELL)
     alarms: dict[str, dict[str, set[str]]] = {kind: _nowhere() for kind in kinds}
-    recorded = [event for own in rounds for event in own.measured]
-    for event in [*recorded, *further]:
+    for event in events:
         is_of_judge = event.source.startswith(measured.JUDGE)
         of_judge = f"{event.source} prefers the base"
         if is_of_judge:
@@ -281,15 +302,26 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="key=value, for all runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--runs", type=Path, default=Path("runs/monitors"))
+    parser.add_argument(
+        "--measured", type=Path, nargs="+", default=[], help="finished runs, instead of new ones"
+    )
     parser.add_argument("--output", type=Path, required=True, help="the folder of the result")
     arguments = parser.parse_args()
     results: dict[str, Any] = {}
-    for seed in arguments.seeds:
-        path = run(arguments.recipe, arguments.runs, seed, arguments.overrides)
-        results[str(seed)] = measure(path, seed)
-        output = arguments.output / f"monitors-{arguments.recipe.stem}.json"
+    for name, seed, path in _runs(arguments):
+        results[name] = measure(path, seed)
+        kind = "-measured" if arguments.measured else ""
+        output = arguments.output / f"monitors-{arguments.recipe.stem}{kind}.json"
         atomic.write_json(output, {"recipe": arguments.recipe.name, "seeds": results})
         print(tables(results), flush=True)
+
+
+def _runs(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Path]]:
+    """Yield the finished runs that are named, or make one a seed."""
+    for path in arguments.measured:
+        yield str(path), int(RunReader(path).settings["seed"]), path
+    for seed in arguments.seeds if not arguments.measured else ():
+        yield str(seed), seed, run(arguments.recipe, arguments.runs, seed, arguments.overrides)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from dualipo.evaluation import clip_changes, measured, pixels
 from dualipo.events import MeasuredEvent
 from dualipo.records import Candidate
 from dualipo.rounds.clock import Clock
-from dualipo.rounds.run import BASE_GENERATOR, Run
-from dualipo.rounds.versions import generator_before
+from dualipo.rounds.run import Run
+from dualipo.rounds.versions import measured_before
 from dualipo.store.ledger import Unit
 
 
@@ -28,7 +28,8 @@ def measure(
     if not run.is_done(unit):
         clock = Clock()
         values = _values(run, clips)
-        event = clip_changes.of_version(version, values, others=_others(run, round, version))
+        others = measured_before(run, measured.PIXELS, round, version)
+        event = clip_changes.of_version(version, values, others=others)
         run.commit(unit, clock=clock, events=[event])
         for alarm in event.alarms:
             run.progress.say(f"{version}: {alarm}")
@@ -51,14 +52,3 @@ def _values(run: Run, clips: Sequence[Candidate]) -> dict[str, dict[str, list[fl
             for prompt, own in by_prompt.items()
         }
     )
-
-
-def _others(run: Run, round: int, version: str) -> list[MeasuredEvent]:
-    """Return what was measured of the base, and of the version that the round started from."""
-    names = dict.fromkeys((BASE_GENERATOR, generator_before(run, round)))
-    known = {
-        event.version: event
-        for _, event in run.ledger.events(MeasuredEvent)
-        if event.source == measured.PIXELS
-    }
-    return [known[name] for name in names if name in known and name != version]

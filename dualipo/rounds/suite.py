@@ -17,20 +17,21 @@ from typing import Any
 
 from dualipo.errors import ConfigError, DualipoError, StorageError
 from dualipo.evaluation import measured
-from dualipo.evaluation.vbench import environment, prompt_file, result_files, totals
+from dualipo.evaluation.clip_changes import Values
+from dualipo.evaluation.vbench import environment, measurements, prompt_file, result_files, totals
 from dualipo.evaluation.vbench.environment import Environment
 from dualipo.evaluation.vbench.prompt_file import CLIPS_PER_PROMPT, Plan
 from dualipo.evaluation.vbench.result_files import DimensionScore
 from dualipo.evaluation.vbench.totals import Totals
 from dualipo.event_json import to_json
-from dualipo.event_parts import Measurement, SuiteDimension
-from dualipo.events import MeasuredEvent
+from dualipo.event_parts import SuiteDimension
 from dualipo.records import Candidate, Prompt
 from dualipo.rounds.bad_clips import intact
 from dualipo.rounds.clip_units import ClipSet, sample_units
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import Run
 from dualipo.rounds.sampling import units_of
+from dualipo.rounds.versions import measured_before
 from dualipo.seeds import derive
 from dualipo.store import atomic
 from dualipo.store.ledger import Unit, Version
@@ -125,7 +126,12 @@ def score(run: Run, suite: Suite, version: Version) -> SuiteEvent:
     )
     scored = [_dimension(run, suite, version, folder, name) for name in suite.plan.dimensions]
     event = _event(run, suite, version, [each.score for each in scored])
-    summary = _measured(event, by_prompt=_by_prompt(scored) if suite.stage == SUBSET else None)
+    values: Values = {}
+    if suite.stage == SUBSET:
+        is_complete = event.total is not None
+        values = measurements.values(scored, planned=suite.planned, is_complete=is_complete)
+    others = measured_before(run, measured.VBENCH, version.round, version.version_id)
+    summary = measurements.as_measured(event, values, others)
     run.commit(_closing(run, suite, version), clock=clock, events=[event, summary])
     atomic.write_json(folder / "score.json", to_json(event))
     for line in summary.alarms:
@@ -174,7 +180,7 @@ def import_scores(
     )
     num = sum(unit.stage == IMPORTED for unit, _ in run.ledger.events(SuiteEvent))
     unit = Unit(version.round, version.attempt, IMPORTED, num)
-    run.commit(unit, events=[event, _measured(event, by_prompt=None)])
+    run.commit(unit, events=[event, measurements.as_measured(event, {}, [])])
     return event
 
 
@@ -329,53 +335,3 @@ def _flow_shift(run: Run) -> float | None:
     settings: Mapping[str, Any] = atomic.read_json(path) if path.is_file() else {}
     shift = settings.get("flow_shift", settings.get("shift"))
     return float(shift) if isinstance(shift, int | float) else None
-
-
-def _measured(
-    event: SuiteEvent, *, by_prompt: dict[str, dict[str, list[float]]] | None
-) -> MeasuredEvent:
-    """Return the score as every source gives its measurements."""
-    gaps = [f"{s.dimension}: {s.why}" for s in event.dimensions if s.raw is None]
-    why = f"no total, as dimensions are missing: {'; '.join(gaps)}" if gaps else None
-    if event.total is None and not gaps:
-        num, of = len(event.dimensions), len(totals.DIMENSIONS)
-        why = f"no total, as {num} of {of} dimensions are scored"
-    groups = {measured.TOTAL: event.total, "quality": event.quality, "semantic": event.semantic}
-    failing = [s for s in event.dimensions if s.failed]
-    alarms = [f"VBench of {event.version}: {why}"] if gaps else []
-    alarms += [
-        f"VBench of {event.version}: {s.dimension} counts {len(s.failed)} clips as zero, as "
-        f"they have no result; {s.failed[0]} is one"
-        for s in failing
-    ]
-    return MeasuredEvent(
-        source=event.source,
-        version=event.version,
-        measurements=[
-            *(
-                Measurement(name=name, value=points, num_prompts=event.num_prompts, why=why)
-                for name, points in groups.items()
-                if points is not None or name == measured.TOTAL
-            ),
-            *(
-                Measurement(
-                    name=s.dimension,
-                    value=None if s.raw is None else totals.normalised(s.dimension, s.raw),
-                    num_prompts=s.num_planned,
-                    why=s.why,
-                )
-                for s in event.dimensions
-            ),
-        ],
-        alarms=alarms,
-        by_prompt=by_prompt,
-    )
-
-
-def _by_prompt(scored: Sequence[SuiteDimensionEvent]) -> dict[str, dict[str, list[float]]]:
-    """Return the subset's results by prompt and dimension; it has one clip of each prompt."""
-    results: dict[str, dict[str, list[float]]] = {}
-    for event in scored:
-        for name, result in event.by_clip.items():
-            results.setdefault(prompt_file.prompt_of(name), {})[event.score.dimension] = [result]
-    return results

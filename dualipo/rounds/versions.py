@@ -1,6 +1,7 @@
 """The model versions of an attempt: those that it uses, and the ids of those that it makes."""
 
-from dualipo.events import AlignEvent, KeepBestEvent, RefreshEvent
+from dualipo.evaluation import measured
+from dualipo.events import AlignEvent, KeepBestEvent, MeasuredEvent, RefreshEvent
 from dualipo.rounds.run import BASE_GENERATOR, WARM, Run
 from dualipo.store import settled
 
@@ -43,3 +44,11 @@ def critic_made(round: int, attempt: int) -> str:
 def attempt_of(run: Run, round: int) -> int:
     """Return the attempt that a round is in: 1 once its critic was refreshed, else 0."""
     return settled.attempt_of(run.ledger, round)
+
+
+def measured_before(run: Run, source: str, round: int, version: str) -> list[MeasuredEvent]:
+    """Return what a source measured of the base, and of the version that the round started from."""
+    names = dict.fromkeys((BASE_GENERATOR, generator_before(run, round)))
+    events = measured.newest(event for _, event in run.ledger.events(MeasuredEvent))
+    known = {event.version: event for event in events if event.source == source}
+    return [known[name] for name in names if name in known and name != version]

@@ -21,7 +21,8 @@ from dualipo.records import DIMENSIONS, GRADES, Candidate, Prompt
 from dualipo.rounds import world_sources
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.questions import PointQuestion
-from dualipo.rounds.run import BASE_GENERATOR, Run
+from dualipo.rounds.run import Run
+from dualipo.rounds.versions import measured_before
 from dualipo.rounds.world_sources import Clips
 from dualipo.store.ledger import Unit
 from dualipo.world.annotators import ANNOTATORS
@@ -38,12 +39,8 @@ def measure(run: Run, round: int, attempt: int, version: str, clips: Sequence[Ca
         return
     clock = Clock()
     values = score(clips, frames=run.clip, fps=run.clip_fps, seed=run.seed(STAGE))
-    base = [
-        event
-        for _, event in run.ledger.events(MeasuredEvent)
-        if (event.source, event.version) == (measured.WORLD_SUITE, BASE_GENERATOR)
-    ]
-    event = as_event(version, values, others=base)
+    others = measured_before(run, measured.WORLD_SUITE, round, version)
+    event = as_event(version, values, others=others)
     run.commit(unit, clock=clock, events=[event])
     for alarm in event.alarms:
         run.progress.say(f"{version}: {alarm}")

@@ -78,6 +78,11 @@ def test_every_version_has_a_total_and_the_triggers_read_it(scored: Scored) -> N
         assert len(event.prompts_hash) == 64
     [monitored] = harnesses.events(scored.path, MonitorEvent)
     assert monitored.signals.evaluation_total == first.total
+    measures = [e for e in harnesses.events(scored.path, MeasuredEvent) if e.source == "vbench"]
+    change = measured.named(measures[1].measurements, measured.TOTAL, against="base")
+    assert change and change.num_prompts == 4 and change.low is not None
+    assert first.total and base.total
+    assert change.value == pytest.approx(first.total - base.total, abs=1e-3)
     seeds = [{c.caption: c.seed for c in _candidates(scored.path, "suite", r)} for r in (-1, 0)]
     assert seeds[0] == seeds[1], "every version starts from the same noise"
 

@@ -76,6 +76,33 @@ def totals(raw: Mapping[str, float], dimensions: Sequence[str] = DIMENSIONS) -> 
     return Totals(only, quality, semantic)
 
 
+def by_prompt(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return a number for each prompt, so that the mean over all prompts is the total.
+
+    `results` holds each dimension's raw scores by prompt. The total is linear in them, so its
+    interval follows from resampling prompts by their numbers.
+    """
+    names = tuple(results)
+    nothing = dict.fromkeys(names, 0.0)
+    ground = _total(nothing, names)
+    slopes = {name: _total(nothing | {name: 1.0}, names) - ground for name in names}
+    prompts = dict.fromkeys(prompt for own in results.values() for prompt in own)
+    return {
+        prompt: ground
+        + len(prompts)
+        * sum(
+            slopes[name] * own[prompt] / len(own) for name, own in results.items() if prompt in own
+        )
+        for prompt in prompts
+    }
+
+
+def _total(raw: Mapping[str, float], dimensions: Sequence[str]) -> float:
+    total = totals(raw, dimensions).total
+    assert total is not None, "every dimension has a score"
+    return total
+
+
 def require(raw: Mapping[str, float], dimensions: Sequence[str] = DIMENSIONS) -> None:
     """Raise a DataError that names the dimensions without a score; there is no total then."""
     if gaps := missing(raw, dimensions):

@@ -1,6 +1,7 @@
 """VBench's totals: the poster's rows, published rows of sixteen dimensions, and refused gaps."""
 
 import math
+import random
 from pathlib import Path
 from statistics import fmean
 
@@ -84,3 +85,16 @@ def test_a_file_of_the_real_package_is_read_as_it_was_written() -> None:
     assert (score.dimension, score.num_scored) == ("temporal_flickering", 75)
     assert score.raw == pytest.approx(fmean(score.by_clip.values()), abs=1e-12)
     assert f"{totals.normalised(score.dimension, score.raw):.2f}" == "91.72"
+
+
+def test_the_numbers_of_prompts_have_the_total_as_their_mean() -> None:
+    rng = random.Random(0)
+    prompts = {  # each dimension has prompts of its own, and shares some with others
+        "subject_consistency": ["a", "b", "c"],
+        "dynamic_degree": ["a", "b"],
+        "overall_consistency": ["d", "c", "e", "f"],
+    }
+    results = {name: {p: rng.random() for p in own} for name, own in prompts.items()}
+    raw = {name: fmean(own.values()) for name, own in results.items()}
+    expected = totals.totals(raw, tuple(raw)).total
+    assert fmean(totals.by_prompt(results).values()) == pytest.approx(expected)

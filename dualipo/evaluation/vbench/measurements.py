@@ -1,0 +1,95 @@
+"""VBench's scores of a version as every source gives its measurements, and their changes.
+
+The total of a subset has one clip of each prompt, so its change against another version is paired
+by prompt and has an interval; a total of the whole suite has none.
+"""
+
+from collections.abc import Callable, Sequence
+
+from dualipo.evaluation import clip_changes, measured
+from dualipo.evaluation.clip_changes import Values
+from dualipo.evaluation.vbench import prompt_file, totals
+from dualipo.event_parts import Measurement
+from dualipo.events import MeasuredEvent
+from dualipo.suite_events import SuiteDimensionEvent, SuiteEvent
+
+
+def as_measured(
+    event: SuiteEvent, values: Values, others: Sequence[MeasuredEvent]
+) -> MeasuredEvent:
+    """Return the score as every source gives its measurements."""
+    gaps = [f"{s.dimension}: {s.why}" for s in event.dimensions if s.raw is None]
+    why = f"no total, as dimensions are missing: {'; '.join(gaps)}" if gaps else None
+    if event.total is None and not gaps:
+        num, of = len(event.dimensions), len(totals.DIMENSIONS)
+        why = f"no total, as {num} of {of} dimensions are scored"
+    groups = {measured.TOTAL: event.total, "quality": event.quality, "semantic": event.semantic}
+    found = [clip_changes.change_of(measured.TOTAL, other, values) for other in others]
+    changes = [change for change in found if change is not None]
+    return MeasuredEvent(
+        source=event.source,
+        version=event.version,
+        measurements=[
+            *(
+                Measurement(name=name, value=points, num_prompts=event.num_prompts, why=why)
+                for name, points in groups.items()
+                if points is not None or name == measured.TOTAL
+            ),
+            *(
+                Measurement(
+                    name=s.dimension,
+                    value=None if s.raw is None else totals.normalised(s.dimension, s.raw),
+                    num_prompts=s.num_planned,
+                    why=s.why,
+                )
+                for s in event.dimensions
+            ),
+            *changes,
+        ],
+        alarms=_alarms(event, why if gaps else None, changes),
+        by_prompt={name: dict(own) for name, own in values.items()} or None,
+    )
+
+
+def _alarms(event: SuiteEvent, gaps: str | None, changes: Sequence[Measurement]) -> list[str]:
+    """Say what is missing, which clips count as zero, and that the total fell where it is shown."""
+    subject = f"VBench of {event.version}"
+    alarms = [f"{subject}: {gaps}"] if gaps else []
+    alarms += [
+        f"{subject}: {s.dimension} counts {len(s.failed)} clips as zero, as they have no result; "
+        f"{s.failed[0]} is one"
+        for s in event.dimensions
+        if s.failed
+    ]
+    total = Measurement(name=measured.TOTAL, value=event.total, num_prompts=event.num_prompts)
+    return alarms + [
+        f"VBench's total fell: {clip_changes.in_numbers(total, change)}"
+        for change in changes
+        if (change.value or 0) < 0 and clip_changes.is_shown(change)
+    ]
+
+
+def values(
+    scored: Sequence[SuiteDimensionEvent],
+    *,
+    planned: Callable[[str], Sequence[str]],
+    is_complete: bool,
+) -> Values:
+    """Return the subset's results by dimension and prompt, and what each prompt adds to the total.
+
+    There is one clip of each prompt; one without a result counts as zero. `planned` gives the names
+    of a dimension's clips; there is a total only where all dimensions have a score.
+    """
+    results = {
+        each.score.dimension: {
+            prompt_file.prompt_of(name): each.by_clip.get(name, 0.0)
+            for name in planned(each.score.dimension)
+        }
+        for each in scored
+        if each.score.raw is not None
+    }
+    whole = {measured.TOTAL: totals.by_prompt(results)} if is_complete else {}
+    return {
+        name: {prompt: [value] for prompt, value in own.items()}
+        for name, own in (whole | results).items()
+    }
