@@ -29,6 +29,7 @@ OWN = (
 LABELLED = (*OWN, "seed_labels.path=labels", "seed_labels.min_per_verdict=1")
 CLIPS = (*OWN, "align.dataset_name=clips", "align.num_real_clips=4")
 SERVED = ("critic.backend=server", "refresh.update_critic=false")
+VBENCH = ("monitor.suite=vbench", "monitor.suite_python=captions.txt")
 _JUDGE = '{"name": "one", "backend": "scores"}'  # of the critic's default name
 SCORES = ("critic.backend=scores", "refresh.update_critic=false")
 
@@ -149,6 +150,10 @@ SETTINGS = {
     "a limit of motion that nothing measures": Wrong(
         ["refresh.max_dynamics_drop=0.2"], "reads the clips' motion"
     ),
+    "the world's suite and own captions": Wrong(
+        [*OWN, "monitor.suite=world"], "judge the embedded world's own captions only"
+    ),
+    "VBench without its Python": Wrong(["monitor.suite=vbench"], "suite_python is not set"),
     "accuracy without clips": Wrong(["prompts.num_test_prompts=0"], "num_accuracy_pairs takes"),
     "few simulated pairs": Wrong(["seed_labels.num_pairs=20"], "seed_labels.num_pairs = 20 leaves"),
     "few simulated grades": Wrong(["seed_labels.num_points=9"], "num_points = 9 leaves too few"),
@@ -284,6 +289,13 @@ MACHINE = {
         ["seed_labels.rewriter.model=m", "seed_labels.rewriter.base_url=http://127.0.0.1:9/v1"],
         "or give seed_labels.rewriter.base_url its address",
     ),
+    "a dimension that VBench lacks": Wrong(
+        [*VBENCH, 'monitor.suite_dimensions=["beauty"]'], "names beauty, which VBench does not"
+    ),
+    "a dimension twice": Wrong(
+        [*VBENCH, 'monitor.suite_dimensions=["color", "color"]'], "names color twice"
+    ),
+    "no Python for VBench": Wrong(VBENCH, "captions.txt: it is no program that can be run"),
     "no tracker": Wrong(["report_to=trackio"], 'report_to = "trackio": its package'),
     "no token": Wrong(["push_to_hub=true", "hub_model_id=a/b"], "HF_TOKEN: not set"),
     "no optimizer": Wrong(["align.optimizer=adamw_8bit"], "bitsandbytes"),
@@ -308,7 +320,14 @@ TABLES: dict[str, tuple[dict[str, Wrong], Sequence[preflight.Check]]] = {
     "models": (MODELS, (model_checks.generator, model_checks.critic)),
     "machine": (
         MACHINE,
-        (preflight.folder, preflight.packages, model_checks.servers, room.memory, room.disk),
+        (
+            preflight.folder,
+            preflight.packages,
+            preflight.suite,
+            model_checks.servers,
+            room.memory,
+            room.disk,
+        ),
     ),
 }
 ROWS = [(group, name) for group, (wrong, _) in TABLES.items() for name in wrong]
