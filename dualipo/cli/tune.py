@@ -6,6 +6,7 @@ aligned once, and a part of the preferences is held out to say what carries over
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,13 +92,13 @@ def act(arguments: argparse.Namespace) -> int:
     # How many are held out by default is known once the preferences are read.
     settings = _resolved({"align.num_holdout": 1} | flat)
     from dualipo.preferences import trainable
+    from dualipo.rounds import preflight, tuning  # import torch: only after the settings are read
 
+    preflight.require_tuning(settings, known=list(_absent(arguments.preferences)))
     source = _source(arguments)
     items = trainable.read(
         source.labels, loss_type=settings.align.loss_type, dimension=arguments.only
     )
-    from dualipo.rounds import tuning  # imports torch: only after the preferences are read
-
     if "align.num_holdout" not in flat:
         flat["align.num_holdout"] = tuning.default_holdout(len(items.items))
     settings = _resolved(flat)
@@ -141,6 +142,13 @@ def _resolved(flat: dict[str, Any]) -> "Config":
     return config.resolve(recipes.nested(flat), subject="dualipo tune")
 
 
+def _absent(preferences: str) -> Iterator[ConfigError]:
+    """Yield an error where there are no such preferences."""
+    folder, _, _ = preferences.rpartition("#")
+    if not any(Path(name).expanduser().exists() for name in (preferences, folder) if name):
+        yield ConfigError(f"{preferences}: there is nothing. Name a file or folder of preferences.")
+
+
 def _source(arguments: argparse.Namespace) -> "Source":
     """Read the labels that PREFERENCES names; import them first where they are another's."""
     from dualipo.preferences import label_set
@@ -168,7 +176,7 @@ def _imported(arguments: argparse.Namespace, path: Path) -> Path:
     from dualipo.preferences.importers.load import identity, import_labels
     from dualipo.seeds import derive
 
-    name = arguments.format or guess.format_of(path)
+    name = arguments.format or guess.format_of(path, is_mapped=bool(arguments.map))
     options = reading_options(arguments)
     root = arguments.root or root_of(path)
     read = (name, str(path.resolve()), identity(path), str(root.resolve()), repr(options))

@@ -15,6 +15,9 @@ from dualipo.records import GRADES, Vote
 
 MIN_VOTES = 32  # fewer say nothing about a critic's habits
 NUM_EXAMPLES = 3  # unreadable answers that an error shows
+ASKING_AGAIN = (
+    " `dualipo resume RUN --retry-abstained` asks for these answers again and keeps the others."
+)
 
 
 @dataclass(frozen=True)
@@ -69,27 +72,29 @@ def require_readable(counts: VoteCounts, *, settings: Critic, answers: Iterable[
     They are taken only if the stage is stopped.
     """
     if counts.abstain_rate > settings.max_abstain_rate:
+        again = ASKING_AGAIN if settings.backend == "server" else ""
         raise StageError(
             f"critic: {counts.abstain_rate:.0%} of {counts.num} paths could not be read, "
-            f"critic.max_abstain_rate is {settings.max_abstain_rate:.0%}. {_remedy(settings)}"
-            f"{_examples(answers)}"
+            f"critic.max_abstain_rate is {settings.max_abstain_rate:.0%}. {remedy(settings)}{again}"
+            f"{examples(answers)}"
         )
 
 
-def _remedy(settings: Critic) -> str:
+def remedy(settings: Critic) -> str:
     """Say what can be done about unreadable answers of this kind of critic."""
     both = "raise critic.max_new_tokens, or lower critic.temperature."
     if settings.backend == "server":
-        return (
-            f"Serve a model that follows instructions better, {both} `dualipo resume RUN "
-            "--retry-abstained` asks for these answers again and keeps the others."
-        )
+        return f"Serve a model that follows instructions better, {both}"
     if settings.backend in LEARNING:
-        return f"Train the warm start longer, {both}"
+        return (
+            "Train the warm start longer (`dualipo resume RUN --redo warm-start` with a larger "
+            f"warm_start_sft.max_train_steps, in round 0), {both}"
+        )
     return "See that its scores are numbers."
 
 
-def _examples(answers: Iterable[str]) -> str:
+def examples(answers: Iterable[str]) -> str:
+    """Return some of the answers that could not be read, in lines that follow an error's text."""
     distinct: dict[str, None] = {}
     for text in answers:
         if text:

@@ -2,18 +2,20 @@
 
 The checks are those of `critic.trust.checks`. Their results are recorded and reported. A refreshed
 critic that fails a check which its parent passed is reverted (`refreshing`). A failed check that
-matters ends the run where `critic.check.on_failure` says so. The checks that stop a stage are
-others: those of `critic.judge`.
+matters ends the run where `critic.check.on_failure` says so, and so does a critic that can hardly
+be read. The checks that stop a stage are others: those of `critic.judge`.
 """
 
 from dataclasses import asdict
 
-from dualipo.config import LEARNING
+from dualipo.config import LEARNING, Config
+from dualipo.critic import vote_counts
 from dualipo.critic.asks import Item
 from dualipo.critic.trust.checks import Checked
 from dualipo.critic.trust.forced_choice import Place
 from dualipo.critic.vlm import Vlm
 from dualipo.errors import StageError
+from dualipo.evaluation import bootstrap
 from dualipo.event_parts import CheckRow, ReliabilityBin
 from dualipo.events import CriticCheckEvent
 from dualipo.records import Verdict
@@ -38,6 +40,7 @@ def check_critic(run: Run, round: int, attempt: int) -> None:
     if is_asked and known is None and not run.is_done(unit):
         clock = Clock()
         checked = asking.checked(run, _asked(run, critic))
+        require_words(critic, checked, run.config)
         known = as_event(critic, checked)
         run.commit(unit, clock=clock, events=[known])
         say_failures(run, critic, checked)
@@ -46,9 +49,33 @@ def check_critic(run: Run, round: int, attempt: int) -> None:
 
 
 def require_trusted(run: Run, round: int) -> None:
-    """Check a round's critic before the generator works for it, where a failure ends the run."""
-    if run.config.critic.check.on_failure == "stop":
+    """Check a round's critic before the generator works for it; end the run where it cannot judge.
+
+    Scores from a file may be made after the clips.
+    """
+    judges = run.config.rounds > 0 and run.config.critic.backend != "scores"
+    if judges or run.config.critic.check.on_failure == "stop":
         check_critic(run, round, 0)
+
+
+def require_words(critic: str, checked: Checked, config: Config) -> None:
+    """Raise a StageError where so few answers can be read that a round's votes would stop the run.
+
+    Even the highest parse rate that the answers allow (95 % interval) leaves too much unread after
+    `critic.max_reasks` more tries. Nothing is committed, so that another try checks anew.
+    """
+    settings, num = config.critic, checked.num_answers
+    if not num or config.align.loss_type == "kto":  # KTO compares no clips
+        return
+    [rate] = [check.number for check in checked.checks if check.name == "parse rate"]
+    highest = bootstrap.wilson((rate or 0.0) * num, num).high
+    if (1 - highest) ** (1 + settings.max_reasks) > settings.max_abstain_rate:
+        raise StageError(
+            f"critic {critic}: {rate or 0:.0%} of its {num} answers about held-out labels could be "
+            "read. The votes of a round would stop the run (critic.max_abstain_rate is "
+            f"{settings.max_abstain_rate:.0%}), so no clips are made for it. "
+            f"{vote_counts.remedy(settings)}{checked.unread}"
+        )
 
 
 def require_passed(event: CriticCheckEvent, *, backend: str) -> None:

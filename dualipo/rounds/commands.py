@@ -153,6 +153,7 @@ def config_of(run_path: Path) -> Config:
 
 def _sample(run: Run, round: int, attempt: int) -> None:
     warming.warm_start_critic(run)
+    checking.require_trusted(run, round)
     measuring.measure_base(run)
     sampling.sample_candidates(run, round, sampling.choose_prompts(run, round))
 

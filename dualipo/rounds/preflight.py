@@ -55,6 +55,13 @@ def require(
         raise PreflightError(found)
 
 
+def require_tuning(config: Config, *, known: Sequence[DualipoError] = ()) -> None:
+    """Raise one error that tells every problem of a tuning, before its preferences are read."""
+    found = [*known, *found_by(CHECKS_OF_TUNINGS, config, ahead.of(config))]
+    if found:
+        raise PreflightError(found)
+
+
 def problems(
     config: Config,
     *,
@@ -88,6 +95,14 @@ def folder(config: Config, state: Ahead) -> Iterator[DualipoError]:
     yield from rundir.refusals(path)
     if not state.is_new and not state.is_redone and (path / rundir.MARKER).is_file():
         RunReader(path).require_unread(config)
+
+
+def tuning_folder(config: Config, state: Ahead) -> Iterator[DualipoError]:
+    """Check that the folder is a tuning's, or can be made; its settings are compared later."""
+    path = Path(config.output_dir)
+    yield from rundir.refusals(path)
+    if not state.is_new and not (path / rundir.TUNING).is_file():
+        yield ConfigError(f"{path}: this is a run and no tuning. Name another --output.")
 
 
 def suite(config: Config, state: Ahead) -> Iterator[DualipoError]:
@@ -287,5 +302,14 @@ CHECKS: tuple[Check, ...] = (
     model_checks.critic,
     model_checks.judges,
     model_checks.servers,
+    room.memory,
+)
+# Of a tuning, which takes neither captions nor labels of a recipe, and has no critic.
+CHECKS_OF_TUNINGS: tuple[Check, ...] = (
+    tuning_folder,
+    packages,
+    devices,
+    real_clips,
+    model_checks.generator,
     room.memory,
 )

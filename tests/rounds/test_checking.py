@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dualipo import config
 from dualipo.cli.main import main
 from dualipo.critic.trust.checks import Check, Checked
 from dualipo.errors import StageError
@@ -59,6 +60,29 @@ def test_a_critic_that_fails_a_check_that_matters_stops_before_clips_are_made_fo
         checking.require_passed(replace(event, checks=rows), backend="vila")
     harmless = [replace(row, passed=row.name in checking.MATTERS) for row in event.checks]
     checking.require_passed(replace(event, checks=harmless), backend="vila")
+
+
+@pytest.mark.parametrize(
+    ("rate", "num", "loss_type", "stops"),
+    [
+        (0.0, 48, "dpo", True),
+        (0.3, 48, "dpo", False),  # with two more tries a third stays unread at most
+        (0.0, 4, "dpo", False),  # so few say little
+        (0.0, 48, "kto", False),  # which compares no clips
+    ],
+)
+def test_a_critic_that_can_hardly_be_read_stops_before_clips_are_made_for_it(
+    rate: float, num: int, loss_type: str, stops: bool
+) -> None:
+    settings = config.load(harnesses.RECIPE, [f"align.loss_type={loss_type}"])
+    critic = settings.critic.model_copy(update={"max_abstain_rate": 0.3, "max_reasks": 2})
+    settings = settings.model_copy(update={"critic": critic})
+    parsed = Check("parse rate", rate, 0.7, True, "")
+    checked = Checked((parsed,), (), num, "\n  an answer: 'hm'")
+    if not stops:
+        return checking.require_words("warm", checked, settings)
+    with pytest.raises(StageError, match=r"0% of its 48 answers (.|\n)* an answer: 'hm'"):
+        checking.require_words("warm", checked, settings)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dualipo import config
+from dualipo.cli.main import main
 from dualipo.config import leaves
 from dualipo.errors import DualipoError, PreflightError
 from dualipo.generator import weights
@@ -165,3 +166,17 @@ def test_each_signal_is_measured_or_it_is_said_why_not() -> None:
     shown = "\n".join(measured.inputs(own))
     assert "captions: 40 can be used; 8 are still to be drawn" in shown
     assert "labels: 60 pairs and 60 grades (120 human; by ada 120)" in shown
+
+
+def test_all_that_stands_in_the_way_of_a_tuning_is_told_before_its_preferences_are_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    typed = ["--generator", "models/none", "--output", "clips", "align.dataset_name=no"]
+    assert main(["tune", "none.csv", *typed]) == 2
+    said = capsys.readouterr().err
+    for words in (
+        "none.csv: there is nothing", "models/none: no such folder", "clips: in use, and not",
+        "no: no table of clips",
+    ):  # fmt: skip
+        assert words in said
+    assert "4 problems" in said and not Path("encodings").exists()

@@ -51,3 +51,25 @@ def test_a_served_critic_judges_a_run_and_an_outage_is_resumed_elsewhere(harness
         with harnesses.ledger_of(path) as ledger:
             served = [ledger.version("critic", name).sha256 for name in (SFT, WARM)]
             assert served[0] == served[1] == ledger.version("critic", SHIPPED).sha256
+
+
+def speechless(body: dict[str, Any], count: int) -> Any:
+    """Grade single clips, and say nothing that compares two."""
+    return "hm" if len(loopback.brightness(body)) == 2 else loopback.sure(body, count)
+
+
+def test_a_critic_that_cannot_be_read_stops_the_run_before_its_clips_are_made(
+    harness: Harness,
+) -> None:
+    with harnesses.elsewhere(harness) as path, loopback.serving(speechless) as server:
+        own = (*OWN, "critic.max_abstain_rate=0.05", f"critic.server.base_url={server.url}")
+        assert harnesses.ended(harness.recipe(path, *own)) == 1
+        said = harnesses.log(path)
+        assert "0% of its 4 answers about held-out labels could be read" in said
+        assert "so no clips are made for it" in said and "an answer: 'hm'" in said
+        with harnesses.ledger_of(path) as ledger:
+            stages = {unit.stage for unit in ledger.units() if unit.stage != "sample.seed"}
+        assert not {stage for stage in stages if stage.startswith(("sample", "check"))}
+        # Nothing of the check was kept: with another critic the same run goes on.
+        server.say = loopback.sure
+        assert harnesses.ended(harness.recipe(path, *own, "rounds=0")) == 0, harnesses.log(path)

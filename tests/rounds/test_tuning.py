@@ -128,7 +128,9 @@ def test_preferences_of_any_kind_tune_any_backbone(
     assert "Is the critic right?" not in report
 
 
-def test_a_round_of_a_run_is_tuned_on_as_the_loop_took_it(harness: Harness, tmp_path: Path) -> None:
+def test_a_round_of_a_run_is_tuned_on_as_the_loop_took_it(
+    harness: Harness, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     generator = harness.models_folder / "generator"
     settings = ("align.num_holdout=0", "generator.max_sequence_length=16")
     run = tune(f"{harness.path}#1", generator, tmp_path / "a", *settings)
@@ -137,6 +139,9 @@ def test_a_round_of_a_run_is_tuned_on_as_the_loop_took_it(harness: Harness, tmp_
     ((_, prefer),) = run.events(PreferEvent)
     assert prefer.kept == len(own) > 0
     assert run.events(AlignEvent)[0][1].critic_version == ""
+    onto = arguments_of(f"{harness.path}#1", generator, harness.path, *settings)
+    assert command_line.main(onto) == 2
+    assert "this is a run and no tuning" in capsys.readouterr().err
 
 
 def test_tunings_share_their_encodings_and_their_labels(

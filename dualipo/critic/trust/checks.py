@@ -19,7 +19,7 @@ from dualipo.critic.asks import Clips, Item, SeedOf
 from dualipo.critic.trust import calibration, forced_choice, hostile
 from dualipo.critic.trust.forced_choice import Place
 from dualipo.critic.vlm import Vlm
-from dualipo.records import Verdict
+from dualipo.records import Verdict, Vote
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,15 @@ class Check:
 
 @dataclass(frozen=True)
 class Checked:
-    """The outcome of all checks, with the reliability diagram of the critic's certainties."""
+    """The outcome of all checks, with the reliability diagram of the critic's certainties.
+
+    `num_answers` were read for the parse rate; `unread` shows some that could not be.
+    """
 
     checks: tuple[Check, ...]
     reliability: tuple[calibration.Bin, ...]
+    num_answers: int = 0
+    unread: str = ""
 
     @property
     def passed(self) -> bool:
@@ -76,14 +81,18 @@ def run(
         return Checked((frames, rate), ())
     margins = forced_choice.margins(vlm, items, clips=clips, settings=settings)
     against_labels, bins = _against_labels(margins, verdicts, settings)
+    # One answer in each order.
+    once = settings.model_copy(update={"num_votes": 2, "max_reasks": 0, "early_stop": False})
+    votes = judge.confirm(vlm, items, clips=clips, settings=once, seed_of=seed_of)
     checks = (
         frames,
         rate,
-        *_answers(vlm, items, clips, settings, seed_of),
+        *_of_answers(votes, settings),
         *against_labels,
         *_captions(vlm, items, clips, settings, seed_of),
     )
-    return Checked(checks, tuple(bins))
+    unread = vote_counts.examples(vote_counts.unread(votes))
+    return Checked(checks, tuple(bins), len(votes), unread)
 
 
 def table(checked: Checked) -> str:
@@ -120,12 +129,8 @@ def _contract(
     )
 
 
-def _answers(
-    vlm: Vlm, items: Sequence[Item], clips: Clips, settings: Critic, seed_of: SeedOf
-) -> list[Check]:
-    """Check parse rate, entropy and position bias on one answer in each order."""
-    once = settings.model_copy(update={"num_votes": 2, "max_reasks": 0, "early_stop": False})
-    votes = judge.confirm(vlm, items, clips=clips, settings=once, seed_of=seed_of)
+def _of_answers(votes: Sequence[Vote], settings: Critic) -> list[Check]:
+    """Check parse rate, entropy and position bias of the answers."""
     shown = [vote_counts.as_shown(vote) for vote in votes if vote.outcome != "abstain"]
     decided = [position for position in shown if position != "tie"]
     bias = abs(decided.count("first") / len(decided) - 0.5) if decided else None

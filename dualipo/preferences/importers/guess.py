@@ -7,7 +7,7 @@ file by the columns of its first row. Where two formats fit equally well, the us
 from pathlib import Path
 
 from dualipo.errors import ConfigError
-from dualipo.preferences.importers import folders, winner_loser
+from dualipo.preferences.importers import folders, table, winner_loser
 from dualipo.preferences.importers.formats import FORMATS
 from dualipo.preferences.importers.row import Format
 from dualipo.store import row_files
@@ -17,8 +17,11 @@ from dualipo.store.row_files import Unfit
 _NEVER = ("table", "simpletuner", "winner-loser")
 
 
-def format_of(path: Path) -> str:
-    """Return the name of the format of a file or folder; raise ConfigError where none is clear."""
+def format_of(path: Path, *, is_mapped: bool = False) -> str:
+    """Return the name of the format of a file or folder; raise ConfigError where none is clear.
+
+    A file whose columns the user maps may be any table.
+    """
     if not path.exists():
         raise ConfigError(f"{path}: there is nothing. Name a file or folder of preferences.")
     if path.is_dir():
@@ -30,11 +33,15 @@ def format_of(path: Path) -> str:
     fitting = {name: _num_known(form, columns) for name, form in FORMATS.items()
                if name not in _NEVER and _fits(form, columns)}  # fmt: skip
     best = [name for name, num in fitting.items() if num == max(fitting.values())]
+    if not best and is_mapped:
+        return "table"
     if len(best) != 1:
         fact = f"fit {', '.join(best)} alike" if best else "fit no known format"
+        _, suggested = table.suggested_map(path)
+        or_table = f", or say what they are: --format table --map {suggested}" if suggested else ""
         raise ConfigError(
             f"{path}: its columns ({', '.join(sorted(map(str, columns)))}) {fact}. Name the format "
-            "with --format."
+            f"with --format{or_table}."
         )
     return best[0]
 

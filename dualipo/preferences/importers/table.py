@@ -81,19 +81,23 @@ def require_map(path: Path, settings: Settings) -> None:
     """Raise ConfigError, with a suggestion from the header, where the map makes no label."""
     if any(settings.columns.keys() >= {*kind} for kind in (*KINDS, POINT)):
         return
+    header, suggested = suggested_map(path)
+    known = "; or ".join(", ".join(kind) for kind in (*KINDS, POINT))
+    fact = f"{path}: its columns are {', '.join(header) or 'none'}. Say which are {known}"
+    if suggested:
+        fact += f", for example with --map {suggested}"
+    raise ConfigError(f"{fact}.")
+
+
+def suggested_map(path: Path) -> tuple[list[str], str]:
+    """Return a file's columns, and a map for `--map` that its first rows suggest; "" for none."""
     rows = [
         row
         for _, row in itertools.islice(row_files.rows(path), NUM_ROWS_LOOKED_AT)
         if isinstance(row, dict)
     ]
     header = list(dict.fromkeys(str(name) for row in rows for name in row))
-    suggested = suggest(header, rows)
-    known = "; or ".join(", ".join(kind) for kind in (*KINDS, POINT))
-    fact = f"{path}: its columns are {', '.join(header) or 'none'}. Say which are {known}"
-    if suggested:
-        listed = ",".join(f"{name}={column}" for name, column in suggested.items())
-        fact += f", for example with --map {listed}"
-    raise ConfigError(f"{fact}.")
+    return header, ",".join(f"{name}={column}" for name, column in suggest(header, rows).items())
 
 
 def suggest(header: Sequence[str], rows: Sequence[Row]) -> dict[str, str]:
@@ -113,7 +117,8 @@ def suggest(header: Sequence[str], rows: Sequence[Row]) -> dict[str, str]:
             if column is not None:
                 column_of[name] = column
         if column_of.keys() == {*kind}:
-            return {name: column_of[name] for name in kind}
+            more = [n for n in OPTIONAL if n in header and n not in column_of.values()]
+            return {name: column_of[name] for name in kind} | {name: name for name in more}
     return {}
 
 

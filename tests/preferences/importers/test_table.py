@@ -23,11 +23,15 @@ def test_a_header_suggests_its_map(importing: Importer, root: Path) -> None:
         "prompt,winner_path,loser_path\nA cat.,videos/1_A.mp4,videos/1_B.mp4\n"
     )
     (root / "graded.csv").write_text("caption,file,rating\nA cat.,videos/1_A.mp4,good\n")
+    (root / "own.csv").write_text(
+        "caption,a,b,dimension,verdict,reason\nA cat.,videos/1_A.mp4,videos/1_B.mp4,motion,a,so\n"
+    )
     (root / "odd.csv").write_text("x,y\n1,2\n")
     for name, suggested in (
         ("votes", "--map caption=text_prompt,a=left_clip,b=right_clip,verdict=human_vote"),
         ("won", "--map caption=prompt,winner=winner_path,loser=loser_path"),
         ("graded", "--map caption=caption,video=file,grade=rating"),
+        ("own", "caption=caption,a=a,b=b,verdict=verdict,dimension=dimension,reason=reason"),
         ("odd", "its columns are x, y. Say which are caption, a, b, verdict"),
     ):
         with pytest.raises(ConfigError) as refusal:

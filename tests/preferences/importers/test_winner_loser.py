@@ -66,3 +66,4 @@ def test_columns_that_fit_nothing_are_shown(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"left": "a.mp4", "right": "b.mp4"}\n')
     with pytest.raises(ConfigError, match=r"\(left, right\) fit no known format.*--format"):
         guess.format_of(tmp_path / "x.jsonl")
+    assert guess.format_of(tmp_path / "x.jsonl", is_mapped=True) == "table"
