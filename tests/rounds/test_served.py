@@ -58,7 +58,7 @@ def speechless(body: dict[str, Any], count: int) -> Any:
     return "hm" if len(loopback.brightness(body)) == 2 else loopback.sure(body, count)
 
 
-def test_a_critic_that_cannot_be_read_stops_the_run_before_its_clips_are_made(
+def test_fault_27_a_critic_that_cannot_be_read_stops_the_run_before_its_clips_are_made(
     harness: Harness,
 ) -> None:
     with harnesses.elsewhere(harness) as path, loopback.serving(speechless) as server:
