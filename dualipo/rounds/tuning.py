@@ -9,14 +9,17 @@ A tuning's folder is a run's folder with one round and no critic: what reads, re
 exports and publishes a run does the same with it. Its event `TuneEvent` tells the two apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from dualipo.config import Config
 from dualipo.errors import ConfigError, DataError
 from dualipo.events import PreferEvent, TuneEvent
+from dualipo.generator import holdout
 from dualipo.generator.preference_sets import PointSet, PreferenceSet
 from dualipo.preferences.label_set import LabelSet
 from dualipo.preferences.trainable import Trainable, TrainedClip, TrainedPair
@@ -81,9 +84,13 @@ def tune(
     """Begin or resume the tuning that `config.output_dir` names; return its folder."""
     if not trainable.items:
         raise DataError(_nothing(source, trainable, config.align.loss_type))
+    _require_both_labels(source, trainable)
     clip_encodings.unusable(_clips(trainable), source.store, settings=config.generator)
     with opened(config, progress) as run:
         atomic.write_json(run.directory.path / rundir.TUNING, {"command": list(request.command)})
+        # What is held out is refused now, where it leaves too little, and not after the encoding.
+        outline = _preferences(trainable.items, latents=list, texts={})
+        holdout.split(outline, settings=config.align, seed=run.seed("align", ROUND))
         _begin(run, source, trainable, request.captions)
         _show(run, BASE_ROUND, BASE_GENERATOR)
         unit = Unit(ROUND, 0, "align")
@@ -147,7 +154,7 @@ def _align(run: Run, unit: Unit, source: Source, trainable: Trainable, encodings
     aligning.align_on(
         run,
         unit,
-        lambda: _preferences(usable, encoded),
+        lambda: _encoded_preferences(usable, encoded),
         parent=BASE_GENERATOR,
         critic_version="",
         reference_folder=encoded.folder,
@@ -174,26 +181,40 @@ def _record(run: Run, trainable: Trainable, *, num_unreadable: int, usable: Sequ
     run.commit(unit, events=[event])
 
 
-def _preferences(
+def _encoded_preferences(
     items: Sequence[TrainedPair | TrainedClip], encoded: Encoded
 ) -> PreferenceSet | PointSet:
     """Return the items as an alignment takes them; latents and texts are read when needed."""
+
+    def latents(clips: Sequence[str]) -> StoredList:
+        return StoredList([encoded.latents[clip] for clip in clips])
+
+    return _preferences(items, latents=latents, texts=StoredTable(encoded.texts))
+
+
+def _preferences(
+    items: Sequence[TrainedPair | TrainedClip],
+    *,
+    latents: Callable[[Sequence[str]], Sequence[Any]],
+    texts: Mapping[str, Tensor],
+) -> PreferenceSet | PointSet:
+    """Return the items as a set; `latents` gives the latents of clips, one for each."""
     shared: dict[str, Any] = {
         "ids": [item.item_id for item in items],
         "caption_keys": [caption_id(item.caption) for item in items],
-        "texts": StoredTable(encoded.texts),
+        "texts": texts,
         "certainties": [item.certainty for item in items],
     }
     pairs = [item for item in items if isinstance(item, TrainedPair)]
     if pairs:
         return PreferenceSet(
-            winners=StoredList([encoded.latents[pair.winner] for pair in pairs]),
-            losers=StoredList([encoded.latents[pair.loser] for pair in pairs]),
+            winners=latents([pair.winner for pair in pairs]),
+            losers=latents([pair.loser for pair in pairs]),
             **shared,
         )
     clips = [item for item in items if isinstance(item, TrainedClip)]
     return PointSet(
-        clips=StoredList([encoded.latents[item.clip] for item in clips]),
+        clips=latents([item.clip for item in clips]),
         desirable=[item.desirable for item in clips],
         **shared,
     )
@@ -206,6 +227,19 @@ def _clips(trainable: Trainable) -> list[str]:
 
 def _prompt(caption: str) -> Prompt:
     return Prompt(caption_id(caption), caption)
+
+
+def _require_both_labels(source: Source, trainable: Trainable) -> None:
+    """Raise a DataError where clips to learn from are all desirable, or all undesirable."""
+    clips = [item for item in trainable.items if isinstance(item, TrainedClip)]
+    num_desirable = sum(item.desirable for item in clips)
+    if clips and num_desirable in (0, len(clips)):
+        raise DataError(
+            f"{source.name}: {num_desirable} desirable and {len(clips) - num_desirable} "
+            "undesirable clips, where KTO needs both. A clip is desirable where all its grades are "
+            "good, and undesirable where one is bad. Take the grades of one dimension with --only, "
+            "set align.loss_type=dpo to learn from labelled pairs, or label more clips."
+        )
 
 
 def _nothing(source: Source, trainable: Trainable, loss_type: str) -> str:
