@@ -30,7 +30,9 @@ RESULT = ROOT / "benchmarks" / "results" / "plan-measured.json"
 PROMPTS_A_STEP = 4
 MAX_ERROR = 0.15
 CHANGES = {
-    "warm_start_sft.max_train_steps": 10,
+    "generator.num_candidates": 2,
+    "critic.num_score_paths": 1,
+    "critic.num_votes": 2,
     "monitor.num_accuracy_pairs": 0,
     "monitor.num_audit_labels": 0,
     "critic.check.num_pairs": 0,
