@@ -322,8 +322,8 @@ def table(result: Mapping[str, Any]) -> str:
             if name == STATUS
             else f"{step['peak_mb'] - alone:,.0f} MB",
         ]
-        for name, step in steps.items()
-        if name != "imports alone"
+        for name in STEPS
+        if (step := steps[name]) and name != "imports alone"
     ]
     if num_rows := result.get("rows"):
         size = ", ".join(f"{num:,} {name}" for name, num in num_rows.items())
