@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from dualipo.errors import DualipoError, ModelError
@@ -29,6 +29,7 @@ from dualipo.model_files.weight_files import DIFFUSERS, FETCH, TRANSFORMERS, Sto
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 CONFIG, GENERATION = "config.json", "generation_config.json"
+_COUNTS = ("num_layers", "num_hidden_layers", "depth")
 _MAX_LAYERS = 1000  # far above any model's: more would only keep the program busy
 
 
@@ -97,6 +98,8 @@ def refuse_transformers(kind: Any, folder: Path) -> None:
     config_of(folder)
     if (folder / GENERATION).is_file():
         settings_files.read(folder / GENERATION)  # the library would pass over a torn one
+        with reading(folder / GENERATION), _quiet():
+            GenerationConfig.from_pretrained(folder, **LOCAL)
     stored = weight_files.headers(folder, stem=TRANSFORMERS)
     with reading(folder), _quiet():
         owner = getattr(kind, "config_class", None) or AutoConfig
@@ -224,7 +227,9 @@ def _values(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _is_nonsense(key: str, value: Any) -> bool:
     """Tell whether a model would be built from a value, and fail or differ when it computes."""
-    if key not in ("num_layers", "num_hidden_layers") and not key.endswith(("eps", "epsilon")):
+    if key == "window_size":  # some models write -1 for none
+        return value == 0
+    if key not in _COUNTS and not key.endswith(("eps", "epsilon")):
         return False
     return value is not None and not (isinstance(value, int | float) and value > 0)
 

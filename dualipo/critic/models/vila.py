@@ -183,7 +183,7 @@ def _refuse_other_settings(folder: Path) -> None:
     if template and template not in [*templates.TEMPLATES, templates.OF_TOKENIZER]:
         known = ", ".join((*templates.TEMPLATES, templates.OF_TOKENIZER))
         raise ModelError(f"{folder}: chat template {template!r} is unknown. Use one of: {known}.")
-    if length is not None and (not isinstance(length, int) or length < 1):
+    if length is not None and (type(length) is not int or length < 1):
         raise ModelError(
             f"{folder / 'config.json'}: model_max_length is {length!r}, where a number of tokens "
             f"is needed. {settings_files.RESTORE}"

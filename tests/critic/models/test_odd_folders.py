@@ -4,6 +4,7 @@ The error is a ModelError that names the folder, the part, the fact and the reme
 without loading weights; the loader raises the same. What loads can also be saved and loaded again.
 """
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -68,6 +69,13 @@ def endless(folder: Path) -> None:
 
 
 # A folder of transformers: Qwen2.5-VL and LLaVA-OneVision.
+def without_layers(folder: Path) -> None:
+    """Take the layers of a language model away, in the table that counts them."""
+    config = json.loads((folder / CONFIG).read_text())
+    config.get("text_config", config)["num_hidden_layers"] = 0
+    (folder / CONFIG).write_text(json.dumps(config))
+
+
 VLM: Rows = {
     "a copy": (lambda folder: None, SAME),
     "a stray file": (written("README.md", b"# Model\n"), SAME),
@@ -102,6 +110,11 @@ VLM: Rows = {
     "weights a pointer": (written(WEIGHTS, LFS_POINTER), "a pointer of Git LFS"),
     "weights as fp16 only": (renamed(WEIGHTS, "model.fp16.safetensors"), "variant fp16 only"),
     "weights pickled": (renamed(WEIGHTS, "pytorch_model.bin"), "dualipo convert"),
+    "settings of generation for no library": (
+        written("generation_config.json", b'{"cache_implementation": "none of these"}'),
+        r"generation_config\.json: cannot be read \(ValueError",
+    ),
+    "no layers in words": (without_layers, "num_hidden_layers is 0, where a number above 0"),
     "no weights": (gone(WEIGHTS), "no weights in it"),
     "a shard is missing": (
         after(sharded(WEIGHTS), gone("model-00001-of-00002.safetensors")),
@@ -146,6 +159,7 @@ VILA: Rows = {
     "a template that is a list": (edited(CONFIG, chat_template=["plain"]), "is unknown"),
     "a length in words": (edited(CONFIG, model_max_length="4096"), "model_max_length is '4096'"),
     "a length of nothing": (edited(CONFIG, model_max_length=-1), "model_max_length is -1"),
+    "a length that is true": (edited(CONFIG, model_max_length=True), "model_max_length is True"),
     "eyes at several scales": (edited(CONFIG, s2=True), "frames at 1 scales"),
     "tower config torn": (torn(f"{TOWER}/{CONFIG}"), r"vision_tower/config\.json: not JSON"),
     "tower of another kind": (
