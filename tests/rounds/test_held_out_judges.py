@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import monitors
 from dualipo.config import Config
-from dualipo.evaluation import judgements, measured, pixels
+from dualipo.evaluation import judgements, measured, pixels, summary
 from dualipo.events import MeasuredEvent, MonitorEvent
 from dualipo.records import DIMENSIONS, Candidate
 from dualipo.store import tables
@@ -111,6 +111,16 @@ def test_fault_61_a_judge_that_is_down_is_not_measured_and_asked_when_the_run_go
     assert {name for name in after if after[name] != before.get(name)} == {
         "ledger", "rounds/000/attempt-0/judge_votes/votes-100000.parquet"
     }  # fmt: skip
+
+
+def test_status_report_and_card_show_what_was_measured(run: Path) -> None:
+    status = summary.table(run)
+    for column in ("win rate (judge:twin)", "dynamic degree (pixels)", "total (world suite)"):
+        assert column in status
+    report = (run / "report.html").read_text()
+    assert "What do judges and pixels say?" in report and "judge:twin" in report
+    card = (run / "cards" / "g000.0.md").read_text()
+    assert "## Judges and pixels" in card and "| round 0 | judge:twin |" in card
 
 
 def test_the_worlds_own_suite_has_a_total_that_the_triggers_read(run: Path) -> None:
