@@ -7,10 +7,12 @@ never shown in its place.
 Left out: votes and candidates. The stages' events already hold their sums.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
+from dualipo.errors import DualipoError
 from dualipo.evaluation import bootstrap, measured
 from dualipo.evaluation.bootstrap import Interval
 from dualipo.evaluation.clocks import once
@@ -37,6 +39,7 @@ from dualipo.events import (
     TuneEvent,
     WarmStartEvent,
 )
+from dualipo.store import atomic
 from dualipo.store.ledger import Unit
 from dualipo.store.run_reader import RunReader
 from dualipo.suite_events import SuiteDimensionEvent, SuiteEvent
@@ -45,6 +48,8 @@ BASE = -1  # the round that stands for what was there before round 0
 # Recorded once a round, whatever number of attempts follows.
 TRIED = ("refreshed", "reverted", "empty", "too few")  # outcomes of a refresh that was begun
 _ROUND_WIDE = (PromptsEvent, SampleEvent, RefreshEvent)
+
+STUDY = "study/result.json"
 
 Recorded = tuple[Unit, Event]
 Kind = TypeVar("Kind", bound=Event)
@@ -141,6 +146,7 @@ class RunHistory:
     unknown: frozenset[str] = frozenset()  # events and fields that another version wrote
     num_bad_clips: int = 0  # clips whose files went missing or bad
     num_sampled_again: int = 0  # those of them that a new draw replaced
+    study: Sequence[Mapping[str, Any]] = ()  # comparisons of a blind study of this run's versions
 
     @property
     def all_rounds(self) -> list[RoundHistory]:
@@ -212,7 +218,18 @@ def read(run: RunReader, *, with_clocks: bool = True) -> RunHistory:
         unknown=frozenset(unknown),
         num_bad_clips=sum(isinstance(event, BadClipEvent) for _, event in recorded),
         num_sampled_again=sum(event.is_usable for event in again),
+        study=_study(run.path / STUDY),
     )
+
+
+def _study(path: Path) -> list[dict[str, Any]]:
+    """Return the comparisons that `dualipo study result` wrote; none where there is no result."""
+    if not path.is_file():
+        return []
+    try:
+        return list(atomic.read_json(path)["comparisons"])
+    except (DualipoError, KeyError, TypeError):  # a file that somebody changed is no result
+        return []
 
 
 def difference(

@@ -5,9 +5,9 @@ The critic that trained is shown for comparison and is no evidence: the generato
 it. What could not be measured is said with the reason, and is never a zero.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from dualipo.evaluation import measured, pixels, recommended, run_history
 from dualipo.evaluation.bootstrap import Interval
@@ -105,6 +105,7 @@ def _rows(history: RunHistory, now: RoundHistory) -> Iterator[Row]:
             yield _of_judge(event)
         elif event.source not in (measured.PIXELS, measured.ORACLE):
             yield from _of_suite(event, base)
+    yield from _of_people(history.study, recommended.version_of(now))
     if (rate := recommended.win_rate(now)) is not None:
         yield _rate("the critic that trained", rate, "the version before", is_evidence=False)
     for event in own:
@@ -121,6 +122,25 @@ def _compared(
     difference = f"{change.mean:+.3f} ({change.ends('{:+.3f}'.format)})"
     num = change.num_clusters
     return Row(source, name, finding, first, last, difference, num, is_evidence)
+
+
+def _of_people(study: Sequence[Mapping[str, Any]], version: str) -> Iterator[Row]:
+    """Yield what people said of a version against the base in a blind study, in all its dimensions.
+
+    "overall" is a question of its own; only where it was asked, it alone is shown.
+    """
+    base = recommended.BASE_VERSION
+    found = [result for result in study if {result["a"], result["b"]} == {base, version}]
+    overall = [result for result in found if result["dimension"] == "overall"]
+    for result in overall or found:
+        ends = result["win_rate"]
+        mean, low, high = ends["mean"], ends["low"], ends["high"]
+        if result["a"] == base:  # then it is the base's rate
+            mean, low, high = 1 - mean, 1 - high, 1 - low
+        num = result["wins"] + result["ties"] + result["losses"]
+        row = _rate(measured.PEOPLE, Interval(mean, low, high, num), "the base")
+        name = f"{num} answers of a blind study, {result['dimension']}"
+        yield replace(row, name=name, num_prompts=None)
 
 
 def _of_judge(event: MeasuredEvent) -> Row:

@@ -92,6 +92,23 @@ def test_a_suite_total_without_an_interval_shows_no_difference() -> None:
     assert replace(row, finding="better").cells[-1] == "better"
 
 
+def test_people_of_a_blind_study_are_evidence_whichever_side_the_base_stood_on() -> None:
+    ends = {"mean": 0.2, "low": 0.1, "high": 0.35}
+    counts = {"wins": 4, "ties": 0, "losses": 16, "win_rate": ends}
+    study = [
+        {"dimension": "motion", "a": "base", "b": VERSION, **counts},
+        {"dimension": "overall", "a": "base", "b": VERSION, **counts},
+        {"dimension": "overall", "a": "base", "b": "g009.0", **counts},
+    ]
+    align = AlignEvent(num_steps=1, generator_version=VERSION, critic_version="warm")
+    heard = MonitorEvent(signals=Signals(), triggers=[], stop=[], winner_gap=None)
+    own = [RoundHistory(0, events=(align, heard))]
+    told = did_it_help.answer(RunHistory("demo", {}, RoundHistory(BASE), own, study=study))
+    (row,) = told.rows
+    assert (row.source, row.now, row.finding) == ("people", "80.0 %", "better")
+    assert "better by people" in told.sentence and "people's own" not in told.sentence
+
+
 def test_before_the_first_round_nothing_is_claimed() -> None:
     begun = RunHistory("demo", {}, RoundHistory(BASE), [])
     assert did_it_help.answer(begun).sentence == "Did it help? No version is finished yet."
