@@ -26,6 +26,7 @@ import critic_stages
 import families
 import judge
 import rank
+import refresh_gate
 import slots
 import step_caching
 import tuning
@@ -57,6 +58,7 @@ RESULT_TABLES = (
     ResultTable("claims", "claims-world", claims.table),
     ResultTable("critic-stages", "critic-stages-world", critic_stages.table),
     ResultTable("rank", "rank-dual-0-warm", rank.table),
+    ResultTable("refresh-gate", "refresh-gate", refresh_gate.table),
     ResultTable("judge", "judge-cpu-one-thread-x86_64", judge.table),
     ResultTable("families", "families-world", families.table),
     ResultTable("align-step", "align-step-cpu-one-thread", align_ratios.table),

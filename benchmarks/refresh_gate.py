@@ -42,7 +42,7 @@ def main() -> None:
     ]
     result = {"accuracy": ACCURACY, "turned": arguments.turned, "rows": rows}
     atomic.write_text(arguments.output, json.dumps(result, indent=1) + "\n")
-    print(table(rows))
+    print(table(result))
 
 
 def outcomes(num_labels: int, points: int, *, draws: int, turned: float) -> dict[str, Any]:
@@ -85,8 +85,9 @@ def _draw(rng: np.random.Generator, num_labels: int, gain: float, shared: float)
     return rule(before_N.tolist(), after_N.tolist(), prompt_ids=prompt_ids).verdict
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(result: dict[str, Any]) -> str:
     """Write the shares as a table in markdown, and the number of labels that is enough."""
+    rows = result["rows"]
     head = [f"{points:+d} points" if points else "no change" for points in POINTS]
     lines = [f"| labels | {' | '.join(head)} |", "|---" * (len(POINTS) + 1) + "|"]
     for num in NUM_LABELS:
