@@ -13,8 +13,8 @@ clustered by prompt.
 
 z is that of a one-sided test at `FALSE_ALARM`. A refresh that changed nothing is called worse a
 little more often, at most once in ten times, as an error estimated from few prompts is itself
-uncertain (benchmarks/refresh_gate.py). How large a fall the labels can show (`detectable`) is stated with every ruling, since "no
-difference" from few labels says nothing.
+uncertain (benchmarks/refresh_gate.py). How large a fall the labels can show (`detectable`) is
+stated with every ruling, since "no difference" from few labels says nothing.
 """
 
 from collections.abc import Sequence
