@@ -284,7 +284,7 @@ MACHINE = {
     "no server": Wrong(
         [*SERVED, "critic.server.base_url=http://127.0.0.1:9/v1"], "9/v1: cannot be reached"
     ),
-    "no address": Wrong([*SERVED, "critic.server.base_url=nowhere"], "nowhere: no HTTP address"),
+    "no address": Wrong([*SERVED, "critic.server.base_url=nowhere"], "it must be an address"),
     "no rewriter": Wrong(
         ["seed_labels.rewriter.model=m", "seed_labels.rewriter.base_url=http://127.0.0.1:9/v1"],
         "or give seed_labels.rewriter.base_url its address",

@@ -123,8 +123,11 @@ def test_a_connection_is_used_again_and_a_notebooks_own_loop_is_no_hindrance():
     ("settings", "name"), [(Server, "critic.server"), (Rewriter, "seed_labels.rewriter")]
 )
 def test_an_address_that_is_none_names_the_setting_that_holds_it(url, settings, name):
+    with pytest.raises(ValidationError, match="it must be an address such as http"):
+        settings(base_url=url)
+    unchecked = settings().model_copy(update={"base_url": url})
     with pytest.raises(ConfigError, match=rf"no HTTP address\. Give {name}\.base_url"):
-        Endpoint(settings(base_url=url), settings_name=name)
+        Endpoint(unchecked, settings_name=name)
     with pytest.raises(ValidationError, match=r"holds a user or password.*api_key_env") as refused:
         settings(base_url="http://me:cret@host/v1")
     assert "cret" not in str(refused.value)
