@@ -251,4 +251,4 @@ def _nothing(source: Source, trainable: Trainable, loss_type: str) -> str:
             f"{source.name}: it grades single clips and compares none, but align.loss_type = "
             '"dpo" learns from pairs. Set align.loss_type=kto.'
         )
-    return f"{source.name}: {fact}. Give --dimension, or label more clips."
+    return f"{source.name}: {fact}. Learn from one dimension with --only, or label more clips."

@@ -203,9 +203,15 @@ def test_what_cannot_be_tuned_on_is_refused_before_a_model_is_loaded(
     (tmp_path / "empty").mkdir()
     graded = tmp_path / "graded.csv"
     clips = sorted(preferences["winner-loser"].glob("winner/*.mp4"))
-    graded.write_text("caption,clip,mark\n" + "".join(f"c {c.stem},{c},bad\n" for c in clips))
+    graded.write_text(
+        "caption,clip,mark\n" + "".join(f"c {clip.stem},{clip},bad\n" for clip in clips)
+    )
     marks = ["--map", "caption=caption,video=clip,grade=mark", "--source", "human", "--root", "/"]
     kto = [*marks, "align.loss_type=kto"]
+    split = tmp_path / "split.csv"
+    rows = [f"winner/{clip.name},loser/{clip.name},x,A,B,same\n" for clip in clips]
+    split.write_text("path_A,path_B,prompt,VQ,MQ,TA\n" + "".join(rows))
+    at = ["--root", str(preferences["winner-loser"])]
     for source, changes, refusal in (
         (csv_path, ["critic.num_votes=3"], "a tuning has no critic and no rounds"),
         (tmp_path / "none.csv", [], "there is nothing"),
@@ -213,6 +219,7 @@ def test_what_cannot_be_tuned_on_is_refused_before_a_model_is_loaded(
         (csv_path, ["align.patience=2", "align.num_holdout=0"], "align.num_holdout is 0"),
         (csv_path, ["generator.num_frames=81"], "22 of 22 clips cannot be used"),
         (csv_path, ["align.num_holdout=99"], "leaves nothing to train on"),
+        (split, at, "(12 dimensions disagree). Learn from one dimension with --only"),
         (graded, kto, "0 desirable and 12 undesirable clips, where KTO needs both. A clip"),
     ):
         arguments = arguments_of(source, wan, tmp_path / "a", *changes)
