@@ -189,6 +189,8 @@ class RunHistory:
         if self.tuning:
             return "simulated" in self.tuning.sources
         seed = self.base.event(SeedEvent)
+        if seed is None and self.has_own_captions:
+            return False  # nobody has labelled anything yet
         return set(seed.sources if seed else ()) != {"human"}
 
     @property

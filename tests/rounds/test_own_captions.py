@@ -63,6 +63,7 @@ def test_a_run_without_labels_leaves_its_clips_to_people(unlabelled: Path) -> No
     assert f"`dualipo label {unlabelled}`" in log and f"seed_labels.path={unlabelled}" in log
     told = summary.table(unlabelled)
     assert "waits for people: " in told and "failed" not in told
+    assert "simulated" not in told, "nobody has labelled anything"
 
 
 def test_fault_52_a_caption_that_a_shell_would_obey_stays_a_caption(unlabelled: Path) -> None:
