@@ -78,7 +78,7 @@ def answer(history: RunHistory) -> Answer:
         return Answer("Did it help? No version is finished yet.", (), tuple(_alarms(history.base)))
     rows = tuple(_rows(history, now))
     version = recommended.version_of(now)
-    parts = [_verdict(version, rows), _motion(rows), _unknown(history, rows)]
+    parts = [_verdict(history, version, rows), _motion(history, rows), _unknown(history, rows)]
     return Answer(" ".join(filter(None, parts)), rows, tuple(_alarms(now)))
 
 
@@ -217,7 +217,7 @@ def _number(measurement: Measurement | None) -> str:
     return f"{measurement.value:.2f}"
 
 
-def _verdict(version: str, rows: tuple[Row, ...]) -> str:
+def _verdict(history: RunHistory, version: str, rows: tuple[Row, ...]) -> str:
     evidence = [row for row in rows if row.is_evidence]
     by_finding = {
         finding: [_named(row.source) for row in evidence if row.finding == finding]
@@ -237,6 +237,11 @@ def _verdict(version: str, rows: tuple[Row, ...]) -> str:
         return f"Did it help? No: {subject} is worse by {worse}."
     if even:
         return f"Did it help? It is not shown: {subject} has no clear difference by {even}."
+    if history.tuning:
+        return (
+            f"Did it help? It is not known: nothing compared {subject}. Ask people with "
+            "`dualipo study`."
+        )
     return (
         f"Did it help? It is not known: nothing but the critic that trained compared {subject}. "
         "Name judges in monitor.judges, or ask people with `dualipo study`."
@@ -247,8 +252,10 @@ def _named(source: str) -> str:
     return f"the {source}" if source == measured.ORACLE else source
 
 
-def _motion(rows: tuple[Row, ...]) -> str:
+def _motion(history: RunHistory, rows: tuple[Row, ...]) -> str:
     row = next((row for row in rows if row.name == pixels.DYNAMICS), None)
+    if row is None and history.settings.get("monitor.clip_metrics", "off") != "off":
+        return "Motion is not compared, as there are too few clips."
     if row is None:
         return 'Motion is not measured (monitor.clip_metrics = "blocks" does).'
     if row.finding == "no difference shown":

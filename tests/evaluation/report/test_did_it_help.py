@@ -10,7 +10,7 @@ from dualipo.evaluation.report import did_it_help
 from dualipo.evaluation.report.did_it_help import Answer
 from dualipo.evaluation.run_history import BASE, RoundHistory, RunHistory
 from dualipo.event_parts import Measurement, Signals
-from dualipo.events import AlignEvent, MeasuredEvent, MonitorEvent
+from dualipo.events import AlignEvent, MeasuredEvent, MonitorEvent, TuneEvent
 from dualipo.records import DIMENSIONS, Verdict
 
 VERSION = "g000.0"
@@ -112,3 +112,15 @@ def test_people_of_a_blind_study_are_evidence_whichever_side_the_base_stood_on()
 def test_before_the_first_round_nothing_is_claimed() -> None:
     begun = RunHistory("demo", {}, RoundHistory(BASE), [])
     assert did_it_help.answer(begun).sentence == "Did it help? No version is finished yet."
+
+
+def test_a_tuning_is_told_to_ask_people_and_not_to_set_what_it_does_not_read() -> None:
+    align = AlignEvent(num_steps=1, generator_version=VERSION, critic_version="")
+    tuned = TuneEvent(preferences="a.csv", sources={"human": 9}, items_hash="", captions=[])
+    settings = {"prompts.source": "file", "monitor.clip_metrics": "blocks"}
+    history = RunHistory(
+        "demo", settings, RoundHistory(BASE, events=(tuned,)), [RoundHistory(0, events=(align,))]
+    )
+    told = did_it_help.answer(history).sentence
+    assert "nothing compared g000.0 against the base. Ask people with `dualipo study`" in told
+    assert "critic" not in told and "monitor." not in told
