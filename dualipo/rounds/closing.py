@@ -1,5 +1,7 @@
 """The end of a round, the same for the loop and for single commands."""
 
+from collections.abc import Mapping
+
 from dualipo.evaluation.report import report_page
 from dualipo.evaluation.share import model_card
 from dualipo.events import AlignEvent, EndedEvent, PreferEvent
@@ -51,14 +53,23 @@ def end_without_captions(run: Run, round: int, too_few: ExhaustedCaptions) -> No
 def end_without_preference(run: Run, round: int, attempt: int) -> None:
     """End the run in an attempt that kept no preference, with the counts of what was dropped."""
     prefer = run.recorded(Unit(round, attempt, "prefer"), PreferEvent)
-    dropped = ", ".join(f"{num} {reason}" for reason, num in prefer.dropped.items()) or "nothing"
-    end(
-        run,
-        round,
-        attempt,
-        f"no preference was kept (dropped: {dropped}). To go on, repeat the command with `--redo "
+    end(run, round, attempt, without_preference(prefer.dropped, run.config.critic.backend))
+
+
+def without_preference(dropped: Mapping[str, int], backend: str) -> str:
+    """Say that no preference was kept, why, and how the run may go on."""
+    counts = ", ".join(f"{num} {reason}" for reason, num in dropped.items()) or "nothing"
+    told = (
+        f"no preference was kept (dropped: {counts}). To go on, repeat the command with `--redo "
         "prefer` and a lower critic.margin_percentile, critic.confirm_vote_share or higher "
-        "critic.dimension_slack; or with `--redo judge` and more critic.num_votes.",
+        "critic.dimension_slack; or with `--redo judge` and more critic.num_votes."
+    )
+    if not dropped.get("unreadable"):
+        return told
+    again = "`--retry-abstained`" if backend == "server" else "`--redo judge`"
+    return (
+        f"{told} Where answers could not be read, repeat it with {again} and a larger "
+        "critic.max_new_tokens or a lower critic.temperature."
     )
 
 

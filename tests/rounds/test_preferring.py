@@ -13,7 +13,7 @@ import pytest
 from dualipo import config
 from dualipo.events import AlignEvent, ConfirmEvent, PreferEvent, ScoreEvent
 from dualipo.records import Pair, Point
-from dualipo.rounds import preferring
+from dualipo.rounds import closing, preferring
 from dualipo.rounds.planning import plan
 from dualipo.store import tables
 from dualipo.store.clips import ClipStore
@@ -139,3 +139,13 @@ def test_the_plan_of_a_kto_run_confirms_nothing() -> None:
     assert "confirm" in plan(config.Config())
     settings = config.resolve({"align": {"loss_type": "kto"}}, subject="here")
     assert "confirm" not in plan(settings)
+
+
+@pytest.mark.parametrize(("backend", "again"), [("server", "--retry-abstained"), ("vila", "judge")])
+def test_a_run_without_a_preference_says_what_helps_with_what_was_dropped(
+    backend: str, again: str
+) -> None:
+    told = closing.without_preference({"unreadable": 6, "tie": 1}, backend)
+    assert "(dropped: 6 unreadable, 1 tie)" in told and "`--redo prefer`" in told
+    assert f"{again}` and a larger critic.max_new_tokens" in told
+    assert "max_new_tokens" not in closing.without_preference({"tie": 7}, backend)
