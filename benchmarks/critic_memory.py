@@ -3,13 +3,13 @@
     OMP_NUM_THREADS=1 python benchmarks/critic_memory.py    # writes results/critic-memory-*.json
 
 A random critic in VILA's layout (48 million weights) learns two steps of two answers, each way in
-a process of its own. Measured is the most memory that the process held while it learned, without
-what it held before the critic was loaded, where another one had learned already. Estimated is
-`critic/estimate.py`, from configurations.
+a process of its own. Measured is how far the process's memory grew while it learned, and the bytes
+of the weights that it held before. Estimated is `critic/estimate.py`, from configurations.
 """
 
 import argparse
 import ctypes
+import gc
 import multiprocessing
 import tempfile
 from pathlib import Path
@@ -118,13 +118,16 @@ def measured(way: dict[str, Any], folder: Path) -> dict[str, float]:
     """Train two steps; return the most bytes held beyond those before the critic was loaded."""
     settings = Critic(**way)
     _ = torch.randn(64, 64) @ torch.randn(64, 64)  # the library's own buffers
-    before = _status("VmRSS")
     critic = Vila.load(folder, settings=settings)
     for weight in critic.module.parameters():
         weight.data = weight.data.clone()  # off the file's pages, as onto a device
     critic.compress("cpu")
     critic.adapt(seed=0)
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # begins VmHWM anew
+    weights = _held(critic.module)
     peaks: list[int] = []
     answer = "A: it rolls and stays round, B: it stops. " * 2 + "<verdict>A</verdict>"
     asks = [Ask(f"{n}", "pair", "a red ball", "motion", (f"{n}a", f"{n}b")) for n in (0, 1)]
@@ -138,7 +141,15 @@ def measured(way: dict[str, Any], folder: Path) -> dict[str, float]:
             seed=0,
             on_step=lambda step, metrics: peaks.append(_status("VmHWM")),
         )
-    return {"measured": peaks[-1] - before, "answer": len(critic.tokens.response(answer))}
+    return {"measured": weights + peaks[-1] - before, "answer": len(critic.tokens.response(answer))}
+
+
+def _held(module: torch.nn.Module) -> int:
+    """Return the bytes of a module's weights, with what holds them in 4 bits."""
+    tensors = [*module.parameters(), *module.buffers()]
+    states = [s for w in tensors if (s := getattr(w, "quant_state", None)) is not None]
+    tensors += [scale for state in states for scale in (state.absmax, state.state2.absmax)]
+    return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
 
 def _clip(name: str) -> np.ndarray:

@@ -15,7 +15,6 @@ from dualipo.cli.importing import FORMATS, add_reading, reading_options, root_of
 from dualipo.cli.terminal import counting_rows, watching
 from dualipo.cli.verbs import add_verb
 from dualipo.errors import ConfigError
-from dualipo.records import LABELLED_DIMENSIONS
 from dualipo.store import rundir
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def _add_formats(parser: argparse.ArgumentParser) -> None:
     add_reading(parser)
     parser.add_argument(
         "--only",
-        choices=LABELLED_DIMENSIONS,
+        metavar="DIMENSION",
         help="Learn from labels of this dimension alone (default: all of them together).",
     )
 

@@ -115,6 +115,30 @@ class Generator(Group):
         "memory.",
     )
     mixed_precision: MixedPrecision = "no"
+    cpu_offload: bool = Field(
+        False,
+        description="Whether the text encoder and the autoencoder wait in the host's memory while "
+        "they have nothing to do, so that the device holds one of them at a time beside the "
+        "transformer; it takes time to move them.",
+    )
+    vae_tiling: bool = Field(
+        False,
+        description="Whether clips are encoded and decoded in overlapping tiles, which needs less "
+        "memory and changes frames a little where tiles meet.",
+    )
+    attention_backend: Literal[
+        "native", "flash", "_flash_3", "sage", "xformers", "_native_math"
+    ] = Field(
+        "native",
+        description='The attention kernel of diffusers that Wan samples with: "native" is '
+        'torch\'s own, others need their package, and "sage" computes in 8 bits; trainings '
+        "use torch's own.",
+    )
+    compile: bool = Field(
+        False,
+        description="Whether the transformer's blocks are compiled before clips are sampled, which "
+        "is faster after a slow first clip and rounds differently.",
+    )
     latents_dtype: Literal["float32", "bfloat16"] = Field(
         "float32",
         description='The number format of stored latents: "float32", or "bfloat16" for half the '

@@ -31,7 +31,7 @@ def of_verdicts(judge: str, version: str, base: str, verdicts: Verdicts) -> Meas
             for prompt, given in verdicts.items()
             if (points := [_POINTS[v] for v in given.get(dimension, ()) if v in _POINTS])
         }
-        for dimension in _in_order({name for given in verdicts.values() for name in given})
+        for dimension in in_order({name for given in verdicts.values() for name in given})
     }
     overall = {
         prompt: [statistics.fmean(means)]
@@ -52,7 +52,7 @@ def of_verdicts(judge: str, version: str, base: str, verdicts: Verdicts) -> Meas
     )
 
 
-def _in_order(dimensions: Collection[Dimension]) -> list[Dimension]:
+def in_order(dimensions: Collection[Dimension]) -> list[Dimension]:
     """Return the standard dimensions in their order, then a run's own by name."""
     own = sorted({*dimensions} - {*DIMENSIONS})
     return [name for name in DIMENSIONS if name in dimensions] + own

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dualipo.config import Generator
 from dualipo.errors import DualipoError, ModelError
 from dualipo.generator import folder_checks, pipeline, weights
+from dualipo.generator.acceleration import NOTHING_SAVED, Saving
 from dualipo.generator.cogvideox import CogVideoX
 from dualipo.generator.wan import Wan
 from dualipo.model_files import guard
@@ -128,6 +129,7 @@ def load(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     transformer_folder: Path | None = None,
+    saving: Saving = NOTHING_SAVED,
 ) -> Backbone:
     """Open a pipeline folder, with the transformer of a trained version if one is named.
 
@@ -150,7 +152,13 @@ def load(
     module = weights.read_transformer(
         family.transformer_class, transformer_folder, dtype=dtype, device=device
     )
-    return family(folder, module=module, max_sequence_length=max_sequence_length, dtype=dtype)
+    return family(
+        folder,
+        module=module,
+        max_sequence_length=max_sequence_length,
+        dtype=dtype,
+        saving=saving,
+    )
 
 
 def faults(

@@ -116,7 +116,8 @@ class CogVideoX(DiffusersBackbone):
     def encode_clips(self, frames_BFHWC: Tensor) -> Tensor:
         """Encode frames as the posterior's mode times the scaling factor, in float32."""
         video_BCFHW = frames.to_video(frames_BFHWC, device=self.device).to(self._vae.dtype)
-        latents_BCFHW = self._vae.encode(video_BCFHW).latent_dist.mode().float()
+        with self._at_work(self._vae):
+            latents_BCFHW = self._vae.encode(video_BCFHW).latent_dist.mode().float()
         return latents_BCFHW.transpose(1, 2) * self._vae.config.scaling_factor
 
     @torch.no_grad()
@@ -124,7 +125,8 @@ class CogVideoX(DiffusersBackbone):
         """Decode as the stock pipeline does, clip by clip; black for a clip that is not finite."""
         latents_BCFHW = latents_BFCHW.to(self.device, self._vae.dtype).transpose(1, 2)
         latents_BCFHW = latents_BCFHW / self._vae.config.scaling_factor
-        return frames.to_frames(self._vae.decode(latents_BCFHW).sample.float())
+        with self._at_work(self._vae):
+            return frames.to_frames(self._vae.decode(latents_BCFHW).sample.float())
 
     def latent_shape(self, *, num_frames: int, height: int, width: int) -> tuple[int, ...]:
         """Return [F, C, H, W] of one clip; refuse a size that the model cannot make.

@@ -7,9 +7,11 @@ noise levels, the training target, and a forward pass.
 Shapes: B batch, L text tokens, D features; a latent's own axes are written `...`.
 """
 
+import contextlib
 import functools
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +21,8 @@ from torch import Tensor
 
 from dualipo.config import Generator
 from dualipo.errors import ModelError
-from dualipo.generator import pipeline, step_cache, weights
+from dualipo.generator import acceleration, pipeline, step_cache, weights
+from dualipo.generator.acceleration import NOTHING_SAVED, Saving
 from dualipo.model_files import guard
 
 NUM_TRAIN_TIMESTEPS = 1000
@@ -40,12 +43,20 @@ class DiffusersBackbone(ABC):
     size_keys: ClassVar[tuple[str, str]]
 
     def __init__(
-        self, folder: Path, *, module: Any, max_sequence_length: int, dtype: torch.dtype
+        self,
+        folder: Path,
+        *,
+        module: Any,
+        max_sequence_length: int,
+        dtype: torch.dtype,
+        saving: Saving = NOTHING_SAVED,
     ) -> None:
         self.module = module
         self.max_sequence_length = max_sequence_length
         self._folder = folder
         self._dtype = dtype
+        self._saving = saving
+        self._turn = threading.Lock()  # one clip is decoded while the next caption is encoded
         self._vae_settings: dict[str, Any] = guard.config_of(folder / "vae")
 
     @classmethod
@@ -101,12 +112,13 @@ class DiffusersBackbone(ABC):
 
         Wan's text is zero past its true length; CogVideoX attends to the padding as well.
         """
-        text_BLD, _ = self._text_pipeline.encode_prompt(
-            list(captions),
-            do_classifier_free_guidance=False,
-            max_sequence_length=self.max_sequence_length,
-            device=self.device,
-        )
+        with self._at_work(self._text_pipeline.text_encoder):
+            text_BLD, _ = self._text_pipeline.encode_prompt(
+                list(captions),
+                do_classifier_free_guidance=False,
+                max_sequence_length=self.max_sequence_length,
+                device=self.device,
+            )
         assert isinstance(text_BLD, Tensor)
         return text_BLD
 
@@ -218,11 +230,27 @@ class DiffusersBackbone(ABC):
 
     def _read_vae(self, dtype: torch.dtype) -> Any:
         vae = guard.read_diffusers(self.vae_class, self._folder / "vae", dtype=dtype)
-        return vae.requires_grad_(False).eval().to(self.device)
+        if self._saving.tiles:
+            vae.enable_tiling()
+        return vae.requires_grad_(False).eval().to(self._waits_on)
+
+    @contextlib.contextmanager
+    def _at_work(self, part: torch.nn.Module) -> Iterator[None]:
+        """Have a part of the pipeline on the device inside this context, one at a time."""
+        if not self._saving.offloads:
+            yield
+            return
+        with self._turn, acceleration.lent(part, self.device):
+            yield
+
+    @property
+    def _waits_on(self) -> torch.device:
+        """Return where parts are that have nothing to do."""
+        return torch.device("cpu") if self._saving.offloads else self.device
 
     @functools.cached_property
     def _text_pipeline(self) -> Any:
-        return self._read_pipeline(transformer=None, vae=None, dtype=self._dtype).to(self.device)
+        return self._read_pipeline(transformer=None, vae=None, dtype=self._dtype).to(self._waits_on)
 
     @functools.cached_property
     def _scheduler(self) -> Any:

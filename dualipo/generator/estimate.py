@@ -2,8 +2,8 @@
 
 Transformers of one and of two blocks run at the clip's real shape; the difference is a block's
 cost, and the whole is the first plus that times the other blocks. Only configurations are read.
-Attention is counted as the fused kernels compute it, which never keep its matrix. Leaves out what
-an autoencoder needs while it decodes, the allocator's slack, and buffers of communication.
+Attention is counted as the fused kernels compute it, which never keep its matrix. Leaves out
+the allocator's slack, and buffers of communication.
 """
 
 import copy
@@ -21,7 +21,7 @@ from dualipo.config import Align, Generator
 from dualipo.generator.backbone import Backbone
 from dualipo.store import atomic
 from dualipo.training import lora, optim
-from dualipo.training.live_bytes import FusedAttention, saved_bytes, sizes
+from dualipo.training.live_bytes import FusedAttention, LiveBytes, saved_bytes, sizes
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,14 @@ class Footprint:
     flops: float
     kept_bytes: float  # activations that the backward pass needs
     block_bytes: float  # one block's share of them, uncheckpointed
+
+
+@dataclass(frozen=True)
+class DecodeCost:
+    """The cost of decoding one clip: operations, and bytes beside the autoencoder's weights."""
+
+    flops: float
+    num_bytes: float
 
 
 @dataclass(frozen=True)
@@ -74,16 +82,49 @@ def measure(backbone: Backbone, *, folder: Path, settings: Generator, align: Ali
 
 
 @torch.no_grad()
-def decode_flops(backbone: Backbone, *, folder: Path, settings: Generator, align: Align) -> float:
-    """Count the operations of decoding one clip's latent."""
+def decode_cost(
+    backbone: Backbone, *, folder: Path, settings: Generator, align: Align
+) -> DecodeCost:
+    """Count what decoding one clip's latent takes."""
+    vae, latent_BCFHW = _decoding(backbone, folder, settings)
+    known = [*vae.parameters(), *vae.buffers()]
+    # Wan decodes in float32, CogVideoX in the weights' format (`_vae` of each).
+    dtype = torch.float32 if _is_wan(vae) else getattr(torch, settings.torch_dtype)
+    share = dtype.itemsize / torch.float32.itemsize
+    with (
+        FlopCounterMode(display=False) as counter,
+        LiveBytes(known) as live,
+        torch.device("meta"),
+    ):
+        vae.decode(latent_BCFHW)
+    flops = float(counter.get_total_flops())
+    if not settings.vae_tiling:
+        return DecodeCost(flops, live.peak * share)
+    side = _tile(vae)
+    with LiveBytes(known) as live, torch.device("meta"):
+        vae.decode(latent_BCFHW[..., :side, :side])
+    pixels = settings.num_frames * settings.height * settings.width * 3
+    return DecodeCost(flops, (live.peak + 2 * pixels * torch.float32.itemsize) * share)
+
+
+def _decoding(backbone: Backbone, folder: Path, settings: Generator) -> tuple[Any, Tensor]:
+    """Return the autoencoder and a clip's latent on the meta device."""
     size = settings.num_frames, settings.height, settings.width
     shape = backbone.latent_shape(num_frames=size[0], height=size[1], width=size[2])
     axes = [1 + backbone.latent_axes[1:].index(axis) for axis in "CFHW"]
-    vae = _module(folder, "vae")
-    latent_BCFHW = torch.empty(1, *shape, device="meta").permute(0, *axes)
-    with FlopCounterMode(display=False) as counter:
-        vae.decode(latent_BCFHW)
-    return float(counter.get_total_flops())
+    vae: Any = _module(folder, "vae")
+    return vae, torch.empty(1, *shape, device="meta").permute(0, *axes)
+
+
+def _tile(vae: Any) -> int:
+    """Return the side of a tile in the latent."""
+    if (side := getattr(vae, "tile_latent_min_width", None)) is not None:
+        return int(side)
+    return int(vae.tile_sample_min_width // vae.spatial_compression_ratio)
+
+
+def _is_wan(vae: Any) -> bool:
+    return isinstance(vae, diffusers.AutoencoderKLWan)
 
 
 def _pass(

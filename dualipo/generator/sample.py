@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from dualipo.config import Generator
-from dualipo.generator import step_cache
+from dualipo.generator import acceleration, step_cache
 from dualipo.generator.backbone import Backbone
 from dualipo.training.precision import autocast
 
@@ -91,6 +91,7 @@ def denoise(
         texts_BLD = torch.stack([known[caption] for caption in captions[batch]])
         with (
             autocast(backbone.device, settings),
+            acceleration.sampling(backbone.module, settings),
             step_cache.cached(backbone.module, threshold=settings.step_cache),
         ):
             latents_B = backbone.sample(

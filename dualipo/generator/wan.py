@@ -96,10 +96,11 @@ class Wan(DiffusersBackbone):
     def encode_clips(self, frames_BFHWC: Tensor) -> Tensor:
         """Encode frames as the posterior's mode, (z - mean) / std per channel, in float32."""
         num_clips = frames.clips_at_once(num_pixels=frames_BFHWC[0, ..., 0].numel())
-        parts = [
-            self._vae.encode(frames.to_video(part, device=self.device)).latent_dist.mode()
-            for part in frames_BFHWC.split(num_clips)
-        ]
+        with self._at_work(self._vae):
+            parts = [
+                self._vae.encode(frames.to_video(part, device=self.device)).latent_dist.mode()
+                for part in frames_BFHWC.split(num_clips)
+            ]
         mean_C, std_C = self._latent_moments
         return (torch.cat(parts) - mean_C) / std_C
 
@@ -116,7 +117,8 @@ class Wan(DiffusersBackbone):
             num_pixels=latents_BCFHW[0, 0].numel() * self._in_time * self._in_space**2
         )
         parts = latents_BCFHW.split(num_clips)
-        return torch.cat([frames.to_frames(self._vae.decode(part).sample) for part in parts])
+        with self._at_work(self._vae):
+            return torch.cat([frames.to_frames(self._vae.decode(part).sample) for part in parts])
 
     def latent_shape(self, *, num_frames: int, height: int, width: int) -> tuple[int, ...]:
         """Return [C, F, H, W] of one clip; refuse a size that the model cannot make."""

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from dualipo.errors import DataError
 from dualipo.preferences import contradictions
 from dualipo.preferences.label_set import LabelSet
-from dualipo.records import LabelledDimension, Pair, Point, Source
+from dualipo.records import Pair, Point, Source
 
 Label = TypeVar("Label", Pair, Point)
 
@@ -67,14 +68,15 @@ class Trainable:
     sources: dict[Source, int]
 
 
-def read(
-    labels: LabelSet, *, loss_type: str, dimension: LabelledDimension | None = None
-) -> Trainable:
+def read(labels: LabelSet, *, loss_type: str, dimension: str | None = None) -> Trainable:
     """Return the items of a loss; with a `dimension`, labels of that dimension alone are used."""
     of_all = LabelSet(
         tuple(pair for pair in labels.pairs if dimension in (None, pair.dimension)),
         tuple(point for point in labels.points if dimension in (None, point.dimension)),
     )
+    if dimension is not None and not of_all.every:
+        known = ", ".join(sorted({label.dimension for label in labels.every})) or "nothing"
+        raise DataError(f"--only {dimension}: the labels are about {known}. Name one of these.")
     usable = contradictions.usable(of_all)
     dropped = Counter(usable.excluded)
     items: list[TrainedPair] | list[TrainedClip]

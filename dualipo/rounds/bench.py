@@ -23,6 +23,7 @@ from dualipo.critic.models.score_file import Scale, ScoreFile
 from dualipo.critic.models.served import ServedCritic
 from dualipo.errors import MediaError
 from dualipo.generator import backbone
+from dualipo.generator.acceleration import Saving
 from dualipo.generator.backbone import Backbone
 from dualipo.seeds import derive
 from dualipo.store.byte_cache import ByteCache
@@ -44,7 +45,10 @@ class BadClip(MediaError):
 
 
 class Bench(ABC):
-    """Models and clips for units of work; at most one generator and one critic are in memory."""
+    """Models and clips for units of work; one generator and one critic are kept, or one of both.
+
+    Where they compute on a device that is no CPU, loading either lets go of the other.
+    """
 
     def __init__(self, path: Path, config: Config) -> None:
         self.path = path
@@ -87,6 +91,8 @@ class Bench(ABC):
         if fresh or self._generator is None or self._generator[0] != version_id:
             self._generator = None
             self.make_room()
+            if self.device != "cpu":
+                self._critic = None  # a device holds one of both
             settings = self.config.generator
             pipeline, folder = self.generator_folders(version_id)
             self._generator = (
@@ -97,6 +103,7 @@ class Bench(ABC):
                     dtype=getattr(torch, settings.torch_dtype),
                     device=self.device,
                     transformer_folder=folder,
+                    saving=Saving.of(settings),
                 ),
             )
         return self._generator[1]
@@ -118,6 +125,8 @@ class Bench(ABC):
         One that is to learn, or is compared with it, may be held in 4 bits; a judge is whole.
         """
         self.make_room()
+        if self.device != "cpu":
+            self._generator = None  # a device holds one of both
         settings = self.config.critic
         folder = self.version_folder("critic", version_id) or self.base_folder("critic")
         is_compressed = to_learn and settings.load_in_4bit

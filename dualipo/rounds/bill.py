@@ -22,7 +22,6 @@ import torch
 from dualipo.amounts import duration
 from dualipo.config import LEARNING, Config
 from dualipo.errors import ConfigError
-from dualipo.generator.estimate import decode_flops
 from dualipo.rounds import critic_memory, estimating
 from dualipo.rounds.device_speed import matmul_rate
 from dualipo.rounds.planning import plan
@@ -82,7 +81,7 @@ def operations(config: Config) -> dict[str, float]:
     return {
         **needs.flops,
         "text encoder": encoding * num_captions,
-        "autoencoder": num_clips * estimating.with_folder(config, decode_flops),
+        "autoencoder": num_clips * estimating.decoding(config).flops,
         **_critic(config, units),
     }
 
@@ -184,5 +183,5 @@ def _rate_of(name: str) -> float:
     generator: dict[str, Any] = {"pretrained_model_name_or_path": measured.model, **measured.size}
     config = Config.model_validate({"generator": generator})
     one_pass = estimating.estimate(config).footprint.flops
-    clip = one_pass * _STEPS * _GUIDED + estimating.with_folder(config, decode_flops)
+    clip = one_pass * _STEPS * _GUIDED + estimating.decoding(config).flops
     return clip / measured.seconds

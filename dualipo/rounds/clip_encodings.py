@@ -109,12 +109,17 @@ def _encode_texts(run: Run, folder: Path, captions: Mapping[str, str]) -> dict[s
     texts = encode_texts(generator, captions=[*captions.values()], batch_size=1)
     run.progress.advance(len(captions))
     interrupt.check()
-    named = {key: texts[caption] for key, caption in captions.items()}
-    return _publish(folder, "texts", named, axes="LD")
+    named, padding = stored.without_zeros({k: texts[caption] for k, caption in captions.items()})
+    return _publish(folder, "texts", named, axes="LD", padding=padding)
 
 
 def _publish(
-    folder: Path, kind: str, named: Mapping[str, Tensor], *, axes: str
+    folder: Path,
+    kind: str,
+    named: Mapping[str, Tensor],
+    *,
+    axes: str,
+    padding: Mapping[str, str] | None = None,
 ) -> dict[str, Place]:
     """Write a file of tensors, then its hash into the index; return where the tensors are."""
     if not named:
@@ -122,7 +127,7 @@ def _publish(
     hashes = _index(folder)
     number = sum(name.startswith(kind) for name in hashes)
     path = folder / f"{kind}-{number:04d}.safetensors"
-    hashes[path.name] = tensors.save(path, named, metadata={"axes": axes})
+    hashes[path.name] = tensors.save(path, named, metadata={"axes": axes, **(padding or {})})
     atomic.write_json(folder / _INDEX, hashes)
     return {key: (str(path), key) for key in named}
 

@@ -184,8 +184,11 @@ def _save_latents(
     path = latents_path(bench, clips.round, drawn.file_name)
     named = {f"latent.{c.candidate_id}": latent.to(bench.latents_dtype) for c, latent in kept}
     ids = {prompt.caption: prompt.prompt_id for prompt in drawn.prompts}
-    named |= {f"text.{ids[caption]}": drawn.denoised.texts[caption] for caption in ids}
-    sha256 = tensors.save(path, named, metadata={"axes": generator.latent_axes[1:]})
+    texts, padding = stored.without_zeros(
+        {f"text.{ids[caption]}": drawn.denoised.texts[caption] for caption in ids}
+    )
+    metadata = {"axes": generator.latent_axes[1:], **padding}
+    sha256 = tensors.save(path, named | texts, metadata=metadata)
     return {path.relative_to(bench.path).as_posix(): sha256}
 
 

@@ -17,15 +17,16 @@ from typing import TypeVar
 import torch
 
 from dualipo.amounts import count, storage
-from dualipo.config import Align, Config
+from dualipo.config import Align, Config, Generator
 from dualipo.generator import backbone, published_models
-from dualipo.generator.estimate import Footprint, measure
+from dualipo.generator.estimate import DecodeCost, Footprint, decode_cost, measure
 from dualipo.model_files import guard
 from dualipo.rounds import critic_memory
 from dualipo.rounds.planning import plan
 from dualipo.rounds.run import is_embedded, model_folder
 
 Counted = TypeVar("Counted")
+_ONE_OF_BOTH = "text encoder or autoencoder"  # where they take turns on the device
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Estimate:
     """The bytes and floating-point operations of a whole run."""
 
     footprint: Footprint
-    sampling_memory: float
+    sampling_memory: dict[str, float]
     aligning_memory: dict[str, float]
     host_memory: dict[str, float]
     disk: dict[str, float]
@@ -45,6 +46,7 @@ def lines(config: Config) -> list[str]:
     needs = estimate(config)
     size = needs.footprint
     memory, disk, settings = needs.aligning_memory, needs.disk, config.align
+    sampling = sampling_memory(config)
     trained = f"LoRA of rank {settings.rank}" if settings.rank else "every weight"
     shape = "x".join(map(str, size.latent_shape))
     num_clips = plan(config).get("sample.candidates", 0)
@@ -52,8 +54,7 @@ def lines(config: Config) -> list[str]:
         f"generator: {count(size.num_parameters)} parameters, {count(size.num_trained)} trained "
         f"({trained}); text encoder {count(size.num_text_parameters)}",
         f"clip: latent {shape}, {size.flops / 1e12:.3g} TFLOP a forward pass",
-        f"memory of the device, sampling: {storage(needs.sampling_memory)} "
-        f"({config.generator.sample_batch_size} clips), and what the autoencoder decodes with",
+        f"memory of the device, sampling: {storage(sum(sampling.values()))} ({_parts(sampling)})",
         f"memory of {_devices(settings)}, aligning: {storage(sum(memory.values()))} "
         f"({_parts(memory)})",
         f"memory of the host: {storage(sum(needs.host_memory.values()))} "
@@ -71,17 +72,30 @@ def estimate(config: Config) -> Estimate:
     settings = config.generator
     size = with_folder(config, measure)
     width = getattr(torch, settings.torch_dtype).itemsize
-    encoders = size.num_text_parameters * width + size.num_vae_parameters * 4
     return Estimate(
         footprint=size,
-        sampling_memory=size.num_parameters * width
-        + encoders
-        + size.block_bytes * settings.sample_batch_size,
+        sampling_memory=_sampling_memory(size, settings, width),
         aligning_memory=_aligning_memory(size, config.align, width),
         host_memory=_host_memory(size, config, width),
         disk=_disk(size, config, width),
         flops=_flops(size, config),
     )
+
+
+@functools.lru_cache(maxsize=4)
+def decoding(config: Config) -> DecodeCost:
+    """Count what decoding a clip takes, which is slower to count than all the rest."""
+    return with_folder(config, decode_cost)
+
+
+def sampling_memory(config: Config) -> dict[str, float]:
+    """Return the bytes on a device by use while clips are sampled and decoded."""
+    parts, decoded = dict(estimate(config).sampling_memory), decoding(config).num_bytes
+    if not config.generator.cpu_offload:
+        return parts | {"a clip that is decoded": decoded}
+    size = estimate(config).footprint
+    at_work = max(parts[_ONE_OF_BOTH], size.num_vae_parameters * 4 + decoded)
+    return parts | {_ONE_OF_BOTH: at_work}
 
 
 def with_folder(config: Config, count_it: Callable[..., Counted]) -> Counted:
@@ -106,6 +120,19 @@ def _folder(config: Config, temporary: Path) -> Path:
         return model_folder(name, "generator")
     published_models.write(temporary, known)
     return temporary
+
+
+def _sampling_memory(size: Footprint, settings: Generator, width: int) -> dict[str, float]:
+    """Return the bytes on a device by use while clips are sampled, without what decoding takes."""
+    texts, autoencoder = size.num_text_parameters * width, size.num_vae_parameters * 4
+    beside = {"text encoder": texts, "autoencoder": autoencoder}
+    if settings.cpu_offload:
+        beside = {_ONE_OF_BOTH: max(texts, autoencoder)}
+    return {
+        "transformer": size.num_parameters * width,
+        **beside,
+        f"{settings.sample_batch_size} clips": size.block_bytes * settings.sample_batch_size,
+    }
 
 
 def _aligning_memory(size: Footprint, align: Align, width: int) -> dict[str, float]:
@@ -160,7 +187,7 @@ def _disk(size: Footprint, config: Config, width: int) -> dict[str, float]:
     )
     return {
         "latents": num_kept * prompts.num_prompts * settings.num_candidates * latent,
-        "text embeddings": num_texts * text,
+        "text embeddings at most": num_texts * text,
         "real clips": num_real * (latent + text),
         "reference errors of an alignment at most": num_slots * sides * 4,
         **clips,

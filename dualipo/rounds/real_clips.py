@@ -28,7 +28,7 @@ from dualipo.rounds import file_sources, world_sources
 from dualipo.rounds.bench import Bench
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, CUT, Left, Run
-from dualipo.store import tensors
+from dualipo.store import stored, tensors
 from dualipo.store.ledger import Unit
 from dualipo.store.stored import Place, StoredList
 from dualipo.workers.job import Work
@@ -177,6 +177,9 @@ def _publish(path: Path, captions: Sequence[str], encoded: Sequence[Tensor], *, 
     """Publish a shard, its tensors by number; return the file's sha256."""
     named = {f"{n:04d}": tensor for n, tensor in enumerate(encoded)}
     metadata = {"axes": axes, "captions": json.dumps(list(captions))}
+    if axes == "LD":
+        named, padding = stored.without_zeros(named)
+        metadata |= padding
     return tensors.save(path, named, metadata=metadata)
 
 

@@ -42,7 +42,7 @@ def memory(config: Config, state: Ahead) -> Iterator[DualipoError]:
     held, name = _device_bytes()
     aligning = sum(needs.aligning_memory[part] for part in _CERTAIN)
     batch = needs.footprint.block_bytes * config.generator.sample_batch_size
-    if (sampling := needs.sampling_memory - batch) > held:
+    if (sampling := sum(needs.sampling_memory.values()) - batch) > held:
         yield StorageError(
             f"{name}: the generator's weights need {storage(sampling)} of its memory, and it has "
             f'{storage(held)}. Set generator.torch_dtype = "bfloat16", or use a smaller generator.'

@@ -256,7 +256,8 @@ def encode_known(bench: Bench, asked: TextsWork) -> list[str]:
     captions = [caption for caption in asked.names if caption != EMPTY]
     texts = encode_texts(generator, captions=captions, batch_size=size)
     texts |= encode_texts(generator, captions=[EMPTY], batch_size=1)
-    tensors.save(asked.path, {name: texts[c] for c, name in asked.names.items()}, metadata={})
+    named, padding = stored.without_zeros({name: texts[c] for c, name in asked.names.items()})
+    tensors.save(asked.path, named, metadata=padding)
     return list(generator.cut_captions(captions))
 
 

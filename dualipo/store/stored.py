@@ -2,6 +2,9 @@
 
 A place is a safetensors file and a name inside it. Files' hashes are checked before places are
 handed out. Leaves out a cache: the operating system has one.
+
+Text embeddings [L, D] are stored without the rows of zeros at their end, which are most of Wan's
+512. Their file says how many rows to fill up again, so that what is read is what was saved.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +12,12 @@ from dataclasses import dataclass
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from torch.nn.functional import pad
 
 from dualipo.errors import ModelError
 
 Place = tuple[str, str]
+_LENGTH, _TEXT_AXES = "text_length", 2
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,30 @@ class StoredTable(Mapping[str, Tensor]):
 
 
 def read(place: Place) -> Tensor:
-    """Read one tensor, and nothing else of its file."""
+    """Read one tensor, and nothing else of its file; a text gets its rows of zeros again."""
     path, name = place
     with safe_open(path, framework="pt") as opened:
-        return opened.get_tensor(name)
+        tensor: Tensor = opened.get_tensor(name)
+        length = (opened.metadata() or {}).get(_LENGTH)
+    if length is None or tensor.ndim != _TEXT_AXES:
+        return tensor
+    return pad(tensor, (0, 0, 0, int(length) - len(tensor)))
+
+
+def without_zeros(texts: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Cut the rows of zeros off texts of one length; return them and their file's metadata."""
+    cut = {name: text_LD[: _num_filled(text_LD)].clone() for name, text_LD in texts.items()}
+    lengths = {len(text_LD) for text_LD in texts.values()}
+    if all(len(cut[name]) == len(text_LD) for name, text_LD in texts.items()):
+        return cut, {}
+    assert len(lengths) == 1, "texts of one file are filled up to one length"
+    return cut, {_LENGTH: str(lengths.pop())}
+
+
+def _num_filled(text_LD: Tensor) -> int:
+    """Count the rows up to the last one that is not zero; one at least."""
+    filled = text_LD.any(1).nonzero()
+    return int(filled[-1]) + 1 if len(filled) else 1
 
 
 def names(path: str) -> list[str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from dualipo.errors import DataError
 from dualipo.preferences import trainable
 from dualipo.preferences.label_set import LabelSet
 from dualipo.preferences.trainable import TrainedClip, TrainedPair
@@ -85,3 +86,11 @@ def test_kto_takes_the_sides_of_pairs_where_nothing_is_graded() -> None:
     # b lost to a and won against d; d won against c and lost to b.
     assert kept == {"a": True, "c": False}
     assert read.dropped == {"won one pair, lost another": 2}
+
+
+def test_labels_of_a_dimension_of_ones_own_are_learned_from_alone() -> None:
+    labels = LabelSet((pair(0, "a", "lighting"), pair(1, "b", "structure")), ())
+    read = trainable.read(labels, loss_type="dpo", dimension="lighting")
+    assert [item.winner for item in read.items] == ["a"]
+    with pytest.raises(DataError, match="--only light: the labels are about lighting, structure"):
+        trainable.read(labels, loss_type="dpo", dimension="light")

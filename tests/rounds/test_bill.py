@@ -11,7 +11,6 @@ from dualipo.cli import main
 from dualipo.config import Config
 from dualipo.errors import ConfigError
 from dualipo.generator import backbone
-from dualipo.generator.estimate import decode_flops
 from dualipo.rounds import bill, estimating
 from dualipo.rounds.bill import Devices
 from dualipo.rounds.run import model_folder
@@ -21,7 +20,7 @@ from dualipo.rounds.run import model_folder
 def test_the_autoencoder_is_counted_as_it_computes(name: str) -> None:
     config = Config.model_validate({"generator": {"pretrained_model_name_or_path": name}})
     settings, folder = config.generator, model_folder(name, "generator")
-    counted = estimating.with_folder(config, decode_flops)
+    counted = estimating.decoding(config).flops
     model = backbone.load(
         folder, max_sequence_length=settings.max_sequence_length, dtype=torch.float32, device="cpu"
     )

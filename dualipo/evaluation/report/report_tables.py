@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dualipo.amounts import duration
-from dualipo.evaluation import run_history
+from dualipo.evaluation import judgements, run_history
 from dualipo.evaluation.bootstrap import Interval
 from dualipo.evaluation.report.charts import percent, short, three_decimals
 from dualipo.evaluation.report.headline import DASH
@@ -69,9 +69,11 @@ def scores(measured: Sequence[RoundHistory], names: Sequence[str]) -> Table:
 def accuracies(measured: Sequence[tuple[str, Accuracy]]) -> Table:
     """Tabulate the critic's accuracy on pairs that the oracle orders."""
     rows = []
+    named = {name for _, accuracy in measured for name in accuracy.by_dimension}
+    dimensions = judgements.in_order(named or DIMENSIONS)
     for label, accuracy in measured:
         ends = run_history.accuracy_interval(accuracy)
-        parts = [_percent(accuracy.by_dimension.get(dimension)) for dimension in DIMENSIONS]
+        parts = [_percent(accuracy.by_dimension.get(dimension)) for dimension in dimensions]
         rows.append(
             [
                 label,
@@ -82,7 +84,7 @@ def accuracies(measured: Sequence[tuple[str, Accuracy]]) -> Table:
                 *parts,
             ]
         )
-    return Table(["critic", "forced choice", "pairs", "free form", "abstains", *DIMENSIONS], rows)
+    return Table(["critic", "forced choice", "pairs", "free form", "abstains", *dimensions], rows)
 
 
 def refreshes(history: RunHistory) -> Table:
