@@ -22,6 +22,7 @@ import align_ratios
 import big_store
 import captions
 import claims
+import critic_memory
 import critic_stages
 import families
 import judge
@@ -60,6 +61,7 @@ RESULT_TABLES = (
     ResultTable("rank", "rank-dual-0-warm", rank.table),
     ResultTable("refresh-gate", "refresh-gate", refresh_gate.table),
     ResultTable("judge", "judge-cpu-one-thread-x86_64", judge.table),
+    ResultTable("critic-memory", "critic-memory-cpu-one-thread", critic_memory.table),
     ResultTable("families", "families-world", families.table),
     ResultTable("align-step", "align-step-cpu-one-thread", align_ratios.table),
     ResultTable("big-store", "big-store", big_store.table),
