@@ -108,10 +108,10 @@ def compare(way: str, folder: Path) -> dict[str, float]:
     size = estimate.measure(folder, settings=settings, clips=CLIPS)
     assert size is not None
     parts = estimate.training_memory(size, CriticTraining(**TRAINING), paths_an_item=1)
-    told = sum(parts.values())
-    told_mb, measured_mb = told / 1e6, result["measured"] / 1e6
-    print(f"{way}: {told_mb:.0f} MB estimated, {measured_mb:.0f} MB measured", flush=True)
-    return {"estimated": told, **result, **parts}
+    estimated = sum(parts.values())
+    estimated_mb, measured_mb = estimated / 1e6, result["measured"] / 1e6
+    print(f"{way}: {estimated_mb:.0f} MB estimated, {measured_mb:.0f} MB measured", flush=True)
+    return {"estimated": estimated, **result, **parts}
 
 
 def measured(way: dict[str, Any], folder: Path) -> dict[str, float]:
@@ -169,11 +169,11 @@ def table(results: Any) -> str:
     rows = [
         [
             way,
-            storage(told["estimated"]),
-            storage(told["measured"]),
-            f"{told['estimated'] / told['measured'] - 1:+.0%}",
+            storage(estimated["estimated"]),
+            storage(estimated["measured"]),
+            f"{estimated['estimated'] / estimated['measured'] - 1:+.0%}",
         ]
-        for way, told in results["ways"].items()
+        for way, estimated in results["ways"].items()
     ]
     return Table(["a critic learns", "estimated", "measured", "difference"], rows).in_markdown()
 

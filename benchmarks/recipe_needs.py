@@ -3,7 +3,7 @@
     python benchmarks/recipe_needs.py
 
 All numbers are estimates from configurations, as `--dry-run` prints them; nothing is run. Hours are
-those of the named device by the time that a published model's README tells of one clip.
+those of the named device by the time that the README of a published model gives for one clip.
 """
 
 from typing import NamedTuple
@@ -43,10 +43,10 @@ CARDS = {
 def main() -> None:
     """Write the first line of every recipe, and the table."""
     estimated = {name: needs_of(name) for name in CARDS}
-    for name, told in estimated.items():
+    for name, needed in estimated.items():
         path = RECIPES / f"{name}.toml"
         _, _, rest = path.read_text().partition("\n")
-        path.write_text(f"{first_line(name, told)}\n{rest}")
+        path.write_text(f"{first_line(name, needed)}\n{rest}")
     readme.write(PAGE, "recipe-needs", table(estimated))
 
 
@@ -55,9 +55,9 @@ def needs_of(name: str) -> Needs:
     return needs.of(config.load(RECIPES / f"{name}.toml"), CARDS[name].device)
 
 
-def first_line(name: str, told: Needs) -> str:
+def first_line(name: str, needed: Needs) -> str:
     """Return the first line of a recipe."""
-    return f"# Needs {told.in_words(CARDS[name].device)}."
+    return f"# Needs {needed.in_words(CARDS[name].device)}."
 
 
 def table(estimated: dict[str, Needs]) -> str:
@@ -65,12 +65,12 @@ def table(estimated: dict[str, Needs]) -> str:
     rows = [
         [
             f"`{name}.toml`",
-            *(storage(max(told.memory[use] for use in _uses(told, kind))) for kind in _KINDS),
-            storage(told.disk),
-            f"{told.hours:,.0f} of an {CARDS[name].device}",
-            f"{told.num_labels:,}",
+            *(storage(max(needed.memory[use] for use in _uses(needed, kind))) for kind in _KINDS),
+            storage(needed.disk),
+            f"{needed.hours:,.0f} of an {CARDS[name].device}",
+            f"{needed.num_labels:,}",
         ]
-        for name, told in estimated.items()
+        for name, needed in estimated.items()
     ]
     heads = ["recipe", *_KINDS, "disk", "hours, at least", "labels"]
     return Table(heads, rows).in_markdown()
@@ -79,10 +79,10 @@ def table(estimated: dict[str, Needs]) -> str:
 _KINDS = ("sampling", "aligning", "the critic judging", "the critic learning")
 
 
-def _uses(told: Needs, kind: str) -> list[str]:
-    if kind in told.memory:
+def _uses(needed: Needs, kind: str) -> list[str]:
+    if kind in needed.memory:
         return [kind]
-    return [use for use in told.memory if use not in _KINDS]
+    return [use for use in needed.memory if use not in _KINDS]
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ SPARE = 0.15  # of a card's memory, for the allocator's slack and what no estima
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["24gb", "80gb", "8x80gb"])
 def test_a_recipe_fits_its_card_and_says_so_on_its_first_line(name: str) -> None:
-    told = recipe_needs.needs_of(name)
+    needed = recipe_needs.needs_of(name)
     assert {"sampling", "aligning", "the critic judging", "the critic's refresh"} <= set(
-        told.memory
+        needed.memory
     )
-    assert told.memory[told.largest] <= (1 - SPARE) * CARDS[name].num_bytes, told.memory
+    assert needed.memory[needed.largest] <= (1 - SPARE) * CARDS[name].num_bytes, needed.memory
     first, *_ = (RECIPES / f"{name}.toml").read_text().splitlines()
-    assert first == recipe_needs.first_line(name, told)
+    assert first == recipe_needs.first_line(name, needed)
 
 
 def test_the_paper_sizes_say_first_what_they_need() -> None:
