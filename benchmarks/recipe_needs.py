@@ -64,7 +64,7 @@ def table(estimated: dict[str, Needs]) -> str:
     """Return the needs as a table in Markdown."""
     rows = [
         [
-            f"`{name}.toml`",
+            f"`recipes/{name}.toml`",
             *(storage(max(needed.memory[use] for use in _uses(needed, kind))) for kind in _KINDS),
             storage(needed.disk),
             f"{needed.hours:,.0f} of an {CARDS[name].device}",
