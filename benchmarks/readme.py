@@ -26,6 +26,7 @@ import critic_memory
 import critic_stages
 import families
 import judge
+import plan_measured
 import rank
 import refresh_gate
 import slots
@@ -65,6 +66,7 @@ RESULT_TABLES = (
     ResultTable("families", "families-world", families.table),
     ResultTable("align-step", "align-step-cpu-one-thread", align_ratios.table),
     ResultTable("big-store", "big-store", big_store.table),
+    ResultTable("plan-measured", "plan-measured", plan_measured.table),
     ResultTable("slots", "slots-world", slots.table),
     ResultTable("step-caching", "step-caching-before-0-warm", step_caching.table),
     ResultTable("tuning", "tuning-world", tuning.table),
