@@ -38,8 +38,10 @@ def check_critic(run: Run, round: int, attempt: int) -> None:
     is_asked = run.config.critic.check.num_pairs > 0
     known = recorded(run, critic)
     if is_asked and known is None and not run.is_done(unit):
-        clock = Clock()
-        checked = asking.checked(run, _asked(run, critic))
+        clock, asked = Clock(), _asked(run, critic)
+        run.progress.stage("check", round=round, attempt=attempt, total=len(asked.items))
+        checked = asking.checked(run, asked)
+        run.progress.advance(len(asked.items))
         require_words(critic, checked, run.config)
         known = as_event(critic, checked)
         run.commit(unit, clock=clock, events=[known])

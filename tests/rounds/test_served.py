@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dualipo.evaluation import summary
 from dualipo.events import MonitorEvent, PreferEvent, ServedEvent
 from dualipo.rounds.run import SFT, SHIPPED, WARM
 from dualipo.tracking import read_metrics
@@ -67,6 +68,8 @@ def test_fault_27_a_critic_that_cannot_be_read_stops_the_run_before_its_clips_ar
         said = harnesses.log(path)
         assert "0% of its 4 answers about held-out labels could be read" in said
         assert "so no clips are made for it" in said and "an answer: 'hm'" in said
+        failed = summary.as_dict(path)["failed"]
+        assert failed is not None and failed.startswith("failed at check (round 0, attempt 0)")
         with harnesses.ledger_of(path) as ledger:
             stages = {unit.stage for unit in ledger.units() if unit.stage != "sample.seed"}
         assert not {stage for stage in stages if stage.startswith(("sample", "check"))}
