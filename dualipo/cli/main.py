@@ -24,6 +24,7 @@ from dualipo.cli import (
     exporting,
     fork,
     importing,
+    join,
     label,
     labels,
     plan,
@@ -50,6 +51,7 @@ MODULES = (
         doctor,
         settings,
         run,
+        join,
         tune,
         fork,
         stage,
@@ -66,7 +68,7 @@ MODULES = (
 # How `dualipo --help` groups the verbs.
 GROUPS: dict[str, tuple[str, ...]] = {
     "Run": (
-        *("doctor", "settings", "run", "resume", "fork", "tune"),
+        *("doctor", "settings", "run", "resume", "join", "fork", "tune"),
         *("sample", "judge", "prefer", "align", "evaluate", "refresh"),
     ),
     "Look": ("status", "report", "compare", "cost", "plan", "dashboard", "critic"),

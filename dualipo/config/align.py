@@ -5,7 +5,14 @@ from typing import Literal
 from pydantic import Field
 
 from dualipo.config.fields import MAX_COUNT, LoraAlpha, LoraRank
-from dualipo.config.training import LearningRate, Optimizer, TrainSteps, WarmupSteps
+from dualipo.config.training import (
+    LearningRate,
+    NumNodes,
+    NumProcesses,
+    Optimizer,
+    TrainSteps,
+    WarmupSteps,
+)
 
 
 class Align(Optimizer):
@@ -183,10 +190,5 @@ class Align(Optimizer):
         description="Whether the backward pass computes activations again, which needs less "
         "memory and one more forward pass.",
     )
-    num_processes: int = Field(
-        1,
-        ge=1,
-        le=65_536,
-        description="The number of devices that share the weights and the batch (FSDP2); more "
-        'than 1 needs align.optimizer = "adamw".',
-    )
+    num_processes: NumProcesses = 1
+    num_nodes: NumNodes = 1

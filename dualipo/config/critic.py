@@ -17,6 +17,8 @@ from dualipo.config.questions import WORLD, Questions
 from dualipo.config.servers import CriticServer
 from dualipo.config.training import (
     LearningRate,
+    NumNodes,
+    NumProcesses,
     Optimizer,
     Schedule,
     TrainSteps,
@@ -160,6 +162,8 @@ class Critic(Group):
         description="Whether the backward pass of the critic's trainings computes activations "
         "again, which needs less memory and one more forward pass.",
     )
+    num_processes: NumProcesses = 1
+    num_nodes: NumNodes = 1
     tune_vision_tower: bool = Field(
         False,
         description="Whether the vision tower is trained as well as the projector and the "

@@ -80,7 +80,12 @@ SERVERS = ("critic.server", "seed_labels.rewriter")
 # A server may move, its model stays.
 MAY_CHANGE = (
     *("align.checkpointing_steps", "align.checkpoints_total_limit", "rounds"),
-    "align.num_processes",  # sums round differently, and nothing else changes (fault 46)
+    # Sums round differently, and nothing else changes (fault 46).
+    *(
+        f"{group}.{name}"
+        for group in ("align", "critic")
+        for name in ("num_processes", "num_nodes")
+    ),
     *(
         "critic.server.base_urls",
         "critic.check.on_failure",

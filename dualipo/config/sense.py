@@ -7,9 +7,11 @@ folders and devices are not looked at here: that is the preflight's work (`round
 from collections.abc import Iterator
 from typing import Any
 
-from dualipo.config.critic import LEARNING
+from dualipo.config.align import Align
+from dualipo.config.critic import LEARNING, Critic
 from dualipo.config.experiment import Config
 from dualipo.config.learning import CriticTraining
+from dualipo.config.training import Optimizer
 from dualipo.records import DIMENSIONS
 
 # The defaults where captions come from a file: what only the embedded world can serve is off.
@@ -49,6 +51,7 @@ def conflicts(config: Config) -> list[str]:
         *_of_critic(config),
         *_of_refresh(config),
         *_of_alignment(config),
+        *_of_sharing(config),
         *_of_measuring(config),
     ]
 
@@ -268,7 +271,7 @@ def _of_other_dimensions(config: Config) -> Iterator[str]:
 
 
 def _of_alignment(config: Config) -> Iterator[str]:
-    align, num = config.align, config.align.num_processes
+    align = config.align
     if config.rounds and not align.rank and config.generator.torch_dtype != "float32":
         yield (
             "align.rank = 0 trains every weight, and generator.torch_dtype = "
@@ -276,23 +279,63 @@ def _of_alignment(config: Config) -> Iterator[str]:
             'generator.mixed_precision and align.mixed_precision = "bf16" compute in bfloat16. '
             "Or set align.rank to train a LoRA."
         )
-    if num > 1 and align.optimizer != "adamw":
-        yield (
-            f'align.num_processes = {num} works with align.optimizer = "adamw" alone. Set it, or '
-            "set align.num_processes = 1."
-        )
     if align.patience and not align.num_holdout:
         yield (
             f"align.patience = {align.patience} waits for gains on held-out preferences, but "
             "align.num_holdout is 0. Set it above 0, or align.patience = 0."
         )
-    batches = {"train_batch_size": align.train_batch_size}
-    batches |= {"real_batch_size": align.real_batch_size} if align.real_nll_ratio else {}
-    if uneven := {f"align.{name}": size for name, size in batches.items() if size % num}:
-        sizes = " and ".join(f"{key} = {size}" for key, size in uneven.items())
+
+
+def _of_sharing(config: Config) -> Iterator[str]:
+    """Yield what keeps the processes of a training from sharing its batches evenly."""
+    critic, align = config.critic, config.align
+    real = {"align.real_batch_size": align.real_batch_size} if align.real_nll_ratio else {}
+    yield from _shared("align", align, {"align": align}, real)
+    learning: dict[str, Optimizer] = {
+        "warm_start_sft": config.warm_start_sft,
+        "warm_start_dpo": config.warm_start_dpo,
+        "refresh.srpo": config.refresh.srpo,
+    }
+    yield from _shared("critic", critic, learning, {})
+    if critic.num_processes > 1 and critic.backend not in LEARNING:
         yield (
-            f"{sizes} cannot be shared evenly by align.num_processes = {num}. Set "
-            f"{' and '.join(uneven)} to a multiple of {num}, or set align.num_processes = 1."
+            f'critic.backend = "{critic.backend}" is not trained by several processes. Set '
+            "critic.num_processes = 1."
+        )
+    if critic.num_processes > 1 and critic.load_in_4bit:
+        yield (
+            "critic.load_in_4bit = true works in one process alone. Set it to false, as several "
+            "processes share the weights, or set critic.num_processes = 1."
+        )
+
+
+def _shared(
+    group: str, asked: Align | Critic, trainings: dict[str, Optimizer], sizes: dict[str, int]
+) -> Iterator[str]:
+    """Yield what the trainings of a group have in the way of its number of processes.
+
+    `sizes` are further batches beside those of the trainings themselves.
+    """
+    num = asked.num_processes
+    if num % asked.num_nodes:
+        yield (
+            f"{group}.num_processes = {num} cannot be divided evenly among {group}.num_nodes = "
+            f"{asked.num_nodes} machines. Set it to a multiple of {asked.num_nodes}."
+        )
+    for name, training in trainings.items() if num > 1 else ():
+        if training.optimizer == "muon":
+            yield (
+                f'{group}.num_processes = {num} does not work with {name}.optimizer = "muon". Set '
+                f'it to "adamw" or "adamw_8bit", or set {group}.num_processes = 1.'
+            )
+    sizes = {
+        f"{name}.train_batch_size": t.train_batch_size for name, t in trainings.items()
+    } | sizes
+    if uneven := {key: size for key, size in sizes.items() if size % num}:
+        told = " and ".join(f"{key} = {size}" for key, size in uneven.items())
+        yield (
+            f"{told} cannot be shared evenly by {group}.num_processes = {num}. Set "
+            f"{' and '.join(uneven)} to a multiple of {num}, or set {group}.num_processes = 1."
         )
 
 

@@ -43,6 +43,26 @@ WeightDecay = Annotated[
 ]
 
 
+NumProcesses = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=65_536,
+        description="The number of devices that share the weights and the batch (FSDP2), on all "
+        "machines together; more need less memory on each.",
+    ),
+]
+NumNodes = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=65_536,
+        description="The number of machines among which num_processes are divided evenly; on each "
+        "but the first, `dualipo join` waits for the training.",
+    ),
+]
+
+
 class Optimizer(Group):
     """One training: AdamW with warm-up and gradient clipping (METHOD.md 4.5)."""
 

@@ -54,6 +54,12 @@ class CriticSize:
     num_tokens: int  # of a question about a pair, without its answer
 
     @property
+    def num_trained_here(self) -> float:
+        """The trained weights that a device holds, where several processes share the layers."""
+        in_layers = self.num_adapter if self.settings.rank else sum(self.layers)
+        return self.num_trained - in_layers * (1 - 1 / self.settings.num_processes)
+
+    @property
     def dtype(self) -> torch.dtype:
         """The number format in which the weights are held."""
         dtype: torch.dtype = getattr(torch, self.settings.torch_dtype)
@@ -90,12 +96,15 @@ def measure(folder: Path, *, settings: Critic, clips: Generator) -> CriticSize |
 def training_memory(
     size: CriticSize, training: CriticTraining, *, paths_an_item: int, is_fused: bool = True
 ) -> dict[str, float]:
-    """Return the bytes on a device by use, while the critic trains; an item has one path or two."""
-    items = training.train_batch_size
+    """Return the bytes on a device by use, while the critic trains; an item has one path or two.
+
+    Several processes share the batch, and the weights of the language model's layers.
+    """
+    items = training.train_batch_size // size.settings.num_processes
     num_parts = min(training.gradient_accumulation_steps, items)
     num_paths = paths_an_item * math.ceil(items / num_parts)
     is_cast = training.mixed_precision == "bf16" and size.dtype.itemsize > 2
-    gradients = 4.0 * size.num_trained
+    gradients = 4.0 * size.num_trained_here
     step = _training_peak(
         size,
         dtype=torch.bfloat16 if is_cast else size.dtype,
@@ -105,7 +114,7 @@ def training_memory(
     )
     return {
         "weights": _weights(size, is_cast=is_cast),
-        "optimizer": float(_MOMENTS[training.optimizer] * size.num_trained),
+        "optimizer": float(_MOMENTS[training.optimizer] * size.num_trained_here),
         "gradients": gradients,
         # In a step of one part gradients take the place of activations, layer by layer.
         f"activations of {num_paths} paths": step if num_parts > 1 else max(0.0, step - gradients),
@@ -136,13 +145,14 @@ def judging_memory(size: CriticSize) -> dict[str, float]:
 def _weights(size: CriticSize, *, is_cast: bool) -> float:
     """Return the bytes of all weights while they train: an adapter and its like in float32."""
     settings, width = size.settings, size.dtype.itemsize
-    plain = size.num_parameters
-    own = size.num_trained if settings.rank else 0
+    plain = size.num_parameters - sum(size.layers) * (1 - 1 / settings.num_processes)
+    own = size.num_trained_here if settings.rank else 0
     held = 0.0
     if settings.load_in_4bit:
         plain -= sum(size.layers)
         held = sum(size.layers) * four_bits.BYTES + max(size.layers) * width
-    whole = plain - (own - size.num_adapter)
+    num_adapter = size.num_adapter / settings.num_processes
+    whole = plain - (own - num_adapter)
     # Autocast's copies are kept for the backward pass, unless a checkpointed layer makes them anew.
     copies = max(size.layers) if settings.gradient_checkpointing and own else plain
     return held + width * whole + 4 * own + (2 * copies if is_cast else 0)

@@ -27,6 +27,7 @@ from dualipo.store.ledger import Unit, Version
 from dualipo.store.rundir import remove_checkpoints
 from dualipo.store.stored import Place, StoredList, StoredTable
 from dualipo.tracking import read_metrics
+from dualipo.training import torchrun
 
 _NUMBERS = ("implicit_accuracy", "winner_gap", "loser_gap", "z_std", "holdout_accuracy")
 
@@ -177,7 +178,8 @@ def _train(
             real=real,
             reference_folder=reference_folder,
         )
-        return shared_alignment.run(job, on_step=on_step)
+        team = torchrun.team_of("align", settings, run.path)
+        return shared_alignment.run(job, team=team, on_step=on_step)
     shared: dict[str, Any] = {"preferences": preferences, "settings": settings, "seed": seed}
     shared |= {"folder": folder, "reference_folder": reference_folder}
     reference_hash = None

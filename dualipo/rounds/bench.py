@@ -138,6 +138,16 @@ class Bench(ABC):
         critic.fps_of = self.clip_fps
         return critic
 
+    def load_compared(self, version_id: str) -> ChatCritic:
+        """Load a critic that a learner is compared with."""
+        return self.load_critic(version_id, to_learn=True)
+
+    def load_learner(self, version_id: str) -> ChatCritic:
+        """Load a critic to be trained in place, with a LoRA where the recipe asks for one."""
+        learner = self.load_critic(version_id, to_learn=True)
+        learner.adapt(seed=self.seed("critic", version_id))
+        return learner
+
     def load_reward_head(self, version_id: str) -> HeadedCritic:
         """Load a version's reward head on the shipped critic; an untrained one for no version."""
         self.make_room()

@@ -19,6 +19,8 @@ from dualipo.critic.models import contexts, published
 from dualipo.model_files import weight_files
 from dualipo.rounds.run import is_embedded, model_folder
 
+_JUDGING = "the critic judging"
+
 
 def lines(config: Config) -> list[str]:
     """Return the critic's size and memory in words."""
@@ -31,7 +33,9 @@ def lines(config: Config) -> list[str]:
     said = [f"critic: {count(number)} parameters"]
     for use, parts in memory(config).items():
         named = ", ".join(f"{name} {storage(value)}" for name, value in parts.items())
-        said.append(f"memory of the device, {use}: {storage(sum(parts.values()))} ({named})")
+        num = 1 if use == _JUDGING else settings.num_processes
+        device = "the device" if num == 1 else f"each of {num} devices"
+        said.append(f"memory of {device}, {use}: {storage(sum(parts.values()))} ({named})")
     return said
 
 
@@ -46,7 +50,7 @@ def memory(config: Config) -> dict[str, dict[str, float]]:
         size = estimate.measure(folder, settings=config.critic, clips=config.generator)
     if size is None:
         return {}
-    uses = {"the critic judging": estimate.judging_memory(size)}
+    uses = {_JUDGING: estimate.judging_memory(size)}
     for name, training, paths_an_item in _trainings(config):
         if training.max_train_steps:
             uses[f"the critic's {name}"] = estimate.training_memory(

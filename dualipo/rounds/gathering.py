@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from dualipo.critic import reasoning
 from dualipo.critic.asks import Clips
 from dualipo.critic.learning import contrast, srpo
-from dualipo.critic.learning.damages import with_damaged
+from dualipo.critic.learning.damages import Damaged, with_damaged
 from dualipo.critic.learning.preference import PathPair
 from dualipo.critic.learning.srpo import Pool
 from dualipo.event_parts import SourceCount
@@ -32,12 +32,16 @@ LABELLED: dict[str, Callable[[Run, Unit, Sequence[Candidate]], Found]] = {
 
 @dataclass(frozen=True)
 class Gathered:
-    """The votes' pool, the pairs of the other sources by name, and the clips that all are about."""
+    """The votes' pool, the pairs of the other sources by name, and the clips that all are about.
+
+    Those of `damaged` are not the run's own.
+    """
 
     pool: Pool
     num_judged: int
     labelled: Mapping[str, list[PathPair]]
     clips: Clips
+    damaged: Mapping[str, Damaged]
 
     @property
     def further(self) -> list[PathPair]:
@@ -71,7 +75,7 @@ def gather(run: Run, place: Unit, candidates: Sequence[Candidate], *, critic: st
         )
         for name, each in found.items()
     }
-    return Gathered(pool, num_judged, labelled, clips)
+    return Gathered(pool, num_judged, labelled, clips, damaged)
 
 
 def counts(run: Run, gathered: Gathered, kept: Sequence[PathPair]) -> list[SourceCount]:

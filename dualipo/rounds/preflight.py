@@ -20,7 +20,6 @@ from dualipo.errors import ConfigError, DataError, DualipoError, PreflightError
 from dualipo.evaluation import optical_flow
 from dualipo.evaluation.share import hub, trackers
 from dualipo.evaluation.vbench import environment, totals
-from dualipo.generator import shared_alignment
 from dualipo.preferences import seed_size
 from dualipo.prompts import corpus
 from dualipo.records import Pair, Point
@@ -28,7 +27,7 @@ from dualipo.rounds import ahead, engines, file_sources, model_checks, room, see
 from dualipo.rounds.ahead import Ahead
 from dualipo.store import rundir
 from dualipo.store.run_reader import RunReader
-from dualipo.training import four_bits, optim
+from dualipo.training import four_bits, optim, torchrun
 
 Check = Callable[[Config, Ahead], Iterable[DualipoError]]
 FIXED_SETS = ("test", "monitor")  # the prompts that may have files of their own
@@ -284,9 +283,10 @@ def packages(config: Config, state: Ahead) -> Iterator[DualipoError]:
 
 
 def devices(config: Config, state: Ahead) -> Iterator[DualipoError]:
-    """Check that every process of an alignment has a device of its own."""
+    """Check that every process of a training has a device of its own."""
     if torch.cuda.is_available():
-        shared_alignment.require_devices(config.align.num_processes)
+        for group, asked in (("align", config.align), ("critic", config.critic)):
+            torchrun.require_devices(torchrun.team_of(group, asked, Path(config.output_dir)))
     yield from ()
 
 

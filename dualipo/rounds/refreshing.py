@@ -20,12 +20,12 @@ from dualipo.critic.vlm import Vlm
 from dualipo.event_parts import Gate, Refinement
 from dualipo.events import Event, HoldoutEvent, MonitorEvent, Outcome, RefreshEvent
 from dualipo.records import Candidate
-from dualipo.rounds import accuracy, checking, gathering, gating, warming
-from dualipo.rounds.checkpoint_choice import HeldOutWatch
+from dualipo.rounds import accuracy, checking, critic_training, gathering, gating, warming
 from dualipo.rounds.clock import Clock
+from dualipo.rounds.critic_training import Lesson
 from dualipo.rounds.gathering import Gathered
 from dualipo.rounds.gating import GateLabels, Leans
-from dualipo.rounds.run import SFT, Run
+from dualipo.rounds.run import Run
 from dualipo.rounds.versions import critic_made, critic_of
 from dualipo.store.ledger import Unit
 
@@ -77,7 +77,7 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
     current = critic_of(run, unit.round, unit.attempt)
     before = _before(run, unit, current)
     gathered = gathering.gather(run, unit, candidates, critic=current)
-    clock = Clock()
+    clock = critic_training.clock(run)
     folder = run.directory.attempt_path(unit.round, unit.attempt) / "critic"
     learner, refreshed = train(run, unit, gathered, current, folder=folder)
     refinement = Refinement(
@@ -188,31 +188,18 @@ def train(
     Its checkpoints are kept in `folder`, from which a training that was killed goes on.
     """
     settings = run.config.refresh.srpo
-    anchors = warming.own_traces(run, current, settings)
-    learner = run.learner(current)
+    lesson = Lesson(
+        kind="srpo",
+        version_id=current,
+        seed=run.seed("srpo", unit.round),
+        folder=folder,
+        pool=gathered.pool,
+        pairs=gathered.further,
+        anchors=warming.own_traces(run, current, settings),
+        damaged=gathered.damaged,
+        choosing=gating.held_out_half(run, chooses=True),
+    )
     with run.training(unit, num_steps=settings.max_train_steps, stage="srpo") as on_step:
-        refreshed = srpo.refresh(
-            learner,
-            gathered.pool,
-            load_sft=lambda: run.load_critic(SFT, to_learn=True),
-            anchors=anchors,
-            further=gathered.further,
-            min_pairs=run.config.refresh.min_pairs,
-            clips=gathered.clips,
-            settings=settings,
-            captionless=run.config.critic.questions.captionless(),
-            batch_size=run.config.critic.judge_batch_size,
-            checkpoint_folder=folder / "checkpoints",
-            seed=run.seed("srpo", unit.round),
-            watch=_watch(run, learner),
-            on_step=on_step,
-        )
+        learner, refreshed = critic_training.train(run, lesson, on_step=on_step)
+    assert refreshed is not None
     return learner, refreshed
-
-
-def _watch(run: Run, learner: ChatCritic) -> HeldOutWatch | None:
-    """Return what chooses the checkpoint, if there are labels for it."""
-    labels = gating.held_out_half(run, chooses=True)
-    if not labels or not run.config.refresh.srpo.num_choices:
-        return None
-    return HeldOutWatch(learner, labels, run.clip, run.config)

@@ -154,8 +154,7 @@ class Run(Bench):
     def learner(self, version_id: str) -> ChatCritic:
         """Load the critic of a version anew, to be trained in place."""
         self._critic = None
-        learner = self.load_critic(version_id, to_learn=True)
-        learner.adapt(seed=self.seed("critic", version_id))
+        learner = self.load_learner(version_id)
         self._critic = version_id, learner
         return learner
 

@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from dualipo.config import LEARNING, CriticPreference
-from dualipo.critic.learning import constructed, preference, reward_head, warm_start
+from dualipo.critic.learning import constructed, reward_head, warm_start
 from dualipo.critic.learning.constructed import CaptionedClip, Constructed
-from dualipo.critic.learning.damages import with_damaged
 from dualipo.critic.learning.preference import PathPair
 from dualipo.critic.learning.reward_head import HeadedCritic
 from dualipo.critic.learning.warm_start import Trace
@@ -20,8 +19,9 @@ from dualipo.critic.models.chat import ChatCritic
 from dualipo.events import Event, WarmStartDpoEvent, WarmStartSftEvent
 from dualipo.preferences import label_set, seed_size
 from dualipo.records import Pair, Point
-from dualipo.rounds import judging, rewriting, seed_labels
+from dualipo.rounds import critic_training, judging, rewriting, seed_labels
 from dualipo.rounds.clock import Clock
+from dualipo.rounds.critic_training import Lesson
 from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, SFT, SHIPPED, WARM, Run
 from dualipo.rounds.sampling import choose_fixed_prompts
 from dualipo.store import atomic
@@ -84,20 +84,18 @@ def fine_tune(run: Run) -> None:
     traces = rewriting.worded(run, warm_start.traces([*pairs, *points]))
     made = _constructed(run, [*pairs, *points])
     traces += warm_start.traces(made.pairs)
-    learner = run.learner(SHIPPED)
-    settings = run.config.warm_start_sft
-    clock = Clock()
-    with run.training(_SFT_UNIT, num_steps=settings.max_train_steps) as on_step:
-        warm_start.supervise(
-            learner,
-            traces,
-            clips=with_damaged(run.clip, made.damaged),
-            settings=settings,
-            captionless=run.config.critic.questions.captionless(),
-            checkpoint_folder=_folder(run, _SFT_UNIT) / "checkpoints",
-            seed=run.seed(_SFT_UNIT.stage),
-            on_step=on_step,
-        )
+    lesson = Lesson(
+        kind="sft",
+        version_id=SHIPPED,
+        seed=run.seed(_SFT_UNIT.stage),
+        folder=_folder(run, _SFT_UNIT),
+        traces=traces,
+        damaged=made.damaged,
+    )
+    clock = critic_training.clock(run)
+    num_steps = run.config.warm_start_sft.max_train_steps
+    with run.training(_SFT_UNIT, num_steps=num_steps) as on_step:
+        learner, _ = critic_training.train(run, lesson, on_step=on_step)
     event = WarmStartSftEvent(num_traces=len(traces))
     _publish(run, _SFT_UNIT, learner, SFT, SHIPPED, clock, event)
 
@@ -118,22 +116,20 @@ def prefer_traces(run: Run) -> None:
     if run.is_done(_DPO_UNIT):
         return
     settings = run.config.warm_start_dpo
-    learner = run.learner(SFT)
-    clock = Clock()
+    clock = critic_training.clock(run)
     path_pairs = own_traces(run, SFT, settings)
+    lesson = Lesson(
+        kind="dpo",
+        version_id=SFT,
+        seed=run.seed(_DPO_UNIT.stage),
+        folder=_folder(run, _DPO_UNIT),
+        pairs=path_pairs,
+    )
     if path_pairs and settings.max_train_steps:
         with run.training(_DPO_UNIT, num_steps=settings.max_train_steps) as on_step:
-            preference.train(
-                learner,
-                path_pairs,
-                clips=run.clip,
-                settings=settings,
-                captionless=run.config.critic.questions.captionless(),
-                reference_batch_size=run.config.critic.judge_batch_size,
-                checkpoint_folder=_folder(run, _DPO_UNIT) / "checkpoints",
-                seed=run.seed(_DPO_UNIT.stage),
-                on_step=on_step,
-            )
+            learner, _ = critic_training.train(run, lesson, on_step=on_step)
+    else:
+        learner = run.load_critic(SFT)
     event = WarmStartDpoEvent(num_pairs=len(path_pairs))
     _publish(run, _DPO_UNIT, learner, WARM, SFT, clock, event)
 

@@ -30,6 +30,7 @@ from dualipo.store.ledger_backup import WORK_FOLDERS as SWEPT_FOLDERS
 from dualipo.store.lock import Lock
 
 CHECKPOINTS = "checkpoints"
+LOCK = "LOCK"
 MARKER = "run.json"
 TUNING = "tuning.json"  # beside the marker where the run is a tuning: the command that goes on
 
@@ -64,7 +65,7 @@ class RunDir:
             _refuse_foreign(path)
             atomic.make_folder(path)
         with ExitStack() as on_failure:  # an interrupt too: a lock left behind refuses the next run
-            lock = Lock.acquire(path / "LOCK")
+            lock = Lock.acquire(path / LOCK)
             on_failure.callback(lock.release)
             if (path / MARKER).exists():
                 require_run(path)
@@ -195,7 +196,7 @@ def _refuse_foreign(path: Path) -> None:
     """Refuse a folder that holds anything but a run; a run just begun has no marker yet."""
     if not path.exists() or (path / MARKER).exists():
         return
-    own = ("LOCK", LEDGER, COUNT, atomic.TEMPORARY_PREFIX)
+    own = (LOCK, LEDGER, COUNT, atomic.TEMPORARY_PREFIX)
     if not path.is_dir() or any(not inner.name.startswith(own) for inner in path.iterdir()):
         raise ConfigError(
             f"{path}: in use, and not a dualipo run. Resume the run you meant by its folder, "

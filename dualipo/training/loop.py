@@ -178,8 +178,9 @@ def _step(
         num_items=batch_size(batch),
         subject=f"training step {progress.step}",
     )
-    norm = ranks.whole(torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm))
-    metrics = ranks.mean(metrics) | {"grad_norm": float(norm), "learning_rate": rate}
+    ranks.average_gradients(weights)
+    norm = optim.clip(weights, settings.max_grad_norm)
+    metrics = ranks.mean(metrics) | {"grad_norm": norm, "learning_rate": rate}
     _require_finite(metrics, progress.step, batch)
     progress.optimizer.step(rate)
     progress.optimizer.zero_grad()

@@ -10,12 +10,14 @@ groups: one rate and one weight decay serve all that is trained.
 
 import importlib.util
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dualipo import config
 from dualipo.errors import ConfigError
+from dualipo.training import eight_bit, ranks
 
 # Names of torch's moments, then bitsandbytes': codes, scales by block, maps from code to number.
 _MOMENTS = (
@@ -30,23 +32,51 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
+def clip(weights: list[nn.Parameter], max_norm: float) -> float:
+    """Scale the gradients so that the norm of all together is `max_norm` at most; return it.
+
+    Where ranks hold some weights in parts and others whole, each kind is added up by itself.
+    """
+    if ranks.num_ranks() == 1:
+        return float(torch.nn.utils.clip_grad_norm_(weights, max_norm))
+    used = [weight for weight in weights if weight.grad is not None]
+    kinds = [[weight.grad for weight in kind if weight.grad is not None] for kind in _alike(used)]
+    norms = [ranks.whole(torch.nn.utils.get_total_norm(gradients)) for gradients in kinds]
+    norm = float(torch.stack(norms).norm()) if norms else 0.0
+    for gradient in (gradient for gradients in kinds for gradient in gradients):
+        gradient.mul_(min(1.0, max_norm / (norm + 1e-6)))
+    return norm
+
+
+def _alike(weights: list[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Divide weights into those that are sharded and the others; torch adds no two kinds up."""
+    kinds = ([w for w in weights if ranks.is_sharded(w) is kind] for kind in (True, False))
+    return [kind for kind in kinds if kind]
+
+
 class Optimizer:
     """One or two of torch's optimizers that share the trainable parameters among them."""
 
     def __init__(self, model: nn.Module, settings: config.Optimizer) -> None:
         self._named = trainable(model)
         matrices = _matrices_of_layers(model) if settings.optimizer == "muon" else set()
-        by_muon = [weight for name, weight in self._named.items() if name in matrices]
-        others = [weight for name, weight in self._named.items() if name not in matrices]
+        self._given = dict(self._named)  # to torch's optimizers: with 8 bits, this rank's parts
+        if settings.optimizer == "adamw_8bit":
+            sharded = {name: w for name, w in self._named.items() if ranks.is_sharded(w)}
+            self._given |= {name: eight_bit.part_of(weight) for name, weight in sharded.items()}
+        by_muon = [weight for name, weight in self._given.items() if name in matrices]
+        others = [weight for name, weight in self._given.items() if name not in matrices]
         self._parts: list[torch.optim.Optimizer] = []
         if by_muon:
             self._parts.append(_muon(by_muon, settings))
-        if others:
+        for weights in _alike(others):
             make = _adamw_8bit if settings.optimizer == "adamw_8bit" else _adamw
-            self._parts.append(make(others, settings))
+            self._parts.append(make(weights, settings))
 
     def step(self, rate: float) -> None:
         """Change the weights by their gradients at this learning rate."""
+        for name, weight in self._parts_of_weights():
+            eight_bit.take_gradient(self._given[name], weight)
         for part in self._parts:
             for group in part.param_groups:
                 group["lr"] = rate
@@ -56,32 +86,54 @@ class Optimizer:
         """Drop all gradients."""
         for part in self._parts:
             part.zero_grad(set_to_none=True)
+        for _, weight in self._parts_of_weights():
+            weight.grad = None
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Return the state as `{"exp_avg.layer.weight": ...}`; empty before the first step.
 
         No two of them share memory, so that a file can hold them all.
         """
-        return {
-            f"{moment}.{name}": value.clone() if moment in _SHARED else torch.as_tensor(value)
-            for name, weight in self._named.items()
-            for part in self._parts
-            if weight in part.state
-            for moment, value in part.state[weight].items()
-        }
+        parts = dict(self._parts_of_weights())
+        tensors = {}
+        for name, given in self._given.items():
+            moments = self._moments(given)
+            if name in parts:
+                moments = eight_bit.saved(moments, parts[name])
+            for moment, value in moments.items():
+                shared = moment in _SHARED
+                tensors[f"{moment}.{name}"] = value.clone() if shared else torch.as_tensor(value)
+        return tensors
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Put back what `state_tensors` returned, exactly."""
+        """Put back what `state_tensors` returned, exactly, or another number of ranks' state."""
         for part in self._parts:
             own = {id(weight) for group in part.param_groups for weight in group["params"]}
-            for name, weight in self._named.items():
+            for name, given in self._given.items():
                 kept = {
-                    moment: _restored(tensors[f"{moment}.{name}"], weight.device)
+                    moment: tensors[f"{moment}.{name}"]
                     for moment in _MOMENTS
-                    if f"{moment}.{name}" in tensors and id(weight) in own
+                    if f"{moment}.{name}" in tensors and id(given) in own
                 }
+                if "state1" in kept:
+                    kept = eight_bit.restored(kept, self._named[name])
                 if kept:
-                    part.state[weight] = kept
+                    part.state[given] = {
+                        moment: _restored(value, given.device) for moment, value in kept.items()
+                    }
+
+    def _parts_of_weights(self) -> list[tuple[str, nn.Parameter]]:
+        """Return the weights of which the optimizer has this rank's part alone, by name."""
+        return [(n, w) for n, w in self._named.items() if self._given[n] is not w]
+
+    def _moments(self, given: nn.Parameter) -> dict[str, Any]:
+        """Return what an optimizer keeps for a weight."""
+        return {
+            k: v
+            for part in self._parts
+            if given in part.state
+            for k, v in part.state[given].items()
+        }
 
 
 def _adamw(weights: list[nn.Parameter], settings: config.Optimizer) -> torch.optim.Optimizer:

@@ -4,13 +4,16 @@ import math
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from dualipo import config
-from dualipo.config import Config
+from dualipo.config import Config, Critic
+from dualipo.critic.models import backends
 from dualipo.errors import ConfigError, ModelError
 from dualipo.rounds import critic_memory, estimating
 from dualipo.rounds.run import model_folder
 from dualipo.store import tensors
+from dualipo.training import optim
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 GENERATORS = {"cogvideox-2b": 1.69e9, "cogvideox-5b": 5.57e9, "wan2.1-1.3b": 1.42e9}
@@ -99,6 +102,29 @@ def test_an_adapter_of_the_critic_takes_no_moments_of_all_weights() -> None:
         assert adapter[use]["optimizer"] < whole[use]["optimizer"] / 5
     # The tower does not learn, so it has no gradients.
     assert 0.7 * 4 * num < whole["the critic's fine-tuning"]["gradients"] < 4 * num
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_shared_critic_holds_its_share_of_the_layers_and_all_of_the_rest(rank: int) -> None:
+    critic = backends.load(model_folder("embedded", "critic"), settings=Critic(rank=rank))
+    critic.adapt(seed=0)
+    blocks = [
+        layer for layer in critic.llm.get_decoder().layers.modules() if isinstance(layer, nn.Linear)
+    ]
+    in_blocks = sum(w.numel() for layer in blocks for w in layer.parameters() if w.requires_grad)
+    trained = sum(w.numel() for w in optim.trainable(critic.module).values())
+    alone, shared = (
+        Config.model_validate({"critic": {"num_processes": num, "rank": rank}}) for num in (1, 4)
+    )
+    whole, held = (
+        critic_memory.memory(each)["the critic's fine-tuning"] for each in (alone, shared)
+    )
+    assert held["optimizer"] == 8 * (trained - in_blocks * 3 / 4) < whole["optimizer"]
+    assert held["weights"] < whole["weights"]
+    assert any("of 8 paths" in use for use in held) and any("of 32 paths" in use for use in whole)
+    said = critic_memory.lines(shared)
+    assert "memory of the device, the critic judging" in said[1]
+    assert "memory of each of 4 devices, the critic's fine-tuning" in said[2]
 
 
 def test_the_critic_is_counted_by_its_files() -> None:

@@ -117,9 +117,23 @@ SETTINGS = {
     "critic in half precision": Wrong(["critic.torch_dtype=bfloat16"], "critic.rank = 0 trains"),
     "half precision": Wrong(["generator.torch_dtype=bfloat16"], "rounds its updates away"),
     "processes and Muon": Wrong(
-        ["align.num_processes=2", "align.optimizer=muon"], "works with align.optimizer"
+        ["align.num_processes=2", "align.optimizer=muon"], "does not work with align.optim"
     ),
     "uneven batch": Wrong(["align.num_processes=3"], "align.train_batch_size = 16 and align.real"),
+    "uneven machines": Wrong(
+        ["align.num_processes=4", "align.num_nodes=3"], "cannot be divided evenly among"
+    ),
+    "uneven batches of the critic": Wrong(
+        ["critic.num_processes=5"],
+        "Set warm_start_sft.train_batch_size and warm_start_dpo.train_batch_size and refresh.srpo",
+    ),
+    "4 bits on several devices": Wrong(
+        ["critic.num_processes=2", "critic.load_in_4bit=true", "critic.rank=4"],
+        "works in one process alone",
+    ),
+    "a head on several devices": Wrong(
+        ["critic.num_processes=2", "critic.backend=reward_head"], "is not trained by several"
+    ),
     "short clips": Wrong(["critic.short_video=error"], "clips have 9 frames"),
     "audit of own captions": Wrong([*OWN, "monitor.num_audit_labels=4"], "num_audit_labels asks"),
     "oracle and own captions": Wrong(

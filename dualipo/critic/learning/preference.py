@@ -19,7 +19,7 @@ from dualipo.critic.learning import losses
 from dualipo.critic.learning.batches import mixed
 from dualipo.critic.learning.caption_exchange import exchanged
 from dualipo.critic.vlm import Response, TrainableVlm
-from dualipo.training import loop
+from dualipo.training import loop, ranks
 from dualipo.training.early_stop import Watch
 from dualipo.training.memory import batched
 from dualipo.training.precision import forward_pass
@@ -44,12 +44,16 @@ def path_log_probs(
     clips: Clips,
     batch_size: int,
 ) -> list[float]:
-    """Return log pi(response | question) of every response, summed over its tokens."""
+    """Return log pi(response | question) of every response, summed over its tokens.
+
+    Where several ranks hold the critic, each scores its share of a batch, and all get the whole.
+    """
 
     def score(batch: Sequence[tuple[Ask, Response]]) -> list[float]:
-        queries = load_queries([ask for ask, _ in batch], clips)
-        sums_B, _ = vlm.log_probs(queries, [response for _, response in batch])
-        return sums_B.tolist()
+        own = ranks.share(batch)
+        queries = load_queries([ask for ask, _ in own], clips)
+        sums_B, _ = vlm.log_probs(queries, [response for _, response in own])
+        return ranks.gathered(sums_B)[: len(batch)].tolist()
 
     answered = list(zip(asks, responses, strict=True))
     return batched(answered, score, batch_size=batch_size, subject="critic's paths")
@@ -141,7 +145,7 @@ def _batches(
     """Return a function from a step to its pairs with their reference gaps."""
 
     def batch(step: int) -> dict[str, Any]:
-        chosen = indices(step)
+        chosen = ranks.share(indices(step))
         return {
             "ids": [pairs[i].ask.item_id for i in chosen],
             "pairs": [pairs[i] for i in chosen],

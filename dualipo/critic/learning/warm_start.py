@@ -24,7 +24,7 @@ from dualipo.critic.learning.caption_exchange import exchanged
 from dualipo.critic.learning.preference import PathPair
 from dualipo.critic.vlm import ReasoningPath, TrainableVlm, Vlm
 from dualipo.records import Pair, Point
-from dualipo.training import loop
+from dualipo.training import loop, ranks
 
 Label = TypeVar("Label", bound=Pair | Point)
 
@@ -98,6 +98,7 @@ def supervise(
             seed=seeds.derive(seed, "captions", step),
         )
         chosen = [replace(trace, ask=ask) for trace, ask in zip(chosen, asks, strict=True)]
+        chosen = ranks.share(chosen)
         return {"ids": [trace.ask.item_id for trace in chosen], "traces": chosen}
 
     with vlm.learning():

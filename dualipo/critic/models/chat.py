@@ -21,7 +21,7 @@ of the longest response, C choices, U prefixes, Q questions, S their tokens, J s
 import hashlib
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from dualipo.critic.models.tokens import Tokens
 from dualipo.critic.vlm import Choice, Query, ReasoningPath, Response, Sampling
 from dualipo.errors import ModelError
 from dualipo.store.byte_cache import ByteCache
-from dualipo.training import four_bits, lora
+from dualipo.training import four_bits, lora, ranks
 from dualipo.training.precision import autocast, train_in_float32
 from dualipo.training.recompute import recomputed_layers
 
@@ -87,11 +87,7 @@ class ChatCritic(ABC):
 
     def save(self, folder: Path | str) -> None:
         """Write a folder that this code and servers can load; an adapter is merged first."""
-        if self._narrow:
-            self._narrow()
-        decoder = self.llm.get_decoder()
-        four_bits.restore(decoder)
-        lora.absorb(decoder)
+        self._end_learning()
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.write_to(folder)
@@ -111,6 +107,30 @@ class ChatCritic(ABC):
         if self.settings.load_in_4bit:
             four_bits.compress(self.llm.get_decoder())
         self.module.to(device)
+
+    def shard(self) -> None:
+        """Share the language model's blocks with the other ranks, if there are any."""
+        ranks.shard_blocks(self.llm.get_decoder(), within=self.module)
+
+    def trained_weights(self) -> dict[str, Tensor]:
+        """Merge an adapter and return all weights, on the first of several ranks alone."""
+        self._end_learning()
+        weights = ranks.whole_state(self.module)
+        own = {weight.data_ptr(): name for name, weight in reversed(weights.items())}
+        return {name: weights[name] for name in own.values()}  # tied weights come once
+
+    def _end_learning(self) -> None:
+        """Make the weights plain again: in their own format, with the adapter merged."""
+        if self._narrow:
+            self._narrow()
+        decoder = self.llm.get_decoder()
+        four_bits.restore(decoder)
+        lora.absorb(decoder)
+
+    def load_trained(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights that another process's critic of this shape has learned."""
+        unknown = self.module.load_state_dict(dict(weights), strict=False).unexpected_keys
+        assert not unknown, f"weights of another critic: {unknown[:3]}"
 
     def write(self, query: Query, num_tokens: dict[str, tuple[int, int]]) -> list[int]:
         """Return a prompt's token ids, with `VISUAL` for each of a clip's F x M visual tokens."""
