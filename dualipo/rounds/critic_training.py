@@ -30,6 +30,7 @@ from dualipo.store import tensors
 from dualipo.training import torchrun
 
 OnStep = Callable[[int, Mapping[str, float]], None]
+Kind = Literal["sft", "dpo", "srpo"]
 WEIGHTS = "learned.safetensors"
 
 
@@ -42,7 +43,7 @@ class Lesson:
     their hashes, and those of `damaged` by the names that they have there.
     """
 
-    kind: Literal["sft", "dpo", "srpo"]
+    kind: Kind
     version_id: str
     seed: int
     folder: Path

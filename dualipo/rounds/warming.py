@@ -8,8 +8,9 @@ under both names as it is.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from dualipo.config import LEARNING, CriticPreference
+from dualipo.config import LEARNING, CriticPreference, CriticTraining
 from dualipo.critic.learning import constructed, reward_head, warm_start
 from dualipo.critic.learning.constructed import CaptionedClip, Constructed
 from dualipo.critic.learning.preference import PathPair
@@ -21,7 +22,7 @@ from dualipo.preferences import label_set, seed_size
 from dualipo.records import Pair, Point
 from dualipo.rounds import critic_training, judging, rewriting, seed_labels
 from dualipo.rounds.clock import Clock
-from dualipo.rounds.critic_training import Lesson
+from dualipo.rounds.critic_training import Kind, Lesson
 from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, SFT, SHIPPED, WARM, Run
 from dualipo.rounds.sampling import choose_fixed_prompts
 from dualipo.store import atomic
@@ -84,18 +85,9 @@ def fine_tune(run: Run) -> None:
     traces = rewriting.worded(run, warm_start.traces([*pairs, *points]))
     made = _constructed(run, [*pairs, *points])
     traces += warm_start.traces(made.pairs)
-    lesson = Lesson(
-        kind="sft",
-        version_id=SHIPPED,
-        seed=run.seed(_SFT_UNIT.stage),
-        folder=_folder(run, _SFT_UNIT),
-        traces=traces,
-        damaged=made.damaged,
-    )
     clock = critic_training.clock(run)
-    num_steps = run.config.warm_start_sft.max_train_steps
-    with run.training(_SFT_UNIT, num_steps=num_steps) as on_step:
-        learner, _ = critic_training.train(run, lesson, on_step=on_step)
+    lesson = _lesson(run, _SFT_UNIT, "sft", SHIPPED, traces=traces, damaged=made.damaged)
+    learner = _learn(run, _SFT_UNIT, lesson, run.config.warm_start_sft)
     event = WarmStartSftEvent(num_traces=len(traces))
     _publish(run, _SFT_UNIT, learner, SFT, SHIPPED, clock, event)
 
@@ -118,20 +110,30 @@ def prefer_traces(run: Run) -> None:
     settings = run.config.warm_start_dpo
     clock = critic_training.clock(run)
     path_pairs = own_traces(run, SFT, settings)
-    lesson = Lesson(
-        kind="dpo",
-        version_id=SFT,
-        seed=run.seed(_DPO_UNIT.stage),
-        folder=_folder(run, _DPO_UNIT),
-        pairs=path_pairs,
-    )
     if path_pairs and settings.max_train_steps:
-        with run.training(_DPO_UNIT, num_steps=settings.max_train_steps) as on_step:
-            learner, _ = critic_training.train(run, lesson, on_step=on_step)
+        lesson = _lesson(run, _DPO_UNIT, "dpo", SFT, pairs=path_pairs)
+        learner = _learn(run, _DPO_UNIT, lesson, settings)
     else:
         learner = run.load_critic(SFT)
     event = WarmStartDpoEvent(num_pairs=len(path_pairs))
     _publish(run, _DPO_UNIT, learner, WARM, SFT, clock, event)
+
+
+def _lesson(run: Run, unit: Unit, kind: Kind, version_id: str, **taught: Any) -> Lesson:
+    """Return what a version of the critic learns in a stage of the warm start."""
+    return Lesson(
+        kind=kind,
+        version_id=version_id,
+        seed=run.seed(unit.stage),
+        folder=_folder(run, unit),
+        **taught,
+    )
+
+
+def _learn(run: Run, unit: Unit, lesson: Lesson, settings: CriticTraining) -> ChatCritic:
+    with run.training(unit, num_steps=settings.max_train_steps) as on_step:
+        learner, _ = critic_training.train(run, lesson, on_step=on_step)
+    return learner
 
 
 def fit_reward_head(run: Run) -> None:
