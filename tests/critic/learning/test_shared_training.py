@@ -83,6 +83,7 @@ def opened(*, seed: int = 0, rank: int = 0, is_learner: bool = False) -> Vila:
         critic = make_vila(
             seed, settings=Critic(max_frames=3, rank=rank, gradient_checkpointing=rank > 0)
         )
+        critic.module.vision_tower.requires_grad_(False)  # as it is unless a recipe tunes it
         if is_learner:
             critic.adapt(seed=3)
         return critic
