@@ -68,7 +68,8 @@ def test_two_processes_refresh_a_critic_as_the_run_itself_does(
     alone, shared = outcomes
     assert alone is not None and shared is not None and len(shared.kept) == len(alone.kept) > 3
     assert (shared.kept[0].ask, shared.best_step) == (alone.kept[0].ask, alone.best_step)
-    assert shared.metrics == pytest.approx(alone.metrics, rel=1e-3, abs=1e-4)
+    for metric in ("loss", "grad_norm", "margin", "winner_nll", "held_out_loss"):
+        assert shared.metrics[metric] == pytest.approx(alone.metrics[metric], rel=1e-3, abs=1e-4)
     assert len(steps[1]) == 2 and steps[2] == pytest.approx(steps[1], rel=1e-4)
     torch.testing.assert_close(learned[2], learned[1], rtol=0, atol=1e-5)
     assert max((weight - before[name]).abs().max() for name, weight in learned[2].items()) > 5e-5

@@ -127,7 +127,9 @@ def test_two_processes_train_a_critic_as_one_does(tmp_path: Path, rank: int) -> 
         steps = [json.loads((folder / f"{name}.json").read_text()) for folder in (single, double)]
         for alone, shared in zip(*steps, strict=True):
             assert shared["loss"] == pytest.approx(alone["loss"], rel=1e-4)
-            assert shared == pytest.approx(alone, rel=1e-3, abs=1e-4)
+            assert shared.keys() == alone.keys()
+            for metric in shared.keys() - {"accuracy"}:  # of margins that begin at 0
+                assert shared[metric] == pytest.approx(alone[metric], rel=1e-3, abs=1e-4)
         trained, shared_weights = (
             tensors.load(folder / f"{name}.safetensors") for folder in (single, double)
         )
