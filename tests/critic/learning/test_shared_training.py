@@ -18,13 +18,8 @@ from tests import two_ranks
 from tests.critic.conftest import BOTH, make_vila, point, shade
 from tests.critic.learning import test_srpo
 
-STEPS: dict[str, Any] = {
-    "learning_rate": 3e-4,
-    "max_train_steps": 3,
-    "train_batch_size": 4,
-    "lr_warmup_steps": 0,
-    "checkpointing_steps": 2,
-}
+SIZES: dict[str, Any] = dict(max_train_steps=3, train_batch_size=4, checkpointing_steps=2)
+STEPS = SIZES | dict(learning_rate=3e-4, lr_warmup_steps=0)
 PAIRS = [
     preference.PathPair(question.ask, question.winners[0], question.loser)
     for question in test_srpo.pool_of().judged
