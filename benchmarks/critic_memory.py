@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/critic_memory.py    # writes results/critic-memory-*.json
 
-A random critic in VILA's layout (48 million weights) learns two steps of two answers, each way in
+A random critic in VILA's layout (104 million weights) learns two steps of two answers, each way in
 a process of its own. Measured is how far the process's memory grew while it learned, and the bytes
 of the weights that it held before. Estimated is `critic/estimate.py`, from configurations.
 """
@@ -31,7 +31,7 @@ from dualipo.critic.models.vila import Vila, VilaModule
 from dualipo.evaluation.report.report_tables import Table
 from dualipo.rounds.run import model_folder
 
-WIDTH, VISION = 640, 64
+WIDTH, VISION = 896, 64
 CLIPS = Generator(num_frames=8, height=32, width=32)
 TRAINING = {"max_train_steps": 2, "train_batch_size": 2}
 WAYS: dict[str, dict[str, Any]] = {
@@ -67,7 +67,7 @@ def main() -> None:
     print(write("critic-memory", device, {"ways": results}, options.output))
 
 
-def make_critic(folder: Path, *, num_layers: int = 9) -> Path:
+def make_critic(folder: Path, *, num_layers: int = 10) -> Path:
     """Save a critic with random weights, and the tokenizer of the one that ships."""
     torch.manual_seed(0)
     tokenizer = loading.read_tokenizer(model_folder("embedded", "critic") / "llm")
@@ -75,9 +75,9 @@ def make_critic(folder: Path, *, num_layers: int = 9) -> Path:
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=WIDTH,
-            intermediate_size=1920,
+            intermediate_size=2688,
             num_hidden_layers=num_layers,
-            num_attention_heads=10,
+            num_attention_heads=14,
             max_position_embeddings=4096,
         )
     )

@@ -6,9 +6,8 @@ All numbers are estimates from configurations, as `--dry-run` prints them; nothi
 those of the named device by the time that the README of a published model gives for one clip.
 """
 
+from pathlib import Path
 from typing import NamedTuple
-
-import readme
 
 from dualipo import config
 from dualipo.amounts import storage
@@ -16,8 +15,8 @@ from dualipo.evaluation.report.report_tables import Table
 from dualipo.rounds import needs
 from dualipo.rounds.needs import Needs
 
-RECIPES = readme.ROOT / "recipes"
-PAGE = readme.ROOT / "docs" / "recipes.md"
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES, PAGE = ROOT / "recipes", ROOT / "docs" / "recipes.md"
 
 
 class Card(NamedTuple):
@@ -42,6 +41,8 @@ CARDS = {
 
 def main() -> None:
     """Write the first line of every recipe, and the table."""
+    import readme  # a script beside this one, which tests of this module cannot see
+
     estimated = {name: needs_of(name) for name in CARDS}
     for name, needed in estimated.items():
         path = RECIPES / f"{name}.toml"

@@ -1,5 +1,6 @@
-"""Tests what the benchmarks count, on one pair."""
+"""Tests what the benchmarks count, on one pair, and what they found of the estimate."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from benchmarks import big_store, judge
 from dualipo.progress import PlainProgress
 from dualipo.rounds import judging, loop, sampling
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 
 @pytest.mark.slow
@@ -35,3 +38,10 @@ def test_a_large_rounds_store_is_read_back_as_it_was_filled(tmp_path: Path) -> N
         contests = judging.contests_of(run, 0, 0, candidates)
     assert len(candidates) == 40
     assert len(contests.chosen) + contests.dropped.total() == 5
+
+
+def test_the_estimate_of_critic_training_is_within_15_percent_of_what_was_measured() -> None:
+    results = json.loads((RESULTS / "critic-memory-cpu-one-thread.json").read_text())
+    assert len(results["ways"]) == 7
+    for way, sizes in results["ways"].items():
+        assert sizes["estimated"] == pytest.approx(sizes["measured"], rel=0.15), way
