@@ -96,12 +96,12 @@ ROWS: dict[str, tuple[Change, str, str]] = {
         "has no schema version",
         "has no schema version. Restore the file",
     ),
-    "an event torn": (
+    "an event torn": (  # which resuming reads when a stage asks for it
         query("UPDATE events SET value = '{'"),
         f"a value in it is not JSON.*{RESTORE}",
-        RESTORE,
+        WELL,
     ),
-    "an event deep": (query(f"UPDATE events SET value = '{DEEP}'"), "nested deeper", RESTORE),
+    "an event deep": (query(f"UPDATE events SET value = '{DEEP}'"), "nested deeper", WELL),
     "settings torn": (
         query("UPDATE meta SET value = '{' WHERE key LIKE '%settings'"),
         WELL,
