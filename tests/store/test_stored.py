@@ -15,7 +15,9 @@ def text(num_filled: int) -> torch.Tensor:
     return rows_LD
 
 
-def test_a_text_is_read_as_it_was_saved_and_takes_what_its_words_take(tmp_path: Path) -> None:
+def test_fault_71_a_text_is_read_as_it_was_saved_and_takes_what_its_words_take(
+    tmp_path: Path,
+) -> None:
     torch.manual_seed(0)
     texts = {"short": text(3), "long": text(100), "empty": text(0)}
     texts["holed"] = text(5)

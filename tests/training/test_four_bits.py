@@ -57,7 +57,7 @@ def test_a_layer_computes_with_the_weights_that_it_is_restored_to(dtype: torch.d
     assert 0.05 < change < 0.12
 
 
-def test_an_adapter_on_small_layers_is_absorbed_into_whole_ones() -> None:
+def test_fault_71_an_adapter_on_small_layers_is_absorbed_into_whole_ones() -> None:
     torch.manual_seed(0)
     small = compressed(Decoder())
     adapter = lora.inject(small, settings=Critic(rank=4), seed=0)

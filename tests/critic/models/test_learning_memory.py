@@ -91,7 +91,9 @@ def test_a_critic_in_four_bits_is_saved_as_what_it_computes(kind: str, tmp_path:
 
 
 @pytest.mark.parametrize("kind", ["vila", "qwen2_5_vl"])
-def test_a_projector_of_half_precision_learns_by_small_steps(kind: str, tmp_path: Path) -> None:
+def test_fault_71_a_projector_of_half_precision_learns_by_small_steps(
+    kind: str, tmp_path: Path
+) -> None:
     settings = {"torch_dtype": "bfloat16"}
     critic = taught(critic_with(kind, **settings), tmp_path / "checkpoints", rate=1e-5)
     before = dict(critic_with(kind, **settings).module.named_parameters())
