@@ -130,9 +130,9 @@ class Generator(Group):
         "native", "flash", "_flash_3", "sage", "xformers", "_native_math"
     ] = Field(
         "native",
-        description='The attention kernel of diffusers that Wan samples with: "native" is '
-        'torch\'s own, others need their package, and "sage" computes in 8 bits; trainings '
-        "use torch's own.",
+        description='The attention kernel of diffusers that Wan samples with: "native" or '
+        '"_native_math" of torch itself, or that of a package, "flash", "_flash_3", "xformers" or '
+        '"sage", which computes in 8 bits; trainings use torch\'s own.',
     )
     compile: bool = Field(
         False,

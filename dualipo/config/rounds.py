@@ -218,7 +218,7 @@ class Monitor(Group):
         "none",
         description='The evaluation suite that scores every generator: "vbench" on its own '
         'prompts, "world" on the monitor prompts of the embedded world, by pixels and simulated '
-        'people, or "none". The refresh of the critic, the stopping rule and the choice of the '
+        'people, or "none"; the refresh of the critic, the stopping rule and the choice of the '
         "best round read its total.",
     )
     suite_python: str | None = Field(

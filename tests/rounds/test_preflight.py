@@ -158,7 +158,7 @@ def test_a_disk_without_room_may_be_insisted_on() -> None:
 
 def test_each_signal_is_measured_or_it_is_said_why_not() -> None:
     world = measured.lines(config.load(Path("recipe.toml")))
-    assert len(world) == 11 and sum("measured by" in line for line in world) == 7
+    assert len(world) == 12 and sum("measured by" in line for line in world) == 7
     own = config.load(Path("recipe.toml"), LABELLED)
     text = "\n".join(measured.lines(own))
     assert text.count("not measured, because no program can") == 3
