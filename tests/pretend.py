@@ -160,6 +160,8 @@ class _Function(TorchFunctionMode):
         if func is Tensor.new_tensor:
             tensor = torch.tensor(*args[1:], **{"dtype": args[0].dtype} | kwargs)
             return tensor.to(args[0].device)
+        if func == Tensor.data.__set__ and isinstance(args[0], Pretend):
+            args[0].held = args[1].held  # as a layer does that changes its weights' format
         if func in _AUTOCAST and torch.is_autocast_enabled(NAME):
             args, kwargs = tree_map(_cast, (args, kwargs))
         return func(*args, **kwargs)

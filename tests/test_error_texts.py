@@ -26,6 +26,7 @@ KEY = re.compile(rf"(?<![\w./`\0-])(?:{SECTIONS})(?:\.[a-z_0-9]+)+(?![\w.\0/(]|\
 FILES = (".json", ".parquet")  # prompts.json is a file
 # Options of hf, torchrun and ray.
 OTHERS = {"--local-dir", "--standalone", "--nproc-per-node", "--max-restarts", "--head"}
+OTHERS |= {"--nnodes", "--node-rank", "--master-addr", "--master-port"}
 
 Texts = list[tuple[str, str]]
 Parsers = dict[str, argparse.ArgumentParser]

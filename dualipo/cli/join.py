@@ -22,7 +22,7 @@ def add(verbs: Any) -> None:
     verb = add_verb(
         verbs,
         "join",
-        "Lend this machine's devices to the trainings of a run that another machine drives. "
+        "Lend this machine's devices to another machine's trainings. "
         "Start it with the same recipe and settings; it ends when the run does.",
         epilog="align.num_nodes and critic.num_nodes say how many machines train.",
     )

@@ -13,7 +13,7 @@ from dualipo.errors import ModelError
 
 RESTORE = "Copy the one that the model was published with."
 
-_HUGE = 1e30  # far beyond any mean or scale
+_LARGEST = 3.4e38  # of float32; what is beyond becomes infinite
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -41,10 +41,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def are_numbers(values: Any, num: int) -> bool:
-    """Tell whether a setting is a list of so many finite numbers."""
+    """Tell whether a setting is a list of so many numbers that float32 can hold."""
     if not isinstance(values, list | tuple) or len(values) != num:
         return False
-    return all(isinstance(value, int | float) and abs(value) < _HUGE for value in values)
+    return all(isinstance(value, int | float) and abs(value) <= _LARGEST for value in values)
 
 
 def _constant(name: str) -> float:

@@ -181,5 +181,5 @@ def test_two_processes_train_points_as_one_does(
     single = act(work=tmp_path / "one")
     double = in_two(tmp_path / "points", functools.partial(act, work=tmp_path / "two"))
     z0s = [[metrics["z0"] for metrics in logged] for logged in (single, double)]
-    assert z0s[1] == pytest.approx(z0s[0], rel=1e-4, abs=1e-8)
+    assert z0s[1] == pytest.approx(z0s[0], rel=1e-4, abs=1e-6), "a mean of small differences"
     require_equal(single, double, tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dualipo.config import Server
-from dualipo.errors import ConfigError, DataError, StageError
+from dualipo.errors import DataError, StageError
 from dualipo.prompts import caption_files, elements, expand, kept
 from dualipo.prompts.compose import Order, compose
 from dualipo.prompts.expand import Settings, Style, numbered_lines
@@ -144,15 +144,12 @@ def test_the_examples_of_a_style_that_ships_follow_it(name):
         assert not kept.lost(example.caption, "", example.expanded)
 
 
-def test_a_wrong_style_or_address_is_told(tmp_path):
+def test_a_wrong_style_is_told(tmp_path):
     with pytest.raises(DataError, match=r"no such file.*cogvideox, wan"):
         expand.load_style("vidu")
     (tmp_path / "mine.toml").write_text('instructions = "x"\nmin_words = 0\nmax_words = 9\n')
     with pytest.raises(DataError, match="min_words: Input should be greater"):
         expand.load_style(str(tmp_path / "mine.toml"))
-    (tmp_path / "captions.txt").write_text("a cat\n")
-    with pytest.raises(ConfigError, match=r"Give --base-url as http://HOST:PORT/v1"):
-        run(tmp_path / "captions.txt", tmp_path / "out", "localhost:8000")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A run tries captions again under a neutral one, and learns nothing from a verdict that turns."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from dualipo import captions
@@ -8,7 +9,7 @@ from dualipo.critic import judge
 from dualipo.critic.asks import Item
 from dualipo.events import CaptionsEvent, PreferEvent, RefreshEvent
 from dualipo.progress import PlainProgress
-from dualipo.records import Pair
+from dualipo.records import Pair, Vote
 from dualipo.rounds import caption_trial, judging, sampling
 from dualipo.rounds.loop import opened
 from dualipo.store import tables
@@ -65,10 +66,13 @@ def test_fault_38_every_caption_that_seems_to_talk_is_tried_and_the_drawn_share_
                     seed_of=judging.seed_of(run, "there"),
                 )  # fmt: skip
 
+                def votes_of(ids: Sequence[str]) -> list[Vote]:
+                    return [vote for vote in votes if vote.item in ids]
+
                 def tried(share: float) -> tuple[list[str], list[str]]:
                     run.config.critic.__dict__["cross_check_share"] = share
                     [event] = caption_trial.events(
-                        run, Unit(0, 0, "judged"), items, votes, seed_of=neutral
+                        run, Unit(0, 0, "judged"), items, votes_of, seed_of=neutral
                     )
                     return event.suspicious.tried, event.ordinary.tried
 

@@ -30,8 +30,9 @@ setTimeout(() => {
   });
   const playing = videos.filter((video) => !video.paused && video.currentTime > 0).length;
   document.title = `${playing} playing, ${Math.max(...apart).toFixed(3)} s apart`;
-}, 2000);
+}, WAIT);
 """
+WAITS = (2_000, 8_000, 30_000)  # ms of the page's own time, which may run ahead of the clips'
 
 
 class Page(HTMLParser):
@@ -161,7 +162,7 @@ def test_the_clips_of_the_page_are_playable_everywhere_and_keep_their_frames(
 def test_fault_55_the_page_plays_and_the_canary_stays_quiet(
     make_run: RunMaker, tmp_path: Path
 ) -> None:
-    dom = _opened_in_chromium(report_page.build(make_run(text=CANARY)), tmp_path)
+    dom = _opened_in_chromium(report_page.build(make_run(text=CANARY)), tmp_path, WAITS[0])
     assert "<title>demo: Dual-IPO report</title>" in dom
     assert re.search(r'<button id="play"[^>]*>Pause<', dom)
     [seconds] = re.findall(r'<output id="time">([\d.]+) s<', dom)
@@ -172,19 +173,28 @@ def test_fault_55_the_page_plays_and_the_canary_stays_quiet(
 @needs_chromium
 def test_all_clips_play_in_step(make_run: RunMaker, tmp_path: Path) -> None:
     source = report_page.build(make_run()).replace("Content-Security-Policy", "x-let-the-probe-run")
-    dom = _opened_in_chromium(
-        source.replace("</body>", f"<script>{PROBE}</script></body>"), tmp_path
-    )
-    [(num_playing, apart)] = re.findall(r"<title>(\d+) playing, ([\d.]+) s apart</title>", dom)
-    assert int(num_playing) == 2 * 4 + 2, "base and three rounds of two prompts, and one pair"
+    expected = 2 * 4 + 2  # base and three rounds of two prompts, and one pair
+    for wait in WAITS:
+        script = f"<script>{PROBE.replace('WAIT', str(wait))}</script>"
+        dom = _opened_in_chromium(source.replace("</body>", f"{script}</body>"), tmp_path, wait)
+        [(num_playing, apart)] = re.findall(r"<title>(\d+) playing, ([\d.]+) s apart</title>", dom)
+        if int(num_playing) == expected:
+            break
+    assert int(num_playing) == expected
     assert float(apart) < 0.13, "more than a frame apart"
 
 
-def _opened_in_chromium(source: str, folder: Path) -> str:
-    """Return the page's elements after eight seconds, which a busy machine may need."""
+def _opened_in_chromium(source: str, folder: Path, wait: int) -> str:
+    """Return the page's elements some seconds after `wait` milliseconds."""
     page = folder / "report.html"
     page.write_text(source, encoding="utf-8")
     flags = "--headless --no-sandbox --disable-gpu --disable-background-networking --dump-dom"
     profile = f"--user-data-dir={folder / 'chromium'}"
-    command = [str(CHROMIUM), *flags.split(), profile, "--virtual-time-budget=8000", page.as_uri()]
+    command = [
+        str(CHROMIUM),
+        *flags.split(),
+        profile,
+        f"--virtual-time-budget={wait + 6_000}",
+        page.as_uri(),
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
