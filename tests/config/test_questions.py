@@ -61,22 +61,25 @@ def test_a_set_comes_back_from_config_json_and_from_a_recipe(tmp_path: Path) -> 
     assert "mine (" in line and len(line) < 80
 
 
+WHOLE = VIDEO.model_dump(mode="json", exclude_none=True)
+
+
 @pytest.mark.parametrize(
     ("value", "told"),
     [
         (3, 'it must be "world", "video", the path of a TOML file'),
         ("no.toml", "no.toml: there is no such file. Name a file of questions, or one of"),
         ({"name": "x"}, "pair: it is missing"),
-        ({**VIDEO.leaf(), "pear": "?"}, "pear: there is no such key in a set of questions"),
-        ({**VIDEO.leaf(), "pair": "Is {this} good?"}, "a question holds {this}, but only {name}"),
-        ({**VIDEO.leaf(), "single": "x" * 5000}, "single: it has 5,000 characters"),
-        ({**VIDEO.leaf(), "dimensions": VIDEO.leaf()["dimensions"] * 2}, "stands there twice"),
+        ({**WHOLE, "pear": "?"}, "pear: there is no such key in a set of questions"),
+        ({**WHOLE, "pair": "Is {this} good?"}, "a question holds {this}, but only {name}"),
+        ({**WHOLE, "single": "x" * 5000}, "single: it has 5,000 characters"),
+        ({**WHOLE, "dimensions": WHOLE["dimensions"] * 2}, "stands there twice"),
         (
-            {**VIDEO.leaf(), "dimensions": [{"name": "overall", "definition": "x"}]},
+            {**WHOLE, "dimensions": [{"name": "overall", "definition": "x"}]},
             "dimensions.0.name: 'overall' is no name of a dimension",
         ),
         (
-            {**VIDEO.leaf(), "grades": {g: {"score": 0.5} for g in ("good", "normal", "bad")}},
+            {**WHOLE, "grades": {g: {"score": 0.5} for g in ("good", "normal", "bad")}},
             "grades: the scores must fall from good over normal to bad",
         ),
     ],
