@@ -44,7 +44,7 @@ def batches(step: int) -> dict[str, Any]:
 
 
 def run(objective: Regression, folder: Path, **overrides: Any) -> Any:
-    on_step = overrides.pop("on_step", None)
+    on_step, watch = overrides.pop("on_step", None), overrides.pop("watch", None)
     settings = Optimizer(
         **{
             "learning_rate": 1e-2,
@@ -56,7 +56,7 @@ def run(objective: Regression, folder: Path, **overrides: Any) -> Any:
     ).model_copy(update=overrides)  # unchecked: one test needs a rate that no recipe may have
     return train(
         objective.model, objective, batches=batches, settings=settings, seed=7,
-        checkpoint_folder=folder, on_step=on_step, ema_decay=0.9,
+        checkpoint_folder=folder, on_step=on_step, ema_decay=0.9, watch=watch,
     )  # fmt: skip
 
 
@@ -91,6 +91,40 @@ def test_fault_6_killed_and_resumed_run_gives_bit_equal_weights(
     finished = run(again, tmp_path / "killed", optimizer=optimizer)
     assert finished.num_steps == 9 and finished.metrics == expected.metrics
     assert equal(weights(again), weights(clean))
+
+
+class Falling:
+    """A measurement that is best after the first step and falls from then on."""
+
+    every, patience = 1, 5
+
+    def __init__(self) -> None:
+        self.num_measured = 0
+
+    def measure(self) -> Metrics:
+        self.num_measured += 1
+        return {"measured": float(-self.num_measured)}
+
+    def score(self, measured: Metrics) -> tuple[float, ...]:
+        return (measured["measured"],)
+
+
+def test_fault_6_the_best_weights_outlive_a_kill_behind_their_step(tmp_path: Path) -> None:
+    """The best step is the first; the run is killed behind the checkpoint of the third."""
+
+    def die(step: int, metrics: Metrics) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    whole, killed, resumed = Regression(), Regression(), Regression()
+    expected = run(whole, tmp_path / "whole", watch=Falling())
+    watch = Falling()
+    with pytest.raises(KeyboardInterrupt):
+        run(killed, tmp_path / "killed", watch=watch, on_step=die)
+    watch.num_measured = 3
+    result = run(resumed, tmp_path / "killed", watch=watch)
+    assert (result.num_steps, result.best_step) == (expected.num_steps, 1) == (6, 1)
+    assert equal(weights(resumed), weights(whole))
 
 
 def test_accumulation_gives_the_global_batch_s_gradient(tmp_path: Path) -> None:
