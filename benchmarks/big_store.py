@@ -13,8 +13,6 @@ its flush, which is the disk's time and not the store's. `--keep` leaves the run
 import argparse
 import functools
 import hashlib
-import json
-import os
 import random
 import resource
 import shutil
@@ -23,10 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from children import in_child, with_peak
 
 from dualipo import config
 from dualipo.config import Config
@@ -237,7 +236,7 @@ def commit(folder: Path, num_prompts: int) -> float:
     """Commit a unit of grades; the median of several."""
     with loop.opened(settings(folder, num_prompts), PlainProgress()) as run:
         candidates = run.ledger.candidates(0)[: 2 * NUM_COMMITS]
-        first = run.ledger.num_units(Unit(0, 1, "score"))
+        first = len(run.ledger.done_indices(Unit(0, 1, "score")))
         spent = [
             _timed(
                 lambda n=n: _commit_grades(
@@ -281,33 +280,12 @@ def measure(folder: Path, num_prompts: int) -> dict[str, dict[str, float]]:
     """Return the seconds and the peak memory of every step."""
     measured = {}
     for name, step in STEPS.items():
-        seconds, peak_mb = in_child(functools.partial(step, folder, num_prompts))
+        seconds, peak_mb = in_child(with_peak, step, folder, num_prompts, start="fork")
         if name == STATUS:
             seconds, peak_mb = seconds
         measured[name] = {"seconds": seconds, "peak_mb": peak_mb}
         print(name, measured[name], flush=True)
     return measured
-
-
-def in_child(work: Callable[[], Any]) -> tuple[Any, float]:
-    """Do work in a forked process; return its result as JSON has it, and the peak memory in MB."""
-    reader, writer = os.pipe()
-    if child := os.fork():
-        os.close(writer)
-        with os.fdopen(reader) as report:
-            answer = report.read()
-        if os.waitpid(child, 0)[1] or not answer:
-            raise SystemExit("a step failed: see above")
-        result, peak_mb = json.loads(answer)
-        return result, peak_mb
-    try:
-        result = work()
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        os.write(writer, json.dumps([result, peak_mb]).encode())
-        os._exit(0)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -344,7 +322,7 @@ def main() -> None:
     folder = arguments.folder / "big-store"
     result: dict[str, Any] = {}
     if not folder.exists():
-        result, _ = in_child(functools.partial(filled, folder, arguments.prompts))
+        result = in_child(filled, folder, arguments.prompts, start="fork")
     print(result, flush=True)
     result["steps"] = measure(folder, arguments.prompts)
     atomic.write_json(arguments.output, result)

@@ -10,13 +10,13 @@ of the weights that it held before. Estimated is `critic/estimate.py`, from conf
 import argparse
 import ctypes
 import gc
-import multiprocessing
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from children import in_child
 from random_models import prepare, write
 from transformers import LlamaConfig, LlamaForCausalLM, SiglipVisionConfig, SiglipVisionModel
 
@@ -102,8 +102,7 @@ def make_critic(folder: Path, *, num_layers: int = 10) -> Path:
 
 def compare(way: str, folder: Path) -> dict[str, float]:
     """Estimate a way's peak memory, and measure it in a child process."""
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        result = pool.apply(measured, (WAYS[way], folder))
+    result = in_child(measured, WAYS[way], folder, start="fork")
     settings = Critic(**WAYS[way], max_new_tokens=int(result.pop("answer")))
     size = estimate.measure(folder, settings=settings, clips=CLIPS)
     assert size is not None

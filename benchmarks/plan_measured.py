@@ -1,7 +1,6 @@
 """Compares `dualipo plan --measured` with the truth: from 24 prompts to a run of 96.
 
     python benchmarks/plan_measured.py --folder runs/plan               # resumes where it stopped
-    python benchmarks/plan_measured.py --folder here --prompts 2 4 --output here.json  # works?
 
 The small run is projected to the recipe of the large one, which is then run as well. Both are
 `recipes/smoke.toml` with as many alignment steps a prompt, and without what does not grow with
@@ -9,11 +8,12 @@ prompts. Clocks are those of the processor, so that a busy machine does not matt
 """
 
 import argparse
-import multiprocessing
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from children import in_child
 
 from dualipo import config
 from dualipo.config import Config
@@ -73,6 +73,11 @@ def compare(folder: Path, small: int, large: int) -> dict[str, Any]:
     for spent in costs.read(folder / str(large)).spent:
         truth[spent.stage] = truth.get(spent.stage, 0.0) + spent.seconds
     projected = dict(projection.projected)
+    if projecting.ALIGN not in projected:
+        raise SystemExit(
+            f"{folder / str(small)}: it kept no preference, so nothing was aligned. Name another "
+            "--folder and more --prompts."
+        )
     projected[projecting.ALIGN] += projected.pop(projecting.REFERENCE)
     total, taken = sum(projected.values()), sum(truth.values())
     return {
@@ -110,13 +115,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
     for num in arguments.prompts:
-        process = multiprocessing.get_context("spawn").Process(
-            target=run, args=(arguments.folder, num)
-        )
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise SystemExit(f"the run of {num} prompts failed: see above")
+        in_child(run, arguments.folder, num, start="spawn")
     result = compare(arguments.folder, *arguments.prompts)
     print(table(result))
     atomic.write_json(arguments.output, result)

@@ -35,7 +35,6 @@ from dualipo.model_files import guard, settings_files
 from dualipo.training import four_bits, lora, optim, recompute
 from dualipo.training.live_bytes import FusedAttention, LiveBytes
 
-_MOMENTS = {"adamw": 8, "adamw_8bit": 2, "muon": 4}  # bytes a trained weight
 # Layers of the two shallow models; judging is told from deeper ones, as a cache grows with each.
 _LEARNING, _JUDGING = (1, 3), (2, 4)
 _QUESTION = 200  # tokens of a question behind the clips, at most
@@ -114,7 +113,7 @@ def training_memory(
     )
     return {
         "weights": _weights(size, is_cast=is_cast),
-        "optimizer": float(_MOMENTS[training.optimizer] * size.num_trained_here),
+        "optimizer": float(optim.MOMENT_BYTES[training.optimizer] * size.num_trained_here),
         "gradients": gradients,
         # In a step of one part gradients take the place of activations, layer by layer.
         f"activations of {num_paths} paths": step if num_parts > 1 else max(0.0, step - gradients),

@@ -98,6 +98,21 @@ def change_of(name: str, other: MeasuredEvent, values: Values) -> Measurement | 
     return of_interval(name, bootstrap.paired_difference(*kept), against=other.version)
 
 
+def changes_of(name: str, others: Sequence[MeasuredEvent], values: Values) -> list[Measurement]:
+    """Return a measurement's changes against those of the versions that can be compared."""
+    found = (change_of(name, other, values) for other in others)
+    return [change for change in found if change is not None]
+
+
+def falls(kind: str, now: Measurement, changes: Sequence[Measurement]) -> list[str]:
+    """Return an alarm of this kind for each fall that its interval shows."""
+    return [
+        f"{kind}: {in_numbers(now, change)}"
+        for change in changes
+        if (change.value or 0) < 0 and is_shown(change)
+    ]
+
+
 def _still(own: Sequence[Measurement]) -> list[str]:
     now = measured.named(own, pixels.DYNAMICS)
     if now is None or now.value is None or now.value >= STILL:

@@ -133,8 +133,10 @@ def _times(total: float, devices: Devices) -> list[str]:
     rate, source = speed(devices.name)
     seconds = total / rate
     name = devices.name or _own_name()
-    shared = "" if devices.num == 1 else f" ({duration(seconds / devices.num, 'estimated')} on "
-    shared += "" if devices.num == 1 else f"{devices.num} of them, if all of it is shared)"
+    shared = ""
+    if devices.num > 1:
+        each = duration(seconds / devices.num, "estimated")
+        shared = f" ({each} on {devices.num} of them, if all of it is shared)"
     told = [
         f"time, at least: {duration(seconds, 'estimated')} on one {name}{shared}, which keeps "
         f"{rate / 1e12:.3g} TFLOP/s ({source})",

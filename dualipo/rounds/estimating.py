@@ -24,6 +24,7 @@ from dualipo.model_files import guard
 from dualipo.rounds import critic_memory
 from dualipo.rounds.planning import plan
 from dualipo.rounds.run import is_embedded, model_folder
+from dualipo.training import optim
 
 Counted = TypeVar("Counted")
 _ONE_OF_BOTH = "text encoder or autoencoder"  # where they take turns on the device
@@ -144,11 +145,10 @@ def _aligning_memory(size: Footprint, align: Align, width: int) -> dict[str, flo
     num_real = align.real_batch_size // num_shares if align.real_nll_ratio else 0
     num_clips = sides * math.ceil(num_items / num_parts) + math.ceil(num_real / num_parts)
     is_cast = align.mixed_precision == "bf16" and width > 2
-    moments = {"adamw": 8, "adamw_8bit": 2, "muon": 4}[align.optimizer]
     return {
         "weights": size.num_parameters * (width + 2 * is_cast) / num_shares,
         "gradients": size.num_trained * 4 / num_shares,
-        "optimizer": size.num_trained * moments / num_shares,
+        "optimizer": size.num_trained * optim.MOMENT_BYTES[align.optimizer] / num_shares,
         f"activations of {num_clips} clips": num_clips * size.kept_bytes,
     }
 

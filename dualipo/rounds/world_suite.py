@@ -73,17 +73,12 @@ def as_event(
 ) -> MeasuredEvent:
     """Return a version's points with their intervals, and the total's change against `others`."""
     own = [clip_changes.over_prompts(name, by_prompt) for name, by_prompt in values.items()]
-    found = [clip_changes.change_of(measured.TOTAL, other, values) for other in others]
-    changes = [change for change in found if change is not None]
+    changes = clip_changes.changes_of(measured.TOTAL, others, values)
     return MeasuredEvent(
         source=measured.WORLD_SUITE,
         version=version,
         measurements=[*own, *changes],
-        alarms=[
-            f"{FELL}: {clip_changes.in_numbers(own[0], change)}"
-            for change in changes
-            if (change.value or 0) < 0 and clip_changes.is_shown(change)
-        ],
+        alarms=clip_changes.falls(FELL, own[0], changes),
         by_prompt={measured.TOTAL: dict(values[measured.TOTAL])},
     )
 

@@ -27,6 +27,7 @@ VoteKind = Literal["pair", "point"]
 ModelKind = Literal["generator", "critic"]
 
 _VOTES = "SELECT item, dimension, draw_order, draw, outcome, log_prob, '', score FROM votes"
+_ARE_CLIPS = "path > 'clips/' AND path < 'clips0'"  # "0" follows "/"
 RECORD = "record."  # begins the keys of named values in `meta`
 
 
@@ -99,11 +100,6 @@ class LedgerQueries:
             " GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
         )
         return {Unit(*unit): num for *unit, num in self._rows(query)}
-
-    def num_units(self, stage: Unit) -> int:
-        """Count the units of a stage of an attempt."""
-        query = "SELECT COUNT(*) FROM units WHERE round = ? AND attempt = ? AND stage = ?"
-        return int(self._rows(query, stage.round, stage.attempt, stage.stage)[0][0])
 
     def done_indices(self, stage: Unit) -> list[int]:
         """Return the indices of a stage's units that were committed, in order."""
@@ -288,12 +284,12 @@ class LedgerQueries:
 
     def each_clip(self) -> Iterator[str]:
         """Yield the sha256 of every clip that is published."""
-        query = "SELECT sha256 FROM files WHERE path > 'clips/' AND path < 'clips0'"
+        query = f"SELECT sha256 FROM files WHERE {_ARE_CLIPS}"
         return (sha256 for (sha256,) in self._stream(query))
 
     def num_clips(self) -> int:
         """Count the clips that are published."""
-        return sum(1 for _ in self.each_clip())
+        return int(self._rows(f"SELECT COUNT(*) FROM files WHERE {_ARE_CLIPS}")[0][0])
 
     def clips(self) -> set[str]:
         """Return the sha256 of every clip that is published."""

@@ -24,6 +24,7 @@ _MOMENTS = (
     *("step", "exp_avg", "exp_avg_sq", "momentum_buffer"),
     *("state1", "state2", "absmax1", "absmax2", "qmap1", "qmap2"),
 )
+MOMENT_BYTES = {"adamw": 8, "adamw_8bit": 2, "muon": 4}  # a trained weight
 _SHARED = {"qmap1", "qmap2"}  # one small table for all weights
 
 

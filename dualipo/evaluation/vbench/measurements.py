@@ -24,8 +24,7 @@ def as_measured(
         num, of = len(event.dimensions), len(totals.DIMENSIONS)
         why = f"no total, as {num} of {of} dimensions are scored"
     groups = {measured.TOTAL: event.total, "quality": event.quality, "semantic": event.semantic}
-    found = [clip_changes.change_of(measured.TOTAL, other, values) for other in others]
-    changes = [change for change in found if change is not None]
+    changes = clip_changes.changes_of(measured.TOTAL, others, values)
     return MeasuredEvent(
         source=event.source,
         version=event.version,
@@ -62,11 +61,7 @@ def _alarms(event: SuiteEvent, gaps: str | None, changes: Sequence[Measurement])
         if s.failed
     ]
     total = Measurement(name=measured.TOTAL, value=event.total, num_prompts=event.num_prompts)
-    return alarms + [
-        f"VBench's total fell: {clip_changes.in_numbers(total, change)}"
-        for change in changes
-        if (change.value or 0) < 0 and clip_changes.is_shown(change)
-    ]
+    return alarms + clip_changes.falls("VBench's total fell", total, changes)
 
 
 def values(
