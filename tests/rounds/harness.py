@@ -126,15 +126,20 @@ def model_overrides(models_folder: Path) -> list[str]:
     return [f"{part}.pretrained_model_name_or_path={models_folder / part}" for part in parts]
 
 
-def ended(settings: Config, *, fail: str = "", again: Again | None = None) -> int:
+def ended(
+    settings: Config, *, fail: str = "", again: Again | None = None, patience: int = PATIENCE
+) -> int:
     """Run or resume in a child; return its exit code, or minus the signal that ended it."""
-    path = Path(settings.output_dir)
-    return in_child(
-        lambda: loop.run(settings, progress=PlainProgress(), again=again), path=path, fail=fail
-    )
+
+    def body() -> None:
+        loop.run(settings, progress=PlainProgress(), again=again)
+
+    return in_child(body, path=Path(settings.output_dir), fail=fail, patience=patience)
 
 
-def in_child(body: Callable[[], object], *, path: Path, fail: str = "") -> int:
+def in_child(
+    body: Callable[[], object], *, path: Path, fail: str = "", patience: int = PATIENCE
+) -> int:
     """Do `body` in a fork; write what it prints to the log beside `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     child = os.fork()
@@ -143,7 +148,7 @@ def in_child(body: Callable[[], object], *, path: Path, fail: str = "") -> int:
         try:
             sys.stdout = sys.stderr = open(f"{path}.log", "w", buffering=1)  # noqa: SIM115
             os.dup2(sys.stderr.fileno(), 2)
-            faulthandler.dump_traceback_later(PATIENCE, exit=True)  # says where it waits for ever
+            faulthandler.dump_traceback_later(patience, exit=True)  # says where it waits for ever
             failpoints.arm(fail)
             body()
             code = 0
