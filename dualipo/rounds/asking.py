@@ -1,8 +1,8 @@
 """Questions to a critic that are no votes of a round, done by the workers where a version is asked.
 
-Forced choices are cut into parts of whole batches, so their batches, and hence their bits, are
-those of one process. A critic that is being trained has no version yet: it is asked in this
-process.
+Forced choices and the critic's own paths are cut into parts of whole batches, so their batches, and
+hence their bits, are those of one process. A critic that is being trained has no version yet: it is
+asked in this process.
 """
 
 from collections import Counter
@@ -12,6 +12,9 @@ from typing import Any
 
 from dualipo.critic import judge
 from dualipo.critic.asks import Item
+from dualipo.critic.learning import warm_start
+from dualipo.critic.learning.preference import PathPair
+from dualipo.critic.learning.warm_start import Trace
 from dualipo.critic.trust import checks
 from dualipo.critic.trust.checks import Checked
 from dualipo.critic.trust.forced_choice import Place
@@ -53,6 +56,49 @@ def answer(bench: Bench, part: Part) -> dict[Place, Any]:
     """Answer a part of the questions."""
     critic = bench.critic(part.critic)
     return part.ask(critic, part.items, clips=bench.clip, settings=bench.config.critic)
+
+
+@dataclass(frozen=True)
+class OwnPaths:
+    """Questions whose right answers are known; `index` is their place among the parts."""
+
+    critic: str
+    index: int
+    traces: tuple[Trace, ...]
+    num_paths: int
+
+
+def own_traces(run: Run, critic: str, traces: Sequence[Trace], *, num_paths: int) -> list[PathPair]:
+    """Return pairs of a version's own paths, one right and one wrong, in the questions' order."""
+    size = max(1, run.config.critic.judge_batch_size // num_paths)
+    parts = [
+        OwnPaths(critic, index, tuple(traces[start : start + size]), num_paths)
+        for index, start in enumerate(range(0, len(traces), size))
+    ]
+    works = [
+        Work(
+            f"own traces of {critic} {part.index}",
+            tuple(trace.ask.item_id for trace in part.traces),
+            part,
+        )
+        for part in parts
+    ]
+    rows: dict[int, list[PathPair]] = {
+        done.work.content.index: done.row for done in run.spread(draw_own, works, critic=critic)
+    }
+    return [pair for index in sorted(rows) for pair in rows[index]]
+
+
+def draw_own(bench: Bench, part: OwnPaths) -> list[PathPair]:
+    """Draw the paths of a part of the questions, and pair them."""
+    return warm_start.self_sampled(
+        bench.critic(part.critic),
+        part.traces,
+        clips=bench.clip,
+        num_paths=part.num_paths,
+        settings=bench.config.critic,
+        seed_of=judging.seed_of(bench, "own traces", part.critic),
+    )
 
 
 @dataclass(frozen=True)

@@ -301,20 +301,44 @@ def sample_again(run: Run, clips: ClipSet, candidate: Candidate) -> None:
     It is a batch of one, whichever clips went bad beside it. What cannot be used stays bad.
     """
     unit = again_unit(clips, candidate)
-    prompts = [prompt for prompt in clips.prompts if prompt.prompt_id == candidate.prompt_id]
-    wanted = [_next_draw(run, candidate)]
-    denoised = _denoised(run, clips, wanted, {})
-    drawn = _Drawn(unit, f"again-{unit.index:04d}", prompts, 1, wanted, denoised, kept=[])
-    stored_unit = _store(run, clips, run.generator(clips.version), drawn)
-    redrawn = [kept for kept, _ in stored_unit.kept]
+    own = [prompt for prompt in clips.prompts if prompt.prompt_id == candidate.prompt_id]
+    asked = AgainWork(unit, replace(clips, prompts=own), _next_draw(run, candidate))
+    work = Work(f"{unit.stage} {unit.index}", (candidate.candidate_id,), asked)
+    [done] = run.spread(draw_again, [work], generator=clips.version)
+    redrawn, hashed = done.row
     event = SampledAgainEvent(candidate_id=candidate.candidate_id, is_usable=bool(redrawn))
     run.commit(
         unit,
-        hashed=stored_unit.hashed,
+        hashed=hashed,
         clips=tuple(kept.clip for kept in redrawn),
         redrawn=redrawn,
         events=[event],
     )
+
+
+@dataclass(frozen=True)
+class AgainWork:
+    """A single candidate to sample: its unit, its set with its prompt alone, and its next draw."""
+
+    unit: Unit
+    clips: ClipSet
+    candidate: Candidate
+
+
+def draw_again(bench: Bench, asked: AgainWork) -> tuple[list[Candidate], dict[str, str]]:
+    """Sample the candidate; return it if it can be used, and the file of its latent by its name."""
+    denoised = _denoised(bench, asked.clips, [asked.candidate], {})
+    drawn = _Drawn(
+        unit=asked.unit,
+        file_name=f"again-{asked.unit.index:04d}",
+        prompts=asked.clips.prompts,
+        num_wanted=1,
+        wanted=[asked.candidate],
+        denoised=denoised,
+        kept=[],
+    )
+    stored_unit = _store(bench, asked.clips, bench.generator(asked.clips.version), drawn)
+    return [kept for kept, _ in stored_unit.kept], stored_unit.hashed
 
 
 def again_unit(clips: ClipSet, candidate: Candidate) -> Unit:

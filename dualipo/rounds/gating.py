@@ -5,20 +5,22 @@ measure. Where they are of too few prompts, the held-out labels of the base's cl
 place, less the half that chose the checkpoint. `evaluation.refresh_gate` has the statistics.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from dualipo.config import LEARNING, Config, Critic
 from dualipo.critic.asks import Clips, Item
 from dualipo.critic.trust import forced_choice
+from dualipo.critic.trust.forced_choice import Place
 from dualipo.critic.vlm import Vlm
 from dualipo.evaluation import refresh_gate
 from dualipo.event_parts import Gate
 from dualipo.records import Pair, Point
 from dualipo.rounds import audit, seed_labels
+from dualipo.rounds.asking import Ask
 from dualipo.rounds.run import Run
 
 Label = Pair | Point
@@ -55,17 +57,26 @@ def held_out_half(run: Run, *, chooses: bool) -> list[Label]:
 
 def leans(critic: Vlm, labels: Sequence[Label], *, clips: Clips, settings: Critic) -> Leans:
     """Return the log-odds with which a critic chooses each label's verdict; ties are left out."""
-    asked = {
-        n: label for n, label in enumerate(labels) if label.dimension in settings.questions.names
-    }
+
+    def answers(ask: Ask, items: Sequence[Item]) -> dict[Place, Any]:
+        return ask(critic, items, clips=clips, settings=settings)
+
+    return leans_of(answers, labels, dimensions=settings.questions.names)
+
+
+def leans_of(
+    answers: Callable[[Ask, Sequence[Item]], dict[Place, Any]],
+    labels: Sequence[Label],
+    *,
+    dimensions: Sequence[str],
+) -> Leans:
+    """Return a critic's log-odds as `leans` does, where `answers` asks it."""
+    asked = {n: label for n, label in enumerate(labels) if label.dimension in dimensions}
     pairs = {n: p for n, p in asked.items() if isinstance(p, Pair) and p.verdict in ("a", "b")}
     points = {n: label for n, label in asked.items() if isinstance(label, Point)}
-    margins = forced_choice.margins(
-        critic, [_item(n, pair) for n, pair in pairs.items()], clips=clips, settings=settings
-    )
-    graded = forced_choice.grade_log_probs(
-        critic, [_item(n, point) for n, point in points.items()], clips=clips, settings=settings
-    )
+    margins = answers(forced_choice.margins, [_item(n, pair) for n, pair in pairs.items()])
+    point_items = [_item(n, point) for n, point in points.items()]
+    graded = answers(forced_choice.grade_log_probs, point_items)
     signs = {n: 1.0 if pair.verdict == "a" else -1.0 for n, pair in pairs.items()}
     found = {int(n): signs[int(n)] * margin for (n, _), margin in margins.items()}
     for (n, _), log_probs in graded.items():

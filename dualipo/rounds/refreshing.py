@@ -12,15 +12,19 @@ on (fault 33). An empty pool, and one too small to learn from, are outcomes, nev
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from dualipo.critic.asks import Item
 from dualipo.critic.learning import srpo
 from dualipo.critic.models.chat import ChatCritic
 from dualipo.critic.trust.checks import Checked
+from dualipo.critic.trust.forced_choice import Place
 from dualipo.critic.vlm import Vlm
 from dualipo.event_parts import Gate, Refinement
 from dualipo.events import Event, HoldoutEvent, MonitorEvent, Outcome, RefreshEvent
 from dualipo.records import Candidate
-from dualipo.rounds import accuracy, checking, critic_training, gathering, gating, warming
+from dualipo.rounds import accuracy, asking, checking, critic_training, gathering, gating, warming
+from dualipo.rounds.asking import Ask
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.critic_training import Lesson
 from dualipo.rounds.gathering import Gathered
@@ -106,7 +110,7 @@ def refine(run: Run, unit: Unit, candidates: Sequence[Candidate], why: list[str]
 def _before(run: Run, unit: Unit, current: str) -> _Before:
     """Measure the critic that serves, before it is trained on."""
     labels = gating.labels_for(run, unit.round, unit.attempt)
-    leans = _leans(run, run.critic(current), labels)
+    leans = _leans(run, current, labels)
     return _Before(accuracy.holdout_accuracy(run, current), labels, leans)
 
 
@@ -170,8 +174,13 @@ def _try(run: Run, learner: ChatCritic, version_id: str, current: str, before: _
     return _Trial(after, gate, checked, newly_failed, serves=passes and not newly_failed)
 
 
-def _leans(run: Run, critic: Vlm, chosen: GateLabels) -> Leans:
-    return gating.leans(critic, chosen.labels, clips=run.clip, settings=run.config.critic)
+def _leans(run: Run, critic: Vlm | str, chosen: GateLabels) -> Leans:
+    """Return a critic's leans on the gate's labels; workers ask a version that is named."""
+
+    def answers(ask: Ask, items: Sequence[Item]) -> dict[Place, Any]:
+        return asking.answers(run, ask, critic, items)
+
+    return gating.leans_of(answers, chosen.labels, dimensions=run.config.critic.questions.names)
 
 
 def _passes(gate: Gate | None, *, serve_if_equal: bool) -> bool:

@@ -20,7 +20,7 @@ from dualipo.critic.models.chat import ChatCritic
 from dualipo.events import Event, WarmStartDpoEvent, WarmStartSftEvent
 from dualipo.preferences import label_set, seed_size
 from dualipo.records import Pair, Point
-from dualipo.rounds import critic_training, judging, rewriting, seed_labels
+from dualipo.rounds import asking, critic_training, rewriting, seed_labels
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.critic_training import Kind, Lesson
 from dualipo.rounds.run import BASE_GENERATOR, BASE_ROUND, SFT, SHIPPED, WARM, Run
@@ -174,14 +174,8 @@ def own_questions(run: Run) -> list[Trace]:
 
 def own_traces(run: Run, critic: str, settings: CriticPreference) -> list[PathPair]:
     """Return pairs of the critic's own paths on the seed: one right, one wrong, per question."""
-    return warm_start.self_sampled(
-        run.critic(critic),
-        own_questions(run)[: settings.max_questions],
-        clips=run.clip,
-        num_paths=settings.num_paths,
-        settings=run.config.critic,
-        seed_of=judging.seed_of(run, "own traces", critic),
-    )
+    questions = own_questions(run)[: settings.max_questions]
+    return asking.own_traces(run, critic, questions, num_paths=settings.num_paths)
 
 
 def publish_critic(
