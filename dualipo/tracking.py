@@ -9,7 +9,7 @@ Left out: external trackers. They read this file (`evaluation/share/trackers.py`
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -60,14 +60,22 @@ def read_metrics(path: Path, *, of_training: bool = False) -> list[dict[str, Any
     `of_training` leaves out all that is no step of a training, without reading each such line.
     """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    *lines, _torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_whole_lines(path), start=1):
         if of_training and _WORK in line:
             continue
         row = _row(line, f"{path}:{number}")
         key = tuple(row.get(name) for name in _KEY)
         rows[key] = rows.get(key, {}) | row
     return [row for row in rows.values() if not of_training or is_of_training(row)]
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines, without a torn last one; a large round has several for each of its units."""
+    if path.exists():
+        with open(path, "rb") as stream:
+            for line in stream:
+                if line.endswith(b"\n"):
+                    yield line[:-1]
 
 
 def is_of_training(row: Mapping[str, Any]) -> bool:

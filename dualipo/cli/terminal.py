@@ -1,24 +1,31 @@
-"""Progress on a terminal: one live line, and a line that stays for each finished stage."""
+"""Progress on a terminal: one live line, and a line that stays for each finished stage.
+
+Rich is imported where a line is shown, since every command imports this module.
+"""
 
 import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as RichProgress
+from typing import TYPE_CHECKING
 
 from dualipo import interrupt
 from dualipo.progress import Pace, PlainProgress, Progress, ended, spell
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class TerminalProgress:
     """A live line with round, stage, item, rate, figures, and the time left of the whole run."""
 
     def __init__(
-        self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic
+        self, console: "Console | None" = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
         self._pace = Pace(clock=clock)
         self._live = RichProgress(
             TextColumn("{task.description}"),
@@ -80,6 +87,10 @@ def watching() -> Iterator[Progress]:
 @contextlib.contextmanager
 def counting_rows() -> Iterator[Callable[..., None]]:
     """Count rows on a terminal; yield the function that counts one more, or as many as it gets."""
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
     console = Console(stderr=True)
     with RichProgress(

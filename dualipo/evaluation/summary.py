@@ -33,17 +33,25 @@ _FORMATS: dict[str, Format] = {
 
 def table(run_path: Path) -> str:
     """Return the table that `dualipo run` and `dualipo status` print."""
-    history = run_history.read(RunReader(run_path))
+    history = _history(run_path)
     if history.tuning:
         helped = did_it_help.answer(history)
         lines = [f"{history.name}: a tuning", *helped.lines, "", *tunings.sentences(history)]
         return "\n".join([*lines, "", helped.table.in_text()])
-    return _text(as_dict(run_path), did_it_help.answer(history))
+    return _text(_values(run_path, history), did_it_help.answer(history))
 
 
 def as_dict(run_path: Path) -> dict[str, Any]:
     """Return the summary as plain values; None stands for what is not measured yet."""
-    history = run_history.read(RunReader(run_path), with_clocks=False)
+    return _values(run_path, _history(run_path))
+
+
+def _history(run_path: Path) -> RunHistory:
+    """Read the history without the clocks of its units, of which a large round has many."""
+    return run_history.read(RunReader(run_path), with_clocks=False)
+
+
+def _values(run_path: Path, history: RunHistory) -> dict[str, Any]:
     scored = history.scored()
     change = run_history.difference(scored[0], scored[-1]) if len(scored) > 1 else None
     choice, helped = recommended.recommend(history), did_it_help.answer(history)

@@ -9,7 +9,7 @@ Shapes: B batch; a latent's own axes are written `...`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +32,7 @@ from dualipo.training.recompute import recomputed
 
 # The reference's errors, on the preferences that are trained on and on those that are held out.
 REFERENCE, HELD_REFERENCE = "reference.safetensors", "reference-holdout.safetensors"
+Measured = Mapping[str, Mapping[str, Tensor]]  # errors_PS by the file's name and the side
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def measure_reference(
     folder: Path,
     seed: int,
     reference_folder: Path | None = None,
+    measured: Measured | None = None,
 ) -> str:
     """Write the errors of a reference that is not the start into `folder`; return its hash.
 
@@ -84,7 +86,9 @@ def measure_reference(
     """
     ranks.shard(backbone.module)
     trained, held = holdout.split(preferences, settings=settings, seed=seed)
-    measuring = _References(backbone, settings, folder, seed, reference_folder)
+    measuring = _References(
+        backbone, settings, folder, seed, reference_folder, measured=measured or {}
+    )
     reference_hash = measuring.errors(trained).reference_hash
     if held is not None:
         measuring.errors(held, HELD_REFERENCE)
@@ -101,6 +105,7 @@ def align(
     seed: int,
     reference_hash: str | None = None,
     reference_folder: Path | None = None,
+    measured: Measured | None = None,
     on_step: Callable[[int, Metrics], None] | None = None,
 ) -> AlignResult:
     """Train `backbone.module` in place and publish it below `folder`.
@@ -108,6 +113,7 @@ def align(
     A repeated call resumes from the last checkpoint in `folder`; it too takes the weights at the
     start of the round. They are the reference, unless `reference_hash` is what
     `measure_reference` returned. Alignments with one `reference_folder` share its errors.
+    Errors that other processes have `measured` are not measured again.
     """
     if real is None and settings.real_nll_ratio > 0:
         raise DataError("alignment: no real clips. Provide some, or set align.real_nll_ratio=0.")
@@ -116,7 +122,9 @@ def align(
     _require_full_precision(backbone)
     ranks.shard(backbone.module)
     trained_on, held = holdout.split(preferences, settings=settings, seed=seed)
-    measuring = _References(backbone, settings, folder, seed, reference_folder, reference_hash)
+    measuring = _References(
+        backbone, settings, folder, seed, reference_folder, reference_hash, measured or {}
+    )
     errors = measuring.errors(trained_on)
     watch = None
     if held is not None:
@@ -148,6 +156,7 @@ class _References:
     seed: int
     shared_folder: Path | None
     reference_hash: str | None = None
+    measured: Measured = field(default_factory=dict)
 
     def errors(self, preferences: Preferences, name: str = REFERENCE) -> reference.ReferenceErrors:
         """Read the errors, or measure and publish them, without the policy's adapter."""
@@ -160,6 +169,7 @@ class _References:
                 path=(self.shared_folder or self.folder) / name,
                 reference_hash=self.reference_hash,
                 is_shared=self.shared_folder is not None,
+                sides=self.measured.get(name),
             )
 
 

@@ -13,7 +13,7 @@ Shapes: P items (pairs or points), S slots, B batch; a latent's own axes are wri
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,12 +51,14 @@ def load_or_measure(
     path: Path,
     reference_hash: str | None = None,
     is_shared: bool = False,
+    sides: Mapping[str, Tensor] | None = None,
 ) -> ReferenceErrors:
     """Read the errors at `path`, or measure and publish them.
 
     Call it before the first step, also of a resumed training. With a `reference_hash`, the model
     with that hash has measured them before, and `backbone` may be another one. Where several
     alignments share a folder (`is_shared`), the file's name also says what the errors depend on.
+    `sides` are errors_PS that other processes have measured with the same weights.
     """
     expected = {
         "reference_hash": reference_hash or backbone.hash(),
@@ -65,15 +67,16 @@ def load_or_measure(
     if is_shared:
         path = path.with_stem(f"{path.stem}-{seeds.derive(*expected.values()):016x}")
     if not reference_hash and not ranks.from_first(path.exists()):
-        measured = measure(
-            backbone,
-            preferences=preferences,
-            settings=settings,
-            seed=seed,
-            reference_hash=expected["reference_hash"],
-        )
+        if sides is None:
+            sides = measure(
+                backbone,
+                preferences=preferences,
+                settings=settings,
+                seed=seed,
+                reference_hash=expected["reference_hash"],
+            ).sides
         if ranks.rank() == 0:
-            tensor_files.save(path, measured.sides, metadata=expected)
+            tensor_files.save(path, sides, metadata=expected)
         ranks.wait()
     recorded = tensor_files.read_metadata(path)
     if different := [key for key, value in expected.items() if recorded.get(key) != value]:
@@ -85,7 +88,6 @@ def load_or_measure(
     return ReferenceErrors(tensor_files.load(path), expected["reference_hash"])
 
 
-@torch.no_grad()
 def measure(
     backbone: Backbone,
     *,
@@ -98,26 +100,52 @@ def measure(
 
     `reference_hash` is the backbone's hash where that is known: hashing a large model takes time.
     """
-    shape = (len(preferences.ids), settings.num_slots)
-    measured = {side: torch.empty(shape) for side in preferences.sides}
-    places = [(item, slot) for slot in range(shape[1]) for item in range(shape[0])]
+    places = all_places(preferences, settings)
+    errors = measure_places(backbone, places, preferences=preferences, settings=settings, seed=seed)
+    ranks.reshard(backbone.module)
+    return ReferenceErrors(in_slots(errors, preferences), reference_hash or backbone.hash())
+
+
+def all_places(preferences: Preferences, settings: Align) -> list[Place]:
+    """Return every item in the first slot, then in the next one, in the order of measuring."""
+    items = range(len(preferences.ids))
+    return [(item, slot) for slot in range(settings.num_slots) for item in items]
+
+
+def in_slots(errors: Mapping[str, Tensor], preferences: Preferences) -> dict[str, Tensor]:
+    """Arrange the errors of all places as errors_PS by side; raise DataError unless finite."""
+    num_items = len(preferences.ids)
+    by_slot = {side: errors_N.reshape(-1, num_items) for side, errors_N in errors.items()}
+    sides = {side: errors_SP.T.contiguous() for side, errors_SP in by_slot.items()}
+    _require_finite(sides, preferences)
+    return sides
+
+
+@torch.no_grad()
+def measure_places(
+    backbone: Backbone,
+    places: Sequence[Place],
+    *,
+    preferences: Preferences,
+    settings: Align,
+    seed: int,
+) -> dict[str, Tensor]:
+    """Measure the errors_N of these places by side, in a training step's batches."""
+    measured: dict[str, list[Tensor]] = {side: [] for side in preferences.sides}
     errors_of = functools.partial(_errors, backbone, preferences, settings, seed)
     num_parts = settings.gradient_accumulation_steps
     for start in range(0, len(places), settings.train_batch_size):
-        batch = places[start : start + settings.train_batch_size]
+        batch = list(places[start : start + settings.train_batch_size])
         errors, num_parts = within_memory(
             functools.partial(_errors_in_parts, errors_of, batch),
             num_parts=num_parts,
             num_items=len(batch),
             subject="the reference's errors",
         )
-        items, slots = (list(indices) for indices in zip(*batch, strict=True))
         for side, errors_B in errors.items():
-            measured[side][items, slots] = errors_B
+            measured[side].append(errors_B)
         interrupt.check()
-    ranks.reshard(backbone.module)
-    _require_finite(measured, preferences)
-    return ReferenceErrors(measured, reference_hash or backbone.hash())
+    return {side: torch.cat(errors).float() for side, errors in measured.items()}
 
 
 def _errors_in_parts(

@@ -16,7 +16,7 @@ from dualipo.generator import align as alignment
 from dualipo.generator import shared_alignment
 from dualipo.generator.preference_sets import PointSet, PreferenceSet, RealClips
 from dualipo.records import Point
-from dualipo.rounds import real_clips
+from dualipo.rounds import real_clips, reference_errors
 from dualipo.rounds.accuracy import mean
 from dualipo.rounds.clock import Clock
 from dualipo.rounds.preferring import PreferredPair
@@ -182,6 +182,11 @@ def _train(
         return shared_alignment.run(job, team=team, on_step=on_step)
     shared: dict[str, Any] = {"preferences": preferences, "settings": settings, "seed": seed}
     shared |= {"folder": folder, "reference_folder": reference_folder}
+    if not run.is_inline and reference_folder is None:
+        reference = BASE_GENERATOR if from_base else parent
+        shared["measured"] = reference_errors.measured(
+            run, reference, preferences, folder=folder, seed=seed
+        )
     reference_hash = None
     if from_base:
         base = run.generator(BASE_GENERATOR, fresh=True)

@@ -9,8 +9,9 @@ moment is noticed, and the question is asked again.
 
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
@@ -22,9 +23,11 @@ from dualipo.events import ClockEvent, Event, ScoresEvent
 from dualipo.records import Candidate, Pair, Point, Prompt, Vote
 from dualipo.redaction import redact
 from dualipo.store import atomic, lock, run_tables, rundir, settled, tables
-from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger, ModelKind, Unit, Version, VoteKind
-from dualipo.store.video import Frames
+
+if TYPE_CHECKING:
+    from dualipo.store.clips import ClipStore
+    from dualipo.store.video import Frames
 
 Answer = TypeVar("Answer")
 Kind = TypeVar("Kind", bound=Event)
@@ -48,7 +51,6 @@ class RunReader:
         rundir.require_run(path)
         self.path = path
         self.name = path.resolve().name
-        self.clip_store = ClipStore(path / "clips")
 
     def __repr__(self) -> str:
         return f"RunReader({str(self.path)!r})"
@@ -231,11 +233,18 @@ class RunReader:
 
     # Clips
 
+    @cached_property
+    def clip_store(self) -> "ClipStore":
+        """The run's clips; the decoder is loaded with the first of them."""
+        from dualipo.store.clips import ClipStore
+
+        return ClipStore(self.path / "clips")
+
     def clip_path(self, clip_hash: str) -> Path:
         """Return the path of a clip's MP4 file, which is H.264 at 4:4:4."""
         return self.clip_store.path(clip_hash)
 
-    def read_clip(self, clip_hash: str) -> Frames:
+    def read_clip(self, clip_hash: str) -> "Frames":
         """Decode a clip to uint8 RGB of the shape [frames, height, width, 3].
 
         A clip that is missing or damaged is a MediaError.

@@ -23,7 +23,6 @@ from dualipo.errors import ConfigError, DataError, DualipoError, StorageError
 from dualipo.records import SCHEMA_VERSION
 from dualipo.stages import Again
 from dualipo.store import atomic, ledger_backup, redo, retry, run_paths, settled
-from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger
 from dualipo.store.ledger_backup import COUNT, LEDGER
 from dualipo.store.ledger_backup import WORK_FOLDERS as SWEPT_FOLDERS
@@ -139,6 +138,8 @@ class RunDir:
 
     def missing_clips(self) -> list[str]:
         """Return the sha256 of every clip that the ledger has and the disk has not."""
+        from dualipo.store.clips import ClipStore  # the decoder, which a reader may not need
+
         store = ClipStore(self.clips_path)
         return sorted(clip for clip in self.ledger.each_clip() if not store.path(clip).is_file())
 

@@ -12,13 +12,14 @@ Every row is written when it is done, and a repeated command makes those that ar
 a clean run makes has changed, the rows of its recipe are made anew.
 """
 
+import itertools
 import os
 import random
 import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,15 +94,14 @@ def kill_all_engines(folder: Path, models_folder: Path, table_path: Path) -> int
 def kill_by_engines(subject: Subject, folder: Path, table_path: Path) -> int:
     """Make the rows that the subject lacks; return how many of its rows differ."""
     table = _table(table_path, subject)
-    for engine in ENGINES:
-        names = [f"{subject.name} {engine} {n}" for n in range(NUM_POINTS // subject.num_kills)]
-        missing = [name for name in names if name not in table["rows"]]
-        with _address(engine) if missing else nullcontext(()) as address:
-            for name in missing:
+    for number, engine in itertools.product(range(NUM_POINTS // subject.num_kills), ENGINES):
+        name = f"{subject.name} {engine} {number}"
+        if name not in table["rows"]:
+            with _address(engine) as address:
                 row = kill(subject, engine, folder / name.replace(" ", "-"), name, address)
-                table["rows"][name] = asdict(row)
-                atomic.write_json(table_path, table)
-                print(f"{name}: {row.differs or 'equal'}, {row.seconds:.0f} s", flush=True)
+            table["rows"][name] = asdict(row)
+            atomic.write_json(table_path, table)
+            print(f"{name}: {row.differs or 'equal'}, {row.seconds:.0f} s", flush=True)
     rows = table["rows"].values()
     return sum(row["recipe"] == subject.name and row["differs"] != "" for row in rows)
 
