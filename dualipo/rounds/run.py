@@ -61,8 +61,10 @@ class Run(Bench):
         self.bad_clips = frozenset(marked - self.ledger.clips() if marked else marked)
 
     def close(self) -> None:
-        """End the workers and let go of the folder."""
+        """End the workers, remove what dead ones left half-written, and let go of the folder."""
         self.engine.close()
+        if self.engine.num_lost:
+            self.directory.sweep_temporaries()
         self.metrics.close()
         self.directory.close()
 

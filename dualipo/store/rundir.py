@@ -136,6 +136,15 @@ class RunDir:
         with atomic.storage_errors(self.path):
             return sorted(self._remove_unknown())
 
+    def sweep_temporaries(self) -> None:
+        """Delete what is half-written; call it when nobody writes in the run's folders any more."""
+        with atomic.storage_errors(self.path):
+            for folder in SWEPT_FOLDERS:
+                for parent, folders, names in os.walk(self.path / folder, topdown=False):
+                    for name in (*names, *folders):
+                        if name.startswith(_TEMPORARY):
+                            _remove(f"{parent}/{name}")
+
     def missing_clips(self) -> list[str]:
         """Return the sha256 of every clip that the ledger has and the disk has not."""
         from dualipo.store.clips import ClipStore  # the decoder, which a reader may not need
@@ -168,6 +177,13 @@ class RunDir:
         """Tell whether a path is in the `checkpoints` of a stage that has published nothing yet."""
         stage, separator, _ = f"{name}/".partition(f"/{CHECKPOINTS}/")
         return bool(separator) and not self.ledger.has_files_below(stage)
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def remove_checkpoints(folder: Path) -> None:

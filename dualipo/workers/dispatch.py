@@ -78,6 +78,7 @@ class CrewEngine:
         self._roster = roster
         self._hands: dict[str, _Hand] = {}
         self._dismissed: set[str] = set()  # workers that were ended, whose death is yet to be told
+        self.num_lost = 0
         self._num_false_starts = 0  # workers that died before they were ready, one after another
 
     def run(self, job: Job, works: Iterable[Work]) -> Generator[Done, None, None]:
@@ -187,6 +188,7 @@ class CrewEngine:
         hand.status.die()
         tasks = list(hand.tasks)
         if tasks:
+            self.num_lost += 1
             hand.status.num_failures += 1
             self._fail(tasks[0], died.worker, died.reason, queue, aside)
         queue.extendleft(reversed(tasks[1:]))
@@ -196,6 +198,7 @@ class CrewEngine:
         assert self._crew is not None
         hand = self._hands.pop(name)
         hand.status.die()
+        self.num_lost += bool(hand.tasks)
         queue.extendleft(reversed(hand.tasks))
         self._dismissed.add(name)
         self._crew.end(name)

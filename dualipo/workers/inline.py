@@ -11,6 +11,8 @@ from dualipo.workers.worker import Stopwatch
 class InlineEngine:
     """An engine that does every unit on the driver's own bench, so its models are loaded once."""
 
+    num_lost = 0
+
     def __init__(self, bench: Any) -> None:
         self._bench = bench
 

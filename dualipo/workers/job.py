@@ -48,7 +48,12 @@ class Done:
 
 
 class Engine(Protocol):
-    """Who does the units of a job."""
+    """Who does the units of a job.
+
+    `num_lost` workers have ended in the middle of a unit, whose files may be half-written.
+    """
+
+    num_lost: int
 
     def run(self, job: Job, works: Iterable[Work]) -> Generator[Done, None, None]:
         """Yield each unit as soon as it is done, in any order; raise where one cannot be done."""
