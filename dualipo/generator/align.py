@@ -112,8 +112,8 @@ def align(
 
     A repeated call resumes from the last checkpoint in `folder`; it too takes the weights at the
     start of the round. They are the reference, unless `reference_hash` is what
-    `measure_reference` returned. Alignments with one `reference_folder` share its errors.
-    Errors that other processes have `measured` are not measured again.
+    `measure_reference` returned. Alignments with one `reference_folder` share its errors, and
+    those that other processes have `measured` are taken as they are.
     """
     if real is None and settings.real_nll_ratio > 0:
         raise DataError("alignment: no real clips. Provide some, or set align.real_nll_ratio=0.")
@@ -126,10 +126,7 @@ def align(
         backbone, settings, folder, seed, reference_folder, reference_hash, measured or {}
     )
     errors = measuring.errors(trained_on)
-    watch = None
-    if held is not None:
-        held_errors = measuring.errors(held, HELD_REFERENCE)
-        watch = Holdout(backbone, held, held_errors, settings, seed)
+    watch = measuring.watch(held)
     steps = Steps(backbone, trained_on, real, errors, settings, seed)
     trained = _train(backbone, steps, folder=folder, watch=watch, on_step=on_step)
     adapter_path = _merge_adapter(backbone, folder) if settings.rank else None
@@ -171,6 +168,13 @@ class _References:
                 is_shared=self.shared_folder is not None,
                 sides=self.measured.get(name),
             )
+
+    def watch(self, held: Preferences | None) -> Holdout | None:
+        """Return the watch over the held-out preferences; None where none are held out."""
+        if held is None:
+            return None
+        errors = self.errors(held, HELD_REFERENCE)
+        return Holdout(self.backbone, held, errors, self.settings, self.seed)
 
 
 def _train(

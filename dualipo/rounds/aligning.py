@@ -182,11 +182,9 @@ def _train(
         return shared_alignment.run(job, team=team, on_step=on_step)
     shared: dict[str, Any] = {"preferences": preferences, "settings": settings, "seed": seed}
     shared |= {"folder": folder, "reference_folder": reference_folder}
-    if not run.is_inline and reference_folder is None:
-        reference = BASE_GENERATOR if from_base else parent
-        shared["measured"] = reference_errors.measured(
-            run, reference, preferences, folder=folder, seed=seed
-        )
+    if reference_folder is None:
+        asked = (run, BASE_GENERATOR if from_base else parent, preferences)
+        shared["measured"] = reference_errors.measured(*asked, folder=folder, seed=seed)
     reference_hash = None
     if from_base:
         base = run.generator(BASE_GENERATOR, fresh=True)

@@ -41,7 +41,12 @@ class Part:
 def measured(
     run: Run, version: str, preferences: Preferences, *, folder: Path, seed: int
 ) -> dict[str, dict[str, Tensor]]:
-    """Return a version's errors_PS by side, for each file of errors that an alignment lacks."""
+    """Return a version's errors_PS by side, for each file of errors that an alignment lacks.
+
+    Without workers there are none: the alignment measures by itself.
+    """
+    if run.is_inline:
+        return {}
     trained, held = holdout.split(preferences, settings=run.config.align, seed=seed)
     sets = {alignment.REFERENCE: trained, alignment.HELD_REFERENCE: held}
     return {
