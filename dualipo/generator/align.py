@@ -126,9 +126,8 @@ def align(
         backbone, settings, folder, seed, reference_folder, reference_hash, measured or {}
     )
     errors = measuring.errors(trained_on)
-    watch = measuring.watch(held)
     steps = Steps(backbone, trained_on, real, errors, settings, seed)
-    trained = _train(backbone, steps, folder=folder, watch=watch, on_step=on_step)
+    trained = _train(backbone, steps, folder=folder, watch=measuring.watch(held), on_step=on_step)
     adapter_path = _merge_adapter(backbone, folder) if settings.rank else None
     backbone.save(folder / TRANSFORMER)
     return AlignResult(
