@@ -105,6 +105,18 @@ def with_longer_first(tensors: Tensors) -> Tensors:
     return tensors | {first: torch.cat([tensors[first]] * 2)}
 
 
+def ending_in(number: float) -> Callable[[Tensors], Tensors]:
+    """Put a number at the end of the last weight."""
+
+    def changed(tensors: Tensors) -> Tensors:
+        last = max(tensors)
+        odd = tensors[last].clone()
+        odd.flatten()[-1] = number
+        return tensors | {last: odd}
+
+    return changed
+
+
 def as_type(dtype: torch.dtype) -> Callable[[Tensors], Tensors]:
     return lambda tensors: {name: tensor.to(dtype) for name, tensor in tensors.items()}
 
@@ -135,6 +147,17 @@ def after(*changes: Change) -> Change:
     def change(folder: Path) -> None:
         for step in changes:
             step(folder)
+
+    return change
+
+
+def replaced(name: str, old: str, new: str) -> Change:
+    """Replace a text that stands in a file, once."""
+
+    def change(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new, 1))
 
     return change
 

@@ -9,8 +9,8 @@ is judged in a moment, whatever its size, by what its loader would do:
                                              leave one out, or raise an error of its own
     read_transformers, read_diffusers        the same, then load
 
-Errors are ModelErrors (FAULTS.md 13, 49, 53). Left out: what the numbers are; the ledger's hashes
-find those that changed.
+Errors are ModelErrors (FAULTS.md 13, 49, 53). Left out: what the numbers are, as long as they are
+finite; the ledger's hashes find those that changed.
 """
 
 import re

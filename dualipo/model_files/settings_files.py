@@ -1,7 +1,8 @@
 """The JSON files of a model's folder, read as strictly as the libraries read them.
 
 diffusers and transformers take UTF-8 without a byte-order mark. A file that they would refuse, or
-a value that would reach them silently (NaN), is refused here, with the file's name and the remedy.
+a value that would reach them silently (NaN, the last of two values of one name), is refused here,
+with the file's name and the remedy.
 """
 
 import codecs
@@ -30,7 +31,9 @@ def read(path: Path) -> dict[str, Any]:
             "it as UTF-8 without one."
         )
     try:
-        value = json.loads(content.decode(), parse_constant=_constant)
+        value = json.loads(
+            content.decode(), parse_constant=_constant, object_pairs_hook=_without_doubles
+        )
     except RecursionError:
         raise ModelError(f"{path}: nested too deeply. {RESTORE}") from None
     except ValueError as broken:
@@ -52,3 +55,13 @@ def _constant(name: str) -> float:
     if name == "NaN":
         raise ValueError("NaN is no setting")
     return float(name)
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a table; refuse one that gives a name two values, of which the last would count."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        for name, value in pairs:
+            if value != table[name]:
+                raise ValueError(f"{name!r} stands in one table with two values")
+    return table

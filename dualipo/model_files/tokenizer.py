@@ -4,6 +4,7 @@ A folder whose vocabulary is missing becomes an empty tokenizer without a word f
 every caption then reads the same. So a sentence is read, and must come back in pieces.
 """
 
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def read(folder: Path, *, kind: Any = AutoTokenizer) -> Any:
         )
     for name in _JSON:
         if (folder / name).is_file():
-            settings_files.read(folder / name)
+            _refuse_doubles(folder / name, settings_files.read(folder / name))
     if not (folder / "tokenizer.json").is_file():
         for name in SENTENCEPIECE:
             if (folder / name).is_file():
@@ -86,6 +87,26 @@ def _refuse_unread(folder: Path, tokenizer: Any, rows: list[list[int]]) -> None:
         raise ModelError(
             f"{folder}: its tokenizer does not read {PROBES[0]!r}: {len(rows[0])} tokens, "
             f"{sum(unknown)} of {len(unknown)} unknown. {_COPY}"
+        )
+
+
+def _refuse_doubles(path: Path, content: dict[str, Any]) -> None:
+    """Refuse a vocabulary in which a token has two ids, or two tokens share one."""
+    model = content.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if path.name == "vocab.json":
+        vocabulary = content
+    if isinstance(vocabulary, dict):
+        kind, entries = "id", [str(number) for number in vocabulary.values()]
+    elif isinstance(vocabulary, list):
+        rows = [row for row in vocabulary if isinstance(row, list) and row]
+        kind, entries = "token", [str(row[0]) for row in rows]
+    else:
+        return
+    entry, number = Counter(entries).most_common(1)[0] if entries else ("", 0)
+    if number > 1:
+        raise ModelError(
+            f"{path}: the {kind} {entry!r} stands {number} times in its vocabulary. {_COPY}"
         )
 
 

@@ -1,17 +1,23 @@
-"""Which files hold a part's weights, and what their headers say: names, shapes and number formats.
+"""Which files hold a part's weights, and what they say: names, shapes, formats, finite numbers.
 
-Only headers are read, so a folder of any size is examined at once. Loaders look for one file by its
-name, STEM.safetensors, or for an index that names the shards, STEM.safetensors.index.json. The stem
-is `model` for transformers, `diffusion_pytorch_model` for diffusers.
+Headers are read, and of each weight the first and the last numbers, so a folder of any size is
+examined at once. NaN and infinity are looked for there alone: what makes them (a training that
+diverged, a conversion to a format of less range) seldom spares both ends of a weight, and to read
+all of a model of 14 billion parameters would take a minute in each dry run.
 
-What they would not look for is named in the error: pickled weights, a variant (`*.fp16.*`), shards
-without an index.
+Loaders look for one file by its name, STEM.safetensors, or for an index that names the shards,
+STEM.safetensors.index.json. The stem is `model` for transformers, `diffusion_pytorch_model` for
+diffusers. What they would not look for is named in the error: pickled weights, a variant
+(`*.fp16.*`), shards without an index.
 """
 
+import math
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
+import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from dualipo.errors import ModelError
 from dualipo.model_files import settings_files
@@ -24,6 +30,7 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 _LFS_POINTER = b"version https://git-lfs"
 # Formats that become float32 or bfloat16 without a scale that stands elsewhere.
 _PLAIN = {"F64", "F32", "F16", "BF16", "I64", "I32", "BOOL"}
+_NUM_SAMPLED = 2**16  # numbers of a weight that are looked at, half of them at each end
 
 
 class Stored(NamedTuple):
@@ -36,7 +43,8 @@ class Stored(NamedTuple):
 def headers(folder: Path, *, stem: str) -> dict[str, Stored]:
     """Return what is stored of every weight of a part, by name; refuse what is not whole."""
     stored: dict[str, Stored] = {}
-    for path in files(folder, stem=stem):
+    paths = files(folder, stem=stem)
+    for path in paths:
         stored |= header(path)
     quantised = sorted(name for name, (_, kind) in stored.items() if kind not in _PLAIN)
     if quantised:
@@ -44,6 +52,8 @@ def headers(folder: Path, *, stem: str) -> dict[str, Stored]:
             f"{folder}: {len(quantised)} weights are quantised, the first is {quantised[0]} in "
             f"{stored[quantised[0]].number_format}. Use the model's plain weights."
         )
+    for path in paths:
+        _refuse_not_finite(path)
     return stored
 
 
@@ -104,6 +114,28 @@ def header(path: Path) -> dict[str, Stored]:
             }
     except (SafetensorError, OSError) as broken:
         raise ModelError(f"{path}: not whole safetensors ({broken}). {FETCH}") from None
+
+
+def _refuse_not_finite(path: Path) -> None:
+    with safe_open(path, framework="pt") as opened:
+        names = sorted(opened.keys())
+        odd = [name for name in names if not bool(torch.isfinite(_ends(opened, name)).all())]
+    if odd:
+        raise ModelError(
+            f"{path}: {len(odd)} weights hold NaN or infinity, the first is {odd[0]}. {FETCH}"
+        )
+
+
+def _ends(opened: Any, name: str) -> Tensor:
+    """Read the numbers at both ends of a weight, all of them where it is small."""
+    rows = opened.get_slice(name)
+    shape = rows.get_shape()
+    size = math.prod(shape)
+    if size <= _NUM_SAMPLED:
+        whole: Tensor = opened.get_tensor(name)
+        return whole
+    num_rows = max(1, _NUM_SAMPLED // 2 * shape[0] // size)
+    return torch.cat([rows[:num_rows].flatten(), rows[shape[0] - num_rows :].flatten()])
 
 
 def _name_what_is_there(folder: Path, stem: str) -> NoReturn:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import (
+    AutoConfig,
     AutoModelForImageTextToText,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -29,7 +30,7 @@ from dualipo.critic.models.chat import VISUAL, ChatCritic
 from dualipo.critic.models.families import FAMILIES
 from dualipo.critic.vlm import Query
 from dualipo.errors import DualipoError, ModelError
-from dualipo.model_files import guard
+from dualipo.model_files import guard, settings_files
 
 # Files that servers read, beside the weights and those of the tokenizer and the preprocessor.
 FOR_SERVERS = (
@@ -38,6 +39,7 @@ FOR_SERVERS = (
     "chat_template.json",
     "chat_template.jinja",
 )
+DEFAULT_AXES = [16, 24, 24]  # of transformers, where config.json does not say it
 
 
 class TransformersVlm(ChatCritic):
@@ -101,7 +103,13 @@ class TransformersVlm(ChatCritic):
 
         Settings, the headers of weights and the tokenizer are read, no weights.
         """
-        checks = (_refuse_other_family, _refuse_other_weights, loading.read_tokenizer, _scaling)
+        checks = (
+            _refuse_other_family,
+            _refuse_other_axes,
+            _refuse_other_weights,
+            loading.read_tokenizer,
+            _scaling,
+        )
         return guard.faults(functools.partial(check, folder) for check in checks)
 
     def write_to(self, folder: Path) -> None:
@@ -174,6 +182,29 @@ def _refuse_other_family(folder: Path) -> None:
     if not isinstance(kind, str) or kind not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise ModelError(f"{folder}: model_type {kind!r} is unknown. Use one of: {known}.")
+
+
+def _refuse_other_axes(folder: Path) -> None:
+    """Refuse a model on a grid whose three axes do not share out the channels of a head."""
+    kind = guard.config_of(folder).get("model_type")
+    if not isinstance(kind, str) or kind not in FAMILIES or not FAMILIES[kind].grid_positions:
+        return
+    with guard.reading(folder):
+        text = AutoConfig.from_pretrained(folder, **guard.LOCAL).get_text_config()
+        width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        shares = text.rope_parameters.get("mrope_section", DEFAULT_AXES)
+    if _are_counts(shares) and sum(shares) * 2 == width:
+        return
+    raise ModelError(
+        f"{folder / guard.CONFIG}: mrope_section is {shares!r}, where three numbers of the sum "
+        f"{width // 2} are needed, half the width of a head. {settings_files.RESTORE}"
+    )
+
+
+def _are_counts(shares: Any) -> bool:
+    """Tell whether a setting is three numbers above 0."""
+    whole = isinstance(shares, list | tuple) and len(shares) == 3
+    return whole and all(type(share) is int and share > 0 for share in shares)
 
 
 def _refuse_other_weights(folder: Path) -> None:

@@ -29,11 +29,13 @@ from tests.odd_folders import (
     after,
     as_type,
     edited,
+    ending_in,
     folder_at,
     gone,
     linked,
     prefixed,
     renamed,
+    replaced,
     sharded,
     torn,
     weights,
@@ -106,6 +108,18 @@ VLM: Rows = {
     "weights in 8 bits": (weights(WEIGHTS, as_type(torch.float8_e4m3fn)), "in F8_E4M3"),
     "a weight is missing": (weights(WEIGHTS, without_last), "weights are missing"),
     "a weight of another shape": (weights(WEIGHTS, with_longer_first), "have another shape"),
+    "a weight that is not a number": (
+        weights(WEIGHTS, ending_in(float("nan"))),
+        "1 weights hold NaN or infinity",
+    ),
+    "two ids for one token": (
+        replaced(VOCABULARY, '"vocab": {', '"vocab": {"a": 1, '),
+        r"tokenizer\.json: not JSON \('a' stands in one table with two values",
+    ),
+    "one id for two tokens": (
+        replaced(VOCABULARY, '"vocab": {', '"vocab": {"never said": 77, '),
+        r"tokenizer\.json: the id '77' stands 2 times in its vocabulary\.",
+    ),
     "weights torn": (torn(WEIGHTS, 0.9), "not whole safetensors"),
     "weights a pointer": (written(WEIGHTS, LFS_POINTER), "a pointer of Git LFS"),
     "weights as fp16 only": (renamed(WEIGHTS, "model.fp16.safetensors"), "variant fp16 only"),
@@ -143,6 +157,28 @@ VLM: Rows = {
     ),
 }
 
+
+def axes(*shares: object) -> Change:
+    """Share out the channels of a head otherwise over time, rows and columns."""
+
+    def change(folder: Path) -> None:
+        config = json.loads((folder / CONFIG).read_text())
+        config["text_config"]["rope_parameters"]["mrope_section"] = list(shares)
+        (folder / CONFIG).write_text(json.dumps(config))
+
+    return change
+
+
+QWEN: Rows = {
+    "axes of another head": (
+        axes(16, 24, 24),
+        r"mrope_section is \[16, 24, 24\], where three numbers of the sum 8 are needed",
+    ),
+    "two axes": (axes(4, 4), r"mrope_section is \[4, 4\]"),
+    "axes in words": (axes("2", "3", "3"), r"mrope_section is \['2', '3', '3'\]"),
+    "an axis of less than nothing": (axes(-2, 5, 5), r"mrope_section is \[-2, 5, 5\]"),
+}
+
 LLM, TOWER, PROJECTOR = "llm", "vision_tower", "mm_projector"
 VILA: Rows = {
     "a copy": (lambda folder: None, SAME),
@@ -177,6 +213,14 @@ VILA: Rows = {
     "tower without a weight": (
         weights(f"{TOWER}/{WEIGHTS}", without_last),
         "vision_tower: 1 weights are missing",
+    ),
+    "tower with an infinite weight": (
+        weights(f"{TOWER}/{WEIGHTS}", ending_in(float("inf"))),
+        "vision_tower.* 1 weights hold NaN or infinity",
+    ),
+    "projector that is not a number": (
+        weights(f"{PROJECTOR}/{WEIGHTS}", ending_in(float("nan"))),
+        "mm_projector.* 1 weights hold NaN or infinity",
     ),
     "tower of fewer layers": (
         edited(f"{TOWER}/{CONFIG}", num_hidden_layers=1),
@@ -275,6 +319,11 @@ def test_fault_68_odd_vlm_folders(
     name: str, kind: str, sound: dict[str, Path], tmp_path: Path
 ) -> None:
     judge(kind, sound[kind], *VLM[name], tmp_path / "odd")
+
+
+@pytest.mark.parametrize("name", QWEN)
+def test_fault_68_odd_axes_of_positions(name: str, sound: dict[str, Path], tmp_path: Path) -> None:
+    judge(VLM_KINDS[0], sound[VLM_KINDS[0]], *QWEN[name], tmp_path / "odd")
 
 
 @pytest.mark.parametrize("name", VILA)
