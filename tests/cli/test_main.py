@@ -75,6 +75,7 @@ def test_help_is_written_in_sentences(parser: argparse.ArgumentParser) -> None:
     assert parser.format_help()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -115,13 +116,28 @@ def test_help_is_written_in_sentences(parser: argparse.ArgumentParser) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_input_is_explained(
-    dualipo: Dualipo, recipe: Path, given: list[str], said: str
+    recipe: Path,
+    given: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    ended = dualipo(*given)
-    assert ended.returncode == 2
-    assert said in ended.stderr
-    assert "Traceback" not in ended.stderr and not ended.stdout
+    monkeypatch.chdir(recipe.parent)
+    try:
+        code: object = main.main(given)
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
+    shown = capsys.readouterr()
+    assert said in shown.err and not shown.out
     assert sorted(recipe.parent.iterdir()) == [recipe]
+
+
+@pytest.mark.parametrize("given", [["frobnicate"], ["settings", "no", "xyzzy"]], ids=" ".join)
+def test_a_process_ends_as_its_command_does(dualipo: Dualipo, given: list[str]) -> None:
+    ended = dualipo(*given)
+    assert ended.returncode == 2 and not ended.stdout
+    assert ended.stderr and "Traceback" not in ended.stderr
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dualipo import config
+from dualipo.cli.main import main
 from dualipo.event_parts import Signals
 from dualipo.events import AlignEvent, GalleryEvent, MonitorEvent
 from dualipo.records import Pair
@@ -174,7 +175,12 @@ def test_labels_go_with_their_clips_and_without_names(
 
 @pytest.mark.slow
 def test_without_a_token_in_the_environment_nothing_is_sent(
-    dualipo: Dualipo, run: Path, hub: Hub, tmp_path: Path
+    dualipo: Dualipo,
+    run: Path,
+    hub: Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     home = tmp_path / "home"
     (home / "token").mkdir(parents=True)
@@ -186,8 +192,10 @@ def test_without_a_token_in_the_environment_nothing_is_sent(
     assert not hub.asked
     recipe = tmp_path / "recipe.toml"
     recipe.write_text('push_to_hub = true\nhub_model_id = "ada/thing"\noutput_dir = "r"\n')
-    ended = dualipo("run", recipe, **settings)
-    assert ended.returncode == 2 and "HF_TOKEN: not set" in ended.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_TOKEN", "")
+    assert main(["run", str(recipe)]) == 2
+    assert "HF_TOKEN: not set" in capsys.readouterr().err
     assert not (tmp_path / "r").exists(), "asked for before the work"
 
 

@@ -1,7 +1,6 @@
 """`dualipo run --dry-run` and the verbs of single stages."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from dualipo.store import atomic
 from dualipo.store.lock import Lock
 from dualipo.store.rundir import RunDir
 from tests import odd_folders
-from tests.cli.conftest import Ended
 
 # Of the embedded generator: parameters, the latent's shape, and 48 pairs x 2 sides x 8 slots.
 FIGURES = (
@@ -29,13 +27,14 @@ FIGURES = (
 
 @pytest.mark.slow
 def test_a_dry_run_shows_settings_and_plan_and_touches_nothing(
-    dualipo: Callable[..., Ended], tmp_path: Path
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("rounds = 2\n[align]\nmax_train_steps = 30\n")
-    ended = dualipo("run", recipe, "--dry-run", "align.beta-dpo=300")
-    assert ended.returncode == 0 and not ended.stderr
-    lines = ended.stdout.splitlines()
+    assert main(["run", str(recipe), "--dry-run", "align.beta-dpo=300"]) == 0
+    shown = capsys.readouterr()
+    assert not shown.err
+    lines = shown.out.splitlines()
     assert "* align.beta_dpo = 300.0  (default: 500.0)" in lines
     assert "* rounds = 2  (default: 3)" in lines and "  align.beta_kto = 1000.0" in lines
     assert lines[0].startswith("settings (* marks what differs from the default;")
@@ -87,14 +86,15 @@ def test_every_stage_has_its_verb() -> None:
 
 
 def test_a_fork_says_how_to_go_on_and_a_folder_without_a_run_is_refused(
-    dualipo: Callable[..., Ended], tmp_path: Path
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = config.Config(output_dir=str(tmp_path / "a"), rounds=0)
     RunDir.open(tmp_path / "a", settings).close()
-    ended = dualipo("fork", tmp_path / "a", tmp_path / "b", "rounds=2", "align.beta-dpo=300")
-    assert ended.returncode == 0 and f"dualipo resume {tmp_path / 'b'}" in ended.stdout
+    folders = [f"{tmp_path / name}" for name in "abc"]
+    assert main(["fork", *folders[:2], "rounds=2", "align.beta-dpo=300"]) == 0
+    assert f"dualipo resume {folders[1]}" in capsys.readouterr().out
     changed = atomic.read_json(tmp_path / "b" / "config.json")
     assert (changed["rounds"], changed["align.beta_dpo"]) == (2, 300.0)
     assert changed["output_dir"] == str(tmp_path / "b")
-    ended = dualipo("resume", tmp_path / "c")
-    assert ended.returncode == 2 and "no run here" in ended.stderr
+    assert main(["resume", folders[2]]) == 2
+    assert "no run here" in capsys.readouterr().err
