@@ -162,6 +162,17 @@ def replaced(name: str, old: str, new: str) -> Change:
     return change
 
 
+def scheduler(made: Any) -> Change:
+    """Replace a pipeline's scheduler, in the index as well."""
+
+    def change(folder: Path) -> None:
+        shutil.rmtree(folder / "scheduler")
+        made.save_pretrained(folder / "scheduler")
+        edited("model_index.json", scheduler=["diffusers", type(made).__name__])(folder)
+
+    return change
+
+
 def sentencepiece_alone(part: str, scores: dict[str, float], **ids: int) -> Change:
     """Replace a tokenizer's tokenizer.json by a sentencepiece model of these pieces."""
 

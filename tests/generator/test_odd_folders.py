@@ -7,6 +7,7 @@ without loading weights; the loader raises the same.
 import json
 import re
 import shutil
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from tests.odd_folders import (
     recoded,
     renamed,
     replaced,
+    scheduler,
     sentencepiece_alone,
     sharded,
     torn,
@@ -52,17 +54,6 @@ TRANSFORMER, VAE, TEXT = (
 )
 VOCABULARY = ("tokenizer/tokenizer.json",)
 INDEX, SCHEDULER = "model_index.json", "scheduler/scheduler_config.json"
-
-
-def scheduler(made: Any) -> Change:
-    """Replace the scheduler, in the index as well."""
-
-    def change(folder: Path) -> None:
-        shutil.rmtree(folder / "scheduler")
-        made.save_pretrained(folder / "scheduler")
-        edited(INDEX, scheduler=["diffusers", type(made).__name__])(folder)
-
-    return change
 
 
 def vocabulary(num_pieces: int) -> Change:
@@ -222,14 +213,8 @@ WAN: dict[str, tuple[Change, str | None]] = {
         "transformer: .* weights are quantised, the first is .* in F8_E4M3",
     ),
     "integer weights": (weights(TEXT, as_type(torch.int8)), "text_encoder: .* quantised.* I8"),
-    "a weight that is not a number": (
-        weights(TRANSFORMER, ending_in(float("nan"))),
-        r"transformer.*: 1 weights hold NaN or infinity, the first is scale_shift_table\.",
-    ),
-    "an infinite text weight": (
-        weights(TEXT, ending_in(float("-inf"))),
-        "text_encoder.*: 1 weights hold NaN or infinity",
-    ),
+    "a weight of no number": (weights(TRANSFORMER, ending_in(nan)), "transformer.* hold NaN or"),
+    "an infinite text weight": (weights(TEXT, ending_in(-inf)), "text_encoder.*: 1 weights hold"),
     "a setting with two values": (
         replaced("transformer/config.json", "{", '{"num_layers": 7, '),
         r"transformer/config\.json: not JSON \('num_layers' stands in one table with two values",
