@@ -40,6 +40,14 @@ class Listed:
     caption: str
 
 
+@dataclass(frozen=True)
+class Planned:
+    """Rows to read, by their numbers, and those before them that could not be, with reasons."""
+
+    rows: list[int] = field(default_factory=list)
+    skipped: dict[int, str] = field(default_factory=dict)
+
+
 @dataclass
 class Footage:
     """A list of clips that is drawn from until `num_wanted` were read.
@@ -77,6 +85,25 @@ class Footage:
             self.used.append(place)
             yield frames_FHWC, row.caption
         self._require_enough(len(self.used))
+
+    def plan(self, sizes: Sequence[int], bad: Mapping[int, str]) -> list[Planned]:
+        """Return which rows the next parts of these sizes read, as `read` draws them.
+
+        `bad` rows are those of which it is known already that they cannot be read.
+        """
+        self._require_few_bad(bad)
+        shards = [Planned() for _ in sizes]
+        drawn = {*self.used, *self.bad}
+        left = iter(place for place in self._order() if place not in drawn)
+        for size, shard in zip(sizes, shards, strict=True):
+            while len(shard.rows) < size:
+                if (place := next(left, None)) is None:
+                    self._require_enough(len(self.listed) - len({*self.bad, *bad}))
+                elif place in bad:
+                    shard.skipped[place] = bad[place]
+                else:
+                    shard.rows.append(place)
+        return shards
 
     def go_on(
         self, *, used: Sequence[int], captions: Sequence[str], bad: Mapping[int, str]
@@ -121,12 +148,13 @@ class Footage:
                 f"wanted. Add clips, or set align.num_real_clips={num}."
             )
 
-    def _require_few_bad(self) -> None:
-        if len(self.bad) > MAX_BAD_SHARE * self.num_wanted:
+    def _require_few_bad(self, further: Mapping[int, str] | None = None) -> None:
+        bad = self.bad | dict(further or {})
+        if len(bad) > MAX_BAD_SHARE * self.num_wanted:
             raise DataError(
-                f"real clips: {len(self.bad)} could not be used, more than {MAX_BAD_SHARE:.0%} of "
+                f"real clips: {len(bad)} could not be used, more than {MAX_BAD_SHARE:.0%} of "
                 f"the {self.num_wanted} wanted. Mend or replace them: "
-                f"{' '.join([*self.bad.values()][:_SHOWN])}"
+                f"{' '.join([*bad.values()][:_SHOWN])}"
             )
 
 

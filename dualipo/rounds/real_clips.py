@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 
 from dualipo import interrupt
+from dualipo.errors import MediaError
 from dualipo.events import EncodeRealDrawnEvent, EncodeRealEvent, Event
-from dualipo.generator.footage import Footage
+from dualipo.generator.backbone import Backbone
+from dualipo.generator.footage import Footage, Listed, Planned, read_clip
 from dualipo.generator.preference_sets import RealClips
 from dualipo.generator.sample import encode_texts
 from dualipo.rounds import file_sources, world_sources
@@ -63,9 +65,8 @@ def _encode(run: Run, closing: Unit) -> None:
     if footage is None:
         _encode_world(run, shards)
     else:
-        for index, places in shards.items():
-            _encode_footage(run, index, footage, num=len(places))
-            run.progress.advance(len(places))
+        _pass_by(run, shards, footage)
+        (_encode_footage if run.is_inline else _spread_footage)(run, shards, footage)
     _encode_texts(run)
     bad = list(footage.bad.values()) if footage else []
     event = EncodeRealEvent(num=num_wanted, num_skipped=len(bad))
@@ -104,28 +105,110 @@ def encode_world(bench: Bench, shard: ClipShard) -> str:
     return _publish(shard.path, captions, list(latents), axes=generator.latent_axes[1:])
 
 
-def _encode_footage(run: Run, index: int, footage: Footage, *, num: int) -> None:
-    """Encode a shard of the recipe's clips one by one, or pass by one that is committed."""
-    if run.is_done(unit := _unit("clips", index)):
-        before = run.recorded(unit, EncodeRealDrawnEvent)
+def _pass_by(run: Run, shards: Mapping[int, range], footage: Footage) -> None:
+    """Count the shards of the recipe's clips that are committed, which are the first ones."""
+    for index in itertools.takewhile(lambda n: run.is_done(_unit("clips", n)), shards):
+        before = run.recorded(_unit("clips", index), EncodeRealDrawnEvent)
         path = run.hashes.checked(_path(run, "clips", index))
         captions = [caption for caption, _ in _read_places(path)]
         footage.go_on(used=before.used, captions=captions, bad=dict(before.skipped))
-        return
-    generator = run.generator(BASE_GENERATOR)
-    num_used, num_bad = len(footage.used), len(footage.bad)
-    captions, latents = [], []
-    for frames_FHWC, caption in itertools.islice(footage.read(), num):
-        latent = generator.encode_clips(frames_FHWC[None]).cpu()[0]
-        latents.append(latent.to(run.latents_dtype))
-        captions.append(caption)
-        interrupt.check()
-    drawn = EncodeRealDrawnEvent(
-        used=footage.used[num_used:], skipped=list(footage.bad.items())[num_bad:]
-    )
-    path = _path(run, "clips", index)
-    sha256 = _publish(path, captions, latents, axes=generator.latent_axes[1:])
+        run.progress.advance(len(shards[index]))
+
+
+def _encode_footage(run: Run, shards: Mapping[int, range], footage: Footage) -> None:
+    """Encode the other shards of the recipe's clips one by one."""
+    for index, places in shards.items():
+        if run.is_done(_unit("clips", index)):
+            continue
+        generator = run.generator(BASE_GENERATOR)
+        num_used, num_bad = len(footage.used), len(footage.bad)
+        captions, latents = [], []
+        for frames_FHWC, caption in itertools.islice(footage.read(), len(places)):
+            latents.append(_latent(run, generator, frames_FHWC))
+            captions.append(caption)
+            interrupt.check()
+        drawn = EncodeRealDrawnEvent(
+            used=footage.used[num_used:], skipped=list(footage.bad.items())[num_bad:]
+        )
+        path = _path(run, "clips", index)
+        sha256 = _publish(path, captions, latents, axes=generator.latent_axes[1:])
+        _commit(run, "clips", index, sha256, events=[drawn])
+        run.progress.advance(len(places))
+
+
+@dataclass(frozen=True)
+class FootageShard:
+    """Clips of the recipe to encode: the shard's number, its file, and its rows of the table."""
+
+    index: int
+    path: Path
+    rows: Mapping[int, Listed]
+
+
+def _spread_footage(run: Run, shards: Mapping[int, range], footage: Footage) -> None:
+    """Have the workers encode the other shards of the recipe's clips.
+
+    Which rows a shard has depends on those before it that cannot be read. So all shards are planned
+    as if the rest could be; those behind a row that cannot are planned and done once more.
+    """
+    bad: dict[int, str] = {}
+    left = [index for index in shards if not run.is_done(_unit("clips", index))]
+    while left:
+        planned = dict(zip(left, footage.plan([len(shards[n]) for n in left], bad), strict=True))
+        asked = [
+            FootageShard(
+                index,
+                _path(run, "clips", index).absolute(),
+                {row: footage.listed[row] for row in own.rows},
+            )
+            for index, own in planned.items()
+        ]
+        works = [Work(f"{_STAGE} {shard.index}", _names(shard), shard) for shard in asked]
+        hashed: dict[int, str] = {}
+        for done in run.spread(encode_footage, works, generator=BASE_GENERATOR):
+            sha256, unreadable = done.row
+            bad |= unreadable
+            if not unreadable:
+                hashed[done.work.content.index] = sha256
+            while left and left[0] in hashed:
+                _commit_planned(run, footage, left[0], planned[left[0]], hashed[left[0]])
+                run.progress.advance(len(shards[left.pop(0)]))
+
+
+def _names(shard: FootageShard) -> tuple[str, ...]:
+    return tuple(str(listed.path) for listed in shard.rows.values())
+
+
+def _commit_planned(run: Run, footage: Footage, index: int, planned: Planned, sha256: str) -> None:
+    """Commit a shard whose rows could all be read, and count what it has drawn."""
+    footage.used += planned.rows
+    footage.bad |= planned.skipped
+    drawn = EncodeRealDrawnEvent(used=planned.rows, skipped=[*planned.skipped.items()])
     _commit(run, "clips", index, sha256, events=[drawn])
+
+
+def encode_footage(bench: Bench, shard: FootageShard) -> tuple[str, dict[int, str]]:
+    """Encode and publish a shard; return its sha256, or why rows of it cannot be read."""
+    generator = bench.generator(BASE_GENERATOR)
+    latents: list[Tensor] = []
+    bad: dict[int, str] = {}
+    for row, listed in shard.rows.items():
+        try:
+            frames_FHWC = read_clip(listed.path, settings=bench.config.generator)
+        except MediaError as fault:
+            bad[row] = str(fault)
+        else:
+            if not bad:
+                latents.append(_latent(bench, generator, frames_FHWC))
+    if bad:
+        return "", bad
+    captions = [listed.caption for listed in shard.rows.values()]
+    return _publish(shard.path, captions, latents, axes=generator.latent_axes[1:]), {}
+
+
+def _latent(bench: Bench, generator: Backbone, frames_FHWC: Tensor) -> Tensor:
+    """Encode one clip."""
+    return generator.encode_clips(frames_FHWC[None]).cpu()[0].to(bench.latents_dtype)
 
 
 @dataclass(frozen=True)

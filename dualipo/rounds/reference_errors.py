@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,14 +63,15 @@ def _of_set(
     path = (folder / ITEMS).absolute()
     atomic.make_folder(folder)
     atomic.write_json(path, preferences.as_places())
-    rows: dict[int, dict[str, Tensor]] = {}
+    rows: dict[int, dict[str, np.ndarray]] = {}
     for done in run.spread(
         measure_part, _works(run, version, preferences, path, seed), generator=version
     ):
         rows[done.work.content.index] = done.row
     path.unlink()
     errors = {
-        side: torch.cat([rows[index][side] for index in sorted(rows)]) for side in preferences.sides
+        side: torch.from_numpy(np.concatenate([rows[index][side] for index in sorted(rows)]))
+        for side in preferences.sides
     }
     return reference.in_slots(errors, preferences)
 
@@ -86,14 +88,19 @@ def _works(
         yield Work(f"reference errors {index}", ids, part)
 
 
-def measure_part(bench: Bench, part: Part) -> dict[str, Tensor]:
-    """Measure the errors_N of a part's places by side."""
+def measure_part(bench: Bench, part: Part) -> dict[str, np.ndarray]:
+    """Measure the errors_N of a part's places by side.
+
+    They are no tensors: torch sends one between processes as shared memory of the process that made
+    it.
+    """
     settings = bench.config.align
     items = SETS[settings.loss_type].from_places(atomic.read_json(part.items_path))
-    return reference.measure_places(
+    errors = reference.measure_places(
         bench.generator(part.version),
         part.places,
         preferences=items,
         settings=settings,
         seed=part.seed,
     )
+    return {side: errors_N.numpy() for side, errors_N in errors.items()}
