@@ -17,6 +17,7 @@ from dualipo.store import tables
 from dualipo.store.clips import ClipStore
 from dualipo.store.run_reader import RunReader
 from tests.rounds import harness as harnesses
+from tests.rounds import same_process
 from tests.rounds.harness import Harness, State
 
 Spoil = Callable[[Path], None]
@@ -52,11 +53,11 @@ def stopped_at(harness: Harness, hit: int) -> Iterator[Path]:
         yield path
 
 
-def goes_on(harness: Harness, path: Path, *fails: str) -> State:
+def goes_on(harness: Harness, path: Path, *fails: str, overrides: tuple[str, ...] = ()) -> State:
     """Go on with a run, killed at these hits; return what it made."""
     for fail in fails:
         assert harnesses.ended(harness.recipe(path), fail=fail) < 0, harnesses.log(path)
-    assert harnesses.ended(harness.recipe(path)) == 0, harnesses.log(path)
+    assert harnesses.ended(harness.recipe(path, *overrides)) == 0, harnesses.log(path)
     return harnesses.state(path)
 
 
@@ -96,8 +97,11 @@ def test_fault_19_a_clip_that_no_critic_has_graded_is_sampled_once_more(
         )
 
 
-def test_fault_19_killed_anywhere_it_makes_the_same(harness: Harness) -> None:
+def test_fault_19_killed_anywhere_and_by_workers_it_makes_the_same(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Kill each copy of a folder with bad clips elsewhere; require that all end alike."""
+    same_process.use(monkeypatch)
     with stopped_at(harness, score_hit(harness)) as path:
         changed(clip_path(path, candidates_of(path, 0)[0].clip))
         clip_path(path, candidates_of(path, 1)[1].clip).unlink()
@@ -105,10 +109,13 @@ def test_fault_19_killed_anywhere_it_makes_the_same(harness: Harness) -> None:
         shutil.copytree(path, spoilt)
         whole = goes_on(harness, path)
         assert len(harnesses.events(path, SampledAgainEvent)) == 2
-        for fails in (["kill@2", "kill@5"], ["kill@9"]):
+        for fails, overrides in (
+            (["kill@2", "kill@5"], ()),
+            (["kill@9"], (same_process.BY_WORKERS,)),
+        ):
             shutil.rmtree(path)
             shutil.copytree(spoilt, path)
-            assert goes_on(harness, path, *fails) == whole, fails
+            assert goes_on(harness, path, *fails, overrides=overrides) == whole, fails
 
 
 def test_fault_19_a_prompt_that_lost_its_clips_after_grading_is_dropped_and_counted(

@@ -15,6 +15,7 @@ from dualipo.rounds.loop import opened
 from dualipo.store import tensors
 from tests.generator.test_footage import camera_clip, folder_of
 from tests.rounds import harness as harnesses
+from tests.rounds import same_process
 
 NUM_CLIPS = real_clips.SHARD_CLIPS + 2
 
@@ -69,6 +70,20 @@ def test_fault_66_killed_between_shards_nothing_is_read_twice(
     assert harnesses.events(path, EncodeRealEvent) == [
         EncodeRealEvent(num=NUM_CLIPS, num_skipped=3)
     ]
+
+
+def test_workers_encode_the_shards_that_one_process_does(
+    models_folder: Path, memory: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clips that cannot be read shift all later shards, whoever finds them."""
+    folder = folder_of(memory / "spread-footage", clip, NUM_CLIPS + 4, num_bad=3)
+    wanted = (f"align.dataset_name={folder}", f"align.num_real_clips={NUM_CLIPS}")
+    inline, path = memory / "spread" / "inline", memory / "spread" / "workers"
+    assert encode(harnesses.recipe(models_folder, inline, *wanted)) == 0, harnesses.log(inline)
+    same_process.use(monkeypatch)
+    by_workers = harnesses.recipe(models_folder, path, *wanted, same_process.BY_WORKERS)
+    assert encode(by_workers) == 0, harnesses.log(path)
+    assert harnesses.state(path) == harnesses.state(inline)
 
 
 def test_fault_66_a_run_skips_a_bad_clip_and_stops_at_many(
