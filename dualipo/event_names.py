@@ -41,7 +41,7 @@ from dualipo.events import (
     WarmStartSftEvent,
     WordsEvent,
 )
-from dualipo.served_events import UsageEvent
+from dualipo.served_events import ServingEvent, UsageEvent
 from dualipo.suite_events import SuiteDimensionEvent, SuiteEvent
 
 EVENTS: dict[str, type[Event]] = {
@@ -62,6 +62,7 @@ EVENTS: dict[str, type[Event]] = {
     "critic_check": CriticCheckEvent,
     "served": ServedEvent,
     "usage": UsageEvent,
+    "serving": ServingEvent,
     "captions": CaptionsEvent,
     "score": ScoreEvent,
     "confirm": ConfirmEvent,
@@ -85,7 +86,7 @@ EVENTS: dict[str, type[Event]] = {
 }
 _CLOCK = "clock."
 # What nearly every unit of a stage commits for itself: a large run has hundreds of thousands.
-OF_UNITS = ("sample_unit", "served", "usage")
+OF_UNITS = ("sample_unit", "served", "usage", "serving")
 _NAMES = {kind: name for name, kind in EVENTS.items()}
 
 

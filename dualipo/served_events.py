@@ -14,3 +14,19 @@ class UsageEvent(Event):
     """
 
     taken: Whole[dict[str, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingEvent(Event):
+    """The engine that cast a unit's votes: whose weights it served, and how near it came to them.
+
+    `gap` is the mean distance of the labels' probabilities over `num_questions` at the server that
+    was farthest from the weights here.
+    """
+
+    critic_version: str
+    sha256: str
+    engine: str
+    num_servers: int
+    num_questions: int
+    gap: float

@@ -14,7 +14,7 @@ from dualipo.config.fields import (
     WeightsDtype,
 )
 from dualipo.config.questions import WORLD, Questions
-from dualipo.config.servers import CriticServer
+from dualipo.config.servers import CriticServer, Serving
 from dualipo.config.training import (
     LearningRate,
     NumNodes,
@@ -320,6 +320,7 @@ class Critic(Group):
         "scores differ least.",
     )
     server: CriticServer = CriticServer()
+    serving: Serving = Serving()
     reward_head: RewardHead = RewardHead()
     check: CriticCheck = CriticCheck()
 

@@ -11,7 +11,7 @@ from dualipo.config.fields import MAX_COUNT, Group
 from dualipo.config.generator import Generator, Prompts
 from dualipo.config.learning import CriticPreference, CriticTraining, SeedLabels
 from dualipo.config.rounds import Monitor, Refresh
-from dualipo.config.servers import Server
+from dualipo.config.servers import Server, Serving
 from dualipo.config.workers import Workers
 
 
@@ -96,5 +96,6 @@ MAY_CHANGE = (
     *("monitor.suite_python", "monitor.suite_timeout"),
     *("generator.keep_latents", "report_to", "logging_dir", "push_to_hub", "hub_model_id"),
     *(f"{group}.{name}" for group in SERVERS for name in Server.model_fields),
+    *(f"critic.serving.{name}" for name in Serving.model_fields),
     *(f"workers.{name}" for name in Workers.model_fields),
 )

@@ -151,6 +151,11 @@ class HeldOutJudge(Critic):
 
     @model_validator(mode="after")
     def _is_there_already(self) -> "HeldOutJudge":
+        if self.serving.command:
+            raise ValueError(
+                "it never trains, so it needs no serving for each version. Start its server, and "
+                'set backend = "server"'
+            )
         if self.backend == "reward_head":
             raise ValueError(
                 'its backend is "reward_head", which is trained on the seed. Use a folder, a '

@@ -189,6 +189,12 @@ def _of_critic(config: Config) -> Iterator[str]:
             f'critic.backend = "{critic.backend}" cannot refine itself. Set '
             f"refresh.update_critic = false, or use one of: {', '.join(LEARNING)}."
         )
+    if critic.serving.command and critic.backend not in LEARNING:
+        yield (
+            "critic.serving serves weights that are here, but critic.backend is "
+            f'"{critic.backend}". '
+            f"Use one of: {', '.join(LEARNING)}, or leave critic.serving.command out."
+        )
     if critic.backend in LEARNING and any(
         trained.max_train_steps for trained in _trainings(config)
     ):

@@ -88,3 +88,49 @@ class CriticServer(Server):
     @classmethod
     def _hold_no_user(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(cls._is_plain_address, value))
+
+
+class Serving(Group):
+    """The engine that serves each version of a critic that learns here."""
+
+    command: tuple[str, ...] = Field(
+        (),
+        description="The command that starts an OpenAI-compatible engine, word by word, with "
+        "{model} for the folder of the weights and {port} for its port; without one the critic "
+        "judges in the run's own processes.",
+    )
+    num_servers: int = Field(
+        1,
+        ge=1,
+        le=1_000,
+        description="The number of servers that are started for each version and share its "
+        "questions; this machine's GPUs are divided among them.",
+    )
+    ready_timeout: float = Field(
+        900.0,
+        gt=0,
+        le=86_400,
+        description="The seconds within which a started server has to list its model.",
+    )
+    num_parity_items: int = Field(
+        16,
+        ge=1,
+        le=10_000,
+        description="The number of pairs or clips whose labels each server and the weights here "
+        "weigh before that server judges; more find smaller differences.",
+    )
+    max_parity_gap: float = Field(
+        0.02,
+        gt=0,
+        le=1,
+        description="The largest mean distance between a server's probabilities of the labels and "
+        "those of the weights here; a larger one lets less precise engines judge.",
+    )
+
+    @field_validator("command")
+    @classmethod
+    def _can_be_filled(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        missing = [name for name in ("{model}", "{port}") if name not in " ".join(value)]
+        if value and missing:
+            raise ValueError(f"it holds no {missing[0]}, in whose place the run puts its own")
+        return value

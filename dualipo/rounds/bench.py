@@ -119,6 +119,10 @@ class Bench(ABC):
             self._critic = version_id, self._judge(version_id)
         return self._critic[1]
 
+    def judge(self, version_id: str) -> Judge:
+        """Return who casts a version's votes: the version, or the engine that serves it."""
+        return self.critic(version_id)
+
     def load_critic(self, version_id: str, *, to_learn: bool = False) -> ChatCritic:
         """Load a critic beside the one that is kept, as SRPO compares two.
 

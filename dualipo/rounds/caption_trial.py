@@ -43,7 +43,8 @@ def events(
     critic = critic_of(run, judged.round, judged.attempt)
     tried = {item.item_id: item for item in [*suspicious, *ordinary]}
     trial = Trial(critic, tuple(tried.values()), tuple(votes_of([*tried])), seed_of)
-    [done] = run.spread(judge_again, [Work("caption trial", tuple(tried), trial)], critic=critic)
+    works = [Work("caption trial", tuple(tried), trial)]
+    [done] = run.ask(judge_again, works, critic=critic, items=trial.items)
     turned = done.row
     event = CaptionsEvent(suspicious=_trial(suspicious, turned), ordinary=_trial(ordinary, turned))
     _say(run, event)
@@ -63,7 +64,7 @@ class Trial:
 def judge_again(bench: Bench, trial: Trial) -> dict[Place, bool]:
     """Return which verdicts turned."""
     return judge.turned_by_caption(
-        bench.critic(trial.critic),
+        bench.judge(trial.critic),
         trial.items,
         trial.votes,
         clips=bench.clip,

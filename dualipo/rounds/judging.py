@@ -18,6 +18,7 @@ from dualipo.critic import judge, vote_counts
 from dualipo.critic.asks import Item, SeedOf
 from dualipo.critic.judge import ASKED_NOTHING, Earlier
 from dualipo.critic.models.backends import Judge
+from dualipo.critic.models.engine import EngineCritic
 from dualipo.critic.models.served import ServedCritic
 from dualipo.events import Event, ScoreScaleEvent, ServedEvent
 from dualipo.preferences.build import Contest, DropReason
@@ -29,7 +30,7 @@ from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.versions import critic_of
 from dualipo.rounds.vote_reading import count_votes, read_votes, shard_path
 from dualipo.seeds import derive
-from dualipo.served_events import UsageEvent
+from dualipo.served_events import ServingEvent, UsageEvent
 from dualipo.store import retry, tables
 from dualipo.store.ledger import Unit, VoteKind
 from dualipo.store.run_paths import attempt_path
@@ -139,7 +140,7 @@ def cast_all(run: Run, stage: Unit, items: Sequence[Item], *, critic: str) -> No
         _as_work(Ballot(replace(stage, index=next(free)), kind, critic, tuple(own), earlier))
         for own in _batched(left, per_unit)
     )
-    for done in run.spread(cast, works, critic=critic):
+    for done in run.ask(cast, works, critic=critic, items=left) if left else ():
         _commit(run, done)
         run.progress.advance(len(done.work.items))
     _say_troubles(run, stage)
@@ -190,12 +191,13 @@ class Shard:
     sha256: str
     troubles: Mapping[str, int]
     usage: Mapping[str, int]
+    serving: ServingEvent | None
 
 
 def cast(bench: Bench, ballot: Ballot) -> Shard:
     """Ask the critic about one unit of items, and publish its votes."""
     ask = judge.score if ballot.kind == "point" else judge.confirm
-    loaded = bench.critic(ballot.critic)
+    loaded = bench.judge(ballot.critic)
     troubles_before, usage_before = _troubles(loaded), _usage(loaded)
     unit = ballot.unit
     votes = ask(
@@ -208,7 +210,10 @@ def cast(bench: Bench, ballot: Ballot) -> Shard:
     )
     sha256 = tables.write_records(shard_path(bench, unit), votes, record_type=Vote)
     return Shard(
-        sha256, dict(_troubles(loaded) - troubles_before), dict(_usage(loaded) - usage_before)
+        sha256,
+        dict(_troubles(loaded) - troubles_before),
+        dict(_usage(loaded) - usage_before),
+        loaded.serving if isinstance(loaded, EngineCritic) else None,
     )
 
 
@@ -268,6 +273,8 @@ def _served_events(shard: Shard) -> list[Event]:
         events.append(ServedEvent(troubles=dict(shard.troubles)))
     if shard.usage:
         events.append(UsageEvent(taken=dict(shard.usage)))
+    if shard.serving:
+        events.append(shard.serving)
     return events
 
 

@@ -15,12 +15,14 @@ import torch
 
 from dualipo import interrupt, left_out
 from dualipo.config import Config
+from dualipo.critic.asks import Item
+from dualipo.critic.models.backends import Judge
 from dualipo.critic.models.chat import ChatCritic
 from dualipo.critic.models.score_file import Scale
 from dualipo.errors import ModelError
 from dualipo.events import BadClipEvent, Event, LeftOutEvent, Recorded, ScoreScaleEvent
 from dualipo.progress import Progress
-from dualipo.rounds import work_metrics
+from dualipo.rounds import serving, work_metrics
 from dualipo.rounds.bench import Bench, BenchSpec, ModelFolders, open_bench
 from dualipo.rounds.clock import Clock, Lap, clocked
 from dualipo.rounds.contests import Contests
@@ -31,6 +33,7 @@ from dualipo.store.ledger import Ledger, ModelKind, Unit
 from dualipo.store.rundir import RunDir
 from dualipo.store.tables import Record
 from dualipo.tracking import Metrics
+from dualipo.workers.inline import InlineEngine
 from dualipo.workers.job import Cost, Done, Job, Work
 
 Left = Mapping[str, Sequence[str]]  # what is left out, by reason
@@ -55,13 +58,15 @@ class Run(Bench):
         self.engine = engine_of(config.workers, directory.path, bench=self)
         self.is_inline = config.workers.engine == "inline"
         self._devices: set[str] = set()
+        self._served: serving.Served | None = None
         self.contests: dict[tuple[int, int], Contests] = {}  # by round and attempt; see `judging`
         # A clip that was published once more after it went bad is good again.
         marked = {event.clip for _, event in self.ledger.events(BadClipEvent)}
         self.bad_clips = frozenset(marked - self.ledger.clips() if marked else marked)
 
     def close(self) -> None:
-        """End the workers, remove what dead ones left half-written, and let go of the folder."""
+        """End the workers and servers, remove what dead workers left, and let go of the folder."""
+        self.stop_serving()
         self.engine.close()
         if self.engine.num_lost:
             self.directory.sweep_temporaries()
@@ -180,8 +185,55 @@ class Run(Bench):
         return self.hashes.checked(self.directory.path / path) if path else None
 
     def make_room(self) -> None:
-        """Have the workers free their models before one is loaded here."""
+        """Have the workers free their models, and the critic's servers, before one is loaded."""
+        self.stop_serving()
         self.engine.rest()
+
+    def forget_models(self) -> None:
+        """Free the memory of both models, also at the critic's servers."""
+        super().forget_models()
+        self.stop_serving()
+
+    def stop_serving(self) -> None:
+        """End the servers of a critic, if there are any."""
+        if self._served is not None:
+            self._served.fleet.stop()
+            self._served = None
+
+    def judge(self, version_id: str) -> Judge:
+        """Return who casts a version's votes: the version, or the engine that serves it."""
+        if not self.config.critic.serving.command:
+            return super().judge(version_id)
+        assert self._served is not None and self._served.version_id == version_id
+        if num_dead := self._served.fleet.mend():
+            self.progress.say(f"{num_dead} of the critic's servers died and are started again")
+        return self._served.critic
+
+    def ask(
+        self,
+        work: Callable[[Any, Any], Any],
+        works: Iterable[Work],
+        *,
+        critic: str,
+        items: Sequence[Item],
+    ) -> Iterator[Done]:
+        """Do units that cast votes on `items`, as `spread` does, or at the critic's own servers.
+
+        Servers do all of the work, so this process asks them alone. Some of the items tell before
+        whether the servers judge as the version does.
+        """
+        if not self.config.critic.serving.command:
+            yield from self.spread(work, works, critic=critic)
+            return
+        if self._served is None or self._served.version_id != critic:
+            self.forget_models()
+            self._served = serving.start(
+                self,
+                self.ledger.version("critic", critic),
+                items,
+                say=self.progress.say,
+            )
+        yield from InlineEngine(self).run(Job(open_bench, None, work), works)
 
     def spread(
         self,

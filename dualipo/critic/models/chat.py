@@ -36,6 +36,7 @@ from dualipo.critic.models.frame_choice import FpsOf, unknown_fps
 from dualipo.critic.models.prefixes import Division, divide
 from dualipo.critic.models.templates import Style
 from dualipo.critic.models.tokens import Tokens
+from dualipo.critic.models.vision import SizeOf
 from dualipo.critic.vlm import Choice, Query, ReasoningPath, Response, Sampling
 from dualipo.errors import ModelError
 from dualipo.store.byte_cache import ByteCache
@@ -69,6 +70,8 @@ class ChatCritic(ABC):
         self._rests = False
         self._narrow: Callable[[], None] | None = None
         self.fps_of: FpsOf = unknown_fps
+
+    size_of: SizeOf | None = None  # where it is known without the tower's own preprocessor
 
     @abstractmethod
     def see(self, clips: dict[str, np.ndarray]) -> dict[str, Tensor]:

@@ -19,9 +19,10 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,6 +41,8 @@ NO_PROBABILITIES = "no probabilities"
 # The log-probability of a label that the text does not have, where only the text is known.
 UNSAID = -1e3
 TIE = reasoning.NAMES["tie"]
+
+Part = dict[str, Any]  # of a message's content
 
 
 class ServedCritic:
@@ -180,48 +183,50 @@ class ServedCritic:
         return {option: 0.0 if label in (option, TIE) else UNSAID for option in options}
 
     def _body(
-        self,
-        query: Query,
-        images: dict[str, list[dict[str, Any]]],
-        *,
-        response: str | None = None,
+        self, query: Query, images: Mapping[str, Sequence[Part]], *, response: str | None = None
     ) -> dict[str, Any]:
-        content: list[dict[str, Any]] = []
-        for n, clip_hash in enumerate(query.clip_hashes):
-            head = frame_choice.heading(query, n, settings=self.settings, fps_of=self.fps_of)
-            content.append(_text(head))
-            content += images[clip_hash]
-        asked = reasoning.question_of(query, self.settings.questions)
-        content += [_text(reasoning.fence(query.caption)), _text(asked)]
-        told = self.settings.questions.instructions(query.kind)
-        if self.settings.server.structured == "response_format":
-            told += structured.IN_JSON[query.kind]
-        messages = [
-            {"role": "system", "content": told},
-            {"role": "user", "content": content},
-        ]
+        messages = self._turns(query, images)
         if response is not None:
             messages.append({"role": "assistant", "content": response})
         return {"model": self.model, "messages": messages}
 
-    def _images(self, queries: Sequence[Query]) -> dict[str, list[dict[str, Any]]]:
+    def _turns(self, query: Query, images: Mapping[str, Sequence[Part]]) -> list[dict[str, Any]]:
+        """Return the turns before the answer: what is wanted, then the clips and the question."""
+        content: list[Part] = []
+        for n, clip_hash in enumerate(query.clip_hashes):
+            head = frame_choice.heading(query, n, settings=self.settings, fps_of=self.fps_of)
+            content.append(text_part(head))
+            content += images[clip_hash]
+        asked = reasoning.question_of(query, self.settings.questions)
+        content += [text_part(reasoning.fence(query.caption)), text_part(asked)]
+        told = self.settings.questions.instructions(query.kind)
+        if self.settings.server.structured == "response_format":
+            told += structured.IN_JSON[query.kind]
+        return [{"role": "system", "content": told}, {"role": "user", "content": content}]
+
+    def _images(self, queries: Sequence[Query]) -> dict[str, list[Part]]:
         """Write the frames of every clip as parts of a message, each clip once."""
         clips = {i: c for q in queries for i, c in zip(q.clip_hashes, q.clips, strict=True)}
-        return {
-            clip_hash: [
-                {"type": "image_url", "image_url": {"url": url_of(frame, settings=self.settings)}}
-                for frame in frame_choice.choose(
-                    clip,
-                    max_frames=self.settings.max_frames,
-                    short_video=self.settings.short_video,
-                    clip_hash=clip_hash,
-                )
-            ]
-            for clip_hash, clip in clips.items()
-        }
+        return {clip_hash: self._shown(clip, clip_hash) for clip_hash, clip in clips.items()}
+
+    def _shown(self, clip_FHWC: np.ndarray, clip_hash: str) -> list[Part]:
+        """Write the frames of one clip that the critic sees."""
+        return [
+            {"type": "image_url", "image_url": {"url": url_of(frame, settings=self.settings)}}
+            for frame in self._chosen(clip_FHWC, clip_hash)
+        ]
+
+    def _chosen(self, clip_FHWC: np.ndarray, clip_hash: str) -> np.ndarray:
+        return frame_choice.choose(
+            clip_FHWC,
+            max_frames=self.settings.max_frames,
+            short_video=self.settings.short_video,
+            clip_hash=clip_hash,
+        )
 
 
-def _text(text: str) -> dict[str, Any]:
+def text_part(text: str) -> Part:
+    """Return a text as a part of a message."""
     return {"type": "text", "text": text}
 
 

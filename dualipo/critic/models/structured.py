@@ -27,7 +27,9 @@ def wanted(structured: Structured, kind: Kind) -> dict[str, Any]:
     """Return what a request holds so that its answer has the form."""
     if structured == "guided_choice":
         labels = reasoning.NAMES.values() if kind == "pair" else GRADES
-        return {"guided_choice": [reasoning.render_bare(kind, label) for label in labels]}
+        texts = [reasoning.render_bare(kind, label) for label in labels]
+        # vLLM reads the first before 0.12 and the second since, and ignores the other.
+        return {"guided_choice": texts, "structured_outputs": {"choice": texts}}
     if structured == "response_format":
         schema = {"name": _LABEL_KEY[kind], "strict": True, "schema": _schema(kind)}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}

@@ -137,15 +137,19 @@ class TransformersVlm(ChatCritic):
 
     def _size(self, clip_FHWC: np.ndarray) -> tuple[int, int]:
         """Return the height and width at which a clip's frames are seen."""
+        return self.size_of(clip_FHWC.shape[1], clip_FHWC.shape[2])
+
+    @functools.cached_property
+    def size_of(self) -> vision.SizeOf:  # type: ignore[override]
+        """The function of a frame's height and width that tells its size as it is seen."""
         if self.family.multiple is not None:
-            return vision.fitting_size(
-                clip_FHWC.shape[1],
-                clip_FHWC.shape[2],
+            return functools.partial(
+                vision.fitting_size,
                 multiple=self.family.multiple(self.llm),
                 max_pixels=self.settings.max_pixels,
             )
         size: Any = self.llm.config.vision_config.image_size
-        return (size, size) if isinstance(size, int) else (size[0], size[1])
+        return functools.partial(_always, (size, size) if isinstance(size, int) else tuple(size))
 
     def positions(self, queries: Sequence[Query], ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """Return the positions of tokens; Qwen-VL's visual tokens stand on a grid of three axes."""
@@ -175,6 +179,10 @@ class TransformersVlm(ChatCritic):
             clip_hash="",
         )
         return [grid] * math.ceil(len(shown) / self.llm.config.vision_config.temporal_patch_size)
+
+
+def _always(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    return size
 
 
 def _refuse_other_family(folder: Path) -> None:

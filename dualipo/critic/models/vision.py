@@ -7,7 +7,7 @@ Legend: F frames, H and W pixels, C colours, T pairs of frames, L patches, P val
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from dualipo.model_files import settings_files
 PREPROCESSOR = "preprocessor_config.json"
 
 Triple = tuple[float, float, float]
+SizeOf = Callable[[int, int], tuple[int, int]]  # height, width of frames -> those they are seen at
 
 
 @dataclass(frozen=True)

@@ -117,13 +117,13 @@ def _in_place(
     ]
     missing = [n for n, log_probs in enumerate(answers) if not log_probs]
     if missing:
-        prefixes = [_up_to(choice.after, paths[n].text) for n in missing]
+        prefixes = [up_to(choice.after, paths[n].text) for n in missing]
         rows = vlm.choice_log_probs([queries[n] for n in missing], prefixes, choice.options)
         for n, row_C in zip(missing, rows.tolist(), strict=True):
             answers[n] = dict(zip(choice.options, row_C, strict=True))
     return answers
 
 
-def _up_to(tag: str, text: str) -> str:
+def up_to(tag: str, text: str) -> str:
     """Return a path's evidence followed by the opening tag, which the text may lack."""
     return text.partition(tag)[0].rstrip("\n") + "\n" + tag
