@@ -68,6 +68,11 @@ class Fleet:
         """The addresses of all servers, also of those that are down at the moment."""
         return [server.base_url for server in self._servers]
 
+    @property
+    def num_alive(self) -> int:
+        """How many servers' processes run, ready or not."""
+        return sum(server.is_alive for server in self._servers)
+
     def start(self) -> list[dict[str, str]]:
         """Start every server, and wait for all; return the row by which each lists its model."""
         for server in self._servers:
@@ -79,7 +84,7 @@ class Fleet:
         dead = [server for server in self._servers if not server.is_alive]
         for server in dead:
             self._start(server)
-        if len(dead) == len(self._servers):
+        if len(dead) == len(self._servers):  # nobody would answer meanwhile
             for server in dead:
                 self._ready(server)
         return len(dead)

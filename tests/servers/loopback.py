@@ -52,14 +52,26 @@ class Handler(BaseHTTPRequestHandler):
         """Write no log."""
 
 
-@contextmanager
-def serving(say: Say) -> Iterator[Any]:
-    """Run a server with a `url` that keeps the `requests` it gets."""
-    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+def serve_for_ever(say: Say, *, port: int, models: list[str]) -> None:
+    """Be a server's process."""
+    server = _made(say, port=port)
+    server.models = models
+    server.serve_forever()
+
+
+def _made(say: Say, *, port: int = 0) -> Any:
+    server: Any = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     server.say, server.requests, server.lock = say, [], threading.Lock()
     server.models, server.key = [], None
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
+    return server
+
+
+@contextmanager
+def serving(say: Say) -> Iterator[Any]:
+    """Run a server with a `url` that keeps the `requests` it gets."""
+    server = _made(say)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
     try:
         yield server
@@ -90,8 +102,9 @@ def completion(text: str, body: dict[str, Any]) -> dict[str, Any]:
 def brightness(body: dict[str, Any]) -> list[float]:
     """Return the mean brightness of each clip in a request."""
     means: list[list[float]] = []
-    for part in body["messages"][1]["content"]:
-        if part["type"] == "text" and part["text"].startswith("Video"):
+    [turn] = [message for message in body["messages"] if message["role"] == "user"]
+    for part in turn["content"]:
+        if part["type"] == "text" and part["text"].lstrip().startswith("Video"):
             means.append([])
         elif part["type"] == "image_url":
             encoded = part["image_url"]["url"].partition("base64,")[2]
