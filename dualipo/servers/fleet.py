@@ -70,7 +70,7 @@ class Fleet:
 
     @property
     def num_alive(self) -> int:
-        """How many servers' processes run, ready or not."""
+        """The number of servers whose processes run, ready or not."""
         return sum(server.is_alive for server in self._servers)
 
     def start(self) -> list[dict[str, str]]:
