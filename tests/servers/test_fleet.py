@@ -78,7 +78,9 @@ def mended(fleet: Fleet) -> int:
     return eventually(fleet.mend, other_than=0)
 
 
-def test_fault_98_a_server_that_is_killed_comes_again_at_its_address(fleet: Fleet, tmp_path: Path) -> None:
+def test_fault_98_a_server_that_is_killed_comes_again_at_its_address(
+    fleet: Fleet, tmp_path: Path
+) -> None:
     rows = fleet.start()
     assert rows == [{"id": str(tmp_path), "owned_by": "script"}] * 2
     first, second = fleet.base_urls
