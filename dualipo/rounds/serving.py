@@ -54,32 +54,40 @@ def start(
         ready_timeout=settings.ready_timeout,
     )
     try:
-        [listed, *_] = fleet.start()
-        at = partial(
-            EngineCritic,
-            listed["id"],
-            look=look,
-            settings=bench.config.critic,
-            fps_of=bench.clip_fps,
-        )
-        found = [_compared(bench, at(base_urls=[url]), probe, url) for url in fleet.base_urls]
-        critic = at(base_urls=fleet.base_urls)
-        critic.serving = ServingEvent(
-            critic_version=version_id,
-            sha256=version.sha256,
-            engine=listed["owned_by"],
-            num_servers=len(found),
-            num_questions=found[0].num_questions,
-            gap=max(each.mean_gap for each in found),
-        )
+        critic, event = _checked(bench, version, fleet, probe, look)
     except BaseException:
         fleet.stop()
         raise
     say(
         f"critic {version_id}: its servers judge as its weights do (labels differ by "
-        f"{critic.serving.gap:.4f} in {critic.serving.num_questions} questions)"
+        f"{event.gap:.4f} in {event.num_questions} questions)"
     )
     return Served(version_id, fleet, critic)
+
+
+def _checked(
+    bench: Bench, version: Version, fleet: Fleet, probe: Probe, look: Look
+) -> tuple[EngineCritic, ServingEvent]:
+    """Start the servers and compare each with the weights here; return who asks all of them."""
+    [listed, *_] = fleet.start()
+    at = partial(
+        EngineCritic,
+        listed["id"],
+        look=look,
+        settings=bench.config.critic,
+        fps_of=bench.clip_fps,
+    )
+    results = [_compared(bench, at(base_urls=[url]), probe, url) for url in fleet.base_urls]
+    critic = at(base_urls=fleet.base_urls)
+    critic.serving = ServingEvent(
+        critic_version=version.version_id,
+        sha256=version.sha256,
+        engine=listed["owned_by"],
+        num_servers=len(results),
+        num_questions=len(probe.asks),
+        gap=max(each.mean_gap for each in results),
+    )
+    return critic, critic.serving
 
 
 def _known(bench: Bench, version_id: str, items: Sequence[Item]) -> tuple[Probe, Look]:
