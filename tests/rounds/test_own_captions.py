@@ -1,5 +1,8 @@
 """Captions of a user's own: no program judges their clips, people label them, a study has them."""
 
+import html
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -7,17 +10,24 @@ import pytest
 
 from dualipo.config import Config
 from dualipo.evaluation import run_history, summary
-from dualipo.evaluation.report import report_tables
+from dualipo.evaluation.report import report_page, report_tables
+from dualipo.evaluation.report.charts import short
+from dualipo.evaluation.share import model_card, trackers
 from dualipo.evaluation.study import study_items
+from dualipo.evaluation.vbench import totals
+from dualipo.evaluation.vbench.result_files import DimensionScore
 from dualipo.events import GalleryEvent, ScoreEvent, ScoresEvent
 from dualipo.preferences import label_set
 from dualipo.preferences.label_set import LabelSet
+from dualipo.progress import PlainProgress
 from dualipo.records import DIMENSIONS, Candidate, Pair, Prompt
-from dualipo.rounds import sampling
+from dualipo.rounds import commands, sampling
 from dualipo.store import tables
 from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger
 from dualipo.store.run_reader import RunReader
+from dualipo.web.dashboard import Board
+from tests.evaluation.share.test_trackers import figures as events_of
 from tests.rounds import harness as harnesses
 
 SHELL = "sits'; touch canary; $(touch canary) `touch canary` && touch canary #"  # fault 52
@@ -33,6 +43,9 @@ OWN = (
     "refresh.force_rounds=[]",
 )
 KTO = ("align.loss_type=kto", "align.kto_labels=extremes")
+JUDGES = {"lena": 1.0, "omar": -1.0}
+SUITE = {"base": 0.5, "g001.0": 0.6}  # of every dimension
+PLACES = ("base/attempt-0", "000/attempt-0", "001/attempt-0")  # of base, g000.0 and g001.0
 
 
 @pytest.fixture(scope="module")
@@ -88,17 +101,23 @@ def test_fault_95_what_no_clip_is_made_of_is_counted_and_said_with_its_first_exa
     assert [row[:3] for row in table.rows] == [["base", "1", folded], ["base", "4", refused]]
 
 
-def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
-    models_folder: Path, memory: Path, captions: Path, unlabelled: Path
-) -> None:
+@pytest.fixture(scope="module")
+def own(models_folder: Path, memory: Path, captions: Path, unlabelled: Path) -> Config:
+    """Label the clips of the run that waits for people; it may go on with two judges."""
     labels, path = memory / "own-labels", memory / "own"
     _label(unlabelled, labels)
-    shutil.copytree(unlabelled, path)  # the run that waited for labels goes on with them
-    settings = _own(
-        models_folder, path, captions, f"seed_labels.path={labels}",
-        *KTO,
-    )  # fmt: skip
-    assert harnesses.ended(settings) == 0, harnesses.log(path)
+    shutil.copytree(unlabelled, path)
+    table = {"backend": "scores", "pretrained_model_name_or_path": f"{memory}/NAME.jsonl"}
+    judges = [json.dumps({"name": "NAME"} | table).replace("NAME", name) for name in JUDGES]
+    measured = ("monitor.clip_metrics=blocks", f"monitor.judges=[{','.join(judges)}]")
+    return _own(models_folder, path, captions, f"seed_labels.path={labels}", *KTO, *measured)
+
+
+def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
+    own: Config, captions: Path
+) -> None:
+    path = Path(own.output_dir)
+    assert harnesses.ended(own) == 0, harnesses.log(path)
     ledger = Ledger(path / "ledger.sqlite", read_only=True)
     scores, galleries = ledger.events(ScoresEvent), ledger.events(GalleryEvent)
     ((_, judged),) = ledger.events(ScoreEvent)
@@ -117,7 +136,7 @@ def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
         shown = f"{score.mean:.3f}\n{score.num_prompts} prompts"
         assert f'<th scope="row">{name}</th><td>{shown}' in texts
     assert "the seed compares clips and grades none" in harnesses.log(path)
-    more = _own(models_folder, path, captions, f"seed_labels.path={labels}", *KTO, "rounds=2")
+    more = own.model_copy(update={"rounds": 2})
     assert harnesses.ended(more) == 0, "an exhausted list ends the run well"
     assert "captions can be used" in str(summary.as_dict(path)["ended_because"])
     _write(captions, [*CAPTIONS, *LEFT_OUT, "a fox runs", "a fox sits"])
@@ -125,6 +144,64 @@ def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
     told = summary.as_dict(path)
     assert (told["ended_because"], told["rounds_done"], told["finished"]) == (None, 2, True)
     _write(captions, [*CAPTIONS, *LEFT_OUT])
+
+
+def test_judges_pixels_and_a_suite_stand_with_their_numbers_wherever_a_run_is_shown(
+    own: Config, captions: Path, memory: Path, tmp_path: Path
+) -> None:
+    """Measure the base and two rounds, then read every place."""
+    path, more = Path(own.output_dir), own.model_copy(update={"rounds": 2})
+    _write(captions, [*CAPTIONS, *LEFT_OUT, "a fox runs", "a fox sits"])
+    assert harnesses.ended(more) == 0, harnesses.log(path)
+    _score(path, memory)
+    assert harnesses.ended(more) == 0, harnesses.log(path)
+    assert harnesses.in_child(lambda: _import_a_suite(path), path=path) == 0, harnesses.log(path)
+
+    figures = summary.as_dict(path)["rounds"][-1]["measured"]
+    suite = totals.totals(dict.fromkeys(totals.DIMENSIONS, SUITE["g001.0"])).total
+    assert figures["total (vbench, imported)"] == pytest.approx(suite)
+    assert (figures["wins (judge:lena)"], figures["losses (judge:omar)"]) == (1.0, 1.0)
+    motion, total = short(figures["dynamic degree (pixels)"]), f"{suite:.2f}"
+    rates = {name: figures[f"win rate (judge:{name})"] for name in JUDGES}
+    rows = [
+        f"round 1 judge:lena {100 * rates['lena']:.0f} % 100 / 0 / 0",
+        f"round 1 judge:omar {100 * rates['omar']:.0f} % 0 / 0 / 100",
+        f"round 1 pixels {motion}",
+        f"round 1 files of VBench 0 prompts {total}",
+    ]
+    card = model_card.render(path, "g001.0")
+    for place in (report_page.build(path), Board(path).page(), card):
+        assert [row for row in rows if row not in _words(place)] == []
+    status = _words(summary.table(path))
+    assert f"{motion} {short(suite)} {short(rates['lena'])} {short(rates['omar'])}" in status
+    assert f"judge:lena prompts won against the base — {100 * rates['lena']:.1f} %" in status
+    trackers.follow(path, to="tensorboard", folder=tmp_path / "events", is_over=lambda: True)
+    sent = events_of(tmp_path / "events")
+    for name, value in figures.items():
+        assert sent[f"rounds/{name}"][-1] == (2, pytest.approx(value, rel=1e-5)), name
+    _write(captions, [*CAPTIONS, *LEFT_OUT])
+
+
+def _import_a_suite(path: Path) -> None:
+    for version, score in SUITE.items():
+        results = {name: DimensionScore(name, score, 8, 10, ()) for name in totals.DIMENSIONS}
+        commands.import_scores(path, version, results, PlainProgress(), prompts_hash="")
+
+
+def _score(path: Path, folder: Path) -> None:
+    """Write what the judges say: the last version is the best to one, the worst to the other."""
+    for name, sign in JUDGES.items():
+        rows = []
+        for at, place in enumerate(PLACES):
+            table = path / "rounds" / place / "test.parquet"
+            for candidate in tables.read_records(table, record_type=Candidate):
+                rows.append(json.dumps({"path": f"{candidate.clip}.mp4", "score": sign * at}))
+        (folder / f"{name}.jsonl").write_text("\n".join(rows))
+
+
+def _words(text: str) -> str:
+    """Return the words of a page or of Markdown without what sets them out."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>|[|,]", " ", text)).split())
 
 
 def test_captions_that_do_not_last_for_all_rounds_are_refused_before_the_warm_start(
