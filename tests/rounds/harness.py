@@ -138,9 +138,14 @@ def ended(
 
 
 def in_child(
-    body: Callable[[], object], *, path: Path, fail: str = "", patience: int = PATIENCE
+    body: Callable[[], object],
+    *,
+    path: Path,
+    fail: str = "",
+    patience: int = PATIENCE,
+    meanwhile: Callable[[int], None] = lambda process: None,
 ) -> int:
-    """Do `body` in a fork; write what it prints to the log beside `path`."""
+    """Do `body` in a fork, which logs beside `path`, and `meanwhile` here, given its process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     child = os.fork()
     if child == 0:
@@ -158,6 +163,7 @@ def in_child(
             traceback.print_exc()
         finally:
             os._exit(code)
+    meanwhile(child)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 

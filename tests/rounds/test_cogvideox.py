@@ -8,6 +8,7 @@ import torch
 from dualipo.store import tensors
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
+from tests.rounds.stopped import Stopped, stopped
 
 COGVIDEOX = (
     "generator.pretrained_model_name_or_path=embedded-cogvideox",
@@ -18,6 +19,7 @@ COGVIDEOX = (
     "generator.keep_latents=true",
     "generator.clip_qp=12",
 )
+POINTS = ("reference.safetensors.after_rename", "checkpoint.after_rename")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,14 @@ def test_latents_are_stored_in_half_precision(cogvideox: Harness) -> None:
     assert kept and {latent.dtype for latent in kept} == {torch.bfloat16}
 
 
-@pytest.mark.parametrize("part", ["reference.safetensors", "checkpoint"])
-def test_fault_06_a_killed_alignment_is_equal(cogvideox: Harness, part: str) -> None:
-    point = f"{part}.after_rename"
-    assert cogvideox.killed_at(cogvideox.point(point, -1)) == cogvideox.clean
+@pytest.fixture(scope="module")
+def alignment(cogvideox: Harness, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    """Halt a run at two points of its last alignment."""
+    hits = {cogvideox.point(name, -1) for name in POINTS}
+    return stopped(cogvideox, tmp_path_factory.mktemp("alignment"), hits)
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_fault_06_a_killed_alignment_is_equal(alignment: Stopped, name: str) -> None:
+    hit = alignment.harness.point(name, -1)
+    assert alignment.killed_at(hit) == alignment.harness.clean
