@@ -211,6 +211,11 @@ CORPUS: dict[str, tuple[str, str, bytes, Any]] = {
     "captions with U+2028": ("captions", ".txt", "a\u2028b\n\nc".encode(), ["a\u2028b", "c"]),
     "captions in Latin-1": ("captions", ".txt", b"a\n\xe4\n", Refused(":2: .*byte 0xe4")),
     "a long caption": ("captions", ".txt", LONG.encode(), [LONG]),
+    "captions between tabs": (
+        *("captions", ".tsv", b"caption\tseed\na\t1\n"),
+        Refused(r": captions are not read from \.tsv files\. Save it as \.txt with one"),
+    ),
+    "captions in YAML": ("captions", ".yaml", b"- a\n- b\n", Refused(r": .* from \.yaml files")),
     "captions in a CSV": ("captions", ".csv", b'caption\n"a, b"\n', ["a, b"]),
     "a caption that is a number": (
         "captions",

@@ -1,8 +1,9 @@
 """Reads captions of every kind of file, in batches of one shape, without reading a file whole.
 
-A folder of parquet shards, one parquet file, CSV, JSON, JSON Lines, or text with one caption a
-line. The caption is in the first of the columns `CAPTION_COLUMNS` that the file has; the columns of
-`shards.SCHEMA` are kept where it has them, and all others are passed by.
+A folder of parquet shards, one parquet file, CSV, JSON, JSON Lines, or text (`.txt`, or a name
+without an ending) with one caption a line. The caption is in the first of the columns
+`CAPTION_COLUMNS` that the file has; the columns of `shards.SCHEMA` are kept where it has them, and
+all others are passed by.
 """
 
 import hashlib
@@ -26,6 +27,7 @@ CAPTION_COLUMNS = ("caption", "prompt", "prompt_en", "text")
 ROWS_PER_BATCH = 20_000
 GIVEN = "given"
 _TABLES = {".csv", ".json", ".jsonl"}
+_TEXT = {"", ".txt"}  # of a table of another kind, each line would become a caption
 _TEXTS = (
     *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
     *(pa.types.is_binary, pa.types.is_large_binary),
@@ -42,8 +44,13 @@ def batches(path: Path, *, num_rows: int = ROWS_PER_BATCH) -> Iterator[pa.Table]
             yield from _parquet(file, num_rows)
     elif path.suffix.lower() in _TABLES:
         yield from _collected(_dictionaries(path), num_rows)
-    else:
+    elif path.suffix.lower() in _TEXT:
         yield from _collected(({"caption": line} for line in _lines(path)), num_rows)
+    else:
+        raise DataError(
+            f"{path}: captions are not read from {path.suffix} files. Save it as .txt with one "
+            "caption a line, or as .csv, .json, .jsonl or .parquet."
+        )
 
 
 def _is_device(path: Path) -> bool:
