@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from dualipo.config import Config, resolve
 from dualipo.errors import ConfigError
 from dualipo.generator import backbone, shared_alignment
+from dualipo.generator.align import AlignResult
 from dualipo.generator.preference_sets import PreferenceSet, RealClips
 from dualipo.store import tensors
 from dualipo.store.stored import StoredList, StoredTable
@@ -22,7 +23,7 @@ from tests.generator.conftest import make_pipeline
 
 ALIGN: dict[str, Any] = {
     "num_processes": 2,
-    "max_train_steps": 2,
+    "max_train_steps": 3,
     "train_batch_size": 2,
     "learning_rate": 1e-3,
     "lr_warmup_steps": 0,
@@ -83,36 +84,66 @@ def joined(team: Team) -> Iterator[None]:
     assert not team.call_path.exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("from_base", [False, True])
-def test_torchrun_trains_what_the_driver_names(tmp_path: Path, from_base: bool) -> None:
-    """Train by two processes: from the start on one machine, from another version on two."""
-    make_pipeline().save_pretrained(tmp_path / "wan")
-    base = start = backbone.load(tmp_path / "wan", max_sequence_length=8)
-    transformer = None
-    if from_base:
-        transformer = tmp_path / "transformer"
-        start = backbone.load(tmp_path / "wan", max_sequence_length=8)
-        torch.nn.init.ones_(start.module.proj_out.weight)
-        start.save(transformer)
-    job = described(tmp_path, transformer=transformer)
-    steps: list[dict[str, float]] = []
-    team = Team("align", 2, 2 if from_base else 1, tmp_path / torchrun.CALL)
+@dataclass(frozen=True)
+class Trained:
+    """What an alignment published, and what it said of its steps."""
+
+    folder: Path
+    result: AlignResult
+    steps: dict[int, dict[str, float]]
+
+
+def trained(folder: Path, job: shared_alignment.Job, *, num_nodes: int = 1) -> Trained:
+    """Train by two processes on so many machines."""
+    steps: dict[int, dict[str, float]] = {}
+    team = Team("align", 2, num_nodes, folder / torchrun.CALL)
     with joined(team):
-        result = shared_alignment.run(
-            job, team=team, on_step=lambda _, metrics: steps.append(metrics)
-        )
-    assert (steps[0]["dpo"] == pytest.approx(0.6931, abs=1e-3)) != from_base
-    assert steps[0]["real_nll"] > 0
-    assert len(steps) == result.num_steps == 2
-    assert result.best_step in (1, 2)
-    assert all("holdout_accuracy" in metrics for metrics in steps)
+        result = shared_alignment.run(job, team=team, on_step=steps.__setitem__)
+    return Trained(folder, result, steps)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Train from the start on one machine, and count the failpoints that are passed."""
+    folder = tmp_path_factory.mktemp("clean")
+    make_pipeline().save_pretrained(folder / "wan")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DUALIPO_FAIL", f"count@{folder / 'passed'}")
+        return trained(folder, described(folder))
+
+
+@pytest.mark.slow
+def test_torchrun_trains_what_the_driver_names(clean: Trained) -> None:
+    require_published(clean)
+    assert clean.steps[0]["dpo"] == pytest.approx(0.6931, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_torchrun_trains_from_another_version_on_two_machines(tmp_path: Path) -> None:
+    make_pipeline().save_pretrained(tmp_path / "wan")
+    start = backbone.load(tmp_path / "wan", max_sequence_length=8)
+    torch.nn.init.ones_(start.module.proj_out.weight)
+    start.save(tmp_path / "transformer")
+    job = described(tmp_path, transformer=tmp_path / "transformer")
+    of_two = trained(tmp_path, job, num_nodes=2)
+    require_published(of_two)
+    assert of_two.steps[0]["dpo"] != pytest.approx(0.6931, abs=1e-3)
+
+
+def require_published(made: Trained) -> None:
+    """Require all steps, their measurements, and a version that loads as it was trained."""
+    result, wan = made.result, made.folder / "wan"
+    base = backbone.load(wan, max_sequence_length=8)
+    assert made.steps[0]["real_nll"] > 0
+    assert len(made.steps) == result.num_steps == ALIGN["max_train_steps"]
+    assert result.best_step in (1, 2, 3)
+    assert all("holdout_accuracy" in metrics for metrics in made.steps.values())
     assert result.reference_hash == base.hash() != result.generator_hash
     version = backbone.load(
-        tmp_path / "wan", max_sequence_length=8, transformer_folder=result.transformer_folder
+        wan, max_sequence_length=8, transformer_folder=result.transformer_folder
     )
     assert version.hash() == result.generator_hash
-    left = sorted(path.name for path in (tmp_path / "generator").iterdir())
+    left = sorted(path.name for path in (made.folder / "generator").iterdir())
     assert left == [
         *("checkpoints", "reference-holdout.safetensors", "reference.safetensors", "transformer")
     ]
@@ -120,35 +151,22 @@ def test_torchrun_trains_what_the_driver_names(tmp_path: Path, from_base: bool) 
 
 @pytest.mark.slow
 def test_fault_44_a_rank_that_dies_is_started_again_and_the_weights_are_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    clean: Trained, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Kill a rank amid the alignment: all start again, from the last checkpoint."""
-    make_pipeline().save_pretrained(tmp_path / "wan")
-    passed = tmp_path / "passed"
-    monkeypatch.setenv("DUALIPO_FAIL", f"count@{passed}")
-    team = Team("align", 2, 1, tmp_path / torchrun.CALL)
-    clean = shared_alignment.run(
-        described(tmp_path, work="clean", max_train_steps=3), team=team, on_step=ignore
-    )
-    names = passed.read_text().split()
+    names = (clean.folder / "passed").read_text().split()
     # The rank that publishes passes all of these; the other one none.
-    second = [hit for hit, name in enumerate(names, start=1) if name == "checkpoint.after_rename"][
-        1
-    ]
-    monkeypatch.setenv("DUALIPO_FAIL", f"kill@{second}")
+    saved = [hit for hit, name in enumerate(names, start=1) if name == "checkpoint.after_rename"]
+    monkeypatch.setenv("DUALIPO_FAIL", f"kill@{saved[1]}")
     steps: list[int] = []
     killed = shared_alignment.run(
-        described(tmp_path, work="killed", max_train_steps=3),
-        team=team,
+        described(clean.folder, work="killed"),
+        team=Team("align", 2, 1, clean.folder / torchrun.CALL),
         on_step=lambda n, _: steps.append(n),
     )
-    assert killed.generator_hash == clean.generator_hash
+    assert killed.generator_hash == clean.result.generator_hash
     assert steps == [0, 1, 2]  # none is done twice: the second one was saved when the rank died
     assert "All start again, 1 of 3 times" in capfd.readouterr().err
-
-
-def ignore(step: int, metrics: dict[str, float]) -> None:
-    """Take no notice of a step."""
 
 
 def test_unequal_shares_and_other_optimizers_are_refused() -> None:
