@@ -23,12 +23,17 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth point only")
     parser.add_argument("--workers", action="store_true", help="runs of every engine")
     parser.add_argument("--table", type=Path, default=kill_engines.TABLE, help="with --workers")
+    parser.add_argument(
+        "--recipes", nargs="+", default=kill_engines.RECIPES, choices=kill_engines.RECIPES
+    )
     arguments = parser.parse_args()
     every = arguments.every
     with harnesses.memory_folder() as folder:
         models_folder = harnesses.make_models(folder / "models")
         if arguments.workers:
-            num_bad = kill_engines.kill_all_engines(folder, models_folder, arguments.table)
+            num_bad = kill_engines.kill_all_engines(
+                folder, models_folder, arguments.table, recipes=arguments.recipes
+            )
             print(f"{num_bad} runs differ")
             return num_bad
         wanted = {"refreshed": (), "reverted": harnesses.REVERTED}
