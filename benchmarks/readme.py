@@ -26,6 +26,7 @@ import critic_memory
 import critic_stages
 import families
 import judge
+import kills
 import plan_measured
 import rank
 import refresh_gate
@@ -66,6 +67,7 @@ RESULT_TABLES = (
     ResultTable("families", "families-world", families.table),
     ResultTable("align-step", "align-step-cpu-one-thread", align_ratios.table),
     ResultTable("big-store", "big-store", big_store.table),
+    ResultTable("kills", "kills", kills.table),
     ResultTable("plan-measured", "plan-measured", plan_measured.table),
     ResultTable("slots", "slots-world", slots.table),
     ResultTable("step-caching", "step-caching-before-0-warm", step_caching.table),
