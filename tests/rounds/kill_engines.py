@@ -6,8 +6,8 @@
 | processes | two processes | the driver, and each worker at its nth failpoint |
 | ray | two actors on two nodes | the same; the cluster outlives the driver |
 
-A run is killed at several points one after the other, and resumed each time: two runs of the kill
-harness have half the points each, and one of the smoke recipe, which trains for a minute, has all.
+A run is killed at several points one after the other, and resumed each time: 10 for the kill
+harness, 5 for the smoke recipe, whose units are larger: a driver must live long enough for one.
 Every row is written when it is done, and a repeated command makes those that are missing. When what
 a clean run makes has changed, the rows of its recipe are made anew.
 """
@@ -158,8 +158,8 @@ def _live(settings: Config, *, fail: str, workers_die_at: int) -> int:
 def harness_subject(folder: Path, models_folder: Path) -> Subject:
     """Make the clean run of the kill harness."""
     harness = harnesses.prepare(models_folder, folder / "refreshed", wanted="refreshed")
-    num_hits, num_kills = len(harness.names), NUM_POINTS // 2
-    return Subject("harness", harness.recipe, harness.clean, 22, num_hits, num_kills)
+    num_hits = len(harness.names)
+    return Subject("harness", harness.recipe, harness.clean, 22, num_hits, num_kills=10)
 
 
 def smoke_subject(folder: Path) -> Subject:
@@ -172,7 +172,7 @@ def smoke_subject(folder: Path) -> Subject:
     code = harnesses.ended(settings(path), fail=f"count@{names_path}", patience=PATIENCE)
     assert code == 0, harnesses.log(path)
     num_hits = len(names_path.read_text().split())
-    return Subject("smoke", settings, harnesses.state(path), 30, num_hits, NUM_POINTS)
+    return Subject("smoke", settings, harnesses.state(path), 30, num_hits, num_kills=5)
 
 
 @contextmanager
