@@ -191,9 +191,9 @@ def _of_critic(config: Config) -> Iterator[str]:
         )
     if critic.serving.command and critic.backend not in LEARNING:
         yield (
-            "critic.serving serves weights that are here, but critic.backend is "
+            "critic.serving.command serves weights that are here, but critic.backend is "
             f'"{critic.backend}". '
-            f"Use one of: {', '.join(LEARNING)}, or leave critic.serving.command out."
+            f"Use one of: {', '.join(LEARNING)}, or leave the command out."
         )
     if critic.backend in LEARNING and any(
         trained.max_train_steps for trained in _trainings(config)

@@ -4,6 +4,7 @@ Folders are read as configurations, headers of weights, and tokenizers; no weigh
 a loader would refuse is refused here by the loader's own checks.
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from dualipo.config import LEARNING, Config
 from dualipo.critic.models import backends, contexts, published
 from dualipo.critic.models.score_file import ScoreFile
 from dualipo.critic.models.served import ServedCritic
-from dualipo.errors import DualipoError, ModelError
+from dualipo.errors import ConfigError, DualipoError, ModelError
 from dualipo.generator import backbone, published_models
 from dualipo.rounds import estimating
 from dualipo.rounds.ahead import Ahead
@@ -74,11 +75,17 @@ def judges(config: Config, state: Ahead) -> Iterator[DualipoError]:
 
 
 def servers(config: Config, state: Ahead) -> Iterator[DualipoError]:
-    """Check that every server of the recipe answers and knows its model."""
+    """Check that every server of the recipe answers or can be started, and knows its model."""
     if config.critic.backend == "server":
         name = config.critic.pretrained_model_name_or_path
         served = ServedCritic(name, settings=config.critic)
         yield from served.endpoint.refusals(name, setting="critic.pretrained_model_name_or_path")
+    command = config.critic.serving.command
+    if command and shutil.which(command[0]) is None:
+        yield ConfigError(
+            f"critic.serving.command: no program {command[0]!r} is here. Give the path of the "
+            "engine's program in its own environment."
+        )
     rewriter = config.seed_labels.rewriter
     if rewriter.model is not None and state.trains_shipped_critic:
         endpoint = Endpoint(rewriter, settings_name="seed_labels.rewriter")

@@ -131,7 +131,7 @@ class Fleet:
         raise StageError(f"{self._name(server)}: it ended before it was ready. {_said(server)}")
 
     def _name(self, server: _Server) -> str:
-        return f"critic.serving: `{self._command[0]}` at port {server.port}"
+        return f"critic.serving.command: `{self._command[0]}` at port {server.port}"
 
 
 def _let_go(server: _Server) -> None:

@@ -229,6 +229,7 @@ NO_ADDRESSES = (
             "monitor.min_oracle_gap=2",
         ),
         *(f"critic.server.base_url={address}" for address in NO_ADDRESSES),
+        'critic.serving.command=["vllm", "serve", "{model}"]',
         *('output_dir=""', "output_dir= ", 'critic.server.base_urls=["file:///etc/hosts"]'),
         *("align.adam_weight_decay=-1", "align.lora_alpha=NaN", "refresh.stop_win_rate=1.5"),
     ],

@@ -107,6 +107,10 @@ SETTINGS = {
     "hub without name": Wrong(["push_to_hub=true"], "hub_model_id is not set"),
     "hub without owner": Wrong(["push_to_hub=true", "hub_model_id=mine"], "without an owner"),
     "a judge that cannot learn": Wrong(["critic.backend=scores"], "cannot refine itself"),
+    "an engine for weights that are elsewhere": Wrong(
+        [*SERVED, 'critic.serving.command=["vllm", "{model}", "{port}"]'],
+        "or leave the command out",
+    ),
     "an audit without labels": Wrong(
         ['refresh.sources=["audit"]', "monitor.num_audit_labels=0"], "Set it above 0, or name"
     ),
@@ -295,6 +299,9 @@ MODELS = {
 }  # fmt: skip
 
 MACHINE = {
+    "no engine": Wrong(
+        ['critic.serving.command=["no-vllm", "{model}", "{port}"]'], "no program 'no-vllm' is here"
+    ),
     "no server": Wrong(
         [*SERVED, "critic.server.base_url=http://127.0.0.1:9/v1"], "9/v1: cannot be reached"
     ),

@@ -101,7 +101,7 @@ def require(parity: Parity, *, max_gap: float, server: str) -> None:
     raise StageError(
         f"server {server}: it does not judge as the critic's weights do: {fact}. See that it "
         "serves {model}, with a chat template and a frame size that are the model's own "
-        "(docs/critic.md), or judge without critic.serving."
+        "(docs/critic.md), or leave critic.serving.command out."
     )
 
 

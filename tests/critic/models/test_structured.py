@@ -79,7 +79,9 @@ def test_an_answer_of_an_enforced_form_is_read_and_its_label_weighed(form: str) 
 
 @pytest.mark.parametrize("kind", ["pair", "point"])
 def test_what_is_enforced_is_in_the_grammar(kind) -> None:
-    for text in structured.wanted("guided_choice", kind)["guided_choice"]:
+    wanted = structured.wanted("guided_choice", kind)
+    assert wanted["structured_outputs"] == {"choice": wanted["guided_choice"]}
+    for text in wanted["guided_choice"]:
         assert reasoning.parse(text, kind, truncated=False).why is None
     for broken in ("", "[]", "{}", '{"A": 1, "B": 2, "verdict": "A"}', '{"verdict": "C"}', "A"):
         assert structured.in_grammar(broken, kind) == broken
