@@ -101,52 +101,15 @@ def test_fault_01_killed_while_choosing_prompts(run: Stopped, point: Point) -> N
     same(run, point)
 
 
-@pytest.mark.parametrize("point", CLIPS, ids=str)
-def test_fault_02_killed_while_sampling(run: Stopped, point: Point) -> None:
-    same(run, point)
-
-
-@pytest.mark.parametrize("point", FILES, ids=str)
-def test_fault_03_killed_between_a_file_and_its_row(run: Stopped, point: Point) -> None:
-    same(run, point)
-
-
-@pytest.mark.parametrize("point", VOTES, ids=str)
-def test_fault_04_killed_while_judging(run: Stopped, point: Point) -> None:
-    same(run, point)
-
-
-@pytest.mark.parametrize("point", PAIRS, ids=str)
-def test_fault_05_killed_while_building_pairs(run: Stopped, point: Point) -> None:
-    same(run, point)
-
-
-@pytest.mark.parametrize("point", TRAINING, ids=str)
-def test_fault_06_killed_in_a_training_stage(run: Stopped, point: Point) -> None:
-    same(run, point)
-
-
-@pytest.mark.parametrize("point", REFRESH, ids=str)
-def test_fault_07_killed_while_refreshing_the_critic(run: Stopped, point: Point) -> None:
-    same(run, point)
-
-
-@pytest.mark.parametrize("point", SWAP, ids=str)
-def test_fault_07_killed_on_each_side_of_the_swap(run: Stopped, point: Point) -> None:
-    """Behind the critic's folder come the transaction that swaps it, and its end."""
-    assert run.harness.names[point.hit(run.harness) - 1].startswith("ledger.")
-    same(run, point)
-
-
-@pytest.mark.parametrize("point", REPORT, ids=str)
-def test_fault_08_killed_in_evaluation_and_report(run: Stopped, point: Point) -> None:
-    same(run, point)
-
-
 @pytest.mark.parametrize("place", range(NUM_SPREAD))
 def test_killed_anywhere(run: Stopped, place: int) -> None:
     hit = spread(run.harness, place)
     assert run.killed_at(hit) == run.harness.clean, run.harness.names[hit - 1]
+
+
+@pytest.mark.parametrize("point", CLIPS, ids=str)
+def test_fault_02_killed_while_sampling(run: Stopped, point: Point) -> None:
+    same(run, point)
 
 
 def test_a_halted_run_leaves_what_a_killed_one_leaves(run: Stopped) -> None:
@@ -169,24 +132,9 @@ def files(path: Path) -> dict[str, str]:
     }
 
 
-# After a training's last checkpoint, the recovery restores it and publishes what it holds.
-@pytest.mark.parametrize(("share", "again"), [(RECOVERED[0], 3), (None, 5), (RECOVERED[1], 2)])
-def test_fault_09_killed_while_recovering(run: Stopped, share: float | None, again: int) -> None:
-    last = Point("checkpoint.after_rename", -1).hit(run.harness)
-    hit = last if share is None else int(len(run.harness.names) * share)
-    assert run.killed_at(hit, again, again + 1) == run.harness.clean
-
-
-def test_fault_93_a_power_cut_that_loses_the_curve_changes_no_signal(run: Stopped) -> None:
-    with run.at(CURVE.hit(run.harness)) as path:
-        (path / "metrics.jsonl").write_text("")
-        assert harnesses.ended(run.harness.recipe(path)) == 0, harnesses.log(path)
-        assert harnesses.state(path) == run.harness.clean
-
-
-@pytest.mark.parametrize("point", REVERT, ids=str)
-def test_fault_33_killed_while_reverting(reverted: Stopped, point: Point) -> None:
-    same(reverted, point)
+@pytest.mark.parametrize("point", FILES, ids=str)
+def test_fault_03_killed_between_a_file_and_its_row(run: Stopped, point: Point) -> None:
+    same(run, point)
 
 
 def test_fault_15_a_full_disk_stops_the_run_and_room_lets_it_go_on(run: Stopped) -> None:
@@ -197,12 +145,6 @@ def test_fault_15_a_full_disk_stops_the_run_and_room_lets_it_go_on(run: Stopped)
             said = harnesses.log(path)
             assert "StorageError" in said and "Free that much" in said, said
         assert harnesses.ended(run.harness.recipe(path)) == 0
-        assert harnesses.state(path) == run.harness.clean
-
-
-def test_fault_16_one_error_of_the_disk_is_retried(run: Stopped) -> None:
-    with run.at(PAIRS[0].hit(run.harness)) as path:
-        assert ended(run.harness, path, errno.EIO, PAIRS[0].name) == 0, harnesses.log(path)
         assert harnesses.state(path) == run.harness.clean
 
 
@@ -219,3 +161,61 @@ def ended(harness: Harness, path: Path, number: int, name: str) -> int:
         loop.run(harness.recipe(path), progress=PlainProgress())
 
     return harnesses.in_child(body, path=path)
+
+
+@pytest.mark.parametrize("point", VOTES, ids=str)
+def test_fault_04_killed_while_judging(run: Stopped, point: Point) -> None:
+    same(run, point)
+
+
+def test_fault_16_one_error_of_the_disk_is_retried(run: Stopped) -> None:
+    with run.at(PAIRS[0].hit(run.harness)) as path:
+        assert ended(run.harness, path, errno.EIO, PAIRS[0].name) == 0, harnesses.log(path)
+        assert harnesses.state(path) == run.harness.clean
+
+
+@pytest.mark.parametrize("point", PAIRS, ids=str)
+def test_fault_05_killed_while_building_pairs(run: Stopped, point: Point) -> None:
+    same(run, point)
+
+
+# After a training's last checkpoint, the recovery restores it and publishes what it holds.
+@pytest.mark.parametrize(("share", "again"), [(RECOVERED[0], 3), (None, 5), (RECOVERED[1], 2)])
+def test_fault_09_killed_while_recovering(run: Stopped, share: float | None, again: int) -> None:
+    last = Point("checkpoint.after_rename", -1).hit(run.harness)
+    hit = last if share is None else int(len(run.harness.names) * share)
+    assert run.killed_at(hit, again, again + 1) == run.harness.clean
+
+
+@pytest.mark.parametrize("point", TRAINING, ids=str)
+def test_fault_06_killed_in_a_training_stage(run: Stopped, point: Point) -> None:
+    same(run, point)
+
+
+def test_fault_93_a_power_cut_that_loses_the_curve_changes_no_signal(run: Stopped) -> None:
+    with run.at(CURVE.hit(run.harness)) as path:
+        (path / "metrics.jsonl").write_text("")
+        assert harnesses.ended(run.harness.recipe(path)) == 0, harnesses.log(path)
+        assert harnesses.state(path) == run.harness.clean
+
+
+@pytest.mark.parametrize("point", REFRESH, ids=str)
+def test_fault_07_killed_while_refreshing_the_critic(run: Stopped, point: Point) -> None:
+    same(run, point)
+
+
+@pytest.mark.parametrize("point", SWAP, ids=str)
+def test_fault_07_killed_on_each_side_of_the_swap(run: Stopped, point: Point) -> None:
+    """Behind the critic's folder come the transaction that swaps it, and its end."""
+    assert run.harness.names[point.hit(run.harness) - 1].startswith("ledger.")
+    same(run, point)
+
+
+@pytest.mark.parametrize("point", REPORT, ids=str)
+def test_fault_08_killed_in_evaluation_and_report(run: Stopped, point: Point) -> None:
+    same(run, point)
+
+
+@pytest.mark.parametrize("point", REVERT, ids=str)
+def test_fault_33_killed_while_reverting(reverted: Stopped, point: Point) -> None:
+    same(reverted, point)
