@@ -73,6 +73,11 @@ def gone(pid: int) -> bool:
     return eventually(lambda: is_alive(pid), other_than=True) == 0
 
 
+def wait_until_dead(fleet: Fleet) -> None:
+    """Wait until the processes above the servers have seen that these died."""
+    assert eventually(lambda: min(fleet.num_alive, 1), other_than=1) == 0
+
+
 def mended(fleet: Fleet) -> int:
     """Mend until the process above a killed server has seen that it died."""
     return eventually(fleet.mend, other_than=0)
@@ -94,8 +99,7 @@ def test_fault_98_a_server_that_is_killed_comes_again_at_its_address(
     for victim in (again, written(tmp_path, second)[0]):
         os.kill(victim, signal.SIGKILL)
         assert gone(victim)
-    while fleet.num_alive:  # the processes above them see it a moment later
-        time.sleep(0.02)
+    wait_until_dead(fleet)
     assert fleet.mend() == 2
     assert httpx.get(f"{first}/models").status_code == 200
     pid = written(tmp_path, first)[0]
@@ -122,7 +126,9 @@ def test_a_command_that_cannot_serve_says_what_it_said(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"ended before it was ready.*no such model"):
         fleet.start()
     for _ in range(MAX_STARTS - 1):
+        wait_until_dead(fleet)
         with pytest.raises(StageError, match="ended before"):
             fleet.mend()
+    wait_until_dead(fleet)
     with pytest.raises(StageError, match=f"it died {MAX_STARTS} times"):
         fleet.mend()
