@@ -19,6 +19,7 @@ from dualipo.store import tables
 from dualipo.store.clips import ClipStore
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
+from tests.rounds.stopped import Stopped, stopped
 
 KTO = (
     "align.loss_type=kto",
@@ -110,17 +111,24 @@ def test_the_alignment_is_logged_and_shown(kto: Harness) -> None:
     assert "Clips that were labelled" in (kto.path / "report.html").read_text()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "preferences.parquet.after_rename",
-        "reference.safetensors.after_rename",
-        "checkpoint.after_rename",
-        "pytorch_lora_weights.safetensors.after_rename",
-    ],
+POINTS = (
+    "preferences.parquet.after_rename",
+    "reference.safetensors.after_rename",
+    "checkpoint.after_rename",
+    "pytorch_lora_weights.safetensors.after_rename",
 )
-def test_fault_06_a_killed_kto_run_is_equal(kto: Harness, name: str) -> None:
-    assert kto.killed_at(kto.point(name, -1)) == kto.clean
+
+
+@pytest.fixture(scope="module")
+def halted(kto: Harness, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    """Halt a run at four points of its last alignment."""
+    hits = {kto.point(name, -1) for name in POINTS}
+    return stopped(kto, tmp_path_factory.mktemp("kto"), hits)
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_fault_06_a_killed_kto_run_is_equal(halted: Stopped, name: str) -> None:
+    assert halted.killed_at(halted.harness.point(name, -1)) == halted.harness.clean
 
 
 def test_fault_35_a_round_without_a_label_ends_the_run_before_training(
