@@ -227,7 +227,8 @@ def _on_grids(ids: list[int], grids: list[tuple[int, int]], interval: int) -> Te
     """Return the positions [3, L] of one prompt.
 
     Text counts on by one on all axes. A run of visual tokens stands on a grid of time, rows and
-    columns, and moves the count on by its larger side.
+    columns, and moves the count on by its longest axis, as when these models were trained.
+    transformers 5.3 and later leaves time out of that, so that text stands beside late frames.
     """
     placed: list[Tensor] = []
     start, begin = 0, 0
@@ -240,7 +241,7 @@ def _on_grids(ids: list[int], grids: list[tuple[int, int]], interval: int) -> Te
             times = torch.arange((end - begin) // (rows * columns)) * interval
             axes = torch.meshgrid(times, torch.arange(rows), torch.arange(columns), indexing="ij")
             placed.append(torch.stack([axis.flatten() for axis in axes]) + start)
-            start += max(rows, columns)
+            start += max(rows, columns, int(times[-1]) + 1)
         else:
             placed.append(torch.arange(end - begin).expand(3, -1) + start)
             start += end - begin

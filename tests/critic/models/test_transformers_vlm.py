@@ -117,6 +117,21 @@ def test_qwen_sees_and_places_a_video_as_transformers_does(kind):
     assert torch.allclose(ours, theirs, atol=2e-4)
 
 
+def test_text_begins_after_the_last_position_of_a_long_clip():
+    """As the models were trained, and not as transformers 5.3 and later has it."""
+    critic = make_critic("qwen2_5_vl", settings=Critic(max_frames=16, max_pixels=1024))
+    interval = critic.llm.config.vision_config.tokens_per_second
+    query = make_query("point", clips=(make_clip(0, num_frames=16, size=16),))
+    [row] = critic._prompts([query], critic.embed_clips([query]), room=0)
+    ids = torch.tensor([row])
+    positions_3L = critic.positions([query], ids, torch.ones_like(ids))[:, 0]
+    visual = ids[0] == VISUAL
+    last = int(visual.nonzero()[-1])
+    begin = int(positions_3L[0, visual].min())
+    assert positions_3L[0, visual].max() == begin + 7 * interval  # eight pairs of frames
+    assert positions_3L[:, last + 1].tolist() == [begin + 7 * interval + 1] * 3
+
+
 # The token that holds a visual token's place, and how a clip's frames are handed over.
 SHOWN = {
     "smolvlm": ("image_token_id", lambda frames: {"pixel_values": frames[None]}),
