@@ -138,7 +138,7 @@ def loop(folder: Path, command: Sequence[str]) -> dict[str, Any]:
 
 def parity_gaps(folder: Path, command: Sequence[str]) -> dict[str, Any]:
     """Compare the weights with an engine that serves them, and with one that serves other ones."""
-    settings = Critic(backend="transformers_vlm", max_frames=2, max_pixels=4096, max_new_tokens=24)
+    settings = Critic(backend="transformers_vlm", max_frames=4, max_pixels=4096, max_new_tokens=24)
     critic = TransformersVlm.load(folder / "critic", settings=settings)
     critic.freeze()
     items = [Item(f"p{n}", "a lamp", (f"{2 * n}", f"{2 * n + 1}")) for n in range(4)]
