@@ -223,7 +223,7 @@ def _vote(vlm: Vlm, place: _Draw, query: Query, path: ReasoningPath, settings: C
     outcome = _read(query, path, settings).outcome
     score, log_probs = None, {}
     if outcome != "abstain":
-        log_probs = _label_log_probs(vlm, query, path, settings)
+        log_probs = _label_log_probs(vlm, query, path, outcome, settings)
     if ask.kind == "point" and outcome != "abstain":
         score = _expected(log_probs, outcome, settings.questions.scores(ask.dimension))
         outcome = "abstain" if score is None else outcome
@@ -249,7 +249,7 @@ def _read(query: Query, path: ReasoningPath, settings: Critic) -> reasoning.Pars
     return tolerant.read(
         path.text,
         query.kind,
-        caption=query.caption,
+        caption=reasoning.shown(query.caption),
         prompts=(reasoning.question_of(query, questions), questions.form(query.kind)),
         example=questions.example(query.kind),
         truncated=path.truncated,
@@ -264,22 +264,30 @@ def _choice(query: Query, settings: Critic) -> Choice | None:
 
 
 def _label_log_probs(
-    vlm: Vlm, query: Query, path: ReasoningPath, settings: Critic
+    vlm: Vlm, query: Query, path: ReasoningPath, outcome: str, settings: Critic
 ) -> dict[str, float]:
     """Return the log-probability of every label in the place of a path's label.
 
     It is empty for hard votes on pairs, and for a label outside the grammar's tag, which has no
-    place to be weighed at. Some models report none while sampling: they are asked at the path's
-    end, and the values are NaN where there is no answer.
+    place to be weighed at: a tag in a thought or an echo holds another label than the answer. Some
+    models report none while sampling: they are asked at the path's end, and the values are NaN
+    where there is no answer.
     """
     choice = _choice(query, settings)
-    if choice is None or path.text.count(choice.after) != 1:
+    if choice is None or _tagged(path.text, choice).lower() != outcome:
         return {}
     if path.choice_log_probs:
         return path.choice_log_probs
     prefix = path.text[: path.text.rindex(choice.after)] + choice.after
     log_probs_C = vlm.choice_log_probs([query], [prefix], choice.options)[0]
     return dict(zip(choice.options, log_probs_C.tolist(), strict=True))
+
+
+def _tagged(text: str, choice: Choice) -> str:
+    """Return what stands in the grammar's only tag; empty where there is no tag, or several."""
+    return (
+        text.partition(choice.after)[2].partition("<")[0] if text.count(choice.after) == 1 else ""
+    )
 
 
 def _expected(

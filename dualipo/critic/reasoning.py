@@ -152,6 +152,11 @@ def suspicious(caption: str) -> bool:
 
 
 def fence(caption: str) -> str:
+    """Write a caption between tags, as critics are shown it."""
+    return f"<caption>{shown(caption)}</caption>"
+
+
+def shown(caption: str) -> str:
     """Write a caption as one line that cannot close its tag, forge another or open a turn."""
     spaced = "".join(
         " " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c
@@ -159,8 +164,7 @@ def fence(caption: str) -> str:
         if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn")
     )
     plain = " ".join(spaced.split()).replace("<", "&lt;").replace(">", "&gt;")
-    turnless = re.sub(r"\b(user|assistant|system)\s*:", r"\1,", plain, flags=re.IGNORECASE)
-    return f"<caption>{turnless}</caption>"
+    return re.sub(r"\b(user|assistant|system)\s*:", r"\1,", plain, flags=re.IGNORECASE)
 
 
 def _line(name: str, reason: str, grade: Grade | None) -> str:

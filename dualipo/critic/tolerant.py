@@ -119,6 +119,11 @@ def _without_thoughts(text: str) -> str:
     return _OPEN_THOUGHT.sub(" ", text)
 
 
+def end_of_thoughts(text: str) -> int:
+    """Return where the answer begins: after the last thought that was closed."""
+    return max((match.end() for match in _END_OF_THOUGHT.finditer(text)), default=0)
+
+
 def _without_echo(text: str, given: Sequence[tuple[str, int]]) -> tuple[str, bool]:
     """Drop the sentences and tags that stand in the given texts; tell whether any was dropped.
 

@@ -12,6 +12,7 @@ from typing import Any
 from dualipo.servers.endpoint import Answer, Failure
 
 _END_OF_THOUGHT = "</think>"
+_LEAST = -1e4  # of the log-probabilities; smaller ones are brought to it
 
 
 def choices_of(answer: Answer) -> list[dict[str, Any]]:
@@ -102,7 +103,8 @@ def option_log_probs(token: dict[str, Any], options: Sequence[str]) -> dict[str,
     """Return the log-probability of each option, by the listed tokens that begin it.
 
     An option that the server does not list is at most as likely as the last alternative that it
-    lists, and gets that value. The result is empty where no option is listed.
+    lists, and as all that the listed ones leave over. It gets the smaller value. The result is
+    empty where no option is listed.
     """
     listed = _with_log_prob(token.get("top_logprobs"))
     pairs = [(str(row.get("token", "")).strip(), row["logprob"]) for row in listed]
@@ -112,19 +114,20 @@ def option_log_probs(token: dict[str, Any], options: Sequence[str]) -> dict[str,
     }
     if not any(masses.values()):
         return {}
-    least = min(log_prob for _, log_prob in pairs)
-    return {option: math.log(mass) if mass > 0 else least for option, mass in masses.items()}
+    left = 1.0 - math.fsum(math.exp(log_prob) for _, log_prob in pairs)
+    most = min(*(log_prob for _, log_prob in pairs), math.log(left) if left > 0 else _LEAST)
+    return {option: math.log(mass) if mass > 0 else most for option, mass in masses.items()}
 
 
 def _with_log_prob(listed: Any) -> list[dict[str, Any]]:
-    """Return the rows whose log-probability is a number, each brought into [-1e4, 0].
+    """Return the rows whose log-probability is a number, each brought into [_LEAST, 0].
 
     Servers have sent NaN, strings, and numbers beyond a float.
     """
     rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
     numbers = [row.get("logprob") for row in rows]
     return [
-        row | {"logprob": float(max(min(number, 0.0), -1e4))}
+        row | {"logprob": float(max(min(number, 0.0), _LEAST))}
         for row, number in zip(rows, numbers, strict=True)
         if isinstance(number, int | float) and number == number
     ]

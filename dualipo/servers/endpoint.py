@@ -122,6 +122,10 @@ class Endpoint:
         for base in self._pool.addresses:
             yield from self._refusals_of(base, model, setting)
 
+    def listed(self) -> Answer:
+        """Return the list of models of the first address, or why there is none; asked briefly."""
+        return self._listed(self._pool.addresses[0])
+
     def _refusals_of(self, base: httpx.URL, model: str, setting: str) -> Iterator[DualipoError]:
         answer = self._listed(base)
         server = f"server {redact(str(base))}"

@@ -11,16 +11,18 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-import httpx
-
+from dualipo.config.servers import Server
 from dualipo.errors import StageError
+from dualipo.servers.endpoint import Endpoint, Failure
 from dualipo.store import atomic
 
 MAX_STARTS = 4  # of one server: one that dies each time has a fault that a start cannot mend
 _POLL = 0.2  # seconds between two looks at a server that starts
 _SHOWN_LINES = 5
+_SHOWN_CHARACTERS = 300  # of each
 
 
 @dataclass
@@ -41,6 +43,10 @@ class _Server:
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(Server(base_url=self.base_url), settings_name=None)
 
 
 class Fleet:
@@ -154,15 +160,18 @@ def _free_port() -> int:
 
 
 def _listed(server: _Server) -> dict[str, str] | None:
-    """Return the first model that a server lists, or None while it lists none."""
-    try:
-        answer = httpx.get(f"{server.base_url}/models", timeout=5.0, trust_env=False)
-        rows = answer.json()["data"] if answer.status_code == 200 else []
-        return {key: str(rows[0].get(key, "")) for key in ("id", "owned_by")} if rows else None
-    except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
+    """Return the first model that a server lists, or None while it lists none by its name."""
+    answer = server.endpoint.listed()
+    rows = None if isinstance(answer, Failure) else answer.get("data")
+    first = rows[0] if isinstance(rows, list) and rows else None
+    if not isinstance(first, dict) or not isinstance(first.get("id"), str) or not first["id"]:
         return None
+    return {"id": first["id"], "owned_by": str(first.get("owned_by", ""))}
 
 
 def _said(server: _Server) -> str:
     lines = server.log.read_text(errors="replace").splitlines()[-_SHOWN_LINES:]
-    return f"The last lines of {server.log}: {' / '.join(lines)}"
+    if not lines:
+        return f"It wrote nothing to {server.log}. Run the command by hand to see why."
+    shown = " / ".join(line[:_SHOWN_CHARACTERS] for line in lines)
+    return f"The last lines of {server.log}: {shown}"

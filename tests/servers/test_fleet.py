@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from dualipo.errors import StageError
+from dualipo.servers import fleet as fleets
 from dualipo.servers.fleet import MAX_STARTS, Fleet
+from tests.servers import loopback
 
 # The smallest server that lists a model: it writes its process's id, and an engine's JSON stays.
 SCRIPT = """
@@ -132,3 +134,13 @@ def test_a_command_that_cannot_serve_says_what_it_said(tmp_path: Path) -> None:
     wait_until_dead(fleet)
     with pytest.raises(StageError, match=f"it died {MAX_STARTS} times"):
         fleet.mend()
+
+
+@pytest.mark.parametrize("name", [None, "", 3, ["model"]])
+def test_a_model_that_is_listed_without_a_name_is_not_ready(name: object, tmp_path: Path) -> None:
+    with loopback.serving(loopback.brighter) as server:
+        server.models = [name]
+        port = server.server_address[1]
+        assert fleets._listed(fleets._Server(port, {}, tmp_path / "log")) is None
+        server.models = ["model"]
+        assert fleets._listed(fleets._Server(port, {}, tmp_path / "log")) is not None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from dualipo.config import Critic
-from dualipo.critic import reasoning
+from dualipo.critic import reasoning, tolerant
 from dualipo.critic.asks import Ask, Clips, Item, asks_about, load_queries
 from dualipo.critic.vlm import Choice, Query, ReasoningPath, Sampling, Vlm
 from dualipo.records import GRADES, Dimension, Grade, Verdict
@@ -112,9 +112,7 @@ def _in_place(
     vlm: Vlm, queries: Sequence[Query], paths: Sequence[ReasoningPath], choice: Choice
 ) -> list[dict[str, float]]:
     """Return the options' log-probabilities; ask the critic for them where a path has no label."""
-    answers = [
-        path.choice_log_probs if path.text.count(choice.after) == 1 else {} for path in paths
-    ]
+    answers = [path.choice_log_probs if _is_answered(path, choice) else {} for path in paths]
     missing = [n for n, log_probs in enumerate(answers) if not log_probs]
     if missing:
         prefixes = [up_to(choice.after, paths[n].text) for n in missing]
@@ -124,6 +122,16 @@ def _in_place(
     return answers
 
 
+def _is_answered(path: ReasoningPath, choice: Choice) -> bool:
+    """Tell whether the only tag stands in the answer; one in a thought holds no verdict."""
+    begin = tolerant.end_of_thoughts(path.text)
+    return path.text.count(choice.after) == path.text.count(choice.after, begin) == 1
+
+
 def up_to(tag: str, text: str) -> str:
-    """Return a path's evidence followed by the opening tag, which the text may lack."""
-    return text.partition(tag)[0].rstrip("\n") + "\n" + tag
+    """Return a path's evidence followed by the opening tag, which the text may lack.
+
+    A tag in a thought does not end the evidence.
+    """
+    begin = tolerant.end_of_thoughts(text)
+    return (text[:begin] + text[begin:].partition(tag)[0]).rstrip("\n") + "\n" + tag

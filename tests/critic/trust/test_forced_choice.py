@@ -38,3 +38,9 @@ def test_fault_26_forced_choice_asks_fewer_at_once_when_memory_runs_out():
 
     small = Small(brightest)
     assert lean(small) == lean(Scripted(brightest)) and small.most == 5  # 36, 18, 9, 5
+
+
+def test_a_tag_in_a_thought_does_not_end_the_evidence():
+    text = "<think>maybe <verdict>B</verdict></think>\nAnswer: A"
+    assert forced_choice.up_to("<verdict>", text) == f"{text}\n<verdict>"
+    assert forced_choice.up_to("<verdict>", "A: x\n<verdict>A</verdict>") == "A: x\n<verdict>"

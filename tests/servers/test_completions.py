@@ -1,0 +1,25 @@
+"""What a server reports is bounded by what can be true."""
+
+import math
+
+import pytest
+
+from dualipo.servers import completions
+
+
+@pytest.mark.parametrize("listed", [{"good": 0.9999}, {"good": 0.9, "bad": 0.06}])
+def test_options_that_are_not_listed_share_what_is_left(listed: dict[str, float]) -> None:
+    token = {
+        "top_logprobs": [
+            {"token": text, "logprob": math.log(share)} for text, share in listed.items()
+        ]
+    }
+    found = completions.option_log_probs(token, ("good", "normal", "bad"))
+    for option in ("good", "normal", "bad"):
+        most = 1 - sum(listed.values())
+        assert math.exp(found[option]) == pytest.approx(listed.get(option, most))
+
+
+def test_an_option_that_is_not_listed_is_no_likelier_than_the_last_one() -> None:
+    token = {"top_logprobs": [{"token": "A", "logprob": -0.5}, {"token": "tie", "logprob": -4.0}]}
+    assert completions.option_log_probs(token, ("A", "B"))["B"] == -4.0
