@@ -68,7 +68,7 @@ def test_an_answer_of_an_enforced_form_is_read_and_its_label_weighed(form: str) 
     if form == "response_format":
         assert votes[0].reasoning.startswith("A: it is light Grade: normal\nB: it is light")
         good, bad = np.exp([-0.2, -1.8])
-        normal = bad  # the server lists no more, so it is at most as likely as the last
+        normal = 1 - good - bad  # the server lists no more, so it is at most what they leave
         mean = (0.9 * good + 0.2 * normal + 0.05 * bad) / (good + normal + bad)
         assert scored[0].score == pytest.approx(mean)
         system = server.requests[0][2]["messages"][0]["content"]
