@@ -118,7 +118,7 @@ def test_qwen_sees_and_places_a_video_as_transformers_does(kind):
 
 
 def test_text_begins_after_the_last_position_of_a_long_clip():
-    """The models were trained so; transformers 5.3 and later has it otherwise."""
+    # The models were trained so; transformers 5.3 and later has it otherwise.
     critic = make_critic("qwen2_5_vl", settings=Critic(max_frames=16, max_pixels=1024))
     interval = critic.llm.config.vision_config.tokens_per_second
     query = make_query("point", clips=(make_clip(0, num_frames=16, size=16),))
