@@ -72,7 +72,7 @@ MAX_REPEATS = 4
 
 
 def main() -> None:
-    """Run both parts with the engine that the command names, and write what came of them."""
+    """Run the parts with the engine that the command names, and write what came of them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("engine", help="the program vllm of the engine's own environment")
     parser.add_argument("--output", type=Path, help="the file to write, by default a result's")

@@ -55,7 +55,7 @@ def start(
     )
     try:
         critic, event = _checked(bench, version, fleet, probe, look)
-    except BaseException:
+    except BaseException:  # whatever ends this, its servers hold the GPUs
         fleet.stop()
         raise
     say(

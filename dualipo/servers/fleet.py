@@ -23,6 +23,7 @@ MAX_STARTS = 4  # of one server: one that dies each time has a fault that a star
 _POLL = 0.2  # seconds between two looks at a server that starts
 _SHOWN_LINES = 5
 _SHOWN_CHARACTERS = 300  # of each
+_MEND = "Run the command by hand, and mend it until it serves."
 
 
 @dataclass
@@ -105,7 +106,9 @@ class Fleet:
 
     def _start(self, server: _Server) -> None:
         if server.num_starts == MAX_STARTS:
-            raise StageError(f"{self._name(server)}: it died {MAX_STARTS} times. {_said(server)}")
+            raise StageError(
+                f"{self._name(server)}: it died {MAX_STARTS} times. {_MEND} {_said(server)}"
+            )
         _let_go(server)
         theirs, server.keeper = os.pipe()
         places = {"model": str(self._folder), "port": str(server.port)}
@@ -134,7 +137,9 @@ class Fleet:
                     f"Raise critic.serving.ready_timeout. {_said(server)}"
                 )
             time.sleep(_POLL)
-        raise StageError(f"{self._name(server)}: it ended before it was ready. {_said(server)}")
+        raise StageError(
+            f"{self._name(server)}: it ended before it was ready. {_MEND} {_said(server)}"
+        )
 
     def _name(self, server: _Server) -> str:
         return f"critic.serving.command: `{self._command[0]}` at port {server.port}"
@@ -172,6 +177,6 @@ def _listed(server: _Server) -> dict[str, str] | None:
 def _said(server: _Server) -> str:
     lines = server.log.read_text(errors="replace").splitlines()[-_SHOWN_LINES:]
     if not lines:
-        return f"It wrote nothing to {server.log}. Run the command by hand to see why."
+        return f"It wrote nothing to {server.log}."
     shown = " / ".join(line[:_SHOWN_CHARACTERS] for line in lines)
     return f"The last lines of {server.log}: {shown}"
