@@ -164,8 +164,9 @@ class Gate:
 class SuiteDimension:
     """A suite's raw score of a version in one dimension, over all clips that were planned for it.
 
-    `failed` names clips without a result, each of which counts as zero. `raw` is None where the
-    dimension could not be scored at all; `why` then says the reason.
+    `failed` names clips without a result, each of which counts as zero, and `left_out` those that
+    color does not count. `raw` is None where the dimension could not be scored at all; `why` then
+    says the reason.
     """
 
     dimension: str
@@ -174,6 +175,7 @@ class SuiteDimension:
     num_planned: int
     failed: list[str]
     why: Omitted[str | None] = None
+    left_out: Omitted[list[str] | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)

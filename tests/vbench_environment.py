@@ -1,13 +1,14 @@
 """A stand-in for VBench's own environment: a real virtual environment with a small `vbench` in it.
 
 Its class has the interface of VBench 0.1.5, finds clips by the same names, skips unreadable ones as
-VBench does, and writes the same files. Its scores are read off the clips' bytes. `behaviour.json`
-in the package lists dimensions that fail or hang.
+VBench's temporal flickering does, and writes the same files: the clips of imaging quality have
+points of 100, and color has no result for a clip in which it sees no object. Its scores are read
+off the clips' bytes. `behaviour.json` in the package lists dimensions that fail or hang.
 """
 
 import json
 import venv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ class VBench(object):
                     score = sum(content) % 256 / 255.0
                     scored.append({"video_path": path, "video_results": score})
         mean = sum(s["video_results"] for s in scored) / len(scored) if scored else float("nan")
+        for clip in scored if dimension == "imaging_quality" else ():
+            clip["video_results"] *= 100
         return [mean, scored]
 
     def save(self, value, name):
@@ -127,3 +130,32 @@ def few_rows() -> list[dict[str, Any]]:
     for place, prompt in names.items():
         rows[place]["prompt_en"] = prompt
     return rows
+
+
+def write_results(folder: Path, raw: Mapping[str, float]) -> None:
+    """Write the two files of one call of VBench about five clips of each of the few prompts.
+
+    `raw` holds each dimension's mean. Color has no result for its last clip.
+    """
+    folder.mkdir()
+    rows = [
+        row | {"video_list": [f"./videos/{row['prompt_en']}-{k}.mp4" for k in range(5)]}
+        for row in few_rows()
+        if set(row["dimension"]) & {*raw}
+    ]
+    results = {name: [mean, _clip_results(name, mean, rows)] for name, mean in raw.items()}
+    (folder / "all_full_info.json").write_text(json.dumps(rows), encoding="utf-8")
+    (folder / "all_eval_results.json").write_text(json.dumps(results), encoding="utf-8")
+
+
+def _clip_results(dimension: str, mean: float, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Return a result for each clip as VBench has them: numbers, or whether it passed."""
+    paths = [path for row in rows if dimension in row["dimension"] for path in row["video_list"]]
+    results: list[Any] = [100 * mean if dimension == "imaging_quality" else mean] * len(paths)
+    if dimension in ("dynamic_degree", "human_action"):
+        results = [place < round(mean * len(paths)) for place in range(len(paths))]
+    each = [
+        {"video_path": path, "video_results": result}
+        for path, result in zip(paths, results, strict=True)
+    ]
+    return each[:-1] if dimension == "color" else each

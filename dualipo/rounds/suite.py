@@ -192,6 +192,7 @@ def _as_part(score: DimensionScore) -> SuiteDimension:
         num_scored=score.num_scored,
         num_planned=num_planned,
         failed=list(score.failed),
+        left_out=list(score.left_out) or None,
     )
 
 

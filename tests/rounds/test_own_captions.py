@@ -4,30 +4,32 @@ import html
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+from dualipo.cli.main import main
 from dualipo.config import Config
 from dualipo.evaluation import run_history, summary
 from dualipo.evaluation.report import report_page, report_tables
 from dualipo.evaluation.report.charts import short
 from dualipo.evaluation.share import model_card, trackers
 from dualipo.evaluation.study import study_items
-from dualipo.evaluation.vbench import totals
-from dualipo.evaluation.vbench.result_files import DimensionScore
+from dualipo.evaluation.vbench import result_files, totals
 from dualipo.events import GalleryEvent, ScoreEvent, ScoresEvent
 from dualipo.preferences import label_set
 from dualipo.preferences.label_set import LabelSet
-from dualipo.progress import PlainProgress
 from dualipo.records import DIMENSIONS, Candidate, Pair, Prompt
-from dualipo.rounds import commands, sampling
+from dualipo.rounds import sampling
 from dualipo.store import tables
 from dualipo.store.clips import ClipStore
 from dualipo.store.ledger import Ledger
 from dualipo.store.run_reader import RunReader
 from dualipo.web.dashboard import Board
+from tests import vbench_environment as stand_in
 from tests.evaluation.share.test_trackers import figures as events_of
+from tests.generator.conftest import make_cogvideox
 from tests.rounds import harness as harnesses
 
 SHELL = "sits'; touch canary; $(touch canary) `touch canary` && touch canary #"  # fault 52
@@ -44,7 +46,9 @@ OWN = (
 )
 KTO = ("align.loss_type=kto", "align.kto_labels=extremes")
 JUDGES = {"lena": 1.0, "omar": -1.0}
-SUITE = {"base": 0.5, "g001.0": 0.6}  # of every dimension
+SUITE = {"base": 0.5, "g001.0": 0.6}  # of every dimension but the one that VBench itself scored
+RECORDED = Path(__file__).parents[1] / "evaluation/vbench/recorded_eval_results.json"
+NUM_VBENCH_PROMPTS = 75 + len({row["prompt_en"] for row in stand_in.few_rows()[2:]})
 PLACES = ("base/attempt-0", "000/attempt-0", "001/attempt-0")  # of base, g000.0 and g001.0
 
 
@@ -104,13 +108,30 @@ def test_fault_95_what_no_clip_is_made_of_is_counted_and_said_with_its_first_exa
 @pytest.fixture(scope="module")
 def own(models_folder: Path, memory: Path, captions: Path, unlabelled: Path) -> Config:
     """Label the clips of the run that waits for people; it may go on with two judges."""
-    labels, path = memory / "own-labels", memory / "own"
-    _label(unlabelled, labels)
+    path = memory / "own"
+    _label(unlabelled, memory / "own-labels")
     shutil.copytree(unlabelled, path)
+    return _judged(models_folder, path, captions)
+
+
+@pytest.fixture(scope="module")
+def cogvideox(own: Config, models_folder: Path, memory: Path, captions: Path) -> Config:
+    """Return the recipe for another generator, which begins with the labels of those clips."""
+    model = memory / "cogvideox"
+    make_cogvideox(rotary=True).save_pretrained(model)
+    named = f"generator.pretrained_model_name_or_path={model}"
+    length = "generator.max_sequence_length=8"
+    return _judged(models_folder, memory / "own-cogvideox", captions, named, length)
+
+
+def _judged(models_folder: Path, path: Path, captions: Path, *overrides: str) -> Config:
+    """Return the recipe with people's labels, clip metrics and two judges that are files."""
+    memory = path.parent
     table = {"backend": "scores", "pretrained_model_name_or_path": f"{memory}/NAME.jsonl"}
     judges = [json.dumps({"name": "NAME"} | table).replace("NAME", name) for name in JUDGES]
     measured = ("monitor.clip_metrics=blocks", f"monitor.judges=[{','.join(judges)}]")
-    return _own(models_folder, path, captions, f"seed_labels.path={labels}", *KTO, *measured)
+    labels = f"seed_labels.path={memory / 'own-labels'}"
+    return _own(models_folder, path, captions, labels, *KTO, *measured, *overrides)
 
 
 def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
@@ -146,19 +167,21 @@ def test_own_test_clips_are_shown_and_asked_about_and_have_no_scores(
     _write(captions, [*CAPTIONS, *LEFT_OUT])
 
 
+@pytest.mark.parametrize("family", ["own", "cogvideox"])
 def test_judges_pixels_and_a_suite_stand_with_their_numbers_wherever_a_run_is_shown(
-    own: Config, captions: Path, memory: Path, tmp_path: Path
+    family: str, request: pytest.FixtureRequest, captions: Path, memory: Path, tmp_path: Path
 ) -> None:
-    """Measure the base and two rounds, then read every place."""
-    path, more = Path(own.output_dir), own.model_copy(update={"rounds": 2})
+    """Measure the base and two rounds of a Wan or a CogVideoX, then read every place."""
+    settings: Config = request.getfixturevalue(family)
+    path, more = Path(settings.output_dir), settings.model_copy(update={"rounds": 2})
     _write(captions, [*CAPTIONS, *LEFT_OUT, "a fox runs", "a fox sits"])
     assert harnesses.ended(more) == 0, harnesses.log(path)
     _score(path, memory)
     assert harnesses.ended(more) == 0, harnesses.log(path)
-    assert harnesses.in_child(lambda: _import_a_suite(path), path=path) == 0, harnesses.log(path)
+    raw = {version: _imported(path, version, tmp_path / version) for version in SUITE}
 
     figures = summary.as_dict(path)["rounds"][-1]["measured"]
-    suite = totals.totals(dict.fromkeys(totals.DIMENSIONS, SUITE["g001.0"])).total
+    suite = totals.totals(raw["g001.0"]).total
     assert figures["total (vbench, imported)"] == pytest.approx(suite)
     assert (figures["wins (judge:lena)"], figures["losses (judge:omar)"]) == (1.0, 1.0)
     motion, total = short(figures["dynamic degree (pixels)"]), f"{suite:.2f}"
@@ -167,7 +190,7 @@ def test_judges_pixels_and_a_suite_stand_with_their_numbers_wherever_a_run_is_sh
         f"round 1 judge:lena {100 * rates['lena']:.0f} % 100 / 0 / 0",
         f"round 1 judge:omar {100 * rates['omar']:.0f} % 0 / 0 / 100",
         f"round 1 pixels {motion}",
-        f"round 1 files of VBench 0 prompts {total}",
+        f"round 1 files of VBench {NUM_VBENCH_PROMPTS} prompts {total}",
     ]
     card = model_card.render(path, "g001.0")
     for place in (report_page.build(path), Board(path).page(), card):
@@ -182,10 +205,20 @@ def test_judges_pixels_and_a_suite_stand_with_their_numbers_wherever_a_run_is_sh
     _write(captions, [*CAPTIONS, *LEFT_OUT])
 
 
-def _import_a_suite(path: Path) -> None:
-    for version, score in SUITE.items():
-        results = {name: DimensionScore(name, score, 8, 10, ()) for name in totals.DIMENSIONS}
-        commands.import_scores(path, version, results, PlainProgress(), prompts_hash="")
+def _imported(run: Path, version: str, folder: Path) -> dict[str, float]:
+    """Import VBench's files about a version by the command; return each dimension's raw score.
+
+    Temporal flickering is what the real package wrote, the others what the stand-in writes.
+    """
+    raw = dict.fromkeys(totals.DIMENSIONS, SUITE[version])
+    del raw["temporal_flickering"]
+    stand_in.write_results(folder, raw)
+    shutil.copy(RECORDED, folder)
+    command = ["vbench", "score", f"{folder}", "--into", f"{run}", "--version", version]
+    code = harnesses.in_child(lambda: sys.exit(main(command)), path=run)
+    assert code == 0, harnesses.log(run)
+    [real] = result_files.read(RECORDED, {})
+    return raw | {real.dimension: real.raw}
 
 
 def _score(path: Path, folder: Path) -> None:

@@ -19,7 +19,7 @@ from dualipo.suite_events import SuiteDimensionEvent, SuiteEvent
 from tests import vbench_environment as stand_in
 from tests.rounds import harness as harnesses
 
-CHOSEN = ("temporal_flickering", "color")
+CHOSEN = ("temporal_flickering", "imaging_quality")
 
 
 @dataclass(frozen=True)

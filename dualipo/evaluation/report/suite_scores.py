@@ -93,6 +93,8 @@ def _notes(events: Sequence[SuiteEvent]) -> list[str]:
             elif score.failed:
                 num = len(score.failed)
                 facts.append(f"{dimension}: {num} of {score.num_planned} clips count as zero.")
+            if score.left_out:
+                facts.append(f"{dimension}: {table.left_out(score.left_out, score.num_planned)}.")
     return facts
 
 

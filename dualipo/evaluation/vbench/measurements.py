@@ -72,13 +72,15 @@ def values(
 ) -> Values:
     """Return the subset's results by dimension and prompt, and what each prompt adds to the total.
 
-    There is one clip of each prompt; one without a result counts as zero. `planned` gives the names
-    of a dimension's clips; there is a total only where all dimensions have a score.
+    There is one clip of each prompt; one without a result counts as zero, unless the dimension
+    leaves it out. `planned` gives the names of a dimension's clips; there is a total only where all
+    dimensions have a score.
     """
     results = {
         each.score.dimension: {
             prompt_file.prompt_of(name): each.by_clip.get(name, 0.0)
             for name in planned(each.score.dimension)
+            if name not in (each.score.left_out or ())
         }
         for each in scored
         if each.score.raw is not None

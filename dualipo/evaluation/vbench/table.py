@@ -26,6 +26,7 @@ def lines(scores: Mapping[str, DimensionScore], totals: Totals | None = None) ->
         _header(),
         *(_line(s.dimension, s.raw, s.num_scored, s.num_planned) for s in ordered),
         *(_failure(s.dimension, s.failed) for s in ordered if s.failed),
+        *(f"{s.dimension}: {left_out(s.left_out, s.num_planned)}" for s in ordered if s.left_out),
     ]
 
 
@@ -36,8 +37,21 @@ def event_lines(event: SuiteEvent) -> list[str]:
         _header(),
         *(_line(s.dimension, s.raw, s.num_scored, s.num_planned) for s in event.dimensions),
         *(_failure(s.dimension, s.failed) for s in event.dimensions if s.failed),
+        *(
+            f"{s.dimension}: {left_out(s.left_out, s.num_planned)}"
+            for s in event.dimensions
+            if s.left_out
+        ),
         *(f"{s.dimension}: not measured. {s.why}" for s in event.dimensions if s.raw is None),
     ]
+
+
+def left_out(names: Sequence[str], num_planned: int | None) -> str:
+    """Say how many clips color does not count, and why."""
+    return (
+        f"{len(names)} of {num_planned} clips are not counted, as VBench sees no object in some "
+        "colour in them"
+    )
 
 
 def published(events: Sequence[SuiteEvent]) -> tuple[list[str], list[list[float | None]]]:

@@ -46,7 +46,11 @@ def _history(*rounds: RoundHistory) -> RunHistory:
 def test_the_table_has_total_quality_semantic_and_sixteen_dimensions() -> None:
     base = RoundHistory(-1, suites=[_event(measured.VBENCH_WHOLE, "base", 80.91)])
     partial = _event(measured.VBENCH, "g000.0", None)
-    lacking = [_score("color", None), _score("scene", 0.4111, ["a-0.mp4", "b-0.mp4"])]
+    lacking = [
+        _score("color", None),
+        _score("scene", 0.4111, ["a-0.mp4", "b-0.mp4"]),
+        replace(_score("human_action", 0.5), left_out=["a-0.mp4"]),
+    ]
     first = RoundHistory(0, suites=[replace(partial, dimensions=lacking)])
     section = suite_scores.section(_history(base, first))
     [table] = section.tables
@@ -62,6 +66,7 @@ def test_the_table_has_total_quality_semantic_and_sixteen_dimensions() -> None:
     notes = "\n".join(section.notes)
     assert "g000.0, color: not measured, so there is no total." in notes
     assert "g000.0, scene: 2 of 10 clips count as zero." in notes
+    assert "g000.0, human action: 1 of 10 clips are not counted, as VBench sees no object" in notes
     assert "Scored with vbench 0.1.5." in notes and "ab" * 32 in notes
     assert "within this run only" in notes
     assert not section.charts, "there is no total of the subset to draw"

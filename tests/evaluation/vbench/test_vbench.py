@@ -131,16 +131,38 @@ def test_fault_52_prompts_that_a_shell_would_obey_are_file_names(
 def test_fault_60_a_failing_clip_is_in_the_denominator_and_named(
     vbench: Environment, tmp_path: Path
 ) -> None:
-    names = _clips(tmp_path, vbench, "color")
+    dimension = "temporal_flickering"
+    names = _clips(tmp_path, vbench, dimension)
     (tmp_path / "clips" / names[3]).write_bytes(b"not a clip")
     (tmp_path / "clips" / names[7]).unlink()
-    path = _score(vbench, tmp_path, "color")
-    mean, _ = json.loads(path.read_text())["color"]
-    score = result_files.read_folder(tmp_path / "output", {"color": names})["color"]
+    path = _score(vbench, tmp_path, dimension)
+    mean, _ = json.loads(path.read_text())[dimension]
+    score = result_files.read_folder(tmp_path / "output", {dimension: names})[dimension]
     assert score.failed == (names[3], names[7])
     assert score.raw == pytest.approx(mean * 8 / 10)
     # Without a plan, VBench's own list of prompts says what was looked for.
-    assert result_files.read_folder(tmp_path / "output")["color"] == score
+    assert result_files.read_folder(tmp_path / "output")[dimension] == score
+
+
+def test_color_is_the_mean_over_clips_in_which_vbench_sees_the_object(tmp_path: Path) -> None:
+    """VBench gives no result for the others; a clip that was not there counts as zero."""
+    stand_in.write_results(tmp_path / "results", {"color": 0.5})
+    beside = tmp_path / "results" / "all_full_info.json"
+    [score] = result_files.read_folder(tmp_path / "results").values()
+    assert (score.raw, score.num_scored, score.num_planned, score.failed) == (0.5, 9, 10, ())
+    assert len(score.left_out) == 1
+    rows = json.loads(beside.read_text())
+    rows[-1]["video_list"].pop()  # VBench did not find it
+    _write(beside, rows)
+    [score] = result_files.read_folder(tmp_path / "results").values()
+    assert (score.raw, score.left_out) == (pytest.approx(0.5 * 9 / 10), ())
+    assert len(score.failed) == 1
+
+
+def test_fault_60_the_clips_of_imaging_quality_are_on_the_scale_of_its_mean(tmp_path: Path) -> None:
+    stand_in.write_results(tmp_path / "results", {"imaging_quality": 0.6})
+    [score] = result_files.read_folder(tmp_path / "results").values()
+    assert score.raw == 0.6 and set(score.by_clip.values()) == {0.6}
 
 
 def test_a_child_that_fails_hangs_or_cannot_begin_says_so(
@@ -182,6 +204,8 @@ BROKEN: dict[str, object] = {
     "no number": {"color": ["0.5", []]},
     "not a number": {"color": [float("nan"), [{"video_path": "a-0.mp4"}]]},
     "beyond all numbers": {"color": [10**400, [{"video_path": "a-0.mp4"}]]},
+    "not a number, and no clips": {"color": [float("nan"), []]},
+    "in percent": {"color": [62.5, [{"video_path": "a-0.mp4"}]]},
 }
 
 
@@ -202,6 +226,20 @@ def test_odd_prompts_beside_a_result_are_refused(row: object, tmp_path: Path) ->
     _write(tmp_path / "r_full_info.json", [{"prompt_en": "a", "dimension": ["color"]}, row])
     with pytest.raises(DataError, match=r"r_full_info\.json: row 2 is no prompt"):
         result_files.read_folder(tmp_path)
+
+
+def test_fault_60_results_of_other_prompts_are_refused(tmp_path: Path) -> None:
+    _write(tmp_path / "r_eval_results.json", {"color": [0.5, [{"video_path": "./my dog-0.mp4"}]]})
+    with pytest.raises(DataError, match=r"color scores 1 clips .* first 'my dog-0\.mp4'"):
+        result_files.read_folder(tmp_path, {"color": ["a dog-0.mp4"]})
+
+
+@pytest.mark.parametrize("path", ["videos/a dog-0.gif", "C:\\videos\\a dog-0.mp4"])
+def test_a_clip_is_known_by_its_prompt_and_number(path: str, tmp_path: Path) -> None:
+    """VBench reads other formats than MP4, and writes the paths of its own system."""
+    _write(tmp_path / "r_eval_results.json", {"color": [0.5, [{"video_path": path}]]})
+    [score] = result_files.read_folder(tmp_path, {"color": ["a dog-0.mp4"]}).values()
+    assert (score.num_scored, score.failed) == (1, ())
 
 
 def test_two_scores_of_one_dimension_are_refused(tmp_path: Path) -> None:
