@@ -99,8 +99,22 @@ def add_dimensions(parser: argparse.ArgumentParser) -> None:
         choices=DIMENSIONS,
         metavar="NAME",
         default=list(DIMENSIONS),
+        action=_EachOnce,
         help="The dimensions that the total is made of (default: all sixteen).",
     )
+
+
+class _EachOnce(argparse.Action):
+    """The option's values in their order, with none of them twice."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, list(dict.fromkeys(values)))
 
 
 def act_prepare(arguments: argparse.Namespace) -> int:
@@ -170,6 +184,8 @@ def act_run(arguments: argparse.Namespace) -> int:
 
 def act_score(arguments: argparse.Namespace) -> int:
     """Print each dimension's score, then the totals, or the gaps for which there are none."""
+    if arguments.version and not arguments.into:
+        raise ConfigError("--version: in which run was it scored? Name its folder with --into.")
     planned, prompts_hash = None, ""
     if arguments.prompts:
         prompts = prompt_file.read(arguments.prompts)
@@ -201,3 +217,4 @@ def _record(
         commands.import_scores(
             arguments.into, arguments.version, scores, progress, prompts_hash=prompts_hash
         )
+    print(f"recorded in {arguments.into}, for {arguments.version}\n")

@@ -95,10 +95,13 @@ def _best_evaluated(history: RunHistory, made: Sequence[RoundHistory]) -> Recomm
     totals = [
         (total, round_) for round_ in (history.base, *made) if (total := _total(round_)) is not None
     ]
-    if not totals or not made:
+    if all(round_ is history.base for _, round_ in totals):  # nothing that it compares with
         return None
     best, round_ = max(totals, key=lambda pair: (pair[0] or 0.0, -pair[1].round))
-    others = ", ".join(f"{other.label} {total:.2f}" for total, other in totals if other != round_)
+    measured_rounds = [other for _, other in totals]
+    told = [f"{other.label} {total:.2f}" for total, other in totals if other != round_]
+    told += [f"{other.label} not measured" for other in made if other not in measured_rounds]
+    others = ", ".join(told)
     why = f"its evaluation total is the highest, {best:.2f}" + (f" ({others})" if others else "")
     return Recommendation(version_of(round_), round_.round, why)
 

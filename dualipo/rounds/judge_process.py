@@ -92,7 +92,7 @@ def started(run: Run, judge: HeldOutJudge, items: Sequence[Item]) -> tuple[Engin
     if judge.backend == "server":
         return _here(run, judge, ServedCritic(name, settings=judge, fps_of=run.clip_fps))
     if judge.backend == "scores":
-        scores = ScoreFile(Path(name).expanduser())
+        scores = ScoreFile(Path(name).expanduser(), may_be_missing=True)
         scores.require((clip, item.caption) for item in items for clip in item.clip_hashes)
         return _here(run, judge, RewardCritic(scores))
     folder = model_folder(name, "critic").absolute()

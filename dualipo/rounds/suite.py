@@ -6,7 +6,8 @@
 A unit holds one dimension, so a killed run goes on with the next one; the last unit holds the
 totals. Clips stand in the clip store, and under VBench's names as links in RUN/vbench, which holds
 VBench's own files and each child's log too. A clip that cannot be used has no link: it counts as a
-zero. A dimension that cannot be scored leaves the total out, and says why.
+zero. A dimension that cannot be scored leaves the total out, and says why. An environment that does
+not work ends a run before its first round; in a later one the version is not measured.
 """
 
 import shutil
@@ -15,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dualipo.errors import ConfigError, DualipoError, StorageError
+from dualipo.errors import ConfigError, DataError, DualipoError, StorageError
 from dualipo.evaluation import measured
 from dualipo.evaluation.clip_changes import Values
 from dualipo.evaluation.vbench import environment, measurements, prompt_file, result_files, totals
-from dualipo.evaluation.vbench.environment import Environment
+from dualipo.evaluation.vbench.environment import ChildFailed, Environment
 from dualipo.evaluation.vbench.prompt_file import CLIPS_PER_PROMPT, Plan
 from dualipo.evaluation.vbench.result_files import DimensionScore
 from dualipo.evaluation.vbench.totals import Totals
@@ -29,7 +30,7 @@ from dualipo.records import Candidate, Prompt
 from dualipo.rounds.bad_clips import intact
 from dualipo.rounds.clip_units import ClipSet, sample_units
 from dualipo.rounds.clock import Clock
-from dualipo.rounds.run import Run
+from dualipo.rounds.run import BASE_ROUND, Run
 from dualipo.rounds.sampling import units_of
 from dualipo.rounds.versions import measured_before
 from dualipo.seeds import derive
@@ -67,8 +68,17 @@ class Suite:
 def measure_round(run: Run, round: int, attempt: int, version: str) -> None:
     """Score a version by the recipe's suite, where it has one and this was not done."""
     closing = Unit(round, attempt, SUBSET, CLOSING)
-    if run.config.monitor.suite == "vbench" and not run.is_done(closing):
-        score(run, prepared(run, SUBSET), run.ledger.version("generator", version))
+    if run.config.monitor.suite != "vbench" or run.is_done(closing):
+        return
+    generator = run.ledger.version("generator", version)
+    try:
+        ready = prepared(run, SUBSET)
+    except (ConfigError, DataError, ChildFailed) as down:
+        if round == BASE_ROUND:  # it never worked, and nothing is lost
+            raise
+        _pass_over(run, closing, generator, _why(down))
+        return
+    score(run, ready, generator)
 
 
 def prepared(
@@ -139,6 +149,38 @@ def score(run: Run, suite: Suite, version: Version) -> SuiteEvent:
     return event
 
 
+def _pass_over(run: Run, closing: Unit, version: Version, why: str) -> None:
+    """Record that a version could not be scored; `dualipo vbench run --subset` does it later."""
+    wanted = run.config.monitor.suite_dimensions
+    gaps = [_gap(dimension, num_planned=0, why=why) for dimension in wanted]
+    event = SuiteEvent(
+        source=SOURCES[SUBSET],
+        version=version.version_id,
+        total=None,
+        quality=None,
+        semantic=None,
+        dimensions=gaps,
+        prompts_hash="",
+        num_prompts=0,
+        sampled_with={},
+        scored_with={},
+    )
+    run.commit(closing, events=[event, measurements.as_measured(event, {}, [])])
+    run.progress.say(f"VBench of {version.version_id} is not measured: {why}")
+
+
+def _gap(dimension: str, *, num_planned: int, why: str) -> SuiteDimension:
+    return SuiteDimension(
+        dimension=dimension, raw=None, num_scored=0, num_planned=num_planned, failed=[], why=why
+    )
+
+
+def _why(failure: DualipoError) -> str:
+    """Return a failure on one line: what failed, and the last words of its log."""
+    first, *rest = str(failure).splitlines()
+    return " ".join([first, *rest[-1:]])
+
+
 def _closing(run: Run, suite: Suite, version: Version) -> Unit:
     """Return the unit that holds the totals; a later request, which fills gaps, adds another."""
     num = len(_earlier(run, suite, version))
@@ -178,6 +220,13 @@ def import_scores(
         sampled_with={},
         scored_with={},
     )
+    imported = [
+        known
+        for unit, known in run.ledger.events(SuiteEvent)
+        if (unit.stage, known.version) == (IMPORTED, version.version_id)
+    ]
+    if imported[-1:] == [event]:
+        return event
     num = sum(unit.stage == IMPORTED for unit, _ in run.ledger.events(SuiteEvent))
     unit = Unit(version.round, version.attempt, IMPORTED, num)
     run.commit(unit, events=[event, measurements.as_measured(event, {}, [])])
@@ -270,14 +319,7 @@ def _dimension(
         )
         [read] = result_files.read(path, {dimension: planned})
     except DualipoError as failure:
-        gap = SuiteDimension(
-            dimension=dimension,
-            raw=None,
-            num_scored=0,
-            num_planned=len(planned),
-            failed=[],
-            why=str(failure),
-        )
+        gap = _gap(dimension, num_planned=len(planned), why=_why(failure))
         return SuiteDimensionEvent(score=gap, by_clip={})
     finally:
         run.progress.advance(1)

@@ -53,7 +53,9 @@ def test_score_gives_totals_or_the_list_of_gaps(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["scene", "82.22", "100.00", "10", "of", "10"] in lines
     assert ["color", "45.00", "45.00", "9", "of", "10"] in lines
-    assert main([*given, "--dimensions", "color", "human_action"]) == 0
+    assert main([*given, "--dimensions", "color", "human_action", "color"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["total", "47.50"]
     assert lines[1] == ["quality", "-"]
+    assert main([*given, "--version", "base"]) == 2
+    assert "in which run was it scored?" in capsys.readouterr().err

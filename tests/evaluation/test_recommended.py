@@ -136,7 +136,7 @@ def test_judges_that_never_train_go_before_the_critic_that_trained(
     assert choice.version_id == version and why in choice.sentence
 
 
-def _suite(version: str, total: float) -> MeasuredEvent:
+def _suite(version: str, total: float | None) -> MeasuredEvent:
     number = Measurement(name="total", value=total, num_prompts=9)
     return MeasuredEvent(source="vbench", version=version, measurements=[number], alarms=[])
 
@@ -148,3 +148,14 @@ def test_a_base_whose_total_is_the_highest_is_recommended() -> None:
     made = [replace(history.rounds[0], measured=measured[1:])]
     choice = recommend(replace(history, base=base, rounds=made))
     assert choice.is_base and "its evaluation total is the highest, 81.00" in choice.why
+
+
+def test_a_suite_that_failed_after_the_base_recommends_nothing() -> None:
+    """A base that alone has a total is not the best of anything."""
+    history = a_run(WON, EVEN)
+    base = replace(history.base, measured=[_suite("base", 81.0)])
+    gap = [replace(round_, measured=[_suite("g000.0", None)]) for round_ in history.rounds]
+    assert recommend(replace(history, base=base, rounds=gap)).version_id == "g000.0"
+    half = [replace(gap[0], measured=[_suite("g000.0", 80.0)]), gap[1]]
+    choice = recommend(replace(history, base=base, rounds=half))
+    assert choice.is_base and "81.00 (round 0 80.00, round 1 not measured)" in choice.why

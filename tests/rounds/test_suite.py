@@ -1,6 +1,8 @@
 """VBench in a run: a score in every round that triggers read, and whole dimensions on request."""
 
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,8 @@ from dualipo.evaluation.vbench.result_files import DimensionScore
 from dualipo.events import MeasuredEvent, MonitorEvent
 from dualipo.progress import PlainProgress
 from dualipo.records import Candidate
-from dualipo.rounds import commands
+from dualipo.rounds import commands, suite
+from dualipo.rounds.loop import opened
 from dualipo.suite_events import SuiteDimensionEvent, SuiteEvent
 from tests import vbench_environment as stand_in
 from tests.rounds import harness as harnesses
@@ -148,6 +151,26 @@ def test_whole_dimensions_are_scored_on_request_and_a_gap_is_filled_later(
     assert "is not the prompt file" in harnesses.log(scored.path)
 
 
+def test_fault_60_a_suite_that_breaks_after_the_base_is_not_measured_and_ends_no_run(
+    scored: Scored, memory: Path
+) -> None:
+    path = shutil.copytree(scored.path, memory / "broken")
+    broken = scored.settings.monitor.model_copy(update={"suite_python": sys.executable})
+    settings = scored.settings.model_copy(update={"monitor": broken, "output_dir": str(path)})
+
+    def measure(round: int) -> None:
+        with opened(settings, PlainProgress()) as run:
+            suite.measure_round(run, round, 1, "g000.0")
+
+    assert harnesses.in_child(lambda: measure(0), path=path) == 0, harnesses.log(path)
+    assert "VBench of g000.0 is not measured" in harnesses.log(path)
+    *_, event = harnesses.events(path, MeasuredEvent)
+    [gap] = [m for m in event.measurements if m.name == measured.TOTAL]
+    assert gap.value is None and str(gap.why).count("No module named 'vbench'") == 1
+    assert "\n" not in str(gap.why)
+    assert harnesses.in_child(lambda: measure(-1), path=path) == 1, "before the first round it ends"
+
+
 def _whole(path: Path) -> list[SuiteEvent]:
     events = harnesses.events(path, SuiteEvent)
     return [event for event in events if event.source == measured.VBENCH_WHOLE]
@@ -157,7 +180,8 @@ def test_files_that_vbench_wrote_are_recorded_beside_what_was_measured(scored: S
     results = {name: DimensionScore(name, 0.5, 8, 10, ("a-0.mp4",)) for name in totals.DIMENSIONS}
 
     def record() -> None:
-        commands.import_scores(scored.path, "base", results, PlainProgress(), prompts_hash="")
+        for _ in range(2):  # a file that is read twice is one score
+            commands.import_scores(scored.path, "base", results, PlainProgress(), prompts_hash="")
 
     assert harnesses.in_child(record, path=scored.path) == 0, harnesses.log(scored.path)
     [event] = [

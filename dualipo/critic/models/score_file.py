@@ -145,7 +145,11 @@ class ScoreFile:
                 raise DataError(f"{place}: `{column}` is {row.get(column)!r}. Mend or drop it.")
         caption = next((str(row[name]) for name in _CAPTIONS if name in row), "")
         clip_hash = _clip_hash(self.path, row, place)
-        self._by_clip.setdefault(clip_hash, {})[normalise(caption)] = scores
+        known = self._by_clip.setdefault(clip_hash, {}).setdefault(normalise(caption), scores)
+        if known != scores:
+            raise DataError(
+                f"{place}: an earlier row gives the same clip and caption another score. Keep one."
+            )
 
 
 def _under(by_caption: Mapping[str, Scores], caption: str) -> Scores | None:

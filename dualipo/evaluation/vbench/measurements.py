@@ -18,7 +18,7 @@ def as_measured(
     event: SuiteEvent, values: Values, others: Sequence[MeasuredEvent]
 ) -> MeasuredEvent:
     """Return the score as every source gives its measurements."""
-    gaps = [f"{s.dimension}: {s.why}" for s in event.dimensions if s.raw is None]
+    gaps = _gaps(event)
     why = f"no total, as dimensions are missing: {'; '.join(gaps)}" if gaps else None
     if event.total is None and not gaps:
         num, of = len(event.dimensions), len(totals.DIMENSIONS)
@@ -48,6 +48,15 @@ def as_measured(
         alarms=_alarms(event, why if gaps else None, changes),
         by_prompt={name: dict(own) for name, own in values.items()} or None,
     )
+
+
+def _gaps(event: SuiteEvent) -> list[str]:
+    """Return each reason for which dimensions have no score, behind their names."""
+    by_reason: dict[str | None, list[str]] = {}
+    for score in event.dimensions:
+        if score.raw is None:
+            by_reason.setdefault(score.why, []).append(score.dimension)
+    return [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
 
 
 def _alarms(event: SuiteEvent, gaps: str | None, changes: Sequence[Measurement]) -> list[str]:

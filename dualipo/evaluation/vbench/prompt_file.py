@@ -20,7 +20,7 @@ CLIPS_PER_PROMPT = 5
 FLICKERING = "temporal_flickering"
 CLIPS_FOR_FLICKERING = 25
 MAX_NAME = 255  # bytes of a file name
-_REMEDY = "Reinstall vbench in its environment."
+_REMEDY = "Take the VBench_full_info.json of an installed vbench, or install vbench again."
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ def test_a_clip_beside_the_table_is_known_by_its_content(tmp_path):
         ([{"path": "gone.mp4", "score": 1}], ":1: gone.mp4: no such clip"),
         ([{"id": A, "ans": "open('x')"}], "none of the known columns"),
         ([{"score": 1}], ":1: no clip in any of path"),
+        ([{"id": A, "score": 1}, {"id": A, "score": 2}], ":1: an earlier row gives the same clip"),
         ([], "holds no rows"),
     ],
 )
