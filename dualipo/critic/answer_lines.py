@@ -1,0 +1,155 @@
+"""An answer as plain lines: without Markdown, and with JSON and tags written as "verdict: A".
+
+So the readers of statements see one form. What stands in the same sentence as an object or a tag
+stays beside it, because it may take it back ("the verdict is not <verdict>A</verdict>").
+"""
+
+import itertools
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dualipo.critic.own_words import BLANK
+
+MAX_BRACES = 64  # of an answer, which holds one object
+_STRICT = json.JSONDecoder(object_pairs_hook=tuple)
+_LOOSE_OBJECT = re.compile(r"\{[^{}]{0,4000}\}")
+_TRAILING_COMMA = re.compile(r",\s*(?=\})")
+_CLIP_KEY = re.compile(r"(?:(?:video|clip|option|candidate)[ _])?([ab])", re.I)
+_GRADE_KEY = re.compile(r"(grade|rating|score)[ _](?:of[ _])?(?:video[ _])?([ab])", re.I)
+
+_TAG_NAMES = r"verdict|grade|answer|final_answer|output|response|decision|winner|conclusion"
+_TAG = re.compile(rf"<({_TAG_NAMES})>([^<>]*)</\1>[ \t]*(?P<next>[A-Z<{{]?)", re.I)
+_WRAPPER = re.compile(r"</?(?:answer|final_answer|output|response|conclusion|json)>", re.I)
+_END_OF_TURN = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>|<(?:end_of_turn|eos)>", re.I)
+_CODE_FENCE = re.compile(r"```\w*")
+_MARKS = re.compile(
+    r"^\s*(?:[#>*+•-]+\s+|\(?\d{1,2}[.)]\s+)+|[*`~]{1,3}|\b_{1,3}\B|\B_{1,3}\b"
+    r"|\\(?:boxed|text\w*)|[${}\\]"
+)
+_SPACES = re.compile(r"\s+")
+# Some write all in one line: "A: whole. Grade: good B: torn. Grade: bad Verdict: A".
+_NEXT_IN_LINE = re.compile(
+    r"\b((?:grade|rating)\W{1,4}(?:good|normal|bad)\b[.,;]?)[ \t]+"
+    r"(?=(?:video )?[AB]\s*:|(?:final )?(?:verdict|answer)\b|<verdict>)",
+    re.I,
+)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that holds words; `follows_gap` tells whether a blank line stands before it."""
+
+    text: str
+    follows_gap: bool
+    is_heading: bool
+
+    @property
+    def sentences(self) -> list[str]:
+        """The line's sentences; a full stop ends one where a space follows."""
+        return _SENTENCE.split(self.text)
+
+
+def lines(text: str) -> list[Line]:
+    """Return the lines that hold words."""
+    flat = _without_tags(_without_objects(_END_OF_TURN.sub(" ", text)))
+    found: list[Line] = []
+    follows_gap = False
+    for raw in _NEXT_IN_LINE.sub(r"\1\n", flat).splitlines():
+        bare = _bare(raw)
+        if any(c.isalnum() or c == BLANK for c in bare):
+            found.append(Line(bare, follows_gap, raw.lstrip().startswith("#")))
+        follows_gap = not raw.strip()
+    return found
+
+
+def _bare(line: str) -> str:
+    """Return a line without Markdown's signs, pictures and double spaces."""
+    bare = _MARKS.sub("", _CODE_FENCE.sub("", line))
+    words = "".join(c for c in bare if unicodedata.category(c) not in ("So", "Sk", "Mn", "Me"))
+    return _SPACES.sub(" ", words).strip().strip("|").strip()
+
+
+def _without_tags(text: str) -> str:
+    """Write every whole tag around one line as "name: content"; drop tags around several lines."""
+
+    def written(tag: re.Match[str]) -> str:
+        content = tag[2].strip()
+        if "\n" in content or not content:
+            return f"\n{content}\n" if content else tag[0]
+        begins_sentence = "\n" if tag["next"] else ""
+        return f"{tag[1].replace('_', ' ')}: {content}{begins_sentence or ' '}{tag['next']}"
+
+    for _ in range(2):  # a verdict's tag may stand in an answer's
+        text = _TAG.sub(written, text)
+    return _WRAPPER.sub("\n", text)
+
+
+def _without_objects(text: str) -> str:
+    """Write every JSON object as lines "key: value"."""
+    pieces: list[str] = []
+    begin = 0
+    for brace in itertools.islice(re.finditer(r"\{", text), MAX_BRACES):
+        start = brace.start()
+        if start < begin:
+            continue
+        fields, end = _object_at(text, start)
+        if end > start:
+            before = text[begin:start]
+            pieces += [before, _joined(fields, before=before, after=text[end : end + 80])]
+            begin = end
+    return "".join(pieces) + text[begin:]
+
+
+def _object_at(text: str, start: int) -> tuple[list[str], int]:
+    """Return the fields of the object that begins here, and where it ends; 0 for no object."""
+    try:
+        fields, end = _STRICT.raw_decode(text, start)
+        return list(_fields(fields)), end
+    except (ValueError, RecursionError):
+        loose = _LOOSE_OBJECT.match(text, start)
+    if loose is None:
+        return [], 0
+    single = loose[0] if '"' in loose[0] else loose[0].replace("'", '"')
+    try:
+        return list(_fields(_STRICT.decode(_TRAILING_COMMA.sub("", single)))), loose.end()
+    except (ValueError, RecursionError):
+        return [], 0
+
+
+def _joined(fields: list[str], *, before: str, after: str) -> str:
+    """Write fields as lines of their own, or as a part of the sentence that they stand in."""
+    said = before.rpartition("\n")[2].rstrip()
+    continued = after.partition("\n")[0].lstrip(" \t`]).")
+    is_alone = (not said or said[-1] in ":.!?`[") and not (continued and continued[0].islower())
+    return "\n" + "\n".join(fields) + "\n" if is_alone else f" {'; '.join(fields)} "
+
+
+def _fields(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield "key: value" for every value of an object, inner keys behind the outer ones."""
+    if isinstance(value, tuple):
+        for key, inner in value:
+            yield from _fields(inner, (*path, key.strip()))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _fields(inner, path)
+    else:
+        yield ": ".join([*_keys(path), _SPACES.sub(" ", str(value))])
+
+
+def _keys(path: tuple[str, ...]) -> list[str]:
+    """Return keys in words, a clip's letter first."""
+    clips, others = [], []
+    for key in path:
+        if whole := _CLIP_KEY.fullmatch(key):
+            clips.append(whole[1].upper())
+        elif graded := _GRADE_KEY.fullmatch(key):
+            clips.append(graded[2].upper())
+            others.append(graded[1])
+        else:
+            others.append(key.replace("_", " "))
+    return clips + others

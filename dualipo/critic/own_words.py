@@ -1,0 +1,127 @@
+"""The words of an answer that are the model's own: no thoughts, and no repeated question.
+
+What the model only repeats is dropped: sentences all of whose words stand in a row in the caption,
+the question or the instructions, however the lines are broken. So an echo is no verdict, even if a
+caption says "Verdict: A". Where a sentence of its own quotes one, the quotation is blanked.
+"""
+
+import functools
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
+
+# What hides or splits words: format characters, surrogates, private and unassigned ones.
+_INVISIBLE = ("Cf", "Cs", "Co", "Cn")
+_QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u300c\u300d", '\'\'""""')
+_THOUGHT = (
+    r"(?:think|thinking|thoughts?|reasoning|analysis|reflection|scratchpad|"
+    r"(?:begin|end)_of_thought)"
+)
+_THOUGHT_TAG = re.compile(rf"[<\[\u25c1]\|?(?P<end>/?){_THOUGHT}\|?[>\]\u25b7]", re.I)
+_SENTENCE = re.compile(
+    # A label in its tag is a part by itself, wherever it stands.
+    r"(?<=[.!?])\s+|(?=<(?:verdict|grade)>)|(?<=</verdict>)|(?<=</grade>)",
+    re.I,
+)
+_WORD = re.compile(r"[^\W_]+")
+_LABELLING = {"verdict", "answer", "winner", "decision", "grade", "rating"}
+BLANK = "\u2026"  # stands for a quotation; no reader takes it for a word
+
+
+def plain(text: str) -> str:
+    """Write a text with ordinary letters and quotation marks, and without invisible characters."""
+    folded = unicodedata.normalize("NFKC", text).translate(_QUOTES)
+    return "".join(c for c in folded if unicodedata.category(c) not in _INVISIBLE)
+
+
+def without_thoughts(text: str) -> str:
+    """Drop what was thought, also where the prompt had opened the thought, or nothing closed it."""
+    kept: list[str] = []
+    begin, is_thought = 0, False
+    for tag in _THOUGHT_TAG.finditer(text):
+        if not _ends(tag):
+            kept += [] if is_thought else [text[begin : tag.start()], " "]
+            is_thought = True
+            continue
+        kept = kept if is_thought else []
+        begin, is_thought = tag.end(), False
+    return "".join(kept) + ("" if is_thought else text[begin:])
+
+
+def end_of_thoughts(text: str) -> int:
+    """Return where the answer begins: after the last thought that was closed."""
+    return max((tag.end() for tag in _THOUGHT_TAG.finditer(text) if _ends(tag)), default=0)
+
+
+def _ends(tag: re.Match[str]) -> bool:
+    return bool(tag["end"]) or "end_of" in tag[0].lower()
+
+
+def without_echo(text: str, given: Sequence[tuple[str, int]]) -> tuple[str, bool]:
+    """Drop the sentences and tags that stand in the given texts; tell whether any was dropped.
+
+    With each text comes the number of words in a row that are an echo of it.
+    """
+    words = _words(text)
+    echoed: set[int] = set()
+    for known, length in given:
+        echoed |= _echoed(words, known, length)
+    kept, num_seen, has_echo = [], 0, False
+    for line in text.splitlines():
+        own = []
+        for part in _SENTENCE.split(line):
+            places = range(num_seen, num_seen + len(_words(part)))
+            num_seen = places.stop
+            if places and echoed.issuperset(places):
+                has_echo = True
+            else:
+                own.append(_without_quotation(part, [place in echoed for place in places]))
+        kept.append(" ".join(own))
+    return "\n".join(kept), has_echo
+
+
+def _without_quotation(part: str, is_echo: Sequence[bool]) -> str:
+    """Blank the repeated words of a part that speak of a verdict or a grade."""
+    pieces, begin = [], 0
+    for span, words in _runs(part, is_echo):
+        if not _LABELLING.isdisjoint(words) and len(words) > 1:
+            pieces += [part[begin : span.start], BLANK]
+            begin = span.stop
+    return "".join(pieces) + part[begin:]
+
+
+def _runs(part: str, is_echo: Sequence[bool]) -> Iterator[tuple[slice, Collection[str]]]:
+    """Yield the place and the words of each run of repeated words."""
+    run: list[re.Match[str]] = []
+    for word, is_repeated in zip(_WORD.finditer(part), is_echo, strict=True):
+        if is_repeated:
+            run.append(word)
+        elif run:
+            yield slice(run[0].start(), run[-1].end()), [each[0].lower() for each in run]
+            run = []
+    if run:
+        yield slice(run[0].start(), run[-1].end()), [each[0].lower() for each in run]
+
+
+def _echoed(words: Sequence[str], given: str, length: int) -> set[int]:
+    """Return the places of words that stand in runs of `length`, which the given text has, too."""
+    runs, length = _runs_of(given, length)
+    return {
+        place
+        for start in range(len(words) - length + 1)
+        if tuple(words[start : start + length]) in runs
+        for place in range(start, start + length)
+    }
+
+
+@functools.lru_cache(maxsize=64)
+def _runs_of(given: str, length: int) -> tuple[frozenset[tuple[str, ...]], int]:
+    """Return all runs of words of a text, and their length: a short text is one run."""
+    known = _words(plain(given))
+    length = min(length, len(known))
+    starts = range(len(known) - length + 1) if known else ()
+    return frozenset(tuple(known[n : n + length]) for n in starts), length
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())

@@ -1,0 +1,320 @@
+"""What a sentence of an answer says about the verdict: a label, nothing, or something unclear.
+
+    claim      a sentence that states a label and nothing else but a reason: "Verdict: A",
+               "Video A is better, because its shapes stay whole."
+    OPEN       a sentence about the verdict that states no label clearly: "The verdict is not A",
+               "Answer: A or B", "It would be wrong to answer: A"
+    objection  after a claim: a sentence that takes it back, or prefers another clip
+
+Any other sentence is evidence, and evidence is never searched for a label.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from dualipo.critic.own_words import BLANK
+from dualipo.critic.vlm import Kind
+from dualipo.records import GRADES, Grade, Verdict
+
+Label = Verdict | Grade
+Claim = Label | Literal["open"]
+OPEN: Literal["open"] = "open"
+
+MAX_INNER = 200  # characters of a statement in a statement: "Answer: the verdict is A"
+
+_NOUN = r"(?:the )?(?:video|clip|option|candidate|choice)[ _]?"
+_LABELS = {
+    "pair": rf"[\[(\"'<]*(?P<noun>{_NOUN})?[\[(\"']*"
+    r"(?P<label>(?:a )?(?:tie|draw)|equal|tied|A|B)\b[\])\"'>]*",
+    "point": r"[\[(\"'<]*(?P<label>good|normal|bad)\b[\])\"'>]*",
+}
+_SURE_HEADS = {  # a colon or "is" behind one of these is always a statement about the verdict
+    "pair": r"verdict|answer|decision|winner|judge?ment|\u7b54\u6848",
+    "point": r"grade|rating|verdict|answer|decision|judge?ment|\u7b54\u6848",
+}
+_HEADS = {
+    "pair": rf"{_SURE_HEADS['pair']}|label|final|choice|selection|pick|preference|conclusion|result"
+    r"|overall|summary|in conclusion|to conclude|in summary|final (?:choice|result)"
+    r"|(?:better|best|preferred|winning|chosen|selected)(?: one| video| clip| option| candidate)?"
+    r"(?: of the two)?",
+    "point": rf"{_SURE_HEADS['point']}|label|final|conclusion|result|overall|summary|score"
+    r"|assessment|in conclusion|to conclude|in summary|final (?:grade|result)",
+}
+_SIGN = r"[:=|\u2013\u2014-]|->|\u2192"
+_SAYS = rf"(?:\s*(?:{_SIGN})|\s(?:is|was|would be)\b:?)"
+_HEADED = {
+    kind: re.compile(
+        rf"(?:(?:my|our|the|final|overall),? ){{0,4}}(?P<head>{heads})(?:{_SAYS}\s*(?P<rest>.*))?",
+        re.I,
+    )
+    for kind, heads in _HEADS.items()
+}
+_ANY_HEAD = {
+    kind: re.compile(
+        rf"\b(?:{heads})\b[\"']?\s*(?:{_SIGN}|(?:is|was|(?:would|could|should|may|might|must|will|"
+        rf"can|cannot)(?: not)? be|isn't|wasn't)\b)\s*[^\s{BLANK}]",
+        re.I,
+    )
+    for kind, heads in _SURE_HEADS.items()
+}
+_LOOSE_TAG = re.compile(r"</?(?:verdict|grade|answer)\b", re.I)
+_OPENING = re.compile(
+    r"(?:(?:so|therefore|thus|hence|overall|accordingly|consequently|in conclusion|in summary|"
+    r"to conclude|to sum up|finally|all in all|in the end)(?:, ?| )){1,3}",
+    re.I,
+)
+_DEGREE = r"(?:clearly |slightly |much |overall |definitely |marginally |therefore |thus )?"
+_BETTER = re.compile(
+    rf"(?:{_NOUN})?(?P<label>[AB])(?: (?:is|was|performs|does|looks|moves) {_DEGREE}(?:the )?"
+    r"(?:better|best|winner|preferred|superior)(?: one| video| clip| choice)?| wins)"
+    rf"(?: overall)?(?: (?:than|over|of|to) (?:the two(?: videos| clips)?|{_NOUN}[AB]))?(?![\w-])",
+    re.I,
+)
+_CHOICE = re.compile(
+    r"(?:I|we)(?:'d|'ll| would| will| therefore| thus| clearly)* "
+    r"(?:choose|chose|pick|picked|select|selected|prefer|favou?r|go with|vote for|opt for)"
+    rf" (?:{_NOUN})?(?P<label>a tie|A|B)\b(?: over {_NOUN}[AB])?",
+    re.I,
+)
+_NAMED = re.compile(
+    rf"(?:it(?:'s| is)|that(?:'s| is)) (?:{_NOUN})?(?P<label>a tie|a draw|A|B)\b", re.I
+)
+_EQUAL = re.compile(
+    r"(?:both (?:videos |clips )?are (?:equal|the same)(?:ly good)?"
+    r"|neither (?:video |clip )?is better|(?:the|both|the two) (?:videos|clips) are tied)",
+    re.I,
+)
+# No verdict, but a verdict's place: "Final answer: neither".
+_NO_LABEL = re.compile(
+    r"[\"'(\[]*(?:neither|both|none|no\b|not\b|either|undecided|unclear|unknown|cannot|can't|n/a)",
+    re.I,
+)
+_ABOUT_THE_CLAIM = re.compile(
+    r"(?:clear|obvious|simple|easy|straightforward|based|made|driven|determined|given|as follows|"
+    r"below|supported|explained)\b",
+    re.I,
+)
+_REASON = re.compile(
+    r"[.,;:]? ?(?P<word>because|since|as|due to|given|with|"
+    r"for (?:its|the|their|having))\b|[,;]? ?(?:\(|[:\u2013\u2014-] )",
+    re.I,
+)
+_HEDGE = re.compile(r"\b(?:not|no|but|or|either|could|may|should)\b", re.I)
+_TAKES_BACK = re.compile(
+    r"\b(?:wait|actually|correct(?:ion|ed)|scratch|opposite|contrary|vice versa|other way|mixed|"
+    r"mix(?:ed)? (?:them )?up|swap\w*|mist(?:ake\w*|ook)|mis(?:read|judged|labell?ed)|sorry|"
+    r"apolog\w+|re(?:consider|vis|tract|think|thought)\w*|updat\w+|withdraw\w*|overrul\w*|"
+    r"on (?:second|further|closer|reflection)|second (?:thought|look)|changed? my|"
+    r"take (?:that|it|this) back|never ?mind|strike that|disregard|ignore|refuse|un(?:sure|certain|"
+    r"decided|clear)|inconclusive|not (?:sure|certain|clear|final|true|correct|right|really|quite|"
+    r"so)|(?:is|was|be|am|are) (?:wrong|incorrect|invalid|false|reversed)|cannot|can't|"
+    r"could(?: not|n't)|unable|hmm+|or rather|maybe|perhaps|jok(?:e|ing)|kidding|if|unless|"
+    r"otherwise|hypothetical\w*|placeholder)\b|\bno,"
+    r"|^\W*(?:no|nope|not|nah|instead|rather|except|or|oops|ah|oh|hm)\b|[,:;-] no\W*$",
+    re.I,
+)
+_TURNS = re.compile(r"^\W*(?:but|however|yet|though|although|still)\b", re.I)
+_I = re.compile(r"\bI\b|\bmy\b")
+_OWN_REASON = re.compile(
+    r"\bI (?:chose|choose|pick|picked|prefer|select|selected|based|notice|noticed|observe|observed|"
+    r"see|saw|found|find)\b|\b[Mm]y (?:reason|explanation|analysis|evaluation|observation)",
+)
+_FAREWELL = re.compile(
+    r"(?:please )?(?:let me know|feel free|i hope|hope (?:this|that)|thank|do you|would you)", re.I
+)
+_MENU = re.compile(
+    r"\b(?:choose|choices|pick|select|options?|scale|example|template|possible)\b.*:$", re.I
+)
+_ANNOUNCES = re.compile(r"\b(?:let|compare|comparing|will|look at|analy[sz]e|here)\b", re.I)
+_SPOKEN = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)?|[.;]")
+_PREFERS = {"better", "best", "wins", "win", "winner", "superior", "preferable", "preferred"}
+_DEMOTES = {"worse", "worst", "inferior", "loses", "weaker"}
+_CHOOSES = {"prefer", "choose", "chose", "pick", "select", "favor", "favour"}
+_NEGATES = {"not", "never", "neither", "nor", "isn't", "wasn't", "doesn't", "don't", "no"}
+_VERBS = {
+    *("is", "was", "has", "wins", "does", "looks", "moves", "keeps", "shows", "performs"),
+    *("would", "should", "could", "and", "or", "with", "than"),
+}
+_LEFT_OUT = re.compile(r"\b([AB]) (?:is|does|has it|it is)\W*$")
+
+
+def claim(sentence: str, kind: Kind) -> Claim | None:
+    """Return the label that a sentence states; OPEN where it states none clearly."""
+    text = _OPENING.sub("", sentence, count=1) if _OPENING.match(sentence) else sentence
+    if kind == "pair" and (preferred := _preference(text)):
+        return preferred
+    if text != sentence and (bare := label_alone(text, kind)):
+        return bare
+    headed = _HEADED[kind].fullmatch(text)
+    if headed:
+        return _after_head(headed["head"], headed["rest"] or "", kind)
+    is_about_it = _ANY_HEAD[kind].search(sentence) or _LOOSE_TAG.search(sentence)
+    return OPEN if is_about_it else None
+
+
+def label_alone(text: str, kind: Kind) -> Label | None:
+    """Return the label that is the whole text."""
+    match = _label_at(text, kind)
+    return _label(match["label"]) if match and not text[match.end() :].strip(".!, ") else None
+
+
+def names_a_video(text: str) -> bool:
+    """Tell whether a label comes with a noun, "Video A", as a heading of evidence does."""
+    match = _label_at(text, "pair")
+    return bool(match and match["noun"])
+
+
+def is_head(text: str, kind: Kind) -> bool:
+    """Tell whether a text only announces a label: "Final verdict:"."""
+    headed = _HEADED[kind].fullmatch(text)
+    return bool(headed and not (headed["rest"] or "").strip(" .:"))
+
+
+def is_no_label(text: str) -> bool:
+    """Tell whether a text says that there is no verdict: "undecided"."""
+    return bool(_NO_LABEL.match(text))
+
+
+def is_menu(text: str) -> bool:
+    """Tell whether a text announces what may be answered, and not what is."""
+    return bool(_MENU.search(text))
+
+
+def clips_of(text: str) -> set[Claim]:
+    """Return the clips of which a text speaks; one that only announces reasons speaks of none."""
+    if _ANNOUNCES.search(text):
+        return set()
+    return {clip for _, _, clip in _words(text) if clip}
+
+
+def concludes(sentence: str) -> bool:
+    """Tell whether a sentence draws a conclusion: "Overall, ..."."""
+    return bool(_OPENING.match(sentence))
+
+
+def objections(sentence: str, kind: Kind, *, is_next: bool) -> set[Claim]:
+    """Return what a sentence after a claim says against it, or for it.
+
+    `is_next` tells whether it follows the claim at once, where a mere "but" takes it back.
+    """
+    if _FAREWELL.match(sentence):
+        return set()
+    is_turned = _TURNS.match(sentence) and is_next
+    is_own = _I.search(sentence) and not _OWN_REASON.search(sentence)
+    takes_back = _TAKES_BACK.search(sentence) or is_turned or is_own
+    return ({OPEN} if takes_back else set()) | (leans(sentence) if kind == "pair" else set())
+
+
+def leans(sentence: str) -> set[Claim]:
+    """Return the clips that a sentence prefers; OPEN for a preference that is denied."""
+    preferred = {*_leanings(sentence)}
+    if left_out := _LEFT_OUT.search(sentence):
+        preferred.add(_label(left_out[1]))
+    return preferred
+
+
+def _leanings(sentence: str) -> Iterator[Claim]:
+    """Yield the clip that each word of preference belongs to: mostly the last one before it."""
+    last: Claim | None = None
+    is_denied = awaits = False
+    for word, before, named in _words(sentence):
+        if word in (".", ";"):
+            last, is_denied, awaits = None, False, False
+        elif named and awaits:
+            yield OPEN if is_denied else named
+            awaits = False
+        elif named and before not in ("than", "over"):
+            last, is_denied = named, is_denied and last is None
+        elif word in _NEGATES:
+            is_denied = True
+        elif word in _CHOOSES or (word in _PREFERS and last is None):
+            awaits = True
+        elif last and (word in _PREFERS or word in _DEMOTES):
+            yield OPEN if is_denied else last if word in _PREFERS else _other(last)
+
+
+def _words(text: str) -> Iterator[tuple[str, str, Claim | None]]:
+    """Yield each word in small letters, the word before it, and the clip that it names."""
+    words = [match[0] for match in _SPOKEN.finditer(text)]
+    for number, word in enumerate(words):
+        before = words[number - 1].lower() if number else ""
+        after = words[number + 1] if number + 1 < len(words) else ""
+        yield word.lower(), before, _clip(word, before=before, after=after)
+
+
+def _clip(word: str, *, before: str, after: str) -> Claim | None:
+    """Return the clip that a word names; the article "A" names none."""
+    name = word.removesuffix("'s")
+    if name == "A" and before in ("", ".", ";") and after.islower() and after not in _VERBS:
+        return None
+    if name in ("A", "B"):
+        return _label(name)
+    if name.lower() in ("first", "second") and after in ("video", "clip", "one", "candidate"):
+        return "a" if name.lower() == "first" else "b"
+    is_other = name.lower() in ("former", "latter") or (name.lower() == "other" and after != "hand")
+    return OPEN if is_other else None
+
+
+def _other(label: Claim) -> Claim:
+    return {"a": "b", "b": "a"}.get(label, OPEN)  # type: ignore[return-value]
+
+
+def _preference(text: str) -> Label | None:
+    """Return the verdict of a sentence that says no more than which clip is better, and why."""
+    for pattern in (_BETTER, _CHOICE, _NAMED):
+        match = pattern.match(text)
+        if match and not _is_article(match["label"], text[match.end() :]):
+            label = _label(match["label"])
+            return label if _is_clean(text[match.end() :], label, "pair") else None
+    return "tie" if _EQUAL.fullmatch(text.rstrip(".!,;: ")) else None
+
+
+def _after_head(head: str, rest: str, kind: Kind) -> Claim | None:
+    """Return what stands behind "Verdict:": a label, a sentence that states one, or neither."""
+    if not any(c.isalnum() or c == "?" for c in rest):
+        return None
+    rest = rest.removeprefix("that ")
+    if kind == "pair" and (preferred := _preference(rest)):
+        return preferred
+    if match := _label_at(rest, kind):
+        label = _label(match["label"])
+        return label if _is_clean(rest[match.end() :], label, kind) else OPEN
+    if len(rest) <= MAX_INNER and (inner := claim(rest, kind)):
+        return inner
+    is_sure = re.fullmatch(_SURE_HEADS[kind], head, re.I) and not _ABOUT_THE_CLAIM.match(rest)
+    return OPEN if is_sure or _NO_LABEL.match(rest) else None
+
+
+def _label_at(text: str, kind: Kind) -> re.Match[str] | None:
+    """Match a label at the beginning of a text."""
+    match = re.match(_LABELS[kind], text, re.I)
+    return None if match and _is_article(match["label"], text[match.end() :]) else match
+
+
+def _is_article(label: str, rest: str) -> bool:
+    """Tell whether an "a" is the article: "a smooth motion"."""
+    return label == "a" and bool(re.match(r" [a-z]", rest))
+
+
+def _is_clean(rest: str, label: Label, kind: Kind) -> bool:
+    """Tell whether what follows a label neither takes it back nor names another one."""
+    if not rest.strip(" .!,;:)"):
+        return True
+    if again := re.fullmatch(rf"\W*(?:{_NOUN})?(\w+)\W*", rest, re.I):
+        return again[1].lower() in (label, "overall", "here", "clearly")
+    reason = _REASON.match(rest)
+    if reason is None:
+        return False
+    why = rest[reason.end() :]
+    if _TAKES_BACK.search(why) or (not reason["word"] and _HEDGE.search(why)):
+        return False
+    if kind == "pair":
+        return leans(why) <= {label} and not re.match(r"\W*(?:A|B|tie)\W*$", why, re.I)
+    return not any(re.search(rf"\b{grade}\b", why, re.I) for grade in GRADES if grade != label)
+
+
+def _label(word: str) -> Label:
+    word = word.lower().removeprefix("a ")
+    labels: dict[str, Label] = {"a": "a", "b": "b", **{grade: grade for grade in GRADES}}
+    return labels.get(word, "tie")
