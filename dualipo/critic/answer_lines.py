@@ -14,6 +14,7 @@ from typing import Any
 
 from dualipo.critic.own_words import BLANK
 
+MAX_LABEL = 40  # characters of a label between tags; longer ones are a whole answer
 MAX_BRACES = 64  # of an answer, which holds one object
 _STRICT = json.JSONDecoder(object_pairs_hook=tuple)
 _LOOSE_OBJECT = re.compile(r"\{[^{}]{0,4000}\}")
@@ -27,7 +28,7 @@ _WRAPPER = re.compile(r"</?(?:answer|final_answer|output|response|conclusion|jso
 _END_OF_TURN = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>|<(?:end_of_turn|eos)>", re.I)
 _CODE_FENCE = re.compile(r"```\w*")
 _MARKS = re.compile(
-    r"^\s*(?:[#>*+•-]+\s+|\(?\d{1,2}[.)]\s+)+|[*`~]{1,3}|\b_{1,3}\B|\B_{1,3}\b"
+    r"^\s*(?:[#>*+•-]+\s+|(?:[Ss]tep )?\(?\d{1,2}[.):]\s+)+|[*`]{1,3}|\b_{1,3}\B|\B_{1,3}\b"
     r"|\\(?:boxed|text\w*)|[${}\\]"
 )
 _SPACES = re.compile(r"\s+")
@@ -57,14 +58,14 @@ class Line:
 def lines(text: str) -> list[Line]:
     """Return the lines that hold words."""
     flat = _without_tags(_without_objects(_END_OF_TURN.sub(" ", text)))
-    found: list[Line] = []
+    whole: list[Line] = []
     follows_gap = False
     for raw in _NEXT_IN_LINE.sub(r"\1\n", flat).splitlines():
         bare = _bare(raw)
         if any(c.isalnum() or c == BLANK for c in bare):
-            found.append(Line(bare, follows_gap, raw.lstrip().startswith("#")))
+            whole.append(Line(bare, follows_gap, raw.lstrip().startswith("#")))
         follows_gap = not raw.strip()
-    return found
+    return whole
 
 
 def _bare(line: str) -> str:
@@ -79,10 +80,14 @@ def _without_tags(text: str) -> str:
 
     def written(tag: re.Match[str]) -> str:
         content = tag[2].strip()
-        if "\n" in content or not content:
-            return f"\n{content}\n" if content else tag[0]
+        is_label = tag[1].lower() in ("verdict", "grade")
+        if not content or (is_label and "\n" in content):
+            return tag[0]
+        if "\n" in content or (len(content) > MAX_LABEL and not is_label):
+            return f"\n{content}\n{tag['next']}"
         begins_sentence = "\n" if tag["next"] else ""
-        return f"{tag[1].replace('_', ' ')}: {content}{begins_sentence or ' '}{tag['next']}"
+        name = tag[1].lower() if is_label else "answer"
+        return f"{name}: {content}{begins_sentence or ' '}{tag['next']}"
 
     for _ in range(2):  # a verdict's tag may stand in an answer's
         text = _TAG.sub(written, text)

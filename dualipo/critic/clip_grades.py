@@ -12,26 +12,27 @@ from dualipo.records import GRADES, Grade
 
 Clip = Literal["a", "b"]
 Mark = Grade | float
-Marks = dict[Clip | None, set[Mark]]  # by clip; by None what is given to neither
+Marks = dict[Clip | None, set[Mark]]  # by clip; by None the grades that are given to neither
 
 _CLIP = r"(?:(?:video|clip|option|candidate)[ _]?)?(?P<clip>[AB])"
-_MARK = r"(?P<mark>good|normal|bad|\d{1,3}(?:\.\d+)?(?=\s*(?:/|out of)))\b"
+_GRADE = r"good|normal|bad"
+_NUMBER = r"\d{1,3}(?:\.\d+)?"
+_OUT_OF = r"(?=\s*(?:/|out of))"
 _RATED = r"(?:grade|rating|score)s?"
+# "A: evidence. Grade: bad", "A (bad): evidence", "### Video A", "| A | bad |"
 _SECTION = re.compile(
-    rf"{_CLIP}(?:'s)?\s*(?:\([^()]*\)\s*)?(?:[:\u2013\u2014-]\s*(?P<rest>.*))?", re.I
+    rf"{_CLIP}(?:'s)?\s*(?:\([^()]*\)\s*)?(?:[:|\u2013\u2014-]\s*(?P<rest>.*))?", re.I
 )
-_BESIDE = re.compile(rf"\b{_RATED}\W{{0,4}}(?:is |of )?\W?{_MARK}", re.I)
-_ALONE = re.compile(rf"\W*{_MARK}\W*(?:/\s*\d+)?\W*", re.I)
-_NAMED = [
-    re.compile(rf"\b{_CLIP}(?:'s)? {_RATED}\W{{0,4}}(?:is )?\W?{_MARK}", re.I),
-    re.compile(rf"\b{_RATED} (?:for|of) {_CLIP}\W{{1,4}}(?:is )?\W?{_MARK}", re.I),
-    re.compile(rf"\b{_CLIP} \({_MARK}(?:/\d+)?\)", re.I),
-    re.compile(rf"\b{_CLIP}:? \W?(?P<mark>\d{{1,3}}(?:\.\d+)?)(?=\s*(?:/|out of))", re.I),
-]
-_SCORE = re.compile(
-    rf"\b{_RATED}\W{{1,4}}(\d{{1,3}}(?:\.\d+)?)\s*(?:/|out of)\s*(\d{{1,3}})\b", re.I
+_BESIDE = re.compile(rf"\b{_RATED}\W{{0,4}}(?:is |of )?\W?(?P<mark>{_GRADE}|{_NUMBER})\b", re.I)
+_ALONE = re.compile(rf"\W*(?P<mark>{_GRADE}|{_NUMBER}{_OUT_OF})\W*(?:\d+)?\W*", re.I)
+_IN_BRACKETS = re.compile(
+    rf"\b{_CLIP} \((?:{_RATED}\W{{1,3}})?(?P<mark>{_GRADE}|{_NUMBER}{_OUT_OF})\b", re.I
 )
-_ROW = re.compile(rf"{_RATED} ?\| ?(good|normal|bad) ?\| ?(good|normal|bad)", re.I)
+_IS = re.compile(rf"{_CLIP} is (?P<mark>{_GRADE})\W*", re.I)
+_SPEAKS_OF_GRADES = re.compile(r"\b(?:grad(?:es?|ed)|rat(?:es?|ed|ings?)|scor(?:es?|ed))\b", re.I)
+_NAMES = re.compile(rf"\b(?:(?P<clip>[AB])(?!\w)|(?P<mark>{_GRADE}|{_NUMBER}{_OUT_OF})\b)", re.I)
+_ROW = re.compile(rf"{_RATED} ?\| ?({_GRADE}) ?\| ?({_GRADE})", re.I)
+_SCORE = re.compile(rf"\b{_RATED}\W{{1,4}}({_NUMBER})\s*(?:/|out of)\s*(\d{{1,3}})\b", re.I)
 
 
 def marks(sentences: Iterable[str]) -> Marks:
@@ -40,8 +41,7 @@ def marks(sentences: Iterable[str]) -> Marks:
     section: Clip | None = None
     for sentence in sentences:
         opened = _SECTION.fullmatch(sentence)
-        if opened:
-            section = _clip(opened["clip"])
+        section = _clip(opened["clip"]) if opened else section
         named = [*_named(sentence)]
         for clip, mark in named:
             given[clip].add(mark)
@@ -54,7 +54,7 @@ def marks(sentences: Iterable[str]) -> Marks:
 
 def prefers_worse(verdict: str, given: Marks) -> bool:
     """Tell whether the preferred clip has the lower number, or a grade is given to neither clip."""
-    if given[None]:
+    if any(isinstance(mark, str) for mark in given[None]):
         return True
     a, b = ([mark for mark in given[clip] if isinstance(mark, float)] for clip in ("a", "b"))
     if len(a) != 1 or len(b) != 1:
@@ -81,12 +81,27 @@ def grade(given: set[Mark]) -> Grade | None:
 
 
 def _named(sentence: str) -> Iterator[tuple[Clip, Mark]]:
-    """Yield the grades that stand beside the name of their clip."""
-    for pattern in _NAMED:
-        for match in pattern.finditer(sentence):
-            yield _clip(match["clip"]), _mark(match["mark"])
+    """Yield the grades that stand in one sentence with the name of their clip."""
     if row := _ROW.search(sentence):
         yield from (("a", _mark(row[1])), ("b", _mark(row[2])))
+        return
+    for match in _IN_BRACKETS.finditer(sentence):
+        yield _clip(match["clip"]), _mark(match["mark"])
+    if whole := _IS.fullmatch(sentence):
+        yield _clip(whole["clip"]), _mark(whole["mark"])
+    if _SPEAKS_OF_GRADES.search(sentence) and not _SECTION.fullmatch(sentence):
+        yield from _marks_in_turn(sentence)
+
+
+def _marks_in_turn(sentence: str) -> Iterator[tuple[Clip, Mark]]:
+    """Yield each mark with the last clip named before it: "I grade A bad and B good"."""
+    clip: Clip | None = None
+    for match in _NAMES.finditer(sentence):
+        if match["mark"]:
+            if clip:
+                yield clip, _mark(match["mark"])
+        elif match["clip"] != "a":  # which is the article
+            clip = _clip(match["clip"])
 
 
 def _clip(name: str) -> Clip:

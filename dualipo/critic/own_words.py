@@ -6,6 +6,7 @@ caption says "Verdict: A". Where a sentence of its own quotes one, the quotation
 """
 
 import functools
+import itertools
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
@@ -18,6 +19,7 @@ _THOUGHT = (
     r"(?:begin|end)_of_thought)"
 )
 _THOUGHT_TAG = re.compile(rf"[<\[\u25c1]\|?(?P<end>/?){_THOUGHT}\|?[>\]\u25b7]", re.I)
+_STRUCK_OUT = re.compile(r"~~[^~\n]*~~")
 _SENTENCE = re.compile(
     # A label in its tag is a part by itself, wherever it stands.
     r"(?<=[.!?])\s+|(?=<(?:verdict|grade)>)|(?<=</verdict>)|(?<=</grade>)",
@@ -35,7 +37,7 @@ def plain(text: str) -> str:
 
 
 def without_thoughts(text: str) -> str:
-    """Drop what was thought, also where the prompt had opened the thought, or nothing closed it."""
+    """Drop what was thought or struck out, also where a thought was not opened, or not closed."""
     kept: list[str] = []
     begin, is_thought = 0, False
     for tag in _THOUGHT_TAG.finditer(text):
@@ -45,7 +47,7 @@ def without_thoughts(text: str) -> str:
             continue
         kept = kept if is_thought else []
         begin, is_thought = tag.end(), False
-    return "".join(kept) + ("" if is_thought else text[begin:])
+    return _STRUCK_OUT.sub(" ", "".join(kept) + ("" if is_thought else text[begin:]))
 
 
 def end_of_thoughts(text: str) -> int:
@@ -60,24 +62,40 @@ def _ends(tag: re.Match[str]) -> bool:
 def without_echo(text: str, given: Sequence[tuple[str, int]]) -> tuple[str, bool]:
     """Drop the sentences and tags that stand in the given texts; tell whether any was dropped.
 
-    With each text comes the number of words in a row that are an echo of it.
+    With each text comes the number of words in a row that are an echo of it. A sentence that is an
+    echo only together with words of its own neighbours may be an answer, or not: it stays, with a
+    sign before it that keeps it from being read as one.
     """
-    words = _words(text)
+    lines = text.splitlines()
+    parts = [(n, part) for n, line in enumerate(lines) for part in _SENTENCE.split(line)]
+    repeated = _repeated([part for _, part in parts], given)
+    are_echoes = [*itertools.accumulate(repeated, _continues, initial=False)][1:]
+    kept: list[list[str]] = [[] for _ in lines]
+    for is_echo, group in itertools.groupby(range(len(parts)), key=are_echoes.__getitem__):
+        places = [*group]
+        certain = _repeated([parts[place][1] for place in places], given) if is_echo else []
+        for number, place in enumerate(places):
+            line, part = parts[place]
+            if not is_echo or not repeated[place]:
+                kept[line].append(_without_quotation(part, repeated[place]))
+            elif not all(certain[number]):
+                kept[line].append(BLANK + part)
+    return "\n".join(map(" ".join, kept)), any(are_echoes)
+
+
+def _continues(before: bool, is_repeated: Sequence[bool]) -> bool:
+    """Tell whether a part is an echo; one without words is what stands before it."""
+    return all(is_repeated) if is_repeated else before
+
+
+def _repeated(parts: Sequence[str], given: Sequence[tuple[str, int]]) -> list[list[bool]]:
+    """Tell of each word of each part whether it stands in a run of words of the given texts."""
+    words = [word for part in parts for word in _words(part)]
     echoed: set[int] = set()
     for known, length in given:
         echoed |= _echoed(words, known, length)
-    kept, num_seen, has_echo = [], 0, False
-    for line in text.splitlines():
-        own = []
-        for part in _SENTENCE.split(line):
-            places = range(num_seen, num_seen + len(_words(part)))
-            num_seen = places.stop
-            if places and echoed.issuperset(places):
-                has_echo = True
-            else:
-                own.append(_without_quotation(part, [place in echoed for place in places]))
-        kept.append(" ".join(own))
-    return "\n".join(kept), has_echo
+    places = iter(range(len(words)))
+    return [[next(places) in echoed for _ in _words(part)] for part in parts]
 
 
 def _without_quotation(part: str, is_echo: Sequence[bool]) -> str:

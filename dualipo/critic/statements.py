@@ -1,4 +1,4 @@
-"""What a sentence of an answer says about the verdict: a label, nothing, or something unclear.
+"""Statements about the verdict: which label a sentence of an answer states, if it states one.
 
     claim      a sentence that states a label and nothing else but a reason: "Verdict: A",
                "Video A is better, because its shapes stay whole."
@@ -9,6 +9,7 @@
 Any other sentence is evidence, and evidence is never searched for a label.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Literal
@@ -41,11 +42,13 @@ _HEADS = {
     "point": rf"{_SURE_HEADS['point']}|label|final|conclusion|result|overall|summary|score"
     r"|assessment|in conclusion|to conclude|in summary|final (?:grade|result)",
 }
+_WHOLE = r"(?:this|the) (?:comparison|pair|question|task|video|clip)"
 _SIGN = r"[:=|\u2013\u2014-]|->|\u2192"
 _SAYS = rf"(?:\s*(?:{_SIGN})|\s(?:is|was|would be)\b:?)"
 _HEADED = {
     kind: re.compile(
-        rf"(?:(?:my|our|the|final|overall),? ){{0,4}}(?P<head>{heads})(?:{_SAYS}\s*(?P<rest>.*))?",
+        r"(?:(?:here is|here's|this is|my|our|the|final|overall|correct|video's|clip's),? ){0,5}"
+        rf"(?P<head>{heads})(?: for {_WHOLE})?(?:{_SAYS}\s*(?P<rest>.*))?",
         re.I,
     )
     for kind, heads in _HEADS.items()
@@ -61,20 +64,31 @@ _ANY_HEAD = {
 _LOOSE_TAG = re.compile(r"</?(?:verdict|grade|answer)\b", re.I)
 _OPENING = re.compile(
     r"(?:(?:so|therefore|thus|hence|overall|accordingly|consequently|in conclusion|in summary|"
-    r"to conclude|to sum up|finally|all in all|in the end)(?:, ?| )){1,3}",
+    r"to conclude|to sum up|finally|all in all|in the end|(?:based on|after|considering|given|"
+    r"between|looking at)(?! (?:all )?(?:the )?(?:first|second|last))"
+    r"(?: (?!not\b|half|only\b|if\b)[\w']+){1,8}(?=,))(?:, ?| )){1,3}",
     re.I,
 )
 _DEGREE = r"(?:clearly |slightly |much |overall |definitely |marginally |therefore |thus )?"
 _BETTER = re.compile(
     rf"(?:{_NOUN})?(?P<label>[AB])(?: (?:is|was|performs|does|looks|moves) {_DEGREE}(?:the )?"
     r"(?:better|best|winner|preferred|superior)(?: one| video| clip| choice)?| wins)"
-    rf"(?: overall)?(?: (?:than|over|of|to) (?:the two(?: videos| clips)?|{_NOUN}[AB]))?(?![\w-])",
+    r"(?: overall)?(?: (?:than|over|of|to) "
+    rf"(?:the two(?: videos| clips)?|(?:{_NOUN})?[AB]))?(?![\w-])",
     re.I,
+)
+_WORSE = re.compile(
+    rf"(?:{_NOUN})?[AB] (?:loses|is {_DEGREE}(?:the )?(?:worse|worst|weaker|inferior))\b", re.I
 )
 _CHOICE = re.compile(
     r"(?:I|we)(?:'d|'ll| would| will| therefore| thus| clearly)* "
     r"(?:choose|chose|pick|picked|select|selected|prefer|favou?r|go with|vote for|opt for)"
-    rf" (?:{_NOUN})?(?P<label>a tie|A|B)\b(?: over {_NOUN}[AB])?",
+    rf" (?:{_NOUN})?(?P<label>a tie|tie|A|B)\b(?: over (?:{_NOUN})?[AB])?",
+    re.I,
+)
+_RATING = re.compile(
+    r"I(?:'d| would| will)? (?:grade|rate) (?:it|this|the (?:video|clip))(?: video| clip)?(?: as)? "
+    rf"{_LABELS['point']}",
     re.I,
 )
 _NAMED = re.compile(
@@ -102,7 +116,9 @@ _REASON = re.compile(
 )
 _HEDGE = re.compile(r"\b(?:not|no|but|or|either|could|may|should)\b", re.I)
 _TAKES_BACK = re.compile(
-    r"\b(?:wait|actually|correct(?:ion|ed)|scratch|opposite|contrary|vice versa|other way|mixed|"
+    r"\b(?:wait|hold on|actually|correct(?:ion|ed| (?:that|this|it|myself))|guess\w*|arbitrar\w+|"
+    r"random(?:ly)?|provisional|tentative\w*|preliminary|did(?: not|n't) (?:see|watch)|"
+    r"scratch|opposite|contrary|vice versa|other way|mixed|"
     r"mix(?:ed)? (?:them )?up|swap\w*|mist(?:ake\w*|ook)|mis(?:read|judged|labell?ed)|sorry|"
     r"apolog\w+|re(?:consider|vis|tract|think|thought)\w*|updat\w+|withdraw\w*|overrul\w*|"
     r"on (?:second|further|closer|reflection)|second (?:thought|look)|changed? my|"
@@ -123,12 +139,25 @@ _OWN_REASON = re.compile(
 _FAREWELL = re.compile(
     r"(?:please )?(?:let me know|feel free|i hope|hope (?:this|that)|thank|do you|would you)", re.I
 )
+_ENDS = ("", ".", "!", ",")
 _MENU = re.compile(
     r"\b(?:choose|choices|pick|select|options?|scale|example|template|possible)\b.*:$", re.I
 )
-_ANNOUNCES = re.compile(r"\b(?:let|compare|comparing|will|look at|analy[sz]e|here)\b", re.I)
+_ANNOUNCES = re.compile(
+    r"\b(?:let|compare|comparing|will|look at|analy[sz]e|here|options?|choices?|choose)\b", re.I
+)
 _SPOKEN = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)?|[.;]")
-_PREFERS = {"better", "best", "wins", "win", "winner", "superior", "preferable", "preferred"}
+_PREFERS = {
+    "deserves",
+    "better",
+    "best",
+    "wins",
+    "win",
+    "winner",
+    "superior",
+    "preferable",
+    "preferred",
+}
 _DEMOTES = {"worse", "worst", "inferior", "loses", "weaker"}
 _CHOOSES = {"prefer", "choose", "chose", "pick", "select", "favor", "favour"}
 _NEGATES = {"not", "never", "neither", "nor", "isn't", "wasn't", "doesn't", "don't", "no"}
@@ -136,27 +165,40 @@ _VERBS = {
     *("is", "was", "has", "wins", "does", "looks", "moves", "keeps", "shows", "performs"),
     *("would", "should", "could", "and", "or", "with", "than"),
 }
-_LEFT_OUT = re.compile(r"\b([AB]) (?:is|does|has it|it is)\W*$")
+# "In motion, B is.", "It could be B.", "EDIT: B"
+_LEFT_OUT = re.compile(
+    r"\b(?P<end>[AB]) (?:is|does|has it|it is)\W*$"
+    r"|\b(?:be|it's|meant?) (?:[Vv]ideo )?(?P<named>[AB])\b(?! [a-z])"
+)
+_LABELLED = re.compile(r"[\w ]{1,30}[:=] ?(?P<rest>.+)")
+_UNSEEN = re.compile(
+    r"\b(?:cannot|can't|unable to|not able to|could(?: not|n't)|do(?: not|n't)) (?:\w+ )?"
+    r"(?:see|view|watch|access|open|play|process|analy[sz]e) "
+    r"(?:(?:the|any|these|those|your|actual|provided|either) )*(?:videos?|clips?|images?|frames?|"
+    r"them|it)\b",
+    re.I,
+)
 
 
 def claim(sentence: str, kind: Kind) -> Claim | None:
     """Return the label that a sentence states; OPEN where it states none clearly."""
     text = _OPENING.sub("", sentence, count=1) if _OPENING.match(sentence) else sentence
-    if kind == "pair" and (preferred := _preference(text)):
+    if preferred := _preference(text, kind):
         return preferred
     if text != sentence and (bare := label_alone(text, kind)):
         return bare
     headed = _HEADED[kind].fullmatch(text)
     if headed:
         return _after_head(headed["head"], headed["rest"] or "", kind)
-    is_about_it = _ANY_HEAD[kind].search(sentence) or _LOOSE_TAG.search(sentence)
+    patterns = (_ANY_HEAD[kind], _LOOSE_TAG, _UNSEEN)
+    is_about_it = any(pattern.search(sentence) for pattern in patterns)
     return OPEN if is_about_it else None
 
 
 def label_alone(text: str, kind: Kind) -> Label | None:
     """Return the label that is the whole text."""
     match = _label_at(text, kind)
-    return _label(match["label"]) if match and not text[match.end() :].strip(".!, ") else None
+    return _label(match["label"]) if match and text[match.end() :].strip() in _ENDS else None
 
 
 def names_a_video(text: str) -> bool:
@@ -189,8 +231,8 @@ def clips_of(text: str) -> set[Claim]:
 
 
 def concludes(sentence: str) -> bool:
-    """Tell whether a sentence draws a conclusion: "Overall, ..."."""
-    return bool(_OPENING.match(sentence))
+    """Tell whether a sentence draws a conclusion: "Overall, ...", or "Video A loses."."""
+    return bool(_OPENING.match(sentence) or _WORSE.match(sentence))
 
 
 def objections(sentence: str, kind: Kind, *, is_next: bool) -> set[Claim]:
@@ -203,14 +245,23 @@ def objections(sentence: str, kind: Kind, *, is_next: bool) -> set[Claim]:
     is_turned = _TURNS.match(sentence) and is_next
     is_own = _I.search(sentence) and not _OWN_REASON.search(sentence)
     takes_back = _TAKES_BACK.search(sentence) or is_turned or is_own
-    return ({OPEN} if takes_back else set()) | (leans(sentence) if kind == "pair" else set())
+    return {OPEN} if takes_back else _labelled(sentence, kind) | leans(sentence, kind)
 
 
-def leans(sentence: str) -> set[Claim]:
+def _labelled(sentence: str, kind: Kind) -> set[Claim]:
+    """Return a label that stands alone, or behind a word that is no head: "EDIT: B"."""
+    labelled = _LABELLED.fullmatch(sentence)
+    label = label_alone(labelled["rest"] if labelled else sentence, kind)
+    return {label} if label and not names_a_video(sentence) else set()
+
+
+def leans(sentence: str, kind: Kind) -> set[Claim]:
     """Return the clips that a sentence prefers; OPEN for a preference that is denied."""
+    if kind == "point":
+        return set()
     preferred = {*_leanings(sentence)}
     if left_out := _LEFT_OUT.search(sentence):
-        preferred.add(_label(left_out[1]))
+        preferred.add(_label(left_out["end"] or left_out["named"]))
     return preferred
 
 
@@ -222,8 +273,9 @@ def _leanings(sentence: str) -> Iterator[Claim]:
         if word in (".", ";"):
             last, is_denied, awaits = None, False, False
         elif named and awaits:
-            yield OPEN if is_denied else named
             awaits = False
+            if before not in ("than", "over"):
+                yield OPEN if is_denied else named
         elif named and before not in ("than", "over"):
             last, is_denied = named, is_denied and last is None
         elif word in _NEGATES:
@@ -235,12 +287,16 @@ def _leanings(sentence: str) -> Iterator[Claim]:
 
 
 def _words(text: str) -> Iterator[tuple[str, str, Claim | None]]:
-    """Yield each word in small letters, the word before it, and the clip that it names."""
+    """Yield each word in small letters, the word before it, and the clip that it names.
+
+    In "than the video A" the word before the clip is "than".
+    """
     words = [match[0] for match in _SPOKEN.finditer(text)]
-    for number, word in enumerate(words):
-        before = words[number - 1].lower() if number else ""
-        after = words[number + 1] if number + 1 < len(words) else ""
-        yield word.lower(), before, _clip(word, before=before, after=after)
+    before = link = ""
+    for word, after in itertools.zip_longest(words, words[1:], fillvalue=""):
+        yield word.lower(), link, _clip(word, before=before, after=after)
+        before = word.lower()
+        link = link if before in ("the", "video", "clip", "option", "candidate") else before
 
 
 def _clip(word: str, *, before: str, after: str) -> Claim | None:
@@ -260,14 +316,15 @@ def _other(label: Claim) -> Claim:
     return {"a": "b", "b": "a"}.get(label, OPEN)  # type: ignore[return-value]
 
 
-def _preference(text: str) -> Label | None:
-    """Return the verdict of a sentence that says no more than which clip is better, and why."""
-    for pattern in (_BETTER, _CHOICE, _NAMED):
+def _preference(text: str, kind: Kind) -> Label | None:
+    """Return the label of a sentence that says no more than which clip is better, and why."""
+    for pattern in (_BETTER, _CHOICE, _NAMED) if kind == "pair" else (_RATING,):
         match = pattern.match(text)
         if match and not _is_article(match["label"], text[match.end() :]):
             label = _label(match["label"])
-            return label if _is_clean(text[match.end() :], label, "pair") else None
-    return "tie" if _EQUAL.fullmatch(text.rstrip(".!,;: ")) else None
+            return label if _is_clean(text[match.end() :], label, kind) else None
+    is_equal = kind == "pair" and _EQUAL.fullmatch(text.rstrip(".!,;: "))
+    return "tie" if is_equal else None
 
 
 def _after_head(head: str, rest: str, kind: Kind) -> Claim | None:
@@ -275,7 +332,7 @@ def _after_head(head: str, rest: str, kind: Kind) -> Claim | None:
     if not any(c.isalnum() or c == "?" for c in rest):
         return None
     rest = rest.removeprefix("that ")
-    if kind == "pair" and (preferred := _preference(rest)):
+    if preferred := _preference(rest, kind):
         return preferred
     if match := _label_at(rest, kind):
         label = _label(match["label"])
@@ -310,7 +367,9 @@ def _is_clean(rest: str, label: Label, kind: Kind) -> bool:
     if _TAKES_BACK.search(why) or (not reason["word"] and _HEDGE.search(why)):
         return False
     if kind == "pair":
-        return leans(why) <= {label} and not re.match(r"\W*(?:A|B|tie)\W*$", why, re.I)
+        leaning = leans(why, kind)
+        demotes = not leaning and any(word in _DEMOTES for word, _, _ in _words(why))
+        return leaning <= {label} and not demotes and label_alone(why, kind) is None
     return not any(re.search(rf"\b{grade}\b", why, re.I) for grade in GRADES if grade != label)
 
 

@@ -45,15 +45,17 @@ def read(
     if truncated:
         return Parsed("abstain", "truncated")
     given = [(caption, CAPTION_ECHO), *((prompt, PROMPT_ECHO) for prompt in prompts)]
-    said, has_echo = without_echo(
-        without_thoughts(plain(text)), [*given, (example, EXAMPLE_ECHO[kind])]
-    )
+    shown = (example, EXAMPLE_ECHO[kind])
+    spoken = without_thoughts(plain(text))
+    said, has_echo = without_echo(spoken, [*given, shown])
     answer = lines(said)
-    claims = _claims(answer, kind, allows_bare=not has_echo)
-    if len(claims) != 1 or OPEN in claims:
-        return Parsed("abstain", "several labels" if claims - {OPEN} else "no label")
+    claims, beside = _statements(answer, kind, allows_bare=not has_echo)
+    if len(claims) != 1 or OPEN in claims or not beside <= claims:
+        return Parsed("abstain", "several labels" if (claims | beside) - {OPEN} else "no label")
     [label] = claims
-    return _of_pair(label, answer) if kind == "pair" else _of_point(label, answer)
+    # A short grade, "B - Grade: good", may stand in the instructions, and still says what it says.
+    graded = lines(without_echo(spoken, [shown])[0])
+    return _of_pair(label, graded) if kind == "pair" else _of_point(label, graded)
 
 
 def _of_pair(verdict: Any, answer: Sequence[Line]) -> Parsed:
@@ -78,9 +80,12 @@ def _sentences(answer: Sequence[Line]) -> list[str]:
     return [sentence for line in answer for sentence in line.sentences]
 
 
-def _claims(answer: Sequence[Line], kind: Kind, *, allows_bare: bool) -> set[Claim]:
-    """Collect what every sentence claims, and what the sentences behind a claim object."""
+def _statements(
+    answer: Sequence[Line], kind: Kind, *, allows_bare: bool
+) -> tuple[set[Claim], set[Claim]]:
+    """Collect what the sentences claim, and what the others say beside it, which has to agree."""
     claims: set[Claim] = set()
+    beside: set[Claim] = set()
     is_next = False
     for number, line in enumerate(answer):
         bare = _bare_claim(answer, number, kind) if allows_bare else None
@@ -89,19 +94,13 @@ def _claims(answer: Sequence[Line], kind: Kind, *, allows_bare: bool) -> set[Cla
             claimed = bare or statements.claim(sentence, kind)
             if claimed:
                 claims.add(OPEN if is_menu else claimed)
-            else:
-                claims |= _beside(claims, sentence, kind, is_next=is_next)
+            elif claims:
+                said = statements.objections(sentence, kind, is_next=is_next)
+                beside |= set() if claims == {"tie"} and said == {"a", "b"} else said
+            elif statements.concludes(sentence):  # evidence alone may prefer a clip for a while
+                beside |= statements.leans(sentence, kind)
             is_next = claimed is not None
-    return claims
-
-
-def _beside(claims: set[Claim], sentence: str, kind: Kind, *, is_next: bool) -> set[Claim]:
-    """Return what a sentence that claims nothing has to say about the verdict."""
-    if claims:
-        said = statements.objections(sentence, kind, is_next=is_next)
-    else:  # evidence may prefer a clip for now; only a conclusion has to agree with the verdict
-        said = statements.leans(sentence) if statements.concludes(sentence) else set()
-    return set() if claims == {"tie"} and said == {"a", "b"} else said
+    return claims, beside
 
 
 def _bare_claim(answer: Sequence[Line], number: int, kind: Kind) -> Claim | None:

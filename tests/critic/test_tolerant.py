@@ -1,11 +1,14 @@
 """Tests the tolerant reader on answers in the styles of public models, and on echoes of its own.
 
-The answers are made of templates: each is written once for every label. METHOD.md 3.1 says what
-may be a verdict; FAULTS.md rows 27 and 38 what may not.
+They stand in scripted_answers.toml; a style is written once for every label. METHOD.md 3.1 says
+what may be a verdict; FAULTS.md rows 27 and 38 what may not.
 """
 
 import random
+import time
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,203 +19,11 @@ from dualipo.critic.reasoning import Parsed
 from dualipo.critic.vlm import Kind
 from dualipo.records import GRADES, Verdict
 
+ANSWERS = tomllib.loads(Path(__file__).with_name("scripted_answers.toml").read_text("utf-8"))
 CAPTION = "A brown dog runs along a sandy beach and jumps over a small wave."
-QUESTION: dict[Kind, str] = {kind: reasoning.question(kind, "motion") for kind in ("pair", "point")}
 VERDICTS: dict[Verdict, str] = {"a": "A", "b": "B", "tie": "tie"}
 EVIDENCE = "A: the legs stay whole and it moves evenly.\nB: the paws melt into the sand."
-REASONS = "Video A keeps its legs. In video B the wave stands still for a moment."
-
-# Every one says the label X once, clearly.
-PAIR_STYLES = [
-    "A: the legs stay whole.\nB: the paws melt.\n<verdict>X</verdict>",
-    "A: the legs stay whole.\n\nB: the paws melt.\n\n<verdict>X</verdict>",
-    "**A:** the legs stay whole.\n**B:** the paws melt.\n**<verdict>X</verdict>**",
-    "- A: the legs stay whole.\n- B: the paws melt.\n- <verdict>X</verdict>",
-    "1. A: the legs stay whole.\n2. B: the paws melt.\n3. <verdict>X</verdict>",
-    "Sure! Here is my evaluation:\n\nA: whole legs\nB: melted paws\n<verdict>X</verdict>",
-    "<verdict>X</verdict>",
-    "<verdict> X </verdict>.",
-    f"<think>First A, then B. Answer: B? No, Answer: A.</think>\n{EVIDENCE}\n<verdict>X</verdict>",
-    "<think>\nLet me look.\n<verdict>A</verdict> or B?\n</think>\n\nAnswer: X",
-    "I compare the paws.\n</think>\nAnswer: X",
-    "Answer: X",
-    "**Answer:** X",
-    "**Answer: X**",
-    "Answer: **X**",
-    "Final answer: X",
-    "### Final Verdict: X",
-    "## Verdict\n\nX",
-    "**Verdict**\n\n**X**",
-    "Verdict: X.",
-    "verdict: X",
-    "The answer is X.",
-    "The final answer is: X",
-    "My verdict is X.",
-    "So the final verdict is X.",
-    f"{REASONS}\n\nAnswer: X",
-    f"{REASONS}\n\nX",
-    "X",
-    "X.",
-    "(X)",
-    "**X**",
-    "$\\boxed{X}$",
-    "Final answer: \\boxed{X}",
-    '{"verdict": "X"}',
-    '{"reason": "the paws melt", "answer": "X"}',
-    '```json\n{\n  "A": {"evidence": "whole legs"},\n  "B": {"evidence": "paws"},\n'
-    '  "verdict": "X"\n}\n```',
-    "Answer: X, because the motion fits together.",
-    "Answer: X. The motion fits together.",
-    "Winner: X",
-    "> Verdict: X",
-    "Overall, the verdict is X.",
-    f"{EVIDENCE}\n\nTherefore, my final answer is X.",
-]
-POINT_STYLES = [
-    "The paws are whole.\n<grade>X</grade>",
-    "The paws are whole.\n\n<grade>X</grade>\n",
-    "<grade>X</grade>",
-    "<think>It may be good, or bad. Grade: bad.</think>The paws.\n<grade>X</grade>",
-    "Grade: X",
-    "**Grade:** X",
-    "**Grade: X**",
-    "The paws keep their shape.\n\nGrade: X.",
-    "Rating: X",
-    "Answer: X",
-    "Final answer: X",
-    "The grade is X.",
-    "My final grade is X.",
-    "X",
-    "X.",
-    "**X**",
-    "The paws keep their shape all the time.\n\n**X**",
-    "## Grade\n\nX",
-    '{"grade": "X"}',
-    '```json\n{"reason": "whole paws", "grade": "X"}\n```',
-    "1. The paws keep their shape.\n2. Grade: X",
-    "- Evidence: the paws keep their shape.\n- Grade: X",
-    "Overall, the rating is X.",
-    "\\boxed{X}",
-    "Grade: X, because the paws keep their shape.",
-]
-OWN_STYLES = [
-    *[("pair", f"Video {name} is better.", verdict) for verdict, name in (("a", "A"), ("b", "B"))],
-    ("pair", "Video A is better than Video B.", "a"),
-    ("pair", "Overall, video B is clearly the better one.", "b"),
-    ("pair", f"{REASONS} Therefore, video A is the winner.", "a"),
-    ("pair", "Answer: Video B", "b"),
-    ("pair", "Better video: B", "b"),
-    ("pair", "It's a tie.", "tie"),
-    ("pair", "Both videos are equally good.", "tie"),
-    ("pair", "Answer: a tie", "tie"),
-    ("pair", "A: sharp. Grade: good\n\nB: torn. Grade: bad\n\nVerdict: A", "a"),
-]
-
-# Not one of these says one label clearly.
-UNCLEAR_PAIR = [
-    "",
-    "Both dogs run along the beach.",
-    "Video A keeps its legs, and video B its paws.",
-    "A: whole legs\nB: melted paws",
-    "Answer: A or B",
-    "Answer: A/B",
-    "Answer: A and B",
-    "Answer: A? Or rather B.",
-    "Answer: not A",
-    "Answer: neither A nor B",
-    "Answer: C",
-    "Answer:",
-    "Answer: A. Wait, actually B.",
-    "Answer: A, but B could be better, too.",
-    "Answer: A because it is smooth, unless B counts more.",
-    "Verdict: A\nVerdict: B",
-    "<verdict>A</verdict> <verdict>B</verdict>",
-    "<verdict>A</verdict>\nFinal answer: B",
-    "<verdict>A",
-    "<verdict>A or B</verdict>",
-    "<verdict>AB</verdict>",
-    "Video A is better in the first half. Video B is better in the second half.",
-    "Video A is better.\nVideo B is better.",
-    "Is video A better?",
-    "If video A is better, the answer is A.",
-    "I cannot tell which video is better.",
-    "I cannot see any video. Please send them again.",
-    '{"verdict": "A", "answer": "B"}',
-    '{"verdict": "A", "verdict": "B"}',
-    '{"verdict": "A or B"}',
-    '{"verdict": ["A", "B"]}',
-    '{"verdict": "A"',
-    "<think>The answer is A.</think>",
-    "<think>The answer is A.",
-    "<think>Answer: A</think> I do not know.",
-    "A: torn. Grade: bad\nB: sharp. Grade: good\n\nVerdict: A",
-    "- A: sharp. Grade: good\n- B: torn. Grade: bad\n\n**B**\nAnswer: B",
-    '{"A": {"grade": "bad"}, "B": {"grade": "good"}, "verdict": "A"}',
-    "The verdict would be A if the paws were whole, and B if not.",
-    "A dog",
-    "B\nis what follows A",
-    "Option A: whole legs",
-    "Score of A: 8, of B: 7",
-    "Video A: 8/10, video B: 6/10",
-    "I prefer neither.",
-    "A > B",
-    "A is not better",
-    "Answer: A, no, tie",
-    "Answer: tie, or maybe A",
-    "[A/B/tie]",
-    "Which is better, A or B?",
-    "Verdict: A, B or tie",
-    "Final answer: 1",
-    "The first one.",
-]
-UNCLEAR_POINT = [
-    "",
-    "The motion is good at first and bad at the end.",
-    "Grade: good or normal",
-    "Grade: good/bad",
-    "Grade: not bad",
-    "Grade: not good",
-    "Grade: very good",
-    "Grade: excellent",
-    "Grade: 4",
-    "Grade:",
-    "Grade: good\nGrade: bad",
-    "<grade>good</grade><grade>bad</grade>",
-    "<grade>good</grade>\nFinal answer: normal",
-    "<grade>good",
-    "<grade>good or bad</grade>",
-    "good, normal or bad",
-    "Grade: good, normal or bad",
-    "Grade: good, but the end is bad",
-    "Grade: good. Wait, it is bad.",
-    "Grade: good unless you look at the paws",
-    '{"grade": "good", "rating": "bad"}',
-    '{"grade": "good or bad"}',
-    '{"grade": "good", "grade": "bad"}',
-    "<think>Grade: good</think>",
-    "<think>Grade: good",
-    "I cannot see a video.",
-    "It is a good dog.",
-    "good dog",
-    "Not bad",
-    "bad\nis not what I would say",
-    "The grade could be good.",
-    "Grade: good?? bad??",
-    "Is it good?",
-    "Good morning! How can I help?",
-    "The paws are bad. The wave is good.",
-    "goodness",
-    "Grade: goodbad",
-    "Normal people would say it is fine.",
-    "Grade: good (or bad)",
-    "If it were smooth: Grade: good",
-    "Grade: good for a dog, bad for a cat",
-    "A: good\nB: bad",
-    "<verdict>A</verdict>",
-    "Answer: A",
-    "Grade: good and bad",
-    "Rating: good to normal",
-]
+QUESTION: dict[Kind, str] = {kind: reasoning.question(kind, "motion") for kind in ("pair", "point")}
 
 
 def read(text: str, kind: Kind, caption: str = CAPTION) -> Parsed:
@@ -221,14 +32,15 @@ def read(text: str, kind: Kind, caption: str = CAPTION) -> Parsed:
 
 
 def clear_answers() -> Iterator[tuple[Kind, str, str]]:
-    for style in PAIR_STYLES:
+    for style in ANSWERS["pair_styles"]:
         for verdict, name in VERDICTS.items():
             yield "pair", style.replace("X", name), verdict
-    for style in POINT_STYLES:
+    for style in ANSWERS["point_styles"]:
         for grade in GRADES:
             yield "point", style.replace("X", grade), grade
             yield "point", style.replace("X", grade.capitalize()), grade
-    yield from OWN_STYLES  # type: ignore[misc]
+    for text, verdict in ANSWERS["own"]:
+        yield "pair", text, verdict
 
 
 def test_clear_answers_in_the_styles_of_public_models_are_read() -> None:
@@ -240,10 +52,35 @@ def test_clear_answers_in_the_styles_of_public_models_are_read() -> None:
     assert set(wrong.values()) <= {"abstain"}, "what is not understood abstains"
 
 
+@pytest.mark.parametrize("answer", ["<verdict>A</verdict>", "**Answer: A**", '{"verdict": "A"}'])
+@pytest.mark.parametrize(
+    "behind", ["Actually, no: it's B.", "Correction: B", "Wait, I mixed them up.", "B is better."]
+)
+def test_fault_27_what_takes_a_verdict_back_makes_it_abstain_in_every_style(answer, behind) -> None:
+    assert read(answer, "pair").outcome == "a"
+    assert {read(answer + gap + behind, "pair").outcome for gap in ("\n", "\n\n", " ")} == {
+        "abstain"
+    }
+
+
+@pytest.mark.parametrize("unit", ["<think>", "<think>a</think>", "Answer: A\n", "verdict is ", "my "])
+def test_the_time_of_reading_grows_with_the_answer_and_not_with_its_square(unit) -> None:
+    def seconds(times: int) -> float:
+        began = time.process_time()
+        read(unit * times, "pair")
+        return time.process_time() - began
+
+    seconds(50)
+    assert seconds(8000) < 16 * max(seconds(2000), 0.005)  # four times as much, sixteen if squared
+
+
 def test_fault_27_answers_without_one_clear_label_abstain() -> None:
-    assert len(UNCLEAR_PAIR) + len(UNCLEAR_POINT) >= 100
-    kinds: tuple[tuple[Kind, list[str]], ...] = (("pair", UNCLEAR_PAIR), ("point", UNCLEAR_POINT))
+    kinds: tuple[tuple[Kind, list[str]], ...] = (
+        ("pair", ANSWERS["unclear_pair"]),
+        ("point", ANSWERS["unclear_point"]),
+    )
     said = {text: read(text, kind).outcome for kind, texts in kinds for text in texts}
+    assert len(said) >= 300
     assert not {text: outcome for text, outcome in said.items() if outcome != "abstain"}
 
 
