@@ -63,7 +63,9 @@ def test_fault_27_what_takes_a_verdict_back_makes_it_abstain_in_every_style(answ
     }
 
 
-@pytest.mark.parametrize("unit", ["<think>", "<think>a</think>", "Answer: A\n", "verdict is ", "my "])
+@pytest.mark.parametrize(
+    "unit", ["<think>", "<think>a</think>", "Answer: A\n", "verdict is ", "my "]
+)
 def test_the_time_of_reading_grows_with_the_answer_and_not_with_its_square(unit) -> None:
     def seconds(times: int) -> float:
         began = time.process_time()
