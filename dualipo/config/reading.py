@@ -169,7 +169,13 @@ def _explain(error: Any, subject: str) -> str:
         return f"{subject}: there is no setting `{key}`. {_nearest(key)}"
     if error["type"] == "value_error":
         return f"{subject}: {key}: {error['ctx']['error']}."
+    if error["type"] == "missing":
+        return (
+            f"{subject}: {key} is not set, and has no default. `dualipo settings {key}` explains."
+        )
     must = _KINDS.get(error["type"]) or error["msg"].removeprefix("Input should be ")
+    if error["type"] == "string_pattern_mismatch":
+        must = f"of the form {error['ctx']['pattern']}"
     value = redaction.redact(error["input"], name=key)
     return (
         f"{subject}: {key} is {value!r}, but it must be {must}. "

@@ -95,7 +95,7 @@ def started(run: Run, judge: HeldOutJudge, items: Sequence[Item]) -> tuple[Engin
         scores = ScoreFile(Path(name).expanduser(), may_be_missing=True)
         scores.require((clip, item.caption) for item in items for clip in item.clip_hashes)
         return _here(run, judge, RewardCritic(scores))
-    folder = model_folder(name, "critic").absolute()
+    folder = folder_of(judge).absolute()
     spec = JudgeSpec(run.path.absolute(), run.config, judge, folder, threads_of_a_worker())
     run.forget_models()  # it may not fit beside them, nor beside those of workers
     run.make_room()
@@ -108,6 +108,12 @@ def started(run: Run, judge: HeldOutJudge, items: Sequence[Item]) -> tuple[Engin
         roster=Roster(log_folder),
     )
     return engine, Job(open_judge, spec, cast)
+
+
+def folder_of(judge: HeldOutJudge) -> Path:
+    """Return the folder of a judge's model."""
+    setting = f"pretrained_model_name_or_path of {judge.name} in monitor.judges"
+    return model_folder(judge.pretrained_model_name_or_path, "critic", setting=setting)
 
 
 def _here(run: Run, judge: HeldOutJudge, loaded: Judge) -> tuple[Engine, Job]:

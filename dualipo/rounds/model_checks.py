@@ -14,7 +14,7 @@ from dualipo.critic.models.score_file import ScoreFile
 from dualipo.critic.models.served import ServedCritic
 from dualipo.errors import ConfigError, DualipoError, ModelError
 from dualipo.generator import backbone, published_models
-from dualipo.rounds import estimating
+from dualipo.rounds import estimating, judge_process
 from dualipo.rounds.ahead import Ahead
 from dualipo.rounds.run import is_embedded, model_folder
 from dualipo.servers.endpoint import Endpoint
@@ -62,14 +62,13 @@ def critic(config: Config, state: Ahead) -> Iterator[DualipoError]:
 def judges(config: Config, state: Ahead) -> Iterator[DualipoError]:
     """Check that every judge that never trains is there; a table of scores may come later.
 
-    Servers are asked before a new run alone: one that is down later must not hold up the rounds.
+    They are asked before a new run alone: one that is gone later must not hold up the rounds.
     """
-    for judge in config.monitor.judges:
+    for judge in config.monitor.judges if state.is_new else ():
         name = judge.pretrained_model_name_or_path
         if judge.backend in LEARNING:
-            folder = model_folder(name, "critic")
-            yield from backends.faults(folder, settings=judge)
-        elif judge.backend == "server" and state.is_new:
+            yield from backends.faults(judge_process.folder_of(judge), settings=judge)
+        elif judge.backend == "server":
             served = ServedCritic(name, settings=judge)
             yield from served.endpoint.refusals(name, setting="monitor.judges")
 

@@ -308,11 +308,12 @@ class Run(Bench):
         yield on_step
 
 
-def model_folder(name_or_path: str, part: str) -> Path:
-    """Return the folder that a recipe's model name means.
+def model_folder(name_or_path: str, part: str, *, setting: str | None = None) -> Path:
+    """Return the folder that a recipe's model name means; `setting` holds the name.
 
     "embedded" is the model that the package ships, "embedded-large" its `generator-large`.
     """
+    setting = setting or f"{part}.pretrained_model_name_or_path"
     if is_embedded(name_or_path):
         weights = Path(str(package_files("dualipo.world") / "weights"))
         folder = weights / (part + name_or_path.removeprefix(EMBEDDED))
@@ -320,14 +321,14 @@ def model_folder(name_or_path: str, part: str) -> Path:
             names = [p.name.replace(part, EMBEDDED, 1) for p in sorted(weights.glob(f"{part}*"))]
             raise ModelError(
                 f"{name_or_path}: no {part} of this name ships. Choose {' or '.join(names)} for "
-                f"{part}.pretrained_model_name_or_path, or make it with `dualipo pretrain`."
+                f"{setting}, or make it with `dualipo pretrain`."
             )
         return folder
     folder = Path(name_or_path).expanduser()
     if not folder.is_dir():
         raise ModelError(
-            f"{name_or_path}: no such folder. Give {part}.pretrained_model_name_or_path a "
-            f"downloaded model's folder, or {EMBEDDED!r}."
+            f"{name_or_path}: no such folder. Give {setting} a downloaded model's folder, or "
+            f"{EMBEDDED!r}."
         )
     return folder
 

@@ -10,6 +10,7 @@ zero. A dimension that cannot be scored leaves the total out, and says why. An e
 not work ends a run before its first round; in a later one the version is not measured.
 """
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -319,7 +320,8 @@ def _dimension(
         )
         [read] = result_files.read(path, {dimension: planned})
     except DualipoError as failure:
-        gap = _gap(dimension, num_planned=len(planned), why=_why(failure))
+        why = re.sub(rf"^(vbench )?{dimension}: ", "", _why(failure))
+        gap = _gap(dimension, num_planned=len(planned), why=why)
         return SuiteDimensionEvent(score=gap, by_clip={})
     finally:
         run.progress.advance(1)

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,16 @@ def test_a_server_that_knows_its_model_is_let_through_and_another_is_not() -> No
         assert "it refuses this key" in told(
             asked, [model_checks.servers]
         ) and "secret" not in told(asked, [model_checks.servers])
+
+
+def test_fault_61_a_judge_that_is_gone_holds_up_a_new_run_alone() -> None:
+    gone = 'monitor.judges=[{name="gone", backend="vila", pretrained_model_name_or_path="nowhere"}]'
+    settings = config.load(Path("recipe.toml"), [gone])
+    new = preflight.ahead.of(settings)
+    begun = replace(new, is_new=False)
+    [refused] = preflight.found_by([model_checks.judges], settings, new)
+    assert "pretrained_model_name_or_path of gone in monitor.judges" in str(refused)
+    assert not [*preflight.found_by([model_checks.judges], settings, begun)]
 
 
 def test_more_processes_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from dualipo.critic.models import decode
 from dualipo.critic.vlm import Query, ReasoningPath, Sampling
 from dualipo.records import GRADES, Dimension, Verdict
 
+NEVER = -1e3  # a log-probability that is finite, so that two of them compare as equal
 UNKNOWN = ReasoningPath("", (), 0.0, truncated=True)
 VERDICTS: tuple[Verdict, ...] = ("a", "tie", "b")  # as `losses.bradley_terry` orders them
 
@@ -77,10 +78,13 @@ class RewardCritic:
     def _pair_labels(
         self, dimension: Dimension, reward_a: float, reward_b: float
     ) -> dict[str, float]:
-        width = torch.tensor(self.source.tie_width(dimension), dtype=torch.float64)
+        names = (reasoning.NAMES[verdict] for verdict in VERDICTS)
+        known_width = self.source.tie_width(dimension)
+        if reward_a == reward_b and not known_width:  # the model's only tie
+            return dict(zip(names, (NEVER, 0.0, NEVER), strict=True))
+        width = torch.tensor(known_width, dtype=torch.float64)
         margin = torch.tensor(reward_a - reward_b, dtype=torch.float64)
         log_probs_V = losses.bradley_terry(margin, tie_width_B=width).tolist()
-        names = (reasoning.NAMES[verdict] for verdict in VERDICTS)
         return dict(zip(names, log_probs_V, strict=True))
 
 

@@ -7,7 +7,7 @@ folder, or by a file beside the table. Scores are divided by their spread over t
 margin of 1 is a usual one; a run keeps the spread of its first judged round, so that rows added
 later change no number. A clip without a score ends the stage with nothing recorded: add the rows
 and repeat the command. How well a clip matches a caption that its rows do not name is unknown, and
-a question about it abstains. Leaves out ties: such models have none.
+a question about it abstains. Only two clips of one score are a tie.
 """
 
 import ast
@@ -118,7 +118,7 @@ class ScoreFile:
             )
 
     def tie_width(self, dimension: Dimension) -> float:
-        """Return 0: such models know no ties."""
+        """Return 0: only two clips of one score are a tie."""
         return 0.0
 
     def _reward(self, clip_hash: str, query: Query) -> float:

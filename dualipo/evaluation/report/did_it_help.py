@@ -63,7 +63,7 @@ class Answer:
     @property
     def lines(self) -> list[str]:
         """The sentence, and a line for each alarm."""
-        return [self.sentence, *(f"Alarm: {alarm}." for alarm in self.alarms)]
+        return [self.sentence, *(f"Alarm: {alarm.rstrip('.')}." for alarm in self.alarms)]
 
     @property
     def text(self) -> str:

@@ -56,7 +56,7 @@ def _gaps(event: SuiteEvent) -> list[str]:
     for score in event.dimensions:
         if score.raw is None:
             by_reason.setdefault(score.why, []).append(score.dimension)
-    return [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
+    return [f"{', '.join(names)}: {str(why).rstrip('.')}" for why, names in by_reason.items()]
 
 
 def _alarms(event: SuiteEvent, gaps: str | None, changes: Sequence[Measurement]) -> list[str]:

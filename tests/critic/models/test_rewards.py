@@ -45,6 +45,15 @@ def test_rewards_score_vote_and_choose_by_the_usual_code():
     assert judge.abstain_rate(votes) == 0
 
 
+def test_equal_rewards_are_a_tie_and_no_flip_of_a_coin():
+    critic = RewardCritic(Brightness())
+    items = [Item("p", "a lamp", ("shade90", "shade90"), ("motion",))]
+    votes = judge.confirm(critic, items, clips=shade, settings=SETTINGS, seed_of=seed_of)
+    assert {vote.outcome for vote in votes} == {"tie"}
+    margins = forced_choice.margins(critic, items, clips=shade, settings=SETTINGS)
+    assert margins["p", "motion"] == 0
+
+
 def test_votes_are_drawn_as_often_as_the_model_says():
     critic = RewardCritic(Brightness(width=1.0))
     items = [Item(f"{n}", "a lamp", ("shade100", "shade132"), ("motion",)) for n in range(300)]
