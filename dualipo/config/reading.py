@@ -170,9 +170,7 @@ def _explain(error: Any, subject: str) -> str:
     if error["type"] == "value_error":
         return f"{subject}: {key}: {error['ctx']['error']}."
     if error["type"] == "missing":
-        return (
-            f"{subject}: {key} is not set, and has no default. `dualipo settings {key}` explains."
-        )
+        return f"{subject}: {key} has to be set. `dualipo settings {key}` says what it means."
     must = _KINDS.get(error["type"]) or error["msg"].removeprefix("Input should be ")
     if error["type"] == "string_pattern_mismatch":
         must = f"of the form {error['ctx']['pattern']}"

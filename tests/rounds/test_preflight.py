@@ -1,6 +1,7 @@
 """The preflight refuses what cannot work before the first unit, all of it, without weights."""
 
 import importlib.util
+import json
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -144,8 +145,8 @@ def test_a_server_that_knows_its_model_is_let_through_and_another_is_not() -> No
 
 
 def test_fault_61_a_judge_that_is_gone_holds_up_a_new_run_alone() -> None:
-    gone = 'monitor.judges=[{name="gone", backend="vila", pretrained_model_name_or_path="nowhere"}]'
-    settings = config.load(Path("recipe.toml"), [gone])
+    gone = {"name": "gone", "backend": "vila", "pretrained_model_name_or_path": "nowhere"}
+    settings = config.load(Path("recipe.toml"), [f"monitor.judges=[{json.dumps(gone)}]"])
     new = preflight.ahead.of(settings)
     begun = replace(new, is_new=False)
     [refused] = preflight.found_by([model_checks.judges], settings, new)
