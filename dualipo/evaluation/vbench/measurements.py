@@ -15,9 +15,16 @@ from dualipo.suite_events import SuiteDimensionEvent, SuiteEvent
 
 
 def as_measured(
-    event: SuiteEvent, values: Values, others: Sequence[MeasuredEvent]
+    event: SuiteEvent,
+    values: Values,
+    others: Sequence[MeasuredEvent],
+    *,
+    first: SuiteEvent | None = None,
 ) -> MeasuredEvent:
-    """Return the score as every source gives its measurements."""
+    """Return the score as every source gives its measurements.
+
+    `first` is the run's first score by this suite; other packages than its own raise an alarm.
+    """
     gaps = _gaps(event)
     why = f"no total, as dimensions are missing: {'; '.join(gaps)}" if gaps else None
     if event.total is None and not gaps:
@@ -45,9 +52,24 @@ def as_measured(
             ),
             *changes,
         ],
-        alarms=_alarms(event, why if gaps else None, changes),
+        alarms=[*_alarms(event, why if gaps else None, changes), *_other_packages(event, first)],
         by_prompt={name: dict(own) for name, own in values.items()} or None,
     )
+
+
+def _other_packages(event: SuiteEvent, first: SuiteEvent | None) -> list[str]:
+    """Say what a version was scored with that the run's first score was not."""
+    if first is None or not event.scored_with or not first.scored_with:
+        return []
+    names = sorted(event.scored_with.keys() | first.scored_with.keys())
+    now, before = ([f"{n} {e.scored_with.get(n, 'absent')}" for n in names] for e in (event, first))
+    changed = [f"{a} ({b} for {first.version})" for a, b in zip(now, before, strict=True) if a != b]
+    if not changed:
+        return []
+    return [
+        f"VBench of {event.version}: it was scored with {', '.join(changed)}, so the scores of the "
+        "two may not compare"
+    ]
 
 
 def _gaps(event: SuiteEvent) -> list[str]:
