@@ -49,6 +49,7 @@ JUDGES = {"lena": 1.0, "omar": -1.0}
 SUITE = {"base": 0.5, "g001.0": 0.6}  # of every dimension but the one that VBench itself scored
 RECORDED = Path(__file__).parents[1] / "evaluation/vbench/recorded_eval_results.json"
 NUM_VBENCH_PROMPTS = 75 + len({row["prompt_en"] for row in stand_in.few_rows()[2:]})
+FIXED = {"test": "a bear walks", "monitor": "a wolf sits"}  # prompts of files of their own
 PLACES = ("base/attempt-0", "000/attempt-0", "001/attempt-0")  # of base, g000.0 and g001.0
 
 
@@ -115,13 +116,35 @@ def own(models_folder: Path, memory: Path, captions: Path, unlabelled: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def cogvideox(own: Config, models_folder: Path, memory: Path, captions: Path) -> Config:
-    """Return the recipe for another generator, which begins with the labels of those clips."""
+def cogvideox(own: Config, models_folder: Path, memory: Path) -> Config:
+    """Run two rounds of another generator, with those labels, and fixed prompts of files."""
     model = memory / "cogvideox"
     make_cogvideox(rotary=True).save_pretrained(model)
-    named = f"generator.pretrained_model_name_or_path={model}"
-    length = "generator.max_sequence_length=8"
-    return _judged(models_folder, memory / "own-cogvideox", captions, named, length)
+    named = [f"generator.pretrained_model_name_or_path={model}", "generator.max_sequence_length=8"]
+    for name, caption in FIXED.items():
+        (memory / f"{name}.txt").write_text(f"{caption}\na caption too many\n")
+        named.append(f"prompts.{name}_path={memory / name}.txt")
+    plain = memory / "plain.csv"
+    _write(plain, [f"a {animal} jumps" for animal in ("cat", "dog", "owl", "fox")])
+    settings = _judged(models_folder, memory / "own-cogvideox", plain, *named, "rounds=2")
+    assert harnesses.ended(settings) == 0, harnesses.log(memory / "own-cogvideox")
+    return settings
+
+
+def test_fixed_prompts_of_files_are_sampled_by_every_version_and_feed_gallery_and_study(
+    cogvideox: Config,
+) -> None:
+    path = Path(cogvideox.output_dir)
+    for name, caption in FIXED.items():
+        tables_of = [path / "rounds" / place / f"{name}.parquet" for place in PLACES]
+        sampled = [tables.read_records(table, record_type=Candidate) for table in tables_of]
+        assert {clip.caption for clips in sampled for clip in clips} == {caption}
+        seeds = [[clip.seed for clip in clips] for clips in sampled]
+        assert seeds[0] and seeds == [seeds[0]] * len(PLACES), "every version has the same noise"
+        items = study_items.of_run(path, ["base", "g000.0", "g001.0"], name=name)
+        assert {item.caption for item in items} == {caption}
+    galleries = harnesses.events(path, GalleryEvent)
+    assert [event.captions for event in galleries] == [[FIXED["test"]]] * len(PLACES)
 
 
 def _judged(models_folder: Path, path: Path, captions: Path, *overrides: str) -> Config:
