@@ -142,8 +142,8 @@ def score(run: Run, suite: Suite, version: Version) -> SuiteEvent:
         is_complete = event.total is not None
         values = measurements.values(scored, planned=suite.planned, is_complete=is_complete)
     others = measured_before(run, measured.VBENCH, version.round, version.version_id)
-    known = [each for _, each in run.ledger.events(SuiteEvent) if each.source == event.source]
-    first = next((each for each in known if each.scored_with), None)
+    own = [each for _, each in run.ledger.events(SuiteEvent) if each.source == event.source]
+    first = next((each for each in own if each.scored_with), None)
     summary = measurements.as_measured(event, values, others, first=first)
     run.commit(_closing(run, suite, version), clock=clock, events=[event, summary])
     atomic.write_json(folder / "score.json", to_json(event))
