@@ -12,6 +12,9 @@ from typing import Any
 from dualipo.servers.endpoint import Answer, Failure
 
 _END_OF_THOUGHT = "</think>"
+# Why a text ended, in the words of several servers.
+_OWN_ENDS = {"", "stop", "eos", "eos_token", "end_turn", "stop_sequence", "end", "complete"}
+_CUTS = {"length", "max_tokens", "max_length", "max_new_tokens"}
 _LEAST = -1e4  # of the log-probabilities; smaller ones are brought to it
 
 
@@ -71,7 +74,17 @@ def end_of(choice: dict[str, Any]) -> str:
     A server that does not say leaves it to the grammar, which a text that was cut does not fit.
     """
     reason = choice.get("finish_reason")
-    return "" if reason in (None, "stop", "eos") else str(reason)[:40]
+    name = str("" if reason is None else reason)[:40]
+    if name.lower() in _OWN_ENDS:
+        return ""
+    return "length" if name.lower() in _CUTS else name
+
+
+def is_cut(choice: dict[str, Any], *, max_tokens: int) -> bool:
+    """Tell whether the text was cut; a server that does not say has used up all its tokens then."""
+    if choice.get("finish_reason") is None:
+        return len(tokens_of(choice)) >= max_tokens
+    return end_of(choice) == "length"
 
 
 def tokens_of(choice: dict[str, Any]) -> list[dict[str, Any]]:

@@ -83,8 +83,8 @@ def serving(say: Say) -> Iterator[Any]:
 def completion(text: str, body: dict[str, Any]) -> dict[str, Any]:
     """Write a completion of `n` equal choices; words and tags are equally likely tokens."""
     if body.get("continue_final_message"):
-        before = body["messages"][-1]["content"]
-        text = text.removeprefix(before)[: body["max_tokens"]]
+        tag = "<" + body["messages"][-1]["content"].rpartition("<")[2]
+        text = text.partition(tag)[2][: body["max_tokens"]]
     tokens = [part for part in text.replace("<", "\0<").replace(">", ">\0").split("\0") if part]
     top = [{"token": "A", "logprob": -0.5}, {"token": "good", "logprob": -0.6}]
     content = [

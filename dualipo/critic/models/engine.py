@@ -62,6 +62,8 @@ class Look:
 class EngineCritic(ServedCritic):
     """A version of a local critic at the servers that hold its weights."""
 
+    must_close_labels = False  # its answers are compared with those of the weights here
+
     def __init__(
         self,
         model: str,

@@ -31,13 +31,15 @@ from dualipo.critic import reasoning
 from dualipo.critic.models import frame_choice, structured
 from dualipo.critic.models.frame_choice import FpsOf, unknown_fps
 from dualipo.critic.models.sent_frames import url_of
-from dualipo.critic.vlm import Choice, Kind, Query, ReasoningPath, Sampling
+from dualipo.critic.vlm import Kind, Query, ReasoningPath, Sampling
 from dualipo.servers import completions
 from dualipo.servers.endpoint import Answer, Endpoint, Failure
 
 NUM_TOP = 20  # alternatives a server reports for a token
 UNREAD = ReasoningPath("", (), 0.0, truncated=False)
 NO_PROBABILITIES = "no probabilities"
+BEGUN_ANEW = "did not go on with its answer"
+NUM_CONTINUED = 8  # tokens, for a label and the beginning of its closing tag
 # The log-probability of a label that the text does not have, where only the text is known.
 UNSAID = -1e3
 TIE = reasoning.NAMES["tie"]
@@ -51,6 +53,10 @@ class ServedCritic:
     `failures` counts the answers that went wrong, and the labels that came without probabilities.
     `usage` counts requests, tokens as the server counts them, and whole seconds of waiting.
     """
+
+    # Some servers ignore `continue_final_message` and begin a new answer, whose first word may look
+    # like a label. So a label is weighed only where the text goes on as the grammar does.
+    must_close_labels = True
 
     def __init__(self, model: str, *, settings: Critic, fps_of: FpsOf = unknown_fps) -> None:
         self.model = model
@@ -97,7 +103,10 @@ class ServedCritic:
     def choice_log_probs(
         self, queries: Sequence[Query], prefixes: Sequence[str], choices: Sequence[str]
     ) -> Tensor:
-        """Return the log-probability [B, C] of each choice after the response; see `vlm.Vlm`."""
+        """Return the log-probability [B, C] of each choice after the response; see `vlm.Vlm`.
+
+        Values are NaN where the server did not go on with the response.
+        """
         images = self._images(queries)
         bodies = [
             {
@@ -106,7 +115,7 @@ class ServedCritic:
                 "add_generation_prompt": False,
                 "n": 1,
                 "temperature": 0.0,
-                "max_tokens": 1,
+                "max_tokens": NUM_CONTINUED if self.must_close_labels else 1,
                 **_want_log_probs(NUM_TOP),
             }
             for query, prefix in zip(queries, prefixes, strict=True)
@@ -141,9 +150,10 @@ class ServedCritic:
         num_missing = sampling.num_paths - len(sent)
         if not isinstance(answer, Failure) and num_missing:
             self.failures["too few answers" if sent else "no answer in its reply"] += 1
-        return [self._path(each, kind, sampling.choice) for each in sent] + [UNREAD] * num_missing
+        return [self._path(each, kind, sampling) for each in sent] + [UNREAD] * num_missing
 
-    def _path(self, sent: dict[str, Any], kind: Kind, choice: Choice | None) -> ReasoningPath:
+    def _path(self, sent: dict[str, Any], kind: Kind, sampling: Sampling) -> ReasoningPath:
+        choice = sampling.choice
         tokens, text = completions.tokens_of(sent), completions.text_of(sent).strip()
         place = choice.after if choice else None
         if self.settings.server.structured == "response_format":
@@ -161,10 +171,14 @@ class ServedCritic:
         if end not in ("", "length"):
             self.failures[f"ended by {end}"] += 1
             return UNREAD
-        return ReasoningPath(text, (), log_prob, end == "length", label_log_probs)
+        is_cut = completions.is_cut(sent, max_tokens=sampling.max_new_tokens)
+        return ReasoningPath(text, (), log_prob, is_cut, label_log_probs)
 
     def _first_token(self, sent: dict[str, Any], options: Sequence[str]) -> dict[str, float]:
         """Read the options' log-probabilities off the first token, or else off the text."""
+        if self.must_close_labels and not _closes_label(sent, options):
+            self.failures[BEGUN_ANEW] += 1
+            return {}
         tokens = completions.tokens_of(sent)
         if completions.reports_alternatives(tokens):
             return completions.option_log_probs(tokens[0], options)
@@ -243,6 +257,14 @@ def _want_log_probs(num_top: int) -> dict[str, Any]:
 def _labels(options: Sequence[str]) -> tuple[str, ...]:
     """Return the labels that may stand in the options' place; a verdict may also be a tie."""
     return (*options, TIE) if reasoning.NAMES["a"] in options else tuple(options)
+
+
+def _closes_label(sent: dict[str, Any], options: Sequence[str]) -> bool:
+    """Tell whether a continuation is a label and nothing else up to a tag or the text's end."""
+    text, tag, _ = completions.text_of(sent).partition("<")
+    label = text.strip().lower()
+    is_whole = bool(tag) or not completions.is_cut(sent, max_tokens=NUM_CONTINUED)
+    return is_whole and label in (option.lower() for option in _labels(options))
 
 
 def _label(text: str, marker: str) -> str | None:

@@ -10,10 +10,11 @@ from dualipo import config
 from dualipo.config import Config, Critic
 from dualipo.critic import judge, vote_counts, voting
 from dualipo.critic.asks import Item
-from dualipo.critic.models.served import NO_PROBABILITIES, ServedCritic
+from dualipo.critic.models.served import BEGUN_ANEW, NO_PROBABILITIES, ServedCritic
 from dualipo.critic.trust import forced_choice
 from dualipo.errors import ConfigError, StageError
 from dualipo.records import DIMENSIONS, GRADE_SCORES
+from dualipo.servers import completions
 from tests.critic.conftest import make_query, seed_of, shade
 from tests.servers import loopback
 
@@ -189,6 +190,51 @@ def test_a_server_without_probabilities_is_read_by_its_labels_and_counted():
         critic = ServedCritic("vlm", settings=settings(server.url))
         margins = forced_choice.margins(critic, PAIRS, clips=shade, settings=critic.settings)
     assert {*margins.values()} == {0.0}  # a tie is an answer, and leans to neither
+
+
+@pytest.mark.parametrize("has_probabilities", [True, False])
+def test_fault_27_a_server_that_begins_anew_is_never_weighed_at_its_first_word(has_probabilities):
+    def forgetful(body, count):
+        text = "A: light\nB: light\nAnswer: B"  # every answer begins with a letter, and has no tag
+        whole = loopback.completion(text, body | {"continue_final_message": False})
+        logprobs = whole["choices"][0]["logprobs"] if has_probabilities else None
+        text = text if body["max_tokens"] > 8 else text[:4]
+        ended = {
+            "message": {"content": text},
+            "finish_reason": "length" if len(text) == 4 else "stop",
+        }
+        return {"choices": [ended | {"logprobs": logprobs}] * body["n"]}
+
+    with loopback.serving(forgetful) as server:
+        critic, votes = confirm(server.url)
+        margins = forced_choice.margins(critic, PAIRS, clips=shade, settings=critic.settings)
+    assert {vote.outcome for vote in votes} == {"a", "b"}, "an answer in both orders is B"
+    assert margins == {} and critic.failures == {BEGUN_ANEW: len(PAIRS) * 3 * 2}
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [
+        *((reason, "a") for reason in ("STOP", "end_turn", "eos_token", "stop_sequence")),
+        *((reason, "abstain") for reason in ("MAX_TOKENS", "length", "content_filter")),
+        (None, "a"),
+    ],
+)
+def test_why_an_answer_ended_is_understood_in_the_words_of_several_servers(reason, outcome):
+    def ending(body, count):
+        whole = loopback.completion("A: x\nB: y\n<verdict>A</verdict>", body)
+        return {"choices": [each | {"finish_reason": reason} for each in whole["choices"]]}
+
+    with loopback.serving(ending) as server:
+        _, votes = confirm(server.url, PAIRS[:1], max_reasks=0)
+    assert {vote.outcome for vote in votes if vote.order == "ab"} == {outcome}
+
+
+def test_a_server_that_does_not_say_why_it_ended_has_cut_an_answer_that_took_all_tokens():
+    answer = {"logprobs": {"content": [{"token": "A", "logprob": -1.0}] * 8}}
+    assert completions.is_cut(answer, max_tokens=8)
+    assert not completions.is_cut(answer, max_tokens=9)
+    assert not completions.is_cut(answer | {"finish_reason": "stop"}, max_tokens=8)
 
 
 @pytest.mark.parametrize(
