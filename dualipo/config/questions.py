@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import re
+import unicodedata
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +28,22 @@ SHIPPED = ("world", "video")
 _RESERVED = (OVERALL, "total")
 _PLACES = ("name", "definition", "grades")  # what a question's text may hold in braces
 _BRACES = re.compile(r"\{(\w*)\}")
+_ANY_BRACES = re.compile(r"\{([^{}]*)\}")
+_WORD = re.compile(r"[^\W_]+")
+# An answer that only repeats what it was told is dropped. So no text may say a whole answer.
+_TAGGED = "<{tag}>{label}</{tag}>"
+_SAID = (_TAGGED, "final answer: {label}", "final {tag}: {label}", "the {tag} is {label}")
+_LABELS: dict[Kind, tuple[str, tuple[str, ...]]] = {
+    "pair": ("verdict", ("A", "B", "tie")),
+    "point": ("grade", GRADES),
+}
+MIN_EXAMPLE_WORDS: dict[Kind, int] = {"pair": 7, "point": 5}
 MAX_TEXT = 4000  # characters: a question is read before every answer
+
+
+def _is_odd(character: str) -> bool:
+    """Tell whether a character is one that no text holds, such as a NUL byte."""
+    return unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t"
 
 
 class _Part(BaseModel):
@@ -44,6 +60,8 @@ class _Part(BaseModel):
     def _is_short(cls, value: Any) -> Any:
         if isinstance(value, str) and len(value) > MAX_TEXT:
             raise ValueError(f"it has {len(value):,} characters, and {MAX_TEXT:,} are the most")
+        if isinstance(value, str) and (odd := [c for c in value if _is_odd(c)]):
+            raise ValueError(f"it holds U+{ord(odd[0]):04X}, which is no letter or sign. Remove it")
         return value
 
 
@@ -51,7 +69,7 @@ class GradeScale(_Part):
     """A grade: what it means, and the score between 0 and 1 that it stands for."""
 
     meaning: str = ""
-    score: float = Field(ge=0, le=1)
+    score: float = Field(ge=0, le=1, strict=True)
 
 
 class Grades(_Part):
@@ -82,8 +100,8 @@ class DimensionText(_Part):
 
     name: str
     definition: str = Field(min_length=1)
-    needs_caption: bool = True
-    weight: float = Field(1.0, gt=0, le=1000)
+    needs_caption: bool = Field(True, strict=True)
+    weight: float = Field(1.0, gt=0, le=1000, strict=True)
     pair: str | None = None
     single: str | None = None
     grades: Grades | None = None
@@ -119,9 +137,24 @@ class Questions(_Part):
             raise ValueError(f"the dimension {repeated[0]} stands there twice")
         own = [text for each in self.dimensions for text in (each.pair, each.single)]
         for text in (self.pair, self.single, *filter(None, own)):
-            if unknown := sorted({*_BRACES.findall(text)} - {*_PLACES}):
-                known = ", ".join(f"{{{place}}}" for place in _PLACES)
-                raise ValueError(f"a question holds {{{unknown[0]}}}, but only {known} are filled")
+            _require_places(text)
+        for text in (self.pair, self.single, *filter(None, own), *map(self.definition, self.names)):
+            _require_no_answer("a question or a definition", text, (_TAGGED,))
+        return self
+
+    @model_validator(mode="after")
+    def _shows_no_answer(self) -> "Questions":
+        kinds: tuple[Kind, ...] = ("pair", "point")
+        for kind, suffix in zip(kinds, ("pair", "single"), strict=True):
+            _require_no_answer(f"format_{suffix}", self.form(kind), _SAID)
+            evidence = self.example(kind).strip().rpartition("\n")[0]
+            num, least = len(_WORD.findall(evidence)), MIN_EXAMPLE_WORDS[kind]
+            if self.example(kind) and num < least:
+                raise ValueError(
+                    f"example_{suffix} has {num} words before its last line, so every answer with "
+                    f"its label would look like a repetition of it. Write {least} words of "
+                    "evidence or more before the label"
+                )
         return self
 
     @functools.cached_property
@@ -186,6 +219,29 @@ class Questions(_Part):
         return next(each for each in self.dimensions if each.name == dimension)
 
 
+def _require_places(text: str) -> None:
+    """Refuse a question that holds braces which are not filled in."""
+    known = ", ".join(f"{{{place}}}" for place in _PLACES)
+    for inside in _ANY_BRACES.findall(text):
+        if inside not in _PLACES and inside.strip().lower() in _PLACES:
+            place = f"{{{inside.strip().lower()}}}"
+            raise ValueError(f"a question holds {{{inside}}}, which is not filled. Write {place}")
+    if unknown := sorted({*_BRACES.findall(text)} - {*_PLACES}):
+        raise ValueError(f"a question holds {{{unknown[0]}}}, but only {known} are filled")
+
+
+def _require_no_answer(subject: str, text: str, forms: tuple[str, ...]) -> None:
+    """Refuse a text that says a whole answer: a model that gives it would seem to repeat it."""
+    words = f" {' '.join(_WORD.findall(text.lower()))} "
+    for tag, labels in _LABELS.values():
+        for answer in [form.format(tag=tag, label=x) for form in forms for x in labels]:
+            if f" {' '.join(_WORD.findall(answer.lower()))} " in words:
+                raise ValueError(
+                    f"{subject} says {answer}, so an answer that says it would look like a "
+                    "repetition and abstain. Write X for the label, and say which labels there are"
+                )
+
+
 def read(given: object) -> Questions:
     """Return the set that a recipe names or holds; raise ValueError with what is wrong."""
     if isinstance(given, Questions):
@@ -225,6 +281,8 @@ def _explained(error: Any) -> str:
         fact = "there is no such key in a set of questions"
     if error["type"] == "missing":
         fact = "it is missing"
+    if error["type"] in ("float_type", "bool_type"):
+        fact = f"it must be {'a number' if error['type'] == 'float_type' else 'true or false'}"
     return f"{place}: {fact}" if place else fact
 
 

@@ -189,6 +189,11 @@ def _of_critic(config: Config) -> Iterator[str]:
             f'critic.backend = "{critic.backend}" cannot refine itself. Set '
             f"refresh.update_critic = false, or use one of: {', '.join(LEARNING)}."
         )
+    if critic.load_in_4bit and critic.backend == "reward_head":
+        yield (
+            "critic.load_in_4bit = true holds the layers that a LoRA learns on, and critic.backend = "
+            '"reward_head" trains a head alone. Set critic.load_in_4bit = false.'
+        )
     if critic.serving.command and critic.backend not in LEARNING:
         yield (
             "critic.serving.command serves weights that are here, but critic.backend is "

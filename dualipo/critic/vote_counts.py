@@ -15,6 +15,8 @@ from dualipo.records import GRADES, Vote
 
 MIN_VOTES = 32  # fewer say nothing about a critic's habits
 NUM_EXAMPLES = 3  # unreadable answers that an error shows
+_LEARN_EVERY_LABEL = "Go back to the previous critic, or train it on a seed with every label."
+_LEARN_LONGER = "Go back to the previous critic, or train the warm start longer."
 ASKING_AGAIN = (
     " `dualipo resume RUN --retry-abstained` asks for these answers again and keeps the others."
 )
@@ -114,8 +116,7 @@ def require_opinion(counts: VoteCounts, *, settings: Critic) -> None:
         constant, count = answers.most_common(1)[0]
         raise StageError(
             f"critic: {count} of {num} times its {name} is {constant!r}, whatever is "
-            "shown. It has collapsed: go back to the previous critic, or train it on a seed "
-            "with every label."
+            f"shown. It has collapsed. {_remedy_of_habit(settings, _LEARN_EVERY_LABEL)}"
         )
     _require_both_places(counts, settings)
 
@@ -133,9 +134,23 @@ def _require_both_places(counts: VoteCounts, settings: Critic) -> None:
     if places[place] > settings.max_position_share * num:
         raise StageError(
             f"critic: {places[place]} of {num} times it prefers the {place} of two clips, "
-            f"critic.max_position_share is {settings.max_position_share:.0%}. Go back to the "
-            "previous critic, or train the warm start longer."
+            f"critic.max_position_share is {settings.max_position_share:.0%}. "
+            f"{_remedy_of_habit(settings, _LEARN_LONGER)}"
         )
+
+
+def _remedy_of_habit(settings: Critic, of_learner: str) -> str:
+    """Say what can be done about a critic of this kind that answers without looking."""
+    if settings.backend in LEARNING:
+        return of_learner
+    if settings.backend == "server":
+        return (
+            "Serve another model, let this one see more (raise critic.max_frames or "
+            "critic.max_pixels), or ask it other questions (critic.questions)."
+        )
+    if settings.backend == "reward_head":
+        return "Train it on labels of every kind (seed_labels), in a new run."
+    return "See that its scores tell the clips apart."
 
 
 def as_shown(vote: Vote) -> str:

@@ -1,6 +1,9 @@
 """The questions that people are asked about clips: METHOD.md section 2 in everyday words."""
 
 from dualipo.config import WORLD, Questions
+from dualipo.config.questions import shipped
+
+SHIPPED_SETS = (WORLD, shipped("video"))
 
 PAIR = {
     "consistency": (
@@ -34,11 +37,19 @@ POINT = {
 def question(kind: str, dimension: str, questions: Questions = WORLD) -> dict[str, str]:
     """Return a dimension's question for a pair or a single clip, and a hint what to look for.
 
-    A dimension of a run's own is asked about by its name, and its definition is the hint.
+    A dimension that the run's set defines itself is asked about by its name, and its definition is
+    the hint, also where it bears the name of one that ships.
     """
-    if dimension not in PAIR:
+    if not _has_everyday_words(dimension, questions):
         name = dimension.replace("_", " ")
         asked = f"Which clip is better: {name}?" if kind == "pair" else f"How good is the {name}?"
         return {"text": asked, "hint": questions.definition(dimension)}
     text, hint = (PAIR if kind == "pair" else POINT)[dimension]
     return {"text": text, "hint": hint}
+
+
+def _has_everyday_words(dimension: str, questions: Questions) -> bool:
+    """Tell whether the words here fit: the set's definition of the dimension is one that ships."""
+    if dimension not in PAIR or dimension not in questions.names:
+        return dimension in PAIR
+    return questions.definition(dimension) in {each.definition(dimension) for each in SHIPPED_SETS}

@@ -62,7 +62,7 @@ def test_fault_30_a_position_biased_critic_makes_no_certain_pair():
 
 def test_fault_31_a_constant_critic_stops_the_stage():
     ties = confirm(Scripted(lambda query, seed: "A: x\nB: x\n<verdict>tie</verdict>"))
-    with pytest.raises(StageError, match=r"answer is 'tie'.*go back to the previous critic"):
+    with pytest.raises(StageError, match=r"answer is 'tie'.*Go back to the previous critic"):
         vote_counts.require_opinion(vote_counts.counted(ties), settings=SETTINGS)
     grades = score(Scripted(lambda query, seed: "fine\n<grade>good</grade>"))
     with pytest.raises(StageError, match="grade is 'good"):
@@ -80,6 +80,24 @@ def test_fault_31_a_critic_that_nearly_always_prefers_one_place_stops_the_stage(
         vote_counts.require_opinion(vote_counts.counted(votes), settings=SETTINGS)
     patient = SETTINGS.model_copy(update={"max_position_share": 1.0})
     vote_counts.require_opinion(vote_counts.counted(votes), settings=patient)
+
+
+@pytest.mark.parametrize(
+    ("backend", "remedy"),
+    [
+        ("vila", "Go back to the previous critic"),
+        ("server", "Serve another model, let this one see more"),
+        ("reward_head", "Train it on labels of every kind"),
+        ("scores", "See that its scores tell the clips apart"),
+    ],
+)
+@pytest.mark.parametrize("label", ["A", "tie"])
+def test_fault_31_a_stage_that_stops_by_a_habit_says_what_helps_this_critic(backend, remedy, label):
+    votes = confirm(Scripted(lambda query, seed: f"A: x\nB: y\n<verdict>{label}</verdict>"))
+    settings = SETTINGS.model_copy(update={"backend": backend})
+    with pytest.raises(StageError, match=remedy) as stopped:
+        vote_counts.require_opinion(vote_counts.counted(votes), settings=settings)
+    assert ("previous critic" in str(stopped.value)) == (backend == "vila")
 
 
 @pytest.mark.parametrize("answer", ["I like the first one", None])

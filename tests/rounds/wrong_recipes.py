@@ -135,6 +135,9 @@ SETTINGS = {
         ["critic.num_processes=2", "critic.load_in_4bit=true", "critic.rank=4"],
         "works in one process alone",
     ),
+    "a head in 4 bits": Wrong(
+        ["critic.backend=reward_head", "critic.load_in_4bit=true"], "trains a head alone"
+    ),
     "a head on several devices": Wrong(
         ["critic.num_processes=2", "critic.backend=reward_head"], "is not trained by several"
     ),
