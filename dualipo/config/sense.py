@@ -191,8 +191,8 @@ def _of_critic(config: Config) -> Iterator[str]:
         )
     if critic.load_in_4bit and critic.backend == "reward_head":
         yield (
-            "critic.load_in_4bit = true holds the layers that a LoRA learns on, and critic.backend = "
-            '"reward_head" trains a head alone. Set critic.load_in_4bit = false.'
+            "critic.load_in_4bit = true holds the layers that a LoRA learns on, and critic.backend "
+            '= "reward_head" trains a head alone. Set critic.load_in_4bit = false.'
         )
     if critic.serving.command and critic.backend not in LEARNING:
         yield (
