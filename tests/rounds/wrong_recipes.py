@@ -119,6 +119,9 @@ SETTINGS = {
     ),
     "four bits of all weights": Wrong(["critic.load_in_4bit=true"], "holds weights that cannot be"),
     "critic in half precision": Wrong(["critic.torch_dtype=bfloat16"], "critic.rank = 0 trains"),
+    "a head in 4 bits": Wrong(
+        ["critic.backend=reward_head", "critic.load_in_4bit=true"], "trains a head alone"
+    ),
     "half precision": Wrong(["generator.torch_dtype=bfloat16"], "rounds its updates away"),
     "processes and Muon": Wrong(
         ["align.num_processes=2", "align.optimizer=muon"], "does not work with align.optim"
@@ -134,9 +137,6 @@ SETTINGS = {
     "4 bits on several devices": Wrong(
         ["critic.num_processes=2", "critic.load_in_4bit=true", "critic.rank=4"],
         "works in one process alone",
-    ),
-    "a head in 4 bits": Wrong(
-        ["critic.backend=reward_head", "critic.load_in_4bit=true"], "trains a head alone"
     ),
     "a head on several devices": Wrong(
         ["critic.num_processes=2", "critic.backend=reward_head"], "is not trained by several"
