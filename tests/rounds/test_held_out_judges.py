@@ -14,8 +14,12 @@ from benchmarks import monitors
 from dualipo.config import Config
 from dualipo.evaluation import judgements, measured, pixels, summary
 from dualipo.events import MeasuredEvent, MonitorEvent
-from dualipo.records import DIMENSIONS, Candidate
+from dualipo.progress import PlainProgress
+from dualipo.records import DIMENSIONS, Candidate, Verdict
+from dualipo.rounds import closing
+from dualipo.rounds.loop import opened
 from dualipo.store import tables
+from dualipo.store.ledger import Unit
 from tests.rounds import harness as harnesses
 
 pytestmark = pytest.mark.slow
@@ -133,6 +137,32 @@ def test_the_worlds_own_suite_has_a_total_that_the_triggers_read(run: Path) -> N
     assert len(parts) == 5 and values[1] == pytest.approx(fmean(filter(None, parts)), abs=0.01)
     change = measured.named(version.measurements, measured.TOTAL, against="base")
     assert change and change.value == pytest.approx(values[1] - values[0], abs=0.01)
+
+
+def test_a_judge_ends_the_run_where_a_loss_is_shown_and_the_recipe_lets_it(
+    run: Path, models_folder: Path, memory: Path, table: Path
+) -> None:
+    path = shutil.copytree(run, memory / "stopped")
+    settings = _settings(models_folder, path, table)
+    twin, scores = settings.monitor.judges
+    judges = (twin, scores.model_copy(update={"stops_run": True}))
+    monitor = settings.monitor.model_copy(update={"judges": judges})
+    stopping = settings.model_copy(update={"monitor": monitor})
+
+    def require_stop() -> None:
+        verdicts: dict[str, dict[str, list[Verdict]]] = {
+            f"p{n}": {"motion": ["b"]} for n in range(12)
+        }
+        lost = judgements.of_verdicts("table", "g000.0", "base", verdicts)
+        with opened(stopping, PlainProgress()) as opened_run:
+            opened_run.commit(Unit(0, 0, "judges", 99), events=[lost])
+            [reason] = closing.end_reasons(opened_run, 0, 0)
+            assert "judge table prefers base" in reason
+            assert closing.ends_early(opened_run, 0, 0)
+        with opened(settings, PlainProgress()) as opened_run:
+            assert not closing.end_reasons(opened_run, 0, 0)
+
+    assert harnesses.in_child(require_stop, path=path) == 0, harnesses.log(path)
 
 
 def test_the_benchmark_of_monitors_compares_each_with_the_oracle(run: Path) -> None:
