@@ -103,7 +103,22 @@ def _best_evaluated(history: RunHistory, made: Sequence[RoundHistory]) -> Recomm
     told += [f"{other.label} not measured" for other in made if other not in measured_rounds]
     others = ", ".join(told)
     why = f"its evaluation total is the highest, {best:.2f}" + (f" ({others})" if others else "")
-    return Recommendation(version_of(round_), round_.round, why)
+    return Recommendation(version_of(round_), round_.round, why + _doubt(round_))
+
+
+def _doubt(round_: RoundHistory) -> str:
+    """Say where the interval of a total's change against the base does not show a difference."""
+    changes = [
+        ends
+        for event in round_.measured
+        if event.source in (measured.VBENCH, measured.WORLD_SUITE)
+        if (change := measured.named(event.measurements, measured.TOTAL, against=BASE_VERSION))
+        if (ends := interval(change))
+    ]
+    if not changes or changes[-1].excludes_zero:
+        return ""
+    shown = changes[-1].ends("{:+.2f}".format)
+    return f", though its difference from the base is not shown ({shown})"
 
 
 def _total(round_: RoundHistory) -> float | None:

@@ -159,3 +159,16 @@ def test_a_suite_that_failed_after_the_base_recommends_nothing() -> None:
     half = [replace(gap[0], measured=[_suite("g000.0", 80.0)]), gap[1]]
     choice = recommend(replace(history, base=base, rounds=half))
     assert choice.is_base and "81.00 (round 0 80.00, round 1 not measured)" in choice.why
+
+
+@pytest.mark.parametrize(("low", "num", "said"), [(-1.0, 40, "-1.00 to +3.00"), (0.5, 5, "5 prom")])
+def test_a_highest_total_whose_gain_is_not_shown_says_so(low: float, num: int, said: str) -> None:
+    [made] = a_run(Signals(evaluation_total=82.0)).rounds
+    change = {"name": "total", "value": 1.0, "high": 3.0, "against": "base"}
+    suite = _suite("g000.0", 82.0)
+    for lowest, prompts, doubt in ((low, num, f"is not shown ({said}"), (0.5, 40, "")):
+        gain = Measurement(low=lowest, num_prompts=prompts, **change)  # type: ignore[arg-type]
+        event = replace(suite, measurements=[*suite.measurements, gain])
+        history = replace(a_run(EVEN), rounds=[replace(made, measured=[event])])
+        why = recommend(history).why
+        assert doubt in why and ("not shown" in why) == bool(doubt)

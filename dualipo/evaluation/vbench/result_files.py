@@ -177,17 +177,29 @@ def _parts(path: Path, dimension: str, result: object) -> tuple[float, list[dict
 
 
 def _beside(path: Path) -> _Beside:
-    """Return what the file says that VBench writes before it scores; nothing where it is gone."""
+    """Return what the file says that VBench writes before it scores; nothing where it is gone.
+
+    As many clips of each prompt are planned as any prompt has: five, or fewer where so many were
+    sampled.
+    """
     source = path.with_name(path.name.removesuffix(SUFFIX) + PROMPTS_SUFFIX)
     beside = _Beside()
     rows = text_files.read_json(source, remedy=_REMEDY, shape=list) if source.is_file() else []
     for number, row in enumerate(rows, start=1):
         require_row(source, number, row)
-        names = [clip_name(row["prompt_en"], k) for k in range(CLIPS_PER_PROMPT)]
+    num_clips = max(map(_num_clips, rows), default=0) or CLIPS_PER_PROMPT
+    for row in rows:
+        names = [clip_name(row["prompt_en"], k) for k in range(num_clips)]
         for dimension in row["dimension"]:
             beside.planned.setdefault(dimension, []).extend(names)
             beside.shown.setdefault(dimension, set()).update(_shown(row))
     return beside
+
+
+def _num_clips(row: Mapping[str, Any]) -> int:
+    """Return the place of the last of a prompt's clips that VBench found."""
+    names, shown = (clip_name(row["prompt_en"], k) for k in range(CLIPS_PER_PROMPT)), _shown(row)
+    return max((place for place, name in enumerate(names, start=1) if name in shown), default=0)
 
 
 def _shown(row: Mapping[str, Any]) -> list[str]:

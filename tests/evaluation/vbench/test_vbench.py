@@ -159,6 +159,22 @@ def test_color_is_the_mean_over_clips_in_which_vbench_sees_the_object(tmp_path: 
     assert len(score.failed) == 1
 
 
+def test_where_one_clip_of_each_prompt_was_made_one_is_planned(tmp_path: Path) -> None:
+    """A folder of a cheap run is no folder in which four clips in five failed."""
+    stand_in.write_results(tmp_path / "results", {"scene": 0.5})
+    beside, path = (
+        tmp_path / "results" / f"all_{end}.json" for end in ("full_info", "eval_results")
+    )
+    rows = json.loads(beside.read_text())
+    for row in rows:
+        del row["video_list"][1:]
+    _write(beside, rows)
+    mean, clips = json.loads(path.read_text())["scene"]
+    _write(path, {"scene": [mean, clips[::5]]})
+    [score] = result_files.read_folder(tmp_path / "results").values()
+    assert (score.raw, score.num_scored, score.num_planned, score.failed) == (0.5, 2, 2, ())
+
+
 def test_fault_60_the_clips_of_imaging_quality_are_on_the_scale_of_its_mean(tmp_path: Path) -> None:
     stand_in.write_results(tmp_path / "results", {"imaging_quality": 0.6})
     [score] = result_files.read_folder(tmp_path / "results").values()
