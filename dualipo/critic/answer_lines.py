@@ -19,6 +19,7 @@ MAX_BRACES = 64  # of an answer, which holds one object
 _STRICT = json.JSONDecoder(object_pairs_hook=tuple)
 _LOOSE_OBJECT = re.compile(r"\{[^{}]{0,4000}\}")
 _TRAILING_COMMA = re.compile(r",\s*(?=\})")
+_DOUBTS = re.compile(r"\b(?:if|is it|not|wrong|doubt|would|example|instead of)\b|n't\b", re.I)
 _CLIP_KEY = re.compile(r"(?:(?:video|clip|option|candidate)[ _])?([ab])", re.I)
 _GRADE_KEY = re.compile(r"(grade|rating|score)[ _](?:of[ _])?(?:video[ _])?([ab])", re.I)
 
@@ -29,8 +30,11 @@ _END_OF_TURN = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>|<(?:end_of_turn|eos)>", r
 _CODE_FENCE = re.compile(r"```\w*")
 _MARKS = re.compile(
     r"^\s*(?:[#>*+•-]+\s+|(?:[Ss]tep )?\(?\d{1,2}[.):]\s+)+|[*`]{1,3}|\b_{1,3}\B|\B_{1,3}\b"
-    r"|\\(?:boxed|text\w*)|[${}\\]"
+    r"|\$|\\[\[\]()]"
 )
+_BOXED = re.compile(r"\\(?:boxed|text\w*)\s*\{([^{}]*)\}")
+# The beginning of a line that is a part of a list, a table or an outline.
+_ITEM = re.compile(r"\s*(?:[#>+•|-]|\*\s|\(?\d{1,2}[.):]\s|[Ss]tep\b)")
 _SPACES = re.compile(r"\s+")
 # Some write all in one line: "A: whole. Grade: good B: torn. Grade: bad Verdict: A".
 _NEXT_IN_LINE = re.compile(
@@ -43,11 +47,15 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 @dataclass(frozen=True)
 class Line:
-    """A line that holds words; `follows_gap` tells whether a blank line stands before it."""
+    """A line that holds words.
+
+    `follows_gap` tells whether a blank line stands before it, and `is_item` whether it is a heading
+    or a part of a list, or its emphasis does not end.
+    """
 
     text: str
     follows_gap: bool
-    is_heading: bool
+    is_item: bool
 
     @property
     def sentences(self) -> list[str]:
@@ -58,19 +66,26 @@ class Line:
 def lines(text: str) -> list[Line]:
     """Return the lines that hold words."""
     flat = _without_tags(_without_objects(_END_OF_TURN.sub(" ", text)))
+    is_object = "{" in _unboxed(flat)  # one that was cut
     whole: list[Line] = []
     follows_gap = False
     for raw in _NEXT_IN_LINE.sub(r"\1\n", flat).splitlines():
         bare = _bare(raw)
         if any(c.isalnum() or c == BLANK for c in bare):
-            whole.append(Line(bare, follows_gap, raw.lstrip().startswith("#")))
+            is_item = bool(_ITEM.match(raw)) or raw.count("**") % 2 == 1 or is_object
+            whole.append(Line(bare, follows_gap, is_item))
         follows_gap = not raw.strip()
     return whole
 
 
+def _unboxed(text: str) -> str:
+    r"""Return a text without the commands of TeX around a label: \boxed{\text{A}}."""
+    return _BOXED.sub(r"\1", _BOXED.sub(r"\1", text))
+
+
 def _bare(line: str) -> str:
     """Return a line without Markdown's signs, pictures and double spaces."""
-    bare = _MARKS.sub("", _CODE_FENCE.sub("", line))
+    bare = _MARKS.sub("", _CODE_FENCE.sub("", _unboxed(line)))
     words = "".join(c for c in bare if unicodedata.category(c) not in ("So", "Sk", "Mn", "Me"))
     return _SPACES.sub(" ", words).strip().strip("|").strip()
 
@@ -91,7 +106,9 @@ def _without_tags(text: str) -> str:
 
     for _ in range(2):  # a verdict's tag may stand in an answer's
         text = _TAG.sub(written, text)
-    return _WRAPPER.sub("\n", text)
+    wrappers = _WRAPPER.findall(text)
+    is_whole = 2 * sum(each.startswith("</") for each in wrappers) == len(wrappers)
+    return _WRAPPER.sub("\n", text) if is_whole else text
 
 
 def _without_objects(text: str) -> str:
@@ -128,10 +145,11 @@ def _object_at(text: str, start: int) -> tuple[list[str], int]:
 
 def _joined(fields: list[str], *, before: str, after: str) -> str:
     """Write fields as lines of their own, or as a part of the sentence that they stand in."""
-    said = before.rpartition("\n")[2].rstrip()
+    said = before.rpartition("\n")[2].rstrip(" \t`[")
     continued = after.partition("\n")[0].lstrip(" \t`]).")
-    is_alone = (not said or said[-1] in ":.!?`[") and not (continued and continued[0].islower())
-    return "\n" + "\n".join(fields) + "\n" if is_alone else f" {'; '.join(fields)} "
+    is_announced = not said or (said[-1] in ":.!?" and not _DOUBTS.search(said))
+    is_alone = is_announced and not (continued and continued[0].islower())
+    return "\n" + "\n".join(fields) + "\n" if is_alone else f" {' / '.join(fields)} "
 
 
 def _fields(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:

@@ -127,7 +127,7 @@ _TAKES_BACK = re.compile(
     r"so)|(?:is|was|be|am|are) (?:wrong|incorrect|invalid|false|reversed)|cannot|can't|"
     r"could(?: not|n't)|unable|hmm+|or rather|maybe|perhaps|jok(?:e|ing)|kidding|if|unless|"
     r"otherwise|hypothetical\w*|placeholder)\b|\bno,"
-    r"|^\W*(?:no|nope|not|nah|instead|rather|except|or|oops|ah|oh|hm)\b|[,:;-] no\W*$",
+    r"|^\W*(?:no|nope|not|nah|instead|rather|except|or|oops|ah|oh|hm)\b|[,:;-] (?:no|rather)\W*$",
     re.I,
 )
 _TURNS = re.compile(r"^\W*(?:but|however|yet|though|although|still)\b", re.I)
@@ -139,6 +139,7 @@ _OWN_REASON = re.compile(
 _FAREWELL = re.compile(
     r"(?:please )?(?:let me know|feel free|i hope|hope (?:this|that)|thank|do you|would you)", re.I
 )
+_BRACKETS = (("(", ")"), ("[", "]"), ("<", ">"))
 _ENDS = ("", ".", "!", ",")
 _MENU = re.compile(
     r"\b(?:choose|choices|pick|select|options?|scale|example|template|possible)\b.*:$", re.I
@@ -167,10 +168,10 @@ _VERBS = {
 }
 # "In motion, B is.", "It could be B.", "EDIT: B"
 _LEFT_OUT = re.compile(
-    r"\b(?P<end>[AB]) (?:is|does|has it|it is)\W*$"
+    r"\b(?P<end>[AB]) (?:is|does|has it|it is)\W*$|^(?:[Vv]ideo )?(?P<first>[AB]),"
     r"|\b(?:be|it's|meant?) (?:[Vv]ideo )?(?P<named>[AB])\b(?! [a-z])"
 )
-_LABELLED = re.compile(r"[\w ]{1,30}[:=] ?(?P<rest>.+)")
+_LABELLED = re.compile(r"\W*[\w ]{1,30}[:=] ?(?P<rest>.+)")
 _UNSEEN = re.compile(
     r"\b(?:cannot|can't|unable to|not able to|could(?: not|n't)|do(?: not|n't)) (?:\w+ )?"
     r"(?:see|view|watch|access|open|play|process|analy[sz]e) "
@@ -182,6 +183,9 @@ _UNSEEN = re.compile(
 
 def claim(sentence: str, kind: Kind) -> Claim | None:
     """Return the label that a sentence states; OPEN where it states none clearly."""
+    if sentence.startswith(BLANK):  # it may repeat what the model was told
+        own = sentence.lstrip(BLANK)
+        return OPEN if claim(own, kind) or label_without_noun(own, kind) else None
     text = _OPENING.sub("", sentence, count=1) if _OPENING.match(sentence) else sentence
     if preferred := _preference(text, kind):
         return preferred
@@ -198,7 +202,15 @@ def claim(sentence: str, kind: Kind) -> Claim | None:
 def label_alone(text: str, kind: Kind) -> Label | None:
     """Return the label that is the whole text."""
     match = _label_at(text, kind)
-    return _label(match["label"]) if match and text[match.end() :].strip() in _ENDS else None
+    if match is None or text[match.end() :].strip() not in _ENDS or match["label"] in "ab":
+        return None
+    is_whole = all(match[0].count(left) == match[0].count(right) for left, right in _BRACKETS)
+    return _label(match["label"]) if is_whole and match[0].count('"') % 2 == 0 else None
+
+
+def label_without_noun(text: str, kind: Kind) -> Label | None:
+    """Return the label that is the whole text; "Video A" is a heading of evidence."""
+    return None if names_a_video(text) else label_alone(text, kind)
 
 
 def names_a_video(text: str) -> bool:
@@ -251,8 +263,8 @@ def objections(sentence: str, kind: Kind, *, is_next: bool) -> set[Claim]:
 def _labelled(sentence: str, kind: Kind) -> set[Claim]:
     """Return a label that stands alone, or behind a word that is no head: "EDIT: B"."""
     labelled = _LABELLED.fullmatch(sentence)
-    label = label_alone(labelled["rest"] if labelled else sentence, kind)
-    return {label} if label and not names_a_video(sentence) else set()
+    label = label_without_noun(labelled["rest"] if labelled else sentence, kind)
+    return {label} if label else set()
 
 
 def leans(sentence: str, kind: Kind) -> set[Claim]:
@@ -261,7 +273,7 @@ def leans(sentence: str, kind: Kind) -> set[Claim]:
         return set()
     preferred = {*_leanings(sentence)}
     if left_out := _LEFT_OUT.search(sentence):
-        preferred.add(_label(left_out["end"] or left_out["named"]))
+        preferred.add(_label(left_out["end"] or left_out["first"] or left_out["named"]))
     return preferred
 
 
@@ -364,6 +376,9 @@ def _is_clean(rest: str, label: Label, kind: Kind) -> bool:
     if reason is None:
         return False
     why = rest[reason.end() :]
+    behind_brackets = why.partition(")")[2] if "(" in reason[0] else ""
+    if behind_brackets.strip(" .!,;:") or _ANY_HEAD[kind].search(why):
+        return False
     if _TAKES_BACK.search(why) or (not reason["word"] and _HEDGE.search(why)):
         return False
     if kind == "pair":

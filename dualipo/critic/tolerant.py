@@ -86,6 +86,7 @@ def _statements(
     """Collect what the sentences claim, and what the others say beside it, which has to agree."""
     claims: set[Claim] = set()
     beside: set[Claim] = set()
+    before = ""
     is_next = False
     for number, line in enumerate(answer):
         bare = _bare_claim(answer, number, kind) if allows_bare else None
@@ -94,12 +95,16 @@ def _statements(
             claimed = bare or statements.claim(sentence, kind)
             if claimed:
                 claims.add(OPEN if is_menu else claimed)
+                # A letter before evidence is its heading; before a claim it is another one.
+                label = statements.label_without_noun(before, kind)
+                beside |= {label} if label else set()
             elif claims:
                 said = statements.objections(sentence, kind, is_next=is_next)
                 beside |= set() if claims == {"tie"} and said == {"a", "b"} else said
             elif statements.concludes(sentence):  # evidence alone may prefer a clip for a while
                 beside |= statements.leans(sentence, kind)
             is_next = claimed is not None
+            before = sentence
     return claims, beside
 
 
@@ -113,7 +118,7 @@ def _bare_claim(answer: Sequence[Line], number: int, kind: Kind) -> Claim | None
     label = statements.label_alone(line.text, kind)
     if number and statements.is_head(answer[number - 1].text, kind):
         return label or (OPEN if statements.is_no_label(line.text) else None)
-    if label is None or line.is_heading or number < len(answer) - 1:
+    if label is None or line.is_item or number < len(answer) - 1:
         return None
     if number == 0:
         return label
