@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualipo.cli import label
-from dualipo.cli.verbs import add_verb
+from dualipo.cli.verbs import add_verb, positive
 from dualipo.errors import ConfigError, DataError
 from dualipo.store import atomic
 from dualipo.store.label_tables import BOOK
@@ -53,7 +53,7 @@ def _add_size(parts: Any) -> None:
     )
     size.add_argument(
         "--answers-per-prompt",
-        type=int,
+        type=positive,
         default=3,
         help="The number of answers about each prompt (default: %(default)s).",
     )
@@ -96,10 +96,10 @@ def _add_ask(parts: Any) -> None:
         help="The run's fixed clips that are compared: of its test or its monitor prompts "
         "(default: %(default)s).",
     )
-    ask.add_argument("--num-prompts", type=int, help="The number of prompts (default: all).")
+    ask.add_argument("--num-prompts", type=positive, help="The number of prompts (default: all).")
     ask.add_argument(
         "--answers",
-        type=int,
+        type=positive,
         default=1,
         help="The number of people who are asked about each pair (default: %(default)s).",
     )

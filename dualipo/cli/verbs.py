@@ -43,6 +43,13 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def positive(text: str) -> int:
+    """Return an option's whole number above 0; `argparse` tells of another text."""
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text}: no number of things. Give 1 or more.")
+    return int(text)
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the argument that names a run."""
     parser.add_argument("run", type=Path, help="The folder of a run, e.g. runs/quick.")

@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
+from dualipo.cli.main import main
 from tests.cli.conftest import ROOT, Ended
 from tests.video_files import write_clip
 
@@ -102,6 +103,23 @@ def test_size(dualipo: Dualipo) -> None:
         "study", "size", "--win-rate", "0.6", "--ties", "0", "--answers-per-prompt", "1"
     )
     assert ended.stdout.startswith("194 prompts with 194 answers in each dimension are enough")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["size", "--win-rate", "0.6", "--answers-per-prompt", "0"],
+        ["ask", "mine", "--num-prompts", "-2"],
+        ["ask", "mine", "--answers", "0"],
+    ],
+    ids=lambda given: given[-2],
+)
+def test_a_study_asks_at_least_one_of_everything(
+    given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["study", *given])
+    assert "Give 1 or more." in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -104,7 +104,13 @@ def items(clips: Iterable[Clip], *, num_prompts: int | None, seed: int) -> list[
         )
     order = sorted({prompt for prompt, _ in whole}, key=lambda name: derive(seed, "study", name))
     chosen = set(order[:num_prompts])
-    return list(_pairs(whole, chosen))
+    pairs = list(_pairs(whole, chosen))
+    if not pairs:
+        raise DataError(
+            f"{', '.join(sorted(generators))}: their clips of {len(chosen)} prompts are the same, "
+            "so there is nothing to compare. Name other generators."
+        )
+    return pairs
 
 
 def _pairs(whole: dict[tuple[str, int], dict[str, Clip]], chosen: set[str]) -> Iterator[LabelItem]:

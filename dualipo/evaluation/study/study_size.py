@@ -37,7 +37,8 @@ def smallest_study(
     """Return the smallest study that can tell `win_rate` from 1/2; a tie counts half."""
     shares = {"ties": ties, "likeness": likeness}
     for name, share in {**shares, "power": power, "level": level}.items():
-        if not 0 <= share < 1:
+        least = 0 if name in shares else math.ulp(0.0)  # nobody plans a study that notices nothing
+        if not least <= share < 1:
             raise ConfigError(f"{name}: {share} is not a share from 0 to 1. Give one.")
     gap = abs(win_rate - 0.5)
     if not 0 < gap <= (1 - ties) / 2:

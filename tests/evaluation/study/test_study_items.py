@@ -70,3 +70,9 @@ def test_a_study_across_runs_compares_prompts_that_they_share(
     command[2] = str(one)
     assert main(command) == 2
     assert "removes clips that are not its own" in capsys.readouterr().err
+
+
+def test_two_generators_with_the_same_clips_make_no_study() -> None:
+    clips = [study_items.Clip(name, "p", "a ball falls", 1, "ab") for name in ("base", "g000.0")]
+    with pytest.raises(DataError, match=r"base, g000\.0: their clips of 1 prompts are the same"):
+        study_items.items(clips, num_prompts=None, seed=0)

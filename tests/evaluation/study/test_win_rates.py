@@ -122,6 +122,8 @@ def test_size_grows_with_likeness_and_small_differences():
     assert num(0.6, ties=0, answers_per_prompt=1) == 194
     with pytest.raises(ConfigError, match=r"must differ from 0\.5"):
         num(0.5)
+    with pytest.raises(ConfigError, match=r"power: 0\.0 is not a share"):
+        num(0.6, power=0.0)
 
 
 def test_nothing_to_evaluate_is_said():
