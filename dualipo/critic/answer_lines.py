@@ -32,7 +32,9 @@ _MARKS = re.compile(
     r"^\s*(?:[#>*+•-]+\s+|(?:[Ss]tep )?\(?\d{1,2}[.):]\s+)+|[*`]{1,3}|\b_{1,3}\B|\B_{1,3}\b"
     r"|\$|\\[\[\]()]"
 )
-_BOXED = re.compile(r"\\(?:boxed|text\w*)\s*\{([^{}]*)\}")
+_TEXT = re.compile(r"\\text\w*\s*\{([^{}]*)\}")
+# A label that is marked as the answer by TeX or by two brackets.
+_BOXED = re.compile(r"\\boxed\s*\{([^{}]*)\}|\[\[([^\[\]\n]{1,40})\]\]")
 # The beginning of a line that is a part of a list, a table or an outline.
 _ITEM = re.compile(r"\s*(?:[#>+•|-]|\*\s|\(?\d{1,2}[.):]\s|[Ss]tep\b)")
 _SPACES = re.compile(r"\s+")
@@ -65,7 +67,7 @@ class Line:
 
 def lines(text: str) -> list[Line]:
     """Return the lines that hold words."""
-    flat = _without_tags(_without_objects(_END_OF_TURN.sub(" ", text)))
+    flat = _without_tags(_without_objects(_END_OF_TURN.sub("\n", text)))
     is_object = "{" in _unboxed(flat)  # one that was cut
     whole: list[Line] = []
     follows_gap = False
@@ -79,8 +81,8 @@ def lines(text: str) -> list[Line]:
 
 
 def _unboxed(text: str) -> str:
-    r"""Return a text without the commands of TeX around a label: \boxed{\text{A}}."""
-    return _BOXED.sub(r"\1", _BOXED.sub(r"\1", text))
+    r"""Write a label in a box, \boxed{\text{A}} or [[A]], as "answer: A"."""
+    return _BOXED.sub(lambda box: f"answer: {box[1] or box[2] or ''}", _TEXT.sub(r"\1", text))
 
 
 def _bare(line: str) -> str:

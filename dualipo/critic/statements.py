@@ -172,6 +172,9 @@ _LEFT_OUT = re.compile(
     r"|\b(?:be|it's|meant?) (?:[Vv]ideo )?(?P<named>[AB])\b(?! [a-z])"
 )
 _LABELLED = re.compile(r"\W*[\w ]{1,30}[:=] ?(?P<rest>.+)")
+_REGRADED = re.compile(
+    r"(?:it|this|that|the (?:video|clip))\b.* (?:is|be|as|a) (?P<rest>\w+\W*)", re.I
+)
 _UNSEEN = re.compile(
     r"\b(?:cannot|can't|unable to|not able to|could(?: not|n't)|do(?: not|n't)) (?:\w+ )?"
     r"(?:see|view|watch|access|open|play|process|analy[sz]e) "
@@ -261,9 +264,9 @@ def objections(sentence: str, kind: Kind, *, is_next: bool) -> set[Claim]:
 
 
 def _labelled(sentence: str, kind: Kind) -> set[Claim]:
-    """Return a label that stands alone, or behind a word that is no head: "EDIT: B"."""
-    labelled = _LABELLED.fullmatch(sentence)
-    label = label_without_noun(labelled["rest"] if labelled else sentence, kind)
+    """Return a label behind a word that is no head: "EDIT: B", "It should be bad."."""
+    labelled = _LABELLED.fullmatch(sentence) or (kind == "point" and _REGRADED.fullmatch(sentence))
+    label = label_without_noun(labelled["rest"], kind) if labelled else None
     return {label} if label else set()
 
 

@@ -86,7 +86,7 @@ def _statements(
     """Collect what the sentences claim, and what the others say beside it, which has to agree."""
     claims: set[Claim] = set()
     beside: set[Claim] = set()
-    before = ""
+    alone: set[Claim] = set()
     is_next = False
     for number, line in enumerate(answer):
         bare = _bare_claim(answer, number, kind) if allows_bare else None
@@ -95,17 +95,16 @@ def _statements(
             claimed = bare or statements.claim(sentence, kind)
             if claimed:
                 claims.add(OPEN if is_menu else claimed)
-                # A letter before evidence is its heading; before a claim it is another one.
-                label = statements.label_without_noun(before, kind)
-                beside |= {label} if label else set()
+            elif label := statements.label_without_noun(sentence, kind):
+                alone.add(label)
             elif claims:
                 said = statements.objections(sentence, kind, is_next=is_next)
                 beside |= set() if claims == {"tie"} and said == {"a", "b"} else said
             elif statements.concludes(sentence):  # evidence alone may prefer a clip for a while
                 beside |= statements.leans(sentence, kind)
             is_next = claimed is not None
-            before = sentence
-    return claims, beside
+    is_outline = {"a", "b"} <= alone  # letters of both clips are headings
+    return claims, beside | (alone - {"a", "b"} if is_outline else alone)
 
 
 def _bare_claim(answer: Sequence[Line], number: int, kind: Kind) -> Claim | None:
