@@ -51,7 +51,7 @@ from dualipo.generator.reference import ReferenceErrors, measure
 from dualipo.generator.step_batches import Steps
 from dualipo.generator.training_errors import single_errors
 from dualipo.training import lora
-from dualipo.training.precision import autocast, forward_pass, takes_plain_attention
+from dualipo.training.precision import autocast, forward_pass, takes_wide_attention
 from dualipo.training.recompute import recomputed
 
 OURS = ("cached", "measuring", "cache_setup")  # variants with this project's choice of kernel
@@ -93,7 +93,7 @@ def measure_family(shape: Shape, rotations: int, repeats: int) -> dict[str, Any]
     )
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(shape, settings, Path(folder), dtype)
-        with recomputed(bench.module, device=bench.device, settings=settings):
+        with recomputed(bench.module, settings=settings):
             # Memory first, for a process keeps what its largest step once took.
             memory = {name: bench.peak_mb(name) for name in bench.variants}
             seconds = bench.rotate(rotations, repeats)
@@ -166,8 +166,8 @@ class Bench:
 
     def kernels(self) -> dict[str, str]:
         """Say which attention kernel each variant takes."""
-        is_plain = takes_plain_attention(self.device, self._settings)
-        own = "plain matrix products" if is_plain else "the library's choice"
+        is_wide = takes_wide_attention(self.device, self._settings)
+        own = "the library's choice in float32" if is_wide else "the library's choice"
         return {"ours": own, "peers": "the library's choice"}
 
     def _context(self, name: str) -> contextlib.AbstractContextManager[Any]:

@@ -85,7 +85,7 @@ def align() -> dict[str, float]:
     )
     with tempfile.TemporaryDirectory() as folder:
         bench = align_step.Bench(SHAPE, settings, Path(folder), dtype_of(SHAPE))
-        with align_step.recomputed(bench.module, device=bench.device, settings=settings):
+        with align_step.recomputed(bench.module, settings=settings):
             seconds = {}
             for name in ("cached", "policy_only"):
                 bench.learn(name)  # a warm-up

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import align_ratios
+import attention
 import big_store
 import captions
 import claims
@@ -65,6 +66,7 @@ RESULT_TABLES = (
     ResultTable("judge", "judge-cpu-one-thread-x86_64", judge.table),
     ResultTable("critic-memory", "critic-memory-cpu-one-thread", critic_memory.table),
     ResultTable("families", "families-world", families.table),
+    ResultTable("attention", "attention-cpu-one-thread", attention.table),
     ResultTable("align-step", "align-step-cpu-one-thread", align_ratios.table),
     ResultTable("big-store", "big-store", big_store.table),
     ResultTable("kills", "kills", kills.table),

@@ -2,8 +2,7 @@
 
 Language models of few layers run at the prompt's real length, as training and judging would run
 them; the peaks of two depths tell that of the whole model. Only configurations are read. Attention
-is counted as the fused kernels compute it unless `is_fused` is false: a CPU's trainings in bfloat16
-use plain products, which keep the whole matrix. Leaves out what the vision tower keeps where it is
+is counted as the fused kernels compute it. Leaves out what the vision tower keeps where it is
 tuned, the projector's activations, and the allocator's slack.
 
 Legend: B paths, L tokens of a prompt and its answer, H the language model's width.
@@ -93,7 +92,7 @@ def measure(folder: Path, *, settings: Critic, clips: Generator) -> CriticSize |
 
 
 def training_memory(
-    size: CriticSize, training: CriticTraining, *, paths_an_item: int, is_fused: bool = True
+    size: CriticSize, training: CriticTraining, *, paths_an_item: int
 ) -> dict[str, float]:
     """Return the bytes on a device by use, while the critic trains; an item has one path or two.
 
@@ -109,7 +108,6 @@ def training_memory(
         dtype=torch.bfloat16 if is_cast else size.dtype,
         num_paths=num_paths,
         has_gradients=num_parts > 1,
-        is_fused=is_fused,
     )
     return {
         "weights": _weights(size, is_cast=is_cast),
@@ -157,9 +155,17 @@ def _weights(size: CriticSize, *, is_cast: bool) -> float:
     return held + width * whole + 4 * own + (2 * copies if is_cast else 0)
 
 
+# torch's options of a checkpoint on the meta device, which draws no numbers.
+_ON_META = {
+    "use_reentrant": False,
+    "preserve_rng_state": False,
+    "context_fn": lambda: (contextlib.nullcontext(), FusedAttention()),
+}
+
+
 @functools.lru_cache(maxsize=8)
 def _training_peak(
-    size: CriticSize, *, dtype: torch.dtype, num_paths: int, has_gradients: bool, is_fused: bool
+    size: CriticSize, *, dtype: torch.dtype, num_paths: int, has_gradients: bool
 ) -> float:
     """Return the bytes of activations and new gradients at the worst moment of a step."""
     length = size.num_tokens + size.settings.max_new_tokens
@@ -171,11 +177,11 @@ def _training_peak(
             llm.get_output_embeddings().requires_grad_(False)
         llm.train()
         if size.settings.gradient_checkpointing:
-            recompute.switch(llm, _on_meta(is_fused))
+            recompute.switch(llm, _ON_META)
         for weight in llm.parameters() if has_gradients else ():
             weight.grad = torch.empty_like(weight) if weight.requires_grad else None
         known = [*llm.parameters(), *llm.buffers(), *(w.grad for w in llm.parameters())]
-        with LiveBytes(known) as live, _attention(is_fused), torch.device("meta"):
+        with LiveBytes(known) as live, FusedAttention(), torch.device("meta"):
             _learn(llm, num_paths, length, size.settings.max_new_tokens + 1)
         return live.peak
 
@@ -256,20 +262,6 @@ def _vila_eyes(folder: Path, llm: Any) -> list[nn.Module]:
     with torch.device("meta"):
         projector = MmProjector(tower.config.hidden_size, llm.config.hidden_size, kind=kind)
     return [tower, projector]
-
-
-def _attention(is_fused: bool) -> contextlib.AbstractContextManager[Any]:
-    return FusedAttention() if is_fused else contextlib.nullcontext()
-
-
-def _on_meta(is_fused: bool) -> dict[str, Any]:
-    """Return torch's options of a checkpoint on the meta device, which draws no numbers."""
-    again = functools.partial(_attention, is_fused)
-    return {
-        "use_reentrant": False,
-        "preserve_rng_state": False,
-        "context_fn": lambda: (contextlib.nullcontext(), again()),
-    }
 
 
 def _num(weights: Iterable[nn.Parameter]) -> int:

@@ -192,7 +192,7 @@ def _train(
             on_step(step, objectives.with_spread(metrics))
 
     objective = objectives.choose(backbone, steps.preferences, settings)
-    with recomputed(backbone.module, device=backbone.device, settings=settings):
+    with recomputed(backbone.module, settings=settings):
         return loop.train(
             backbone.module,
             Alignment(backbone, objective, settings=settings),

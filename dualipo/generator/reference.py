@@ -29,7 +29,7 @@ from dualipo.generator.training_errors import shared_errors, slot_noise
 from dualipo.store import tensors as tensor_files
 from dualipo.training import ranks
 from dualipo.training.memory import within_memory
-from dualipo.training.precision import forward_pass, takes_plain_attention
+from dualipo.training.precision import forward_pass, takes_wide_attention
 
 Place = tuple[int, int]  # an item and a slot
 
@@ -199,10 +199,10 @@ def _identity(
 ) -> dict[str, str]:
     dtype = next(backbone.module.parameters()).dtype
     levels = (settings.weighting_scheme, settings.logit_mean, settings.logit_std)
-    # Until float32 took the library's kernel, a CPU's attention was always plain.
-    is_new = backbone.device.type == "cpu" and not takes_plain_attention("cpu", settings)
+    # A CPU's attention was once plain matrix products, and had no name.
+    attention = "float32" if takes_wide_attention("cpu", settings) else "library"
     return {
-        **({"attention": "library"} if is_new else {}),
+        **({"attention": attention} if backbone.device.type == "cpu" else {}),
         "items": str(seeds.derive(*preferences.ids)),
         "sides": ", ".join(preferences.sides),
         "seed": str(seed),

@@ -1,9 +1,10 @@
 """The precision in which models compute and weights train: bfloat16 where the recipe asks for it.
 
 `autocast` is for sampling and judging. `forward_pass` is for training, and it also chooses the
-quicker attention: on a CPU the fused kernel's backward pass in bfloat16 is several times slower
-than plain matrix products at a few hundred tokens, and in float32 it is a seventh quicker. On other
-devices the library's own choice stands. Whatever is compared with a training step's loss, like an
+quicker attention: on a CPU the library's fused kernel goes backwards in float32 up to three times
+as fast as plain matrix products or itself do in bfloat16, at a few hundred tokens. So attention
+alone is computed in float32 there. On other devices the library's own choice stands. Whatever is
+compared with a training step's loss, like an
 alignment's reference errors, must be computed inside `forward_pass` too: a difference of rounding
 is a difference of z.
 
@@ -13,11 +14,13 @@ is a difference of z.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from dualipo.config import Critic, Generator, Optimizer
 
@@ -35,14 +38,42 @@ def forward_pass(device: torch.device | str, settings: Optimizer) -> Iterator[No
     """Enter the context in which a training with these settings makes its forward passes."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(autocast(device, settings))
-        if takes_plain_attention(device, settings):
-            stack.enter_context(sdpa_kernel([SDPBackend.MATH]))
+        if takes_wide_attention(device, settings):
+            stack.enter_context(wide_attention())
         yield
 
 
-def takes_plain_attention(device: torch.device | str, settings: Optimizer) -> bool:
-    """Tell whether a training's attention is plain matrix products, and not a fused kernel."""
+def takes_wide_attention(device: torch.device | str, settings: Optimizer) -> bool:
+    """Tell whether a training's attention is computed in float32, and the rest in bfloat16."""
     return torch.device(device).type == "cpu" and settings.mixed_precision == "bf16"
+
+
+_is_wide: ContextVar[bool] = ContextVar("_is_wide", default=False)
+
+
+@contextlib.contextmanager
+def wide_attention() -> Iterator[None]:
+    """Compute attention in float32 inside this context, where autocast has bfloat16."""
+    before = _is_wide.set(True)
+    try:
+        with _WideAttention():
+            yield
+    finally:
+        _is_wide.reset(before)
+
+
+def present_attention() -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """Return what makes a context with the attention of now: to compute a block once more."""
+    return wide_attention if _is_wide.get() else contextlib.nullcontext
+
+
+class _WideAttention(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        with torch.autocast("cpu", enabled=False):
+            attended = func(*map(_wide, args), **{k: _wide(v) for k, v in (kwargs or {}).items()})
+        return attended.to(torch.get_autocast_dtype("cpu"))
 
 
 def train_in_float32(module: nn.Module) -> Callable[[], None]:

@@ -1,7 +1,7 @@
 """Gradient checkpointing: a block's activations are computed again in the backward pass.
 
 diffusers and transformers have the switch; this module adds the context of the second computation.
-torch restores autocast by itself, but not the choice of an attention kernel, and another kernel
+torch restores autocast by itself, but not how attention is computed (`precision`), and another way
 gives other numbers and saves other tensors.
 """
 
@@ -12,20 +12,20 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dualipo.config import Align
+from dualipo.training.precision import present_attention
 
 
 @contextlib.contextmanager
-def recomputed(module: Any, *, device: torch.device, settings: Align) -> Iterator[None]:
+def recomputed(module: Any, *, settings: Align) -> Iterator[None]:
     """Checkpoint the gradients of a diffusers model inside this context, if the settings ask so."""
     if not settings.gradient_checkpointing:
         yield
         return
 
     def checkpoint(block: nn.Module, *args: Any) -> Any:
-        return torch.utils.checkpoint.checkpoint(block, *args, **_options(device))
+        return torch.utils.checkpoint.checkpoint(block, *args, **_options())
 
     module.enable_gradient_checkpointing(checkpoint)
     yield
@@ -38,7 +38,7 @@ def recomputed_layers(llm: Any, *, is_on: bool) -> Iterator[None]:
     if not is_on:
         yield
         return
-    switch(llm, _options(llm.device))
+    switch(llm, _options())
     try:
         yield
     finally:
@@ -55,21 +55,13 @@ def switch(llm: Any, options: dict[str, Any] | None) -> None:
     method(*[options] if options else [])
 
 
-def _options(device: torch.device) -> dict[str, Any]:
+def _options() -> dict[str, Any]:
     """Return how torch's checkpoint is to compute a block the second time."""
 
     def contexts() -> tuple[contextlib.AbstractContextManager[None], "_Again"]:
-        is_plain = device.type == "cpu" and not torch.backends.cuda.flash_sdp_enabled()
-        return contextlib.nullcontext(), _Again(lambda: _attention(is_plain=is_plain))
+        return contextlib.nullcontext(), _Again(present_attention())
 
     return {"use_reentrant": False, "context_fn": contexts}
-
-
-def _attention(*, is_plain: bool) -> contextlib.AbstractContextManager[None]:
-    kernels: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if is_plain:
-        kernels = sdpa_kernel([SDPBackend.MATH])
-    return kernels
 
 
 class _Again:

@@ -45,14 +45,14 @@ def test_a_step_keeps_as_many_bytes_as_are_estimated(
     assert size.num_trained == sum(w.numel() for w in optim.trainable(critic.module).values())
     queries = [make_query(), make_query(seed=5)]
     own = [*critic.module.parameters(), *critic.module.buffers()]
-    with critic.learning(), sdpa_kernel([SDPBackend.MATH]), LiveBytes(own) as live:
+    with critic.learning(), sdpa_kernel([SDPBackend.FLASH_ATTENTION]), LiveBytes(own) as live:
         sums_B, lengths_B = critic.log_probs(queries, [ANSWER, ANSWER])
         sums_B.sum().backward()
     num_answer = int(lengths_B[0])
     settings = settings.model_copy(update={"max_new_tokens": num_answer})
     size = estimate.measure(folders[kind], settings=settings, clips=CLIPS)
     training = CriticTraining(max_train_steps=1, train_batch_size=2)
-    told = estimate.training_memory(size, training, paths_an_item=1, is_fused=False)
+    told = estimate.training_memory(size, training, paths_an_item=1)
     counted = told["gradients"] + told["activations of 2 paths"]
     assert counted == pytest.approx(live.peak, rel=0.15)
     assert told["optimizer"] == 8 * size.num_trained
