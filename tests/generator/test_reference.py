@@ -81,7 +81,7 @@ def test_fault_34_another_reference_is_refused(
         ("num_slots", {"num_slots": 2}),
         ("noise_levels", {"weighting_scheme": "logit_normal"}),
         ("schedule", {"flow_shift": 5.0}),
-        ("precision", {"mixed_precision": "bf16"}),
+        ("attention, precision", {"mixed_precision": "bf16"}),
         ("reference_hash, precision", {"dtype": torch.bfloat16}),
         ("items", {"items": [0, 1]}),
     ],
