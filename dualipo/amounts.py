@@ -47,14 +47,17 @@ def duration(seconds: float, style: Style = "measured") -> str:
     | style | for | examples |
     |---|---|---|
     | measured | the times in a table | `31.5 s`, `2.0 min`, `3.1 h` |
-    | estimated | a forecast, whatever its size | `0.06 s`, `6.9 min`, `8.4 h`, `12 days` |
+    | estimated | a forecast, whatever its size | `0.06 s`, `6.9 min`, `8.4 h`, `3,760 days` |
     | clock | a line of progress | `40 s`, `12 min`, `3 h 05 min` |
     """
     if style == "clock":
         return _clock(seconds)
     units = _UNITS[style]
     _, unit, word, form = next((entry for entry in units if seconds >= entry[0]), units[-1])
-    return f"{seconds / unit:{form}} {word}"
+    number = seconds / unit
+    if number >= 1000:  # never "3.76e+03"
+        number, form = float(f"{number:.3g}"), ",.0f"
+    return f"{number:{form}} {word}"
 
 
 def _clock(seconds: float) -> str:

@@ -20,6 +20,7 @@ from dualipo.amounts import Style
         ("estimated", 414, "6.9 min"),
         ("estimated", 30_240, "8.4 h"),
         ("estimated", 12 * 86_400, "12 days"),
+        ("estimated", 3_764 * 86_400, "3,760 days"),
     ],
 )
 def test_a_duration_has_the_unit_that_fits_it(style: Style, seconds: float, text: str) -> None:

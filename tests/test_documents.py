@@ -21,7 +21,7 @@ import pytest
 
 from dualipo import config, recipes
 from dualipo.cli import exporting, importing, main
-from dualipo.config import Config
+from dualipo.config import Config, questions
 from tests import documents
 from tests.documents import DOCUMENTS, ROOT
 
@@ -144,9 +144,13 @@ def test_every_format_is_documented(title: str, names: Iterable[str]) -> None:
 
 
 @every_document
-def test_recipes_in_the_documents_are_recipes(document: Path) -> None:
+def test_recipes_and_questions_in_the_documents_can_be_used(document: Path) -> None:
     for fence in documents.fences(document, "toml"):
-        config.resolve(tomllib.loads(fence.text), subject=document.name)
+        tree = tomllib.loads(fence.text)
+        if "dimensions" in tree:
+            questions.read(tree)
+        else:
+            config.resolve(tree, subject=document.name)
 
 
 @every_document
@@ -204,7 +208,11 @@ def _check_dualipo(words: list[str], where: str) -> None:
 
 def _check_overrides(arguments: argparse.Namespace, where: str) -> None:
     """Fail if overrides name no setting, have a wrong value, or do not fit their recipe."""
-    overrides = [each for each in getattr(arguments, "overrides", []) if each != "key=value"]
+    overrides = [
+        each.replace("questions=questions.toml", "questions=video")  # a file that the user writes
+        for each in getattr(arguments, "overrides", [])
+        if each != "key=value"
+    ]
     recipe = ROOT / getattr(arguments, "recipe", "RECIPE")
     assert recipe.exists() or "recipes/" not in where, where
     if recipe.exists():

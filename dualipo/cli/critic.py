@@ -10,6 +10,11 @@ from dualipo.cli.terminal import watching
 from dualipo.cli.verbs import add_run, add_verb
 
 VERSION_HELP = "A version of the critic, e.g. shipped, sft, warm, c000.0 (default: the last one)."
+NO_LABELS = (
+    "No label says that A or B is better. A run asks for labels of fresh clips where "
+    "monitor.num_audit_labels is above 0; for captions of your own set monitor.audit = "
+    '"people", too.'
+)
 
 
 def add(verbs: Any) -> None:
@@ -115,7 +120,7 @@ def show_headroom(arguments: argparse.Namespace) -> int:
     for part in measured:
         print(f"\n{part.title}")
         if not part.judged:
-            print("there are no labels for A or B. Raise monitor.num_audit_labels.")
+            print(NO_LABELS)
             continue
         print(headroom.table(part.judged))
         print("\n".join(headroom.expectation(part.judged, margin=margin)))

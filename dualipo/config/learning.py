@@ -27,8 +27,9 @@ class SeedLabels(Group):
 
     path: str | None = Field(
         None,
-        description="A label set that `dualipo import` made, or a run that people labelled; null "
-        "asks the simulated annotators of the embedded world.",
+        description="A label set that `dualipo import` made, or a run that people labelled; with "
+        "null the simulated annotators of the embedded world give the labels, or, for captions of "
+        "your own, the run makes clips for people to label and ends.",
     )
     num_pairs: int = Field(
         240,
@@ -67,7 +68,8 @@ class SeedLabels(Group):
         60,
         ge=1,
         le=MAX_COUNT,
-        description="The number of prompts whose clips the simulated annotators are shown.",
+        description="The number of prompts whose clips the simulated annotators, or people, are "
+        "shown where seed_labels.path names no labels.",
     )
     clips_per_prompt: int = Field(
         4,

@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dualipo.evaluation import bootstrap, refresh_gate
+from dualipo.evaluation import bootstrap, judgements, refresh_gate
 from dualipo.evaluation.report.report_tables import Table
-from dualipo.records import DIMENSIONS, Dimension
+from dualipo.records import Dimension
 
 Reading = Literal["one path", "hard votes", "soft votes", "forced choice"]
 READINGS: tuple[Reading, ...] = ("one path", "hard votes", "soft votes", "forced choice")
@@ -58,9 +58,9 @@ class Row:
 
 
 def rows(judged: Sequence[Judged]) -> list[Row]:
-    """Summarise every reading, over all labels and by dimension; empty dimensions are left out."""
+    """Summarise every reading, over all labels and by each dimension that was asked about."""
     made = []
-    for name in ("all", *DIMENSIONS):
+    for name in ("all", *judgements.in_order({each.dimension for each in judged})):
         own = [each for each in judged if name in ("all", each.dimension)]
         if own:
             made += [_row(name, reading, own) for reading in READINGS]

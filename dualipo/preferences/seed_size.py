@@ -22,7 +22,10 @@ def require_enough(
     needed += [(d, g) for d in dimensions for g in ("good", "bad") if points]
     short = [place for place in needed if counts[place] < settings.min_per_verdict]
     if short or not (pairs or points):
-        table = ", ".join(f"{d} {v}: {counts[d, v]}" for d, v in needed) or "no label at all"
+        table = (
+            ", ".join(f"{d} {v}: {counts[d, v]}" for d, v in needed)
+            or f"no label about {', '.join(dimensions)}"
+        )
         raise DataError(
             f"human seed: too small or one-sided ({table}); each of these needs "
             f"{settings.min_per_verdict}. Label more clips, or lower seed_labels.min_per_verdict."

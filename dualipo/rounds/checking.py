@@ -120,7 +120,11 @@ def say_failures(run: Run, critic: str, checked: Checked) -> None:
         run.progress.say(f"critic {critic}: not checked, as no labelled pair is held out.")
     for check in checked.checks:
         if not check.passed:
-            run.progress.say(f"critic {critic}: {check.name} is {check.number:.3f} ({check.what})")
+            wanted = f"at {'least' if check.at_least else 'most'} {check.threshold:g} is wanted"
+            run.progress.say(
+                f"critic {critic} failed its check of {check.name}: {check.number:.3f}, {wanted} "
+                f"({check.what})"
+            )
 
 
 def newly_failed(before: CriticCheckEvent | None, checked: Checked) -> list[str]:

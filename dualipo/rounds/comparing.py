@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dualipo.config import LEARNING
 from dualipo.critic.learning import reward_head
 from dualipo.critic.models.rewards import RewardCritic
 from dualipo.critic.models.score_file import ScoreFile
@@ -17,7 +18,7 @@ from dualipo.critic.trust import forced_choice
 from dualipo.critic.vlm import Vlm
 from dualipo.errors import DataError
 from dualipo.evaluation import accuracy
-from dualipo.records import Pair, Verdict
+from dualipo.records import DIMENSIONS, Pair, Verdict
 from dualipo.rounds import seed_labels
 from dualipo.rounds.accuracy import pair_item
 from dualipo.rounds.bad_clips import intact
@@ -37,6 +38,7 @@ def compare(
             f"{run.directory.path}: no decided label is held out. Raise seed_labels.num_pairs or "
             "seed_labels.holdout_share in a run of its own."
         )
+    _require_baselines(run, score_files, with_reward_head)
     judges = _judges(run, critics, score_files, with_reward_head)
     return len(pairs), {name: _accuracies(run, name, judge, pairs) for name, judge in judges}
 
@@ -69,6 +71,25 @@ def list_clips(run: Run, path: Path, *, unscored: Path | None) -> int:
         writer.writerow(("path", "prompt"))
         writer.writerows((run.clip_store.path(clip).resolve(), text) for clip, text in rows)
     return len(rows)
+
+
+def _require_baselines(run: Run, score_files: Sequence[Path], with_reward_head: bool) -> None:
+    """Refuse a baseline that cannot judge this run's labels; say which option to leave out."""
+    settings, path = run.config.critic, run.directory.path
+    if with_reward_head and settings.backend not in (*LEARNING, "reward_head"):
+        raise DataError(
+            f"{path}: --reward-head is trained on the vision tower of a critic in a local folder, "
+            f'and this run has critic.backend = "{settings.backend}". Leave --reward-head out.'
+        )
+    options = [
+        *(["--reward-head"] if with_reward_head else []),
+        *(["--scores"] if score_files else []),
+    ]
+    if options and (own := [name for name in settings.questions.names if name not in DIMENSIONS]):
+        raise DataError(
+            f"{path}: critic.questions asks about {', '.join(own)}, and these baselines know "
+            f"{', '.join(DIMENSIONS)} alone. Leave {' and '.join(options)} out."
+        )
 
 
 def _judges(

@@ -4,11 +4,13 @@ A signal that a recipe cannot have is named with the reason, so that nobody wait
 """
 
 from collections import Counter
+from collections.abc import Mapping
 
-from dualipo.config import LEARNING, Config
+from dualipo.config import LEARNING, WORLD, Config
 from dualipo.preferences.label_set import LabelSet
 from dualipo.prompts import corpus
 from dualipo.rounds import ahead, file_sources, gating, preflight, seed_labels
+from dualipo.rounds.run import EMBEDDED
 
 _NOT = "not measured, because"
 
@@ -59,16 +61,35 @@ def inputs(config: Config) -> list[str]:
         )
     if (seed := file_sources.imported_seed(config)) is not None:
         told += _seed(config, seed.labels)
+        if reasons := _counted(seed.excluded):
+            told.append(f"labels that are left out: {reasons}")
     elif config.prompts.source == "file":
         told.append(
             "labels: none yet. The run samples clips for people to label, and ends; "
             "seed_labels.path names their labels when it goes on"
         )
+    return [*told, _questions(config)]
+
+
+def _counted(reasons: Mapping[str, int]) -> str:
+    """List reasons with their counts, for example "in a circle (6), motion (2)"."""
+    return ", ".join(f"{reason} ({num})" for reason, num in sorted(reasons.items()))
+
+
+def _questions(config: Config) -> str:
+    """Return what the critic is asked about, and where the embedded world's words may not fit."""
+    asked = config.critic.questions
+    told = f'questions: "{asked.name}", about {", ".join(asked.names)}'
+    is_shipped = config.critic.pretrained_model_name_or_path.startswith(EMBEDDED)
+    if asked == WORLD and config.prompts.source == "file" and not is_shipped:
+        told += ', for the embedded world\'s clips. For real videos set critic.questions = "video"'
     return told
 
 
 def _seed(config: Config, labels: LabelSet) -> list[str]:
     """Return how many labels of whom a label set has, and what a lack of grades means."""
+    if not labels.every:
+        return ["labels: none can be used"]
     people = Counter(f"{label.annotator_or_critic_version}" for label in labels.every)
     shown = ", ".join(f"{name or 'unnamed'} {num}" for name, num in people.most_common(5))
     sources = Counter(label.source for label in labels.every)

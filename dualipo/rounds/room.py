@@ -27,11 +27,13 @@ def disk(config: Config, state: Ahead) -> Iterator[DualipoError]:
     needed, free = sum(needs.disk.values()), estimating.free_bytes(config)
     if needed > free:
         largest = max(needs.disk, key=needs.disk.__getitem__)
+        is_lossy = config.generator.clip_qp > 0
+        smaller = "raise generator.clip_qp" if is_lossy else "set generator.clip_qp = 12"
         yield StorageError(
             f"{config.output_dir}: the run needs {storage(needed)} of disk, of which "
             f"{storage(needs.disk[largest])} are {largest}, and {storage(free)} are free. Free "
-            "some space, choose another output_dir, ask for fewer prompts, or set "
-            "generator.clip_qp = 12; `--force-disk` begins in any case."
+            f"some space, choose another output_dir, ask for fewer prompts, or {smaller}; "
+            "`--force-disk` begins in any case."
         )
 
 

@@ -42,7 +42,9 @@ def question(kind: str, dimension: str, questions: Questions = WORLD) -> dict[st
     """
     if not _has_everyday_words(dimension, questions):
         name = dimension.replace("_", " ")
-        asked = f"Which clip is better: {name}?" if kind == "pair" else f"How good is the {name}?"
+        asked = (
+            f"Which clip is better: {name}?" if kind == "pair" else f"How good is the clip: {name}?"
+        )
         return {"text": asked, "hint": questions.definition(dimension)}
     text, hint = (PAIR if kind == "pair" else POINT)[dimension]
     return {"text": text, "hint": hint}

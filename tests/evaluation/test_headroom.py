@@ -1,6 +1,7 @@
 """What the instrument says of critics whose worth is known."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -57,6 +58,14 @@ def test_what_a_refresh_may_expect_is_said_in_words(
     assert "about 960 labels" in told[-1] and "read them with care" not in told[-1]
     few = headroom.expectation(judged(30, right=right, sure=sure, path=path), margin=0.02)
     assert "These are 30, so read them with care." in few[-1]
+
+
+def test_dimensions_of_the_runs_own_questions_have_their_rows() -> None:
+    own = [replace(each, dimension="physics") for each in judged(4, right=0.7, sure=0.9, path=0.6)]
+    mixed = [*own, *judged(4, right=0.7, sure=0.9, path=0.6)]
+    assert list(dict.fromkeys(row.dimension for row in headroom.rows(mixed))) == [
+        *("all", "motion", "physics")
+    ]
 
 
 def test_the_table_names_every_reading() -> None:

@@ -22,5 +22,5 @@ def test_fault_67_a_small_or_one_sided_seed_is_refused_with_its_counts() -> None
         require_enough(one_sided, points, settings=settings)
     with pytest.raises(DataError, match="faithfulness good: 1"):
         require_enough(pairs, points[:2] + points[3:5], settings=settings)
-    with pytest.raises(DataError, match="no label at all"):
+    with pytest.raises(DataError, match="no label about consistency"):
         require_enough([], [], settings=settings)

@@ -2,11 +2,15 @@
 
 import csv
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dualipo.cli.main import main
+from dualipo.config import Config
+from dualipo.config.questions import read, shipped
 from dualipo.critic.models.score_file import Scale, ScoreFile
 from dualipo.errors import DataError
 from dualipo.events import PreferEvent, ScoreScaleEvent
@@ -88,6 +92,21 @@ def test_critics_and_baselines_are_compared_on_the_same_labels(
         commands.compare_critics(
             harness.path, ["nothing"], [], PlainProgress(), with_reward_head=False
         )
+
+
+def test_a_baseline_that_cannot_judge_these_labels_is_refused_with_the_option() -> None:
+    dimensions = [{"name": "physics", "definition": "Things fall down."}]
+    own = read({**shipped("video").leaf(), "dimensions": dimensions})
+    for changes, scores, has_head, said in (
+        ({"backend": "server"}, [], True, 'critic.backend = "server". Leave --reward-head out.'),
+        ({"questions": own}, [Path("s.csv")], True, "alone. Leave --reward-head and --scores out."),
+    ):
+        settings = Config().critic.model_copy(update=changes)
+        run = SimpleNamespace(
+            config=SimpleNamespace(critic=settings), directory=SimpleNamespace(path="runs/mine")
+        )
+        with pytest.raises(DataError, match=re.escape(said)):
+            comparing._require_baselines(run, scores, has_head)
 
 
 def _score(rows: list[dict[str, str]], path: Path) -> None:

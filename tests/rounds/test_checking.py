@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ from dualipo.cli.main import main
 from dualipo.critic.trust.checks import Check, Checked
 from dualipo.errors import StageError
 from dualipo.events import CriticCheckEvent, RefreshEvent
+from dualipo.progress import PlainProgress
 from dualipo.rounds import checking
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
@@ -49,6 +51,19 @@ def test_a_check_fails_newly_only_where_the_critic_before_passed_it(harness: Har
     assert set(checking.newly_failed(before, failing)) == passed
     assert checking.newly_failed(before, Checked(tuple(rows), ())) == []
     assert checking.newly_failed(None, failing) == []
+
+
+def test_a_failed_check_is_said_with_what_is_wanted(capsys) -> None:
+    checks = (
+        Check("accuracy", 0.5, 0.55, True, "of labels"),
+        Check("position bias", 0.3, 0.2, False, "of places"),
+        Check("entropy", 0.6, 0.05, True, "of answers"),
+    )
+    checking.say_failures(SimpleNamespace(progress=PlainProgress()), "warm", Checked(checks, ()))
+    assert capsys.readouterr().err.splitlines() == [
+        "critic warm failed its check of accuracy: 0.500, at least 0.55 is wanted (of labels)",
+        "critic warm failed its check of position bias: 0.300, at most 0.2 is wanted (of places)",
+    ]
 
 
 def test_a_critic_that_fails_a_check_that_matters_stops_before_clips_are_made_for_it(

@@ -14,7 +14,8 @@ import torch
 
 from dualipo import config
 from dualipo.cli.main import main
-from dualipo.config import leaves
+from dualipo.config import as_toml, leaves
+from dualipo.config.questions import shipped
 from dualipo.errors import DualipoError, PreflightError
 from dualipo.generator import weights
 from dualipo.rounds import measured, model_checks, preflight
@@ -178,6 +179,31 @@ def test_each_signal_is_measured_or_it_is_said_why_not() -> None:
     shown = "\n".join(measured.inputs(own))
     assert "captions: 40 can be used; 8 are still to be drawn" in shown
     assert "labels: 60 pairs and 60 grades (120 human; by ada 120)" in shown
+    assert 'questions: "world", about consistency, faithfulness, motion' in shown
+    assert 'critic.questions = "video"' not in shown  # the shipped critic knows the world's words
+
+
+def test_a_critic_of_real_videos_that_is_asked_the_worlds_questions_is_told_of_others() -> None:
+    served = (
+        "critic.backend=server",
+        "critic.pretrained_model_name_or_path=a-model",
+        "refresh.update_critic=false",
+    )
+    told = [
+        measured.inputs(config.load(Path("recipe.toml"), [*LABELLED, *served, *rest]))[-1]
+        for rest in ([], ["critic.questions=video"])
+    ]
+    assert [line.endswith('set critic.questions = "video"') for line in told] == [True, False]
+
+
+def test_labels_of_dimensions_that_nobody_asks_about_are_counted_as_left_out() -> None:
+    video = shipped("video").model_dump(mode="json", exclude_none=True)
+    physics = video | {"dimensions": [{"name": "physics", "definition": "Things fall down."}]}
+    Path("own.toml").write_text("".join(f"{k} = {as_toml(v)}\n" for k, v in physics.items()))
+    own = config.load(Path("recipe.toml"), [*LABELLED, "critic.questions=own.toml"])
+    shown = measured.inputs(own)
+    assert "labels: none can be used" in shown
+    assert "labels that are left out: consistency (40), faithfulness (40), motion (40)" in shown
 
 
 def test_all_that_stands_in_the_way_of_a_tuning_is_told_before_its_preferences_are_read(

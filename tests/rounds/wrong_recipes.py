@@ -230,7 +230,7 @@ FILES = {
     ),
     "a head from grades": Wrong(
         [*LABELLED, "critic.backend=reward_head", "refresh.update_critic=false"],
-        "no label at all", lambda: write_labels(points=True),
+        "no label about consistency", lambda: write_labels(points=True),
     ),
     "a label's clip is gone": Wrong(
         LABELLED, "this clip is missing", lambda: shutil.rmtree("labels/clips")

@@ -79,7 +79,7 @@ def import_labels(
         collected = Collected(form, settings, intake, report, before, strict=options.strict)
         collected.read(files, on_row)
         after = collected.labels()
-        _account(report, after, num_clips=collected.num_new_clips(before))
+        _account(report, after, settings, num_clips=collected.num_new_clips(before))
         report.overview = overview.lines(collected.in_files(), intake.headers, intake.corrections)
         report.num_same_clips = intake.num_same
         report.objection = _objection(report, lenient=options.lenient)
@@ -189,12 +189,12 @@ def sweep(output: Path, before: LabelSet) -> None:
                 path.unlink()
 
 
-def _account(report: Report, after: LabelSet, *, num_clips: int) -> None:
+def _account(report: Report, after: LabelSet, settings: Settings, *, num_clips: int) -> None:
     usable = contradictions.usable(after)
     report.num_clips = num_clips
     report.excluded, report.agreement = usable.excluded, usable.agreement
     report.num_repeated = usable.num_repeated
-    report.warm_start = overview.warm_start(usable.labels)
+    report.warm_start = overview.warm_start(usable.labels, settings.dimensions)
 
 
 def _objection(report: Report, *, lenient: bool) -> str:

@@ -7,7 +7,7 @@ from dualipo.config import SeedLabels
 from dualipo.errors import DataError
 from dualipo.preferences import seed_size
 from dualipo.preferences.label_set import LabelSet
-from dualipo.records import GRADES, LABELLED_DIMENSIONS
+from dualipo.records import DIMENSIONS, GRADES, LABELLED_DIMENSIONS
 from dualipo.store.containers import Header
 
 MAX_KINDS = 6  # kinds that a line lists; the rest is summed up
@@ -77,11 +77,13 @@ def _counted(names: Iterable[str]) -> str:
     return ", ".join(listed)
 
 
-def warm_start(usable: LabelSet) -> str:
+def warm_start(usable: LabelSet, dimensions: Sequence[str] = DIMENSIONS) -> str:
     """Say what a warm start with default settings would say to a set's usable labels."""
     settings = SeedLabels()
     try:
-        seed_size.require_enough(usable.pairs, usable.points, settings=settings)
+        seed_size.require_enough(
+            usable.pairs, usable.points, settings=settings, dimensions=dimensions
+        )
     except DataError as refusal:
         return f"would refuse this set: {refusal}"
     return (

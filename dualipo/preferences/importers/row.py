@@ -210,7 +210,10 @@ def caption_of(row: Row) -> str:
 
 def dimension_of(row: Row, settings: Settings) -> LabelledDimension:
     """Return the dimension that the row names, or else the user's."""
-    return choice(row, "dimension", settings.dimension_words, default=settings.dimension)
+    try:
+        return choice(row, "dimension", settings.dimension_words, default=settings.dimension)
+    except Unfit as unknown:
+        raise Unfit(f"{unknown} --questions names a file with dimensions of your own.") from None
 
 
 def is_empty(value: Any) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dualipo.errors import ConfigError
+from dualipo.errors import ConfigError, DataError
 from dualipo.preferences.importers.row import Settings
 from tests.preferences.conftest import Importer
 
@@ -38,6 +38,20 @@ def test_a_header_suggests_its_map(importing: Importer, root: Path) -> None:
             importing("table", f"{name}.csv", settings=Settings("human"))
         assert suggested in str(refusal.value)
         assert ("--map" in str(refusal.value)) == (name != "odd")
+
+
+def test_dimensions_of_own_questions_are_counted_and_others_are_pointed_to_them(
+    importing: Importer, root: Path
+) -> None:
+    (root / "own.csv").write_text(
+        "caption,a,b,dimension,verdict\nA cat.,videos/1_A.mp4,videos/1_B.mp4,physics,a\n"
+    )
+    columns = {name: name for name in ("caption", "a", "b", "dimension", "verdict")}
+    with pytest.raises(DataError, match=r"`dimension` is 'physics', none of .* --questions names"):
+        importing("table", "own.csv", settings=Settings("human", columns=columns))
+    own = Settings("human", dimensions=("physics",), columns=columns)
+    imported = importing("table", "own.csv", settings=own)
+    assert "(physics a: 1, physics b: 0)" in imported.report.warm_start
 
 
 def test_a_mapped_table_becomes_pairs(importing: Importer, root: Path, name_of: NameOf) -> None:
