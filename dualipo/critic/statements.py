@@ -9,18 +9,13 @@
 Any other sentence is evidence, and evidence is never searched for a label.
 """
 
-import itertools
 import re
-from collections.abc import Iterator
-from typing import Literal
 
+from dualipo.critic import doubts
+from dualipo.critic.leanings import DEMOTES, OPEN, Claim, Label, label_of, leans, words_of
 from dualipo.critic.own_words import BLANK
 from dualipo.critic.vlm import Kind
-from dualipo.records import GRADES, Grade, Verdict
-
-Label = Verdict | Grade
-Claim = Label | Literal["open"]
-OPEN: Literal["open"] = "open"
+from dualipo.records import GRADES
 
 MAX_INNER = 200  # characters of a statement in a statement: "Answer: the verdict is A"
 
@@ -114,73 +109,14 @@ _REASON = re.compile(
     r"for (?:its|the|their|having))\b|[,;]? ?(?:\(|[:\u2013\u2014-] )",
     re.I,
 )
-_HEDGE = re.compile(r"\b(?:not|no|but|or|either|could|may|should)\b", re.I)
-_TAKES_BACK = re.compile(
-    r"\b(?:wait|hold on|actually|correct(?:ion|ed| (?:that|this|it|myself))|guess\w*|arbitrar\w+|"
-    r"random(?:ly)?|provisional|tentative\w*|preliminary|did(?: not|n't) (?:see|watch)|"
-    r"scratch|opposite|contrary|vice versa|other way|mixed|"
-    r"mix(?:ed)? (?:them )?up|swap\w*|mist(?:ake\w*|ook)|mis(?:read|judged|labell?ed)|sorry|"
-    r"apolog\w+|re(?:consider|vis|tract|think|thought)\w*|updat\w+|withdraw\w*|overrul\w*|"
-    r"on (?:second|further|closer|reflection)|second (?:thought|look)|changed? my|"
-    r"take (?:that|it|this) back|never ?mind|strike that|disregard|ignore|refuse|un(?:sure|certain|"
-    r"decided|clear)|inconclusive|not (?:sure|certain|clear|final|true|correct|right|really|quite|"
-    r"so)|(?:is|was|be|am|are) (?:wrong|incorrect|invalid|false|reversed)|cannot|can't|"
-    r"could(?: not|n't)|unable|hmm+|or rather|maybe|perhaps|jok(?:e|ing)|kidding|if|unless|"
-    r"otherwise|hypothetical\w*|placeholder)\b|\bno,"
-    r"|^\W*(?:no|nope|not|nah|instead|rather|except|or|oops|ah|oh|hm)\b|[,:;-] (?:no|rather)\W*$",
-    re.I,
-)
-_TURNS = re.compile(r"^\W*(?:but|however|yet|though|although|still)\b", re.I)
-_I = re.compile(r"\bI\b|\bmy\b")
-_OWN_REASON = re.compile(
-    r"\bI (?:chose|choose|pick|picked|prefer|select|selected|based|notice|noticed|observe|observed|"
-    r"see|saw|found|find)\b|\b[Mm]y (?:reason|explanation|analysis|evaluation|observation)",
-)
-_FAREWELL = re.compile(
-    r"(?:please )?(?:let me know|feel free|i hope|hope (?:this|that)|thank|do you|would you)", re.I
-)
 _BRACKETS = (("(", ")"), ("[", "]"), ("<", ">"))
 _ENDS = ("", ".", "!", ",")
 _MENU = re.compile(
     r"\b(?:choose|choices|pick|select|options?|scale|example|template|possible)\b.*:$", re.I
 )
-_ANNOUNCES = re.compile(
-    r"\b(?:let|compare|comparing|will|look at|analy[sz]e|here|options?|choices?|choose)\b", re.I
-)
-_SPOKEN = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)?|[.;]")
-_PREFERS = {
-    "deserves",
-    "better",
-    "best",
-    "wins",
-    "win",
-    "winner",
-    "superior",
-    "preferable",
-    "preferred",
-}
-_DEMOTES = {"worse", "worst", "inferior", "loses", "weaker"}
-_CHOOSES = {"prefer", "choose", "chose", "pick", "select", "favor", "favour"}
-_NEGATES = {"not", "never", "neither", "nor", "isn't", "wasn't", "doesn't", "don't", "no"}
-_VERBS = {
-    *("is", "was", "has", "wins", "does", "looks", "moves", "keeps", "shows", "performs"),
-    *("would", "should", "could", "and", "or", "with", "than"),
-}
-# "In motion, B is.", "It could be B.", "EDIT: B"
-_LEFT_OUT = re.compile(
-    r"\b(?P<end>[AB]) (?:is|does|has it|it is)\W*$|^(?:[Vv]ideo )?(?P<first>[AB]),"
-    r"|\b(?:be|it's|meant?) (?:[Vv]ideo )?(?P<named>[AB])\b(?! [a-z])"
-)
 _LABELLED = re.compile(r"\W*[\w ]{1,30}[:=] ?(?P<rest>.+)")
 _REGRADED = re.compile(
     r"(?:it|this|that|the (?:video|clip))\b.* (?:is|be|as|a) (?P<rest>\w+\W*)", re.I
-)
-_UNSEEN = re.compile(
-    r"\b(?:cannot|can't|unable to|not able to|could(?: not|n't)|do(?: not|n't)) (?:\w+ )?"
-    r"(?:see|view|watch|access|open|play|process|analy[sz]e) "
-    r"(?:(?:the|any|these|those|your|actual|provided|either) )*(?:videos?|clips?|images?|frames?|"
-    r"them|it)\b",
-    re.I,
 )
 
 
@@ -197,7 +133,7 @@ def claim(sentence: str, kind: Kind) -> Claim | None:
     headed = _HEADED[kind].fullmatch(text)
     if headed:
         return _after_head(headed["head"], headed["rest"] or "", kind)
-    patterns = (_ANY_HEAD[kind], _LOOSE_TAG, _UNSEEN)
+    patterns = (_ANY_HEAD[kind], _LOOSE_TAG, doubts.UNSEEN)
     is_about_it = any(pattern.search(sentence) for pattern in patterns)
     return OPEN if is_about_it else None
 
@@ -208,7 +144,7 @@ def label_alone(text: str, kind: Kind) -> Label | None:
     if match is None or text[match.end() :].strip() not in _ENDS or match["label"] in "ab":
         return None
     is_whole = all(match[0].count(left) == match[0].count(right) for left, right in _BRACKETS)
-    return _label(match["label"]) if is_whole and match[0].count('"') % 2 == 0 else None
+    return label_of(match["label"]) if is_whole and match[0].count('"') % 2 == 0 else None
 
 
 def label_without_noun(text: str, kind: Kind) -> Label | None:
@@ -238,13 +174,6 @@ def is_menu(text: str) -> bool:
     return bool(_MENU.search(text))
 
 
-def clips_of(text: str) -> set[Claim]:
-    """Return the clips of which a text speaks; one that only announces reasons speaks of none."""
-    if _ANNOUNCES.search(text):
-        return set()
-    return {clip for _, _, clip in _words(text) if clip}
-
-
 def concludes(sentence: str) -> bool:
     """Tell whether a sentence draws a conclusion: "Overall, ...", or "Video A loses."."""
     return bool(_OPENING.match(sentence) or _WORSE.match(sentence))
@@ -255,11 +184,11 @@ def objections(sentence: str, kind: Kind, *, is_next: bool) -> set[Claim]:
 
     `is_next` tells whether it follows the claim at once, where a mere "but" takes it back.
     """
-    if _FAREWELL.match(sentence):
+    if doubts.FAREWELL.match(sentence):
         return set()
-    is_turned = _TURNS.match(sentence) and is_next
-    is_own = _I.search(sentence) and not _OWN_REASON.search(sentence)
-    takes_back = _TAKES_BACK.search(sentence) or is_turned or is_own
+    is_turned = doubts.TURNS.match(sentence) and is_next
+    is_own = doubts.SPEAKER.search(sentence) and not doubts.OWN_REASON.search(sentence)
+    takes_back = doubts.TAKES_BACK.search(sentence) or is_turned or is_own
     return {OPEN} if takes_back else _labelled(sentence, kind) | leans(sentence, kind)
 
 
@@ -270,73 +199,12 @@ def _labelled(sentence: str, kind: Kind) -> set[Claim]:
     return {label} if label else set()
 
 
-def leans(sentence: str, kind: Kind) -> set[Claim]:
-    """Return the clips that a sentence prefers; OPEN for a preference that is denied."""
-    if kind == "point":
-        return set()
-    preferred = {*_leanings(sentence)}
-    if left_out := _LEFT_OUT.search(sentence):
-        preferred.add(_label(left_out["end"] or left_out["first"] or left_out["named"]))
-    return preferred
-
-
-def _leanings(sentence: str) -> Iterator[Claim]:
-    """Yield the clip that each word of preference belongs to: mostly the last one before it."""
-    last: Claim | None = None
-    is_denied = awaits = False
-    for word, before, named in _words(sentence):
-        if word in (".", ";"):
-            last, is_denied, awaits = None, False, False
-        elif named and awaits:
-            awaits = False
-            if before not in ("than", "over"):
-                yield OPEN if is_denied else named
-        elif named and before not in ("than", "over"):
-            last, is_denied = named, is_denied and last is None
-        elif word in _NEGATES:
-            is_denied = True
-        elif word in _CHOOSES or (word in _PREFERS and last is None):
-            awaits = True
-        elif last and (word in _PREFERS or word in _DEMOTES):
-            yield OPEN if is_denied else last if word in _PREFERS else _other(last)
-
-
-def _words(text: str) -> Iterator[tuple[str, str, Claim | None]]:
-    """Yield each word in small letters, the word before it, and the clip that it names.
-
-    In "than the video A" the word before the clip is "than".
-    """
-    words = [match[0] for match in _SPOKEN.finditer(text)]
-    before = link = ""
-    for word, after in itertools.zip_longest(words, words[1:], fillvalue=""):
-        yield word.lower(), link, _clip(word, before=before, after=after)
-        before = word.lower()
-        link = link if before in ("the", "video", "clip", "option", "candidate") else before
-
-
-def _clip(word: str, *, before: str, after: str) -> Claim | None:
-    """Return the clip that a word names; the article "A" names none."""
-    name = word.removesuffix("'s")
-    if name == "A" and before in ("", ".", ";") and after.islower() and after not in _VERBS:
-        return None
-    if name in ("A", "B"):
-        return _label(name)
-    if name.lower() in ("first", "second") and after in ("video", "clip", "one", "candidate"):
-        return "a" if name.lower() == "first" else "b"
-    is_other = name.lower() in ("former", "latter") or (name.lower() == "other" and after != "hand")
-    return OPEN if is_other else None
-
-
-def _other(label: Claim) -> Claim:
-    return {"a": "b", "b": "a"}.get(label, OPEN)  # type: ignore[return-value]
-
-
 def _preference(text: str, kind: Kind) -> Label | None:
     """Return the label of a sentence that says no more than which clip is better, and why."""
     for pattern in (_BETTER, _CHOICE, _NAMED) if kind == "pair" else (_RATING,):
         match = pattern.match(text)
         if match and not _is_article(match["label"], text[match.end() :]):
-            label = _label(match["label"])
+            label = label_of(match["label"])
             return label if _is_clean(text[match.end() :], label, kind) else None
     is_equal = kind == "pair" and _EQUAL.fullmatch(text.rstrip(".!,;: "))
     return "tie" if is_equal else None
@@ -350,7 +218,7 @@ def _after_head(head: str, rest: str, kind: Kind) -> Claim | None:
     if preferred := _preference(rest, kind):
         return preferred
     if match := _label_at(rest, kind):
-        label = _label(match["label"])
+        label = label_of(match["label"])
         return label if _is_clean(rest[match.end() :], label, kind) else OPEN
     if len(rest) <= MAX_INNER and (inner := claim(rest, kind)):
         return inner
@@ -382,16 +250,10 @@ def _is_clean(rest: str, label: Label, kind: Kind) -> bool:
     behind_brackets = why.partition(")")[2] if "(" in reason[0] else ""
     if behind_brackets.strip(" .!,;:") or _ANY_HEAD[kind].search(why):
         return False
-    if _TAKES_BACK.search(why) or (not reason["word"] and _HEDGE.search(why)):
+    if doubts.TAKES_BACK.search(why) or (not reason["word"] and doubts.HEDGE.search(why)):
         return False
     if kind == "pair":
         leaning = leans(why, kind)
-        demotes = not leaning and any(word in _DEMOTES for word, _, _ in _words(why))
+        demotes = not leaning and any(word in DEMOTES for word, _, _ in words_of(why))
         return leaning <= {label} and not demotes and label_alone(why, kind) is None
     return not any(re.search(rf"\b{grade}\b", why, re.I) for grade in GRADES if grade != label)
-
-
-def _label(word: str) -> Label:
-    word = word.lower().removeprefix("a ")
-    labels: dict[str, Label] = {"a": "a", "b": "b", **{grade: grade for grade in GRADES}}
-    return labels.get(word, "tie")

@@ -15,12 +15,12 @@ takes it back, and no grade contradicts it. Any other answer abstains. Nothing i
 from collections.abc import Sequence
 from typing import Any
 
-from dualipo.critic import clip_grades, reasoning, statements
+from dualipo.critic import clip_grades, leanings, reasoning, statements
 from dualipo.critic.answer_lines import Line, lines
+from dualipo.critic.leanings import OPEN, Claim
 from dualipo.critic.own_words import end_of_thoughts as end_of_thoughts
 from dualipo.critic.own_words import plain, without_echo, without_thoughts
 from dualipo.critic.reasoning import Parsed
-from dualipo.critic.statements import OPEN, Claim
 from dualipo.critic.vlm import Kind
 
 # So many words in a row are an echo: a caption may hold a forged label of two words.
@@ -101,7 +101,7 @@ def _statements(
                 said = statements.objections(sentence, kind, is_next=is_next)
                 beside |= set() if claims == {"tie"} and said == {"a", "b"} else said
             elif statements.concludes(sentence):  # evidence alone may prefer a clip for a while
-                beside |= statements.leans(sentence, kind)
+                beside |= leanings.leans(sentence, kind)
             is_next = claimed is not None
     is_outline = {"a", "b"} <= alone  # letters of both clips are headings
     return claims, beside | (alone - {"a", "b"} if is_outline else alone)
@@ -125,7 +125,7 @@ def _bare_claim(answer: Sequence[Line], number: int, kind: Kind) -> Claim | None
     if kind == "point":
         others = {statements.label_alone(each.text, kind) for each in before}
         return OPEN if others - {None, label} else label if _ends(before[-1], line) else None
-    speaks_of = {clip for each in before for clip in statements.clips_of(each.text)}
+    speaks_of = {clip for each in before for clip in leanings.clips_of(each.text)}
     is_heading = statements.names_a_video(line.text) or speaks_of != {"a", "b"}
     return label if _ends(before[-1], line) and not is_heading else None
 
