@@ -19,9 +19,16 @@ MAX_BRACES = 64  # of an answer, which holds one object
 _STRICT = json.JSONDecoder(object_pairs_hook=tuple)
 _LOOSE_OBJECT = re.compile(r"\{[^{}]{0,4000}\}")
 _TRAILING_COMMA = re.compile(r",\s*(?=\})")
-_DOUBTS = re.compile(r"\b(?:if|is it|not|wrong|doubt|would|example|instead of)\b|n't\b", re.I)
+_DOUBTS = re.compile(
+    r"\b(?:if|is it|not|wrong|doubt|would|example|instead of|nobody|no one)\b|n't\b", re.I
+)
 _CLIP_KEY = re.compile(r"(?:(?:video|clip|option|candidate)[ _])?([ab])", re.I)
-_GRADE_KEY = re.compile(r"(grade|rating|score)[ _](?:of[ _])?(?:video[ _])?([ab])", re.I)
+_GRADE_KEY = re.compile(
+    r"(?P<name>grade|rating|score|evidence|reason)[ _](?:of[ _])?(?:video[ _])?(?P<clip>[ab])", re.I
+)
+_KEY_OF_CLIP = re.compile(
+    r"(?:video[ _])?(?P<clip>[ab])[ _](?P<name>grade|rating|score|evidence|reason)", re.I
+)
 
 _TAG_NAMES = r"verdict|grade|answer|final_answer|output|response|decision|winner|conclusion"
 _TAG = re.compile(rf"<({_TAG_NAMES})>([^<>]*)</\1>[ \t]*(?P<next>[A-Z<{{]?)", re.I)
@@ -44,7 +51,8 @@ _NEXT_IN_LINE = re.compile(
     r"(?=(?:video )?[AB]\s*:|(?:final )?(?:verdict|answer)\b|<verdict>)",
     re.I,
 )
-_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+_SENTENCE = re.compile(r"(?<=[.!?])(?<!\be\.g\.)(?<!\bi\.e\.)\s+")
+_ROLE = re.compile(r"\A\s*assistant\b:?\s*", re.I)  # the name of a turn, not cut off
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class Line:
 
 def lines(text: str) -> list[Line]:
     """Return the lines that hold words."""
-    flat = _without_tags(_without_objects(_END_OF_TURN.sub("\n", text)))
+    flat = _without_tags(_without_objects(_END_OF_TURN.sub("\n", _ROLE.sub("", text))))
     is_object = "{" in _unboxed(flat)  # one that was cut
     whole: list[Line] = []
     follows_gap = False
@@ -147,8 +155,8 @@ def _object_at(text: str, start: int) -> tuple[list[str], int]:
 
 def _joined(fields: list[str], *, before: str, after: str) -> str:
     """Write fields as lines of their own, or as a part of the sentence that they stand in."""
-    said = before.rpartition("\n")[2].rstrip(" \t`[")
-    continued = after.partition("\n")[0].lstrip(" \t`]).")
+    said = _WRAPPER.sub("", before.rpartition("\n")[2]).rstrip(" \t`[")
+    continued = _WRAPPER.sub("", after.partition("\n")[0]).lstrip(" \t`]).")
     is_announced = not said or (said[-1] in ":.!?" and not _DOUBTS.search(said))
     is_alone = is_announced and not (continued and continued[0].islower())
     return "\n" + "\n".join(fields) + "\n" if is_alone else f" {' / '.join(fields)} "
@@ -172,9 +180,9 @@ def _keys(path: tuple[str, ...]) -> list[str]:
     for key in path:
         if whole := _CLIP_KEY.fullmatch(key):
             clips.append(whole[1].upper())
-        elif graded := _GRADE_KEY.fullmatch(key):
-            clips.append(graded[2].upper())
-            others.append(graded[1])
+        elif graded := _GRADE_KEY.fullmatch(key) or _KEY_OF_CLIP.fullmatch(key):
+            clips.append(graded["clip"].upper())
+            others.append(graded["name"])
         else:
             others.append(key.replace("_", " "))
     return clips + others

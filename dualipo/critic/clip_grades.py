@@ -21,7 +21,9 @@ _OUT_OF = r"(?=\s*(?:/|out of))"
 _RATED = r"(?:grade|rating|score)s?"
 # "A: evidence. Grade: bad", "A (bad): evidence", "### Video A", "| A | bad |"
 _SECTION = re.compile(
-    rf"{_CLIP}(?:'s)?\s*(?:\([^()]*\)\s*)?(?:[:|\u2013\u2014-]\s*(?P<rest>.*))?", re.I
+    r"(?:(?:evidence|observations?) (?:for|of|about|on|in) )?"
+    rf"{_CLIP}(?:'s)?\s*(?:\([^()]*\)\s*)?(?:[:|\u2013\u2014-]\s*(?P<rest>.*))?",
+    re.I,
 )
 _BESIDE = re.compile(rf"\b{_RATED}\W{{0,4}}(?:is |of )?\W?(?P<mark>{_GRADE}|{_NUMBER})\b", re.I)
 _ALONE = re.compile(rf"\W*(?P<mark>{_GRADE}|{_NUMBER}{_OUT_OF})\W*(?:\d+)?\W*", re.I)

@@ -1,4 +1,4 @@
-"""Which clip a sentence prefers, as evidence and reasons do: "B keeps its legs better than A".
+"""Find the clip that evidence or a reason prefers: "B keeps its legs better than A".
 
 A preference is no verdict. But one that speaks for another clip than the verdict takes it back.
 """
@@ -33,15 +33,20 @@ _VERBS = {
 # "In motion, B is.", "It could be B.", "EDIT: B"
 _LEFT_OUT = re.compile(
     r"\b(?P<end>[AB]) (?:is|does|has it|it is)\W*$|^(?:[Vv]ideo )?(?P<first>[AB]),"
-    r"|\b(?:be|it's|meant?) (?:[Vv]ideo )?(?P<named>[AB])\b(?! [a-z])"
+    r"|\b(?:be|it's|it is|meant?) (?:[Vv]ideo )?(?P<named>[AB])\b(?! [a-z])"
 )
 
 
 def clips_of(text: str) -> set[Claim]:
     """Return the clips of which a text speaks; one that only announces reasons speaks of none."""
-    if _ANNOUNCES.search(text):
+    if announces(text):
         return set()
     return {clip for _, _, clip in words_of(text) if clip}
+
+
+def announces(text: str) -> bool:
+    """Tell whether a text only announces reasons: "Let me compare the two"."""
+    return bool(_ANNOUNCES.search(text))
 
 
 def leans(sentence: str, kind: Kind) -> set[Claim]:

@@ -10,6 +10,7 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 # What hides or splits words: format characters, surrogates, private and unassigned ones.
 _INVISIBLE = ("Cf", "Cs", "Co", "Cn")
@@ -22,12 +23,24 @@ _THOUGHT_TAG = re.compile(rf"[<\[\u25c1]\|?(?P<end>/?){_THOUGHT}\|?[>\]\u25b7]",
 _STRUCK_OUT = re.compile(r"~~[^~\n]*~~")
 _SENTENCE = re.compile(
     # A label in its tag is a part by itself, wherever it stands.
-    r"(?<=[.!?])\s+|(?=<(?:verdict|grade)>)|(?<=</verdict>)|(?<=</grade>)",
+    r"(?<=[.!?])(?<!\be\.g\.)(?<!\bi\.e\.)\s+|(?=<(?:verdict|grade)>)|(?<=</verdict>)(?!\s*,)|(?<=</grade>)(?!\s*,)",
     re.I,
 )
 _WORD = re.compile(r"[^\W_]+")
 _LABELLING = {"verdict", "answer", "winner", "decision", "grade", "rating"}
+_WHOLE_SENTENCE = re.compile(r"\W*(?P<said>[A-Z][a-z'].*[.!])\W*")
 BLANK = "\u2026"  # stands for a quotation; no reader takes it for a word
+
+
+class Given(NamedTuple):
+    """A text that the model was shown; so many of its words in a row are an echo of it.
+
+    A prompt's words may also make a sentence of the model's own: "It is a tie.".
+    """
+
+    text: str
+    length: int
+    is_prompt: bool = False
 
 
 def plain(text: str) -> str:
@@ -59,7 +72,7 @@ def _ends(tag: re.Match[str]) -> bool:
     return bool(tag["end"]) or "end_of" in tag[0].lower()
 
 
-def without_echo(text: str, given: Sequence[tuple[str, int]]) -> tuple[str, bool]:
+def without_echo(text: str, given: Sequence[Given]) -> tuple[str, bool]:
     """Drop the sentences and tags that stand in the given texts; tell whether any was dropped.
 
     With each text comes the number of words in a row that are an echo of it. A sentence that is an
@@ -70,17 +83,37 @@ def without_echo(text: str, given: Sequence[tuple[str, int]]) -> tuple[str, bool
     parts = [(n, part) for n, line in enumerate(lines) for part in _SENTENCE.split(line)]
     repeated = _repeated([part for _, part in parts], given)
     are_echoes = [*itertools.accumulate(repeated, _continues, initial=False)][1:]
+    for place in _lone(are_echoes):
+        are_echoes[place] = not _is_own_sentence(parts[place][1], given)
     kept: list[list[str]] = [[] for _ in lines]
     for is_echo, group in itertools.groupby(range(len(parts)), key=are_echoes.__getitem__):
         places = [*group]
         certain = _repeated([parts[place][1] for place in places], given) if is_echo else []
         for number, place in enumerate(places):
             line, part = parts[place]
-            if not is_echo or not repeated[place]:
+            if not is_echo and all(repeated[place]):
+                kept[line].append(part)
+            elif not is_echo or not repeated[place]:
                 kept[line].append(_without_quotation(part, repeated[place]))
             elif not all(certain[number]):
                 kept[line].append(BLANK + part)
     return "\n".join(map(" ".join, kept)), any(are_echoes)
+
+
+def _lone(are_echoes: Sequence[bool]) -> list[int]:
+    """Return the places of the echoes that stand alone among other words."""
+    padded = [False, *are_echoes, False]
+    near = zip(padded, padded[1:], padded[2:], strict=False)
+    return [place for place, around in enumerate(near) if around == (False, True, False)]
+
+
+def _is_own_sentence(part: str, given: Sequence[Given]) -> bool:
+    """Tell whether a part is a whole sentence, which stands in no given text as it is written."""
+    whole = _WHOLE_SENTENCE.fullmatch(part)
+    if whole is None or any(whole["said"] in each.text for each in given):
+        return False
+    others = [each for each in given if not each.is_prompt]
+    return not all(_repeated([part], others)[0])
 
 
 def _continues(before: bool, is_repeated: Sequence[bool]) -> bool:
@@ -88,11 +121,11 @@ def _continues(before: bool, is_repeated: Sequence[bool]) -> bool:
     return all(is_repeated) if is_repeated else before
 
 
-def _repeated(parts: Sequence[str], given: Sequence[tuple[str, int]]) -> list[list[bool]]:
+def _repeated(parts: Sequence[str], given: Sequence[Given]) -> list[list[bool]]:
     """Tell of each word of each part whether it stands in a run of words of the given texts."""
     words = [word for part in parts for word in _words(part)]
     echoed: set[int] = set()
-    for known, length in given:
+    for known, length, _ in given:
         echoed |= _echoed(words, known, length)
     places = iter(range(len(words)))
     return [[next(places) in echoed for _ in _words(part)] for part in parts]

@@ -11,7 +11,7 @@ Any other sentence is evidence, and evidence is never searched for a label.
 
 import re
 
-from dualipo.critic import doubts
+from dualipo.critic import doubts, framing
 from dualipo.critic.leanings import DEMOTES, OPEN, Claim, Label, label_of, leans, words_of
 from dualipo.critic.own_words import BLANK
 from dualipo.critic.vlm import Kind
@@ -30,10 +30,11 @@ _SURE_HEADS = {  # a colon or "is" behind one of these is always a statement abo
     "point": r"grade|rating|verdict|answer|decision|judge?ment|\u7b54\u6848",
 }
 _HEADS = {
-    "pair": rf"{_SURE_HEADS['pair']}|label|final|choice|selection|pick|preference|conclusion|result"
-    r"|overall|summary|in conclusion|to conclude|in summary|final (?:choice|result)"
+    "pair": rf"{_SURE_HEADS['pair']}|label|final|choice|selection|pick|vote|preference|conclusion"
+    r"|result|output|response|overall|summary|in conclusion|to conclude|in summary"
+    r"|final (?:choice|result)"
     r"|(?:better|best|preferred|winning|chosen|selected)(?: one| video| clip| option| candidate)?"
-    r"(?: of the two)?",
+    r"(?: of the two)?|(?:video|clip) with (?:the )?better",
     "point": rf"{_SURE_HEADS['point']}|label|final|conclusion|result|overall|summary|score"
     r"|assessment|in conclusion|to conclude|in summary|final (?:grade|result)",
 }
@@ -42,8 +43,9 @@ _SIGN = r"[:=|\u2013\u2014-]|->|\u2192"
 _SAYS = rf"(?:\s*(?:{_SIGN})|\s(?:is|was|would be)\b:?)"
 _HEADED = {
     kind: re.compile(
-        r"(?:(?:here is|here's|this is|my|our|the|final|overall|correct|video's|clip's),? ){0,5}"
-        rf"(?P<head>{heads})(?: for {_WHOLE})?(?:{_SAYS}\s*(?P<rest>.*))?",
+        r"(?:(?:here is|here's|this is|my|our|the|final|overall|correct|appropriate|video's|"
+        r"clip's),? ){0,5}"
+        rf"(?P<head>{heads})(?: (?:for|in) {_WHOLE})?(?:{_SAYS}\s*(?P<rest>.*))?",
         re.I,
     )
     for kind, heads in _HEADS.items()
@@ -57,18 +59,16 @@ _ANY_HEAD = {
     for kind, heads in _SURE_HEADS.items()
 }
 _LOOSE_TAG = re.compile(r"</?(?:verdict|grade|answer)\b", re.I)
-_OPENING = re.compile(
-    r"(?:(?:so|therefore|thus|hence|overall|accordingly|consequently|in conclusion|in summary|"
-    r"to conclude|to sum up|finally|all in all|in the end|(?:based on|after|considering|given|"
-    r"between|looking at)(?! (?:all )?(?:the )?(?:first|second|last))"
-    r"(?: (?!not\b|half|only\b|if\b)[\w']+){1,8}(?=,))(?:, ?| )){1,3}",
-    re.I,
+_DEGREE = (
+    r"(?:(?:clearly|slightly|much|far|significantly|noticeably|considerably|substantially|somewhat|"
+    r"overall|definitely|marginally|narrowly|therefore|thus) )?"
 )
-_DEGREE = r"(?:clearly |slightly |much |overall |definitely |marginally |therefore |thus )?"
 _BETTER = re.compile(
-    rf"(?:{_NOUN})?(?P<label>[AB])(?: (?:is|was|performs|does|looks|moves) {_DEGREE}(?:the )?"
-    r"(?:better|best|winner|preferred|superior)(?: one| video| clip| choice)?| wins)"
-    r"(?: overall)?(?: (?:than|over|of|to) "
+    rf"(?:{_NOUN})?(?P<label>[AB])(?: (?:is|was|performs|does|looks|moves|has|shows|"
+    r"demonstrates|exhibits) "
+    rf"{_DEGREE}(?:the |a )?(?:better|best|winner|preferred|preferable|superior)"
+    rf"(?: one| video| clip| choice)?| wins| (?:outperforms|surpasses|beats)(?= {_NOUN}[AB]\b))"
+    r"(?: overall)?(?: (?:(?:compared )?(?:than|over|of|to) )?"
     rf"(?:the two(?: videos| clips)?|(?:{_NOUN})?[AB]))?(?![\w-])",
     re.I,
 )
@@ -82,18 +82,28 @@ _CHOICE = re.compile(
     re.I,
 )
 _RATING = re.compile(
-    r"I(?:'d| would| will)? (?:grade|rate) (?:it|this|the (?:video|clip))(?: video| clip)?(?: as)? "
-    rf"{_LABELS['point']}",
+    r"(?:I(?:'d| would| will)? (?:grade|rate|judge) (?:it|this|the (?:video|clip))(?: video| clip)?"
+    r"(?: as)? |"
+    r"I(?:'d| would| will)? (?:give|assign) (?:it|(?:the|this) (?:video|clip)) a grade of |"
+    r"(?:the|this) (?:video|clip) (?:(?:receives|deserves|gets|earns) a grade of|is graded) )"
+    rf"{_LABELS['point']}(?! as\b)",
     re.I,
 )
 _NAMED = re.compile(
-    rf"(?:it(?:'s| is)|that(?:'s| is)) (?:{_NOUN})?(?P<label>a tie|a draw|A|B)\b", re.I
-)
-_EQUAL = re.compile(
-    r"(?:both (?:videos |clips )?are (?:equal|the same)(?:ly good)?"
-    r"|neither (?:video |clip )?is better|(?:the|both|the two) (?:videos|clips) are tied)",
+    rf"(?:(?:it|that)(?:'s| is) (?:{_NOUN})?|(?:this|(?:this|the) comparison) "
+    r"(?:is|results in|ends in) (?=a )|"
+    r"I(?:'d| would)? (?:call|consider|judge|declare) (?:it|this) (?=a ))"
+    r"(?P<label>a tie|a draw|A|B)\b",
     re.I,
 )
+_EQUAL = re.compile(
+    r"(?:(?:both|(?:both|the|the two) (?:videos|clips)) are (?:equal(?:ly good)?|the same|tied)"
+    r"|neither (?:video |clip )?is better(?: than the other)?)",
+    re.I,
+)
+_TIED = re.compile(
+    r"(?:a )?(?:tie|draw)(?=(?:[:,;]| [\u2013\u2014-]) )", re.I
+)  # "Tie: both are even"
 # No verdict, but a verdict's place: "Final answer: neither".
 _NO_LABEL = re.compile(
     r"[\"'(\[]*(?:neither|both|none|no\b|not\b|either|undecided|unclear|unknown|cannot|can't|n/a)",
@@ -106,7 +116,7 @@ _ABOUT_THE_CLAIM = re.compile(
 )
 _REASON = re.compile(
     r"[.,;:]? ?(?P<word>because|since|as|due to|given|with|"
-    r"for (?:its|the|their|having))\b|[,;]? ?(?:\(|[:\u2013\u2014-] )",
+    r"for (?:its|the|their|having))\b|[,;]? ?(?:\(|[:\u2013\u2014-] )|; ",
     re.I,
 )
 _BRACKETS = (("(", ")"), ("[", "]"), ("<", ">"))
@@ -116,7 +126,9 @@ _MENU = re.compile(
 )
 _LABELLED = re.compile(r"\W*[\w ]{1,30}[:=] ?(?P<rest>.+)")
 _REGRADED = re.compile(
-    r"(?:it|this|that|the (?:video|clip))\b.* (?:is|be|as|a) (?P<rest>\w+\W*)", re.I
+    r"(?:it|this|that|the (?:video|clip))\b.* (?:is|be|as|a) (?P<rest>\w+\W*)"
+    r"|.* makes? (?:it|this|the (?:video|clip)) (?P<made>\w+\W*)",
+    re.I,
 )
 
 
@@ -125,11 +137,35 @@ def claim(sentence: str, kind: Kind) -> Claim | None:
     if sentence.startswith(BLANK):  # it may repeat what the model was told
         own = sentence.lstrip(BLANK)
         return OPEN if claim(own, kind) or label_without_noun(own, kind) else None
-    text = _OPENING.sub("", sentence, count=1) if _OPENING.match(sentence) else sentence
+    stated = _stated(sentence, kind)
+    if stated is None or stated == OPEN:
+        return _concluded(sentence, kind) or stated
+    return stated
+
+
+def _concluded(sentence: str, kind: Kind) -> Label | None:
+    """Return the label that a sentence concludes from a reason, which must not speak against it."""
+    for why, conclusion in framing.conclusions(sentence, kind):
+        label = _stated(conclusion, kind)
+        if label is None or label == OPEN:
+            continue
+        is_doubted = doubts.takes_back(why, is_reason=True) or doubts.supposes(why)
+        is_about_it = _ANY_HEAD[kind].search(why) or _LOOSE_TAG.search(why)
+        is_named = label_alone(why, kind) or any(word in GRADES for word, _, _ in words_of(why))
+        if not is_doubted and not is_about_it and not is_named and leans(why, kind) <= {label}:
+            return label
+    return None
+
+
+def _stated(sentence: str, kind: Kind) -> Claim | None:
+    """Return the label that a sentence states without more ado; OPEN where it is not clear."""
+    text = framing.unframed(sentence)
     if preferred := _preference(text, kind):
         return preferred
     if text != sentence and (bare := label_alone(text, kind)):
         return bare
+    if kind == "pair" and (tied := _TIED.match(text)):
+        return "tie" if _is_clean(text[tied.end() :], "tie", kind) else OPEN
     headed = _HEADED[kind].fullmatch(text)
     if headed:
         return _after_head(headed["head"], headed["rest"] or "", kind)
@@ -141,7 +177,11 @@ def claim(sentence: str, kind: Kind) -> Claim | None:
 def label_alone(text: str, kind: Kind) -> Label | None:
     """Return the label that is the whole text."""
     match = _label_at(text, kind)
-    if match is None or text[match.end() :].strip() not in _ENDS or match["label"] in "ab":
+    if match is None or match["label"] in "ab":
+        return None
+    rest = text[match.end() :].strip()
+    again = re.fullmatch(rf"\W*(?:{_NOUN})(\w)[.!]?", rest, re.I)  # "(A) Video A"
+    if rest not in _ENDS and not (again and again[1].lower() == match["label"].lower()):
         return None
     is_whole = all(match[0].count(left) == match[0].count(right) for left, right in _BRACKETS)
     return label_of(match["label"]) if is_whole and match[0].count('"') % 2 == 0 else None
@@ -150,6 +190,11 @@ def label_alone(text: str, kind: Kind) -> Label | None:
 def label_without_noun(text: str, kind: Kind) -> Label | None:
     """Return the label that is the whole text; "Video A" is a heading of evidence."""
     return None if names_a_video(text) else label_alone(text, kind)
+
+
+def is_tie(text: str) -> bool:
+    """Tell whether a text is "Tie.", which, unlike a letter, never is a heading."""
+    return label_alone(text, "pair") == "tie"
 
 
 def names_a_video(text: str) -> bool:
@@ -176,7 +221,7 @@ def is_menu(text: str) -> bool:
 
 def concludes(sentence: str) -> bool:
     """Tell whether a sentence draws a conclusion: "Overall, ...", or "Video A loses."."""
-    return bool(_OPENING.match(sentence) or _WORSE.match(sentence))
+    return framing.is_opened(sentence) or bool(_WORSE.match(sentence))
 
 
 def objections(sentence: str, kind: Kind, *, is_next: bool) -> set[Claim]:
@@ -186,16 +231,16 @@ def objections(sentence: str, kind: Kind, *, is_next: bool) -> set[Claim]:
     """
     if doubts.FAREWELL.match(sentence):
         return set()
-    is_turned = doubts.TURNS.match(sentence) and is_next
+    is_turned = is_next and doubts.TURNS.match(sentence) and not doubts.CONCEDES.match(sentence)
     is_own = doubts.SPEAKER.search(sentence) and not doubts.OWN_REASON.search(sentence)
-    takes_back = doubts.TAKES_BACK.search(sentence) or is_turned or is_own
+    takes_back = doubts.takes_back(sentence) or is_turned or is_own
     return {OPEN} if takes_back else _labelled(sentence, kind) | leans(sentence, kind)
 
 
 def _labelled(sentence: str, kind: Kind) -> set[Claim]:
     """Return a label behind a word that is no head: "EDIT: B", "It should be bad."."""
     labelled = _LABELLED.fullmatch(sentence) or (kind == "point" and _REGRADED.fullmatch(sentence))
-    label = label_without_noun(labelled["rest"], kind) if labelled else None
+    label = label_without_noun(labelled[labelled.lastgroup or 0], kind) if labelled else None
     return {label} if label else set()
 
 
@@ -242,7 +287,15 @@ def _is_clean(rest: str, label: Label, kind: Kind) -> bool:
     if not rest.strip(" .!,;:)"):
         return True
     if again := re.fullmatch(rf"\W*(?:{_NOUN})?(\w+)\W*", rest, re.I):
-        return again[1].lower() in (label, "overall", "here", "clearly")
+        return again[1].lower() in (
+            label,
+            "overall",
+            "here",
+            "clearly",
+            "slightly",
+            "narrowly",
+            "better",
+        )
     reason = _REASON.match(rest)
     if reason is None:
         return False
@@ -250,7 +303,9 @@ def _is_clean(rest: str, label: Label, kind: Kind) -> bool:
     behind_brackets = why.partition(")")[2] if "(" in reason[0] else ""
     if behind_brackets.strip(" .!,;:") or _ANY_HEAD[kind].search(why):
         return False
-    if doubts.TAKES_BACK.search(why) or (not reason["word"] and doubts.HEDGE.search(why)):
+    if doubts.takes_back(why, is_reason=bool(reason["word"])) or (
+        not reason["word"] and doubts.HEDGE.search(why)
+    ):
         return False
     if kind == "pair":
         leaning = leans(why, kind)

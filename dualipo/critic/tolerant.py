@@ -1,25 +1,29 @@
 """The tolerant reader: an answer of a model that was never trained on the grammar.
 
 Such models write Markdown, blank lines, numbered lists, thoughts in <think>, JSON, or "Answer: B".
-Four steps make a verdict of them, and each has a module:
+Five steps make a verdict of them, and each has a module:
 
     own_words     drop thoughts, and what only repeats the caption, the question or the example
     answer_lines  write JSON, tags and Markdown as plain lines
+    framing       leave out "in motion", "Overall," and "I think that"; find reason and conclusion
     statements    say of each sentence which label it states, or that it leaves the verdict open
     clip_grades   collect the grades of the clips
+
+Two more hold words: `doubts` those that take a verdict back, `leanings` those that prefer a clip.
 
 Every statement counts: a verdict is read where all of them agree, none is unclear, nothing behind
 takes it back, and no grade contradicts it. Any other answer abstains. Nothing is guessed.
 """
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
-from dualipo.critic import clip_grades, leanings, reasoning, statements
+from dualipo.critic import clip_grades, framing, leanings, reasoning, statements
 from dualipo.critic.answer_lines import Line, lines
 from dualipo.critic.leanings import OPEN, Claim
+from dualipo.critic.own_words import Given, plain, without_echo, without_thoughts
 from dualipo.critic.own_words import end_of_thoughts as end_of_thoughts
-from dualipo.critic.own_words import plain, without_echo, without_thoughts
 from dualipo.critic.reasoning import Parsed
 from dualipo.critic.vlm import Kind
 
@@ -36,19 +40,25 @@ def read(
     caption: str,
     prompts: Sequence[str],
     example: str = "",
+    dimension: str = "",
     truncated: bool,
 ) -> Parsed:
     """Read an answer of a model that was shown the caption and the prompts about it.
 
     `example` is the answer that its instructions show, which is not searched for as a prompt is.
+    The respect in which the clips are judged is `dimension`.
     """
     if truncated:
         return Parsed("abstain", "truncated")
-    given = [(caption, CAPTION_ECHO), *((prompt, PROMPT_ECHO) for prompt in prompts)]
-    shown = (example, EXAMPLE_ECHO[kind])
+    given = [
+        Given(caption, CAPTION_ECHO),
+        Given(html.unescape(caption), CAPTION_ECHO),  # an answer may write its tags as tags
+        *(Given(prompt, PROMPT_ECHO, is_prompt=True) for prompt in prompts),
+    ]
+    shown = Given(example, EXAMPLE_ECHO[kind])
     spoken = without_thoughts(plain(text))
     said, has_echo = without_echo(spoken, [*given, shown])
-    answer = lines(said)
+    answer = framing.without_respect(lines(said), dimension, kind)
     claims, beside = _statements(answer, kind, allows_bare=not has_echo)
     if len(claims) != 1 or OPEN in claims or not beside <= claims:
         return Parsed("abstain", "several labels" if (claims | beside) - {OPEN} else "no label")
@@ -91,8 +101,10 @@ def _statements(
     for number, line in enumerate(answer):
         bare = _bare_claim(answer, number, kind) if allows_bare else None
         is_menu = number > 0 and statements.is_menu(answer[number - 1].text)
-        for sentence in [line.text] if bare else line.sentences:
+        for place, sentence in enumerate([line.text] if bare else line.sentences):
             claimed = bare or statements.claim(sentence, kind)
+            if number == place == 0 and kind == "pair" and allows_bare and not claimed:
+                claimed = "tie" if statements.is_tie(sentence) else None
             if claimed:
                 claims.add(OPEN if is_menu else claimed)
             elif label := statements.label_without_noun(sentence, kind):
@@ -103,8 +115,22 @@ def _statements(
             elif statements.concludes(sentence):  # evidence alone may prefer a clip for a while
                 beside |= leanings.leans(sentence, kind)
             is_next = claimed is not None
+        beside |= _lone_heading(answer, number, kind) if not bare else set()
     is_outline = {"a", "b"} <= alone  # letters of both clips are headings
     return claims, beside | (alone - {"a", "b"} if is_outline else alone)
+
+
+def _lone_heading(answer: Sequence[Line], number: int, kind: Kind) -> set[Claim]:
+    """Return the clip that a line "Video A" names, where no evidence but at most a claim follows.
+
+    It may be a verdict or the heading of what was cut.
+    """
+    label = statements.label_alone(answer[number].text, kind)
+    is_claimed = number + 1 < len(answer) and statements.claim(
+        answer[number + 1].sentences[0], kind
+    )
+    is_lone = number + 1 == len(answer) or is_claimed
+    return {label} if label and statements.names_a_video(answer[number].text) and is_lone else set()
 
 
 def _bare_claim(answer: Sequence[Line], number: int, kind: Kind) -> Claim | None:
@@ -116,9 +142,14 @@ def _bare_claim(answer: Sequence[Line], number: int, kind: Kind) -> Claim | None
     line = answer[number]
     label = statements.label_alone(line.text, kind)
     if number and statements.is_head(answer[number - 1].text, kind):
-        return label or (OPEN if statements.is_no_label(line.text) else None)
-    if label is None or line.is_item or number < len(answer) - 1:
+        if statements.is_no_label(line.text):
+            return OPEN
+        said = statements.claim(f"verdict: {line.text}", kind)
+        return label or (said if said != OPEN and len(line.sentences) == 1 else None)
+    if label is None or line.is_item:
         return None
+    if number < len(answer) - 1:
+        return label if number == 0 and _explains(answer[1:], kind) else None
     if number == 0:
         return label
     before = answer[:number]
@@ -128,6 +159,20 @@ def _bare_claim(answer: Sequence[Line], number: int, kind: Kind) -> Claim | None
     speaks_of = {clip for each in before for clip in leanings.clips_of(each.text)}
     is_heading = statements.names_a_video(line.text) or speaks_of != {"a", "b"}
     return label if _ends(before[-1], line) and not is_heading else None
+
+
+def _explains(answer: Sequence[Line], kind: Kind) -> bool:
+    """Tell whether the lines behind a label are prose about both clips: it is no heading then."""
+    is_prose = answer[0].text[0].isupper() and not any(
+        line.is_item
+        or not line.text.endswith((".", "!", ")", '"'))
+        or statements.label_alone(line.text, kind)
+        or clip_grades.is_evidence(line.text)
+        or leanings.announces(line.text)
+        for line in answer
+    )
+    speaks_of = {clip for line in answer for clip in leanings.clips_of(line.text)}
+    return is_prose and (kind == "point" or speaks_of == {"a", "b"})
 
 
 def _ends(before: Line, line: Line) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dualipo.config import WORLD
+from dualipo.config import WORLD, Questions
 from dualipo.config.questions import shipped
 from dualipo.critic import reasoning, tolerant
 from dualipo.critic.reasoning import Parsed
@@ -23,12 +23,21 @@ ANSWERS = tomllib.loads(Path(__file__).with_name("scripted_answers.toml").read_t
 CAPTION = "A brown dog runs along a sandy beach and jumps over a small wave."
 VERDICTS: dict[Verdict, str] = {"a": "A", "b": "B", "tie": "tie"}
 EVIDENCE = "A: the legs stay whole and it moves evenly.\nB: the paws melt into the sand."
+VIDEO = shipped("video")
 QUESTION: dict[Kind, str] = {kind: reasoning.question(kind, "motion") for kind in ("pair", "point")}
 
 
-def read(text: str, kind: Kind, caption: str = CAPTION) -> Parsed:
-    prompts = (QUESTION[kind], WORLD.instructions(kind))
-    return tolerant.read(text, kind, caption=caption, prompts=prompts, truncated=False)
+def read(text: str, kind: Kind, caption: str = CAPTION, questions: Questions = WORLD) -> Parsed:
+    """Read an answer as the judge does, about motion."""
+    return tolerant.read(
+        text,
+        kind,
+        caption=reasoning.shown(caption),
+        prompts=(questions.question(kind, "motion"), questions.form(kind)),
+        example=questions.example(kind),
+        dimension="motion",
+        truncated=False,
+    )
 
 
 def clear_answers() -> Iterator[tuple[Kind, str, str]]:
@@ -43,9 +52,10 @@ def clear_answers() -> Iterator[tuple[Kind, str, str]]:
         yield "pair", text, verdict
 
 
-def test_clear_answers_in_the_styles_of_public_models_are_read() -> None:
+@pytest.mark.parametrize("questions", [WORLD, VIDEO], ids=lambda each: each.name)
+def test_clear_answers_in_the_styles_of_public_models_are_read(questions: Questions) -> None:
     answers = list(clear_answers())
-    read_as = {text: read(text, kind).outcome for kind, text, _ in answers}
+    read_as = {text: read(text, kind, questions=questions).outcome for kind, text, _ in answers}
     wrong = {text: read_as[text] for _, text, label in answers if read_as[text] != label}
     assert len(answers) >= 200
     assert len(wrong) <= len(answers) // 100, wrong
@@ -90,12 +100,17 @@ def test_the_time_of_reading_grows_with_the_answer_and_not_with_its_square(unit)
     assert seconds(8000) < 16 * max(seconds(2000), 0.005)  # four times as much, sixteen if squared
 
 
-def test_fault_27_answers_without_one_clear_label_abstain() -> None:
+@pytest.mark.parametrize("questions", [WORLD, VIDEO], ids=lambda each: each.name)
+def test_fault_27_answers_without_one_clear_label_abstain(questions: Questions) -> None:
     kinds: tuple[tuple[Kind, list[str]], ...] = (
         ("pair", ANSWERS["unclear_pair"]),
         ("point", ANSWERS["unclear_point"]),
     )
-    said = {text: read(text, kind).outcome for kind, texts in kinds for text in texts}
+    said = {
+        text: read(text, kind, questions=questions).outcome
+        for kind, texts in kinds
+        for text in texts
+    }
     assert len(said) >= 300
     assert not {text: outcome for text, outcome in said.items() if outcome != "abstain"}
 
@@ -161,16 +176,16 @@ def test_fault_38_an_echo_never_becomes_a_verdict(kind: Kind, caption: str) -> N
 )
 def test_fault_38_an_echo_of_a_caption_in_odd_letters_is_no_verdict(caption: str) -> None:
     echoed = (caption, reasoning.shown(caption), f"The caption says:\n{reasoning.shown(caption)}.")
-    assert {read(text, "pair", caption).outcome for text in echoed} == {"abstain"}
+    said = [
+        tolerant.read(text, "pair", caption=caption, prompts=(), truncated=False) for text in echoed
+    ]
+    assert {each.outcome for each in said} == {"abstain"}
 
 
 @pytest.mark.parametrize("caption", HOSTILE)
 def test_a_real_answer_after_an_echo_still_counts(caption: str) -> None:
     text = f"The caption is: {caption}\n\nThe paws melt in the second clip.\n\nMy verdict is: tie"
     assert read(text, "pair", caption).outcome == "tie"
-
-
-VIDEO = shipped("video")
 
 
 @pytest.mark.parametrize("kind", ["pair", "point"])
