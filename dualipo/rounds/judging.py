@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
 
+from dualipo import amounts
 from dualipo.critic import judge, vote_counts
 from dualipo.critic.asks import Item, SeedOf
 from dualipo.critic.judge import ASKED_NOTHING, Earlier
@@ -293,8 +294,10 @@ def _say_troubles(run: Run, stage: Unit) -> None:
                 "them again."
             )
     if taken := _summed(event.taken for event in run.events_of(stage, UsageEvent)):
+        seconds = taken.pop("seconds", 0)
+        spent = f" in {amounts.duration(seconds, 'clock')}" if seconds else ""
         counts = ", ".join(f"{num:,} {name}" for name, num in taken.items())
-        run.progress.say(f"{stage.stage}: the served critic took {counts}.")
+        run.progress.say(f"{stage.stage}: the served critic took {counts}{spent}.")
 
 
 def _summed(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
