@@ -63,9 +63,18 @@ def _thought_tokens(answer: Answer) -> int:
 
 
 def text_of(choice: dict[str, Any]) -> Any:
-    """Return the text of a choice; it is a string in every choice of `choices_of`."""
+    """Return the text of a choice; it is a string in every choice of `choices_of`.
+
+    Some servers write it as a list of parts, some of which are thoughts.
+    """
     message = choice.get("message")
-    return message.get("content") if isinstance(message, dict) else None
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list):
+        return content
+    parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    texts = [part.get("text") for part in parts]
+    is_text = bool(texts) and all(isinstance(text, str) for text in texts)
+    return "".join(map(str, texts)) if is_text else None
 
 
 def end_of(choice: dict[str, Any]) -> str:
