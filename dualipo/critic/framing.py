@@ -14,6 +14,8 @@ from dualipo.critic.answer_lines import Line
 from dualipo.critic.vlm import Kind
 from dualipo.records import GRADES
 
+# No dimension of such a name is left out: an answer's own words would go with it.
+_OWN_WORDS = {"a", "b", "tie", "video", "clip", "verdict", "answer", "grade", "rating", *GRADES}
 MAX_CONCLUDED = 600  # characters of a sentence that is searched for a conclusion
 MAX_PLACES = 8  # where a conclusion may begin
 _GRADE = "|".join(GRADES)
@@ -73,7 +75,7 @@ def conclusions(sentence: str, kind: Kind) -> Iterator[tuple[str, str]]:
 
 def without_respect(answer: Sequence[Line], dimension: str, kind: Kind) -> list[Line]:
     """Leave out "in motion", where motion was asked about: it says nothing new."""
-    if not dimension or dimension in ("a", "b", "tie", *GRADES):
+    if not dimension or dimension in _OWN_WORDS:
         return [*answer]
     return [dataclasses.replace(line, text=_told(line.text, dimension, kind)) for line in answer]
 
