@@ -16,17 +16,16 @@ import argparse
 import contextlib
 import statistics
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ratio_table
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dualipo.config import Critic, CriticTraining
 from dualipo.critic.models.vila import Vila
 from dualipo.critic.vlm import Query
-from dualipo.evaluation.report.report_tables import Table
 from dualipo.rounds.run import EMBEDDED, model_folder
 from dualipo.store import atomic
 from dualipo.training.precision import autocast, forward_pass
@@ -47,12 +46,6 @@ def seconds(vila: Vila, queries: list[Query], way: str) -> float:
             sums_B, _ = vila.log_probs(queries, [ANSWER] * len(queries))
         sums_B.sum().backward()
     return time.process_time() - began
-
-
-def table(result: Mapping[str, Any]) -> str:
-    """Write the ratios as a table in markdown."""
-    rows = [[name, " / ".join(f"{x:.2f}" for x in ends)] for name, ends in result["ratios"].items()]
-    return Table(["way", "lowest / median / highest"], rows).in_markdown()
 
 
 def main() -> None:
@@ -78,14 +71,17 @@ def main() -> None:
             spent = seconds(vila, queries, way)
             if rotation:  # the first one warms up
                 times[way].append(spent)
-    result = {"seconds": times, "ratios": {}}
+    result: dict[str, Any] = {"seconds": times, "ratios": {}}
     for way in WAYS[1:]:
         ratios = [other / own for other, own in zip(times[way], times["ours"], strict=True)]
-        ends = (min(ratios), statistics.median(ratios), max(ratios))
-        result["ratios"][f"{way} over ours"] = ends
+        result["ratios"][f"{way} over ours"] = {
+            "lowest": min(ratios),
+            "median": statistics.median(ratios),
+            "highest": max(ratios),
+        }
     atomic.make_folder(arguments.output)
     atomic.write_json(arguments.output / "attention-cpu-one-thread.json", result)
-    print(table(result))
+    print(ratio_table.table(result))
 
 
 if __name__ == "__main__":

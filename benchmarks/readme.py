@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import align_ratios
-import attention
 import big_store
 import captions
 import claims
@@ -30,6 +29,7 @@ import judge
 import kills
 import plan_measured
 import rank
+import ratio_table
 import refresh_gate
 import slots
 import step_caching
@@ -66,8 +66,9 @@ RESULT_TABLES = (
     ResultTable("judge", "judge-cpu-one-thread-x86_64", judge.table),
     ResultTable("critic-memory", "critic-memory-cpu-one-thread", critic_memory.table),
     ResultTable("families", "families-world", families.table),
-    ResultTable("attention", "attention-cpu-one-thread", attention.table),
+    ResultTable("attention", "attention-cpu-one-thread", ratio_table.table),
     ResultTable("align-step", "align-step-cpu-one-thread", align_ratios.table),
+    ResultTable("workers", "workers", ratio_table.table),
     ResultTable("big-store", "big-store", big_store.table),
     ResultTable("kills", "kills", kills.table),
     ResultTable("plan-measured", "plan-measured", plan_measured.table),
