@@ -37,6 +37,7 @@ _LABELS: dict[Kind, tuple[str, tuple[str, ...]]] = {
     "pair": ("verdict", ("A", "B", "tie")),
     "point": ("grade", GRADES),
 }
+# So many words in a row of an example are an echo of it, and its evidence must have as many.
 MIN_EXAMPLE_WORDS: dict[Kind, int] = {"pair": 7, "point": 5}
 MAX_TEXT = 4000  # characters: a question is read before every answer
 

@@ -19,6 +19,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+from dualipo.config.questions import MIN_EXAMPLE_WORDS
 from dualipo.critic import clip_grades, framing, leanings, reasoning, statements
 from dualipo.critic.answer_lines import Line, lines
 from dualipo.critic.leanings import OPEN, Claim
@@ -29,8 +30,6 @@ from dualipo.critic.vlm import Kind
 
 # So many words in a row are an echo: a caption may hold a forged label of two words.
 CAPTION_ECHO, PROMPT_ECHO = 2, 3
-# An example ends with a label, as any answer does: only with words of its evidence is it an echo.
-EXAMPLE_ECHO: dict[Kind, int] = {"pair": 7, "point": 5}
 
 
 def read(
@@ -55,7 +54,8 @@ def read(
         Given(html.unescape(caption), CAPTION_ECHO),  # an answer may write its tags as tags
         *(Given(prompt, PROMPT_ECHO, is_prompt=True) for prompt in prompts),
     ]
-    shown = Given(example, EXAMPLE_ECHO[kind])
+    # An example ends with a label, as any answer does: an echo of it has words of its evidence too.
+    shown = Given(example, MIN_EXAMPLE_WORDS[kind])
     spoken = without_thoughts(plain(text))
     said, has_echo = without_echo(spoken, [*given, shown])
     answer = framing.without_respect(lines(said), dimension, kind)
