@@ -1,4 +1,4 @@
-"""The scripted answers, spoken by whole critics: encoded, drawn, decoded, read and counted as votes.
+"""The scripted answers, spoken by whole critics: drawn as tokens, decoded, read, counted as votes.
 
 tests/critic/test_tolerant.py tests the reader on texts. Here a tiny Qwen2.5-VL and a tiny
 LLaVA-OneVision are asked about real clips in the questions for real video. Only which token a path
