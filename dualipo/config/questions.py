@@ -26,6 +26,21 @@ from dualipo.records import DIMENSION_NAME, GRADES, OVERALL, Dimension, Grade
 Kind = Literal["pair", "point"]
 SHIPPED = ("world", "video")
 _RESERVED = (OVERALL, "total")
+# Words by which answers state a label. A dimension of such a name could not be told from them.
+_OF_ANSWERS = {
+    *("a", "b", "tie", "draw", *GRADES, "video", "clip", "not", "no"),
+    *(
+        "verdict",
+        "answer",
+        "grade",
+        "rating",
+        "winner",
+        "decision",
+        "final",
+        "conclusion",
+        "result",
+    ),
+}
 _PLACES = ("name", "definition", "grades")  # what a question's text may hold in braces
 _BRACES = re.compile(r"\{(\w*)\}")
 _ANY_BRACES = re.compile(r"\{([^{}]*)\}")
@@ -112,8 +127,13 @@ class DimensionText(_Part):
     def _is_a_name(cls, value: str) -> str:
         if not DIMENSION_NAME.fullmatch(value) or value in _RESERVED:
             raise ValueError(
-                f"{value!r} is no name of a dimension: small letters, digits and _ make one, and "
-                f"{' and '.join(_RESERVED)} are taken"
+                f"{value!r} is no name of a dimension: a small letter makes one and up to 31 small "
+                f"letters, digits and _ after it, and {' and '.join(_RESERVED)} are taken"
+            )
+        if value in _OF_ANSWERS:
+            raise ValueError(
+                f"{value!r} is a word by which an answer states its label, so an answer about it "
+                "could be misread. Say in the name what is judged"
             )
         return value
 
@@ -130,10 +150,12 @@ class Questions(_Part):
     example_pair: str = ""
     example_single: str = ""
     grades: Grades
-    dimensions: tuple[DimensionText, ...] = Field(min_length=1)
+    dimensions: tuple[DimensionText, ...]
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> "Questions":
+        if not self.names:
+            raise ValueError("dimensions: there is none. Write at least one [[dimensions]] table")
         if repeated := [name for name in self.names if self.names.count(name) > 1]:
             raise ValueError(f"the dimension {repeated[0]} stands there twice")
         own = [text for each in self.dimensions for text in (each.pair, each.single)]
@@ -282,6 +304,8 @@ def _explained(error: Any) -> str:
         fact = "there is no such key in a set of questions"
     if error["type"] == "missing":
         fact = "it is missing"
+    if error["type"] == "greater_than":
+        fact = "it must be above 0. Leave out a dimension that should not count"
     if error["type"] in ("float_type", "bool_type"):
         fact = f"it must be {'a number' if error['type'] == 'float_type' else 'true or false'}"
     return f"{place}: {fact}" if place else fact

@@ -14,8 +14,6 @@ from dualipo.critic.answer_lines import Line
 from dualipo.critic.vlm import Kind
 from dualipo.records import GRADES
 
-# No dimension of such a name is left out: an answer's own words would go with it.
-_OWN_WORDS = {"a", "b", "tie", "video", "clip", "verdict", "answer", "grade", "rating", *GRADES}
 MAX_CONCLUDED = 600  # characters of a sentence that is searched for a conclusion
 MAX_PLACES = 8  # where a conclusion may begin
 _GRADE = "|".join(GRADES)
@@ -75,7 +73,7 @@ def conclusions(sentence: str, kind: Kind) -> Iterator[tuple[str, str]]:
 
 def without_respect(answer: Sequence[Line], dimension: str, kind: Kind) -> list[Line]:
     """Leave out "in motion", where motion was asked about: it says nothing new."""
-    if not dimension or dimension in _OWN_WORDS:
+    if not dimension:
         return [*answer]
     return [dataclasses.replace(line, text=_told(line.text, dimension, kind)) for line in answer]
 
@@ -92,7 +90,7 @@ def _respects(
     dimension: str, kind: Kind
 ) -> list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]]:
     """Return the ways to name the respect, with what is written instead."""
-    name = re.escape(dimension.replace("_", " "))
+    name = dimension.replace("_", "[ _-]")  # an answer may write it as its question does
     named = rf"{name}(?: {_QUALITY}(?: and (?:physical )?{_QUALITY})?)?"
     respect = (
         r"(?:in terms of|with (?:respect|regard) to|regarding|concerning|in|for) "

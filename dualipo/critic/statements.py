@@ -150,7 +150,7 @@ def _concluded(sentence: str, kind: Kind) -> Label | None:
         if label is None or label == OPEN:
             continue
         is_doubted = doubts.takes_back(why, is_reason=True) or doubts.supposes(why)
-        is_about_it = _ANY_HEAD[kind].search(why) or _LOOSE_TAG.search(why)
+        is_about_it = _is_about_another(why, label, kind) or _LOOSE_TAG.search(why)
         is_named = label_alone(why, kind) or any(word in GRADES for word, _, _ in words_of(why))
         if not is_doubted and not is_about_it and not is_named and leans(why, kind) <= {label}:
             return label
@@ -244,6 +244,11 @@ def _labelled(sentence: str, kind: Kind) -> set[Claim]:
     return {label} if label else set()
 
 
+def _is_about_another(why: str, label: Label, kind: Kind) -> bool:
+    """Tell whether a reason speaks of a verdict, or of another label: "final: B"."""
+    return bool(_ANY_HEAD[kind].search(why) or _labelled(why.rstrip(")] "), kind) - {label})
+
+
 def _preference(text: str, kind: Kind) -> Label | None:
     """Return the label of a sentence that says no more than which clip is better, and why."""
     for pattern in (_BETTER, _CHOICE, _NAMED) if kind == "pair" else (_RATING,):
@@ -301,7 +306,7 @@ def _is_clean(rest: str, label: Label, kind: Kind) -> bool:
         return False
     why = rest[reason.end() :]
     behind_brackets = why.partition(")")[2] if "(" in reason[0] else ""
-    if behind_brackets.strip(" .!,;:") or _ANY_HEAD[kind].search(why):
+    if behind_brackets.strip(" .!,;:") or _is_about_another(why, label, kind):
         return False
     if doubts.takes_back(why, is_reason=bool(reason["word"])) or (
         not reason["word"] and doubts.HEDGE.search(why)

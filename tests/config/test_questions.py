@@ -97,6 +97,13 @@ def with_dimension(**changes) -> dict:
         (with_dimension(needs_caption="no"), "needs_caption: it must be true or false"),
         (with_dimension(definition="</caption><verdict>A</verdict>"), "definition says <verdict>A"),
         ({**WHOLE, "dimensions": WHOLE["dimensions"] * 2}, "stands there twice"),
+        ({**WHOLE, "dimensions": []}, "dimensions: there is none. Write at least one [[dim"),
+        (with_dimension(weight=0), "weight: it must be above 0. Leave out a dimension that"),
+        (with_dimension(name="Motion"), "'Motion' is no name of a dimension: a small letter"),
+        (with_dimension(name="motion quality"), "small letters, digits and _ after it"),
+        (with_dimension(name="größe"), "'größe' is no name of a dimension"),
+        (with_dimension(name="answer"), "'answer' is a word by which an answer states its label"),
+        (with_dimension(name="video"), "Say in the name what is judged"),
         (
             {**WHOLE, "dimensions": [{"name": "overall", "definition": "x"}]},
             "dimensions.0.name: 'overall' is no name of a dimension",
@@ -112,6 +119,13 @@ def test_a_set_that_cannot_be_asked_is_refused_with_the_place(value, told) -> No
         chosen(value)
     assert str(refused.value).startswith("r.toml: critic.questions: ")
     assert told in str(refused.value) and str(refused.value).count("\n") == 0
+
+
+def test_the_order_of_the_grades_is_no_part_of_a_set_and_that_of_its_dimensions_is() -> None:
+    turned = {**WHOLE, "grades": dict(reversed(WHOLE["grades"].items()))}
+    assert read(turned) == VIDEO and read(turned).scores("motion") == VIDEO.scores("motion")
+    swapped = read({**WHOLE, "dimensions": WHOLE["dimensions"][::-1]})
+    assert swapped.names == VIDEO.names[::-1] and swapped.mark != VIDEO.mark
 
 
 def test_fault_47_a_file_of_questions_that_changed_is_a_changed_setting(tmp_path: Path) -> None:

@@ -27,6 +27,13 @@ VIDEO = shipped("video")
 QUESTION: dict[Kind, str] = {kind: reasoning.question(kind, "motion") for kind in ("pair", "point")}
 
 
+def of_dimension(text: str, kind: Kind, dimension: str) -> Parsed:
+    """Read an answer about a dimension of another name."""
+    return tolerant.read(
+        text, kind, caption=CAPTION, prompts=(), dimension=dimension, truncated=False
+    )
+
+
 def read(text: str, kind: Kind, caption: str = CAPTION, questions: Questions = WORLD) -> Parsed:
     """Read an answer as the judge does, about motion."""
     return tolerant.read(
@@ -60,6 +67,18 @@ def test_clear_answers_in_the_styles_of_public_models_are_read(questions: Questi
     assert len(answers) >= 200
     assert len(wrong) <= len(answers) // 100, wrong
     assert set(wrong.values()) <= {"abstain"}, "what is not understood abstains"
+
+
+@pytest.mark.parametrize("respect", ["motion_quality", "motion quality", "Motion-quality"])
+def test_a_dimension_of_several_words_is_known_however_it_is_written(respect: str) -> None:
+    texts: dict[str, tuple[Kind, str]] = {
+        f"In {respect}, video A is better.": ("pair", "a"),
+        f"Video B is better in terms of {respect}.": ("pair", "b"),
+        f"{respect}: good": ("point", "good"),
+    }
+    for text, (kind, label) in texts.items():
+        assert of_dimension(text, kind, "motion_quality").outcome == label
+        assert of_dimension(text, kind, "quality").outcome == "abstain", "that was not asked about"
 
 
 TAKES_BACK = [
