@@ -32,11 +32,10 @@ _SURE_HEADS = {  # a colon or "is" behind one of these is always a statement abo
 _HEADS = {
     "pair": rf"{_SURE_HEADS['pair']}|label|final|choice|selection|pick|vote|preference|conclusion"
     r"|result|output|response|overall|summary|in conclusion|to conclude|in summary"
-    r"|final (?:choice|result)"
     r"|(?:better|best|preferred|winning|chosen|selected)(?: one| video| clip| option| candidate)?"
     r"(?: of the two)?|(?:video|clip) with (?:the )?better",
     "point": rf"{_SURE_HEADS['point']}|label|final|conclusion|result|overall|summary|score"
-    r"|assessment|in conclusion|to conclude|in summary|final (?:grade|result)",
+    r"|assessment|in conclusion|to conclude|in summary",
 }
 _WHOLE = r"(?:this|the) (?:comparison|pair|question|task|video|clip)"
 _SIGN = r"[:=|\u2013\u2014-]|->|\u2192"

@@ -201,6 +201,11 @@ def test_fault_38_an_echo_of_a_caption_in_odd_letters_is_no_verdict(caption: str
     assert {each.outcome for each in said} == {"abstain"}
 
 
+@pytest.mark.parametrize("gap", ["\n", "\n\n", f"\n{CAPTION}\n"])
+def test_fault_38_the_first_word_of_an_echo_that_begins_again_is_no_verdict(gap: str) -> None:
+    assert read(f"{CAPTION}{gap}A", "pair").outcome == "abstain"
+
+
 @pytest.mark.parametrize("caption", HOSTILE)
 def test_a_real_answer_after_an_echo_still_counts(caption: str) -> None:
     text = f"The caption is: {caption}\n\nThe paws melt in the second clip.\n\nMy verdict is: tie"
