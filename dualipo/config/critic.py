@@ -267,7 +267,8 @@ class Critic(Group):
         "auto",
         description='How answers are read: "exact" takes the grammar alone, which a trained critic '
         'writes; "tolerant" takes also Markdown, thoughts, JSON and "Answer: A" of models that '
-        'were never trained on it; "auto" is tolerant with a server and exact otherwise.',
+        'were never trained on it, and so are told the form of an answer; "auto" is tolerant with '
+        "a server and exact otherwise.",
     )
     max_reasks: int = Field(
         2,
@@ -323,6 +324,22 @@ class Critic(Group):
     serving: Serving = Serving()
     reward_head: RewardHead = RewardHead()
     check: CriticCheck = CriticCheck()
+
+    @property
+    def is_read_tolerantly(self) -> bool:
+        """Whether the tolerant reader reads the answers: those of a model not trained on them."""
+        automatic = "tolerant" if self.backend == "server" else "exact"
+        return (automatic if self.reader == "auto" else self.reader) == "tolerant"
+
+    def instructions(self, kind: question_sets.Kind) -> str:
+        """Explain the form of the answer, to a critic that was not trained on it; "" to others."""
+        is_told = self.is_read_tolerantly or self.backend == "server"
+        return self.questions.instructions(kind) if is_told else ""
+
+    @property
+    def mark_of_words(self) -> str:
+        """What a local critic's hash takes in beside its weights: what it is asked, and told."""
+        return self.questions.mark + self.instructions("pair") + self.instructions("point")
 
     @field_validator("questions", mode="before")
     @classmethod

@@ -242,8 +242,7 @@ def _vote(vlm: Vlm, place: _Draw, query: Query, path: ReasoningPath, settings: C
 
 def _read(query: Query, path: ReasoningPath, settings: Critic) -> reasoning.Parsed:
     """Read an answer with the reader that `critic.reader` names."""
-    automatic = "tolerant" if settings.backend == "server" else "exact"
-    if (automatic if settings.reader == "auto" else settings.reader) == "exact":
+    if not settings.is_read_tolerantly:
         return reasoning.parse(path.text, query.kind, truncated=path.truncated)
     questions = settings.questions
     return tolerant.read(

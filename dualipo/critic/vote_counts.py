@@ -88,8 +88,10 @@ def remedy(settings: Critic) -> str:
     if settings.backend == "server":
         return f"Serve a model that follows instructions better, {both}"
     if settings.backend in LEARNING:
+        is_told = settings.is_read_tolerantly
         return (
-            "Train the warm start longer (`dualipo resume RUN --redo warm-start` with a larger "
+            f"{'Take a model that follows instructions better, or train' if is_told else 'Train'} "
+            "the warm start longer (`dualipo resume RUN --redo warm-start` with a larger "
             f"warm_start_sft.max_train_steps, in round 0), {both}"
         )
     return "See that its scores are numbers."

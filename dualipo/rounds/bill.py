@@ -117,15 +117,14 @@ def tokens_of(config: Config) -> dict[str, float]:
     """
     settings, names = config.critic, config.critic.questions.names
     clip = settings.max_frames * critic_memory.tokens_a_frame(config)
-    text = max(
-        len(settings.questions.question("pair", name)) + len(settings.questions.form("pair"))
-        for name in names
-    )
-    question, answer = text / _CHARACTERS, settings.max_new_tokens
+    form = len(settings.instructions("pair")) / _CHARACTERS  # shared, as the clips are
+    asked = max(len(settings.questions.question("pair", name)) for name in names)
+    question, answer = asked / _CHARACTERS, settings.max_new_tokens
+    answers = len(names) * settings.num_votes * answer
     return {
-        "clip": clip + len(names) * (question + settings.num_score_paths * answer),
-        "pair": 2 * (2 * clip + len(names) * question) + len(names) * settings.num_votes * answer,
-        "question": 2 * clip + question + answer,
+        "clip": clip + form + len(names) * (question + settings.num_score_paths * answer),
+        "pair": 2 * (2 * clip + form + len(names) * question) + answers,
+        "question": 2 * clip + form + question + answer,
     }
 
 

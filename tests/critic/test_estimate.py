@@ -7,7 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dualipo.config import Critic, CriticTraining, Generator
 from dualipo.critic import estimate
-from dualipo.critic.models import published
+from dualipo.critic.models import contexts, published
 from dualipo.critic.models.transformers_vlm import TransformersVlm
 from dualipo.critic.models.vila import Vila
 from dualipo.training import optim
@@ -56,6 +56,18 @@ def test_a_step_keeps_as_many_bytes_as_are_estimated(
     counted = told["gradients"] + told["activations of 2 paths"]
     assert counted == pytest.approx(live.peak, rel=0.15)
     assert told["optimizer"] == 8 * size.num_trained
+
+
+@pytest.mark.parametrize("kind", ["vila", "qwen"])
+def test_the_form_of_an_answer_counts_where_it_is_told(kind: str, folders: dict[str, Path]) -> None:
+    told = Critic(max_frames=3, reader="tolerant")
+    counted = [
+        contexts.of_pair(folders[kind], settings=settings, clips=CLIPS)
+        for settings in (Critic(max_frames=3), told)
+    ]
+    trained, untrained = [prompt.length for prompt in counted if prompt]
+    form = make_tokenizer().encode(f"{told.instructions('pair')}\n\n", add_special_tokens=False)
+    assert untrained - trained == pytest.approx(len(form), abs=2)  # where it joins other words
 
 
 @pytest.mark.parametrize(

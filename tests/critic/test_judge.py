@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dualipo.config import Critic
+from dualipo.config.questions import shipped
 from dualipo.critic import judge, reasoning, vote_counts, voting
 from dualipo.critic.asks import Item, asks_about
 from dualipo.errors import StageError
@@ -184,6 +185,22 @@ def test_fault_38_an_echo_of_a_caption_as_it_is_shown_is_no_verdict(caption):
     settings = SETTINGS.model_copy(update={"reader": "tolerant", "max_reasks": 0})
     votes = confirm(critic, [Item("p", caption, ("shade200", "shade10"))], settings)
     assert {vote.outcome for vote in votes} == {"abstain"}
+
+
+@pytest.mark.parametrize("backend", ["server", "vila"])
+@pytest.mark.parametrize("part", ["whole", "the example", "the form"])
+def test_fault_38_an_echo_of_the_form_that_a_critic_is_told_is_no_verdict(backend, part):
+    settings = SETTINGS.model_copy(
+        update={"reader": "tolerant", "backend": backend, "questions": shipped("video")}
+    )
+    told = settings.instructions("pair")
+    assert settings.questions.example("pair") in told
+
+    form, example = settings.questions.form("pair"), settings.questions.example("pair")
+    echoed = {"whole": told, "the example": example, "the form": form}[part]
+    assert {vote.outcome for vote in confirm(Scripted(lambda *_: echoed), settings=settings)} == {
+        "abstain"
+    }
 
 
 def test_fault_38_a_caption_that_turns_the_verdict_is_flagged():

@@ -175,9 +175,9 @@ class ChatCritic(ABC):
     def hash(self) -> str:
         """Return the sha256 of all weights by name, and of questions other than the world's.
 
-        A saved and loaded critic has the same.
+        The form of the answer counts where it is told. A saved and loaded critic has the same.
         """
-        digest = hashlib.sha256(self.settings.questions.mark.encode())
+        digest = hashlib.sha256(self.settings.mark_of_words.encode())
         for name, tensor in sorted(self.module.state_dict().items()):
             plain = tensor.detach().cpu().contiguous()
             digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())

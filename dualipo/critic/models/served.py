@@ -213,7 +213,7 @@ class ServedCritic:
             content += images[clip_hash]
         asked = reasoning.question_of(query, self.settings.questions)
         content += [text_part(reasoning.fence(query.caption)), text_part(asked)]
-        told = self.settings.questions.instructions(query.kind)
+        told = self.settings.instructions(query.kind)
         if self.settings.server.structured == "response_format":
             told += structured.IN_JSON[query.kind]
         return [{"role": "system", "content": told}, {"role": "user", "content": content}]

@@ -1,6 +1,7 @@
 """Chat templates: a query as a prompt, with the clips first, then the fenced caption, the question.
 
-Clips stand first so that queries about the same clips share a prefix. A prompt is a list of texts
+A critic that was not trained on the form of the answer is told it behind the clips. Clips stand
+first so that queries about the same clips share a prefix. A prompt is a list of texts
 and frame markers and is never searched for `<image>`: a caption cannot forge a frame (fault 38).
 """
 
@@ -108,6 +109,8 @@ def prompt(
             parts.append(f"<{frame + 0.25:.1f} seconds>" if style.is_timed else "")
             parts += [style.frame[0], Frame(clip, frame), style.frame[1]]
         parts.append(style.clip[1])
+    told = settings.instructions(query.kind)  # before the question: all dimensions share it
+    parts.append(f"{told}\n\n" if told else "")
     question = reasoning.question_of(query, settings.questions)
     parts.append(f"{reasoning.fence(query.caption)}\n{question}{style.after}")
     return _join(parts)

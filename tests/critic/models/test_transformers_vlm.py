@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dualipo.config import Critic, CriticTraining
+from dualipo.config.questions import shipped
 from dualipo.critic.learning import warm_start
 from dualipo.critic.models import vision
 from dualipo.critic.models.chat import VISUAL
@@ -20,6 +21,7 @@ from tests.critic import vlms
 from tests.critic.conftest import BOTH, make_clip, make_query, make_tokenizer, shade
 
 SETTINGS = Critic(max_frames=3, max_pixels=1024)
+VIDEO = shipped("video")
 QUERIES = [
     make_query(),
     make_query(dimension="faithfulness"),
@@ -48,6 +50,22 @@ def test_greedy_paths_are_uncached_argmax(critic):
         while len(ids) < 10 and ids[-1:] != [critic.tokens.end]:
             ids.append(int(critic._logits([query], [ids], keep=1).argmax()))
         assert path.token_ids == again.token_ids == tuple(ids)
+
+
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "llava_onevision"])
+@pytest.mark.parametrize("asked", [make_query(), make_query("point")], ids=lambda query: query.kind)
+def test_fault_27_a_critic_is_told_the_form_of_an_answer_unless_it_was_trained_on_it(kind, asked):
+    critic = make_critic(kind)
+    written, hashes = {}, {}
+    for reader in ("auto", "exact", "tolerant"):
+        critic.settings = SETTINGS.model_copy(update={"reader": reader, "questions": VIDEO})
+        ids = critic.write(asked, dict.fromkeys(asked.clip_hashes, (2, 3)))
+        written[reader] = critic.tokens.tokenizer.decode([token for token in ids if token >= 0])
+        hashes[reader] = critic.hash()
+    form = VIDEO.instructions(asked.kind)
+    assert VIDEO.example(asked.kind) in form and written["tolerant"].count(form) == 1
+    assert written["tolerant"].replace(f"{form}\n\n", "") == written["auto"] == written["exact"]
+    assert hashes["tolerant"] != hashes["auto"] == hashes["exact"], "other words, other votes"
 
 
 def test_clips_matter(critic):
