@@ -1,23 +1,19 @@
-"""What stands around a statement: an opening, an opinion, a reason, the respect that was asked for.
+"""What stands around a statement: an opening, an opinion, a reason.
 
-"Overall, I think that video A is better in motion" states that video A is better, where motion was
-asked about. "The paws melt in B, so the verdict is A" gives a reason and a conclusion.
+"Overall, I think that video A is better" states that video A is better. "The paws melt in B, so the
+verdict is A" gives a reason and a conclusion.
 """
 
-import dataclasses
-import functools
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
-from dualipo.critic.answer_lines import Line
 from dualipo.critic.vlm import Kind
 from dualipo.records import GRADES
 
 MAX_CONCLUDED = 600  # characters of a sentence that is searched for a conclusion
 MAX_PLACES = 8  # where a conclusion may begin
 _GRADE = "|".join(GRADES)
-_QUALITY = r"(?:quality|smoothness|realism|plausibility|coherence)"
 
 _OPENING = re.compile(
     r"(?:(?:so|therefore|thus|hence|overall|accordingly|consequently|in conclusion|in summary|"
@@ -69,43 +65,3 @@ def conclusions(sentence: str, kind: Kind) -> Iterator[tuple[str, str]]:
     sign = _COMMA if _SINCE.match(sentence) else _SO
     for place in itertools.islice(sign.finditer(sentence), MAX_PLACES):
         yield sentence[: place.start()], sentence[place.end() :]
-
-
-def without_respect(answer: Sequence[Line], dimension: str, kind: Kind) -> list[Line]:
-    """Leave out "in motion", where motion was asked about: it says nothing new."""
-    if not dimension:
-        return [*answer]
-    return [dataclasses.replace(line, text=_told(line.text, dimension, kind)) for line in answer]
-
-
-def _told(text: str, dimension: str, kind: Kind) -> str:
-    shorter = text
-    for pattern, written in _respects(dimension, kind):
-        shorter = pattern.sub(written, shorter)
-    return shorter if any(c.isalnum() for c in shorter) else text
-
-
-@functools.lru_cache(maxsize=64)
-def _respects(
-    dimension: str, kind: Kind
-) -> list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]]:
-    """Return the ways to name the respect, with what is written instead."""
-    name = dimension.replace("_", "[ _-]")  # an answer may write it as its question does
-    named = rf"{name}(?: {_QUALITY}(?: and (?:physical )?{_QUALITY})?)?"
-    respect = (
-        r"(?:in terms of|with (?:respect|regard) to|regarding|concerning|in|for) "
-        rf"(?:(?:the |overall )?{named}|this (?:one )?(?:respect|regard|aspect))(?![\w-])"
-    )
-    first = re.compile(rf"(?:^|(?<=[.!?] )){respect}[,:]? *", re.I)
-    later = re.compile(rf",? {respect}", re.I)
-    if kind == "pair":
-        better = re.compile(rf"\b(better|best|superior) {named}(?![\w-])", re.I)
-        return [(first, ""), (later, ""), (better, r"\1")]
-    graded = re.compile(
-        rf"((?:^|(?<=[.!?] ))(?:[\w ]{{1,40}}[,:] )?)(?:the |overall )?{named}"
-        r"(?: grade| rating| score)?"
-        rf"(?: is |\s*[:=|-]\s*)(?=(?:{_GRADE})(?:[.!] |[.!]?$))",
-        re.I,
-    )
-    thing = re.compile(rf"\bthe {named}(?= (?:as )?(?:{_GRADE})[.!]?$)", re.I)
-    return [(first, ""), (later, ""), (graded, r"\1grade: "), (thing, "it")]

@@ -252,6 +252,7 @@ def _read(query: Query, path: ReasoningPath, settings: Critic) -> reasoning.Pars
         prompts=(reasoning.question_of(query, questions), questions.form(query.kind)),
         example=questions.example(query.kind),
         dimension=query.dimension,
+        others=[name for name in questions.names if name != query.dimension],
         truncated=path.truncated,
     )
 

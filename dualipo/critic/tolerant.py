@@ -1,11 +1,12 @@
 """The tolerant reader: an answer of a model that was never trained on the grammar.
 
 Such models write Markdown, blank lines, numbered lists, thoughts in <think>, JSON, or "Answer: B".
-Five steps make a verdict of them, and each has a module:
+Six steps make a verdict of them, and each has a module:
 
     own_words     drop thoughts, and what only repeats the caption, the question or the example
     answer_lines  write JSON, tags and Markdown as plain lines
-    framing       leave out "in motion", "Overall," and "I think that"; find reason and conclusion
+    respects      leave out "in motion", where it was asked about; mark what judges another one
+    framing       leave out "Overall," and "I think that"; find reason and conclusion
     statements    say of each sentence which label it states, or that it leaves the verdict open
     clip_grades   collect the grades of the clips
 
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dualipo.config.questions import MIN_EXAMPLE_WORDS
-from dualipo.critic import clip_grades, framing, leanings, reasoning, statements
+from dualipo.critic import clip_grades, leanings, reasoning, respects, statements
 from dualipo.critic.answer_lines import Line, lines
 from dualipo.critic.leanings import OPEN, Claim
 from dualipo.critic.own_words import Given, plain, without_echo, without_thoughts
@@ -40,12 +41,13 @@ def read(
     prompts: Sequence[str],
     example: str = "",
     dimension: str = "",
+    others: Sequence[str] = (),
     truncated: bool,
 ) -> Parsed:
     """Read an answer of a model that was shown the caption and the prompts about it.
 
     `example` is the answer that its instructions show, which is not searched for as a prompt is.
-    The respect in which the clips are judged is `dimension`.
+    The respect in which the clips are judged is `dimension`; its set asks about `others`, too.
     """
     if truncated:
         return Parsed("abstain", "truncated")
@@ -58,7 +60,7 @@ def read(
     shown = Given(example, MIN_EXAMPLE_WORDS[kind])
     spoken = without_thoughts(plain(text))
     said, has_echo = without_echo(spoken, [*given, shown])
-    answer = framing.without_respect(lines(said), dimension, kind)
+    answer = respects.in_respect(lines(said), dimension, kind, others=tuple(others))
     claims, beside = _statements(answer, kind, allows_bare=not has_echo)
     if len(claims) != 1 or OPEN in claims or not beside <= claims:
         return Parsed("abstain", "several labels" if (claims | beside) - {OPEN} else "no label")

@@ -27,11 +27,17 @@ VIDEO = shipped("video")
 QUESTION: dict[Kind, str] = {kind: reasoning.question(kind, "motion") for kind in ("pair", "point")}
 
 
-def of_dimension(text: str, kind: Kind, dimension: str) -> Parsed:
-    """Read an answer about a dimension of another name."""
+def of_dimension(text: str, kind: Kind, dimension: str, others: tuple[str, ...] = ()) -> str:
+    """Read an answer about a dimension of another name, in a set with others."""
     return tolerant.read(
-        text, kind, caption=CAPTION, prompts=(), dimension=dimension, truncated=False
-    )
+        text,
+        kind,
+        caption=CAPTION,
+        prompts=(),
+        dimension=dimension,
+        others=others,
+        truncated=False,
+    ).outcome
 
 
 def read(text: str, kind: Kind, caption: str = CAPTION, questions: Questions = WORLD) -> Parsed:
@@ -43,6 +49,7 @@ def read(text: str, kind: Kind, caption: str = CAPTION, questions: Questions = W
         prompts=(questions.question(kind, "motion"), questions.form(kind)),
         example=questions.example(kind),
         dimension="motion",
+        others=[name for name in questions.names if name != "motion"],
         truncated=False,
     )
 
@@ -77,8 +84,61 @@ def test_a_dimension_of_several_words_is_known_however_it_is_written(respect: st
         f"{respect}: good": ("point", "good"),
     }
     for text, (kind, label) in texts.items():
-        assert of_dimension(text, kind, "motion_quality").outcome == label
-        assert of_dimension(text, kind, "quality").outcome == "abstain", "that was not asked about"
+        assert of_dimension(text, kind, "motion_quality") == label
+        assert of_dimension(text, kind, "quality") == "abstain", "that was not asked about"
+
+
+# X stands for a dimension, and the verdict is B, or the grade is good.
+ABOUT_A_DIMENSION: dict[Kind, list[str]] = {
+    "pair": [
+        *("In X, video B is better.", "Video B is better in terms of X.", "Video B has better X."),
+        *("Overall, in X, B is better.", "Looking at X, video B is better.", "Verdict: B (X)"),
+        *("Considering X, B is better.", "As for X, video B is better.", "Verdict: B - X"),
+        *("As for the X of the legs, video B is better.", "Based on X alone, my verdict is B."),
+        *("Regarding X: video B is better.", "### X\nVerdict: B", "**X**\n\nAnswer: B"),
+        *("**X**\n\n<verdict>B</verdict>", "X comparison:\nVideo B is better.", "X: Answer: B"),
+        "When it comes to X, both are whole. In this respect, video B is better.",
+    ],
+    "point": [
+        *("X: good", "The X is good.", "X grade: good", "I would rate the X as good."),
+        *("In X, the grade is good.", "Considering X, the grade is good.", "Grade: good (X)"),
+        *("### X\nGrade: good", "X\n\ngood", "As for X, I rate it good.", '{"X": "good"}'),
+    ],
+}
+NAMES = ("motion", "motion_quality", "camera_motion", "quality", "consistency")
+
+
+@pytest.mark.parametrize("kind", ["pair", "point"])
+@pytest.mark.parametrize("asked", NAMES)
+def test_fault_27_what_is_said_of_another_dimension_of_the_set_is_no_verdict(
+    kind: Kind, asked: str
+) -> None:
+    others = tuple(name for name in NAMES if name != asked)
+    spelled = {name: (name, name.replace("_", " "), name.capitalize()) for name in NAMES}
+    wrong = {
+        text
+        for style in ABOUT_A_DIMENSION[kind]
+        for other in others
+        for text in (style.replace("X", name) for name in spelled[other])
+        if of_dimension(text, kind, asked, others) != "abstain"
+    }
+    assert not wrong
+    own = [style.replace("X", spelled[asked][1]) for style in ABOUT_A_DIMENSION[kind]]
+    outcomes = [of_dimension(text, kind, asked, others) for text in own]
+    assert {*outcomes} - {"abstain"} == {"b" if kind == "pair" else "good"}
+    assert outcomes.count("abstain") < len(own) / 3
+    assert outcomes == [of_dimension(text, kind, asked) for text in own], "the others cost nothing"
+
+
+def test_a_verdict_beside_what_is_said_of_another_dimension_is_read() -> None:
+    texts = [
+        "In motion quality, B keeps its legs.\nIn motion, video A is better.",
+        "As for consistency, both match.\n\nVerdict: A",
+        "### Consistency\nBoth match.\n### Motion\nA is smooth, B is not.\n### Verdict\nA",
+        "Video A is better, because its consistency is higher.",
+        "Verdict: A, because the quality of its paws is better.",
+    ]
+    assert {of_dimension(text, "pair", "motion", NAMES[1:]) for text in texts} == {"a"}
 
 
 TAKES_BACK = [
