@@ -113,7 +113,6 @@ def _stages(part: str, variant: Variant) -> dict[str, Optimizer]:
     return {
         "tower": settings.TOWER_TRAINING,
         "critic": settings.CRITIC_TRAINING,
-        "familiar": settings.FAMILIAR_TRAINING,
     }
 
 

@@ -13,7 +13,6 @@ _STAGES = {
     "generator": settings.GENERATOR_TRAINING,
     "critic's vision tower": settings.TOWER_TRAINING,
     "critic": settings.CRITIC_TRAINING,
-    "critic on generated clips": settings.FAMILIAR_TRAINING,
 }
 _OTHERS = {  # by folder: a description, and the stages that only this generator has
     "generator-large": (
@@ -49,9 +48,12 @@ Small models of the embedded world, made by `dualipo pretrain vae|generator|crit
 
 - `generator/`: diffusers' `WanPipeline` layout, pretrained on the world's web corpus, in which half
   of the clips have a defect and a quarter of the captions are wrong in one attribute.
-{more}- `critic/`: VILA's layout, pretrained to describe one clip or two, drawn or generated. **The
-  descriptions came from the world's ground truth.** It was never shown a preference, a grade or a
-  verdict.
+{more}- `critic/`: VILA's layout, pretrained to read what is measured in each frame and to describe
+  one clip or two in words. Its clips are drawn, or made by the generator and by what
+  {settings.LINEAGE_ROUNDS} rounds of alignment make of it, in {settings.NUM_LINEAGES} lineages
+  whose seeds no recipe uses. **Readings and descriptions came from the world's measurement, which
+  the oracle uses too.** The lineages were aligned on pairs that the oracle orders, and of these the
+  critic saw clips alone. It was never shown a preference, a grade or a verdict.
 
 | stage | steps | batch | optimizer | learning rate |
 |---|---|---|---|---|

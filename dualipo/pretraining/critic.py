@@ -1,15 +1,18 @@
 """Trains the embedded critic: a VILA folder that describes one clip or two in words.
 
-First the vision tower learns to see frames (`sight`), then projector and language model learn to
-describe clips of the world, defects included, against a caption that may be wrong. Most questions
-ask for all three dimensions at once, so that one look at a clip teaches three descriptions. In the
-last stage all parts, the tower too, learn to describe the base generator's clips among the others
-(`generated`). The descriptions come from the world's ground truth: from what was drawn, or measured
-in a generator's clip. The critic is never shown a preference, a grade or a verdict: the warm
-start's seed labels teach them (METHOD.md 3.3).
+First the vision tower learns to read what is measured in each frame (`sight`). Then projector and
+language model learn to describe clips against a caption that may be wrong, in sentences and frame
+by frame (`stretches`), while the readout of the frames stays a second loss. In the last stage the
+tower learns too. The world draws the clips, or generators of several strengths make them
+(`clip_pool`). Most questions for sentences ask for all three dimensions, so that one look at a clip
+teaches three descriptions.
+
+The descriptions come from the measurement of a clip, which the oracle uses too. The critic is never
+shown a preference, a grade or a verdict: the warm start's seed labels teach them (METHOD.md 3.3).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -31,81 +34,113 @@ from dualipo.critic import reasoning
 from dualipo.critic.models.projector import MmProjector
 from dualipo.critic.models.vila import Vila, VilaModule
 from dualipo.critic.vlm import Query
-from dualipo.pretraining import settings, sight
-from dualipo.pretraining.degradation import degrade
-from dualipo.pretraining.generated import GeneratedClips
+from dualipo.pretraining import settings, sight, stretches
+from dualipo.pretraining.clip_pool import DRAWN, GENERATED, ClipPool, SeenClip
+from dualipo.pretraining.settings import CAPTIONS, CaptionShares
 from dualipo.records import DIMENSIONS, Dimension
 from dualipo.seeds import derive
 from dualipo.training.loop import Metrics, Objective, train
 from dualipo.world.captions import speak
-from dualipo.world.clips import render
 from dualipo.world.descriptions import describe
-from dualipo.world.scenes import DEFECTS, Scene, alter, draw_defect, draw_scene
-from dualipo.world.views import View, view_of_truth
+from dualipo.world.oracle import parts
+from dualipo.world.scenes import Scene, alter, draw_scene, other_motion
+from dualipo.world.views import view_of_measurement
 
-DEFECT_SHARE = 0.6
-TRUE_CAPTION_SHARE = 0.45
-ALTERED_CAPTION_SHARE = 0.35
-ALL_DIMENSIONS_SHARE = 0.6  # of the questions; the others ask for one
-GENERATED_SHARE = 0.8  # of the last stage's examples
+ALL_DIMENSIONS_SHARE = 0.6  # of the questions for sentences; the others ask for one dimension
+FRAME_BY_FRAME_SHARE = 0.4  # of the questions; the others ask for sentences
 PAIR_EVERY = 2  # every second step describes two clips, in half as many items
+READING_WEIGHT = 0.3  # of the readout beside the description's loss
 
 TAGS = ("<verdict>", "</verdict>", "<grade>", "</grade>")
 
-Example = tuple[Query, str]
+
+@dataclass(frozen=True)
+class Example:
+    """A question about one clip or two, the description that answers it, and the clips' facts."""
+
+    query: Query
+    response: str
+    clips: tuple[SeenClip, ...]
+    seed: int
 
 
 class Describing(Objective):
-    """The mean negative log-likelihood of the description's tokens."""
+    """The description's mean negative log-likelihood, and the readout of some frames."""
 
-    def __init__(self, vila: Vila) -> None:
+    def __init__(self, vila: Vila, seeing: sight.Sight) -> None:
         self.vila = vila
+        self.reading = sight.FrameReading(seeing)
 
     def loss(self, micro_batch: list[Example], prepared: None) -> tuple[Tensor, Metrics]:
-        """Return the loss per response token."""
-        queries, responses = zip(*micro_batch, strict=True)
-        log_probs_B, lengths_B = self.vila.log_probs(queries, responses)
-        return -(log_probs_B.sum() / lengths_B.sum()), {}
+        """Return the loss per response token plus the weighted readout's."""
+        log_probs_B, lengths_B = self.vila.log_probs(
+            [example.query for example in micro_batch],
+            [example.response for example in micro_batch],
+        )
+        nll = -(log_probs_B.sum() / lengths_B.sum())
+        rng = np.random.default_rng(micro_batch[0].seed)
+        clips = [clip for example in micro_batch for clip in example.clips]
+        reading, metrics = self.reading.loss(sight.frames_to_read(clips, rng), None)
+        return nll + READING_WEIGHT * reading, {"nll": float(nll.detach()), **metrics}
 
 
-def batch(step: int, *, clips: GeneratedClips | None = None) -> list[Example]:
-    """Draw the examples of a step, of one clip each or of two."""
-    training = settings.FAMILIAR_TRAINING if clips else settings.CRITIC_TRAINING
-    size, stage = training.train_batch_size, "familiar " if clips else ""
-    if step % PAIR_EVERY == 0:
-        seeds = [derive(settings.SEED, f"{stage}pair", step, n) for n in range(size // 2)]
-        return [example(seed, num_clips=2, clips=clips) for seed in seeds]
-    seeds = [derive(settings.SEED, f"{stage}point", step, n) for n in range(size)]
-    return [example(seed, num_clips=1, clips=clips) for seed in seeds]
+def batch(
+    step: int, *, pools: Sequence[ClipPool], stage: str, captions: CaptionShares = CAPTIONS
+) -> list[Example]:
+    """Draw the examples of a step, of one clip each or of two; pools take turns."""
+    num_clips = 2 if step % PAIR_EVERY == 0 else 1
+    return [
+        example(
+            derive(settings.SEED, stage, step, n),
+            pool=pools[n % len(pools)],
+            num_clips=num_clips,
+            captions=captions,
+        )
+        for n in range(settings.CRITIC_TRAINING.train_batch_size // num_clips)
+    ]
 
 
-def example(seed: int, *, num_clips: int, clips: GeneratedClips | None = None) -> Example:
-    """Draw a question about one clip or two, and the description that answers it.
+def example(
+    seed: int, *, pool: ClipPool, num_clips: int, captions: CaptionShares = CAPTIONS
+) -> Example:
+    """Draw a question about one clip or two of a prompt, and the description that answers it.
 
-    With `clips`, most examples show those of a generator, against their own prompt or an altered
-    one.
+    The caption is the clips' own prompt, or one that says something else.
     """
     rng = np.random.default_rng(seed)
+    clips = pool.draw(rng, num_clips)
+    asked = _asked(rng, clips[0].asked, captions)
     dimension = DIMENSIONS[int(rng.integers(len(DIMENSIONS)))]
-    dimensions = DIMENSIONS if rng.random() < ALL_DIMENSIONS_SHARE else (dimension,)
-    if clips is not None and rng.random() < GENERATED_SHARE:
-        drawn = clips.draw(rng, num_clips)
-        asked = drawn[0][0]
-        asked = alter(rng, asked) if rng.random() < ALTERED_CAPTION_SHARE else asked
-        shown = [(frames, _words(rng, view, asked, dimensions)) for _, frames, view in drawn]
+    if rng.random() < FRAME_BY_FRAME_SHARE:
+        aspect = stretches.draw_aspect(rng)
+        asks = stretches.question(aspect)
+        words = [stretches.describe_frames(clip.measurement, aspect) for clip in clips]
     else:
-        asked = draw_scene(rng)
-        shown = [_clip(rng, asked, dimensions) for _ in range(num_clips)]
-    frames, words = zip(*shown, strict=True)
+        dimensions = DIMENSIONS if rng.random() < ALL_DIMENSIONS_SHARE else (dimension,)
+        asks = question(*dimensions)
+        words = [_words(rng, clip, asked, dimensions) for clip in clips]
     query = Query(
         kind="pair" if num_clips == 2 else "point",
         caption=speak(asked, rng),
         dimension=dimension,
-        clips=frames,
+        clips=tuple(clip.frames_FHW3 for clip in clips),
         clip_hashes=tuple(f"{seed}-{n}" for n in range(num_clips)),
-        question=question(*dimensions),
+        question=asks,
     )
-    return query, f"A: {words[0]}\nB: {words[1]}" if num_clips == 2 else words[0]
+    response = f"A: {words[0]}\nB: {words[1]}" if num_clips == 2 else words[0]
+    return Example(query, response, tuple(clips), seed)
+
+
+def _asked(rng: np.random.Generator, scene: Scene, captions: CaptionShares) -> Scene:
+    """Draw the scene of which the caption speaks."""
+    drawn = rng.random()
+    if drawn < captions.altered:
+        return alter(rng, scene)
+    if drawn < captions.altered + captions.moved:
+        return replace(scene, motion=other_motion(rng, scene))
+    if drawn < captions.altered + captions.moved + captions.other:
+        return draw_scene(rng)
+    return scene
 
 
 def question(*dimensions: Dimension) -> str:
@@ -113,30 +148,19 @@ def question(*dimensions: Dimension) -> str:
     return f"Describe: {', '.join(WORLD.definition(each) for each in dimensions)}."
 
 
-def _clip(
-    rng: np.random.Generator, asked: Scene, dimensions: Sequence[Dimension]
-) -> tuple[np.ndarray, str]:
-    """Draw a clip of the asked scene, of a similar or another one; return its description too."""
-    draw = rng.random()
-    shown = asked
-    if draw > TRUE_CAPTION_SHARE:
-        near = draw < TRUE_CAPTION_SHARE + ALTERED_CAPTION_SHARE
-        shown = alter(rng, asked) if near else draw_scene(rng)
-    defect = draw_defect(rng, shown, kinds=DEFECTS) if rng.random() < DEFECT_SHARE else None
-    frames_FHW3 = degrade(render(shown, rng, num_frames=settings.NUM_FRAMES, defect=defect), rng)
-    view = view_of_truth(shown, defect, num_frames=settings.NUM_FRAMES)
-    return frames_FHW3, _words(rng, view, asked, dimensions)
-
-
 def _words(
-    rng: np.random.Generator, view: View, asked: Scene, dimensions: Sequence[Dimension]
+    rng: np.random.Generator, clip: SeenClip, asked: Scene, dimensions: Sequence[Dimension]
 ) -> str:
-    return " ".join(describe(view, each, asked=asked, rng=rng) for each in dimensions)
+    view = view_of_measurement(clip.measurement)
+    return " ".join(
+        describe(view, each, asked=asked, parts=parts(clip.measurement, asked, each), rng=rng)
+        for each in dimensions
+    )
 
 
-def build() -> Vila:
+def build(pools: Sequence[ClipPool]) -> Vila:
     """Build the untrained critic."""
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(pools)
     llm = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -167,13 +191,13 @@ def build() -> Vila:
         VilaModule(llm, tower, projector),
         tokenizer=tokenizer,
         settings=Critic(),
-        chat_template="plain",
+        chat_template="numbered",
         model_max_length=settings.CRITIC_CONTEXT,
     )
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Learn a byte-level tokenizer from the world's questions, captions and descriptions."""
+def build_tokenizer(pools: Sequence[ClipPool]) -> PreTrainedTokenizerFast:
+    """Learn a byte-level tokenizer from the questions, captions and descriptions of the pools."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -183,17 +207,20 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_texts(), trainer)
+    tokenizer.train_from_iterator(_texts(pools), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
     )
 
 
-def _texts() -> list[str]:
+def _texts(pools: Sequence[ClipPool]) -> list[str]:
     texts = []
     for n in range(1500):
-        query, description = example(derive(settings.SEED, "tokens", n), num_clips=1 + n % 2)
-        texts += [reasoning.fence(query.caption), description, query.question or ""]
+        drawn = example(
+            derive(settings.SEED, "tokens", n), pool=pools[n % len(pools)], num_clips=1 + n % 2
+        )
+        query = drawn.query
+        texts += [reasoning.fence(query.caption), drawn.response, query.question or ""]
         texts += [reasoning.question(kind, query.dimension) for kind in ("pair", "point")]
     labels = ["A: it. Grade: good", "B: it. Grade: normal", "A: it. Grade: bad", "USER: ASSISTANT:"]
     tags = ["<verdict>A</verdict>", "<verdict>B</verdict>", "<verdict>tie</verdict>"]
@@ -201,43 +228,45 @@ def _texts() -> list[str]:
     return texts + (labels + tags + grades + ["Video A:\n", "Video B:\n", "Video:\n"]) * 300
 
 
-def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = None) -> None:
-    """Train the critic in three stages and save it to `folder`, in half precision.
+def pools_of(folder: Path, work: Path, *, device: str, drawn_alone: bool = False) -> list[ClipPool]:
+    """Return the pools from which a step draws by turns: of drawn clips and of generated ones.
 
-    It learns to see, then to describe, then both on clips of the generator beside `folder`.
+    `drawn_alone` is for a control: a critic that has never seen a generator's clip.
     """
+    make = partial(ClipPool, folder.parent / "generator", work, device=device)
+    drawn = make(kinds=(DRAWN,), shards_per_kind=settings.NUM_DRAWN_SHARDS)
+    if drawn_alone:
+        return [drawn]
+    generated = make(kinds=GENERATED, shards_per_kind=settings.SHARDS_PER_GENERATOR)
+    return [drawn, *[generated] * settings.GENERATED_TURNS]
+
+
+def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = None) -> None:
+    """Train the critic in four stages and save it to `folder`, in half precision.
+
+    It learns to see, to describe, both together, and then not to trust the caption. Generated clips
+    come from the generator beside `folder`, and from what alignment makes of it.
+    """
+    pools = pools_of(folder, work, device=device)
     torch.manual_seed(derive(settings.SEED, "critic weights") % 2**32)
-    vila = build()
+    vila = build(pools)
     seeing = sight.Sight(vila.module)
     train(
         seeing,
         sight.FrameReading(seeing),
-        batches=sight.batch,
+        batches=partial(sight.batch, pools=pools),
         settings=settings.TOWER_TRAINING,
         checkpoint_folder=work / "tower",
         seed=settings.SEED,
         on_step=on_step,
     )
-    vila.module.vision_tower.requires_grad_(False)
     vila.module.to(device)
     train(
-        vila.module,
-        Describing(vila),
-        batches=batch,
+        nn.ModuleList([vila.module, seeing.readout, seeing.words]),
+        Describing(vila, seeing),
+        batches=partial(batch, pools=pools, stage="critic"),
         settings=settings.CRITIC_TRAINING,
         checkpoint_folder=work / "critic",
-        seed=settings.SEED,
-        on_step=on_step,
-        split=_split,
-    )
-    vila.module.vision_tower.requires_grad_(True)
-    clips = GeneratedClips(folder.parent / "generator", work, device=device)
-    train(
-        vila.module,
-        Describing(vila),
-        batches=partial(batch, clips=clips),
-        settings=settings.FAMILIAR_TRAINING,
-        checkpoint_folder=work / "familiar",
         seed=settings.SEED,
         on_step=on_step,
         split=_split,

@@ -7,7 +7,7 @@ same optimizer table as every other training (`config.Optimizer`).
 from dataclasses import dataclass
 from typing import Literal
 
-from dualipo.config import Generator, Optimizer
+from dualipo.config import Align, Generator, Optimizer
 
 SEED = 20261123
 NUM_FRAMES = 9
@@ -54,11 +54,11 @@ CRITIC_HEADS = 5
 CRITIC_FFN = 432
 CRITIC_CONTEXT = 512
 CRITIC_VOCABULARY = 640
-NUM_CLIP_SHARDS = 10  # of the base generator's clips, for the critic's last stage
+# The clips that the critic learns from: of the world's painter, and of generators (`clip_pool`).
 PROMPTS_PER_CLIP_SHARD = 128
-# One value for each shard by turns: alignment changes clips as guidance does, so the critic must
-# know both kinds.
-CLIP_GUIDANCE = (1.0, 2.5)
+NUM_DRAWN_SHARDS = 12
+SHARDS_PER_GENERATOR = 6
+GENERATED_TURNS = 3  # of four turns; the fourth is the drawn clips'
 FRAMES_PER_CLIP_SEEN = 3  # frames that the tower's own stage takes of a clip
 
 
@@ -85,11 +85,25 @@ def _muon(
 VAE_TRAINING = _adamw(4e-4, steps=2000, batch=8, warmup=100, checkpoint=250)
 DECODER_TRAINING = _adamw(4e-4, steps=900, batch=8, warmup=50, checkpoint=300)
 COG_VAE_TRAINING = _adamw(1e-3, steps=4000, batch=8, warmup=100, checkpoint=250)
-TOWER_TRAINING = _muon(3e-3, steps=1500, batch=64, warmup=100)
-CRITIC_TRAINING = _muon(3e-3, steps=4500, batch=32, warmup=200)
-# The critic's last stage, on clips that the generator made.
-FAMILIAR_TRAINING = _muon(1.5e-3, steps=3000, batch=32, warmup=50, checkpoint=200)
+TOWER_TRAINING = _muon(3e-3, steps=3000, batch=64, warmup=100)
+CRITIC_TRAINING = _muon(3e-3, steps=4000, batch=32, warmup=200, checkpoint=200)
 GENERATOR_TRAINING = _muon(4e-3, steps=6000, batch=48, warmup=200)
+
+
+@dataclass(frozen=True)
+class CaptionShares:
+    """Shares of the questions whose caption is not the clips' prompt.
+
+    One attribute is altered; or the caption asks for another motion; or for another scene.
+    """
+
+    altered: float
+    moved: float = 0.0
+    other: float = 0.0
+
+
+# A critic whose captions are nearly always right about the motion learns to copy it from them.
+CAPTIONS = CaptionShares(altered=0.25, moved=0.3, other=0.15)
 
 
 @dataclass(frozen=True)
@@ -126,3 +140,22 @@ VARIANTS = {
         training=GENERATOR_TRAINING,
     ),
 }
+
+# Generators of several strengths, for the clips that the critic learns from (`lineages`).
+NUM_LINEAGES = 3
+LINEAGE_ROUNDS = 2
+LINEAGE_PROMPTS = 96
+LINEAGE_CANDIDATES = 8
+LINEAGE_MIN_GAP = 0.15  # of the oracle's totals, between a pair's winner and loser
+LINEAGE_REAL_CLIPS = 256
+LINEAGE_ALIGN = Align(
+    max_train_steps=60,
+    train_batch_size=16,
+    learning_rate=1e-4,
+    beta_dpo=100,
+    winner_nll_ratio=0.15,
+    real_nll_ratio=0.5,
+    real_batch_size=8,
+    num_slots=4,
+    mixed_precision="bf16",
+)

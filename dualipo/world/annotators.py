@@ -13,6 +13,7 @@ import numpy as np
 
 from dualipo.records import Dimension, Grade, Pair, Point, Prompt, Verdict
 from dualipo.seeds import derive
+from dualipo.world.clips import FRAME_SIZE
 from dualipo.world.descriptions import describe
 from dualipo.world.measurement import Measurement, SeenFigure
 from dualipo.world.oracle import asked_scene, combine, parts
@@ -132,16 +133,16 @@ def perceive(
     score = float(np.clip(score, 0.0, 1.0))
     view = view_of_measurement(measurement)
     view = _as_asked(asked) if careless and view.figures else _without(view, missed, asked)
-    reason = describe(view, dimension, asked=asked, rng=rng)
+    reason = describe(view, dimension, asked=asked, parts=noticed, rng=rng)
     return Perception(score, _grade(annotator, score), reason)
 
 
 def _mirror(measurement: Measurement) -> Measurement:
     """Return the measurement that somebody makes who confuses left and right."""
-    flip_2 = np.asarray([-1.0, 1.0])
+    flip_2, edge_2 = np.asarray([-1.0, 1.0]), np.asarray([FRAME_SIZE, 0.0])
 
     def mirrored(figure: SeenFigure) -> SeenFigure:
-        return replace(figure, centre_F2=figure.centre_F2 * flip_2)
+        return replace(figure, centre_F2=edge_2 + figure.centre_F2 * flip_2)
 
     return replace(measurement, figures=tuple(mirrored(figure) for figure in measurement.figures))
 
@@ -152,8 +153,7 @@ def _as_asked(asked: Scene) -> View:
 
 
 def _without(view: View, missed: set[str], asked: Scene) -> View:
-    """Return the view without the faults that the annotator missed."""
-    view = replace(view, faults=view.faults - missed)
+    """Return the view with what the annotator overlooks as the caption asks for it."""
     if "background" in missed:
         view = replace(view, background=asked.background)
     if "size" in missed and len(view.figures) == len(asked.figures) == 1:

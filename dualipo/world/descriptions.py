@@ -1,10 +1,11 @@
 """Describes a clip in words: simulated annotators and the critic share this small vocabulary.
 
-`describe` states facts about one dimension (METHOD.md section 2), in at most about twenty words
-and two or three paraphrases: what is shown, what differs from the caption, what goes wrong. It
-never states a preference or a grade.
+`describe` states facts about one dimension (METHOD.md section 2), in at most about thirty words:
+what is shown, then what differs from the caption or goes wrong, the worst first, how much (in three
+degrees) and when. It never states a preference or a grade.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import permutations
 
@@ -12,32 +13,42 @@ import numpy as np
 
 from dualipo.records import Dimension
 from dualipo.world.captions import AXIS_WORDS
-from dualipo.world.scenes import DefectKind, Figure, Motion, Relation, Scene, pick
-from dualipo.world.views import View
+from dualipo.world.scenes import Figure, Motion, Relation, Scene, pick
+from dualipo.world.views import Look, View
 
 NOTHING = ("no clear object is visible.", "nothing clear is visible.")
 MATCHES = ("all matches.", "everything is as asked.")
-DIFFERS = ("{what} differs.", "{what} is not as asked.")
-DIFFER = ("{what} differ.", "{what} are not as asked.")
 KEEPS = ("it keeps its shape, colour and size.", "its shape, colour and size stay the same.")
 BOTH_KEEP = (
     "both keep their shape, colour and size.",
     "their shape, colour and size stay the same.",
 )
-FAULTS: dict[DefectKind, tuple[str, ...]] = {
-    "morph": ("the shape changes{change}.", "{subject} changes its shape{change}."),
-    "recolour": ("the colour changes{change}.", "{subject} changes its colour{change}."),
-    "pulse": ("the size pulses.", "the size grows and shrinks."),
-    "flicker": ("{subject} flickers.", "{subject} fades in and out."),
-    "vanish": ("{subject} vanishes.", "{subject} disappears."),
-    "smear": ("{subject} is smeared.", "{subject} is blurred and smeared."),
-    "jitter": ("{subject} jitters.", "{subject} trembles."),
-    "freeze": ("{subject} freezes.", "{subject} moves, then stands frozen."),
-}
-FAITHFULNESS_FAULTS: tuple[DefectKind, ...] = (
-    "vanish", "flicker", "smear", "morph", "recolour", "pulse",
-)  # fmt: skip
+AS_ASKED = ("as asked.", "as the caption asks.")
+# A part of the score under the first number is named with the word.
+DEGREES = ((0.3, "badly"), (0.6, "clearly"), (0.9, "a little"))
 MAX_FAULTS = 3
+# The sentence for each part of the score; `{much}` is the degree.
+FAULTS: dict[str, str] = {
+    "background": "the background differs {much}.",
+    "number": "the number differs.",
+    "colour": "the colour differs {much}.",
+    "shape": "the shape differs {much}.",
+    "size": "the size differs {much}.",
+    "relation": "the relation differs {much}.",
+    "stray": "there are stray pixels {much}.",
+    "morph": "the shape changes {much}{change}.",
+    "recolour": "the colour changes {much}{change}.",
+    "pulse": "the size pulses {much}.",
+    "flicker": "{subject} flickers {much}.",
+    "vanish": "{subject} vanishes {much}.",
+    "smear": "{subject} is smeared {much}.",
+    "jitter": "{subject} trembles {much}.",
+    "way": "the direction differs {much}.",
+    "travel": "the speed differs {much}.",
+    "kind": "the kind of motion differs {much}.",
+    "rest": "the caption asks for rest.",
+    "freeze": "{subject} freezes {much}.",
+}
 SPEED_WORDS = {"slow": "slowly", "fast": "fast"}
 OPPOSITE: dict[Relation, Relation] = {
     "left of": "right of",
@@ -47,15 +58,54 @@ OPPOSITE: dict[Relation, Relation] = {
 }
 
 
-def describe(view: View, dimension: Dimension, *, asked: Scene, rng: np.random.Generator) -> str:
-    """Describe one dimension of a view in words, against the scene that the caption asks for."""
+def describe(
+    view: View,
+    dimension: Dimension,
+    *,
+    asked: Scene,
+    parts: Mapping[str, float],
+    rng: np.random.Generator,
+) -> str:
+    """Describe one dimension of a view in words, against the scene that the caption asks for.
+
+    `parts` are the parts of the dimension's score by name (`oracle.parts`), each in [0, 1]; a part
+    that an annotator overlooked is 1.
+    """
     if not view.figures:
         return pick(rng, NOTHING)
+    faults = " ".join(_faults(view, parts))
     if dimension == "consistency":
-        return _describe_consistency(in_asked_order(view, asked), asked, rng)
+        view = in_asked_order(view, asked)
+        return f"{_name(view)} on {view.background}. {faults or pick(rng, MATCHES)}"
     if dimension == "faithfulness":
-        return _describe_faithfulness(view, rng)
-    return _describe_motion(view, asked, rng)
+        kept = faults or pick(rng, KEEPS if len(view.figures) == 1 else BOTH_KEEP)
+        return f"{_speak_look(view.look)}: {kept}" if view.look else kept
+    if view.motion is None:
+        return faults
+    shown = _speak(view.motion, many=len(view.figures) > 1)
+    if view.path:
+        shown = f"path {', '.join(f'{x} {y}' for x, y in view.path)}: {shown}"
+    return f"{shown}. {faults}" if faults else f"{shown}, {pick(rng, AS_ASKED)}"
+
+
+def _faults(view: View, parts: Mapping[str, float]) -> list[str]:
+    """List the faults, the worst first; of two figures' parts the worse one counts."""
+    worst: dict[str, float] = {}
+    for name, value in parts.items():
+        kind = name.split(" ")[0]  # "colour 1" is the colour of the second figure
+        worst[kind] = min(value, worst.get(kind, 1.0))
+    if worst.get("number", 1.0) < DEGREES[-1][0]:  # then the other parts compare the wrong figures
+        worst = {kind: worst[kind] for kind in ("number", "background") if kind in worst}
+    faults = sorted((value, kind) for kind, value in worst.items() if value < DEGREES[-1][0])
+    return [_fault(kind, value, view) for value, kind in faults[:MAX_FAULTS]]
+
+
+def _fault(kind: str, value: float, view: View) -> str:
+    much = next(word for below, word in DEGREES if value < below)
+    change = {"morph": view.shape_change, "recolour": view.colour_change}.get(kind)
+    from_to = f", from {change.before} to {change.after} at frame {change.frame}" if change else ""
+    subject = "it" if len(view.figures) == 1 else "one"
+    return FAULTS[kind].format(much=much, change=from_to, subject=subject)
 
 
 def in_asked_order(view: View, asked: Scene) -> View:
@@ -75,34 +125,6 @@ def _alike(seen: Figure, asked: Figure) -> int:
     return 2 * (seen.colour == asked.colour) + (seen.shape == asked.shape)
 
 
-def differences(view: View, asked: Scene) -> list[str]:
-    """List the caption's attributes that the view does not show; its figures are in asked order."""
-    matches = list(zip(view.figures, asked.figures, strict=False))
-    if len(view.figures) == 1:
-        nearest = max(asked.figures, key=lambda figure: _alike(view.figures[0], figure))
-        matches = [(view.figures[0], nearest)]
-    differs = {
-        "number": len(view.figures) != len(asked.figures),
-        "colour": any(seen.colour != figure.colour for seen, figure in matches),
-        "shape": any(seen.shape != figure.shape for seen, figure in matches),
-        "size": asked.relation is None and matches[0][0].size != matches[0][1].size,
-        "relation": len(view.figures) == 2 and view.relation != (asked.relation or view.relation),
-        "background": view.background != asked.background,
-    }
-    return [attribute for attribute, is_different in differs.items() if is_different]
-
-
-def _describe_consistency(view: View, asked: Scene, rng: np.random.Generator) -> str:
-    shown = f"{_name(view)} on {view.background}."
-    wrong = [f"the {attribute}" for attribute in differences(view, asked)]
-    if not wrong:
-        return f"{shown} {pick(rng, MATCHES)}"
-    if len(wrong) == 1:
-        return f"{shown} {pick(rng, DIFFERS).format(what=wrong[0])}"
-    listed = f"{', '.join(wrong[:-1])} and {wrong[-1]}"
-    return f"{shown} {pick(rng, DIFFER).format(what=listed)}"
-
-
 def _name(view: View) -> str:
     if len(view.figures) > 2:
         return "several things"
@@ -116,52 +138,16 @@ def _noun(figure: Figure) -> str:
     return f"{figure.colour} {figure.shape}"
 
 
-def _describe_faithfulness(view: View, rng: np.random.Generator) -> str:
-    faults = [kind for kind in FAITHFULNESS_FAULTS if kind in view.faults][:MAX_FAULTS]
-    if not faults:
-        return pick(rng, KEEPS if len(view.figures) == 1 else BOTH_KEEP)
-    # Only a single fault names its values before and after, so that the text stays short.
-    return " ".join(_fault(kind, view, rng, in_full=len(faults) == 1) for kind in faults)
+def _speak_look(look: Look) -> str:
+    size = f"size {look.smallest} to {look.largest}"
+    return f"seen {look.num_seen}, {look.sight}, {look.edge}, {look.form}, {size}"
 
 
-def _fault(kind: DefectKind, view: View, rng: np.random.Generator, *, in_full: bool) -> str:
-    change = {"morph": view.shape_change, "recolour": view.colour_change}.get(kind)
-    from_to = f" from {change[0]} to {change[1]}" if change and in_full else ""
-    subject = "it" if len(view.figures) == 1 else "one"
-    return pick(rng, FAULTS[kind]).format(change=from_to, subject=subject)
-
-
-def _describe_motion(view: View, asked: Scene, rng: np.random.Generator) -> str:
-    if "freeze" in view.faults:  # a frozen figure shows neither its speed nor its turn
-        return _fault("freeze", view, rng, in_full=True)
-    assert view.motion is not None
-    smoothly = "jitter" not in view.faults
-    shown = _speak(view.motion, smoothly=smoothly, many=len(view.figures) > 1)
-    wanted = _wanted(view.motion, asked.motion)
-    said = f"{shown}, the caption asks for {wanted}." if wanted else f"{shown}, as asked."
-    return said if smoothly else f"{_fault('jitter', view, rng, in_full=True)} {said}"
-
-
-def _speak(motion: Motion, *, smoothly: bool, many: bool) -> str:
+def _speak(motion: Motion, *, many: bool) -> str:
     who, s = ("they", "") if many else ("it", "s")
     if motion.kind == "rest" or motion.direction is None:
         return f"{who} stay{s} still"
     if motion.kind == "bounce":
-        return f"{who} bounce{s} {AXIS_WORDS[motion.direction]}" + " smoothly" * smoothly
+        return f"{who} bounce{s} {AXIS_WORDS[motion.direction]}"
     assert motion.speed is not None
-    how = SPEED_WORDS[motion.speed] + " and smoothly" * smoothly
-    return f"{who} move{s} {motion.direction} {how}"
-
-
-def _wanted(shown: Motion, asked: Motion) -> str:
-    """Name what the caption asks for where the shown motion differs; else return ""."""
-    if asked.kind == "rest" or asked.direction is None:
-        return "" if shown.kind == "rest" else "rest"
-    if asked.kind == "bounce":
-        return "" if shown == asked else f"a bounce {AXIS_WORDS[asked.direction]}"
-    assert asked.speed is not None
-    if shown.kind != "move":
-        return f"{asked.direction}, {SPEED_WORDS[asked.speed]}"
-    way = asked.direction if shown.direction != asked.direction else ""
-    speed = SPEED_WORDS[asked.speed] if shown.speed != asked.speed else ""
-    return ", ".join(filter(None, (way, speed)))
+    return f"{who} move{s} {motion.direction} {SPEED_WORDS[motion.speed]}"

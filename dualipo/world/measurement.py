@@ -37,7 +37,7 @@ from dualipo.world.scenes import (
 _PALETTE_63 = np.asarray(list(COLOURS.values()), np.float32)
 _BACKGROUNDS_33 = np.asarray(list(BACKGROUNDS.values()), np.float32)
 # Area / radius^2 and perimeter / radius of the shapes as `signed_distance` draws them.
-_AREA_3 = np.asarray([math.pi, 1.8**2, 3 * math.sqrt(3) * 0.66**2])
+AREA_3 = np.asarray([math.pi, 1.8**2, 3 * math.sqrt(3) * 0.66**2])
 _PERIMETER_3 = np.asarray([2 * math.pi, 7.2, 6 * math.sqrt(3) * 0.66])
 
 FOREGROUND = 0.2  # opacity from which a pixel belongs to a component
@@ -122,15 +122,20 @@ def measure(frames_FHW3: np.ndarray) -> Measurement:
     background_3 = _background(frames_FHW3)
     opacity_FHW, colour_FHW = _unmix(frames_FHW3, background_3)
     components = _components(opacity_FHW, colour_FHW)
-    tracks = [_figure(components, track, num_frames) for track in _link(components, num_frames)]
-    figures = [track for track in tracks if _is_figure(track)]
-    figures.sort(key=lambda figure: -float(figure.area_F.sum()))
+    figures = figures_of(components, num_frames)
     whole = float(np.where(opacity_FHW > FOREGROUND, opacity_FHW, 0).sum())
     in_figures = sum(float((figure.area_F * figure.opacity_F).sum()) for figure in figures)
     stray = min(1.0, max(0.0, 1 - in_figures / whole)) if whole > 0 else 0.0
     nearest = int(np.square(_BACKGROUNDS_33 - background_3).sum(axis=1).argmin())
     background = tuple(BACKGROUNDS)[nearest]
-    return Measurement(background, background_3, tuple(figures), stray, num_frames)
+    return Measurement(background, background_3, figures, stray, num_frames)
+
+
+def figures_of(components: "Components", num_frames: int) -> tuple[SeenFigure, ...]:
+    """Link components over the frames to figures, the largest first; small ones are stray."""
+    tracks = [_figure(components, track, num_frames) for track in _link(components, num_frames)]
+    figures = [track for track in tracks if _is_figure(track)]
+    return tuple(sorted(figures, key=lambda figure: -float(figure.area_F.sum())))
 
 
 def _background(frames_FHW3: np.ndarray) -> np.ndarray:
@@ -150,7 +155,7 @@ def _unmix(frames_FHW3: np.ndarray, background_3: np.ndarray) -> tuple[np.ndarra
 
 
 @dataclass(frozen=True)
-class _Components:
+class Components:
     """All components of all frames; every array has length N."""
 
     frame_N: np.ndarray
@@ -164,7 +169,7 @@ class _Components:
     overlap_N: np.ndarray
 
 
-def _components(opacity_FHW: np.ndarray, colour_FHW: np.ndarray) -> _Components:
+def _components(opacity_FHW: np.ndarray, colour_FHW: np.ndarray) -> Components:
     label_FHW, frame_N = _number(opacity_FHW)
     num = len(frame_N)
     frame, y, x = np.nonzero(label_FHW)
@@ -184,8 +189,8 @@ def _components(opacity_FHW: np.ndarray, colour_FHW: np.ndarray) -> _Components:
     overlap_N3, softness_N3 = _compare(solid_NHW, centre_N2, area_N)
     shape_N3 = np.exp((overlap_N3 - overlap_N3.max(axis=1, keepdims=True)) / SHAPE_TEMPERATURE)
     shape_N3 /= shape_N3.sum(axis=1, keepdims=True)
-    radius_N3 = np.sqrt(area_N[:, None] / _AREA_3)
-    return _Components(
+    radius_N3 = np.sqrt(area_N[:, None] / AREA_3)
+    return Components(
         frame_N, centre_N2, area_N, (shape_N3 * radius_N3).sum(axis=1), opacity_N,
         (shape_N3 * softness_N3).sum(axis=1), colour_N6, shape_N3, overlap_N3.max(axis=1),
     )  # fmt: skip
@@ -236,7 +241,7 @@ def _compare(
 
     A linear edge of width w adds w/6 to the sum of a(1-a) for each pixel of the perimeter.
     """
-    radius_N3 = np.sqrt(area_N[:, None] / _AREA_3)
+    radius_N3 = np.sqrt(area_N[:, None] / AREA_3)
     edge_N = (solid_NHW * (1 - solid_NHW)).sum(axis=(1, 2))
     softness_N3 = np.clip(6 * edge_N[:, None] / (radius_N3 * _PERIMETER_3), 0.7, 9.0)
     overlap_N3 = np.empty_like(radius_N3)
@@ -249,7 +254,7 @@ def _compare(
     return overlap_N3, softness_N3
 
 
-def _link(components: _Components, num_frames: int) -> list[list[int]]:
+def _link(components: Components, num_frames: int) -> list[list[int]]:
     """Join components of neighbouring frames into tracks: nearest first, colour counts too."""
     tracks: list[list[int]] = []
     for f in range(num_frames):
@@ -266,13 +271,13 @@ def _link(components: _Components, num_frames: int) -> list[list[int]]:
     return tracks
 
 
-def _cost(components: _Components, last: int, following: int) -> float:
+def _cost(components: Components, last: int, following: int) -> float:
     apart = np.hypot(*(components.centre_N2[last] - components.centre_N2[following]))
     same_colour = np.minimum(components.colour_N6[last], components.colour_N6[following]).sum()
     return float(apart + 3.0 * (1 - same_colour))
 
 
-def _figure(components: _Components, track: list[int], num_frames: int) -> SeenFigure:
+def _figure(components: Components, track: list[int], num_frames: int) -> SeenFigure:
     frames = components.frame_N[track]
 
     def over_frames(values: np.ndarray) -> np.ndarray:

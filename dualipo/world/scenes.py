@@ -176,7 +176,7 @@ def alter(rng: np.random.Generator, scene: Scene) -> Scene:
     if attribute == "relation":
         return replace(scene, relation=_other(rng, RELATIONS, scene.relation))
     if attribute == "motion":
-        return replace(scene, motion=_other_motion(rng, scene))
+        return replace(scene, motion=other_motion(rng, scene))
     if attribute == "colour":
         taken = {each.colour for each in scene.figures}
         colour = pick(rng, [c for c in COLOURS if c not in taken])
@@ -192,7 +192,8 @@ def _other(rng: np.random.Generator, choices: Iterable[Choice], present: Choice 
     return pick(rng, [choice for choice in choices if choice != present])
 
 
-def _other_motion(rng: np.random.Generator, scene: Scene) -> Motion:
+def other_motion(rng: np.random.Generator, scene: Scene) -> Motion:
+    """Draw a motion that differs from the scene's."""
     while True:
         motion = draw_motion(rng) if not scene.relation else _draw_pair_scene(rng).motion
         if motion != scene.motion:

@@ -1,19 +1,20 @@
-"""Views: what somebody sees in a clip, in words alone, from the ground truth or from pixels.
+"""Views: what somebody sees in a clip, in words alone.
 
-The critic is pretrained on descriptions of the truth and the simulated annotators describe what
-was measured; both go through `View`, so that both speak of the same figures in the same words.
+The critic is pretrained on descriptions of views, and the simulated annotators describe views, so
+that both speak of the same figures in the same words.
 
 Left out: the certainty of a view, and motions that differ between two figures (the livelier one
 counts).
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from dualipo.world.clips import FRAME_SIZE
 from dualipo.world.measurement import Measurement, SeenFigure
-from dualipo.world.oracle import faithfulness_parts
+from dualipo.world.oracle import combine, faithfulness_parts
 from dualipo.world.scenes import (
     COLOURS,
     DIRECTIONS,
@@ -21,64 +22,57 @@ from dualipo.world.scenes import (
     SHAPES,
     TRAVEL,
     Background,
-    Colour,
-    Defect,
-    DefectKind,
     Direction,
     Figure,
     Motion,
     Relation,
-    Scene,
-    Shape,
 )
 
-FAULT_BELOW = 0.5  # a part of the oracle's score under this is a visible fault
+CELLS = 8  # from left to right, and from top to bottom
+SIGHTS = ("faint", "pale", "clear")
+EDGES = ("sharp", "soft", "smeared")
+FORMS = ("odd", "rough", "true")
 MIN_TRAVEL = 2.8  # pixels over the clip; less is rest
 FAST_FROM = (TRAVEL["slow"][1] + TRAVEL["fast"][0]) / 2
-MAX_TREMBLE = 0.75  # pixels around the path; more is jitter
-MIN_STEP = 0.4  # pixels a frame of a figure that can freeze
-MAX_STILL_STEP = 0.4  # pixels a frame of a frozen one
-MAX_STRAY = 0.25
 
-Name = TypeVar("Name", bound=str)
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A shape or colour before and after a change; `frame` is the first of the new one, from 1."""
+
+    before: str
+    after: str
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a figure looks: in how many frames it is seen, how well, and its sizes in pixels."""
+
+    num_seen: int
+    sight: str
+    edge: str
+    form: str
+    smallest: int
+    largest: int
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """The visible content of a clip; `relation` is that of the first figure to the second.
 
-    `shape_change` and `colour_change` are (before, after), where a figure changes.
+    `path` has the cells, across and down, where the figure that travels furthest is first seen,
+    halfway, and last; `look` is that of the figure that keeps its looks worst.
     """
 
     figures: tuple[Figure, ...]
     background: Background
     motion: Motion | None
     relation: Relation | None = None
-    faults: frozenset[DefectKind] = frozenset()
-    shape_change: tuple[Shape, Shape] | None = None
-    colour_change: tuple[Colour, Colour] | None = None
-
-
-def view_of_truth(shown: Scene, defect: Defect | None, *, num_frames: int = 9) -> View:
-    """Return the view of the clip that `clips.render(shown, defect=defect)` draws."""
-    view = View(shown.figures, shown.background, shown.motion, shown.relation)
-    if defect is None:
-        return view
-    view = replace(view, faults=frozenset({defect.kind}))
-    figure = shown.figures[defect.figure]
-    first = max(1, round(defect.start * num_frames))
-    if defect.kind == "morph":
-        view = replace(view, shape_change=(figure.shape, defect.target))  # type: ignore[arg-type]
-        changed = replace(figure, shape=defect.target)  # type: ignore[arg-type]
-    elif defect.kind == "recolour":
-        view = replace(view, colour_change=(figure.colour, defect.target))  # type: ignore[arg-type]
-        changed = replace(figure, colour=defect.target)  # type: ignore[arg-type]
-    else:
-        return view
-    if 2 * first >= num_frames:  # the view names what the figure is for most of the clip
-        return view
-    figures = tuple(changed if i == defect.figure else t for i, t in enumerate(shown.figures))
-    return replace(view, figures=figures)
+    path: tuple[tuple[int, int], ...] = ()
+    look: Look | None = None
+    shape_change: Change | None = None
+    colour_change: Change | None = None
 
 
 def view_of_measurement(measurement: Measurement) -> View:
@@ -86,48 +80,61 @@ def view_of_measurement(measurement: Measurement) -> View:
     seen = measurement.figures
     if not seen:
         return View((), measurement.background, None)
-    figures = tuple(Figure(figure.colour, figure.shape, figure.size) for figure in seen)
-    faults = frozenset[DefectKind]().union(*map(_faults, seen))
-    if measurement.stray > MAX_STRAY:
-        faults |= {"smear"}
-    liveliest = max(seen, key=_travel)
+    livelier = max(seen, key=_travel)
+    worse = min(seen, key=lambda figure: combine(faithfulness_parts(figure)))
     return View(
-        figures, measurement.background, _motion(liveliest),
-        _relation(*seen) if len(seen) == 2 else None, faults,
-        _change([t.shape_F3 for t in seen], SHAPES) if "morph" in faults else None,
-        _change([t.colour_F6 for t in seen], tuple(COLOURS)) if "recolour" in faults else None,
-    )  # fmt: skip
-
-
-def _faults(figure: SeenFigure) -> set[DefectKind]:
-    parts: Any = faithfulness_parts(figure)  # by the defect's name
-    faults: set[DefectKind] = {kind for kind, part in parts.items() if part < FAULT_BELOW}
-    if "flicker" in faults:
-        faults -= {"vanish"}  # in some frames the figure is too faint to be seen
-    if "smear" in faults:
-        faults -= {"pulse", "morph"}  # a smear has neither a clear size nor a clear shape
-    if _freezes(figure.path.step_S):
-        faults |= {"freeze"}
-    elif figure.path.residual > MAX_TREMBLE:
-        faults |= {"jitter"}
-    return faults
-
-
-def _freezes(step_S: np.ndarray) -> bool:
-    """Tell whether a moving figure stands still for one run of at least a quarter of its steps."""
-    if len(step_S) < 3 or step_S.max() < MIN_STEP:
-        return False
-    still_S = step_S < min(0.3 * step_S.max(), MAX_STILL_STEP)
-    run = longest = 0
-    for still in still_S:
-        run = run + 1 if still else 0
-        longest = max(longest, run)
-    return longest >= max(2, len(step_S) / 4)
+        figures=tuple(Figure(figure.colour, figure.shape, figure.size) for figure in seen),
+        background=measurement.background,
+        motion=_motion(livelier),
+        path=_path(livelier),
+        look=_look(worse),
+        relation=_relation(*seen) if len(seen) == 2 else None,
+        shape_change=_change([figure.shape_F3 for figure in seen], SHAPES),
+        colour_change=_change([figure.colour_F6 for figure in seen], tuple(COLOURS)),
+    )
 
 
 def _travel(figure: SeenFigure) -> float:
     path = figure.path
     return float(max(np.linalg.norm(path.straight_2), np.linalg.norm(path.bounce_2)))
+
+
+def cell(pixels: float) -> int:
+    """Return the cell of a place, counted from the left or from the top."""
+    return min(max(int(pixels * CELLS / FRAME_SIZE), 0), CELLS - 1)
+
+
+def sight(opacity: float) -> str:
+    """Name how opaque a figure is."""
+    return SIGHTS[int(opacity >= 0.5) + int(opacity >= 0.85)]
+
+
+def edge(softness: float) -> str:
+    """Name how wide a figure's edge is."""
+    return EDGES[int(softness >= 2.4) + int(softness >= 4.0)]
+
+
+def form(overlap: float) -> str:
+    """Name how well a figure fits the best shape."""
+    return FORMS[int(overlap >= 0.75) + int(overlap >= 0.85)]
+
+
+def _path(figure: SeenFigure) -> tuple[tuple[int, int], ...]:
+    seen = np.flatnonzero(figure.seen_F)
+    centre_32 = figure.centre_F2[seen[[0, len(seen) // 2, -1]]]
+    return tuple((cell(x), cell(y)) for x, y in centre_32)
+
+
+def _look(figure: SeenFigure) -> Look:
+    radius_S = figure.radius_F[figure.seen_F]
+    return Look(
+        num_seen=int(figure.seen_F.sum()),
+        sight=sight(float(np.quantile(figure.opacity_F[figure.seen_F], 0.75))),
+        edge=edge(float(np.median(figure.softness_F[figure.seen_F]))),
+        form=form(float(figure.overlap_F[figure.seen_F].mean())),
+        smallest=round(float(radius_S.min())),
+        largest=round(float(radius_S.max())),
+    )
 
 
 def _motion(figure: SeenFigure) -> Motion:
@@ -147,13 +154,21 @@ def _relation(first: SeenFigure, second: SeenFigure) -> Relation:
     return max(RELATIONS, key=lambda r: float((first_2 - second_2) @ np.asarray(RELATIONS[r])))
 
 
-def _change(shares: list[np.ndarray], names: tuple[Name, ...]) -> tuple[Name, Name] | None:
-    """Return the first changed figure's value in the clip's first and in its last quarter."""
+def _change(shares: list[np.ndarray], names: Sequence[str]) -> Change | None:
+    """Find the first figure whose majority differs between its first and last quarter, and when."""
     for share_FK in shares:
-        seen_FK = share_FK[share_FK.sum(axis=1) > 0]
-        quarter = max(1, len(seen_FK) // 4)
-        before = names[int(seen_FK[:quarter].sum(axis=0).argmax())]
-        after = names[int(seen_FK[-quarter:].sum(axis=0).argmax())]
+        seen = np.flatnonzero(share_FK.sum(axis=1) > 0)
+        share_SK = share_FK[seen]
+        quarter = max(1, len(seen) // 4)
+        before = int(share_SK[:quarter].sum(axis=0).argmax())
+        after = int(share_SK[-quarter:].sum(axis=0).argmax())
         if before != after:
-            return before, after
+            first = seen[_first_after(share_SK[:, after] - share_SK[:, before])]
+            return Change(names[before], names[after], int(first) + 1)
     return None
+
+
+def _first_after(lead_S: np.ndarray) -> int:
+    """Return the cut that leaves most of the old value before it and of the new one behind it."""
+    cuts = [lead_S[cut:].sum() - lead_S[:cut].sum() for cut in range(1, len(lead_S))]
+    return 1 + int(np.argmax(cuts))

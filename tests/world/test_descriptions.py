@@ -1,4 +1,4 @@
-"""Tests that the truth and the pixels are described in the same words, shortly and in facts."""
+"""Tests that a description tells what the score says: which fault, how much of it, and when."""
 
 import re
 
@@ -7,8 +7,9 @@ import pytest
 
 from dualipo.records import DIMENSIONS
 from dualipo.world.clips import render
-from dualipo.world.descriptions import describe
+from dualipo.world.descriptions import DEGREES, describe
 from dualipo.world.measurement import measure
+from dualipo.world.oracle import parts
 from dualipo.world.scenes import (
     DEFECTS,
     Defect,
@@ -19,7 +20,7 @@ from dualipo.world.scenes import (
     draw_defect,
     draw_scene,
 )
-from dualipo.world.views import View, view_of_measurement, view_of_truth
+from dualipo.world.views import View, view_of_measurement
 
 ONE = Scene((Figure("red", "circle", "small"),), Motion("move", "up", "fast"), "black")
 TWO = Scene(
@@ -28,14 +29,23 @@ TWO = Scene(
 )  # fmt: skip
 
 
-def _first(view: View, dimension: str, asked: Scene) -> str:
-    """Return the first of the paraphrases."""
+class First(np.random.Generator):
+    """Chooses the first of the paraphrases."""
 
-    class First(np.random.Generator):
-        def integers(self, *_args, **_keywords):
-            return 0
+    def integers(self, *_args, **_keywords):
+        return 0
 
-    return describe(view, dimension, asked=asked, rng=First(np.random.PCG64(0)))
+
+NAMES = {"morph": "the shape changes", "recolour": "the colour changes", "smear": "smeared",
+         "vanish": "vanishes", "jitter": "trembles"}  # fmt: skip
+FIRST = First(np.random.PCG64(0))
+
+
+def _of_pixels(frames_FHW3: np.ndarray, dimension: str, asked: Scene, rng=FIRST) -> str:
+    measurement = measure(frames_FHW3)
+    view = view_of_measurement(measurement)
+    scores = parts(measurement, asked, dimension)
+    return describe(view, dimension, asked=asked, parts=scores, rng=rng)
 
 
 @pytest.mark.parametrize(
@@ -43,66 +53,78 @@ def _first(view: View, dimension: str, asked: Scene) -> str:
     [
         (ONE, None, "consistency", ONE, "a small red circle on black. all matches."),
         (TWO, None, "consistency", TWO, "a red circle left of a blue square on gray. all matches."),
-        (ONE, None, "consistency",
-         Scene((Figure("blue", "square", "small"),), ONE.motion, "black"),
-         "a small red circle on black. the colour and the shape differ."),
+        (ONE, None, "consistency", Scene((Figure("blue", "square", "small"),), ONE.motion, "black"),
+         "a small red circle on black. the colour differs badly. the shape differs badly."),
         (TWO, None, "consistency", Scene(TWO.figures[::-1], TWO.motion, "gray", "right of"),
          "a blue square right of a red circle on gray. all matches."),
         (ONE, None, "consistency", Scene(TWO.figures, TWO.motion, "black", "above"),
          "a small red circle on black. the number differs."),
         (ONE, None, "faithfulness", ONE, "it keeps its shape, colour and size."),
+        (TWO, None, "faithfulness", TWO, "both keep their shape, colour and size."),
         (ONE, Defect("morph", 0, 0.5, "square"), "faithfulness", ONE,
-         "the shape changes from circle to square."),
-        (TWO, Defect("vanish", 1), "faithfulness", TWO, "one vanishes."),
-        (ONE, None, "motion", ONE, "it moves up fast and smoothly, as asked."),
+         "the shape changes badly, from circle to square at frame 5."),
+        (ONE, Defect("recolour", 0, 0.5, "blue"), "faithfulness", ONE,
+         "the colour changes badly, from red to blue at frame 5."),
+        (ONE, None, "motion", ONE, "it moves up fast, as asked."),
         (ONE, None, "motion", Scene(ONE.figures, Motion("move", "down", "fast"), "black"),
-         "it moves up fast and smoothly, the caption asks for down."),
+         "it moves up fast. the direction differs badly."),
         (TWO, None, "motion", TWO, "they stay still, as asked."),
-        (ONE, Defect("jitter"), "motion", ONE, "it jitters. it moves up fast, as asked."),
-        (ONE, Defect("freeze"), "motion", ONE, "it freezes."),
     ],
 )  # fmt: skip
 def test_words(shown, defect, dimension, asked, text):
-    assert _first(view_of_truth(shown, defect), dimension, asked) == text
+    frames_FHW3 = render(shown, np.random.default_rng(3), num_frames=9, defect=defect)
+    assert _of_pixels(frames_FHW3, dimension, asked) == text
 
 
-def test_several_faults_are_joined_and_nothing_is_said_plainly():
-    view = View(ONE.figures, "black", ONE.motion, faults=frozenset({"vanish", "recolour"}))
-    assert _first(view, "faithfulness", ONE) == "it vanishes. the colour changes."
+def test_nothing_clear_is_said_plainly():
     for dimension in DIMENSIONS:
-        assert _first(View((), "black", None), dimension, ONE) == "no clear object is visible."
+        text = describe(View((), "black", None), dimension, asked=ONE, parts={}, rng=FIRST)
+        assert text == "no clear object is visible."
+
+
+def test_the_worst_fault_comes_first_and_its_degree_follows_the_score():
+    view = View(ONE.figures, "black", ONE.motion)
+    scores = {"pulse": 0.7, "vanish": 0.1, "smear": 0.5, "morph": 0.95}
+    text = describe(view, "faithfulness", asked=ONE, parts=scores, rng=FIRST)
+    assert text == "it vanishes badly. it is smeared clearly. the size pulses a little."
+    words = [
+        describe(view, "faithfulness", asked=ONE, parts={"pulse": score}, rng=FIRST)
+        for score in np.linspace(0, 1, 11)
+    ]
+    assert [len(re.findall(degree, " ".join(words))) for _, degree in DEGREES] == [3, 3, 3]
+
+
+def test_of_two_figures_the_worse_part_is_told_once():
+    view = View(TWO.figures, "gray", TWO.motion, "left of")
+    scores = {"colour 0": 1.0, "colour 1": 0.1, "shape 0": 1.0, "shape 1": 1.0}
+    text = describe(view, "consistency", asked=TWO, parts=scores, rng=FIRST)
+    assert text.endswith("on gray. the colour differs badly.")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [None, *DEFECTS])
-def test_pixels_and_truth_are_described_alike(kind, blurred):
-    same = {dimension: [] for dimension in DIMENSIONS}
-    for seed in range(80):
+@pytest.mark.parametrize("kind", [kind for kind in DEFECTS if kind != "freeze"])
+def test_a_drawn_defect_is_named(kind, blurred):
+    """A defect of the painter is found in blurred pixels and named, in most clips."""
+    named = []
+    for seed in range(60):
         rng = np.random.default_rng(seed)
         shown = draw_scene(rng)
-        if kind == "freeze" and shown.motion.kind == "rest":
-            continue
-        defect = draw_defect(rng, shown, kinds=(kind,)) if kind else None
+        defect = draw_defect(rng, shown, kinds=(kind,))
         frames_FHW3 = blurred(render(shown, rng, defect=defect), seed=seed)
-        asked = alter(rng, shown) if rng.random() < 0.5 else shown
-        truth, seen = view_of_truth(shown, defect), view_of_measurement(measure(frames_FHW3))
-        for dimension in DIMENSIONS:
-            texts = [_first(view, dimension, asked) for view in (truth, seen)]
-            same[dimension].append(texts[0] == texts[1])
-    assert np.mean(same["consistency"]) >= (0.85 if kind == "smear" else 0.95)
-    assert np.mean(same["faithfulness"]) >= 0.95
-    assert np.mean(same["motion"]) >= (0.7 if kind in ("jitter", "vanish") else 0.95)
+        texts = " ".join(_of_pixels(frames_FHW3, dimension, shown) for dimension in DIMENSIONS)
+        named.append(NAMES.get(kind, f"{kind}s") in texts)
+    assert np.mean(named) >= 0.75
 
 
 def test_short_lower_case_facts_from_a_small_vocabulary():
     words = set()
-    for seed in range(400):
+    for seed in range(200):
         rng = np.random.default_rng(seed)
         shown = draw_scene(rng)
-        view = view_of_truth(shown, draw_defect(rng, shown, kinds=DEFECTS))
+        frames_FHW3 = render(shown, rng, defect=draw_defect(rng, shown, kinds=DEFECTS))
         for dimension in DIMENSIONS:
-            text = describe(view, dimension, asked=alter(rng, shown), rng=rng)
-            assert len(text.split()) <= 20 and re.fullmatch(r"[a-z ,.]+\.", text)
+            text = _of_pixels(frames_FHW3, dimension, alter(rng, shown), rng)
+            assert len(text.split()) <= 40 and re.fullmatch(r"[a-z0-9 ,.]+\.", text), text
             words |= set(re.findall("[a-z]+", text))
     assert len(words) < 110
     grades_and_verdicts = {"good", "normal", "bad", "better", "worse", "best", "worst", "tie"}

@@ -37,6 +37,7 @@ class Style:
     also_ends: tuple[str, ...] = ()
     begins: bool = True
     is_timed: bool = False
+    is_numbered: bool = False
 
 
 CHATML = Style(
@@ -61,6 +62,7 @@ TEMPLATES: dict[str, Style] = {
     "vicuna_v1": _VICUNA,
     "v1": _VICUNA,
     "plain": Style("USER: ", " ASSISTANT:"),
+    "numbered": Style("USER: ", " ASSISTANT:", is_numbered=True),
     "llama_3": Style(
         "<|start_header_id|>system<|end_header_id|>\n\nYou are a helpful language and vision "
         "assistant. You are able to understand the visual content that the user provides, and "
@@ -107,6 +109,7 @@ def prompt(
         for frame in range(count):
             # The mean time of a row's two frames, at the two a second that the model was shown.
             parts.append(f"<{frame + 0.25:.1f} seconds>" if style.is_timed else "")
+            parts.append(f"{frame + 1}: " if style.is_numbered else "")
             parts += [style.frame[0], Frame(clip, frame), style.frame[1]]
         parts.append(style.clip[1])
     told = settings.instructions(query.kind)  # before the question: all dimensions share it

@@ -1,0 +1,257 @@
+"""Where a critic loses sight: from what is measured, over tower and words, to the verdict.
+
+    python benchmarks/sight.py runs/warm --weights weights --work work/pretraining --stage grounded
+
+RUN is a run with `rounds=0`, whose critic is warm; WEIGHTS and WORK are the folders of `dualipo
+pretrain critic`. Pairs are clips of one prompt that the oracle puts apart, made by generators of
+lineages that the pretraining has never met: the base, and each lineage after two rounds of
+alignment (made here once, about four minutes each). For the same pairs it tells how often each of
+these orders the two clips as the oracle does; 0.5 counts where it has no order:
+
+| reader | orders by |
+|---|---|
+| facts | the oracle's formula on the facts that the tower is taught (their own limit) |
+| tower | the same formula on what the tower and its readout see in each frame |
+| true words | the faults that a true description names, weighed by their degree |
+| own words | the same of the warm critic's own greedy answer |
+| verdict | the warm critic's forced choice, after both orders |
+
+Intervals are 95 % bootstraps clustered by prompt.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from intervals import with_ends
+from torch import nn
+
+from dualipo.critic.asks import Item, asks_about, load_queries
+from dualipo.critic.trust import forced_choice
+from dualipo.critic.vlm import Sampling
+from dualipo.evaluation import bootstrap
+from dualipo.evaluation.report.charts import percent
+from dualipo.evaluation.report.report_tables import Table
+from dualipo.pretraining import critic as pretraining
+from dualipo.pretraining import settings, sight
+from dualipo.pretraining.clip_pool import CLIPS_PER_PROMPT, ClipPool, Kind, SeenClip
+from dualipo.pretraining.facts import FrameFacts, measurement_of
+from dualipo.progress import PlainProgress
+from dualipo.records import DIMENSIONS, Dimension
+from dualipo.rounds import commands, loop
+from dualipo.rounds.run import WARM, Run
+from dualipo.store import atomic, tensors
+from dualipo.world.captions import speak
+from dualipo.world.descriptions import DEGREES, NOTHING, describe
+from dualipo.world.oracle import parts, score_measurement
+from dualipo.world.views import view_of_measurement
+
+LEAST_GAP = 0.1  # of the oracle's scores
+UNSEEN = (100, 101, 102)  # lineages
+# What a named fault weighs: the middle of the scores that its degree stands for, from 1 downwards.
+WEIGHT = dict(zip((word for _, word in DEGREES), (0.85, 0.55, 0.25), strict=True))
+WHOLE = 1.0  # of a fault without a degree
+NOTHING_SEEN = 3.0  # as much as all faults that a description may name
+ANSWER = re.compile(r"A: (?P<a>.*?)(?: Grade: \w+)?\nB: (?P<b>.*?)(?: Grade: \w+)?\n<")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two clips of a prompt; `gap` is the first one's score less the second one's."""
+
+    prompt: str
+    caption: str
+    dimension: Dimension
+    first: SeenClip
+    second: SeenClip
+    gap: float
+
+
+Reader = Callable[[Sequence[Compared]], list[float]]  # a lean to the first clip of each pair
+
+
+def compared(pool: ClipPool, num: int) -> list[Compared]:
+    """Return up to `num` pairs of each dimension, at random."""
+    rng = np.random.default_rng(0)
+    pairs = list(_all_pairs(pool))
+    chosen = []
+    for dimension in DIMENSIONS:
+        own = [pair for pair in pairs if pair.dimension == dimension]
+        chosen += [own[n] for n in rng.permutation(len(own))[:num]]
+    return chosen
+
+
+def _all_pairs(pool: ClipPool) -> Iterator[Compared]:
+    for shard, prompt, clips in pool.prompts():
+        scores = [score_measurement(clip.measurement, clip.asked) for clip in clips]
+        caption = speak(clips[0].asked, np.random.default_rng(prompt))
+        for second in range(CLIPS_PER_PROMPT):
+            for first in range(second):
+                for dimension in DIMENSIONS:
+                    gap = getattr(scores[first], dimension) - getattr(scores[second], dimension)
+                    if abs(gap) >= LEAST_GAP:
+                        name = f"{shard}/{prompt}"
+                        pair = (clips[first], clips[second])
+                        yield Compared(name, caption, dimension, *pair, gap)
+
+
+def by_formula(facts_of: Callable[[SeenClip], FrameFacts]) -> Reader:
+    """Order clips by the oracle's formula on some facts of them."""
+
+    def score(pair: Compared, clip: SeenClip) -> float:
+        scores = score_measurement(measurement_of(facts_of(clip)), clip.asked)
+        return float(getattr(scores, pair.dimension))
+
+    return lambda pairs: [score(pair, pair.first) - score(pair, pair.second) for pair in pairs]
+
+
+def by_true_words(pairs: Sequence[Compared]) -> list[float]:
+    """Order clips by what a true description of each says."""
+    return [
+        severity(_true_words(pair, pair.second)) - severity(_true_words(pair, pair.first))
+        for pair in pairs
+    ]
+
+
+def _true_words(pair: Compared, clip: SeenClip) -> str:
+    scored = parts(clip.measurement, clip.asked, pair.dimension)
+    view = view_of_measurement(clip.measurement)
+    rng = np.random.default_rng(0)
+    return describe(view, pair.dimension, asked=clip.asked, parts=scored, rng=rng)
+
+
+def severity(words: str) -> float:
+    """Weigh the faults that a description names."""
+    if words.strip() in NOTHING:
+        return NOTHING_SEEN
+    named = sum(weight * len(re.findall(rf"\b{word}\b", words)) for word, weight in WEIGHT.items())
+    whole = ("the number differs", "the caption asks for rest")
+    return named + WHOLE * sum(fault in words for fault in whole)
+
+
+def tower_facts(arguments: argparse.Namespace) -> Callable[[SeenClip], FrameFacts]:
+    """Load a stage's tower with its readout; return what they see in a clip."""
+    folder = arguments.weights / "critic"
+    vila = pretraining.build(pretraining.pools_of(folder, arguments.work, device="cpu"))
+    seeing = sight.Sight(vila.module)
+    trained: nn.Module = seeing
+    if arguments.stage != "tower":
+        trained = nn.ModuleList([vila.module, seeing.readout])
+    newest = max((arguments.work / arguments.stage).glob("step-*"))
+    kept = tensors.load(newest / "tensors.safetensors")
+    own = {n.removeprefix("model."): t for n, t in kept.items() if n.startswith("model.")}
+    trained.load_state_dict(own, strict=False)  # the language model's tied head is kept once
+    seeing.eval()
+
+    @torch.no_grad()
+    def look(clip: SeenClip) -> FrameFacts:
+        pixels_FCHW = torch.from_numpy(clip.frames_FHW3).permute(0, 3, 1, 2).float() / 127.5 - 1
+        place_FKP, shape_FKS, background_FN = seeing(pixels_FCHW)
+        background = int(background_FN.mean(0).argmax())
+        return FrameFacts(place_FKP.numpy(), shape_FKS.softmax(-1).numpy(), background)
+
+    return look
+
+
+def critic_readers(run: Run) -> dict[str, Reader]:
+    """Return the warm critic's two readers: its own words, and its verdict."""
+
+    def clips_of(pairs: Sequence[Compared]) -> tuple[list[Item], dict[str, np.ndarray]]:
+        items = [
+            Item(str(n), pair.caption, (f"{n}a", f"{n}b"), (pair.dimension,))
+            for n, pair in enumerate(pairs)
+        ]
+        clips = {f"{n}a": pair.first.frames_FHW3 for n, pair in enumerate(pairs)}
+        return items, clips | {f"{n}b": pair.second.frames_FHW3 for n, pair in enumerate(pairs)}
+
+    def verdict(pairs: Sequence[Compared]) -> list[float]:
+        items, clips = clips_of(pairs)
+        by_place = forced_choice.margins(
+            run.critic(WARM), items, clips=clips.__getitem__, settings=run.config.critic
+        )
+        return [by_place.get((item.item_id, item.dimensions[0]), 0.0) for item in items]
+
+    def own_words(pairs: Sequence[Compared]) -> list[float]:
+        items, clips = clips_of(pairs)
+        asks = [ask for ask in asks_about(items) if ask.order == "ab"]
+        leans = []
+        for start in range(0, len(asks), run.config.critic.judge_batch_size):
+            batch = asks[start : start + run.config.critic.judge_batch_size]
+            greedy = Sampling([[0]] * len(batch), 0.0, run.config.critic.max_new_tokens)
+            queries = load_queries(batch, clips.__getitem__)
+            for (path,) in run.critic(WARM).sample(queries, greedy):
+                said = ANSWER.match(path.text)
+                leans.append(severity(said["b"]) - severity(said["a"]) if said else 0.0)
+        return leans
+
+    return {"own words": own_words, "verdict": verdict}
+
+
+def measure(pairs: Sequence[Compared], readers: dict[str, Reader]) -> dict[str, Any]:
+    """Return how often each reader agrees with the oracle, in all and by dimension."""
+    found: dict[str, Any] = {}
+    for name, read in readers.items():
+        leans = read(pairs)
+        hits = [
+            0.5 if lean == 0 else float((lean > 0) == (pair.gap > 0))
+            for lean, pair in zip(leans, pairs, strict=True)
+        ]
+        found[name] = {}
+        for dimension in (*DIMENSIONS, "all"):
+            own = [n for n, p in enumerate(pairs) if dimension in (p.dimension, "all")]
+            clusters = [pairs[n].prompt for n in own]
+            mean = bootstrap.clustered_mean([hits[n] for n in own], clusters=clusters)
+            found[name][dimension] = {"num": len(own), **asdict(mean)}
+    return found
+
+
+def table(results: dict[str, Any]) -> str:
+    """Write the readers below each other, for each generator, as a table in markdown."""
+    rows = [
+        [kind, reader, *(with_ends(row, percent) for row in by_dimension.values())]
+        for kind, readers in results.items()
+        for reader, by_dimension in readers.items()
+    ]
+    return Table(["generator", "reader", *DIMENSIONS, "all"], rows).in_markdown()
+
+
+def main() -> None:
+    """Measure every reader on every generator, and write what was found."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--stage", default="grounded", help="whose tower reads")
+    parser.add_argument("--num-pairs", type=int, default=200, help="of each dimension")
+    parser.add_argument("--output", type=Path, help="a JSON file")
+    arguments = parser.parse_args()
+    kinds = [Kind("generator", UNSEEN[0])]
+    kinds += [Kind("generator", lineage, settings.LINEAGE_ROUNDS) for lineage in UNSEEN]
+    readers: dict[str, Reader] = {
+        "facts": by_formula(lambda clip: clip.facts),
+        "tower": by_formula(tower_facts(arguments)),
+        "true words": by_true_words,
+    }
+    results = {}
+    with loop.opened(commands.config_of(arguments.run), PlainProgress()) as run:
+        readers |= critic_readers(run)
+        for kind in kinds:
+            generator = arguments.weights / "generator"
+            pool = ClipPool(generator, arguments.work, kinds=(kind,), shards_per_kind=1)
+            results[str(kind)] = measure(compared(pool, arguments.num_pairs), readers)
+            if arguments.output:
+                atomic.write_json(arguments.output, results)
+    print(json.dumps(results, indent=2))
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
