@@ -1,6 +1,6 @@
-"""Where a critic loses sight: from what is measured, over tower and words, to the verdict.
+"""Tells where a critic loses sight: from what is measured, over tower and words, to the verdict.
 
-    python benchmarks/sight.py runs/warm --weights weights --work work/pretraining --stage grounded
+    python benchmarks/sight.py runs/warm --weights weights --work work/pretraining --stage critic
 
 RUN is a run with `rounds=0`, whose critic is warm; WEIGHTS and WORK are the folders of `dualipo
 pretrain critic`. Pairs are clips of one prompt that the oracle puts apart, made by generators of
@@ -23,7 +23,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,7 @@ def tower_facts(arguments: argparse.Namespace) -> Callable[[SeenClip], FrameFact
     seeing = sight.Sight(vila.module)
     trained: nn.Module = seeing
     if arguments.stage != "tower":
-        trained = nn.ModuleList([vila.module, seeing.readout])
+        trained = nn.ModuleList([vila.module, seeing.readout, seeing.words])
     newest = max((arguments.work / arguments.stage).glob("step-*"))
     kept = tensors.load(newest / "tensors.safetensors")
     own = {n.removeprefix("model."): t for n, t in kept.items() if n.startswith("model.")}
@@ -152,9 +152,13 @@ def tower_facts(arguments: argparse.Namespace) -> Callable[[SeenClip], FrameFact
     @torch.no_grad()
     def look(clip: SeenClip) -> FrameFacts:
         pixels_FCHW = torch.from_numpy(clip.frames_FHW3).permute(0, 3, 1, 2).float() / 127.5 - 1
-        place_FKP, shape_FKS, background_FN = seeing(pixels_FCHW)
-        background = int(background_FN.mean(0).argmax())
-        return FrameFacts(place_FKP.numpy(), shape_FKS.softmax(-1).numpy(), background)
+        read = seeing(pixels_FCHW)
+        return replace(
+            clip.facts,
+            place_FKP=read.place_BKP.numpy(),
+            shape_FKS=read.shape_BKS.softmax(-1).numpy(),
+            background=int(read.background_B3.mean(0).argmax()),
+        )
 
     return look
 
@@ -229,7 +233,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--stage", default="grounded", help="whose tower reads")
+    parser.add_argument("--stage", default="critic", help="whose tower reads")
     parser.add_argument("--num-pairs", type=int, default=200, help="of each dimension")
     parser.add_argument("--output", type=Path, help="a JSON file")
     arguments = parser.parse_args()

@@ -1,11 +1,11 @@
 """Trains the embedded critic: a VILA folder that describes one clip or two in words.
 
-First the vision tower learns to read what is measured in each frame (`sight`). Then projector and
-language model learn to describe clips against a caption that may be wrong, in sentences and frame
-by frame (`stretches`), while the readout of the frames stays a second loss. In the last stage the
-tower learns too. The world draws the clips, or generators of several strengths make them
-(`clip_pool`). Most questions for sentences ask for all three dimensions, so that one look at a clip
-teaches three descriptions.
+First the vision tower learns to read what is measured in each frame (`sight`). Then the whole model
+learns to describe clips, in sentences and frame by frame (`frame_words`), while the readout of the
+frames stays a second loss. The caption is mostly wrong, so that the model does not copy from it.
+The world draws the clips, or generators of several strengths make them (`clip_pool`). Most
+questions for sentences ask for all three dimensions, so that one look at a clip teaches three
+descriptions.
 
 The descriptions come from the measurement of a clip, which the oracle uses too. The critic is never
 shown a preference, a grade or a verdict: the warm start's seed labels teach them (METHOD.md 3.3).
@@ -34,7 +34,7 @@ from dualipo.critic import reasoning
 from dualipo.critic.models.projector import MmProjector
 from dualipo.critic.models.vila import Vila, VilaModule
 from dualipo.critic.vlm import Query
-from dualipo.pretraining import settings, sight, stretches
+from dualipo.pretraining import frame_words, settings, sight
 from dualipo.pretraining.clip_pool import DRAWN, GENERATED, ClipPool, SeenClip
 from dualipo.pretraining.settings import CAPTIONS, CaptionShares
 from dualipo.records import DIMENSIONS, Dimension
@@ -112,9 +112,9 @@ def example(
     asked = _asked(rng, clips[0].asked, captions)
     dimension = DIMENSIONS[int(rng.integers(len(DIMENSIONS)))]
     if rng.random() < FRAME_BY_FRAME_SHARE:
-        aspect = stretches.draw_aspect(rng)
-        asks = stretches.question(aspect)
-        words = [stretches.describe_frames(clip.measurement, aspect) for clip in clips]
+        aspect = frame_words.draw_aspect(rng)
+        asks = frame_words.question(aspect)
+        words = [frame_words.describe_frames(clip.measurement, aspect) for clip in clips]
     else:
         dimensions = DIMENSIONS if rng.random() < ALL_DIMENSIONS_SHARE else (dimension,)
         asks = question(*dimensions)
@@ -242,10 +242,9 @@ def pools_of(folder: Path, work: Path, *, device: str, drawn_alone: bool = False
 
 
 def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = None) -> None:
-    """Train the critic in four stages and save it to `folder`, in half precision.
+    """Train the critic in two stages, to see and to describe, and save it in half precision.
 
-    It learns to see, to describe, both together, and then not to trust the caption. Generated clips
-    come from the generator beside `folder`, and from what alignment makes of it.
+    Generated clips come from the generator beside `folder`, and from what alignment makes of it.
     """
     pools = pools_of(folder, work, device=device)
     torch.manual_seed(derive(settings.SEED, "critic weights") % 2**32)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dualipo.pretraining import stretches
+from dualipo.pretraining import frame_words
 from dualipo.world.clips import FRAME_SIZE
 from dualipo.world.measurement import AREA_3, Components, Measurement, figures_of
 from dualipo.world.scenes import BACKGROUNDS, COLOURS, SHAPES
@@ -25,12 +25,15 @@ _LEAST_OPACITY = 0.3  # from which what a tower reads is a figure; facts are nev
 
 @dataclass(frozen=True)
 class FrameFacts:
-    """The facts of a clip's frames; where no figure of a colour is there, its rows are zero."""
+    """The facts of a clip's frames; where no figure of a colour is there, its rows are zero.
+
+    `words_FIA` has the numbers of the words that hold in each frame (`frame_words.classes`).
+    """
 
     place_FKP: np.ndarray
     shape_FKS: np.ndarray
     background: int
-    words_FPA: np.ndarray | None = None  # `stretches.classes`
+    words_FIA: np.ndarray
 
 
 def frame_facts(measurement: Measurement) -> FrameFacts:
@@ -56,7 +59,7 @@ def frame_facts(measurement: Measurement) -> FrameFacts:
         place_FKP[seen, colours] = numbers_FP[seen]
         shape_FKS[seen, colours] = figure.shape_F3[seen]
     background = tuple(BACKGROUNDS).index(measurement.background)
-    return FrameFacts(place_FKP, shape_FKS, background, stretches.classes(measurement))
+    return FrameFacts(place_FKP, shape_FKS, background, frame_words.classes(measurement))
 
 
 def measurement_of(facts: FrameFacts) -> Measurement:

@@ -1,15 +1,18 @@
 """Pretrains the critic's vision tower, as SigLIP's own pretraining does for VILA.
 
-A linear readout of the mean of a frame's visual tokens predicts, for each colour of the world, what
-is measured of the figure of this colour (`facts`), and the background. Because it reads the mean,
-every token learns to hold the whole frame, and the language model finds the content in any of them.
-While the language model learns to describe, the readout stays a second loss, so that the tokens
-keep their meaning. Then it is thrown away.
+Two linear readouts of the mean of a frame's visual tokens say what is measured in it. One predicts
+numbers for each colour of the world (`facts`), and the background. The other predicts the words of
+the frame-by-frame answers (`frame_words`), so that the language model finds a direction for each
+word it needs. Because they read the mean, every token learns to hold the whole frame. While the
+language model learns to describe, the readouts stay a second loss, so that the tokens keep their
+meaning. Then they are thrown away.
 
-Legend: B frames, M visual tokens a frame, K = 6 colours, P = 6 numbers, S = 3 shapes.
+Legend: B frames, M visual tokens a frame, K = 6 colours, P = 6 numbers, S = 3 shapes, I = 2
+figures, A aspects, W words of an aspect and "gone".
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,17 +22,27 @@ from dualipo.critic.models.vila import VilaModule
 from dualipo.pretraining import settings
 from dualipo.pretraining.clip_pool import ClipPool, SeenClip
 from dualipo.pretraining.facts import PLACE
-from dualipo.pretraining.stretches import ASPECTS, MAX_FIGURES
+from dualipo.pretraining.frame_words import ASPECTS, MAX_FIGURES
 from dualipo.seeds import derive
 from dualipo.training.loop import Metrics, Objective
 from dualipo.world.scenes import BACKGROUNDS, COLOURS, SHAPES
 
-WORDS = [len(aspect.words) + 1 for aspect in ASPECTS.values()]
 _PER_COLOUR = len(PLACE) + len(SHAPES)
+NUM_WORDS = [len(aspect.words) + 1 for aspect in ASPECTS.values()]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the readouts say of frames: numbers, and logits; `words_A` has [B, I, W] an aspect."""
+
+    place_BKP: Tensor
+    shape_BKS: Tensor
+    background_B3: Tensor
+    words_A: tuple[Tensor, ...]
 
 
 class Sight(nn.Module):
-    """The tower and projector with a linear readout of what a frame holds."""
+    """The tower and projector with linear readouts of what a frame holds."""
 
     def __init__(self, critic: VilaModule) -> None:
         super().__init__()
@@ -37,24 +50,21 @@ class Sight(nn.Module):
         self.mm_projector = critic.mm_projector
         outputs = len(COLOURS) * _PER_COLOUR + len(BACKGROUNDS)
         self.readout = nn.Linear(settings.CRITIC_WIDTH, outputs)
-        self.words = nn.Linear(settings.CRITIC_WIDTH, MAX_FIGURES * sum(WORDS))
+        self.words = nn.Linear(settings.CRITIC_WIDTH, MAX_FIGURES * sum(NUM_WORDS))
 
-    def forward(self, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return place_BKP, the shapes' logits_BKS and the backgrounds' logits [B, 3]."""
-        return self.read(pixels_BCHW)[:3]
-
-    def read(self, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    def forward(self, pixels_BCHW: Tensor) -> Reading:
+        """Read the frames."""
         features = self.vision_tower(pixels_BCHW, output_hidden_states=True).hidden_states[-2]
         token_BH = self.mm_projector(features).mean(1)
         read = self.readout(token_BH).float()
-        words = self.words(token_BH).float().unflatten(1, (MAX_FIGURES, sum(WORDS)))
-        colours, backgrounds = read.split([len(COLOURS) * _PER_COLOUR, len(BACKGROUNDS)], dim=1)
+        colours, background_B3 = read.split([len(COLOURS) * _PER_COLOUR, len(BACKGROUNDS)], dim=1)
         colours = colours.unflatten(1, (len(COLOURS), _PER_COLOUR))
-        return (
+        words = self.words(token_BH).float().unflatten(1, (MAX_FIGURES, sum(NUM_WORDS)))
+        return Reading(
             colours[..., : len(PLACE)],
             colours[..., len(PLACE) :],
-            backgrounds,
-            list(words.split(WORDS, dim=-1)),
+            background_B3,
+            words.split(NUM_WORDS, dim=-1),
         )
 
 
@@ -65,27 +75,30 @@ class FrameReading(Objective):
         self.sight = sight
 
     def loss(self, micro_batch: dict[str, Tensor], prepared: None) -> tuple[Tensor, Metrics]:
-        """Return the mean loss; all but opacity counts only where a figure is visible."""
-        place_BKP, shape_BKS, background, words = self.sight.read(micro_batch["pixels"])
+        """Return the mean loss; of the numbers, all but opacity count where a figure is visible."""
+        read = self.sight(micro_batch["pixels"])
         truth_BKP = micro_batch["place"]
         visible_BK = (truth_BKP[..., 0] > 0).float()
-        error_BKP = (place_BKP - truth_BKP).square()
+        error_BKP = (read.place_BKP - truth_BKP).square()
         num_visible = visible_BK.sum().clamp(min=1.0)
         opacity = error_BKP[..., 0].mean()
         numbers = (error_BKP[..., 1:].sum(-1) * visible_BK).sum() / num_visible
-        log_shape_BKS = shape_BKS.log_softmax(-1)
-        shape = -(micro_batch["shape"] * log_shape_BKS).sum() / num_visible
-        around = nn.functional.cross_entropy(background, micro_batch["background"])
-        named_A = torch.stack(
-            [
-                nn.functional.cross_entropy(logits.flatten(0, 1), micro_batch["words"][..., a].flatten())
-                for a, logits in enumerate(words)
-            ]
-        )
-        named = named_A.sum()
-        loss = named + 4 * opacity + 4 * numbers + shape + 0.3 * around
-        terms = {"opacity": opacity, "numbers": numbers, "shape": shape, "named": named}
+        shape = -(micro_batch["shape"] * read.shape_BKS.log_softmax(-1)).sum() / num_visible
+        around = nn.functional.cross_entropy(read.background_B3, micro_batch["background"])
+        words = _cross_entropies(read.words_A, micro_batch["words"]).sum()
+        loss = words + 4 * opacity + 4 * numbers + shape + 0.3 * around
+        terms = {"opacity": opacity, "numbers": numbers, "shape": shape, "words": words}
         return loss, {name: float(term.detach()) for name, term in terms.items()}
+
+
+def _cross_entropies(logits_A: Sequence[Tensor], words_BIA: Tensor) -> Tensor:
+    """Return the mean cross-entropy of every aspect's words."""
+    return torch.stack(
+        [
+            nn.functional.cross_entropy(logits.flatten(0, 1), words_BIA[..., aspect].flatten())
+            for aspect, logits in enumerate(logits_A)
+        ]
+    )
 
 
 def batch(step: int, *, pools: Sequence[ClipPool]) -> dict[str, Tensor]:
@@ -104,7 +117,7 @@ def frames_to_read(clips: Sequence[SeenClip], rng: np.random.Generator) -> dict[
         pixels.append(clip.frames_FHW3[chosen])
         place.append(clip.facts.place_FKP[chosen])
         shape.append(clip.facts.shape_FKS[chosen])
-        words.append(clip.facts.words_FPA[chosen])
+        words.append(clip.facts.words_FIA[chosen])
         background += [clip.facts.background] * len(chosen)
     pixels_BHWC = torch.from_numpy(np.concatenate(pixels))
     return {

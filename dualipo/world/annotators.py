@@ -139,7 +139,7 @@ def perceive(
 
 def _mirror(measurement: Measurement) -> Measurement:
     """Return the measurement that somebody makes who confuses left and right."""
-    flip_2, edge_2 = np.asarray([-1.0, 1.0]), np.asarray([FRAME_SIZE, 0.0])
+    flip_2, edge_2 = np.asarray([-1.0, 1.0]), np.asarray([FRAME_SIZE - 1.0, 0.0])
 
     def mirrored(figure: SeenFigure) -> SeenFigure:
         return replace(figure, centre_F2=edge_2 + figure.centre_F2 * flip_2)

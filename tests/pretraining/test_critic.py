@@ -1,13 +1,14 @@
 """Tests that the critic is pretrained to describe, and never sees a preference or a verdict."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from dualipo.critic import reasoning
-from dualipo.pretraining import critic, settings, sight, stretches
+from dualipo.pretraining import critic, frame_words, settings, sight
 from dualipo.pretraining.degradation import degrade
 from dualipo.records import DIMENSIONS
 
@@ -29,7 +30,7 @@ def test_descriptions_hold_no_preference_grade_or_verdict(examples):
 def test_its_questions_are_not_the_ones_it_is_asked_as_a_critic(examples):
     asked = {example.query.question for example in examples}
     judged = {reasoning.question(kind, d) for kind in ("pair", "point") for d in DIMENSIONS}
-    assert len(asked) == len(DIMENSIONS) + 1 + len(stretches.ASPECTS) and not asked & judged
+    assert len(asked) == len(DIMENSIONS) + 1 + len(frame_words.ASPECTS) and not asked & judged
 
 
 def test_two_clips_are_described_one_after_the_other(examples):
@@ -55,7 +56,7 @@ def test_the_readout_goes_on_beside_the_description(drawn):
     describing = critic.Describing(vila, sight.Sight(vila.module))
     examples = critic.batch(1, pools=[drawn], stage="critic")[:4]
     loss, metrics = describing.loss(examples, None)
-    reading = 4 * metrics["opacity"] + 4 * metrics["numbers"] + metrics["shape"]
+    reading = 4 * metrics["opacity"] + 4 * metrics["numbers"] + metrics["shape"] + metrics["words"]
     weighted = (float(loss.detach()) - metrics["nll"]) / critic.READING_WEIGHT
     assert reading <= weighted <= reading + 0.3 * 2 * np.log(3), "what is left is the background"
     loss.backward()
@@ -91,16 +92,25 @@ def test_degrading_keeps_what_is_shown_and_how_it_moves():
 def test_the_loss_of_a_perfect_reading_is_nothing(drawn):
     """At the truth only the entropy of the measured shapes is left."""
     frames = sight.batch(0, pools=[drawn])
-    truth = frames["place"], (frames["shape"] + 1e-9).log(), 50.0 * eye(frames["background"])
+    words_A = [
+        50.0 * one_hot(words, num)
+        for words, num in zip(frames["words"].unbind(-1), sight.NUM_WORDS, strict=True)
+    ]
+    truth = sight.Reading(
+        frames["place"],
+        (frames["shape"] + 1e-9).log(),
+        50.0 * one_hot(frames["background"], 3),
+        tuple(words_A),
+    )
     reading = sight.FrameReading(lambda pixels: truth)
     perfect, metrics = reading.loss(frames, None)
     assert metrics["opacity"] == metrics["numbers"] == 0
     assert float(perfect) == pytest.approx(metrics["shape"], abs=1e-5)
-    wrong = frames["place"].flip(1), *truth[1:]
+    wrong = replace(truth, place_BKP=frames["place"].flip(1))
     assert sight.FrameReading(lambda pixels: wrong).loss(frames, None)[0] > perfect
     assert (frames["place"][..., 0] > 0).sum(1).max() <= 4
 
 
-def eye(background: torch.Tensor) -> torch.Tensor:
-    """Return logits that choose the true background."""
-    return torch.nn.functional.one_hot(background, 3).float()
+def one_hot(numbers: torch.Tensor, num: int) -> torch.Tensor:
+    """Return logits that choose the true class."""
+    return torch.nn.functional.one_hot(numbers, num).float()

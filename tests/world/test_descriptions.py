@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dualipo.records import DIMENSIONS
+from dualipo.world import annotators
 from dualipo.world.clips import render
 from dualipo.world.descriptions import DEGREES, describe
 from dualipo.world.measurement import measure
@@ -38,6 +39,7 @@ class First(np.random.Generator):
 
 NAMES = {"morph": "the shape changes", "recolour": "the colour changes", "smear": "smeared",
          "vanish": "vanishes", "jitter": "trembles"}  # fmt: skip
+CLEAN = "seen 9, clear, sharp, true, size 4 to 4"
 FIRST = First(np.random.PCG64(0))
 
 
@@ -59,16 +61,16 @@ def _of_pixels(frames_FHW3: np.ndarray, dimension: str, asked: Scene, rng=FIRST)
          "a blue square right of a red circle on gray. all matches."),
         (ONE, None, "consistency", Scene(TWO.figures, TWO.motion, "black", "above"),
          "a small red circle on black. the number differs."),
-        (ONE, None, "faithfulness", ONE, "it keeps its shape, colour and size."),
-        (TWO, None, "faithfulness", TWO, "both keep their shape, colour and size."),
+        (ONE, None, "faithfulness", ONE, f"{CLEAN}: it keeps its shape, colour and size."),
+        (TWO, None, "faithfulness", TWO, f"{CLEAN}: both keep their shape, colour and size."),
         (ONE, Defect("morph", 0, 0.5, "square"), "faithfulness", ONE,
-         "the shape changes badly, from circle to square at frame 5."),
+         f"{CLEAN}: the shape changes badly, from circle to square at frame 5."),
         (ONE, Defect("recolour", 0, 0.5, "blue"), "faithfulness", ONE,
-         "the colour changes badly, from red to blue at frame 5."),
-        (ONE, None, "motion", ONE, "it moves up fast, as asked."),
+         f"{CLEAN}: the colour changes badly, from red to blue at frame 5."),
+        (ONE, None, "motion", ONE, "path 2 6, 2 4, 2 2: it moves up fast, as asked."),
         (ONE, None, "motion", Scene(ONE.figures, Motion("move", "down", "fast"), "black"),
-         "it moves up fast. the direction differs badly."),
-        (TWO, None, "motion", TWO, "they stay still, as asked."),
+         "path 2 6, 2 4, 2 2: it moves up fast. the direction differs badly."),
+        (TWO, None, "motion", TWO, "path 5 2, 5 2, 5 2: they stay still, as asked."),
     ],
 )  # fmt: skip
 def test_words(shown, defect, dimension, asked, text):
@@ -101,6 +103,19 @@ def test_of_two_figures_the_worse_part_is_told_once():
     assert text.endswith("on gray. the colour differs badly.")
 
 
+def test_a_mirrored_path_runs_the_other_way():
+    to_right = Scene(ONE.figures, Motion("move", "right", "fast"), "black")
+    frames_FHW3 = render(to_right, np.random.default_rng(3), num_frames=9)
+    path, mirrored = (
+        [place[0] for place in view_of_measurement(measure(frames)).path]
+        for frames in (frames_FHW3, frames_FHW3[:, :, ::-1])
+    )
+    assert path == sorted(path) and path[0] < path[-1]
+    assert mirrored == sorted(mirrored, reverse=True) and mirrored[0] > mirrored[-1]
+    own = view_of_measurement(annotators._mirror(measure(frames_FHW3))).path
+    assert [place[0] for place in own] == mirrored
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in DEFECTS if kind != "freeze"])
 def test_a_drawn_defect_is_named(kind, blurred):
@@ -124,7 +139,7 @@ def test_short_lower_case_facts_from_a_small_vocabulary():
         frames_FHW3 = render(shown, rng, defect=draw_defect(rng, shown, kinds=DEFECTS))
         for dimension in DIMENSIONS:
             text = _of_pixels(frames_FHW3, dimension, alter(rng, shown), rng)
-            assert len(text.split()) <= 40 and re.fullmatch(r"[a-z0-9 ,.]+\.", text), text
+            assert len(text.split()) <= 40 and re.fullmatch(r"[a-z0-9 ,.:]+\.", text), text
             words |= set(re.findall("[a-z]+", text))
     assert len(words) < 110
     grades_and_verdicts = {"good", "normal", "bad", "better", "worse", "best", "worst", "tie"}

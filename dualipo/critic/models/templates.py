@@ -24,9 +24,10 @@ class Style:
     """The text around the user's turn, around each clip, and around each of its frames.
 
     With `is_timed` the time stands before each row of frames, and rows are a second apart (as in
-    Qwen3-VL). `end` is the token that ends an answer where it is not the tokenizer's end of
-    sequence, and `also_ends` are others at which the model's own code stops; `begins` says whether
-    the tokenizer's beginning of sequence stands first.
+    Qwen3-VL); with `is_numbered` each frame's number does, as the embedded critic learned it. `end`
+    is the token that ends an answer where it is not the tokenizer's end of sequence, and
+    `also_ends` are others at which the model's own code stops; `begins` says whether the
+    tokenizer's beginning of sequence stands first.
     """
 
     before: str

@@ -18,6 +18,7 @@ GOLDEN = {
         None,
     ),
     "plain": ("USER: {} ASSISTANT:", True, None),
+    "numbered": ("USER: {} ASSISTANT:", True, None),
     "llama_3": (
         "<|start_header_id|>system<|end_header_id|>\n\nYou are a helpful language and vision "
         "assistant. You are able to understand the visual content that the user provides, and "
@@ -54,7 +55,10 @@ def test_a_template_writes_the_turn_that_its_models_know(name):
     parts = templates.prompt(query, num_frames=[2, 1], style=TEMPLATES[name], settings=Critic())
     written = "".join(part if isinstance(part, str) else "<image>" for part in parts)
     asked = f"{reasoning.fence(query.caption)}\nWhich is better?"
-    assert written == turn.replace("{}", f"Video A:\n<image>\n<image>\nVideo B:\n<image>\n{asked}")
+    clips = "Video A:\n<image>\n<image>\nVideo B:\n<image>\n"
+    if name == "numbered":
+        clips = "Video A:\n1: <image>\n2: <image>\nVideo B:\n1: <image>\n"
+    assert written == turn.replace("{}", f"{clips}{asked}")
     assert (TEMPLATES[name].begins, TEMPLATES[name].end) == (begins, end)
 
 

@@ -57,12 +57,12 @@ def classes(measurement: Measurement) -> np.ndarray:
     The figures that are seen in a frame take the places in their order.
     """
     gone = [len(aspect.words) for aspect in ASPECTS.values()]
-    classes_FPA = np.tile(np.array(gone, np.int64), (measurement.num_frames, MAX_FIGURES, 1))
+    classes_FIA = np.tile(np.array(gone, np.int64), (measurement.num_frames, MAX_FIGURES, 1))
     for frame in range(measurement.num_frames):
         seen = [figure for figure in figures(measurement) if figure.seen_F[frame]]
         for place, figure in enumerate(seen):
-            classes_FPA[frame, place] = [each.of(figure, frame) for each in ASPECTS.values()]
-    return classes_FPA
+            classes_FIA[frame, place] = [each.of(figure, frame) for each in ASPECTS.values()]
+    return classes_FIA
 
 
 def question(aspect: str) -> str:
