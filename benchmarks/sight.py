@@ -122,13 +122,12 @@ def by_true_words(pairs: Sequence[Compared]) -> list[float]:
 def _true_words(pair: Compared, clip: SeenClip) -> str:
     scored = parts(clip.measurement, clip.asked, pair.dimension)
     view = view_of_measurement(clip.measurement)
-    rng = np.random.default_rng(0)
-    return describe(view, pair.dimension, asked=clip.asked, parts=scored, rng=rng)
+    return describe(view, pair.dimension, asked=clip.asked, parts=scored)
 
 
 def severity(words: str) -> float:
     """Weigh the faults that a description names."""
-    if words.strip() in NOTHING:
+    if words.strip() == NOTHING:
         return NOTHING_SEEN
     named = sum(weight * len(re.findall(rf"\b{word}\b", words)) for word, weight in WEIGHT.items())
     whole = ("the number differs", "the caption asks for rest")

@@ -118,7 +118,7 @@ def example(
     else:
         dimensions = DIMENSIONS if rng.random() < ALL_DIMENSIONS_SHARE else (dimension,)
         asks = question(*dimensions)
-        words = [_words(rng, clip, asked, dimensions) for clip in clips]
+        words = [_words(clip, asked, dimensions) for clip in clips]
     query = Query(
         kind="pair" if num_clips == 2 else "point",
         caption=speak(asked, rng),
@@ -148,12 +148,10 @@ def question(*dimensions: Dimension) -> str:
     return f"Describe: {', '.join(WORLD.definition(each) for each in dimensions)}."
 
 
-def _words(
-    rng: np.random.Generator, clip: SeenClip, asked: Scene, dimensions: Sequence[Dimension]
-) -> str:
+def _words(clip: SeenClip, asked: Scene, dimensions: Sequence[Dimension]) -> str:
     view = view_of_measurement(clip.measurement)
     return " ".join(
-        describe(view, each, asked=asked, parts=parts(clip.measurement, asked, each), rng=rng)
+        describe(view, each, asked=asked, parts=parts(clip.measurement, asked, each))
         for each in dimensions
     )
 

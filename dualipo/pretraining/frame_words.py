@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dualipo.world.descriptions import NOTHING
 from dualipo.world.measurement import Measurement, SeenFigure
 from dualipo.world.scenes import COLOURS, SHAPES
 from dualipo.world.views import CELLS, EDGES, FORMS, SIGHTS, cell, edge, form, sight
@@ -74,7 +75,7 @@ def describe_frames(measurement: Measurement, aspect: str) -> str:
     """Describe an aspect of at most two figures, one word a frame."""
     seen = figures(measurement)
     if not seen:
-        return "nothing clear is visible."
+        return NOTHING
     lines = [" ".join(_words(figure, ASPECTS[aspect])) for figure in seen]
     if len(lines) == 1:
         return f"{lines[0]}."

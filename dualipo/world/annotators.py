@@ -133,7 +133,7 @@ def perceive(
     score = float(np.clip(score, 0.0, 1.0))
     view = view_of_measurement(measurement)
     view = _as_asked(asked) if careless and view.figures else _without(view, missed, asked)
-    reason = describe(view, dimension, asked=asked, parts=noticed, rng=rng)
+    reason = describe(view, dimension, asked=asked, parts=noticed)
     return Perception(score, _grade(annotator, score), reason)
 
 

@@ -1,29 +1,24 @@
 """Describes a clip in words: simulated annotators and the critic share this small vocabulary.
 
 `describe` states facts about one dimension (METHOD.md section 2), in at most about thirty words:
-what is shown, then what differs from the caption or goes wrong, the worst first, how much (in three
-degrees) and when. It never states a preference or a grade.
+what is shown, what the caption asks for in the same words, then what differs or goes wrong, the
+worst first, how much (in three degrees) and when. A small critic that was not taught to say what is
+asked saw a clip rightly and then named differences that were none. It never states a preference or
+a grade.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import permutations
 
-import numpy as np
-
 from dualipo.records import Dimension
 from dualipo.world.captions import AXIS_WORDS
-from dualipo.world.scenes import Figure, Motion, Relation, Scene, pick
+from dualipo.world.scenes import Figure, Relation, Scene
 from dualipo.world.views import Look, View
 
-NOTHING = ("no clear object is visible.", "nothing clear is visible.")
-MATCHES = ("all matches.", "everything is as asked.")
-KEEPS = ("it keeps its shape, colour and size.", "its shape, colour and size stay the same.")
-BOTH_KEEP = (
-    "both keep their shape, colour and size.",
-    "their shape, colour and size stay the same.",
-)
-AS_ASKED = ("as asked.", "as the caption asks.")
+NOTHING = "nothing clear is visible."
+MATCHES = "all matches."
+KEEPS = "all stays the same."
 # A part of the score under the first number is named with the word.
 DEGREES = ((0.3, "badly"), (0.6, "clearly"), (0.9, "a little"))
 MAX_FAULTS = 3
@@ -64,7 +59,6 @@ def describe(
     *,
     asked: Scene,
     parts: Mapping[str, float],
-    rng: np.random.Generator,
 ) -> str:
     """Describe one dimension of a view in words, against the scene that the caption asks for.
 
@@ -72,20 +66,16 @@ def describe(
     that an annotator overlooked is 1.
     """
     if not view.figures:
-        return pick(rng, NOTHING)
+        return NOTHING
     faults = " ".join(_faults(view, parts))
-    if dimension == "consistency":
-        view = in_asked_order(view, asked)
-        return f"{_name(view)} on {view.background}. {faults or pick(rng, MATCHES)}"
     if dimension == "faithfulness":
-        kept = faults or pick(rng, KEEPS if len(view.figures) == 1 else BOTH_KEEP)
-        return f"{_speak_look(view.look)}: {kept}" if view.look else kept
-    if view.motion is None:
-        return faults
-    shown = _speak(view.motion, many=len(view.figures) > 1)
-    if view.path:
-        shown = f"path {', '.join(f'{x} {y}' for x, y in view.path)}: {shown}"
-    return f"{shown}. {faults}" if faults else f"{shown}, {pick(rng, AS_ASKED)}"
+        return (f"{_speak_look(view.look)}: " if view.look else "") + (faults or KEEPS)
+    if dimension == "consistency":
+        seen, wanted = _content(in_asked_order(view, asked)), _content(asked)
+    else:
+        path = ", ".join(f"{x} {y}" for x, y in view.path)
+        seen, wanted = (f"path {path}: " if path else "") + _moves(view), _moves(asked)
+    return f"{seen}. asked: {wanted}. {faults or MATCHES}"
 
 
 def _faults(view: View, parts: Mapping[str, float]) -> list[str]:
@@ -125,13 +115,15 @@ def _alike(seen: Figure, asked: Figure) -> int:
     return 2 * (seen.colour == asked.colour) + (seen.shape == asked.shape)
 
 
-def _name(view: View) -> str:
-    if len(view.figures) > 2:
-        return "several things"
-    if len(view.figures) == 1:
-        figure = view.figures[0]
-        return f"a {figure.size} {_noun(figure)}"
-    return f"a {_noun(view.figures[0])} {view.relation} a {_noun(view.figures[1])}"
+def _content(shown: View | Scene) -> str:
+    if len(shown.figures) > 2:
+        things = "several things"
+    elif len(shown.figures) == 1:
+        things = f"a {shown.figures[0].size} {_noun(shown.figures[0])}"
+    else:
+        first, second = map(_noun, shown.figures)
+        things = f"a {first} {shown.relation} a {second}"
+    return f"{things} on {shown.background}"
 
 
 def _noun(figure: Figure) -> str:
@@ -143,9 +135,10 @@ def _speak_look(look: Look) -> str:
     return f"seen {look.num_seen}, {look.sight}, {look.edge}, {look.form}, {size}"
 
 
-def _speak(motion: Motion, *, many: bool) -> str:
-    who, s = ("they", "") if many else ("it", "s")
-    if motion.kind == "rest" or motion.direction is None:
+def _moves(shown: View | Scene) -> str:
+    motion = shown.motion
+    who, s = ("they", "") if len(shown.figures) > 1 else ("it", "s")
+    if motion is None or motion.kind == "rest" or motion.direction is None:
         return f"{who} stay{s} still"
     if motion.kind == "bounce":
         return f"{who} bounce{s} {AXIS_WORDS[motion.direction]}"

@@ -24,10 +24,10 @@ class Style:
     """The text around the user's turn, around each clip, and around each of its frames.
 
     With `is_timed` the time stands before each row of frames, and rows are a second apart (as in
-    Qwen3-VL); with `is_numbered` each frame's number does, as the embedded critic learned it. `end`
-    is the token that ends an answer where it is not the tokenizer's end of sequence, and
-    `also_ends` are others at which the model's own code stops; `begins` says whether the
-    tokenizer's beginning of sequence stands first.
+    Qwen3-VL); with `is_numbered` each frame's number does, after its clip's letter in a pair, as
+    the embedded critic learned it. `end` is the token that ends an answer where it is not the
+    tokenizer's end of sequence, and `also_ends` are others at which the model's own code stops;
+    `begins` says whether the tokenizer's beginning of sequence stands first.
     """
 
     before: str
@@ -110,7 +110,7 @@ def prompt(
         for frame in range(count):
             # The mean time of a row's two frames, at the two a second that the model was shown.
             parts.append(f"<{frame + 0.25:.1f} seconds>" if style.is_timed else "")
-            parts.append(f"{frame + 1}: " if style.is_numbered else "")
+            parts.append(_number(query, clip, frame) if style.is_numbered else "")
             parts += [style.frame[0], Frame(clip, frame), style.frame[1]]
         parts.append(style.clip[1])
     told = settings.instructions(query.kind)  # before the question: all dimensions share it
@@ -118,6 +118,11 @@ def prompt(
     question = reasoning.question_of(query, settings.questions)
     parts.append(f"{reasoning.fence(query.caption)}\n{question}{style.after}")
     return _join(parts)
+
+
+def _number(query: Query, clip: int, frame: int) -> str:
+    letter = "AB"[clip] if query.kind == "pair" else ""
+    return f"{letter}{frame + 1}: "
 
 
 def name_in(top: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> str:

@@ -57,7 +57,7 @@ def test_a_template_writes_the_turn_that_its_models_know(name):
     asked = f"{reasoning.fence(query.caption)}\nWhich is better?"
     clips = "Video A:\n<image>\n<image>\nVideo B:\n<image>\n"
     if name == "numbered":
-        clips = "Video A:\n1: <image>\n2: <image>\nVideo B:\n1: <image>\n"
+        clips = "Video A:\nA1: <image>\nA2: <image>\nVideo B:\nB1: <image>\n"
     assert written == turn.replace("{}", f"{clips}{asked}")
     assert (TEMPLATES[name].begins, TEMPLATES[name].end) == (begins, end)
 
