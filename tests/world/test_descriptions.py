@@ -139,7 +139,7 @@ def test_short_lower_case_facts_from_a_small_vocabulary():
         shown = draw_scene(rng)
         frames_FHW3 = render(shown, rng, defect=draw_defect(rng, shown, kinds=DEFECTS))
         for dimension in DIMENSIONS:
-            text = _of_pixels(frames_FHW3, dimension, alter(rng, shown), rng)
+            text = _of_pixels(frames_FHW3, dimension, alter(rng, shown))
             assert len(text.split()) <= 40 and re.fullmatch(r"[a-z0-9 ,.:]+\.", text), text
             words |= set(re.findall("[a-z]+", text))
     assert len(words) < 110
