@@ -2,10 +2,10 @@
 
 First the vision tower learns to read what is measured in each frame (`sight`). Then the whole model
 learns to describe clips, in sentences and frame by frame (`frame_words`), while the readout of the
-frames stays a second loss. The caption is mostly wrong, so that the model does not copy from it.
-The world draws the clips, or generators of several strengths make them (`clip_pool`). Most
-questions for sentences ask for all three dimensions, so that one look at a clip teaches three
-descriptions.
+frames stays a second loss. A last stage goes on with generators' clips alone. The caption is mostly
+wrong, so that the model does not copy from it. The world draws the clips, or generators of several
+strengths make them (`clip_pool`). Most questions for sentences ask for all three dimensions, so
+that one look at a clip teaches three descriptions.
 
 The descriptions come from the measurement of a clip, which the oracle uses too. The critic is never
 shown a preference, a grade or a verdict: the warm start's seed labels teach them (METHOD.md 3.3).
@@ -36,7 +36,13 @@ from dualipo.critic.models.vila import Vila, VilaModule
 from dualipo.critic.vlm import Query
 from dualipo.pretraining import frame_words, settings, sight
 from dualipo.pretraining.clip_pool import DRAWN, GENERATED, ClipPool, SeenClip
-from dualipo.pretraining.settings import CAPTIONS, CaptionShares
+from dualipo.pretraining.settings import (
+    CAPTIONS,
+    FAMILIAR_QUESTIONS,
+    QUESTIONS,
+    CaptionShares,
+    QuestionShares,
+)
 from dualipo.records import DIMENSIONS, Dimension
 from dualipo.seeds import derive
 from dualipo.training.loop import Metrics, Objective, train
@@ -47,7 +53,6 @@ from dualipo.world.scenes import Scene, alter, draw_scene, other_motion
 from dualipo.world.views import view_of_measurement
 
 ALL_DIMENSIONS_SHARE = 0.6  # of the questions for sentences; the others ask for one dimension
-FRAME_BY_FRAME_SHARE = 0.4  # of the questions; the others ask for sentences
 PAIR_EVERY = 2  # every second step describes two clips, in half as many items
 READING_WEIGHT = 0.3  # of the readout beside the description's loss
 
@@ -85,7 +90,12 @@ class Describing(Objective):
 
 
 def batch(
-    step: int, *, pools: Sequence[ClipPool], stage: str, captions: CaptionShares = CAPTIONS
+    step: int,
+    *,
+    pools: Sequence[ClipPool],
+    stage: str,
+    captions: CaptionShares = CAPTIONS,
+    questions: QuestionShares = QUESTIONS,
 ) -> list[Example]:
     """Draw the examples of a step, of one clip each or of two; pools take turns."""
     num_clips = 2 if step % PAIR_EVERY == 0 else 1
@@ -95,13 +105,19 @@ def batch(
             pool=pools[n % len(pools)],
             num_clips=num_clips,
             captions=captions,
+            questions=questions,
         )
         for n in range(settings.CRITIC_TRAINING.train_batch_size // num_clips)
     ]
 
 
 def example(
-    seed: int, *, pool: ClipPool, num_clips: int, captions: CaptionShares = CAPTIONS
+    seed: int,
+    *,
+    pool: ClipPool,
+    num_clips: int,
+    captions: CaptionShares = CAPTIONS,
+    questions: QuestionShares = QUESTIONS,
 ) -> Example:
     """Draw a question about one clip or two of a prompt, and the description that answers it.
 
@@ -111,10 +127,15 @@ def example(
     clips = pool.draw(rng, num_clips)
     asked = _asked(rng, clips[0].asked, captions)
     dimension = DIMENSIONS[int(rng.integers(len(DIMENSIONS)))]
-    if rng.random() < FRAME_BY_FRAME_SHARE:
+    drawn = rng.random()
+    if drawn < questions.frame_by_frame:
         aspect = frame_words.draw_aspect(rng)
         asks = frame_words.question(aspect)
         words = [frame_words.describe_frames(clip.measurement, aspect) for clip in clips]
+    elif drawn < questions.frame_by_frame + questions.one_frame:
+        frame = int(rng.integers(len(clips[0].frames_FHW3)))
+        asks = frame_words.question_of_one(frame)
+        words = [frame_words.describe_one(clip.measurement, frame) for clip in clips]
     else:
         dimensions = DIMENSIONS if rng.random() < ALL_DIMENSIONS_SHARE else (dimension,)
         asks = question(*dimensions)
@@ -240,7 +261,7 @@ def pools_of(folder: Path, work: Path, *, device: str, drawn_alone: bool = False
 
 
 def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = None) -> None:
-    """Train the critic in two stages, to see and to describe, and save it in half precision.
+    """Train the critic in three stages, and save it in half precision.
 
     Generated clips come from the generator beside `folder`, and from what alignment makes of it.
     """
@@ -258,16 +279,22 @@ def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = No
         on_step=on_step,
     )
     vila.module.to(device)
-    train(
-        nn.ModuleList([vila.module, seeing.readout, seeing.words]),
-        Describing(vila, seeing),
-        batches=partial(batch, pools=pools, stage="critic"),
-        settings=settings.CRITIC_TRAINING,
-        checkpoint_folder=work / "critic",
-        seed=settings.SEED,
-        on_step=on_step,
-        split=_split,
-    )
+    whole = nn.ModuleList([vila.module, seeing.readout, seeing.words])
+    familiar = partial(batch, pools=pools[1:] or pools, questions=FAMILIAR_QUESTIONS)
+    for name, stage, draw in (
+        ("critic", settings.CRITIC_TRAINING, partial(batch, pools=pools)),
+        ("familiar", settings.FAMILIAR_TRAINING, familiar),
+    ):
+        train(
+            whole,
+            Describing(vila, seeing),
+            batches=partial(draw, stage=name),
+            settings=stage,
+            checkpoint_folder=work / name,
+            seed=settings.SEED,
+            on_step=on_step,
+            split=_split,
+        )
     save(folder, vila)
 
 

@@ -73,10 +73,14 @@ def question(aspect: str) -> str:
 
 def describe_frames(measurement: Measurement, aspect: str) -> str:
     """Describe an aspect of at most two figures, one word a frame."""
+    return _spoken(measurement, lambda figure: _words(figure, ASPECTS[aspect]))
+
+
+def _spoken(measurement: Measurement, words_of: Callable[[SeenFigure], list[str]]) -> str:
     seen = figures(measurement)
     if not seen:
         return NOTHING
-    lines = [" ".join(_words(figure, ASPECTS[aspect])) for figure in seen]
+    lines = [" ".join(words_of(figure)) for figure in seen]
     if len(lines) == 1:
         return f"{lines[0]}."
     return " ".join(f"{t.colour}: {line}." for t, line in zip(seen, lines, strict=True))
@@ -85,6 +89,22 @@ def describe_frames(measurement: Measurement, aspect: str) -> str:
 def _words(figure: SeenFigure, aspect: Aspect) -> list[str]:
     frames = enumerate(figure.seen_F)
     return [aspect.words[aspect.of(figure, f)] if seen else GONE for f, seen in frames]
+
+
+def question_of_one(frame: int) -> str:
+    """Ask for all aspects of one frame, counted from 0; the prompt counts frames from 1."""
+    return f"Frame {frame + 1}: {', '.join(ASPECTS)}."
+
+
+def describe_one(measurement: Measurement, frame: int) -> str:
+    """Describe all aspects of at most two figures in one frame, counted from 0."""
+    return _spoken(measurement, lambda figure: _of_frame(figure, frame))
+
+
+def _of_frame(figure: SeenFigure, frame: int) -> list[str]:
+    if not figure.seen_F[frame]:
+        return [GONE]
+    return [aspect.words[aspect.of(figure, frame)] for aspect in ASPECTS.values()]
 
 
 def draw_aspect(rng: np.random.Generator) -> str:

@@ -87,6 +87,8 @@ DECODER_TRAINING = _adamw(4e-4, steps=900, batch=8, warmup=50, checkpoint=300)
 COG_VAE_TRAINING = _adamw(1e-3, steps=4000, batch=8, warmup=100, checkpoint=250)
 TOWER_TRAINING = _muon(3e-3, steps=3000, batch=64, warmup=100)
 CRITIC_TRAINING = _muon(3e-3, steps=4000, batch=32, warmup=200, checkpoint=200)
+# The critic's last stage, on generators' clips alone: one frame differs from the next more often.
+FAMILIAR_TRAINING = _muon(2e-3, steps=6000, batch=32, warmup=100, checkpoint=200)
 GENERATOR_TRAINING = _muon(4e-3, steps=6000, batch=48, warmup=200)
 
 
@@ -101,6 +103,20 @@ class CaptionShares:
     moved: float = 0.0
     other: float = 0.0
 
+
+@dataclass(frozen=True)
+class QuestionShares:
+    """Shares of the questions that ask frame by frame, or about one frame; others ask in sentences.
+
+    An answer frame by frame can go on with its last word; one about a single frame has to look.
+    """
+
+    frame_by_frame: float
+    one_frame: float = 0.0
+
+
+QUESTIONS = QuestionShares(frame_by_frame=0.4)
+FAMILIAR_QUESTIONS = QuestionShares(frame_by_frame=0.2, one_frame=0.2)
 
 # A critic whose captions are nearly always right about the motion learns to copy it from them.
 CAPTIONS = CaptionShares(altered=0.25, moved=0.3, other=0.15)
