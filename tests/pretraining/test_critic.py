@@ -40,6 +40,18 @@ def test_two_clips_are_described_one_after_the_other(examples):
         assert (example.response.startswith("A: ") and "\nB: " in example.response) == is_pair
 
 
+def test_the_last_stage_asks_about_single_frames_too(drawn, examples):
+    shares = settings.FAMILIAR_QUESTIONS
+    before = {example.query.question for example in examples}
+    later = critic.batch(1, pools=[drawn], stage="familiar", questions=shares)
+    of_one = [each for each in later if each.query.question not in before]
+    assert 0 < len(of_one) < len(later)
+    for example in of_one:
+        (clip,) = example.clips
+        frame = int(re.match(r"Frame (\d+):", example.query.question)[1]) - 1
+        assert example.response == frame_words.describe_one(clip.measurement, frame)
+
+
 def test_a_step_is_a_pure_function_of_its_number(drawn):
     first, again = (critic.batch(3, pools=[drawn], stage="critic") for _ in range(2))
     assert [example.response for example in first] == [example.response for example in again]

@@ -62,6 +62,19 @@ def test_a_frame_without_the_figure_is_gone_and_a_clip_without_any_says_so():
     assert drawn == set(frame_words.ASPECTS)
 
 
+def test_a_single_frame_is_described_by_its_word_of_every_aspect():
+    measurement = _measured(TWO, Defect("vanish", 0))  # the blue figure vanishes
+    assert "Frame 9: shape, colour" in frame_words.question_of_one(8)
+    first, last = (frame_words.describe_one(measurement, frame) for frame in (0, 8))
+    assert last.endswith("blue: gone.")
+    for aspect in frame_words.ASPECTS:
+        red, blue = frame_words.describe_frames(measurement, aspect).split(". ")
+        for line, told in zip((red, blue), first.split(". "), strict=True):
+            assert line.split()[1].rstrip(".") in told.rstrip(".").split()
+    empty = np.zeros((9, 32, 32, 3), np.uint8)
+    assert frame_words.describe_one(measure(empty), 0) == "nothing clear is visible."
+
+
 @pytest.mark.parametrize("scene", [ONE, TWO])
 def test_the_classes_are_those_of_the_words(scene):
     measurement = _measured(scene, Defect("vanish", 0))
