@@ -297,7 +297,7 @@ MODELS = {
     ),
     "a context without room": Wrong(
         [CRITIC, "critic.max_frames=9"], "Set critic.max_frames = ",
-        _critic(lambda f: _set(f / "config.json", model_max_length=200)),
+        _critic(lambda f: _set(f / "config.json", model_max_length=240)),
     ),
 }  # fmt: skip
 
