@@ -3,8 +3,10 @@
     python benchmarks/monitors.py recipes/world.toml --seeds 0 1 2 3 4 --output benchmarks/results
 
 For every seed a run is made, or resumed where it stopped, with clip metrics and a held-out judge: a
-critic of the same kind, warmed by another seed's labels, that never trains afterwards. Simulated
-people compare the test clips of every version with the base's. For each monitor the result says
+critic of the same kind, warmed by the next seed's labels, that never trains afterwards. Simulated
+people compare the test clips of every version with the base's. Runs of `claims.py` need not be made
+again: `dualipo fork` copies them into `--runs`, as judge-SEED (rounds=0, of the next seed) and as
+monitored-SEED. For each monitor the result says
 
     rank agreement   Kendall's tau between its order of the versions and the oracle's
     pairs            how many pairs of versions it orders as the oracle, of those whose difference
@@ -43,7 +45,7 @@ from dualipo.store.run_reader import RunReader
 from dualipo.store.run_tables import set_of
 
 BASE = recommended.BASE_VERSION
-JUDGE, OTHER_SEED = "held-out", 1000  # the judge's labels are those of seed + 1000
+JUDGE, NEXT_SEED = "held-out", 1  # the judge's labels are those of the next seed
 PEOPLE, CRITIC = "judge:simulated-people", "the critic that trained"
 
 Scores = dict[str, dict[str, float]]  # monitor -> version -> what it says, larger being better
@@ -52,7 +54,7 @@ Scores = dict[str, dict[str, float]]  # monitor -> version -> what it says, larg
 def run(recipe: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Path:
     """Make or resume a seed's run with all monitors, after the one that warms its judge."""
     before = folder / f"judge-{seed}"
-    _finish(recipe, before, seed + OTHER_SEED, [*overrides, "rounds=0"])
+    _finish(recipe, before, seed + NEXT_SEED, [*overrides, "rounds=0"])
     warm = open_run(before).version("critic", "warm")
     shown: dict[str, Any] = {"max_abstain_rate": 1.0, "max_position_share": 1.0, "min_entropy": 0}
     judge = shown | {"name": JUDGE, "pretrained_model_name_or_path": str(before / warm.path)}

@@ -9,7 +9,9 @@ measured by forced choice on pairs that the oracle orders: of the last generator
 gained) and of the base's (what it forgot). No gate decides here. The oracle only reports.
 
 With each arm stand the number of pairs of its sources, and how many are right by fresh labels.
-Every arm is written as soon as it is measured; the same command goes on where it stopped.
+Every arm is written as soon as it is measured; the same command goes on where it stopped. A run of
+`claims.py` need not be made again: `dualipo fork` copies its arm without updates into `--runs`, as
+run-SEED.
 """
 
 import argparse
@@ -48,7 +50,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("overrides", nargs="*", help="such as refresh.num_constructed=1000")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runs", type=Path, default=Path("runs/refresh-sources"))
     parser.add_argument(
         "--output", type=Path, default=Path("benchmarks/results/refresh-sources.json")

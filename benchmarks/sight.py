@@ -1,12 +1,12 @@
 """Tells where a critic loses sight: from what is measured, over tower and words, to the verdict.
 
-    python benchmarks/sight.py runs/warm --weights weights --work work/pretraining --stage critic
+    python benchmarks/sight.py runs/claims/before-? --weights weights --work work/pretraining
 
-RUN is a run with `rounds=0`, whose critic is warm; WEIGHTS and WORK are the folders of `dualipo
-pretrain critic`. Pairs are clips of one prompt that the oracle puts apart, made by generators of
-lineages that the pretraining has never met: the base, and each lineage after two rounds of
-alignment (made here once, about four minutes each). For the same pairs it tells how often each of
-these orders the two clips as the oracle does; 0.5 counts where it has no order:
+Each RUN is a run with `rounds=0`, whose critic is warm; their answers are pooled. WEIGHTS and WORK
+are the folders of `dualipo pretrain critic`. Pairs are clips of one prompt that the oracle puts
+apart, made by generators of lineages that the pretraining has never met: the base, and each lineage
+after two rounds of alignment (made here once, about four minutes each). For the same pairs it tells
+how often each of these orders the two clips as the oracle does; 0.5 counts where it has no order:
 
 | reader | orders by |
 |---|---|
@@ -20,9 +20,9 @@ Intervals are 95 % bootstraps clustered by prompt.
 """
 
 import argparse
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -196,20 +196,21 @@ def critic_readers(run: Run) -> dict[str, Reader]:
     return {"own words": own_words, "verdict": verdict}
 
 
-def measure(pairs: Sequence[Compared], readers: dict[str, Reader]) -> dict[str, Any]:
-    """Return how often each reader agrees with the oracle, in all and by dimension."""
+def measure(pairs: Sequence[Compared], readers: Mapping[str, Sequence[Reader]]) -> dict[str, Any]:
+    """Return how often each reader agrees with the oracle, in all and by dimension.
+
+    A name may stand for several readers, which are the same one in several runs.
+    """
     found: dict[str, Any] = {}
-    for name, read in readers.items():
-        leans = read(pairs)
-        hits = [
-            0.5 if lean == 0 else float((lean > 0) == (pair.gap > 0))
-            for lean, pair in zip(leans, pairs, strict=True)
+    for name, same in readers.items():
+        answers = [
+            (pair, lean) for read in same for pair, lean in zip(pairs, read(pairs), strict=True)
         ]
         found[name] = {}
         for dimension in (*DIMENSIONS, "all"):
-            own = [n for n, p in enumerate(pairs) if dimension in (p.dimension, "all")]
-            clusters = [pairs[n].prompt for n in own]
-            mean = bootstrap.clustered_mean([hits[n] for n in own], clusters=clusters)
+            own = [(p, lean) for p, lean in answers if dimension in (p.dimension, "all")]
+            hits = [0.5 if lean == 0 else float((lean > 0) == (p.gap > 0)) for p, lean in own]
+            mean = bootstrap.clustered_mean(hits, clusters=[p.prompt for p, _ in own])
             found[name][dimension] = {"num": len(own), **asdict(mean)}
     return found
 
@@ -229,30 +230,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--stage", default="critic", help="whose tower reads")
+    parser.add_argument("--stage", default="familiar", help="whose tower reads")
     parser.add_argument("--num-pairs", type=int, default=200, help="of each dimension")
     parser.add_argument("--output", type=Path, help="a JSON file")
     arguments = parser.parse_args()
     kinds = [Kind("generator", UNSEEN[0])]
     kinds += [Kind("generator", lineage, settings.LINEAGE_ROUNDS) for lineage in UNSEEN]
-    readers: dict[str, Reader] = {
-        "facts": by_formula(lambda clip: clip.facts),
-        "tower": by_formula(tower_facts(arguments)),
-        "true words": by_true_words,
+    readers: dict[str, list[Reader]] = {
+        "facts": [by_formula(lambda clip: clip.facts)],
+        "tower": [by_formula(tower_facts(arguments))],
+        "true words": [by_true_words],
     }
     results = {}
-    with loop.opened(commands.config_of(arguments.run), PlainProgress()) as run:
-        readers |= critic_readers(run)
+    with ExitStack() as stack:
+        for path in arguments.runs:
+            run = stack.enter_context(loop.opened(commands.config_of(path), PlainProgress()))
+            for name, reader in critic_readers(run).items():
+                readers.setdefault(name, []).append(reader)
         for kind in kinds:
             generator = arguments.weights / "generator"
             pool = ClipPool(generator, arguments.work, kinds=(kind,), shards_per_kind=1)
             results[str(kind)] = measure(compared(pool, arguments.num_pairs), readers)
             if arguments.output:
                 atomic.write_json(arguments.output, results)
-    print(json.dumps(results, indent=2))
     print(table(results))
 
 

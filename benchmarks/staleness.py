@@ -1,6 +1,6 @@
 """Measures how stale a critic grows, and how much of that a refresh brings back (METHOD.md 5).
 
-    python benchmarks/staleness.py recipes/world.toml --seeds 0 1 2 --sizes 120 240 480 960 2400
+    python benchmarks/staleness.py recipes/world.toml --seeds 0 1 2 --sizes 240 960 2400
     python benchmarks/staleness.py recipes/smoke.toml --sizes 30 --rounds 1 --runs runs/try # trial
 
 For each seed a run of the recipe makes the generators of its rounds, every round with a refresh.
@@ -8,14 +8,15 @@ For a generator version g and a number of labels n, on pairs of g's test clips t
 orders:
 
 - `warm`: a critic warmed on n labels of the base's clips,
-- `ceiling`: one warmed in the same way on n labels of g's own clips,
+- `ceiling`: one warmed in the same way on n labels of g's own clips; for the base it is `warm`,
 - `staleness`: ceiling less warm,
 - `refreshed`: the critic that g's round refreshed, also where the gate kept it from serving, and
   the critic that it began from (`served`); both have the recipe's number of labels,
 - `forgotten`: refreshed less served, on the base's clips.
 
 Accuracies are given by dimension and at matched oracle gaps as well. All arms have the recipe's
-steps. Every critic's hits are kept; the same command goes on where it stopped.
+steps. Every critic's hits are kept; the same command goes on where it stopped. A run of `claims.py`
+need not be made again: `dualipo fork` copies its dual arm into `--runs`, as run-SEED.
 """
 
 import argparse
@@ -90,9 +91,11 @@ def one_seed(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
             found = measured(run, folder, f"warm-{size}", labels, versions)
             for name, version in zip(names, versions, strict=True):
                 hits["warm"][name][size] = found[version]
-                labels = labels_of(run, version, size)
-                arm = f"ceiling-{name.replace(' ', '-')}-{size}"
-                own_hits = measured(run, folder, arm, labels, [version])
+                own_hits = found
+                if version != BASE_GENERATOR:
+                    labels = labels_of(run, version, size)
+                    arm = f"ceiling-{name.replace(' ', '-')}-{size}"
+                    own_hits = measured(run, folder, arm, labels, [version])
                 hits["ceiling"].setdefault(name, {})[size] = own_hits[version]
         hits["refreshed"] = {
             f"round {r}": refreshed(run, folder, r, [BASE_GENERATOR, made[r]])
