@@ -31,6 +31,7 @@ import plan_measured
 import rank
 import ratio_table
 import refresh_gate
+import sight
 import slots
 import step_caching
 import tuning
@@ -61,6 +62,7 @@ class ResultTable(NamedTuple):
 RESULT_TABLES = (
     ResultTable("claims", "claims-world", claims.table),
     ResultTable("critic-stages", "critic-stages-world", critic_stages.table),
+    ResultTable("sight", "sight-world", sight.table),
     ResultTable("rank", "rank-dual-0-warm", rank.table),
     ResultTable("refresh-gate", "refresh-gate", refresh_gate.table),
     ResultTable("judge", "judge-cpu-one-thread-x86_64", judge.table),
