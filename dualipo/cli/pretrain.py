@@ -113,6 +113,7 @@ def _stages(part: str, variant: Variant) -> dict[str, Optimizer]:
     return {
         "tower": settings.TOWER_TRAINING,
         "critic": settings.CRITIC_TRAINING,
+        "familiar": settings.FAMILIAR_TRAINING,
     }
 
 

@@ -13,6 +13,7 @@ _STAGES = {
     "generator": settings.GENERATOR_TRAINING,
     "critic's vision tower": settings.TOWER_TRAINING,
     "critic": settings.CRITIC_TRAINING,
+    "critic, on generators' clips": settings.FAMILIAR_TRAINING,
 }
 _OTHERS = {  # by folder: a description, and the stages that only this generator has
     "generator-large": (
