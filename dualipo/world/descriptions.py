@@ -23,13 +23,9 @@ KEEPS = "all stays the same."
 DEGREES = ((0.3, "badly"), (0.6, "clearly"), (0.9, "a little"))
 MAX_FAULTS = 3
 # The sentence for each part of the score; `{much}` is the degree.
-FAULTS: dict[str, str] = {
-    "background": "the background differs {much}.",
+DIFFERING = ("background", "number", "colour", "shape", "size", "relation")
+FAULTS: dict[str, str] = {part: f"the {part} differs {{much}}." for part in DIFFERING} | {
     "number": "the number differs.",
-    "colour": "the colour differs {much}.",
-    "shape": "the shape differs {much}.",
-    "size": "the size differs {much}.",
-    "relation": "the relation differs {much}.",
     "stray": "there are stray pixels {much}.",
     "morph": "the shape changes {much}{change}.",
     "recolour": "the colour changes {much}{change}.",
