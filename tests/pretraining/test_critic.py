@@ -62,7 +62,7 @@ def test_a_step_is_a_pure_function_of_its_number(drawn):
 
 @pytest.mark.slow
 def test_the_readout_goes_on_beside_the_description(drawn):
-    """The loss is the description's plus the weighted readout's, and both teach their parts."""
+    # The loss is the description's plus the weighted readout's, and both teach their parts.
     torch.manual_seed(0)
     vila = critic.build([drawn])
     describing = critic.Describing(vila, sight.Sight(vila.module))
@@ -102,7 +102,7 @@ def test_degrading_keeps_what_is_shown_and_how_it_moves():
 
 
 def test_the_loss_of_a_perfect_reading_is_nothing(drawn):
-    """At the truth only the entropy of the measured shapes is left."""
+    # At the truth only the entropy of the measured shapes is left.
     frames = sight.batch(0, pools=[drawn])
     words_A = [
         50.0 * one_hot(words, num)

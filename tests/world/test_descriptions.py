@@ -120,7 +120,7 @@ def test_a_mirrored_path_runs_the_other_way():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in DEFECTS if kind != "freeze"])
 def test_a_drawn_defect_is_named(kind, blurred):
-    """A defect of the painter is found in blurred pixels and named, in most clips."""
+    # A defect of the painter is found in blurred pixels and named, in most clips.
     named = []
     for seed in range(60):
         rng = np.random.default_rng(seed)
