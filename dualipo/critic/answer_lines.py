@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dualipo.critic.doubts import DOUBTS
+from dualipo.critic.leanings import NOUNS
 from dualipo.critic.own_words import BLANK
 
 MAX_LABEL = 40  # characters of a label between tags; longer ones are a whole answer
@@ -19,15 +21,13 @@ MAX_BRACES = 64  # of an answer, which holds one object
 _STRICT = json.JSONDecoder(object_pairs_hook=tuple)
 _LOOSE_OBJECT = re.compile(r"\{[^{}]{0,4000}\}")
 _TRAILING_COMMA = re.compile(r",\s*(?=\})")
-_DOUBTS = re.compile(
-    r"\b(?:if|is it|not|wrong|doubt|would|example|instead of|nobody|no one)\b|n't\b", re.I
-)
-_CLIP_KEY = re.compile(r"(?:(?:video|clip|option|candidate)[ _])?([ab])", re.I)
-_GRADE_KEY = re.compile(
-    r"(?P<name>grade|rating|score|evidence|reason)[ _](?:of[ _])?(?:video[ _])?(?P<clip>[ab])", re.I
-)
-_KEY_OF_CLIP = re.compile(
-    r"(?:video[ _])?(?P<clip>[ab])[ _](?P<name>grade|rating|score|evidence|reason)", re.I
+_DOUBTS = re.compile(rf"\b(?:{DOUBTS}|if|not|instead of)\b|n't\b", re.I)
+_CLIP = rf"(?:(?:{NOUNS})[ _])?(?P<clip>[ab])"
+_OF_CLIP = r"(?P<name>grade|rating|score|evidence|reason)"
+_CLIP_KEYS = (
+    re.compile(_CLIP, re.I),
+    re.compile(rf"{_OF_CLIP}[ _](?:of[ _])?{_CLIP}", re.I),
+    re.compile(rf"{_CLIP}[ _]{_OF_CLIP}", re.I),
 )
 
 _TAG_NAMES = r"verdict|grade|answer|final_answer|output|response|decision|winner|conclusion"
@@ -114,8 +114,7 @@ def _without_tags(text: str) -> str:
         name = tag[1].lower() if is_label else "answer"
         return f"{name}: {content}{begins_sentence or ' '}{tag['next']}"
 
-    for _ in range(2):  # a verdict's tag may stand in an answer's
-        text = _TAG.sub(written, text)
+    text = _TAG.sub(written, text)
     wrappers = _WRAPPER.findall(text)
     is_whole = 2 * sum(each.startswith("</") for each in wrappers) == len(wrappers)
     return _WRAPPER.sub("\n", text) if is_whole else text
@@ -178,11 +177,8 @@ def _keys(path: tuple[str, ...]) -> list[str]:
     """Return keys in words, a clip's letter first."""
     clips, others = [], []
     for key in path:
-        if whole := _CLIP_KEY.fullmatch(key):
-            clips.append(whole[1].upper())
-        elif graded := _GRADE_KEY.fullmatch(key) or _KEY_OF_CLIP.fullmatch(key):
-            clips.append(graded["clip"].upper())
-            others.append(graded["name"])
-        else:
-            others.append(key.replace("_", " "))
+        known = next(filter(None, (form.fullmatch(key) for form in _CLIP_KEYS)), None)
+        clips += [known["clip"].upper()] if known else []
+        name = known.groupdict().get("name") if known else key.replace("_", " ")
+        others += [name] if name else []
     return clips + others

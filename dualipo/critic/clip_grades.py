@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from dualipo.critic.leanings import NOUNS
 from dualipo.records import GRADES, Grade
 
 Clip = Literal["a", "b"]
 Mark = Grade | float
 Marks = dict[Clip | None, set[Mark]]  # by clip; by None the grades that are given to neither
 
-_CLIP = r"(?:(?:video|clip|option|candidate)[ _]?)?(?P<clip>[AB])"
+_CLIP = rf"(?:(?:{NOUNS})[ _]?)?(?P<clip>[AB])"
 _GRADE = r"good|normal|bad"
 _NUMBER = r"\d{1,3}(?:\.\d+)?"
 _OUT_OF = r"(?=\s*(?:/|out of))"

@@ -2,6 +2,7 @@
 
 import re
 
+DOUBTS = r"would|example|wrong|doubt\w*|is it|no one|nobody"
 HEDGE = re.compile(r"\b(?:not|no|but|or|either|could|may|should)\b", re.I)
 TAKES_BACK = re.compile(
     r"\b(?:wait|hold on|actually|correct(?:ion|ed| (?:that|this|it|myself))|guess\w*|arbitrar\w+|"
@@ -35,8 +36,8 @@ _OF_THE_ANSWER = re.compile(
     re.I,
 )
 _SUPPOSES = re.compile(
-    r"\b(?:would|could|might|may|should|say|says|said|suppos\w+|assum\w+|example|wrong|doubt\w*|"
-    r"is it|instruct\w+|told|asks?|asked|whether|either|not enough|too few|no one|nobody)\b|\?",
+    rf"\b(?:{DOUBTS}|could|might|may|should|say|says|said|suppos\w+|assum\w+|"
+    r"instruct\w+|told|asks?|asked|whether|either|not enough|too few)\b|\?",
     re.I,
 )
 CONCEDES = re.compile(r"\W*(?:although|though) [^,]*\b(?:video|clip) [AB]\b[^,]*, ", re.I)

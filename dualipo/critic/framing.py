@@ -44,10 +44,9 @@ _TRAILING_GRADE = re.compile(
 
 def unframed(sentence: str) -> str:
     """Return a sentence without the words that only open it: "Overall, I think that ..."."""
-    for _ in range(2):
-        for frame in (_OPENING, _OPINION):
-            if match := frame.match(sentence):
-                sentence = sentence[match.end() :]
+    for frame in (_OPENING, _OPINION):
+        if match := frame.match(sentence):
+            sentence = sentence[match.end() :]
     return sentence
 
 

@@ -15,6 +15,7 @@ Label = Verdict | Grade
 Claim = Label | Literal["open"]
 OPEN: Literal["open"] = "open"
 
+NOUNS = "video|clip|option|candidate|choice"  # of a clip, before its letter
 _ANNOUNCES = re.compile(
     r"\b(?:let|compare|comparing|will|look at|analy[sz]e|here|options?|choices?|choose)\b", re.I
 )
@@ -90,7 +91,7 @@ def words_of(text: str) -> Iterator[tuple[str, str, Claim | None]]:
     for word, after in itertools.zip_longest(words, words[1:], fillvalue=""):
         yield word.lower(), link, _clip(word, before=before, after=after)
         before = word.lower()
-        link = link if before in ("the", "video", "clip", "option", "candidate") else before
+        link = link if before in ("the", *NOUNS.split("|")) else before
 
 
 def _clip(word: str, *, before: str, after: str) -> Claim | None:

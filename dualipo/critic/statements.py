@@ -12,14 +12,14 @@ Any other sentence is evidence, and evidence is never searched for a label.
 import re
 
 from dualipo.critic import doubts, framing
-from dualipo.critic.leanings import DEMOTES, OPEN, Claim, Label, label_of, leans, words_of
+from dualipo.critic.leanings import DEMOTES, NOUNS, OPEN, Claim, Label, label_of, leans, words_of
 from dualipo.critic.own_words import BLANK
 from dualipo.critic.vlm import Kind
 from dualipo.records import GRADES
 
 MAX_INNER = 200  # characters of a statement in a statement: "Answer: the verdict is A"
 
-_NOUN = r"(?:the )?(?:video|clip|option|candidate|choice)[ _]?"
+_NOUN = rf"(?:the )?(?:{NOUNS})[ _]?"
 _LABELS = {
     "pair": rf"[\[(\"'<]*(?P<noun>{_NOUN})?[\[(\"']*"
     r"(?P<label>(?:a )?(?:tie|draw)|equal|tied|A|B)\b[\])\"'>]*",
@@ -106,11 +106,6 @@ _TIED = re.compile(
 # No verdict, but a verdict's place: "Final answer: neither".
 _NO_LABEL = re.compile(
     r"[\"'(\[]*(?:neither|both|none|no\b|not\b|either|undecided|unclear|unknown|cannot|can't|n/a)",
-    re.I,
-)
-_ABOUT_THE_CLAIM = re.compile(
-    r"(?:clear|obvious|simple|easy|straightforward|based|made|driven|determined|given|as follows|"
-    r"below|supported|explained)\b",
     re.I,
 )
 _REASON = re.compile(
@@ -263,7 +258,6 @@ def _after_head(head: str, rest: str, kind: Kind) -> Claim | None:
     """Return what stands behind "Verdict:": a label, a sentence that states one, or neither."""
     if not any(c.isalnum() or c == "?" for c in rest):
         return None
-    rest = rest.removeprefix("that ")
     if preferred := _preference(rest, kind):
         return preferred
     if match := _label_at(rest, kind):
@@ -271,7 +265,7 @@ def _after_head(head: str, rest: str, kind: Kind) -> Claim | None:
         return label if _is_clean(rest[match.end() :], label, kind) else OPEN
     if len(rest) <= MAX_INNER and (inner := claim(rest, kind)):
         return inner
-    is_sure = re.fullmatch(_SURE_HEADS[kind], head, re.I) and not _ABOUT_THE_CLAIM.match(rest)
+    is_sure = re.fullmatch(_SURE_HEADS[kind], head, re.I)
     return OPEN if is_sure or _NO_LABEL.match(rest) else None
 
 

@@ -98,7 +98,6 @@ def _statements(
     """Collect what the sentences claim, and what the others say beside it, which has to agree."""
     claims: set[Claim] = set()
     beside: set[Claim] = set()
-    alone: set[Claim] = set()
     is_next = False
     for number, line in enumerate(answer):
         bare = _bare_claim(answer, number, kind) if allows_bare else None
@@ -110,7 +109,7 @@ def _statements(
             if claimed:
                 claims.add(OPEN if is_menu else claimed)
             elif label := statements.label_without_noun(sentence, kind):
-                alone.add(label)
+                beside.add(label)
             elif claims:
                 said = statements.objections(sentence, kind, is_next=is_next)
                 beside |= set() if claims == {"tie"} and said == {"a", "b"} else said
@@ -118,8 +117,7 @@ def _statements(
                 beside |= leanings.leans(sentence, kind)
             is_next = claimed is not None
         beside |= _lone_heading(answer, number, kind) if not bare else set()
-    is_outline = {"a", "b"} <= alone  # letters of both clips are headings
-    return claims, beside | (alone - {"a", "b"} if is_outline else alone)
+    return claims, beside
 
 
 def _lone_heading(answer: Sequence[Line], number: int, kind: Kind) -> set[Claim]:
