@@ -52,7 +52,7 @@ def test_words_choose_by_name_and_by_meaning() -> None:
 
 def test_a_setting_says_what_recipes_set_it_to() -> None:
     lines = shown(80, "align.num_slots")
-    assert lines[-2] == "      1 in cogvideox-*, wan2.1-*; 8 in quick, world; 2 in smoke"
+    assert lines[-2] == "      1 in cogvideox-*, wan2.1-*; 8 in quick; 2 in smoke"
 
 
 @pytest.mark.parametrize(
