@@ -48,7 +48,7 @@ from dualipo.rounds import commands, loop
 from dualipo.rounds.run import WARM, Run
 from dualipo.store import atomic, tensors
 from dualipo.world.captions import speak
-from dualipo.world.descriptions import DEGREES, NOTHING, describe
+from dualipo.world.descriptions import DEGREES, FAULTS, NOTHING, describe
 from dualipo.world.oracle import parts, score_measurement
 from dualipo.world.views import view_of_measurement
 
@@ -57,6 +57,7 @@ UNSEEN = (100, 101, 102)  # lineages
 # What a named fault weighs: the middle of the scores that its degree stands for, from 1 downwards.
 WEIGHT = dict(zip((word for _, word in DEGREES), (0.85, 0.55, 0.25), strict=True))
 WHOLE = 1.0  # of a fault without a degree
+WITHOUT_DEGREE = tuple(fault for fault in FAULTS.values() if "{much}" not in fault)
 NOTHING_SEEN = 3.0  # as much as all faults that a description may name
 ANSWER = re.compile(r"A: (?P<a>.*?)(?: Grade: \w+)?\nB: (?P<b>.*?)(?: Grade: \w+)?\n<")
 
@@ -130,8 +131,7 @@ def severity(words: str) -> float:
     if words.strip() == NOTHING:
         return NOTHING_SEEN
     named = sum(weight * len(re.findall(rf"\b{word}\b", words)) for word, weight in WEIGHT.items())
-    whole = ("the number differs", "the caption asks for rest")
-    return named + WHOLE * sum(fault in words for fault in whole)
+    return named + WHOLE * sum(fault in words for fault in WITHOUT_DEGREE)
 
 
 def tower_facts(arguments: argparse.Namespace) -> Callable[[SeenClip], FrameFacts]:

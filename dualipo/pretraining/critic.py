@@ -247,25 +247,21 @@ def _texts(pools: Sequence[ClipPool]) -> list[str]:
     return texts + (labels + tags + grades + ["Video A:\n", "Video B:\n", "Video:\n"]) * 300
 
 
-def pools_of(folder: Path, work: Path, *, device: str, drawn_alone: bool = False) -> list[ClipPool]:
-    """Return the pools from which a step draws by turns: of drawn clips and of generated ones.
+def pools_of(folder: Path, work: Path, *, device: str) -> list[ClipPool]:
+    """Return the pools from which a step draws by turns: of drawn clips first, then of generated.
 
-    `drawn_alone` is for a control: a critic that has never seen a generator's clip.
+    Generated clips come from the generator beside `folder`, and from what alignment makes of it.
     """
     make = partial(ClipPool, folder.parent / "generator", work, device=device)
     drawn = make(kinds=(DRAWN,), shards_per_kind=settings.NUM_DRAWN_SHARDS)
-    if drawn_alone:
-        return [drawn]
     generated = make(kinds=GENERATED, shards_per_kind=settings.SHARDS_PER_GENERATOR)
     return [drawn, *[generated] * settings.GENERATED_TURNS]
 
 
 def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = None) -> None:
-    """Train the critic in three stages, and save it in half precision.
-
-    Generated clips come from the generator beside `folder`, and from what alignment makes of it.
-    """
+    """Train the critic in three stages on clips of `pools_of`; save it in half precision."""
     pools = pools_of(folder, work, device=device)
+    _, *generated = pools
     torch.manual_seed(derive(settings.SEED, "critic weights") % 2**32)
     vila = build(pools)
     seeing = sight.Sight(vila.module)
@@ -280,7 +276,7 @@ def pretrain(folder: Path, work: Path, *, device: str = "cpu", on_step: Any = No
     )
     vila.module.to(device)
     whole = nn.ModuleList([vila.module, seeing.readout, seeing.words])
-    familiar = partial(batch, pools=pools[1:] or pools, questions=FAMILIAR_QUESTIONS)
+    familiar = partial(batch, pools=generated, questions=FAMILIAR_QUESTIONS)
     for name, stage, draw in (
         ("critic", settings.CRITIC_TRAINING, partial(batch, pools=pools)),
         ("familiar", settings.FAMILIAR_TRAINING, familiar),

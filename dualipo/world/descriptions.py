@@ -23,7 +23,7 @@ KEEPS = "all stays the same."
 DEGREES = ((0.3, "badly"), (0.6, "clearly"), (0.9, "a little"))
 MAX_FAULTS = 3
 # The sentence for each part of the score; `{much}` is the degree.
-DIFFERING = ("background", "number", "colour", "shape", "size", "relation")
+DIFFERING = ("background", "colour", "shape", "size", "relation")
 FAULTS: dict[str, str] = {part: f"the {part} differs {{much}}." for part in DIFFERING} | {
     "number": "the number differs.",
     "stray": "there are stray pixels {much}.",
