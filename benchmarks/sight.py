@@ -1,21 +1,22 @@
 """Tells where a critic loses sight: from what is measured, over tower and words, to the verdict.
 
-    python benchmarks/sight.py runs/claims/before-? --weights weights --work work/pretraining
+    python benchmarks/sight.py runs/claims/before-? --work work/sight
 
-Each RUN is a run with `rounds=0`, whose critic is warm; their answers are pooled. WEIGHTS and WORK
-are the folders of `dualipo pretrain critic`. Pairs are clips of one prompt that the oracle puts
-apart, made by generators of lineages that the pretraining has never met: the base, and each lineage
-after two rounds of alignment (made here once, about four minutes each). For the same pairs it tells
-how often each of these orders the two clips as the oracle does; 0.5 counts where it has no order:
+Each RUN is a run with `rounds=0`, whose critic is warm; their answers are pooled. What is made in
+WORK is made once. Pairs are clips of one prompt that the oracle puts apart, made by generators of
+lineages that the pretraining has never met: the base, and each lineage after two rounds of
+alignment (about four minutes each). For the same pairs it tells how often each of these orders the
+two clips as the oracle does; 0.5 counts where it has no order:
 
 | reader | orders by |
 |---|---|
 | facts | the oracle's formula on the facts that the tower is taught (their own limit) |
-| tower | the same formula on what the tower and its readout see in each frame |
+| tower | the same formula on what a linear readout of the shipped tower sees in each frame |
 | true words | the faults that a true description names, weighed by their degree |
 | own words | the same of the warm critic's own greedy answer |
 | verdict | the warm critic's forced choice, after both orders |
 
+The readout is learnt here, with the tower at rest, on clips like those of the pretraining.
 Intervals are 95 % bootstraps clustered by prompt.
 """
 
@@ -24,34 +25,52 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from intervals import with_ends
-from torch import nn
 
+from dualipo.config import Critic, Optimizer
 from dualipo.critic.asks import Item, asks_about, load_queries
+from dualipo.critic.models.vila import Vila
 from dualipo.critic.trust import forced_choice
 from dualipo.critic.vlm import Sampling
 from dualipo.evaluation import bootstrap
 from dualipo.evaluation.report.charts import percent
 from dualipo.evaluation.report.report_tables import Table
-from dualipo.pretraining import critic as pretraining
 from dualipo.pretraining import settings, sight
-from dualipo.pretraining.clip_pool import CLIPS_PER_PROMPT, ClipPool, Kind, SeenClip
+from dualipo.pretraining.clip_pool import (
+    CLIPS_PER_PROMPT,
+    DRAWN,
+    GENERATED,
+    ClipPool,
+    Kind,
+    SeenClip,
+)
 from dualipo.pretraining.facts import FrameFacts, measurement_of
 from dualipo.progress import PlainProgress
 from dualipo.records import DIMENSIONS, Dimension
 from dualipo.rounds import commands, loop
-from dualipo.rounds.run import WARM, Run
-from dualipo.store import atomic, tensors
+from dualipo.rounds.run import EMBEDDED, WARM, Run, model_folder
+from dualipo.store import atomic
+from dualipo.training.loop import train
 from dualipo.world.captions import speak
 from dualipo.world.descriptions import DEGREES, FAULTS, NOTHING, describe
 from dualipo.world.oracle import parts, score_measurement
 from dualipo.world.views import view_of_measurement
 
+# What the readout of the tower learns from: clips of the kinds that the pretraining knows.
+READ = (DRAWN, *(kind for kind in GENERATED if kind.lineage == 0))
+READOUT_TRAINING = Optimizer(
+    learning_rate=1e-2,
+    max_train_steps=600,
+    train_batch_size=settings.TOWER_TRAINING.train_batch_size,
+    lr_scheduler="cosine",
+    checkpointing_steps=300,
+)
 LEAST_GAP = 0.1  # of the oracle's scores
 UNSEEN = (100, 101, 102)  # lineages
 # What a named fault weighs: the middle of the scores that its degree stands for, from 1 downwards.
@@ -134,18 +153,24 @@ def severity(words: str) -> float:
     return named + WHOLE * sum(fault in words for fault in WITHOUT_DEGREE)
 
 
-def tower_facts(arguments: argparse.Namespace) -> Callable[[SeenClip], FrameFacts]:
-    """Load a stage's tower with its readout; return what they see in a clip."""
-    folder = arguments.weights / "critic"
-    vila = pretraining.build(pretraining.pools_of(folder, arguments.work, device="cpu"))
-    seeing = sight.Sight(vila.module)
-    trained: nn.Module = seeing
-    if arguments.stage != "tower":
-        trained = nn.ModuleList([vila.module, seeing.readout, seeing.words])
-    newest = max((arguments.work / arguments.stage).glob("step-*"))
-    kept = tensors.load(newest / "tensors.safetensors")
-    own = {n.removeprefix("model."): t for n, t in kept.items() if n.startswith("model.")}
-    trained.load_state_dict(own, strict=False)  # the language model's tied head is kept once
+def shipped(part: str) -> Path:
+    """Return the folder of the generator or the critic that the package ships."""
+    return model_folder(EMBEDDED, part)
+
+
+def tower_facts(work: Path) -> Callable[[SeenClip], FrameFacts]:
+    """Learn a linear readout of the shipped tower; return what it sees in a clip."""
+    critic = Vila.load(shipped("critic"), settings=Critic())
+    seeing = sight.Sight(critic.module.float().requires_grad_(False))
+    pool = ClipPool(shipped("generator"), work, kinds=READ, shards_per_kind=1)
+    train(
+        seeing,
+        sight.FrameReading(seeing),
+        batches=partial(sight.batch, pools=[pool]),
+        settings=READOUT_TRAINING,
+        checkpoint_folder=work / "readout",
+        seed=settings.SEED,
+    )
     seeing.eval()
 
     @torch.no_grad()
@@ -231,9 +256,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--stage", default="familiar", help="whose tower reads")
+    parser.add_argument("--work", type=Path, required=True, help="for clips, generators, readout")
     parser.add_argument("--num-pairs", type=int, default=200, help="of each dimension")
     parser.add_argument("--output", type=Path, help="a JSON file")
     arguments = parser.parse_args()
@@ -241,7 +264,7 @@ def main() -> None:
     kinds += [Kind("generator", lineage, settings.LINEAGE_ROUNDS) for lineage in UNSEEN]
     readers: dict[str, list[Reader]] = {
         "facts": [by_formula(lambda clip: clip.facts)],
-        "tower": [by_formula(tower_facts(arguments))],
+        "tower": [by_formula(tower_facts(arguments.work))],
         "true words": [by_true_words],
     }
     results = {}
@@ -251,8 +274,7 @@ def main() -> None:
             for name, reader in critic_readers(run).items():
                 readers.setdefault(name, []).append(reader)
         for kind in kinds:
-            generator = arguments.weights / "generator"
-            pool = ClipPool(generator, arguments.work, kinds=(kind,), shards_per_kind=1)
+            pool = ClipPool(shipped("generator"), arguments.work, kinds=(kind,), shards_per_kind=1)
             results[str(kind)] = measure(compared(pool, arguments.num_pairs), readers)
             if arguments.output:
                 atomic.write_json(arguments.output, results)
