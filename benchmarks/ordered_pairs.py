@@ -38,6 +38,13 @@ def measured(
     return {version: known[version] for version in versions}
 
 
+def take_pairs(run: Run, num: int | None) -> None:
+    """Measure critics of an opened run on up to `num` pairs, where it measured on fewer itself."""
+    if num is not None:
+        monitor = run.config.monitor.model_copy(update={"num_accuracy_pairs": num})
+        run.config = run.config.model_copy(update={"monitor": monitor})
+
+
 def _hits(run: Run, critic: Vlm, version: str) -> Rows:
     asked, verdicts = accuracy.oracle_ordered_pairs(run, version=version)
     hits = accuracy.forced_hits(run, critic, asked, verdicts)

@@ -1,6 +1,6 @@
 """Measures what each source of pairs teaches a critic, alone and together with the others.
 
-    python benchmarks/refresh_sources.py recipes/world.toml --seeds 0 1 2
+    python benchmarks/refresh_sources.py recipes/world.toml --seeds 0 1 2 --pairs 600
     python benchmarks/refresh_sources.py recipes/smoke.toml --rounds 1 --runs runs/try     # a trial
 
 For each seed a run of the recipe without refreshes makes the generators. Then the warm critic is
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="such as refresh.num_constructed=1000")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, help="a critic is measured on, of each generator")
     parser.add_argument("--runs", type=Path, default=Path("runs/refresh-sources"))
     parser.add_argument(
         "--output", type=Path, default=Path("benchmarks/results/refresh-sources.json")
@@ -79,6 +80,7 @@ def one_seed(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     last = arguments.rounds - 1
     versions = [BASE_GENERATOR, generator_made(last, 0)]
     with loop.opened(loaded, PlainProgress()) as run:
+        ordered_pairs.take_pairs(run, arguments.pairs)
         warm = ordered_pairs.measured(run, folder / "warm.json", versions, lambda: run.critic(WARM))
         arms: dict[str, Any] = {"warm": {"hits": list(warm.values()), "sources": []}}
         for name, sources in ARMS.items():

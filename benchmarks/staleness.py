@@ -1,6 +1,6 @@
 """Measures how stale a critic grows, and how much of that a refresh brings back (METHOD.md 5).
 
-    python benchmarks/staleness.py recipes/world.toml --seeds 0 1 2 --sizes 240 960 2400
+    python benchmarks/staleness.py recipes/world.toml --pairs 1000 --sizes 240 960 2400
     python benchmarks/staleness.py recipes/smoke.toml --sizes 30 --rounds 1 --runs runs/try # trial
 
 For each seed a run of the recipe makes the generators of its rounds, every round with a refresh.
@@ -52,10 +52,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("overrides", nargs="*", help="such as monitor.num_accuracy_pairs=1000")
+    parser.add_argument("overrides", nargs="*", help="such as align.beta_dpo=500")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sizes", type=int, nargs="+", default=[120, 240, 480, 960, 2400])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, help="a critic is measured on, of each generator")
     parser.add_argument("--runs", type=Path, default=Path("runs/staleness"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/staleness.json"))
     arguments = parser.parse_args()
@@ -82,6 +83,7 @@ def one_seed(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     folder = arguments.runs / f"seed-{seed}"
     atomic.make_folder(folder)
     with loop.opened(loaded, PlainProgress()) as run:
+        ordered_pairs.take_pairs(run, arguments.pairs)
         made = [generator_made(r, attempt_of(run, r)) for r in range(rounds)]
         versions = [BASE_GENERATOR, *made]
         names = ["base", *(f"round {r}" for r in range(rounds))]
