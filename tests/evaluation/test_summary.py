@@ -136,6 +136,21 @@ def test_the_recipe_shown_resolves_to_the_same_configuration(tmp_path: Path) -> 
     assert config.load(path) == settings
 
 
+def test_what_is_published_names_no_folder_and_no_server_of_the_machine(tmp_path: Path) -> None:
+    tree = {
+        "generator": {"pretrained_model_name_or_path": "/home/ann/models/wan"},
+        "critic": {"pretrained_model_name_or_path": "org/critic"},
+        "monitor": {"judges": [JUDGE | {"name": "near"}, JUDGE]},
+    }
+    settings = config.leaves(config.resolve(tree, subject="test"))
+    text = recipe.minimal(recipe.published(settings))
+    assert '"wan"' in text and '"org/critic"' in text and text.count('"http://server/v1"') == 2
+    assert "/home" not in text and "127.0.0.1" not in text
+    path = tmp_path / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    assert config.load(path).generator.pretrained_model_name_or_path == "wan"
+
+
 def test_a_control_is_called_a_control() -> None:
     settings = config.resolve(
         {"verdicts": "coin_flip", "align": {"preference_weight": 0}}, subject="test"

@@ -74,7 +74,7 @@ def model_files(
     card = model_card.render(run_path, version.version_id, beside=captions, is_pipeline=is_pipeline)
     files: dict[str, Path | bytes] = {
         "README.md": card.encode(),
-        "recipe.toml": recipe.minimal(RunReader(run_path).settings).encode(),
+        "recipe.toml": recipe.minimal(recipe.published(RunReader(run_path).settings)).encode(),
     }
     files |= {path: content for path, (_, content) in shown.items()}
     if other_parts is None and (folder.parent / diffusers_usage.LORA).is_file():

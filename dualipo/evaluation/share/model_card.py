@@ -1,12 +1,13 @@
 """The model card of a generator: how it was made, its scores, and whose labels it learnt from.
 
 The card says where labels are simulated. Text from a run is quoted as code, so that it cannot
-become markup on a model page. A card may name `example_clips` that are published beside it.
+become markup on a model page. Folders and servers of the run's machine are not named. A card may
+name `example_clips` that are published beside it.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dualipo.evaluation import recommended, run_history, tunings
@@ -60,6 +61,7 @@ def render(
     """
     run = RunReader(run_path)
     history = run_history.read(run)
+    history = replace(history, settings=recipe.published(history.settings))
     origin = _origin_of(run, history, version_id)
     sections = [
         _header(history, is_pipeline=is_pipeline),
@@ -118,7 +120,8 @@ def _header(history: RunHistory, *, is_pipeline: bool) -> str:
 def _labels(history: RunHistory) -> str:
     """Say whose labels the model learnt from."""
     if history.tuning:
-        return " ".join(tunings.sentences(history))
+        source = history.tuning.preferences
+        return " ".join(tunings.sentences(history)).replace(source, recipe.placeless(source))
     if history.labels_are_simulated:
         return _SIMULATED
     return _BY_PEOPLE if history.has_own_captions else f"{_BY_PEOPLE} {_AUDIT}"
@@ -142,7 +145,7 @@ def _facts(history: RunHistory, origin: _Origin) -> str:
     method = "Trained by Dual-IPO: a critic judges the generator's clips, both improve in turns."
     if history.tuning:
         method = "Aligned on preferences by dualipo."
-        facts["Preferences"] = _code(history.tuning.preferences)
+        facts["Preferences"] = _code(recipe.placeless(history.tuning.preferences))
         del facts["Made in"], facts["Judged by critic"], facts["Recommended"]
     return "\n".join([method, "", *(f"- {name}: {fact}" for name, fact in facts.items())])
 

@@ -3,9 +3,12 @@
 They are what the recipe resolved to. Left out: the recipe's own file and its comments.
 """
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dualipo.config import RETIRED, Config, as_toml, leaves
+from dualipo.redaction import is_address
 
 _NOTES: tuple[tuple[str, Any, str], ...] = (
     ("verdicts", "coin_flip", "Control: verdicts are coin flips, not the critic's."),
@@ -36,6 +39,28 @@ def minimal(settings: dict[str, Any]) -> str:
     blocks = ["\n".join(tables.pop(""))]
     blocks += ["\n".join([f"[{table}]", *lines]) for table, lines in sorted(tables.items())]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def published(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings for strangers, without the folders and servers of this machine."""
+    defaults = leaves(Config())
+    return {
+        key: value if value == defaults.get(key) else placeless(value)
+        for key, value in settings.items()
+    }
+
+
+def placeless(value: Any) -> Any:
+    """Reduce an absolute path to its last part, and the host of an address to "server"."""
+    if isinstance(value, dict):
+        return {key: placeless(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [placeless(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    if is_address(value):
+        return urlsplit(value)._replace(netloc="server").geturl()
+    return Path(value).name if value.startswith(("/", "~")) else value
 
 
 def notes(settings: dict[str, Any]) -> list[str]:
