@@ -32,6 +32,8 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from dualipo.critic.models.growing_cache import growing_cache
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -107,7 +109,7 @@ def draw_paths(
     Temperature 0 always takes the likeliest token. The log-probabilities of the tokens `tracked_C`
     are recorded at every step.
     """
-    cache = DynamicCache(config=llm.config)
+    cache = growing_cache(llm.config)
     prefill(llm, prefixes, cache)
     logits_UJV = _ask(llm, prefixes, questions, cache).repeat_interleave(num_paths, 1)
     slots = _Slots(prefixes, questions, uniforms_UJT, tracked_C, temperature=temperature)
@@ -120,7 +122,7 @@ def draw_paths(
             cache.batch_select_indices(kept_U)
         logits_UJV = llm(
             input_ids=token_UJ[kept_U].gather(1, kept_UJ),
-            attention_mask=slots.look(),
+            attention_mask=_added(slots.look(), cache),
             position_ids=slots.positions_UJ + step,
             past_key_values=cache,
             use_cache=True,
@@ -220,12 +222,15 @@ class _Slots:
     def let_go(self) -> tuple[Tensor, Tensor]:
         """Drop rows without an open slot, and slots until the fullest row has only open ones.
 
-        Every row keeps the same number of slots, so a row may keep closed ones. Return the indices
-        of what is kept: rows [U], and slots in them [U, J].
+        Every row keeps the same number of slots, so a row may keep closed ones. Rows from the end
+        fill the gaps, so that the cache moves as few as it can. Return the indices of what is kept:
+        rows [U], and slots in them [U, J].
         """
         num_open_U = (~self.closed_UJ).sum(1)
-        kept_U = num_open_U.nonzero()[:, 0]
-        width = int(num_open_U.amax())
+        is_open_U = num_open_U > 0
+        num_kept, width = int(is_open_U.sum()), int(num_open_U.amax())
+        kept_U = torch.arange(num_kept, device=is_open_U.device)
+        kept_U[~is_open_U[:num_kept]] = num_kept + is_open_U[num_kept:].nonzero()[:, 0]
         kept_UJ = self.closed_UJ[kept_U].long().argsort(dim=1, stable=True)[:, :width]
         self.rows_U, self.owner_UK = self.rows_U[kept_U], self.owner_UK[kept_U]
         self.slots_UJ, self.closed_UJ, self.positions_UJ = (
@@ -240,6 +245,12 @@ class _Slots:
         own_UJK = self.owner_UK[:, None] == self.slots_UJ[..., None]
         before_UJK = self.before_UJK[self.rows_U[:, None], self.slots_UJ]
         return torch.cat([before_UJK, own_UJK], 2)[:, None]
+
+
+def _added(mask_U1JK: Tensor, cache: DynamicCache) -> Tensor:
+    """Return the mask as numbers to add: otherwise every layer would make them anew."""
+    numbers = torch.zeros(mask_U1JK.shape, dtype=cache.layers[0].dtype, device=mask_U1JK.device)
+    return numbers.masked_fill_(~mask_U1JK, -torch.inf)
 
 
 def _ask(llm: nn.Module, prefixes: Prompts, questions: Questions, cache: DynamicCache) -> Tensor:
