@@ -1,7 +1,7 @@
 # ruff: noqa: RUF001 - captions in other languages are what it is about
 """How far captions move verdicts that need none, and what training on exchanged captions costs.
 
-    python benchmarks/caption_invariance.py recipes/world.toml --shares 0 0.5
+    python benchmarks/caption_invariance.py recipes/world.toml --shares 0 0.5 --pairs 600
 
 For each `caption_exchange_share` it makes a warm start, with that share in both of its halves, and
 asks the warm critic, by forced choice, about held-out pairs of test prompts that the oracle puts
@@ -12,7 +12,8 @@ turned if its sign is another than under the clips' own caption.
 `of turned` and `of others` are the accuracies of the verdicts that the neutral caption turns, and
 of those that it leaves: what dropping the former is worth. Accuracy by dimension says what the
 training costs. Intervals are 95 % bootstraps clustered by prompt. A measured share is read from its
-file. Any key of the recipe can be overridden.
+file. Any key of the recipe can be overridden. With `--claims` the recipe's own share needs no warm
+start of its own: that of `claims.py` serves.
 """
 
 import argparse
@@ -22,6 +23,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import claims
+import ordered_pairs
 from intervals import with_ends
 
 from dualipo import config
@@ -147,9 +150,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("overrides", nargs="*", help="such as monitor.num_accuracy_pairs=60")
+    parser.add_argument("overrides", nargs="*", help="such as warm_start_sft.max_train_steps=450")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.5])
+    parser.add_argument("--pairs", type=int, help="a critic is measured on")
     parser.add_argument("--runs", type=Path, default=Path("runs/caption-invariance"))
+    parser.add_argument("--claims", type=Path, help="where benchmarks/claims.py keeps its runs")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     results: dict[str, Any] = {}
@@ -160,9 +165,13 @@ def main() -> None:
             own = [f"warm_start_{half}.caption_exchange_share={share}" for half in ("sft", "dpo")]
             own += [f"output_dir={folder / 'run'}", "rounds=0"]
             loaded = config.load(arguments.recipe, [*arguments.overrides, *own])
+            recipe = config.load(arguments.recipe, arguments.overrides)
             atomic.make_folder(folder)
+            if share == recipe.warm_start_sft.caption_exchange_share:
+                claims.begin_with(arguments.claims, f"before-{loaded.seed}", loaded)
             with loop.opened(loaded, PlainProgress()) as run:
                 warming.warm_start_critic(run)
+                ordered_pairs.take_pairs(run, arguments.pairs)
                 atomic.write_json(path, measure(run))
         results[f"{share:g}"] = summary(atomic.read_json(path))
         atomic.make_folder(arguments.output)

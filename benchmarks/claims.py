@@ -1,6 +1,7 @@
 """Tests the claims in the embedded world: dual iteration against the base and against its controls.
 
     python benchmarks/claims.py recipes/world.toml --seeds 0 1 2 --output benchmarks/results
+    python benchmarks/claims.py recipes/world.toml --seeds 0 --arms dual      # this run alone
 
 A seed's runs share the warm start (`dualipo fork`), and each resumes where it stopped. For every
 seed the last round's oracle total on test prompts is compared, prompt by prompt, with (a) the base
@@ -11,7 +12,6 @@ that the oracle orders. The result is written as data, whether the claims hold o
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 from intervals import bold, difference
 
 from dualipo import config, open_run
+from dualipo.config import Config
 from dualipo.evaluation import summary
 from dualipo.evaluation.bootstrap import by_prompt, paired_difference
 from dualipo.evaluation.report.charts import percent, three_decimals
@@ -76,25 +77,35 @@ def run_arms(
     runs: Path,
     seed: int,
     shared: Sequence[str] = (),
-    before: Path | None = None,
+    claims: Path | None = None,
 ) -> None:
     """Make or resume `runs`/ARM-SEED for every arm's overrides, all from one warm start.
 
-    The warm start is the run `before`; where it is None, one is made.
+    Of what the folder `claims` of this benchmark holds already, nothing is made again.
     """
     from dualipo.rounds import loop
 
     common = [*shared, f"seed={seed}"]
-    if before is None:
-        before = runs / f"before-{seed}"
-        settings = config.load(recipe, [*common, "rounds=0", f"output_dir={before}"])
-        loop.run(settings, progress=PlainProgress())
+    before = runs / f"before-{seed}"
+    settings = config.load(recipe, [*common, "rounds=0", f"output_dir={before}"])
+    begin_with(claims, before.name, settings)
+    loop.run(settings, progress=PlainProgress())
     for arm, overrides in arms.items():
         path = runs / f"{arm}-{seed}"
         settings = config.load(recipe, [*common, *overrides, f"output_dir={path}"])
-        if not path.exists():
-            fork(before, path, settings)
+        begin_with(claims, path.name, settings)
+        begin_with(runs, before.name, settings)
         loop.run(settings, progress=PlainProgress())
+
+
+def begin_with(claims: Path | None, name: str, settings: Config) -> None:
+    """Copy a run from the folder of this benchmark to where a run of these settings shall be.
+
+    Nothing is done without a folder, without that run in it, or where the run has begun.
+    """
+    path = Path(settings.output_dir)
+    if claims is not None and (claims / name).exists() and not path.exists():
+        fork(claims / name, path, settings)
 
 
 def compare(folder: Path, seed: int) -> dict[str, Any]:
@@ -167,14 +178,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="*", choices=ARMS, help="make these, compare nothing")
     parser.add_argument("--runs", type=Path, default=Path("runs/claims"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
-    results = {}
+    only = arguments.arms
+    arms = ARMS if only is None else {name: ARMS[name] for name in only}
     for seed in arguments.seeds:
-        run_arms(arguments.recipe, ARMS, runs=arguments.runs, seed=seed)
-        results[f"{seed}"] = compare(arguments.runs, seed)
-        print(json.dumps({seed: results[f"{seed}"]["dual_minus"]}, indent=2))
+        run_arms(arguments.recipe, arms, runs=arguments.runs, seed=seed)
+    if only is not None:
+        return
+    results = {f"{seed}": compare(arguments.runs, seed) for seed in arguments.seeds}
     atomic.make_folder(arguments.output)
     atomic.write_json(arguments.output / f"claims-{arguments.recipe.stem}.json", results)
     print(table(results))

@@ -24,6 +24,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import claims
 from intervals import difference, with_ends
 from warm_starts import warmed
 
@@ -52,7 +53,6 @@ from dualipo.rounds import (
 from dualipo.rounds.run import SHIPPED, WARM, Run
 from dualipo.rounds.versions import generator_made
 from dualipo.store import atomic
-from dualipo.store.fork import fork
 from dualipo.store.ledger import Unit
 
 SRPO = "c001.0"
@@ -226,8 +226,7 @@ def main() -> None:
         path = arguments.runs / f"run-{seed}"
         own = [f"seed={seed}", f"output_dir={path}"]
         loaded = config.load(arguments.recipe, [*OVERRIDES, *arguments.overrides, *own])
-        if arguments.claims and not path.exists():
-            fork(arguments.claims / f"before-{seed}", path, loaded)
+        claims.begin_with(arguments.claims, f"before-{seed}", loaded)
         outcome, hits = one_seed(loaded, arguments.runs / f"seed-{seed}")
         hits_by_seed.append(hits)
         tables = {name: summary(of_set) for name, of_set in hits.items()}

@@ -137,7 +137,7 @@ def results_of(
                     runs=runs,
                     seed=seed,
                     shared=overrides,
-                    before=arguments.claims / f"before-{seed}" if has_warm else None,
+                    claims=arguments.claims if has_warm else None,
                 )
                 ended[loss].append(seed)
             except DualipoError as failure:  # one run's labels, say, must not cost the others

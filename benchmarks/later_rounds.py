@@ -6,7 +6,7 @@
 All arms share one warm start and take as many alignment steps in all. The static arm judges once:
 it takes the steps of all rounds on the preferences of its first. Every version's gain over the base
 is a 95 % paired bootstrap clustered by prompt, as are the last differences between the arms. The
-runs resume. Runs of `claims.py` need not be made again: `dualipo fork` copies them into `--runs`.
+runs resume. With `--claims` the runs of `claims.py` are gone on with, and need not be made again.
 """
 
 import argparse
@@ -37,13 +37,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=Path, default=Path("runs/later-rounds"))
+    parser.add_argument("--claims", type=Path, help="where benchmarks/claims.py keeps its runs")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/later-rounds.json"))
     arguments = parser.parse_args()
     steps = config.load(arguments.recipe).align.max_train_steps * arguments.rounds
     rounds = f"rounds={arguments.rounds}"
     arms = {name: [*ARMS[name], rounds] for name in ("dual", "no_update")}
     arms["static"] = ["refresh.update_critic=false", "rounds=1", f"align.max_train_steps={steps}"]
-    run_arms(arguments.recipe, arms, runs=arguments.runs, seed=arguments.seed)
+    run_arms(
+        arguments.recipe, arms, runs=arguments.runs, seed=arguments.seed, claims=arguments.claims
+    )
     result = {
         "recipe": arguments.recipe.stem,
         "seed": arguments.seed,

@@ -4,9 +4,9 @@
 
 For every seed a run is made, or resumed where it stopped, with clip metrics and a held-out judge: a
 critic of the same kind, warmed by the next seed's labels, that never trains afterwards. Simulated
-people compare the test clips of every version with the base's. Runs of `claims.py` need not be made
-again: `dualipo fork` copies them into `--runs`, as judge-SEED (rounds=0, of the next seed) and as
-monitored-SEED. For each monitor the result says
+people compare the test clips of every version with the base's. With `--claims` the warm starts and
+the dual runs of `claims.py` are gone on with, and need not be made again. For each monitor the
+result says
 
     rank agreement   Kendall's tau between its order of the versions and the oracle's
     pairs            how many pairs of versions it orders as the oracle, of those whose difference
@@ -28,6 +28,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+import claims
 
 from dualipo import config, open_run
 from dualipo.config import Config
@@ -51,23 +53,26 @@ PEOPLE, CRITIC = "judge:simulated-people", "the critic that trained"
 Scores = dict[str, dict[str, float]]  # monitor -> version -> what it says, larger being better
 
 
-def run(recipe: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Path:
+def run(
+    recipe: Path, folder: Path, seed: int, overrides: Sequence[str], claimed: Path | None
+) -> Path:
     """Make or resume a seed's run with all monitors, after the one that warms its judge."""
     before = folder / f"judge-{seed}"
-    _finish(recipe, before, seed + NEXT_SEED, [*overrides, "rounds=0"])
+    own = [*overrides, f"seed={seed + NEXT_SEED}", "rounds=0", f"output_dir={before}"]
+    _finish(config.load(recipe, own), claimed, f"before-{seed + NEXT_SEED}")
     warm = open_run(before).version("critic", "warm")
     shown: dict[str, Any] = {"max_abstain_rate": 1.0, "max_position_share": 1.0, "min_entropy": 0}
     judge = shown | {"name": JUDGE, "pretrained_model_name_or_path": str(before / warm.path)}
     path = folder / f"monitored-{seed}"
-    monitors = ["monitor.clip_metrics=blocks", f"monitor.judges={json.dumps([judge])}"]
-    _finish(recipe, path, seed, [*overrides, *monitors])
+    own = [*overrides, f"seed={seed}", f"output_dir={path}"]
+    own += ["monitor.clip_metrics=blocks", f"monitor.judges={json.dumps([judge])}"]
+    _finish(config.load(recipe, own), claimed, f"dual-{seed}")
     return path
 
 
-def _finish(recipe: Path, path: Path, seed: int, overrides: Sequence[str]) -> Config:
-    settings = config.load(recipe, [*overrides, f"seed={seed}", f"output_dir={path}"])
+def _finish(settings: Config, claimed: Path | None, name: str) -> None:
+    claims.begin_with(claimed, name, settings)
     loop.run(settings, progress=PlainProgress())
-    return settings
 
 
 def measure(path: Path, seed: int) -> dict[str, Any]:
@@ -304,6 +309,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="key=value, for all runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--runs", type=Path, default=Path("runs/monitors"))
+    parser.add_argument("--claims", type=Path, help="where benchmarks/claims.py keeps its runs")
     parser.add_argument(
         "--measured", type=Path, nargs="+", default=[], help="finished runs, instead of new ones"
     )
@@ -323,7 +329,8 @@ def _runs(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Path]]:
     for path in arguments.measured:
         yield str(path), int(RunReader(path).settings["seed"]), path
     for seed in arguments.seeds if not arguments.measured else ():
-        yield str(seed), seed, run(arguments.recipe, arguments.runs, seed, arguments.overrides)
+        recipe, folder = arguments.recipe, arguments.runs
+        yield str(seed), seed, run(recipe, folder, seed, arguments.overrides, arguments.claims)
 
 
 if __name__ == "__main__":

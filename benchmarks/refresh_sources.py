@@ -9,9 +9,8 @@ measured by forced choice on pairs that the oracle orders: of the last generator
 gained) and of the base's (what it forgot). No gate decides here. The oracle only reports.
 
 With each arm stand the number of pairs of its sources, and how many are right by fresh labels.
-Every arm is written as soon as it is measured; the same command goes on where it stopped. A run of
-`claims.py` need not be made again: `dualipo fork` copies its arm without updates into `--runs`, as
-run-SEED.
+Every arm is written as soon as it is measured; the same command goes on where it stopped. With
+`--claims` the runs of `claims.py` without updates are gone on with, and need not be made again.
 """
 
 import argparse
@@ -21,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import claims
 import ordered_pairs
 from intervals import difference, with_ends
 from ordered_pairs import Rows, points
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pairs", type=int, help="a critic is measured on, of each generator")
     parser.add_argument("--runs", type=Path, default=Path("runs/refresh-sources"))
+    parser.add_argument("--claims", type=Path, help="where benchmarks/claims.py keeps its runs")
     parser.add_argument(
         "--output", type=Path, default=Path("benchmarks/results/refresh-sources.json")
     )
@@ -75,6 +76,7 @@ def one_seed(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     # The run itself refreshes nothing; half of its monitor prompts are for learning all the same.
     fixed = ["refresh.update_critic=false", f"refresh.sources={json.dumps(SOURCES)}"]
     loaded = config.load(arguments.recipe, [*arguments.overrides, *own, *fixed])
+    claims.begin_with(arguments.claims, f"no_update-{seed}", loaded)
     loop.run(loaded, progress=PlainProgress())
     atomic.make_folder(folder)
     last = arguments.rounds - 1

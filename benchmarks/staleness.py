@@ -15,8 +15,8 @@ orders:
 - `forgotten`: refreshed less served, on the base's clips.
 
 Accuracies are given by dimension and at matched oracle gaps as well. All arms have the recipe's
-steps. Every critic's hits are kept; the same command goes on where it stopped. A run of `claims.py`
-need not be made again: `dualipo fork` copies its dual arm into `--runs`, as run-SEED.
+steps. Every critic's hits are kept; the same command goes on where it stopped. With `--claims`
+the dual runs of `claims.py` are gone on with, and need not be made again.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import claims
 import ordered_pairs
 from intervals import difference, with_ends
 from ordered_pairs import Rows, points
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pairs", type=int, help="a critic is measured on, of each generator")
     parser.add_argument("--runs", type=Path, default=Path("runs/staleness"))
+    parser.add_argument("--claims", type=Path, help="where benchmarks/claims.py keeps its runs")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/staleness.json"))
     arguments = parser.parse_args()
     by_seed = {seed: one_seed(arguments, seed) for seed in arguments.seeds}
@@ -79,6 +81,7 @@ def one_seed(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     own = [f"seed={seed}", f"output_dir={path}", f"rounds={rounds}"]
     forced = f"refresh.force_rounds={list(range(rounds))}"
     loaded = config.load(arguments.recipe, [*arguments.overrides, *own, forced])
+    claims.begin_with(arguments.claims, f"dual-{seed}", loaded)
     loop.run(loaded, progress=PlainProgress())
     folder = arguments.runs / f"seed-{seed}"
     atomic.make_folder(folder)

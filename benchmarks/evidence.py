@@ -1,0 +1,190 @@
+"""Makes the data of docs/results.md that rest on the runs of one recipe, some jobs at a time.
+
+    python benchmarks/evidence.py recipes/world.toml --jobs 2            # days on two cores
+    python benchmarks/evidence.py recipes/world.toml sources sight       # these, and what they need
+    python benchmarks/evidence.py recipes/world.toml --list
+
+Every job is the command of another benchmark, begun when the jobs that it needs are done. A seed's
+warm start and clips are made once. The same command goes on where it stopped; a job that failed is
+tried again by the next command, and its output is in RUNS/logs. Before `dual`, read what `sources`
+found: sources that do not help belong out of the recipe (`refresh.sources`).
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from claims import ARMS
+
+from dualipo.store import atomic
+
+BENCHMARKS = Path(__file__).parent
+SEEDS, MONITORED = range(4), range(5)  # the judge of a monitored run is warmed by the next seed
+CRITIC_SEEDS = range(3)  # of what asks about critics alone
+
+
+@dataclass(frozen=True)
+class Job:
+    """A benchmark's command; `needs` names the jobs before it."""
+
+    name: str
+    command: Sequence[str]
+    needs: Sequence[str] = ()
+
+
+def jobs_of(recipe: str, runs: str, output: str) -> list[Job]:
+    """Return the jobs in the order in which they are begun."""
+    claims = f"{runs}/claims"
+    shared = ["--claims", claims]
+    jobs: list[Job] = []
+
+    def add(name: str, *command: str, needs: Sequence[str] = ()) -> None:
+        jobs.append(Job(name, command, needs))
+
+    def add_arm(name: str, seeds: Iterable[int], *arm: str) -> None:
+        for seed in seeds:
+            needs = [f"warm-{seed}"] if arm else []
+            own = ["--seeds", f"{seed}", "--arms", *arm, "--runs", claims]
+            add(f"{name}-{seed}", "claims", recipe, *own, needs=needs)
+
+    def add_by_seed(name: str, script: str, *command: str, arm: str) -> None:
+        """Add a job for each seed, then one that joins them."""
+        own = [script, recipe, *command, *shared, "--runs", f"{runs}/{name}"]
+        for seed in CRITIC_SEEDS:
+            part = ["--seeds", f"{seed}", "--output", f"{runs}/{name}/seed-{seed}.json"]
+            add(f"{name}-{seed}", *own, *part, needs=[f"{arm}-{seed}"])
+        path = f"{output}/{script.replace('_', '-')}.json"
+        whole = ["--seeds", *map(str, CRITIC_SEEDS), "--output", path]
+        add(name, *own, *whole, needs=of(name, CRITIC_SEEDS))
+
+    add_arm("warm", range(len(MONITORED) + 1))
+    own = ["--pairs", "600", *shared, "--runs", f"{runs}/caption-invariance", "--output", output]
+    add("captions", "caption_invariance", recipe, *own, needs=["warm-0"])
+    warm = [f"{claims}/before-{seed}" for seed in CRITIC_SEEDS]
+    own = ["--work", f"{runs}/sight", "--output", f"{output}/sight-world.json"]
+    add("sight", "sight", *warm, *own, needs=of("warm", CRITIC_SEEDS))
+    own = ["--runs", f"{runs}/critic-stages", "--output", output]
+    add("stages", "critic_stages", recipe, *shared, *own, needs=of("warm", CRITIC_SEEDS))
+
+    add_arm("no_update", SEEDS, "no_update")
+    add_by_seed("sources", "refresh_sources", "--pairs", "600", arm="no_update")
+    own = [f"{claims}/no_update-0", "--output", f"{output}/votes-world.json"]
+    add("votes", "votes", *own, needs=["no_update-0"])
+
+    add_arm("dual", MONITORED, "dual")
+    add_arm("coin_flip", SEEDS, "coin_flip")
+    add_arm("nll_alone", SEEDS, "nll_alone")
+    own = ["--seeds", *map(str, SEEDS), "--runs", claims, "--output", output]
+    add("claims", "claims", recipe, *own, needs=[name for arm in ARMS for name in of(arm, SEEDS)])
+    own = ["--runs", f"{runs}/later-rounds", "--output", f"{output}/later-rounds.json"]
+    add("later", "later_rounds", recipe, *shared, *own, needs=["dual-0", "no_update-0"])
+    own = ["--seeds", *map(str, MONITORED), "--runs", f"{runs}/monitors", "--output", output]
+    needs = [*of("dual", MONITORED), f"warm-{len(MONITORED)}"]
+    add("monitors", "monitors", recipe, *shared, *own, needs=needs)
+    sizes = ["--pairs", "1000", "--sizes", "240", "2400"]
+    add_by_seed("staleness", "staleness", *sizes, arm="dual")
+    return jobs
+
+
+def of(name: str, seeds: Iterable[int]) -> list[str]:
+    """Return the names of a job of several seeds."""
+    return [f"{name}-{seed}" for seed in seeds]
+
+
+def needed(jobs: Sequence[Job], names: Sequence[str]) -> list[Job]:
+    """Return the named jobs and all that these need, in order; a name without seed is all seeds."""
+    by_name = {job.name: job for job in jobs}
+    wanted: set[str] = set()
+    waiting = [
+        name for name in by_name if not names or name in names or name.rpartition("-")[0] in names
+    ]
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            waiting += by_name[name].needs
+    return [job for job in jobs if job.name in wanted]
+
+
+def run_all(jobs: Sequence[Job], runs: Path, *, at_once: int) -> list[str]:
+    """Run the jobs that are not done; return the names of those that failed."""
+    done = {job.name for job in jobs if _mark(runs, job).exists()}
+    waiting = [job for job in jobs if job.name not in done]
+    under_way: dict[Future[bool], Job] = {}
+    failed: list[str] = []
+    with ThreadPoolExecutor(at_once) as pool:
+        while True:
+            for job in [job for job in waiting if done.issuperset(job.needs)]:
+                if len(under_way) < at_once:
+                    waiting.remove(job)
+                    under_way[pool.submit(_run, job, runs, at_once)] = job
+            if not under_way:
+                return failed
+            for finished in wait(under_way, return_when=FIRST_COMPLETED).done:
+                job = under_way.pop(finished)
+                if finished.result():
+                    done.add(job.name)
+                else:
+                    failed.append(job.name)
+
+
+def _run(job: Job, runs: Path, at_once: int) -> bool:
+    """Run one job; return whether it ended well."""
+    log, start = runs / "logs" / f"{job.name}.log", time.monotonic()
+    atomic.make_folder(log.parent)
+    print(f"{time.strftime('%H:%M:%S')} {job.name} begins; {log}", flush=True)
+    script, *rest = job.command
+    threads = str(max(1, (os.cpu_count() or 1) // at_once))
+    with log.open("a") as output:
+        code = subprocess.run(
+            [sys.executable, BENCHMARKS / f"{script}.py", *rest],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "OMP_NUM_THREADS": threads},
+            check=False,
+        ).returncode
+    minutes = (time.monotonic() - start) / 60
+    print(f"{time.strftime('%H:%M:%S')} {job.name} ends with {code} after {minutes:.1f} minutes")
+    if code == 0:
+        atomic.write_text(_mark(runs, job), " ".join(job.command) + "\n")
+    return code == 0
+
+
+def _mark(runs: Path, job: Job) -> Path:
+    return runs / "done" / job.name
+
+
+def main() -> int:
+    """Run the jobs, or list them; return 1 where one failed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("names", nargs="*", help="of jobs, such as claims, dual or dual-0")
+    parser.add_argument("--jobs", type=int, default=1, help="how many at once")
+    parser.add_argument("--runs", type=Path, default=Path("runs/evidence"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--list", action="store_true", help="show the jobs, run none")
+    arguments = parser.parse_args()
+    all_jobs = jobs_of(*map(str, (arguments.recipe, arguments.runs, arguments.output)))
+    jobs = needed(all_jobs, arguments.names)
+    if arguments.list:
+        for job in jobs:
+            state = "done" if _mark(arguments.runs, job).exists() else "open"
+            print(f"{state}  {job.name:12}  needs {' '.join(job.needs) or 'nothing'}")
+        return 0
+    failed = run_all(jobs, arguments.runs, at_once=arguments.jobs)
+    if failed:
+        print(f"Failed: {', '.join(failed)}. Their output is in {arguments.runs / 'logs'}.")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
