@@ -166,7 +166,8 @@ def _served(rounds: Sequence[Mapping[str, Any]]) -> str:
 def _tried(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return how each refresh ended that was tried."""
     outcomes = [row["refresh"] for row in rounds]
-    return [outcome for outcome in outcomes if outcome in ("refreshed", "reverted", "empty")]
+    tried = ("refreshed", "reverted", "empty", "too few")
+    return [outcome for outcome in outcomes if outcome in tried]
 
 
 def _bold_if(holds: bool, text: str) -> str:

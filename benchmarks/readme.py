@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import align_ratios
 import big_store
+import caption_invariance
 import captions
 import claims
 import critic_memory
@@ -64,6 +65,7 @@ RESULT_TABLES = (
     ResultTable("critic-stages", "critic-stages-world", critic_stages.table),
     ResultTable("sight", "sight-world", sight.table),
     ResultTable("rank", "rank-dual-0-warm", rank.table),
+    ResultTable("caption-invariance", "caption-invariance-world", caption_invariance.table),
     ResultTable("refresh-gate", "refresh-gate", refresh_gate.table),
     ResultTable("judge", "judge-cpu-one-thread-x86_64", judge.table),
     ResultTable("critic-memory", "critic-memory-cpu-one-thread", critic_memory.table),
