@@ -98,12 +98,18 @@ def of(name: str, seeds: Iterable[int]) -> list[str]:
 
 
 def needed(jobs: Sequence[Job], names: Sequence[str]) -> list[Job]:
-    """Return the named jobs and all that these need, in order; a name without seed is all seeds."""
+    """Return the named jobs and all that these need, in order.
+
+    No name means all jobs, and one without its seed the jobs of all seeds.
+    """
     by_name = {job.name: job for job in jobs}
-    wanted: set[str] = set()
+    known = {*by_name, *(name.rpartition("-")[0] for name in by_name)}
+    if unknown := sorted(set(names) - known):
+        raise SystemExit(f"{', '.join(unknown)}: no such job. --list shows all of them.")
     waiting = [
         name for name in by_name if not names or name in names or name.rpartition("-")[0] in names
     ]
+    wanted: set[str] = set()
     while waiting:
         name = waiting.pop()
         if name not in wanted:
@@ -151,7 +157,8 @@ def _run(job: Job, runs: Path, at_once: int) -> bool:
             check=False,
         ).returncode
     minutes = (time.monotonic() - start) / 60
-    print(f"{time.strftime('%H:%M:%S')} {job.name} ends with {code} after {minutes:.1f} minutes")
+    now = time.strftime("%H:%M:%S")
+    print(f"{now} {job.name} ends with {code} after {minutes:.1f} minutes", flush=True)
     if code == 0:
         atomic.write_text(_mark(runs, job), " ".join(job.command) + "\n")
     return code == 0
