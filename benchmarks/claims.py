@@ -57,7 +57,7 @@ def scores(run_path: Path) -> tuple[dict[str, list[float]], dict[str, list[float
 
 
 def in_words(claims: Mapping[str, Any]) -> str:
-    """Say beside the method's gain what the NLL terms alone gained, and which critics served."""
+    """Say the method's gain, and beside it that of the NLL terms alone and of critic updates."""
     differences = [seed["dual_minus"] for seed in claims.values()]
     gains = [difference["base"]["mean"] for difference in differences]
     alone = [each["base"]["mean"] - each["nll_alone"]["mean"] for each in differences]
@@ -65,8 +65,21 @@ def in_words(claims: Mapping[str, Any]) -> str:
     return (
         f"In {len(gains)} seeds of a larger run, the total rose by {fmean(gains):.3f} on average, "
         f"and by {fmean(alone):.3f} where the NLL terms trained alone, without any preference. "
-        f"{tried.count('refreshed')} of {len(tried)} refreshed critics served; the others were "
-        "reverted."
+        f"{tried.count('refreshed')} of {len(tried)} refreshes gave a critic that served."
+        f"{_of_updates([each.get('no_update') for each in differences])}"
+    )
+
+
+def _of_updates(differences: Sequence[Mapping[str, Any] | None]) -> str:
+    """Say what the critic's updates added; nothing where a seed was not run without them."""
+    known = [difference for difference in differences if difference is not None]
+    if len(known) < len(differences):
+        return ""
+    mean = fmean(difference["mean"] for difference in known)
+    shown = sum(difference["excludes_zero"] for difference in known)
+    return (
+        f" The critic's updates changed the total by {mean:+.3f} on average, against the same run "
+        f"without them; in {shown} of {len(known)} seeds the interval excludes 0."
     )
 
 
