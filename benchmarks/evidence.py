@@ -76,6 +76,8 @@ def jobs_of(recipe: str, runs: str, output: str) -> list[Job]:
     add_by_seed("sources", "refresh_sources", "--pairs", "600", arm="no_update")
     own = [f"{claims}/no_update-0", "--output", f"{output}/votes-world.json"]
     add("votes", "votes", *own, needs=["no_update-0"])
+    own = [f"{claims}/no_update-0", "--work", f"{runs}/rank", "--output", output]
+    add("rank", "rank", *own, needs=["no_update-0"])
 
     add_arm("dual", MONITORED, "dual")
     add_arm("coin_flip", SEEDS, "coin_flip")
