@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
-SPARE = 4  # a full layer grows by a fourth of its columns
+SPARE = 16
 
 
 def growing_cache(config: PreTrainedConfig) -> DynamicCache:
