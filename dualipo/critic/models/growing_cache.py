@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
-SPARE = 16
+SPARE = 16  # a full layer grows by a sixteenth of its columns: little memory, and few copies
 
 
 def growing_cache(config: PreTrainedConfig) -> DynamicCache:

@@ -18,9 +18,10 @@ def test_it_holds_what_a_concatenating_cache_holds() -> None:
     rows = 6
     # Some steps fit into the spare columns, some do not, and rows leave in between.
     for columns, kept in (
-        (9, None),
+        (40, None),
         (5, None),
         (1, [0, 1, 5, 3]),
+        (1, None),
         (3, None),
         (2, [3, 1]),
         (8, [0]),
@@ -43,11 +44,11 @@ def test_it_holds_what_a_concatenating_cache_holds() -> None:
 def test_a_step_that_fits_moves_no_column() -> None:
     generator = torch.Generator().manual_seed(0)
     cache = growing_cache(CONFIG)
-    cache.update(*states(generator, 3, 40), 0)
-    cache.update(*states(generator, 3, 1), 0)  # grows by a fourth
+    cache.update(*states(generator, 3, 400), 0)
+    cache.update(*states(generator, 3, 1), 0)  # makes room for 25 more
     place = cache.layers[0].keys.data_ptr()
     for _ in range(10):
         cache.update(*states(generator, 3, 1), 0)
     cache.batch_select_indices(torch.tensor([0, 2]))
     assert cache.layers[0].keys.data_ptr() == place
-    assert cache.layers[0].keys.shape == (2, 2, 51, 4)
+    assert cache.layers[0].keys.shape == (2, 2, 411, 4)
