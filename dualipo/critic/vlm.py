@@ -118,6 +118,15 @@ class TrainableVlm(Vlm, Protocol):
         """
         ...
 
+    def log_probs_of_each(
+        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+    ) -> Tensor:
+        """Return the same sums [B, P] for P responses of each query, without a gradient.
+
+        A query's prompt is run once for all its responses, of which each query has equally many.
+        """
+        ...
+
     def learning(self) -> AbstractContextManager[None]:
         """Return a context in which the weights may change; remembered clips are forgotten."""
         ...

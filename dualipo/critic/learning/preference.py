@@ -59,6 +59,36 @@ def path_log_probs(
     return batched(answered, score, batch_size=batch_size, subject="critic's paths")
 
 
+@torch.no_grad()
+def log_probs_by_question(
+    vlm: TrainableVlm,
+    asks: Sequence[Ask],
+    paths: Sequence[Sequence[Response]],
+    *,
+    clips: Clips,
+    batch_size: int,
+) -> list[list[float]]:
+    """Return log pi(path | question) of every path of every question; its prompt is run once.
+
+    Questions with equally many paths stand together. `batch_size` counts paths. Ranks share a batch
+    as in `path_log_probs`.
+    """
+
+    def score(batch: Sequence[int]) -> list[list[float]]:
+        width = max(len(paths[n]) for n in batch)
+        own = ranks.share(batch)
+        queries = load_queries([asks[n] for n in own], clips)
+        filled = [[*paths[n], *[paths[n][-1]] * (width - len(paths[n]))] for n in own]
+        sums_BP = vlm.log_probs_of_each(queries, filled)
+        return ranks.gathered(sums_BP)[: len(batch)].tolist()
+
+    order = sorted(range(len(paths)), key=lambda n: len(paths[n]))
+    at_once = max(1, batch_size // max(map(len, paths)))
+    rows = batched(order, score, batch_size=at_once, subject="critic's paths")
+    known = dict(zip(order, rows, strict=True))
+    return [known[n][: len(own)] for n, own in enumerate(paths)]
+
+
 @dataclass(frozen=True)
 class PathPreference(loop.Objective):
     """The training objective `losses.path_dpo` on a batch of pairs and their reference gaps.

@@ -210,14 +210,16 @@ def _certainties(
         question.winners if settings.pce == "monte_carlo" else question.winners[:1]
         for question in pool.judged
     ]
-    asks = [
-        question.ask for question, paths in zip(pool.judged, winners, strict=True) for _ in paths
+    asks = [question.ask for question in pool.judged]
+    now, sft = (
+        preference.log_probs_by_question(critic, asks, winners, clips=clips, batch_size=batch_size)
+        for critic in (vlm, load_sft())
+    )
+    ratios = [
+        [theta - base for theta, base in zip(*paths, strict=True)]
+        for paths in zip(now, sft, strict=True)
     ]
-    texts = [path for paths in winners for path in paths]
-    now = preference.path_log_probs(vlm, asks, texts, clips=clips, batch_size=batch_size)
-    sft = preference.path_log_probs(load_sft(), asks, texts, clips=clips, batch_size=batch_size)
-    ratios = iter(theta - base for theta, base in zip(now, sft, strict=True))
-    return certainty.pce([[next(ratios) for _ in paths] for paths in winners], settings=settings)
+    return certainty.pce(ratios, settings=settings)
 
 
 def _chosen(

@@ -211,6 +211,23 @@ class ChatCritic(ABC):
         return self._tail_log_probs(queries, ids, lengths_B), lengths_B
 
     @torch.no_grad()
+    def log_probs_of_each(
+        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+    ) -> Tensor:
+        """Sum log pi(response | query) of several responses a query; see `vlm.TrainableVlm`."""
+        ids = [[self.tokens.response(response) for response in own] for own in responses]
+        visual = self.embed_clips(queries)
+        longest = max(len(row) for own in ids for row in own)
+        rows = self._prompts(queries, visual, room=longest)
+        answers_NS, mask_NS = _left_padded([row for own in ids for row in own])
+        shape = (len(ids), len(ids[0]))
+        answers = decode.Questions(
+            answers_NS.to(self.device).unflatten(0, shape),
+            mask_NS.to(self.device).unflatten(0, shape),
+        )
+        return decode.answer_log_probs(self.llm, self._pack(queries, rows, visual), answers)
+
+    @torch.no_grad()
     def sample(self, queries: Sequence[Query], sampling: Sampling) -> list[list[ReasoningPath]]:
         """Draw reasoning paths, with one prefill for prompts that begin alike; see `vlm.Vlm`."""
         assert len(sampling.seeds) == len(queries)

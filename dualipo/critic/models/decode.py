@@ -111,7 +111,10 @@ def draw_paths(
     """
     cache = growing_cache(llm.config)
     prefill(llm, prefixes, cache)
-    logits_UJV = _ask(llm, prefixes, questions, cache).repeat_interleave(num_paths, 1)
+    width = questions.ids_UQS.shape[2]
+    ends = torch.arange(width - 1, questions.ids_UQS[0].numel(), width, device=end_ids.device)
+    logits_UQV = _ask(llm, prefixes, questions, cache, keep=ends)
+    logits_UJV = logits_UQV.repeat_interleave(num_paths, 1)
     slots = _Slots(prefixes, questions, uniforms_UJT, tracked_C, temperature=temperature)
     for step in range(uniforms_UJT.shape[2]):
         token_UJ = slots.draw(step, logits_UJV, end_ids)
@@ -128,6 +131,24 @@ def draw_paths(
             use_cache=True,
         ).logits
     return slots.decoded
+
+
+@torch.no_grad()
+def answer_log_probs(llm: nn.Module, prefixes: Prompts, answers: Questions) -> Tensor:
+    """Sum the log-probabilities [U, Q] of answers, each behind its prefix, which is run once."""
+    cache = growing_cache(llm.config)
+    first_UV = log_softmax(prefill(llm, prefixes, cache))
+    ids_UQS, is_real_UQS = answers.ids_UQS, answers.mask_UQS.bool()
+    num_tokens = ids_UQS[0].numel()
+    logits_UQSV = _ask(
+        llm, prefixes, answers, cache, keep=torch.arange(num_tokens, device=ids_UQS.device)
+    ).unflatten(1, ids_UQS.shape[1:])
+    log_probs_UQSV = log_softmax(logits_UQSV[:, :, :-1])
+    after_UQS = log_probs_UQSV.gather(3, ids_UQS[:, :, 1:, None])[..., 0]
+    # An answer's first token follows the prefix, not the padding before it.
+    inner_UQS = is_real_UQS[:, :, 1:] & is_real_UQS[:, :, :-1]
+    first_id_UQ = ids_UQS.gather(2, is_real_UQS.long().argmax(2, keepdim=True))[..., 0]
+    return after_UQS.where(inner_UQS, 0.0).sum(2) + first_UV.gather(1, first_id_UQ)
 
 
 def prefill(llm: nn.Module, prompts: Prompts, cache: DynamicCache) -> Tensor:
@@ -253,8 +274,13 @@ def _added(mask_U1JK: Tensor, cache: DynamicCache) -> Tensor:
     return numbers.masked_fill_(~mask_U1JK, -torch.inf)
 
 
-def _ask(llm: nn.Module, prefixes: Prompts, questions: Questions, cache: DynamicCache) -> Tensor:
-    """Run all questions behind their prefixes at once; return the logits [U, Q, V] after each."""
+def _ask(
+    llm: nn.Module, prefixes: Prompts, questions: Questions, cache: DynamicCache, *, keep: Tensor
+) -> Tensor:
+    """Run all questions behind their prefixes at once; return the logits after some columns.
+
+    `keep` [R] counts a row's Q * S columns, and the logits are [U, R, V].
+    """
     num_rows, num_questions, width = questions.ids_UQS.shape
     mask_UQS = questions.mask_UQS.bool()
     order_SS = torch.ones(width, width, dtype=torch.bool, device=mask_UQS.device).tril()
@@ -270,7 +296,7 @@ def _ask(llm: nn.Module, prefixes: Prompts, questions: Questions, cache: Dynamic
         position_ids=(prefixes.next_B[:, None, None] + counted(mask_UQS)).flatten(1),
         past_key_values=cache,
         use_cache=True,
-        logits_to_keep=torch.arange(width - 1, num_questions * width, width, device=own.device),
+        logits_to_keep=keep,
     ).logits
 
 

@@ -69,6 +69,18 @@ def test_a_lora_begins_as_nothing_and_is_saved_as_whole_weights(folder, tmp_path
     assert torch.allclose(log_probs(after), learnt, atol=1e-4) and after.hash() == critic.hash()
 
 
+def test_answers_behind_one_prompt_are_as_likely_as_each_alone(folder):
+    kind = Vila if folder.name == "vila" else TransformersVlm
+    critic = kind.load(folder, settings=LORA)
+    critic.module.double()
+    answers = [["A: good", "A: a much longer answer", ""], ["good", "bad", "B: normal, bad, bad"]]
+    found = critic.log_probs_of_each(QUERIES, answers)
+    for query, own, found_P in zip(QUERIES, answers, found, strict=True):
+        with torch.no_grad():
+            alone = torch.cat([critic.log_probs([query], [answer])[0] for answer in own])
+        assert torch.allclose(found_P, alone, atol=1e-9)
+
+
 def test_label_probabilities_read_while_sampling_are_those_asked_afterwards(taught):
     taught.module.double()
     asks = [Ask("x", "point", "a lamp", "motion", (f"shade{n}",)) for n in (20, 120, 230)]
