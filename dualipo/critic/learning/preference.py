@@ -4,7 +4,7 @@ A preference holds two responses to one question. The reference is the critic at
 training. Its log-probabilities are computed once, so that no second copy of the weights is kept.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -146,8 +146,6 @@ def train(
     `vlm` must hold the weights that are its reference, also when training resumes.
     """
     all_pairs = _under_exchanged_captions([*pairs, *anchors], settings, captionless, seed)
-    with forward_pass(next(vlm.module.parameters()).device, settings):
-        gaps = _reference_gaps(vlm, all_pairs, clips=clips, batch_size=reference_batch_size)
     indices = mixed(
         len(pairs),
         len(anchors),
@@ -156,11 +154,16 @@ def train(
         batch_size=settings.train_batch_size,
         seed=seed,
     )
+    drawn = sorted({n for step in range(settings.max_train_steps) for n in indices(step)})
+    with forward_pass(next(vlm.module.parameters()).device, settings):
+        gaps = _reference_gaps(
+            vlm, [all_pairs[n] for n in drawn], clips=clips, batch_size=reference_batch_size
+        )
     with vlm.learning():
         return loop.train(
             vlm.module,
             PathPreference(vlm, clips=clips, beta=settings.beta_critic, nll_weight=nll_weight),
-            batches=_batches(all_pairs, gaps, indices),
+            batches=_batches(all_pairs, dict(zip(drawn, gaps, strict=True)), indices),
             settings=settings,
             checkpoint_folder=checkpoint_folder,
             seed=seed,
@@ -170,7 +173,7 @@ def train(
 
 
 def _batches(
-    pairs: Sequence[PathPair], gaps: Sequence[float], indices: Callable[[int], list[int]]
+    pairs: Sequence[PathPair], gaps: Mapping[int, float], indices: Callable[[int], list[int]]
 ) -> Callable[[int], dict[str, Any]]:
     """Return a function from a step to its pairs with their reference gaps."""
 
