@@ -68,6 +68,7 @@ RESULT_TABLES = (
     ResultTable("caption-invariance", "caption-invariance-world", caption_invariance.table),
     ResultTable("refresh-gate", "refresh-gate", refresh_gate.table),
     ResultTable("judge", "judge-cpu-one-thread-x86_64", judge.table),
+    ResultTable("certainty", "certainty-cpu-one-thread", ratio_table.table),
     ResultTable("critic-memory", "critic-memory-cpu-one-thread", critic_memory.table),
     ResultTable("families", "families-world", families.table),
     ResultTable("attention", "attention-cpu-one-thread", ratio_table.table),
