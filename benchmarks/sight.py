@@ -257,7 +257,7 @@ def main() -> None:
     )
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--work", type=Path, required=True, help="for clips, generators, readout")
-    parser.add_argument("--num-pairs", type=int, default=200, help="of each dimension")
+    parser.add_argument("--num-pairs", type=int, default=100, help="of each dimension")
     parser.add_argument("--output", type=Path, help="a JSON file")
     arguments = parser.parse_args()
     kinds = [Kind("generator", UNSEEN[0])]
