@@ -21,6 +21,7 @@ Intervals are 95 % bootstraps clustered by prompt.
 """
 
 import argparse
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -71,6 +72,7 @@ READOUT_TRAINING = Optimizer(
     lr_scheduler="cosine",
     checkpointing_steps=300,
 )
+READERS = ("facts", "tower", "true words", "own words", "verdict")
 LEAST_GAP = 0.1  # of the oracle's scores
 UNSEEN = (100, 101, 102)  # lineages
 # What a named fault weighs: the middle of the scores that its degree stands for, from 1 downwards.
@@ -191,12 +193,19 @@ def critic_readers(run: Run) -> dict[str, Reader]:
     """Return the warm critic's two readers: its own words, and its verdict."""
 
     def clips_of(pairs: Sequence[Compared]) -> tuple[list[Item], dict[str, np.ndarray]]:
+        clips: dict[str, np.ndarray] = {}
+
+        def name(clip: SeenClip) -> str:
+            # A critic remembers what it saw by a clip's hash, beyond the clips of one generator.
+            clip_hash = hashlib.sha256(clip.frames_FHW3.tobytes()).hexdigest()
+            clips[clip_hash] = clip.frames_FHW3
+            return clip_hash
+
         items = [
-            Item(str(n), pair.caption, (f"{n}a", f"{n}b"), (pair.dimension,))
+            Item(str(n), pair.caption, (name(pair.first), name(pair.second)), (pair.dimension,))
             for n, pair in enumerate(pairs)
         ]
-        clips = {f"{n}a": pair.first.frames_FHW3 for n, pair in enumerate(pairs)}
-        return items, clips | {f"{n}b": pair.second.frames_FHW3 for n, pair in enumerate(pairs)}
+        return items, clips
 
     def verdict(pairs: Sequence[Compared]) -> list[float]:
         items, clips = clips_of(pairs)
@@ -243,9 +252,13 @@ def measure(pairs: Sequence[Compared], readers: Mapping[str, Sequence[Reader]]) 
 def table(results: dict[str, Any]) -> str:
     """Write the readers below each other, for each generator, as a table in markdown."""
     rows = [
-        [kind, reader, *(with_ends(row, percent) for row in by_dimension.values())]
+        [
+            kind,
+            reader,
+            *(with_ends(readers[reader][name], percent) for name in (*DIMENSIONS, "all")),
+        ]
         for kind, readers in results.items()
-        for reader, by_dimension in readers.items()
+        for reader in READERS
     ]
     return Table(["generator", "reader", *DIMENSIONS, "all"], rows).in_markdown()
 
