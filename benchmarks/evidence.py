@@ -38,60 +38,80 @@ class Job:
     needs: Sequence[str] = ()
 
 
-def jobs_of(recipe: str, runs: str, output: str) -> list[Job]:
-    """Return the jobs in the order in which they are begun."""
-    claims = f"{runs}/claims"
-    shared = ["--claims", claims]
-    jobs: list[Job] = []
+class Plan:
+    """The jobs of a recipe's evidence, in the order in which they are begun."""
 
-    def add(name: str, *command: str, needs: Sequence[str] = ()) -> None:
-        jobs.append(Job(name, command, needs))
+    def __init__(self, recipe: str, runs: str, output: str) -> None:
+        self.recipe, self.runs, self.output = recipe, runs, output
+        self.claims = f"{runs}/claims"
+        self.shared = ["--claims", self.claims]
+        self.jobs: list[Job] = []
 
-    def add_arm(name: str, seeds: Iterable[int], *arm: str) -> None:
+    def add(self, name: str, *command: str, needs: Sequence[str] = ()) -> None:
+        """Add a command."""
+        self.jobs.append(Job(name, command, needs))
+
+    def add_arm(self, name: str, seeds: Iterable[int], *arm: str) -> None:
+        """Add a run of `claims.py` for each seed; no arm is the warm start alone."""
         for seed in seeds:
             needs = [f"warm-{seed}"] if arm else []
-            own = ["--seeds", f"{seed}", "--arms", *arm, "--runs", claims]
-            add(f"{name}-{seed}", "claims", recipe, *own, needs=needs)
+            own = ["--seeds", f"{seed}", "--arms", *arm, "--runs", self.claims]
+            self.add(f"{name}-{seed}", "claims", self.recipe, *own, needs=needs)
 
-    def add_by_seed(name: str, script: str, *command: str, arm: str) -> None:
+    def add_by_seed(self, name: str, script: str, *command: str, arm: str) -> None:
         """Add a job for each seed, then one that joins them."""
-        own = [script, recipe, *command, *shared, "--runs", f"{runs}/{name}"]
+        folder = f"{self.runs}/{name}"
+        own = [script, self.recipe, *command, *self.shared, "--runs", folder]
         for seed in CRITIC_SEEDS:
-            part = ["--seeds", f"{seed}", "--output", f"{runs}/{name}/seed-{seed}.json"]
-            add(f"{name}-{seed}", *own, *part, needs=[f"{arm}-{seed}"])
-        path = f"{output}/{script.replace('_', '-')}.json"
+            part = ["--seeds", f"{seed}", "--output", f"{folder}/seed-{seed}.json"]
+            self.add(f"{name}-{seed}", *own, *part, needs=[f"{arm}-{seed}"])
+        path = f"{self.output}/{script.replace('_', '-')}.json"
         whole = ["--seeds", *map(str, CRITIC_SEEDS), "--output", path]
-        add(name, *own, *whole, needs=of(name, CRITIC_SEEDS))
+        self.add(name, *own, *whole, needs=of(name, CRITIC_SEEDS))
 
-    add_arm("warm", range(len(MONITORED) + 1))
-    own = ["--pairs", "600", *shared, "--runs", f"{runs}/caption-invariance", "--output", output]
-    add("captions", "caption_invariance", recipe, *own, needs=["warm-0"])
-    warm = [f"{claims}/before-{seed}" for seed in CRITIC_SEEDS]
-    own = ["--work", f"{runs}/sight", "--output", f"{output}/sight-world.json"]
-    add("sight", "sight", *warm, *own, needs=of("warm", CRITIC_SEEDS))
-    own = ["--runs", f"{runs}/critic-stages", "--output", output]
-    add("stages", "critic_stages", recipe, *shared, *own, needs=of("warm", CRITIC_SEEDS))
+    def add_critics(self) -> None:
+        """Add what measures critics before any refresh, and what sources teach."""
+        recipe, runs, output, claims = self.recipe, self.runs, self.output, self.claims
+        self.add_arm("warm", range(len(MONITORED) + 1))
+        own = [*self.shared, "--runs", f"{runs}/caption-invariance", "--output", output]
+        self.add("captions", "caption_invariance", recipe, "--pairs", "600", *own, needs=["warm-0"])
+        warm = [f"{claims}/before-{seed}" for seed in CRITIC_SEEDS]
+        own = ["--work", f"{runs}/sight", "--output", f"{output}/sight-world.json"]
+        self.add("sight", "sight", *warm, *own, needs=of("warm", CRITIC_SEEDS))
+        own = [*self.shared, "--runs", f"{runs}/critic-stages", "--output", output]
+        self.add("stages", "critic_stages", recipe, *own, needs=of("warm", CRITIC_SEEDS))
+        self.add_arm("no_update", SEEDS, "no_update")
+        self.add_by_seed("sources", "refresh_sources", "--pairs", "600", arm="no_update")
+        own = [f"{claims}/no_update-0", "--output", f"{output}/votes-world.json"]
+        self.add("votes", "votes", *own, needs=["no_update-0"])
+        own = [f"{claims}/no_update-0", "--work", f"{runs}/rank", "--output", output]
+        self.add("rank", "rank", *own, needs=["no_update-0"])
 
-    add_arm("no_update", SEEDS, "no_update")
-    add_by_seed("sources", "refresh_sources", "--pairs", "600", arm="no_update")
-    own = [f"{claims}/no_update-0", "--output", f"{output}/votes-world.json"]
-    add("votes", "votes", *own, needs=["no_update-0"])
-    own = [f"{claims}/no_update-0", "--work", f"{runs}/rank", "--output", output]
-    add("rank", "rank", *own, needs=["no_update-0"])
+    def add_loops(self) -> None:
+        """Add the runs with refreshes and their controls, and what compares runs."""
+        recipe, runs, output = self.recipe, self.runs, self.output
+        self.add_arm("dual", MONITORED, "dual")
+        self.add_arm("coin_flip", SEEDS, "coin_flip")
+        self.add_arm("nll_alone", SEEDS, "nll_alone")
+        own = ["--seeds", *map(str, SEEDS), "--runs", self.claims, "--output", output]
+        runs_of_all = [name for arm in ARMS for name in of(arm, SEEDS)]
+        self.add("claims", "claims", recipe, *own, needs=runs_of_all)
+        own = ["--runs", f"{runs}/later-rounds", "--output", f"{output}/later-rounds.json"]
+        needs = ["dual-0", "no_update-0"]
+        self.add("later", "later_rounds", recipe, *self.shared, *own, needs=needs)
+        own = ["--seeds", *map(str, MONITORED), "--runs", f"{runs}/monitors", "--output", output]
+        needs = [*of("dual", MONITORED), f"warm-{len(MONITORED)}"]
+        self.add("monitors", "monitors", recipe, *self.shared, *own, needs=needs)
+        sizes = ["--pairs", "1000", "--sizes", "240", "2400"]
+        self.add_by_seed("staleness", "staleness", *sizes, arm="dual")
 
-    add_arm("dual", MONITORED, "dual")
-    add_arm("coin_flip", SEEDS, "coin_flip")
-    add_arm("nll_alone", SEEDS, "nll_alone")
-    own = ["--seeds", *map(str, SEEDS), "--runs", claims, "--output", output]
-    add("claims", "claims", recipe, *own, needs=[name for arm in ARMS for name in of(arm, SEEDS)])
-    own = ["--runs", f"{runs}/later-rounds", "--output", f"{output}/later-rounds.json"]
-    add("later", "later_rounds", recipe, *shared, *own, needs=["dual-0", "no_update-0"])
-    own = ["--seeds", *map(str, MONITORED), "--runs", f"{runs}/monitors", "--output", output]
-    needs = [*of("dual", MONITORED), f"warm-{len(MONITORED)}"]
-    add("monitors", "monitors", recipe, *shared, *own, needs=needs)
-    sizes = ["--pairs", "1000", "--sizes", "240", "2400"]
-    add_by_seed("staleness", "staleness", *sizes, arm="dual")
-    return jobs
+
+def jobs_of(recipe: str, runs: str, output: str) -> list[Job]:
+    """Return the jobs in the order in which they are begun."""
+    plan = Plan(recipe, runs, output)
+    plan.add_critics()
+    plan.add_loops()
+    return plan.jobs
 
 
 def of(name: str, seeds: Iterable[int]) -> list[str]:

@@ -154,16 +154,15 @@ def train(
         batch_size=settings.train_batch_size,
         seed=seed,
     )
-    drawn = sorted({n for step in range(settings.max_train_steps) for n in indices(step)})
+    drawn = {n for step in range(settings.max_train_steps) for n in indices(step)}
+    shown = {n: all_pairs[n] for n in sorted(drawn)}
     with forward_pass(next(vlm.module.parameters()).device, settings):
-        gaps = _reference_gaps(
-            vlm, [all_pairs[n] for n in drawn], clips=clips, batch_size=reference_batch_size
-        )
+        gaps = _reference_gaps(vlm, shown, clips=clips, batch_size=reference_batch_size)
     with vlm.learning():
         return loop.train(
             vlm.module,
             PathPreference(vlm, clips=clips, beta=settings.beta_critic, nll_weight=nll_weight),
-            batches=_batches(all_pairs, dict(zip(drawn, gaps, strict=True)), indices),
+            batches=_batches(shown, gaps, indices),
             settings=settings,
             checkpoint_folder=checkpoint_folder,
             seed=seed,
@@ -173,7 +172,7 @@ def train(
 
 
 def _batches(
-    pairs: Sequence[PathPair], gaps: Mapping[int, float], indices: Callable[[int], list[int]]
+    pairs: Mapping[int, PathPair], gaps: Mapping[int, float], indices: Callable[[int], list[int]]
 ) -> Callable[[int], dict[str, Any]]:
     """Return a function from a step to its pairs with their reference gaps."""
 
@@ -204,12 +203,15 @@ def _under_exchanged_captions(
 
 
 def _reference_gaps(
-    vlm: TrainableVlm, pairs: Sequence[PathPair], *, clips: Clips, batch_size: int
-) -> list[float]:
-    """Return log pi_0(winner) - log pi_0(loser) of each pair."""
-    asks = [pair.ask for pair in pairs]
+    vlm: TrainableVlm, pairs: Mapping[int, PathPair], *, clips: Clips, batch_size: int
+) -> dict[int, float]:
+    """Return log pi_0(winner) - log pi_0(loser) of each pair, by its number."""
+    asks = [pair.ask for pair in pairs.values()]
     winners, losers = (
         path_log_probs(vlm, asks, responses, clips=clips, batch_size=batch_size)
-        for responses in ([pair.winner for pair in pairs], [pair.loser for pair in pairs])
+        for responses in (
+            [pair.winner for pair in pairs.values()],
+            [pair.loser for pair in pairs.values()],
+        )
     )
-    return [winner - loser for winner, loser in zip(winners, losers, strict=True)]
+    return {n: winner - loser for n, winner, loser in zip(pairs, winners, losers, strict=True)}

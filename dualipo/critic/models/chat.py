@@ -219,12 +219,7 @@ class ChatCritic(ABC):
         visual = self.embed_clips(queries)
         longest = max(len(row) for own in ids for row in own)
         rows = self._prompts(queries, visual, room=longest)
-        answers_NS, mask_NS = _left_padded([row for own in ids for row in own])
-        shape = (len(ids), len(ids[0]))
-        answers = decode.Questions(
-            answers_NS.to(self.device).unflatten(0, shape),
-            mask_NS.to(self.device).unflatten(0, shape),
-        )
+        answers = decode.questions_of(ids, self.device)
         return decode.answer_log_probs(self.llm, self._pack(queries, rows, visual), answers)
 
     @torch.no_grad()
@@ -329,7 +324,7 @@ class ChatCritic(ABC):
         self, queries: Sequence[Query], rows: Sequence[Sequence[int]], visual: dict[str, Tensor]
     ) -> decode.Prompts:
         """Embed prompts, or their prefixes, padded on the left, with all their visual tokens."""
-        ids_BL, mask_BL = _left_padded(rows)
+        ids_BL, mask_BL = decode.left_padded(rows)
         ids_BL, mask_BL = ids_BL.to(self.device), mask_BL.to(self.device)
         embeds_BLH = self.llm.get_input_embeddings()(ids_BL.clamp(min=0))
         shown = torch.cat(
@@ -355,16 +350,9 @@ class ChatCritic(ABC):
     def _questions(self, division: Division) -> decode.Questions:
         """Return the questions after each prefix; a prefix with fewer has empty places."""
         num_questions = division.num_questions
-        rows = [
-            list(rest)
-            for rests in division.rests
-            for rest in [*rests, *[()] * (num_questions - len(rests))]
-        ]
-        assert all(VISUAL not in row for row in rows), "clips stand before the question"
-        ids_NS, mask_NS = (part.to(self.device) for part in _left_padded(rows))
-        return decode.Questions(
-            ids_NS.unflatten(0, (-1, num_questions)), mask_NS.unflatten(0, (-1, num_questions))
-        )
+        rows = [[*rests, *[()] * (num_questions - len(rests))] for rests in division.rests]
+        assert all(VISUAL not in row for own in rows for row in own), "clips stand before it"
+        return decode.questions_of(rows, self.device)
 
     def _in_slots(self, drawn_NT: Tensor, division: Division, slots: list[list[int]]) -> Tensor:
         """Put each path's uniform numbers into its slot: [U, J, T]."""
@@ -407,11 +395,3 @@ class ChatCritic(ABC):
             return ReasoningPath(text, tuple(ids), log_probs[slot], not ended[slot], chosen)
 
         return [[path(slot) for slot in row] for row in slots]
-
-
-def _left_padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Pad rows of ids on the left to the longest; return ids and mask."""
-    longest = max(map(len, rows))
-    ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows])
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
-    return ids, mask

@@ -76,6 +76,21 @@ class Decoded:
     tracked_UJTC: Tensor
 
 
+def left_padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Pad rows of ids on the left to the longest; return ids and mask."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows])
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    return ids, mask
+
+
+def questions_of(rows: Sequence[Sequence[Sequence[int]]], device: torch.device) -> Questions:
+    """Pad the rows of ids that stand behind each prefix, equally many behind each."""
+    ids_NS, mask_NS = (part.to(device) for part in left_padded([r for own in rows for r in own]))
+    shape = len(rows), len(rows[0])
+    return Questions(ids_NS.unflatten(0, shape), mask_NS.unflatten(0, shape))
+
+
 def counted(mask_BL: Tensor) -> Tensor:
     """Count positions from each row's first real token."""
     return (mask_BL.long().cumsum(-1) - 1).clamp(min=0)
