@@ -154,8 +154,7 @@ def train(
         batch_size=settings.train_batch_size,
         seed=seed,
     )
-    drawn = {n for step in range(settings.max_train_steps) for n in indices(step)}
-    shown = {n: all_pairs[n] for n in sorted(drawn)}
+    shown = {n: all_pairs[n] for step in range(settings.max_train_steps) for n in indices(step)}
     with forward_pass(next(vlm.module.parameters()).device, settings):
         gaps = _reference_gaps(vlm, shown, clips=clips, batch_size=reference_batch_size)
     with vlm.learning():
