@@ -14,7 +14,6 @@ Seconds are CPU time. Every rotation begins with another way; claim no more than
 
 import argparse
 import contextlib
-import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -64,21 +63,12 @@ def main() -> None:
         Query("pair", caption(n), "motion", (first, second), (f"{n}a", f"{n}b"))
         for n, (first, second) in enumerate(zip(clips[::2], clips[1::2], strict=True))
     ]
-    times: dict[str, list[float]] = {way: [] for way in WAYS}
-    for rotation in range(arguments.rotations + 1):
-        for place in range(len(WAYS)):
-            way = WAYS[(rotation + place) % len(WAYS)]
-            spent = seconds(vila, queries, way)
-            if rotation:  # the first one warms up
-                times[way].append(spent)
+    times = ratio_table.rotated(
+        WAYS, lambda way: seconds(vila, queries, way), rotations=arguments.rotations
+    )
     result: dict[str, Any] = {"seconds": times, "ratios": {}}
     for way in WAYS[1:]:
-        ratios = [other / own for other, own in zip(times[way], times["ours"], strict=True)]
-        result["ratios"][f"{way} over ours"] = {
-            "lowest": min(ratios),
-            "median": statistics.median(ratios),
-            "highest": max(ratios),
-        }
+        result["ratios"][f"{way} over ours"] = ratio_table.ends(times[way], times["ours"])
     atomic.make_folder(arguments.output)
     atomic.write_json(arguments.output / "attention-cpu-one-thread.json", result)
     print(ratio_table.table(result))

@@ -157,6 +157,8 @@ def main() -> None:
     parser.add_argument("--claims", type=Path, help="where benchmarks/claims.py keeps its runs")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
+    recipe = config.load(arguments.recipe, arguments.overrides)
+    usual = recipe.warm_start_sft.caption_exchange_share
     results: dict[str, Any] = {}
     for share in arguments.shares:
         folder = arguments.runs / f"share-{share:g}"
@@ -165,9 +167,8 @@ def main() -> None:
             own = [f"warm_start_{half}.caption_exchange_share={share}" for half in ("sft", "dpo")]
             own += [f"output_dir={folder / 'run'}", "rounds=0"]
             loaded = config.load(arguments.recipe, [*arguments.overrides, *own])
-            recipe = config.load(arguments.recipe, arguments.overrides)
             atomic.make_folder(folder)
-            if share == recipe.warm_start_sft.caption_exchange_share:
+            if share == usual:
                 claims.begin_with(arguments.claims, f"before-{loaded.seed}", loaded)
             with loop.opened(loaded, PlainProgress()) as run:
                 warming.warm_start_critic(run)

@@ -13,7 +13,6 @@ claim no more than the lowest ratio.
 """
 
 import argparse
-import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ def seconds(
     bench: judge.Bench, questions: list[asks.Ask], paths: list[list[Response]], way: str
 ) -> float:
     """Return the CPU seconds that the log-probabilities of all paths take."""
-    shared = {"clips": bench.clips.__getitem__, "batch_size": judge.BATCH}
+    shared: dict[str, Any] = {"clips": bench.clips.__getitem__, "batch_size": judge.BATCH}
     began = time.process_time()
     if way == "together":
         preference.log_probs_by_question(bench.critic, questions, paths, **shared)
@@ -55,14 +54,9 @@ def measure(bench: judge.Bench, *, rotations: int) -> dict[str, list[float]]:
     seeds = [[NUM_PATHS * n + path for path in range(NUM_PATHS)] for n in range(len(queries))]
     drawn = bench.critic.sample(queries, Sampling(seeds, 1.0, 24))
     paths: list[list[Response]] = [[path.token_ids for path in own] for own in drawn]
-    times: dict[str, list[float]] = {way: [] for way in WAYS}
-    for rotation in range(rotations + 1):
-        for place in range(len(WAYS)):
-            way = WAYS[(rotation + place) % len(WAYS)]
-            spent = seconds(bench, questions, paths, way)
-            if rotation:  # the first one warms up
-                times[way].append(spent)
-    return times
+    return ratio_table.rotated(
+        WAYS, lambda way: seconds(bench, questions, paths, way), rotations=rotations
+    )
 
 
 def main() -> None:
@@ -77,13 +71,9 @@ def main() -> None:
     result: dict[str, Any] = {"seconds": {}, "ratios": {}}
     for name, (make, num_pairs) in CRITICS.items():
         times = measure(make(num_pairs), rotations=arguments.rotations)
-        ratios = [a / t for a, t in zip(times["alone"], times["together"], strict=True)]
+        ratios = ratio_table.ends(times["alone"], times["together"])
         result["seconds"][name] = times
-        result["ratios"][f"alone over together, {name}"] = {
-            "lowest": min(ratios),
-            "median": statistics.median(ratios),
-            "highest": max(ratios),
-        }
+        result["ratios"][f"alone over together, {name}"] = ratios
     atomic.make_folder(arguments.output)
     atomic.write_json(arguments.output / "certainty-cpu-one-thread.json", result)
     print(ratio_table.table(result))

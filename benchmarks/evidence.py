@@ -84,13 +84,13 @@ class Plan:
         self.add_by_seed("sources", "refresh_sources", "--pairs", "600", arm="no_update")
         own = [f"{claims}/no_update-0", "--output", f"{output}/votes-world.json"]
         self.add("votes", "votes", *own, needs=["no_update-0"])
-        own = [f"{claims}/no_update-0", "--work", f"{runs}/rank", "--output", output]
-        self.add("rank", "rank", *own, needs=["no_update-0"])
 
     def add_loops(self) -> None:
         """Add the runs with refreshes and their controls, and what compares runs."""
         recipe, runs, output = self.recipe, self.runs, self.output
         self.add_arm("dual", MONITORED, "dual")
+        own = [f"{self.claims}/dual-0", "--work", f"{runs}/rank", "--output", output]
+        self.add("rank", "rank", *own, needs=["dual-0"])
         self.add_arm("coin_flip", SEEDS, "coin_flip")
         self.add_arm("nll_alone", SEEDS, "nll_alone")
         own = ["--seeds", *map(str, SEEDS), "--runs", self.claims, "--output", output]

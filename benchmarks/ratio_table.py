@@ -1,9 +1,34 @@
-"""Formats ratios of times that were measured in rotations."""
+"""Measures times in rotations, and formats their ratios."""
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dualipo.evaluation.report.report_tables import Table
+
+
+def rotated(
+    ways: Sequence[str], seconds: Callable[[str], float], *, rotations: int
+) -> dict[str, list[float]]:
+    """Return each way's seconds; every rotation begins with another way, and one warms up."""
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for rotation in range(rotations + 1):
+        for place in range(len(ways)):
+            way = ways[(rotation + place) % len(ways)]
+            spent = seconds(way)
+            if rotation:
+                times[way].append(spent)
+    return times
+
+
+def ends(others: Sequence[float], ours: Sequence[float]) -> dict[str, float]:
+    """Return the lowest, median and highest ratio of another way's seconds over ours."""
+    ratios = [other / own for other, own in zip(others, ours, strict=True)]
+    return {
+        "lowest": min(ratios),
+        "median": statistics.median(ratios),
+        "highest": max(ratios),
+    }
 
 
 def table(result: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ belongs to the round.
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -211,10 +212,14 @@ def _certainties(
         for question in pool.judged
     ]
     asks = [question.ask for question in pool.judged]
-    now, sft = (
-        preference.log_probs_by_question(critic, asks, winners, clips=clips, batch_size=batch_size)
-        for critic in (vlm, load_sft())
+    score = partial(
+        preference.log_probs_by_question,
+        asks=asks,
+        paths=winners,
+        clips=clips,
+        batch_size=batch_size,
     )
+    now, sft = score(vlm), score(load_sft())
     ratios = [
         [theta - base for theta, base in zip(*paths, strict=True)]
         for paths in zip(now, sft, strict=True)

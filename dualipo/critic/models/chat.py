@@ -351,7 +351,9 @@ class ChatCritic(ABC):
         """Return the questions after each prefix; a prefix with fewer has empty places."""
         num_questions = division.num_questions
         rows = [[*rests, *[()] * (num_questions - len(rests))] for rests in division.rests]
-        assert all(VISUAL not in row for own in rows for row in own), "clips stand before it"
+        assert all(VISUAL not in row for own in rows for row in own), (
+            "clips stand before the question"
+        )
         return decode.questions_of(rows, self.device)
 
     def _in_slots(self, drawn_NT: Tensor, division: Division, slots: list[list[int]]) -> Tensor:
