@@ -12,6 +12,7 @@ found: sources that do not help belong out of the recipe (`refresh.sources`).
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from dualipo.store import atomic
 BENCHMARKS = Path(__file__).parent
 SEEDS, MONITORED = range(4), range(5)  # the judge of a monitored run is warmed by the next seed
 CRITIC_SEEDS = range(3)  # of what asks about critics alone
+PROCESSES: list[subprocess.Popen[bytes]] = []  # begun so far
 
 
 @dataclass(frozen=True)
@@ -170,20 +172,28 @@ def _run(job: Job, runs: Path, at_once: int) -> bool:
     script, *rest = job.command
     threads = str(max(1, (os.cpu_count() or 1) // at_once))
     with log.open("a") as output:
-        code = subprocess.run(
+        process = subprocess.Popen(
             [sys.executable, BENCHMARKS / f"{script}.py", *rest],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**os.environ, "OMP_NUM_THREADS": threads},
-            check=False,
-        ).returncode
+        )
+        PROCESSES.append(process)
+        code = process.wait()
     minutes = (time.monotonic() - start) / 60
     now = time.strftime("%H:%M:%S")
     print(f"{now} {job.name} ends with {code} after {minutes:.1f} minutes", flush=True)
     if code == 0:
         atomic.write_text(_mark(runs, job), " ".join(job.command) + "\n")
     return code == 0
+
+
+def _stop(*_: object) -> None:
+    """Ask the jobs under way to stop, as this process was asked; none begins any more."""
+    for process in PROCESSES:
+        process.terminate()
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def _mark(runs: Path, job: Job) -> Path:
@@ -209,6 +219,7 @@ def main() -> int:
             state = "done" if _mark(arguments.runs, job).exists() else "open"
             print(f"{state}  {job.name:12}  needs {' '.join(job.needs) or 'nothing'}")
         return 0
+    signal.signal(signal.SIGTERM, _stop)
     failed = run_all(jobs, arguments.runs, at_once=arguments.jobs)
     if failed:
         print(f"Failed: {', '.join(failed)}. Their output is in {arguments.runs / 'logs'}.")

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from dualipo.preferences import label_queue
 from dualipo.preferences.label_queue import Mix
@@ -23,6 +23,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 GENERATORS = ("base-generator-zx81", "round-seven-generator")
 NUM_PROMPTS = 24
+PATIENCE = 60  # seconds, on a machine that has other things to do
+expect.set_options(timeout=1000 * PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 def until(is_so: Callable[[], bool]) -> None:
     """Poll until a condition holds; waiting inside the page would need eval, which it refuses."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.01)
