@@ -78,7 +78,7 @@ class Plan:
         own = [*self.shared, "--runs", f"{runs}/caption-invariance", "--output", output]
         self.add("captions", "caption_invariance", recipe, "--pairs", "600", *own, needs=["warm-0"])
         warm = [f"{claims}/before-{seed}" for seed in CRITIC_SEEDS]
-        own = ["--work", f"{runs}/sight", "--output", f"{output}/sight-world.json"]
+        own = ["--work", f"{runs}/sight", "--controls", "--output", f"{output}/sight-world.json"]
         self.add("sight", "sight", *warm, *own, needs=of("warm", CRITIC_SEEDS))
         own = [*self.shared, "--runs", f"{runs}/critic-stages", "--output", output]
         self.add("stages", "critic_stages", recipe, *own, needs=of("warm", CRITIC_SEEDS))

@@ -1,6 +1,7 @@
 """Tells where a critic loses sight: from what is measured, over tower and words, to the verdict.
 
     python benchmarks/sight.py runs/claims/before-? --work work/sight
+    python benchmarks/sight.py runs/claims/before-? --work work/sight --controls
 
 Each RUN is a run with `rounds=0`, whose critic is warm; their answers are pooled. What is made in
 WORK is made once. Pairs are clips of one prompt that the oracle puts apart, made by generators of
@@ -16,7 +17,10 @@ two clips as the oracle does; 0.5 counts where it has no order:
 | own words | the same of the warm critic's own greedy answer |
 | verdict | the warm critic's forced choice, after both orders |
 
-The readout is learnt here, with the tower at rest, on clips like those of the pretraining.
+The readout is learnt here, with the tower at rest, on clips like those of the pretraining. The
+controls are two new towers, each after the pretraining's first stage alone (about twenty minutes):
+one sees the world's drawn clips and generators' clips as the shipped one did, one drawn clips
+alone. Their difference is what the facts measured in generators' clips are worth to the tower.
 Intervals are 95 % bootstraps clustered by prompt.
 """
 
@@ -42,7 +46,7 @@ from dualipo.critic.vlm import Sampling
 from dualipo.evaluation import bootstrap
 from dualipo.evaluation.report.charts import percent
 from dualipo.evaluation.report.report_tables import Table
-from dualipo.pretraining import settings, sight
+from dualipo.pretraining import critic, settings, sight
 from dualipo.pretraining.clip_pool import (
     CLIPS_PER_PROMPT,
     DRAWN,
@@ -72,7 +76,11 @@ READOUT_TRAINING = Optimizer(
     lr_scheduler="cosine",
     checkpointing_steps=300,
 )
-READERS = ("facts", "tower", "true words", "own words", "verdict")
+# The turns by which a new tower draws its clips.
+CONTROLS: Mapping[str, Sequence[Sequence[Kind]]] = {
+    "new tower": [(DRAWN,), *[READ[1:]] * settings.GENERATED_TURNS],
+    "new tower, drawn clips": [(DRAWN,)],
+}
 LEAST_GAP = 0.1  # of the oracle's scores
 UNSEEN = (100, 101, 102)  # lineages
 # What a named fault weighs: the middle of the scores that its degree stands for, from 1 downwards.
@@ -160,19 +168,33 @@ def shipped(part: str) -> Path:
     return model_folder(EMBEDDED, part)
 
 
-def tower_facts(work: Path) -> Callable[[SeenClip], FrameFacts]:
-    """Learn a linear readout of the shipped tower; return what it sees in a clip."""
-    critic = Vila.load(shipped("critic"), settings=Critic())
-    seeing = sight.Sight(critic.module.float().requires_grad_(False))
-    pool = ClipPool(shipped("generator"), work, kinds=READ, shards_per_kind=1)
-    train(
-        seeing,
-        sight.FrameReading(seeing),
-        batches=partial(sight.batch, pools=[pool]),
-        settings=READOUT_TRAINING,
-        checkpoint_folder=work / "readout",
-        seed=settings.SEED,
-    )
+def shipped_tower(work: Path) -> Callable[[SeenClip], FrameFacts]:
+    """Return what the shipped tower sees in a clip."""
+    vila = Vila.load(shipped("critic"), settings=Critic())
+    return tower_facts(sight.Sight(vila.module.float()), work, work / "readout")
+
+
+def new_tower(work: Path, name: str) -> Callable[[SeenClip], FrameFacts]:
+    """Train a control's tower as the pretraining's first stage does; return what it sees."""
+    turns = CONTROLS[name]
+    shards = settings.SHARDS_PER_GENERATOR
+    pools = {kinds: clip_pool(work, kinds, shards) for kinds in map(tuple, turns)}
+    torch.manual_seed(settings.SEED)
+    drawing = [pools[tuple(kinds)] for kinds in turns]
+    seeing = sight.Sight(critic.build(drawing).module)
+    stage = work / name.replace(",", "").replace(" ", "-")
+    learn(seeing, drawing, settings.TOWER_TRAINING, stage / "tower")
+    return tower_facts(seeing, work, stage / "readout")
+
+
+def tower_facts(seeing: sight.Sight, work: Path, folder: Path) -> Callable[[SeenClip], FrameFacts]:
+    """Learn a linear readout of a tower; return what it sees in a clip."""
+    for part in (seeing.vision_tower, seeing.mm_projector):
+        part.requires_grad_(False)
+    torch.manual_seed(settings.SEED)
+    for readout in (seeing.readout, seeing.words):
+        readout.reset_parameters()
+    learn(seeing, [clip_pool(work, READ, 1)], READOUT_TRAINING, folder)
     seeing.eval()
 
     @torch.no_grad()
@@ -187,6 +209,23 @@ def tower_facts(work: Path) -> Callable[[SeenClip], FrameFacts]:
         )
 
     return look
+
+
+def clip_pool(work: Path, kinds: Sequence[Kind], num_shards: int) -> ClipPool:
+    """Return clips of some kinds, of the shipped generator and its lineages."""
+    return ClipPool(shipped("generator"), work, kinds=kinds, shards_per_kind=num_shards)
+
+
+def learn(seeing: sight.Sight, pools: Sequence[ClipPool], how: Optimizer, folder: Path) -> None:
+    """Train what is not at rest to read frames, resumable in a folder."""
+    train(
+        seeing,
+        sight.FrameReading(seeing),
+        batches=partial(sight.batch, pools=pools),
+        settings=how,
+        checkpoint_folder=folder,
+        seed=settings.SEED,
+    )
 
 
 def critic_readers(run: Run) -> dict[str, Reader]:
@@ -258,7 +297,7 @@ def table(results: dict[str, Any]) -> str:
             *(with_ends(readers[reader][name], percent) for name in (*DIMENSIONS, "all")),
         ]
         for kind, readers in results.items()
-        for reader in READERS
+        for reader in readers
     ]
     return Table(["generator", "reader", *DIMENSIONS, "all"], rows).in_markdown()
 
@@ -271,15 +310,18 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--work", type=Path, required=True, help="for clips, generators, readout")
     parser.add_argument("--num-pairs", type=int, default=100, help="of each dimension")
+    parser.add_argument("--controls", action="store_true", help="also train two new towers")
     parser.add_argument("--output", type=Path, help="a JSON file")
     arguments = parser.parse_args()
     kinds = [Kind("generator", UNSEEN[0])]
     kinds += [Kind("generator", lineage, settings.LINEAGE_ROUNDS) for lineage in UNSEEN]
     readers: dict[str, list[Reader]] = {
         "facts": [by_formula(lambda clip: clip.facts)],
-        "tower": [by_formula(tower_facts(arguments.work))],
+        "tower": [by_formula(shipped_tower(arguments.work))],
         "true words": [by_true_words],
     }
+    for name in CONTROLS if arguments.controls else ():
+        readers[name] = [by_formula(new_tower(arguments.work, name))]
     results = {}
     with ExitStack() as stack:
         for path in arguments.runs:
@@ -287,7 +329,7 @@ def main() -> None:
             for name, reader in critic_readers(run).items():
                 readers.setdefault(name, []).append(reader)
         for kind in kinds:
-            pool = ClipPool(shipped("generator"), arguments.work, kinds=(kind,), shards_per_kind=1)
+            pool = clip_pool(arguments.work, (kind,), 1)
             results[str(kind)] = measure(compared(pool, arguments.num_pairs), readers)
             if arguments.output:
                 atomic.write_json(arguments.output, results)
