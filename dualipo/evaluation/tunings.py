@@ -1,5 +1,6 @@
 """What a tuning came to, in a few lines: what it learned from, and what carried over."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from dualipo.evaluation import bootstrap, run_history
@@ -31,13 +32,13 @@ def text(path: Path) -> str:
     return "\n".join(lines)
 
 
-def sentences(history: RunHistory) -> list[str]:
-    """Say what a tuning learned from and what carried over."""
-    facts = [_learned(history), _steps(history), _carried_over(history)]
+def sentences(history: RunHistory, *, shown: Callable[[str], str] = str) -> list[str]:
+    """Say what a tuning learned from and what carried over; `shown` writes the labels' place."""
+    facts = [_learned(history, shown), _steps(history), _carried_over(history)]
     return [fact for fact in facts if fact]
 
 
-def _learned(history: RunHistory) -> str:
+def _learned(history: RunHistory, shown: Callable[[str], str]) -> str:
     prefer, tuning = _event(history), history.tuning
     if prefer is None or tuning is None:
         return "Nothing is learned yet."
@@ -48,7 +49,7 @@ def _learned(history: RunHistory) -> str:
     units = prefer.of if prefer.of == "pairs" else "labelled clips"
     return (
         f"The generator was aligned by Diffusion-{loss} on {prefer.kept} {units} from "
-        f"{tuning.preferences} (labels: {kinds})."
+        f"{shown(tuning.preferences)} (labels: {kinds})."
     )
 
 

@@ -120,8 +120,7 @@ def _header(history: RunHistory, *, is_pipeline: bool) -> str:
 def _labels(history: RunHistory) -> str:
     """Say whose labels the model learnt from."""
     if history.tuning:
-        source = history.tuning.preferences
-        return " ".join(tunings.sentences(history)).replace(source, recipe.placeless(source))
+        return " ".join(tunings.sentences(history, shown=recipe.placeless))
     if history.labels_are_simulated:
         return _SIMULATED
     return _BY_PEOPLE if history.has_own_captions else f"{_BY_PEOPLE} {_AUDIT}"
