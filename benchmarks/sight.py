@@ -81,6 +81,7 @@ CONTROLS: Mapping[str, Sequence[Sequence[Kind]]] = {
     "new tower": [(DRAWN,), *[READ[1:]] * settings.GENERATED_TURNS],
     "new tower, drawn clips": [(DRAWN,)],
 }
+READERS = ("facts", "tower", *CONTROLS, "true words", "own words", "verdict")
 LEAST_GAP = 0.1  # of the oracle's scores
 UNSEEN = (100, 101, 102)  # lineages
 # What a named fault weighs: the middle of the scores that its degree stands for, from 1 downwards.
@@ -297,7 +298,8 @@ def table(results: dict[str, Any]) -> str:
             *(with_ends(readers[reader][name], percent) for name in (*DIMENSIONS, "all")),
         ]
         for kind, readers in results.items()
-        for reader in readers
+        for reader in READERS
+        if reader in readers
     ]
     return Table(["generator", "reader", *DIMENSIONS, "all"], rows).in_markdown()
 
