@@ -22,14 +22,16 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
 
 
 def devices_of(arguments: argparse.Namespace) -> "Devices":
-    """Return the devices that the options name; raise ConfigError for an odd number."""
-    from dualipo.rounds.bill import Devices
+    """Return the devices that the options name; raise ConfigError for an odd name or number."""
+    from dualipo.rounds import bill
 
     num = arguments.num_devices
     if num is not None and num < 1:
         raise ConfigError(f"--num-devices: {num} is no number of devices. Give one from 1 upwards.")
     require_price(arguments.price)
-    return Devices(arguments.device, num or 1, arguments.price)
+    if arguments.device is not None:
+        bill.speed(arguments.device)
+    return bill.Devices(arguments.device, num or 1, arguments.price)
 
 
 def require_price(price: float | None) -> None:

@@ -4,12 +4,14 @@ import argparse
 import os
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dualipo import config, interrupt
 from dualipo.cli.verbs import add_verb
 from dualipo.errors import ConfigError, StageError
+from dualipo.store import lock
 from dualipo.store.rundir import LOCK
 
 # The variables that say which machine this is, by who sets them: Slurm, SkyPilot, or a person.
@@ -44,17 +46,23 @@ def act(arguments: argparse.Namespace) -> int:
     node_rank = arguments.node_rank
     if node_rank is None:
         node_rank = node_rank_in(os.environ)
-    if node_rank < 1:
+    if node_rank < 0:
         raise ConfigError(
-            f"join: this is machine {node_rank}, which drives the run itself. Start `dualipo run` "
-            "here, and `dualipo join` on the others."
+            f"--node-rank: {node_rank} is no machine. Give its number, from 1 upwards."
+        )
+    if not node_rank:
+        raise ConfigError(
+            "join: this is machine 0, which drives the run itself. Start `dualipo run` here, and "
+            "`dualipo join` on the others."
         )
     interrupt.install()
     wait_for(run_path)
     from dualipo.training import torchrun
 
     num_joined = torchrun.join(
-        run_path / torchrun.CALL, node_rank=node_rank, goes_on=(run_path / LOCK).exists
+        run_path / torchrun.CALL,
+        node_rank=node_rank,
+        goes_on=partial(lock.is_held, run_path / LOCK),
     )
     print(f"{run_path}: the run has ended. This machine took part in {num_joined} trainings.")
     return 0
@@ -74,7 +82,8 @@ def node_rank_in(variables: Mapping[str, str]) -> int:
 def wait_for(run_path: Path) -> None:
     """Wait until a process drives the run; give up after ten minutes."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (run_path / LOCK).exists():
+    print(f"{run_path}: waiting for the process that runs it.", flush=True)
+    while not lock.is_held(run_path / LOCK):
         interrupt.check()
         if time.monotonic() > deadline:
             raise StageError(

@@ -42,8 +42,8 @@ class Workers(Group):
     )
     address: str | None = Field(
         None,
-        description='The Ray cluster to join: "auto" is the one of this machine, ray://HOST:PORT '
-        "another; null starts one here.",
+        description='The Ray cluster to join: "auto" is the one of this machine, HOST:PORT or '
+        "ray://HOST:PORT another; null starts one here.",
     )
     num_gpus: float | None = Field(
         None,

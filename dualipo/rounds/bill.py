@@ -142,10 +142,9 @@ def _times(total: float, devices: Devices) -> list[str]:
     ]
     if devices.price is not None:
         hours = seconds / HOUR
-        told.append(
-            f"price, at least: {hours * devices.price:,.2f}, for {hours:,.3g} device-hours at "
-            f"{devices.price:g}"
-        )
+        price = hours * devices.price
+        least = f"{price:,.2f}" if price >= 1 or not price else f"{price:.2g}"
+        told.append(f"price, at least: {least}, for {hours:,.3g} device-hours at {devices.price:g}")
     return told
 
 
@@ -159,7 +158,7 @@ def speed(name: str | None) -> tuple[float, str]:
         return matmul_rate(), "a matrix product here, measured now"
     if (path := Path(name)).suffix == ".json":
         return _checked_rate(path), f"as {path} measured its sampling"
-    if name not in RATES:
+    if (name := name.lower()) not in RATES:
         raise ConfigError(
             f"--device: no time was measured on {name!r}. Choose {', '.join(RATES)}, name the file "
             "that launch/gpu_check.sh wrote, or leave it out for this machine's device."

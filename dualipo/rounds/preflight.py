@@ -28,6 +28,7 @@ from dualipo.rounds.ahead import Ahead
 from dualipo.store import rundir
 from dualipo.store.run_reader import RunReader
 from dualipo.training import four_bits, optim, torchrun
+from dualipo.workers import cluster
 
 Check = Callable[[Config, Ahead], Iterable[DualipoError]]
 FIXED_SETS = ("test", "monitor")  # the prompts that may have files of their own
@@ -270,7 +271,7 @@ def packages(config: Config, state: Ahead) -> Iterator[DualipoError]:
     if config.push_to_hub:
         asked.append(hub.token)
     if config.workers.engine == "ray":
-        asked.append(engines.require_ray)
+        asked += [engines.require_ray, partial(cluster.require_answer, config.workers.address)]
     if (method := config.monitor.clip_metrics) != "off":
         asked.append(partial(optical_flow.require, method))
     texts = []

@@ -51,10 +51,11 @@ def project(config: Config, run_path: Path) -> Projection:
     """Scale a finished run's clocks to a recipe; another generator or critic is refused."""
     run = RunReader(run_path)
     small = settings_of.from_leaves(run.written_settings, subject=str(run_path))
-    _require_comparable(run, small, config)
+    num_rounds = _require_comparable(run, small, config)
+    small = small.model_copy(update={"rounds": num_rounds})  # it may have ended before its last one
     measured, per_round = _measured(run, small)
     before, after = _sizes(small), _sizes(config)
-    rounds = config.rounds / max(1, small.rounds)
+    rounds = config.rounds / max(1, num_rounds)
     projected = {
         stage: seconds * (_ratio(before, after, stage) or (rounds if stage in per_round else 1.0))
         for stage, seconds in measured.items()
@@ -88,7 +89,8 @@ def _shared(seconds: float, devices: Devices) -> str:
     return f", {each} on {devices.num} devices if all of it is shared"
 
 
-def _require_comparable(run: RunReader, small: Config, config: Config) -> None:
+def _require_comparable(run: RunReader, small: Config, config: Config) -> int:
+    """Return how many rounds the small run has finished; raise ConfigError if it tells nothing."""
     for part in ("generator", "critic"):
         was, now = (getattr(each, part).pretrained_model_name_or_path for each in (small, config))
         if was != now:
@@ -96,21 +98,30 @@ def _require_comparable(run: RunReader, small: Config, config: Config) -> None:
                 f"--measured: {run.path} measured the {part} {was!r}, and the recipe has {now!r}. "
                 "Measure a small run of the recipe's own models."
             )
-    if not run_history.read(run, with_clocks=False).is_finished:
+    history = run_history.read(run, with_clocks=False)
+    if not history.is_finished:
         raise ConfigError(
             f"--measured: {run.path} is not finished, so its stages are not all measured. Resume "
             f"it with `dualipo resume {run.path}` first."
         )
+    num = len(history.finished_rounds)
+    if small.rounds and not num:
+        raise ConfigError(
+            f"--measured: {run.path} ended before it had finished a round, so it measured none. "
+            f"`dualipo status {run.path}` says why; measure a run that finishes one."
+        )
+    return num
 
 
 def _measured(run: RunReader, small: Config) -> tuple[dict[str, float], set[str]]:
-    """Return a run's device-seconds by stage, and the stages that its rounds have."""
+    """Return the device-seconds of finished rounds by stage, and the stages that rounds have."""
     seconds: dict[str, float] = defaultdict(float)
     per_round = set()
     for spent in costs.read(run.path).spent:
-        seconds[spent.stage] += spent.seconds
-        if spent.round != BASE:
-            per_round.add(spent.stage)
+        if spent.round < small.rounds:
+            seconds[spent.stage] += spent.seconds
+            if spent.round != BASE:
+                per_round.add(spent.stage)
     if ALIGN in seconds:
         stepping = min(seconds[ALIGN], _seconds_of_steps(run) * small.align.num_processes)
         seconds[REFERENCE] = seconds[ALIGN] - stepping

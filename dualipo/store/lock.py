@@ -6,7 +6,8 @@ process ends. The file says who the owner is and since when, for whoever is refu
 The owner of another host is taken at the file's word, even where the kernel would give the lock:
 some network file systems (NFS mounted with `nolock` or `local_lock`, Lustre with `localflock`) do
 not show one host the locks of another. Such a LOCK holds until its owner releases it or somebody
-deletes the file.
+deletes the file. Where a scheduler starts the same job again on another host, after the first was
+lost, the owner is that job's own start before and is gone for sure.
 """
 
 import fcntl
@@ -42,7 +43,7 @@ class Lock:
             file = stack.enter_context(FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+"))
             is_free = _take(file, fcntl.LOCK_EX, seconds=_PATIENCE_SECONDS)
             owner = _read(file)
-            if not is_free or _is_elsewhere(owner):
+            if not is_free or (_is_elsewhere(owner) and not _is_start_before(owner)):
                 raise RunLocked(_refusal(path, owner))
             if not _is_at(path, file):  # its owner deleted it after we opened it
                 return cls.acquire(path)
@@ -98,6 +99,26 @@ def _is_elsewhere(owner: dict[str, Any]) -> bool:
     return bool(owner) and owner["host"] != socket.gethostname()
 
 
+def _job() -> dict[str, Any]:
+    """Return the scheduler's name of this job, which a restart keeps, and the number of restarts.
+
+    SkyPilot keeps a managed job's name and counts nothing; it starts a job again only when all of
+    its nodes are gone.
+    """
+    if name := os.environ.get("SLURM_JOB_ID"):
+        return {"job": f"slurm {name}", "start": int(os.environ.get("SLURM_RESTART_COUNT", 0))}
+    if name := os.environ.get("SKYPILOT_TASK_ID"):
+        return {"job": f"skypilot {name}", "start": None}
+    return {}
+
+
+def _is_start_before(owner: dict[str, Any]) -> bool:
+    own = _job()
+    if not own or owner.get("job") != own["job"]:
+        return False
+    return own["start"] is None or own["start"] > owner.get("start", own["start"])
+
+
 def _is_at(path: Path, file: FileIO) -> bool:
     """Tell whether the open file is still the one at `path`."""
     try:
@@ -108,7 +129,7 @@ def _is_at(path: Path, file: FileIO) -> bool:
 
 def _write(file: FileIO) -> None:
     since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+    owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since, **_job()}
     file.truncate(0)
     file.seek(0)
     file.write(json.dumps(owner).encode())

@@ -22,8 +22,9 @@ import ray
 from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from dualipo.errors import ConfigError, DualipoError
+from dualipo.errors import DualipoError
 from dualipo.workers import worker as workers
+from dualipo.workers.cluster import no_cluster, require_answer
 from dualipo.workers.crew import REST_SECONDS, Answered, Died, Ready, Refused, Told
 from dualipo.workers.job import Job, Work
 from dualipo.workers.worker import Outcome, Place, Token
@@ -120,10 +121,15 @@ class RayCrew:
             each.calls.append(each.actor.rest.remote())
 
     def rest(self) -> None:
-        """Have each actor free its models, and wait for it."""
-        ready = [each.actor for each in self._hired.values() if each.place is not None]
-        with suppress(RayError):  # one that is gone is told by the next poll
-            ray.get([actor.rest.remote() for actor in ready], timeout=REST_SECONDS)
+        """Have each actor free its models and wait for it; kill one that does not answer."""
+        ready = {name: each.actor for name, each in self._hired.items() if each.place is not None}
+        calls = {name: actor.rest.remote() for name, actor in ready.items()}
+        if not calls:
+            return
+        _, late = ray.wait([*calls.values()], num_returns=len(calls), timeout=REST_SECONDS)
+        for name, call in calls.items():
+            if call in late:
+                self.end(name)
 
     def close(self) -> None:
         """End every actor, and leave the cluster that this crew has joined or started."""
@@ -152,7 +158,7 @@ class RayCrew:
         if isinstance(place, DualipoError):
             return Refused(name, place)
         each.place = place
-        return Ready(name, place)
+        return Ready(name, place, each.slot)
 
     def _bury(self, name: str, each: _Hired, reason: str) -> Died:
         """Note that an actor is gone, and hire another in its place."""
@@ -164,16 +170,19 @@ class RayCrew:
 
 
 def _connect(address: str | None, num_workers: int | None) -> None:
+    """Join the cluster, or start one; the run's own handlers of signals stay in place."""
     shared: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         shared |= {"include_dashboard": False, "num_cpus": num_workers}
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
     try:
+        require_answer(address)
         ray.init(address or "local", **shared)
-    except ConnectionError as refusal:
-        raise ConfigError(
-            f"workers.address = {address!r}: no Ray cluster answers there ({refusal}). Start one "
-            "with `ray start --head`, or leave workers.address away."
-        ) from None
+    except (ConnectionError, ValueError, RuntimeError) as refusal:
+        raise no_cluster(address, _first_line(refusal)) from None
+    finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
 
 
 def _kill(pid: int) -> None:

@@ -8,14 +8,16 @@ from dualipo.workers.job import Job, Work
 from dualipo.workers.worker import Outcome, Place
 
 REST_SECONDS = 60.0  # how long a crew waits for its workers to free what they keep
+START_SECONDS = 900.0  # for a process to begin: it imports torch, perhaps from a slow disk
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker that can be given units from now on."""
+    """A worker that can be given units from now on; one that takes its place has its slot."""
 
     worker: str
     place: Place
+    slot: int
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Crew(Protocol):
         """Kill a worker, also one that hangs; it is told as one that died."""
 
     def rest(self) -> None:
-        """Have every idle worker free what it keeps; wait until they have."""
+        """Have every idle worker free what it keeps; one that does not within a time is killed."""
 
     def close(self) -> None:
         """End every worker."""

@@ -9,9 +9,12 @@
 | answers with a failure | the unit goes back, and the worker is ended: its state is unknown |
 | answers with a refusal | the refusal is raised, as every worker would refuse |
 
-A unit that failed `max_failures` times is set aside. When all others are done, it is named.
-The second unit, which waits at the worker, saves the time of an answer and a question. Near the end
-of a job it would keep a unit from an idle worker, so it is given only while many are left.
+A unit that failed goes to the worker that is farthest from its failures: on another host, or else
+in another slot, whose device differs. Nearer ones leave it alone, so that a broken device or a full
+disk cannot fail it again and again. Where it failed `max_failures` times it is set aside, and named
+when all others are done. The second unit, which waits at the worker, saves the time of an answer
+and a question. Near the end of a job it would keep a unit from an idle worker, so it is given only
+while many are left.
 """
 
 import itertools
@@ -19,6 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dualipo import interrupt
 from dualipo.amounts import listed
@@ -41,14 +45,26 @@ class SetAside(StageError):
         self.last_error = last_error
 
 
+class Seat(NamedTuple):
+    """Where a worker sits; the one that takes its place on this host sits there too."""
+
+    host: str
+    slot: int
+
+
 @dataclass
 class _Task:
     """A unit that is not done yet, and how often it failed."""
 
     work: Work
-    num_failures: int = 0
     last_error: str = ""
-    failed_on: str = ""
+    failed_at: list[Seat] = field(default_factory=list)
+
+    def distance(self, seat: Seat) -> int:
+        """Return how far a seat is from those where it failed: the same, the same host, or else."""
+        if seat in self.failed_at:
+            return 0
+        return 1 if any(seat.host == failed.host for failed in self.failed_at) else 2
 
 
 @dataclass
@@ -56,6 +72,7 @@ class _Hand:
     """A worker that is alive, with the units that it has; `since` is when the first one began."""
 
     status: WorkerRow
+    seat: Seat
     tasks: deque[_Task] = field(default_factory=deque)
     since: float = 0.0
 
@@ -129,19 +146,20 @@ class CrewEngine:
             for name, hand in self._hands.items():
                 if depth and len(queue) <= len(self._hands):
                     return
-                if len(hand.tasks) == depth and (task := self._next_for(name, queue)):
+                if len(hand.tasks) == depth and (task := self._next_for(hand, queue)):
                     if not hand.tasks:
                         self._begin(hand, task)
                     hand.tasks.append(task)
                     self._crew.hand(name, job, task.work)
 
-    def _next_for(self, name: str, queue: deque[_Task]) -> _Task | None:
-        """Take the first unit that did not just fail on this worker, or else the first."""
-        if not queue:
-            return None
-        task = next((task for task in queue if task.failed_on != name), queue[0])
-        queue.remove(task)
-        return task
+    def _next_for(self, hand: _Hand, queue: deque[_Task]) -> _Task | None:
+        """Take the first unit of which no other worker is farther from its failures."""
+        seats = [each.seat for each in self._hands.values()]
+        for task in queue:
+            if not task.failed_at or task.distance(hand.seat) == max(map(task.distance, seats)):
+                queue.remove(task)
+                return task
+        return None
 
     def _begin(self, hand: _Hand, task: _Task | None) -> None:
         hand.since = time.monotonic()
@@ -154,7 +172,7 @@ class CrewEngine:
         if isinstance(told, Ready):
             self._num_false_starts = 0
             status = self._roster.add(told.worker, told.place.host, told.place.device)
-            self._hands[told.worker] = _Hand(status)
+            self._hands[told.worker] = _Hand(status, Seat(told.place.host, told.slot))
         elif isinstance(told, Died):
             self._bury(told, queue, aside)
         elif told.worker in self._hands:  # else it was ended, and had answered before
@@ -169,7 +187,7 @@ class CrewEngine:
         self._begin(hand, hand.tasks[0] if hand.tasks else None)
         if outcome.failure:
             hand.status.num_failures += 1
-            self._fail(task, answered.worker, outcome.failure, queue, aside)
+            self._fail(task, hand.seat, outcome.failure, queue, aside)
             self._dismiss(answered.worker, queue)
             return None
         assert isinstance(outcome.cost, Cost)
@@ -190,7 +208,7 @@ class CrewEngine:
         if tasks:
             self.num_lost += 1
             hand.status.num_failures += 1
-            self._fail(tasks[0], died.worker, died.reason, queue, aside)
+            self._fail(tasks[0], hand.seat, died.reason, queue, aside)
         queue.extendleft(reversed(tasks[1:]))
 
     def _dismiss(self, name: str, queue: deque[_Task]) -> None:
@@ -204,11 +222,11 @@ class CrewEngine:
         self._crew.end(name)
 
     def _fail(
-        self, task: _Task, worker: str, error: str, queue: deque[_Task], aside: list[_Task]
+        self, task: _Task, seat: Seat, error: str, queue: deque[_Task], aside: list[_Task]
     ) -> None:
-        task.num_failures += 1
-        task.last_error, task.failed_on = error, worker
-        (queue if task.num_failures < self._max_failures else aside).append(task)
+        task.last_error = error
+        task.failed_at.append(seat)
+        (queue if len(task.failed_at) < self._max_failures else aside).append(task)
 
     def _end_silent(self) -> None:
         """Kill every worker that has had its unit for too long."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dualipo.errors import DualipoError
 from dualipo.workers import process
-from dualipo.workers.crew import REST_SECONDS, Answered, Died, Ready, Refused, Told
+from dualipo.workers.crew import REST_SECONDS, START_SECONDS, Answered, Died, Ready, Refused, Told
 from dualipo.workers.job import Job, Work
 from dualipo.workers.worker import Outcome, Place, Token
 
@@ -29,6 +29,7 @@ class _Spawned:
     connection: Connection
     slot: int
     log: Path
+    since: float
 
 
 class ProcessCrew:
@@ -47,7 +48,10 @@ class ProcessCrew:
             self._spawn(slot)
 
     def poll(self, seconds: float) -> list[Told]:
-        """Return what the processes answered, and which of them died."""
+        """Return what the processes answered, and which died; end those that never begin."""
+        for name, each in self._spawned.items():
+            if name not in self._ready and time.monotonic() - each.since > START_SECONDS:
+                each.process.kill()
         names = {id(each.connection): name for name, each in self._spawned.items()}
         waiting = [each.connection for each in self._spawned.values()]
         readable = connection.wait(waiting, timeout=seconds)
@@ -63,7 +67,7 @@ class ProcessCrew:
         self._spawned[worker].process.kill()
 
     def rest(self) -> None:
-        """Have each process free its models, and wait for it."""
+        """Have each process free its models and wait for it; kill one that does not answer."""
         ready = [each for name, each in self._spawned.items() if name in self._ready]
         deadline = time.monotonic() + REST_SECONDS
         for each in ready:
@@ -73,6 +77,8 @@ class ProcessCrew:
             with suppress(EOFError, OSError):
                 if each.connection.poll(max(0.0, deadline - time.monotonic())):
                     each.connection.recv()
+                else:  # what it holds on its device would be in the way of a training
+                    each.process.kill()
 
     def close(self) -> None:
         """Kill every process: what is under way is not committed, and the next start sweeps it."""
@@ -97,7 +103,7 @@ class ProcessCrew:
                 env={**os.environ, **self._environments[slot]},
             )
         driver_end = Connection(ours.detach())
-        self._spawned[name] = _Spawned(started, driver_end, slot, log)
+        self._spawned[name] = _Spawned(started, driver_end, slot, log, time.monotonic())
         with suppress(OSError):
             driver_end.send(self._token)
 
@@ -108,10 +114,12 @@ class ProcessCrew:
         except (EOFError, OSError):
             return self._bury(name)
 
-    def _told(self, name: str, answer: object) -> Told:
+    def _told(self, name: str, answer: object) -> Told | None:
+        if answer == process.REST:  # later than `rest` waited
+            return None
         if isinstance(answer, Place):
             self._ready.add(name)
-            return Ready(name, answer)
+            return Ready(name, answer, self._spawned[name].slot)
         if isinstance(answer, DualipoError):
             return Refused(name, answer)
         assert isinstance(answer, Outcome), answer

@@ -67,3 +67,6 @@ def test_a_checked_device_bills_a_run_by_its_measured_rate(tmp_path: Path, capsy
     assert main.main(["run", "recipes/smoke.toml", "--price", "2"]) == 2
     assert "Add --dry-run" in capsys.readouterr().err
     assert main.main(["plan", "recipes/smoke.toml", "--num-devices", "0"]) == 2
+    assert main.main(["run", "recipes/smoke.toml", "--dry-run", "--device", "tpu"]) == 2
+    assert "no time was measured on 'tpu'" in capsys.readouterr().err
+    assert bill.speed("H100") == bill.speed("h100")

@@ -9,7 +9,7 @@ from dualipo import config
 from dualipo.config import Config
 from dualipo.errors import ConfigError
 from dualipo.event_parts import Signals
-from dualipo.events import ClockEvent, MonitorEvent, RefreshEvent, SampleEvent
+from dualipo.events import ClockEvent, EndedEvent, MonitorEvent, RefreshEvent, SampleEvent
 from dualipo.rounds import projecting
 from dualipo.rounds.bill import Devices
 from dualipo.store.ledger import Unit
@@ -73,3 +73,19 @@ def test_stages_grow_with_what_they_depend_on(run: Path) -> None:
     other = recipe(critic={"pretrained_model_name_or_path": "models/other"})
     with pytest.raises(ConfigError, match="measured the critic 'embedded'"):
         projecting.project(other, run)
+
+
+def test_a_run_that_ended_early_is_scaled_by_the_rounds_that_it_finished(run: Path) -> None:
+    three = recipe(rounds=3)
+    opened = RunDir.open(run, three)
+    ended = EndedEvent(why="no preference was kept")
+    opened.ledger.commit_unit(Unit(0, 0, "prefer"), events=[ended])
+    opened.close()
+    with pytest.raises(ConfigError, match="before it had finished a round"):
+        projecting.project(three, run)
+    finish(run)
+    opened = RunDir.open(run, three)
+    clock = ClockEvent(stage="score", seconds=7.0, peak_mb=1.0)
+    opened.ledger.commit_unit(Unit(1, 0, "prefer"), events=[ended, clock])
+    opened.close()
+    assert projecting.project(three, run).projected["score"] == pytest.approx(3 * 10.0)

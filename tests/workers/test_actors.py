@@ -1,5 +1,8 @@
 """Workers as Ray actors on a cluster of two nodes on this machine, of which one leaves."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,3 +84,20 @@ def test_a_node_without_the_run_s_folder_says_so_at_once(cluster: Any, tmp_path:
     (tmp_path / "LOCK").write_bytes(b"a folder of the same name on another disk")
     with pytest.raises(StorageError, match="every node mounts"):
         list(started.run(sums.job(), _plain(tmp_path)))
+
+
+def test_fault_10_a_signal_still_ends_a_run_between_two_units(cluster: Any) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from dualipo import interrupt\n"
+        "from dualipo.workers import actors\n"
+        "interrupt.install()\n"
+        f"actors._connect({cluster.address!r}, 1)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "try:\n"
+        "    interrupt.check()\n"
+        "except interrupt.Interrupted as stopped:\n"
+        "    sys.exit(stopped.exit_code)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.returncode == 128 + signal.SIGTERM, ended.stderr

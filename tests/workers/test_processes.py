@@ -3,15 +3,17 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from dualipo.errors import DataError, StageError, StorageError
+from dualipo.errors import DataError, StageError
 from dualipo.store import worker_rows
+from dualipo.workers import processes
+from dualipo.workers.crew import Died, Ready, Refused
 from dualipo.workers.dispatch import CrewEngine
 from dualipo.workers.inline import InlineEngine
 from dualipo.workers.processes import ProcessCrew
@@ -23,16 +25,24 @@ SUMS = {f"sum {n}": 100 + n + n + 1 for n in range(8)}
 
 
 @contextmanager
-def engine(folder: Path, *, num: int = 2, unit_timeout: float = 60.0) -> Iterator[CrewEngine]:
-    token = folder / "LOCK"
-    token.write_bytes(b"the driver")
-
-    def start() -> ProcessCrew:
-        return ProcessCrew([{}] * num, token=Token(token, b"the driver"), log_folder=folder)
-
-    started = CrewEngine(start, unit_timeout=unit_timeout, max_failures=3, roster=Roster(folder))
+def engine(
+    folder: Path, *, num: int = 2, unit_timeout: float = 60.0, slots: Sequence[str] = ()
+) -> Iterator[CrewEngine]:
+    environments = [{"SLOT": slot} for slot in slots] or [{}] * num
+    started = CrewEngine(
+        lambda: crew(folder, environments),
+        unit_timeout=unit_timeout,
+        max_failures=3,
+        roster=Roster(folder),
+    )
     yield started
     started.close()
+
+
+def crew(folder: Path, environments: Sequence[Mapping[str, str]]) -> ProcessCrew:
+    token = Token(folder / "LOCK", b"the driver")
+    token.path.write_bytes(token.content)
+    return ProcessCrew(environments, token=token, log_folder=folder)
 
 
 def done(started: CrewEngine, folder: Path, fates: dict[int, str]) -> dict[str, int]:
@@ -70,16 +80,55 @@ def test_fault_43_a_unit_that_always_fails_is_named_after_all_others_are_done(
     assert "sum 5 (5, 6)" in str(told.value) and "SIGKILL" in str(told.value)
 
 
+def test_fault_43_a_unit_that_fails_in_a_bad_slot_is_done_in_a_good_one(tmp_path: Path) -> None:
+    with engine(tmp_path, slots=["bad", "good"]) as started:
+        assert done(started, tmp_path, dict.fromkeys(range(8), "fails in a bad slot")) == SUMS
+    rows = worker_rows.read(tmp_path)
+    assert any(row.num_failures for row in rows)
+
+
+def test_fault_42_a_worker_that_does_not_rest_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "REST_SECONDS", 1.0)
+    with engine(tmp_path, num=1) as started:
+        assert done(started, tmp_path, {}) == SUMS
+        [worker] = psutil.Process().children()
+        worker.suspend()
+        started.rest()
+        assert done(started, tmp_path, {}) == SUMS
+        assert not psutil.pid_exists(worker.pid)
+
+
+def test_fault_42_a_worker_that_never_begins_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = crew(tmp_path, [{}])
+    [worker] = psutil.Process().children()
+    worker.suspend()
+    monkeypatch.setattr(processes, "START_SECONDS", 0.0)
+    while not (told := started.poll(1.0)):
+        pass
+    monkeypatch.undo()
+    assert isinstance(told[0], Died) and "SIGKILL" in told[0].reason
+    while not (told := started.poll(1.0)):
+        pass
+    assert isinstance(told[0], Ready)
+    started.close()
+
+
 def test_a_refusal_ends_the_job_as_it_would_without_workers(tmp_path: Path) -> None:
     with engine(tmp_path, num=1) as started, pytest.raises(DataError, match="none of them is even"):
         done(started, tmp_path, {2: "refuses"})
 
 
 def test_a_worker_that_does_not_see_the_drivers_files_says_so_at_once(tmp_path: Path) -> None:
-    with engine(tmp_path, num=1) as started:
-        (tmp_path / "LOCK").write_bytes(b"another driver, or a folder of the same name")
-        with pytest.raises(StorageError, match="every node mounts"):
-            done(started, tmp_path, {})
+    started = crew(tmp_path, [{}])
+    (tmp_path / "LOCK").write_bytes(b"another driver, or a folder of the same name")
+    while not (told := started.poll(1.0)):
+        pass
+    started.close()
+    assert isinstance(told[0], Refused) and "every node mounts" in str(told[0].refusal)
 
 
 def test_workers_end_when_their_driver_is_killed(tmp_path: Path) -> None:
