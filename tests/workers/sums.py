@@ -27,8 +27,6 @@ def add(offset: int, asked: Sum) -> int:
         met.touch()
     if asked.fate == "always fails":
         raise RuntimeError("these numbers cannot be added")
-    if asked.fate == "fails in a bad slot" and os.environ.get("SLOT") == "bad":
-        raise OSError(28, "No space left on device")
     if asked.fate == "always kills" or (asked.fate == "kills once" and is_first):
         os.kill(os.getpid(), signal.SIGKILL)
     if asked.fate == "stops once" and is_first:

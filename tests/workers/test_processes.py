@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,12 +25,9 @@ SUMS = {f"sum {n}": 100 + n + n + 1 for n in range(8)}
 
 
 @contextmanager
-def engine(
-    folder: Path, *, num: int = 2, unit_timeout: float = 60.0, slots: Sequence[str] = ()
-) -> Iterator[CrewEngine]:
-    environments = [{"SLOT": slot} for slot in slots] or [{}] * num
+def engine(folder: Path, *, num: int = 2, unit_timeout: float = 60.0) -> Iterator[CrewEngine]:
     started = CrewEngine(
-        lambda: crew(folder, environments),
+        lambda: crew(folder, num),
         unit_timeout=unit_timeout,
         max_failures=3,
         roster=Roster(folder),
@@ -39,10 +36,10 @@ def engine(
     started.close()
 
 
-def crew(folder: Path, environments: Sequence[Mapping[str, str]]) -> ProcessCrew:
+def crew(folder: Path, num: int) -> ProcessCrew:
     token = Token(folder / "LOCK", b"the driver")
     token.path.write_bytes(token.content)
-    return ProcessCrew(environments, token=token, log_folder=folder)
+    return ProcessCrew([{}] * num, token=token, log_folder=folder)
 
 
 def done(started: CrewEngine, folder: Path, fates: dict[int, str]) -> dict[str, int]:
@@ -80,13 +77,6 @@ def test_fault_43_a_unit_that_always_fails_is_named_after_all_others_are_done(
     assert "sum 5 (5, 6)" in str(told.value) and "SIGKILL" in str(told.value)
 
 
-def test_fault_43_a_unit_that_fails_in_a_bad_slot_is_done_in_a_good_one(tmp_path: Path) -> None:
-    with engine(tmp_path, slots=["bad", "good"]) as started:
-        assert done(started, tmp_path, dict.fromkeys(range(8), "fails in a bad slot")) == SUMS
-    rows = worker_rows.read(tmp_path)
-    assert any(row.num_failures for row in rows)
-
-
 def test_fault_42_a_worker_that_does_not_rest_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +93,7 @@ def test_fault_42_a_worker_that_does_not_rest_is_replaced(
 def test_fault_42_a_worker_that_never_begins_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started = crew(tmp_path, [{}])
+    started = crew(tmp_path, 1)
     [worker] = psutil.Process().children()
     worker.suspend()
     monkeypatch.setattr(processes, "START_SECONDS", 0.0)
@@ -123,7 +113,7 @@ def test_a_refusal_ends_the_job_as_it_would_without_workers(tmp_path: Path) -> N
 
 
 def test_a_worker_that_does_not_see_the_drivers_files_says_so_at_once(tmp_path: Path) -> None:
-    started = crew(tmp_path, [{}])
+    started = crew(tmp_path, 1)
     (tmp_path / "LOCK").write_bytes(b"another driver, or a folder of the same name")
     while not (told := started.poll(1.0)):
         pass
