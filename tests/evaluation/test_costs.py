@@ -1,4 +1,4 @@
-"""What a run took: clocks of units add up by stage, round and device, none twice."""
+"""Clocks of units add up to what a run took by stage, round and device, none twice."""
 
 import json
 from pathlib import Path

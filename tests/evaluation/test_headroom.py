@@ -1,4 +1,4 @@
-"""What the instrument says of critics whose worth is known."""
+"""The instrument tells the worth of critics whose worth is known."""
 
 import random
 from dataclasses import replace

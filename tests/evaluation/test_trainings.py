@@ -1,4 +1,4 @@
-"""What an alignment's numbers say in words, case by case (METHOD.md 4.2)."""
+"""The words say what an alignment's numbers are, case by case (METHOD.md 4.2)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a server reports is bounded by what can be true."""
+"""The code bounds what a server reports by what can be true."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Who gets a unit that failed; the crew is scripted: real workers end in an order of their own."""
+"""A unit that failed goes to another worker; the crew is scripted, so that the order is known."""
 
 from collections import deque
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which clips a study compares: one run's test or monitor clips, or those of several runs."""
+"""A study compares clips: one run's test or monitor clips, or those of several runs."""
 
 from pathlib import Path
 
