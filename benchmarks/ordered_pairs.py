@@ -1,7 +1,8 @@
 """Accuracy of critics on pairs of a generator's clips that the oracle orders; used by benchmarks.
 
 Each critic's hits are written to a file of their own as soon as they are measured, so that a
-benchmark goes on where it stopped.
+benchmark goes on where it stopped. A hit is by forced choice, or the share of right answers among
+the sampled ones that a round counts as votes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,33 +10,45 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dualipo.critic import judge, voting
 from dualipo.critic.vlm import Vlm
 from dualipo.evaluation import bootstrap
-from dualipo.records import DIMENSIONS
-from dualipo.rounds import accuracy, world_sources
+from dualipo.records import DIMENSIONS, Verdict
+from dualipo.rounds import accuracy, judging, world_sources
+from dualipo.rounds.questions import PairQuestion
 from dualipo.rounds.run import Run
 from dualipo.store import atomic
 
 BINS = ((0.1, 0.2), (0.2, 0.4), (0.4, 1.01))  # oracle gaps at which two sets of clips are compared
+BY_VOTES = "{} by votes"  # the name of a version's rows by sampled answers
 Rows = list[dict[str, Any]]  # a row for each pair: prompt, dimension, gap, hit
+Hits = Callable[[Run, Vlm, Sequence[PairQuestion], Sequence[Verdict]], list[dict[str, Any]]]
 
 
 def measured(
-    run: Run, path: Path, versions: Sequence[str], load: Callable[[], Vlm]
+    run: Run,
+    path: Path,
+    versions: Sequence[str],
+    load: Callable[[], Vlm],
+    *,
+    with_votes: bool = False,
 ) -> dict[str, Rows]:
     """Return a critic's hits on the clips of each generator version, from its file if it is there.
 
-    `load` is called only for what is missing.
+    Those by votes stand under `BY_VOTES`. `load` is called only for what is missing.
     """
     known: dict[str, Rows] = atomic.read_json(path) if path.exists() else {}
-    missing = [version for version in versions if version not in known]
+    wanted: dict[str, tuple[str, Hits]] = {version: (version, _forced) for version in versions}
+    if with_votes:
+        wanted |= {BY_VOTES.format(version): (version, _voted) for version in versions}
+    missing = {name: how for name, how in wanted.items() if name not in known}
     if missing:
         critic = load()
-        for version in missing:
-            known[version] = _hits(run, critic, version)
+        for name, (version, hits) in missing.items():
+            known[name] = _rows(run, critic, version, hits)
         atomic.write_json(path, known)
         run.forget_models()
-    return {version: known[version] for version in versions}
+    return {name: known[name] for name in wanted}
 
 
 def take_pairs(run: Run, num: int | None) -> None:
@@ -45,18 +58,52 @@ def take_pairs(run: Run, num: int | None) -> None:
         run.config = run.config.model_copy(update={"monitor": monitor})
 
 
-def _hits(run: Run, critic: Vlm, version: str) -> Rows:
+def _rows(run: Run, critic: Vlm, version: str, hits: Hits) -> Rows:
     asked, verdicts = accuracy.oracle_ordered_pairs(run, version=version)
-    hits = accuracy.forced_hits(run, critic, asked, verdicts)
     clips = [(q.prompt.caption, clip) for q in asked for clip in (q.clip_a, q.clip_b)]
     scores = iter(world_sources.oracle_scores(clips, clips=run.clip))
     rows = []
-    for question, hit in zip(asked, hits, strict=True):
+    for question, own in zip(asked, hits(run, critic, asked, verdicts), strict=True):
         of_a, of_b = next(scores), next(scores)
         gap = abs(of_a[question.dimension] - of_b[question.dimension])
-        prompt, dimension = question.prompt.prompt_id, question.dimension
-        rows.append({"prompt": prompt, "dimension": dimension, "gap": gap, "hit": hit})
+        place = {"prompt": question.prompt.prompt_id, "dimension": question.dimension}
+        rows.append({**place, "gap": gap, **own})
     return rows
+
+
+def _forced(
+    run: Run, critic: Vlm, asked: Sequence[PairQuestion], verdicts: Sequence[Verdict]
+) -> list[dict[str, Any]]:
+    return [{"hit": hit} for hit in accuracy.forced_hits(run, critic, asked, verdicts)]
+
+
+def _voted(
+    run: Run, critic: Vlm, asked: Sequence[PairQuestion], verdicts: Sequence[Verdict]
+) -> list[dict[str, Any]]:
+    """Sample the recipe's votes; a tie or an abstention is no right answer."""
+    items = accuracy.items_of(asked)
+    settings = run.config.critic.model_copy(update={"early_stop": False})
+    seed_of = judging.seed_of(run, "ordered pairs")
+    votes = judge.confirm(critic, items, clips=run.clip, settings=settings, seed_of=seed_of)
+    by_item = {place[0]: group for place, group in voting.grouped(votes).items()}
+    rows = []
+    for item, verdict in zip(items, verdicts, strict=True):
+        own, counted = by_item[item.item_id], voting.tally(by_item[item.item_id])
+        hit = sum(vote.outcome == verdict for vote in own) / len(own)
+        rows.append(
+            {"hit": hit, "share": counted.share, "is_right": counted.majority == verdict,
+             "is_tie": counted.majority == "tie"}
+        )  # fmt: skip
+    return rows
+
+
+def kept(rows: Rows, least_share: float) -> dict[str, Any]:
+    """Return how many verdicts have this share of their votes, and how many of those are right."""
+    sure = [row for row in rows if row["share"] >= least_share and not row["is_tie"]]
+    interval = bootstrap.clustered_mean(
+        [float(row["is_right"]) for row in sure], clusters=[row["prompt"] for row in sure]
+    )
+    return {"num": len(sure), "of": len(rows), "precision": asdict(interval)}
 
 
 def share(rows: Rows) -> dict[str, Any]:

@@ -5,8 +5,9 @@
 
 For each seed a run of the recipe without refreshes makes the generators. Then the warm critic is
 refreshed on the clips of the last round, once with each source alone and once with all of them, and
-measured by forced choice on pairs that the oracle orders: of the last generator's clips (what it
-gained) and of the base's (what it forgot). No gate decides here. The oracle only reports.
+measured on pairs that the oracle orders: of the last generator's clips (what it gained) and of the
+base's (what it forgot). Two readings are given: a sampled answer, as a round counts them, and the
+forced choice. No gate decides here. The oracle only reports.
 
 With each arm stand the number of pairs of its sources, and how many are right by fresh labels.
 Every arm is written as soon as it is measured; the same command goes on where it stopped. With
@@ -28,6 +29,7 @@ from ordered_pairs import Rows, points
 from dualipo import config
 from dualipo.critic.models.chat import ChatCritic
 from dualipo.evaluation.report.charts import percent
+from dualipo.evaluation.report.report_tables import Table
 from dualipo.progress import PlainProgress
 from dualipo.rounds import gathering, loop, refreshing, sampling
 from dualipo.rounds.run import BASE_GENERATOR, WARM, Run
@@ -40,6 +42,11 @@ ARMS: dict[str, tuple[str, ...]] = {
     **{f"{name} only": (name,) for name in SOURCES},
     "all sources": SOURCES,
 }
+
+FORCED, ONE_ANSWER = "forced choice", "one answer"
+# What is measured, in the order in which `ordered_pairs.measured` returns it.
+READINGS = tuple(f"{on}, {by}" for by in (FORCED, ONE_ANSWER) for on in ("base", "last"))
+KEEP = 0.75  # share of the votes, as `critic.confirm_vote_share`
 
 
 def main() -> None:
@@ -83,8 +90,11 @@ def one_seed(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     versions = [BASE_GENERATOR, generator_made(last, 0)]
     with loop.opened(loaded, PlainProgress()) as run:
         ordered_pairs.take_pairs(run, arguments.pairs)
-        warm = ordered_pairs.measured(run, folder / "warm.json", versions, lambda: run.critic(WARM))
-        arms: dict[str, Any] = {"warm": {"hits": list(warm.values()), "sources": []}}
+        path = folder / "warm.json"
+        warm = ordered_pairs.measured(
+            run, path, versions, lambda: run.critic(WARM), with_votes=True
+        )
+        arms: dict[str, Any] = {"warm": {"hits": [*warm.values()], "sources": []}}
         for name, sources in ARMS.items():
             arms[name] = one_arm(run, folder, name, sources, Unit(last, 0, "refresh"), versions)
         return arms
@@ -110,10 +120,11 @@ def one_arm(
         return learner
 
     try:
-        found = ordered_pairs.measured(run, folder / f"{stem}.json", versions, load)
+        path = folder / f"{stem}.json"
+        found = ordered_pairs.measured(run, path, versions, load, with_votes=True)
     finally:
         run.config = before
-    return {"hits": list(found.values()), "sources": [*atomic.read_json(counted).values()]}
+    return {"hits": [*found.values()], "sources": [*atomic.read_json(counted).values()]}
 
 
 def summary(by_seed: Mapping[int, Any], name: str) -> dict[str, Any]:
@@ -121,10 +132,12 @@ def summary(by_seed: Mapping[int, Any], name: str) -> dict[str, Any]:
     result: dict[str, Any] = {
         "sources": {str(seed): arms[name]["sources"] for seed, arms in by_seed.items()}
     }
-    for place, key in enumerate(("base", "last")):
+    for place, key in enumerate(READINGS):
         own, warm = (_pooled(by_seed, arm, place) for arm in (name, "warm"))
         result |= {key: ordered_pairs.share(own)}
-        result |= {f"change on {key}": ordered_pairs.change(warm, own)}
+        result |= {f"change: {key}": ordered_pairs.change(warm, own)}
+        if key.endswith(ONE_ANSWER):
+            result |= {f"kept: {key}": ordered_pairs.kept(own, KEEP)}
     return result
 
 
@@ -134,16 +147,21 @@ def _pooled(by_seed: Mapping[int, Any], arm: str, place: int) -> Rows:
 
 def table(result: Mapping[str, Any]) -> str:
     """Write the arms as a table in markdown."""
-    lines = [
-        "| learnt from | pairs | the last generator's clips | gained, points | on the base's |",
-        "|---|---|---|---|---|",
-    ]
+    heads = ["learnt from", "pairs", ONE_ANSWER, "gained, points", "on the base's"]
+    heads += ["sure verdicts, right", FORCED, "gained, points", "on the base's"]
+    rows = []
     for name, arm in result["arms"].items():
         num = sum(count["num_pairs"] for counts in arm["sources"].values() for count in counts)
-        cells = [f"{num:,}", with_ends(arm["last"], percent)]
-        cells += [difference(arm[f"change on {key}"], points) for key in ("last", "base")]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        row = [name, f"{num:,}"]
+        for reading in (ONE_ANSWER, FORCED):
+            changes = [arm[f"change: {key}, {reading}"] for key in ("last", "base")]
+            row.append(with_ends(arm[f"last, {reading}"], percent))
+            row += [difference(change, points) if name != "warm" else "" for change in changes]
+            if reading == ONE_ANSWER:
+                sure = arm[f"kept: last, {reading}"]
+                row.append(f"{sure['num']} of {sure['of']}, {percent(sure['precision']['mean'])}")
+        rows.append(row)
+    return Table(heads, rows).in_markdown()
 
 
 if __name__ == "__main__":

@@ -161,11 +161,19 @@ def oracle_ordered_pairs(
     return chosen, ["a" if gap(question) > 0 else "b" for question in chosen]
 
 
+def items_of(asked: Sequence[PairQuestion]) -> list[Item]:
+    """Return the items that ask a critic these questions, named by their places."""
+    return [
+        Item(str(n), prompt.caption, (clip_a, clip_b), (dimension,))
+        for n, (prompt, clip_a, clip_b, dimension) in enumerate(asked)
+    ]
+
+
 def forced_hits(
     run: Run, critic: Vlm | str, asked: Sequence[PairQuestion], verdicts: Sequence[Verdict]
 ) -> list[float]:
     """Return 1 for each pair whose better clip the critic leans to, a half where it has no lean."""
-    items = _items(asked)
+    items = items_of(asked)
     margins = asking.answers(run, forced_choice.margins, critic, items)
     places = [(item.item_id, item.dimensions[0]) for item in items]
     return [
@@ -178,7 +186,7 @@ def critic_accuracy(
     run: Run, critic: str, asked: Sequence[PairQuestion], verdicts: Sequence[Verdict]
 ) -> Accuracy:
     """Measure a critic by forced choice and in free form, where an abstention is wrong."""
-    items = _items(asked)
+    items = items_of(asked)
     expected = {(i.item_id, i.dimensions[0]): v for i, v in zip(items, verdicts, strict=True)}
     hits = dict(zip(expected, forced_hits(run, critic, asked, verdicts), strict=True))
     votes = asking.free_votes(run, critic, items)
@@ -224,13 +232,6 @@ def _annotator_accuracies(
 
 def _recorded_before(run: Run, stage: str, kind: type[Recorded]) -> Recorded:
     return run.recorded(Unit(BASE_ROUND, 0, stage), kind)
-
-
-def _items(asked: Sequence[PairQuestion]) -> list[Item]:
-    return [
-        Item(str(n), prompt.caption, (clip_a, clip_b), (dimension,))
-        for n, (prompt, clip_a, clip_b, dimension) in enumerate(asked)
-    ]
 
 
 def _free_form(
