@@ -129,9 +129,11 @@ class PlainProgress:
         self._pace.plan(units)
 
     def stage(self, name: str, *, round: int, attempt: int, total: int) -> None:
-        """End the stage before, and begin one without a line."""
+        """End the stage before, and say what begins: its first units may take long."""
         self.close()
         self._pace.begin(name, round=round, attempt=attempt, total=total)
+        if total:
+            self.say(f"{self._pace.title}  0/{total}")
 
     def advance(self, num: int = 1, **figures: float) -> None:
         """Count the units, and print a line if the last one is `every_seconds` ago."""

@@ -61,10 +61,12 @@ def test_plain_lines_are_few_and_a_stage_ends_with_its_duration(clock: Clock) ->
     progress.close()
     progress.close()
     assert stream.getvalue().splitlines() == [
+        "round 1, attempt 1: align  0/20",
         "round 1, attempt 1: align  5/20  1/s  loss 0.693  about 15 s left",
         "round 1, attempt 1: align  10/20  1/s  loss 0.693  about 10 s left",
         "round 1, attempt 1: align  15/20  1/s  loss 0.693  about 5 s left",
         "round 1, attempt 1: align  20/20  1/s  loss 0.693",
         "round 1, attempt 1: align  20 in 20 s",
+        "round 1, attempt 1: monitor  0/3",
         "round 1: win rate 0.61",
     ]

@@ -18,7 +18,9 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
         "launch/gpu_check.sh wrote (default: this machine's).",
     )
     parser.add_argument("--num-devices", type=int, help="How many devices share the work.")
-    parser.add_argument("--price", type=float, help="What a device costs in an hour.")
+    parser.add_argument(
+        "--price", type=float, help="What a device costs in an hour, in any currency."
+    )
 
 
 def devices_of(arguments: argparse.Namespace) -> "Devices":

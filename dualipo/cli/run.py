@@ -128,6 +128,7 @@ def _run(
     force_disk: bool = False,
 ) -> int:
     """Run what can run to its end; print its needs, its results and where the report is."""
+    rundir.refuse_busy(Path(settings.output_dir).expanduser())
     from dualipo.evaluation import summary
 
     # These import torch: only after the recipe could be read.

@@ -4,6 +4,7 @@ Nothing in a run reads the scores of test prompts and the critic's accuracy on o
 they are for people. Left out: intervals, clips and curves. They are in the report.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def _values(run_path: Path, history: RunHistory) -> dict[str, Any]:
         "ended_because": history.end_reason,
         "failed": attempt_log.last_failure(run_path / "logs"),
         "waits": attempt_log.last_wait(run_path / "logs"),
+        "state": _state(run_path, history),
         "rounds_done": len(history.finished_rounds),
         "rounds_asked": history.settings.get("rounds"),
         "recommended": {
@@ -83,6 +85,15 @@ def _values(run_path: Path, history: RunHistory) -> dict[str, Any]:
         if change
         else None,
     }
+
+
+def _state(run_path: Path, history: RunHistory) -> str | None:
+    """Say whether a process works on an unfinished run, and how to go on if none does."""
+    if history.is_finished:
+        return None
+    if RunReader(run_path).is_working:
+        return "A process works on it now."
+    return f"It was stopped. Go on with `dualipo resume {shlex.quote(str(run_path))}`."
 
 
 def _warm_start(history: RunHistory) -> dict[str, Any] | None:
@@ -125,8 +136,8 @@ def _text(summary: dict[str, Any], helped: Answer) -> str:
     lines = [_rounds(summary["rounds"]).in_text()]
     if helped.rows:
         lines = [helped.table.in_text(), "", *lines]
-    if stopped := summary["failed"] or summary["waits"]:
-        title += f"\n{stopped}"
+    if told := summary["failed"] or summary["waits"] or summary["state"]:
+        title += f"\n{told}"
     if summary["ended_because"]:
         title += f"\nended: {summary['ended_because']}"
     title = "\n".join([title, *helped.lines])

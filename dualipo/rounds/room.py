@@ -31,8 +31,8 @@ def disk(config: Config, state: Ahead) -> Iterator[DualipoError]:
         smaller = "raise generator.clip_qp" if is_lossy else "set generator.clip_qp = 12"
         yield StorageError(
             f"{config.output_dir}: the run needs {storage(needed)} of disk, of which "
-            f"{storage(needs.disk[largest])} are {largest}, and {storage(free)} are free. Free "
-            f"some space, choose another output_dir, ask for fewer prompts, or {smaller}; "
+            f"{largest} {storage(needs.disk[largest])}, and only {storage(free)} are free here. "
+            f"Free some space, choose another output_dir, ask for fewer prompts, or {smaller}; "
             "`--force-disk` begins in any case."
         )
 

@@ -244,6 +244,12 @@ def require_run(path: Path) -> None:
         )
 
 
+def refuse_busy(path: Path) -> None:
+    """Raise RunLocked where another process has the run, before anything slow is looked at."""
+    if (path / LOCK).exists():
+        Lock.acquire(path / LOCK).release()
+
+
 def refuse_tuning(path: Path) -> None:
     """Raise a ConfigError where the run at `path` is a tuning, which has no rounds."""
     if (path / TUNING).is_file():

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,15 +46,28 @@ def test_a_dry_run_shows_settings_and_plan_and_touches_nothing(
 
 
 def test_a_run_says_what_it_will_need_before_it_begins(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Another process holds the folder, so that the run ends there.
-    lock = Lock.acquire(tmp_path / "LOCK")
-    with pytest.raises(RunLocked):
+    def ends(*_: Any, **__: Any) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr("dualipo.rounds.loop.run", ends)
+    with pytest.raises(InterruptedError):
         run._run(config.Config(output_dir=str(tmp_path)))
-    lock.release()
     said = capsys.readouterr().out
     assert all(figure in said for figure in FIGURES)
+
+
+def test_fault_45_a_run_of_a_busy_folder_is_refused_before_anything_is_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = Lock.acquire(tmp_path / "LOCK")
+    generator = {"pretrained_model_name_or_path": "no such folder"}
+    settings = {"output_dir": str(tmp_path), "generator": generator}
+    with pytest.raises(RunLocked):
+        run._run(config.resolve(settings, subject="test"))
+    lock.release()
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.slow

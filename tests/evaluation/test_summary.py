@@ -15,6 +15,7 @@ from dualipo.evaluation.run_history import RoundHistory
 from dualipo.evaluation.share import model_card, recipe
 from dualipo.event_parts import Gate, Refinement, SourceCount
 from dualipo.events import Event, Outcome, RefreshEvent
+from dualipo.store.lock import Lock
 from tests.evaluation.conftest import GATE
 
 RunMaker = Callable[..., Path]
@@ -34,6 +35,16 @@ def refresh(outcome: Outcome, newly_failed: list[str], **gate: Gate | None) -> R
         **gate,
     )
     return RefreshEvent(outcome=outcome, why=[], critic_version="c000.0", refinement=refinement)
+
+
+def test_an_unfinished_run_says_whether_a_process_works_on_it(make_run: RunMaker) -> None:
+    path = make_run(num_rounds=2)
+    assert summary.table(path).splitlines()[1] == (
+        f"It was stopped. Go on with `dualipo resume {path}`."
+    )
+    held = Lock.acquire(path / "LOCK")
+    assert summary.table(path).splitlines()[1] == "A process works on it now."
+    held.release()
 
 
 def test_the_table_has_a_line_for_base_and_every_round(make_run: RunMaker) -> None:
