@@ -177,7 +177,7 @@ def _run(job: Job, runs: Path, at_once: int) -> bool:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, "OMP_NUM_THREADS": threads},
+            env={**os.environ, "OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE"},
         )
         PROCESSES.append(process)
         code = process.wait()
