@@ -20,6 +20,7 @@ from dualipo.rounds.run import Run
 from dualipo.store import atomic
 
 BINS = ((0.1, 0.2), (0.2, 0.4), (0.4, 1.01))  # oracle gaps at which two sets of clips are compared
+FIRST = {"ab": "a", "ba": "b"}  # the item's own name of the clip that is shown first, by order
 BY_VOTES = "{} by votes"  # the name of a version's rows by sampled answers
 Rows = list[dict[str, Any]]  # a row for each pair: prompt, dimension, gap, hit
 Hits = Callable[[Run, Vlm, Sequence[PairQuestion], Sequence[Verdict]], list[dict[str, Any]]]
@@ -89,12 +90,23 @@ def _voted(
     rows = []
     for item, verdict in zip(items, verdicts, strict=True):
         own, counted = by_item[item.item_id], voting.tally(by_item[item.item_id])
-        hit = sum(vote.outcome == verdict for vote in own) / len(own)
         rows.append(
-            {"hit": hit, "share": counted.share, "is_right": counted.majority == verdict,
-             "is_tie": counted.majority == "tie"}
-        )  # fmt: skip
+            {
+                "hit": sum(vote.outcome == verdict for vote in own) / len(own),
+                "share": counted.share,
+                "is_right": counted.majority == verdict,
+                "is_tie": counted.majority == "tie",
+                "num_for_first": sum(vote.outcome == FIRST[vote.order] for vote in own),
+                "num_for_second": sum(vote.outcome == FIRST[vote.order[::-1]] for vote in own),
+            }
+        )
     return rows
+
+
+def leaning(rows: Rows) -> float | None:
+    """Return the share of answers for the clip that is shown first, of those for one of the two."""
+    first, second = (sum(row[f"num_for_{place}"] for row in rows) for place in ("first", "second"))
+    return first / (first + second) if first + second else None
 
 
 def kept(rows: Rows, least_share: float) -> dict[str, Any]:

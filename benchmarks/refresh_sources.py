@@ -138,6 +138,7 @@ def summary(by_seed: Mapping[int, Any], name: str) -> dict[str, Any]:
         result |= {f"change: {key}": ordered_pairs.change(warm, own)}
         if key.endswith(ONE_ANSWER):
             result |= {f"kept: {key}": ordered_pairs.kept(own, KEEP)}
+            result |= {f"first: {key}": ordered_pairs.leaning(own)}
     return result
 
 
@@ -148,7 +149,13 @@ def _pooled(by_seed: Mapping[int, Any], arm: str, place: int) -> Rows:
 def table(result: Mapping[str, Any]) -> str:
     """Write the arms as a table in markdown."""
     heads = ["learnt from", "pairs", ONE_ANSWER, "gained, points", "on the base's"]
-    heads += ["sure verdicts, right", FORCED, "gained, points", "on the base's"]
+    heads += [
+        "sure verdicts, right",
+        "for the first clip",
+        FORCED,
+        "gained, points",
+        "on the base's",
+    ]
     rows = []
     for name, arm in result["arms"].items():
         num = sum(count["num_pairs"] for counts in arm["sources"].values() for count in counts)
@@ -160,6 +167,7 @@ def table(result: Mapping[str, Any]) -> str:
             if reading == ONE_ANSWER:
                 sure = arm[f"kept: last, {reading}"]
                 row.append(f"{sure['num']} of {sure['of']}, {percent(sure['precision']['mean'])}")
+                row.append(percent(arm[f"first: last, {reading}"]))
         rows.append(row)
     return Table(heads, rows).in_markdown()
 
