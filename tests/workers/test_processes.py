@@ -81,9 +81,10 @@ def test_fault_42_a_worker_that_does_not_rest_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "REST_SECONDS", 1.0)
+    others = psutil.Process().children()
     with engine(tmp_path, num=1) as started:
         assert done(started, tmp_path, {}) == SUMS
-        [worker] = psutil.Process().children()
+        [worker] = set(psutil.Process().children()).difference(others)
         worker.suspend()
         started.rest()
         assert done(started, tmp_path, {}) == SUMS
@@ -93,8 +94,9 @@ def test_fault_42_a_worker_that_does_not_rest_is_replaced(
 def test_fault_42_a_worker_that_never_begins_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    others = psutil.Process().children()
     started = crew(tmp_path, 1)
-    [worker] = psutil.Process().children()
+    [worker] = set(psutil.Process().children()).difference(others)
     worker.suspend()
     monkeypatch.setattr(processes, "START_SECONDS", 0.0)
     while not (told := started.poll(1.0)):
