@@ -46,7 +46,6 @@ ARMS: dict[str, tuple[str, ...]] = {
 FORCED, ONE_ANSWER = "forced choice", "one answer"
 # What is measured, in the order in which `ordered_pairs.measured` returns it.
 READINGS = tuple(f"{on}, {by}" for by in (FORCED, ONE_ANSWER) for on in ("base", "last"))
-KEEP = 0.75  # share of the votes, as `critic.confirm_vote_share`
 
 
 def main() -> None:
@@ -66,11 +65,12 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     by_seed = {seed: one_seed(arguments, seed) for seed in arguments.seeds}
+    keep = config.load(arguments.recipe, arguments.overrides).critic.confirm_vote_share
     result = {
         "recipe": arguments.recipe.stem,
         "overrides": arguments.overrides,
         "seeds": arguments.seeds,
-        "arms": {name: summary(by_seed, name) for name in ("warm", *ARMS)},
+        "arms": {name: summary(by_seed, name, keep) for name in ("warm", *ARMS)},
     }
     atomic.write_text(arguments.output, json.dumps(result, indent=1) + "\n")
     print(table(result))
@@ -127,8 +127,11 @@ def one_arm(
     return {"hits": [*found.values()], "sources": [*atomic.read_json(counted).values()]}
 
 
-def summary(by_seed: Mapping[int, Any], name: str) -> dict[str, Any]:
-    """Return an arm's accuracy on both generators' clips, and its changes from the warm critic."""
+def summary(by_seed: Mapping[int, Any], name: str, keep: float) -> dict[str, Any]:
+    """Return an arm's accuracy on both generators' clips, and its changes from the warm critic.
+
+    A verdict with the share `keep` of its votes is sure.
+    """
     result: dict[str, Any] = {
         "sources": {str(seed): arms[name]["sources"] for seed, arms in by_seed.items()}
     }
@@ -137,7 +140,7 @@ def summary(by_seed: Mapping[int, Any], name: str) -> dict[str, Any]:
         result |= {key: ordered_pairs.share(own)}
         result |= {f"change: {key}": ordered_pairs.change(warm, own)}
         if key.endswith(ONE_ANSWER):
-            result |= {f"kept: {key}": ordered_pairs.kept(own, KEEP)}
+            result |= {f"kept: {key}": ordered_pairs.kept(own, keep)}
             result |= {f"first: {key}": ordered_pairs.leaning(own)}
     return result
 

@@ -76,11 +76,8 @@ READOUT_TRAINING = Optimizer(
     lr_scheduler="cosine",
     checkpointing_steps=300,
 )
-# The turns by which a new tower draws its clips.
-CONTROLS: Mapping[str, Sequence[Sequence[Kind]]] = {
-    "new tower": [(DRAWN,), *[READ[1:]] * settings.GENERATED_TURNS],
-    "new tower, drawn clips": [(DRAWN,)],
-}
+# How many turns generators' clips have in a new tower's training, beside one of drawn clips.
+CONTROLS = {"new tower": settings.GENERATED_TURNS, "new tower, drawn clips": 0}
 READERS = ("facts", "tower", *CONTROLS, "true words", "own words", "verdict")
 LEAST_GAP = 0.1  # of the oracle's scores
 UNSEEN = (100, 101, 102)  # lineages
@@ -177,14 +174,14 @@ def shipped_tower(work: Path) -> Callable[[SeenClip], FrameFacts]:
 
 def new_tower(work: Path, name: str) -> Callable[[SeenClip], FrameFacts]:
     """Train a control's tower as the pretraining's first stage does; return what it sees."""
-    turns = CONTROLS[name]
     shards = settings.SHARDS_PER_GENERATOR
-    pools = {kinds: clip_pool(work, kinds, shards) for kinds in map(tuple, turns)}
+    pools = [clip_pool(work, [DRAWN], shards)]
+    if turns := CONTROLS[name]:
+        pools += [clip_pool(work, READ[1:], shards)] * turns
     torch.manual_seed(settings.SEED)
-    drawing = [pools[tuple(kinds)] for kinds in turns]
-    seeing = sight.Sight(critic.build(drawing).module)
+    seeing = sight.Sight(critic.build(pools).module)
     stage = work / name.replace(",", "").replace(" ", "-")
-    learn(seeing, drawing, settings.TOWER_TRAINING, stage / "tower")
+    learn(seeing, pools, settings.TOWER_TRAINING, stage / "tower")
     return tower_facts(seeing, work, stage / "readout")
 
 

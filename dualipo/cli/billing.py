@@ -32,7 +32,7 @@ def devices_of(arguments: argparse.Namespace) -> "Devices":
         raise ConfigError(f"--num-devices: {num} is no number of devices. Give one from 1 upwards.")
     require_price(arguments.price)
     if arguments.device is not None:
-        bill.speed(arguments.device)
+        bill.speed(arguments.device)  # refuses a device that nobody measured
     return bill.Devices(arguments.device, num or 1, arguments.price)
 
 

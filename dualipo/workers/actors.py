@@ -179,6 +179,8 @@ def _connect(address: str | None, num_workers: int | None) -> None:
         require_answer(address)
         ray.init(address or "local", **shared)
     except (ConnectionError, ValueError, RuntimeError) as refusal:
+        if address is None:  # a cluster of this machine, which nobody had to start
+            raise
         raise no_cluster(address, _first_line(refusal)) from None
     finally:
         for signum, handler in handlers.items():

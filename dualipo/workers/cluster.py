@@ -1,4 +1,4 @@
-"""Whether a Ray cluster can be at an address, without Ray, which tries a wrong one for minutes.
+"""Looks whether anything listens where a Ray cluster should be: Ray tries for minutes.
 
 An address is "auto", which Ray finds on this machine, HOST:PORT, or ray://HOST:PORT.
 """

@@ -110,33 +110,39 @@ def test_fault_45_a_dead_owner_of_this_host_is_forgotten_and_one_of_another_host
     path.unlink()
 
 
+SLURM, SKYPILOT = {"SLURM_JOB_ID": "7"}, {"SKYPILOT_TASK_ID": "sky-7"}
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "others"),
+    [
+        (SLURM, SLURM | {"SLURM_RESTART_COUNT": "1"}, [{}, {"SLURM_JOB_ID": "8"}, SLURM]),
+        (SKYPILOT, SKYPILOT, [{}, {"SKYPILOT_TASK_ID": "sky-8"}]),
+    ],
+)
 def test_a_job_that_its_scheduler_starts_again_elsewhere_owns_what_it_had_locked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: dict[str, str],
+    again: dict[str, str],
+    others: list[dict[str, str]],
 ) -> None:
     path = tmp_path / "LOCK"
-    jobs: dict[str, tuple[dict[str, str], dict[str, str]]] = {
-        "slurm": ({"SLURM_JOB_ID": "7"}, {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "1"}),
-        "skypilot": ({"SKYPILOT_TASK_ID": "sky-7"}, {"SKYPILOT_TASK_ID": "sky-7"}),
-    }
-    for first, again in jobs.values():
+
+    def acquire(job: dict[str, str]) -> Lock:
         with monkeypatch.context() as environment:
-            for name, value in first.items():
+            for name, value in job.items():
                 environment.setenv(name, value)
-            taken = Lock.acquire(path)
-            left = json.loads(path.read_text()) | {"host": "a lost node"}
-            taken.release()
-        path.write_text(json.dumps(left))
-        others = ({}, {name: "8" for name in first}, *([first] if first != again else []))
-        for other in others:  # no job, another one, or another node of the same start
-            with monkeypatch.context() as environment:
-                for name, value in other.items():
-                    environment.setenv(name, value)
-                with pytest.raises(RunLocked, match="on a lost node"):
-                    Lock.acquire(path)
-        with monkeypatch.context() as environment:
-            for name, value in again.items():
-                environment.setenv(name, value)
-            Lock.acquire(path).release()
+            return Lock.acquire(path)
+
+    taken = acquire(first)
+    left = json.loads(path.read_text()) | {"host": "a lost node"}
+    taken.release()
+    path.write_text(json.dumps(left))
+    for other in others:  # no job, another one, or another node of the same start
+        with pytest.raises(RunLocked, match="on a lost node"):
+            acquire(other)
+    acquire(again).release()
 
 
 def test_a_deleted_lock_is_not_the_new_owner_s(tmp_path: Path) -> None:
