@@ -139,6 +139,11 @@ def swap(text: str) -> str:
     return render_pair(reason_b, grade_b, reason_a, grade_a, verdict)
 
 
+def can_swap(text: str) -> bool:
+    """Tell whether an answer about two clips is written in the grammar, as `swap` needs it."""
+    return parse(text, "pair", truncated=False).why in (None, "contradiction")
+
+
 def swap_verdict(verdict: Verdict | Grade) -> Verdict:
     """Return the verdict that means the same once the clips are exchanged."""
     return _SWAPPED[verdict]

@@ -4,6 +4,7 @@ A preference holds two responses to one question. The reference is the critic at
 training. Its log-probabilities are computed once, so that no second copy of the weights is kept.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from dualipo import seeds
 from dualipo.config import CriticPreference
+from dualipo.critic import reasoning
 from dualipo.critic.asks import CAPTIONLESS, Ask, Clips, load_queries
 from dualipo.critic.learning import losses
 from dualipo.critic.learning.batches import mixed
@@ -33,6 +35,19 @@ class PathPair:
     winner: Response
     loser: Response
     weight: float = 1.0
+
+
+def in_both_orders(pair: PathPair) -> tuple[PathPair, PathPair]:
+    """Return a preference about two clips, and the same with A and B exchanged.
+
+    Exchanged are the clips in its question and the words in both answers. One about a single clip,
+    or with an answer outside the grammar, comes twice as it is.
+    """
+    texts = [answer for answer in (pair.winner, pair.loser) if isinstance(answer, str)]
+    if pair.ask.kind == "point" or sum(map(reasoning.can_swap, texts)) < 2:
+        return pair, pair
+    winner, loser = map(reasoning.swap, texts)
+    return pair, replace(pair, ask=pair.ask.swapped(), winner=winner, loser=loser)
 
 
 @torch.no_grad()
@@ -139,8 +154,10 @@ def train(
     watch: Watch | None = None,
     on_step: Callable[[int, loop.Metrics], None] | None = None,
 ) -> loop.TrainResult:
-    """Train `vlm` in place on the pairs.
+    """Train `vlm` in place on the pairs, each in both orders of its clips, in the same step.
 
+    Else a critic soon prefers a place: no step weighs the one against the other, and where it leans
+    to one, its wrong answers stand where the other one is right.
     `anchor_shares` are the parts of the first and of the last batch that are anchors, if given.
     A pair's caption is exchanged once, as its reference is computed under the same caption.
     `vlm` must hold the weights that are its reference, also when training resumes.
@@ -151,17 +168,23 @@ def train(
         len(anchors),
         shares=anchor_shares,
         num_steps=settings.max_train_steps,
-        batch_size=settings.train_batch_size,
+        batch_size=math.ceil(settings.train_batch_size / 2),
         seed=seed,
     )
-    shown = {n: all_pairs[n] for step in range(settings.max_train_steps) for n in indices(step)}
+    in_orders = [each for pair in all_pairs for each in in_both_orders(pair)]
+
+    def places(step: int) -> list[int]:
+        both = [place for n in indices(step) for place in (2 * n, 2 * n + 1)]
+        return both[: settings.train_batch_size]
+
+    shown = {n: in_orders[n] for step in range(settings.max_train_steps) for n in places(step)}
     with forward_pass(next(vlm.module.parameters()).device, settings):
         gaps = _reference_gaps(vlm, shown, clips=clips, batch_size=reference_batch_size)
     with vlm.learning():
         return loop.train(
             vlm.module,
             PathPreference(vlm, clips=clips, beta=settings.beta_critic, nll_weight=nll_weight),
-            batches=_batches(shown, gaps, indices),
+            batches=_batches(shown, gaps, places),
             settings=settings,
             checkpoint_folder=checkpoint_folder,
             seed=seed,

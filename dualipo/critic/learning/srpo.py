@@ -159,7 +159,7 @@ def refresh(
         return untrained
     trained = preference.train(
         vlm,
-        _in_both_orders([*untrained.kept, *further]),
+        [*untrained.kept, *further],
         anchors=anchors,
         anchor_shares=(settings.seed_anchor_start, settings.seed_anchor_share),
         nll_weight=settings.nll_weight,
@@ -179,7 +179,9 @@ def _judged(
     ask: Ask, votes: Sequence[Vote], majority: Verdict, keep_unanimous: bool
 ) -> Judged | Dropped:
     """Collect the paths of a question in one order, or say why there is nothing to learn from."""
-    readable = [vote for vote in votes if vote.order == ask.order and _is_plain(vote.reasoning)]
+    readable = [
+        vote for vote in votes if vote.order == ask.order and reasoning.can_swap(vote.reasoning)
+    ]
     winners = tuple(vote.reasoning for vote in readable if vote.outcome == majority)
     losers = [vote.reasoning for vote in readable if vote.outcome not in (majority, "abstain")]
     if not winners:
@@ -188,11 +190,6 @@ def _judged(
         return "unanimous"
     loser = losers[0] if losers else reasoning.swap(winners[0])
     return Judged(ask, _as_shown(majority, ask.order), winners, loser)
-
-
-def _is_plain(text: str) -> bool:
-    """Tell whether an answer is written in the grammar, so that its clips can be exchanged."""
-    return reasoning.parse(text, "pair", truncated=False).why in (None, "contradiction")
 
 
 def _certainties(
@@ -249,17 +246,6 @@ def _keep(pool: Pool, certainties: Sequence[float], settings: Srpo) -> list[Path
         weight = certainties[index] if settings.srpo_weight else 1.0
         kept.append(PathPair(question.ask, question.winners[0], question.loser, weight))
     return kept
-
-
-def _in_both_orders(pairs: Sequence[PathPair]) -> list[PathPair]:
-    return [either for pair in pairs for either in (pair, _exchanged(pair))]
-
-
-def _exchanged(pair: PathPair) -> PathPair:
-    """Exchange A and B in a preference: in its question and in both answers."""
-    assert isinstance(pair.winner, str) and isinstance(pair.loser, str)
-    winner, loser = reasoning.swap(pair.winner), reasoning.swap(pair.loser)
-    return replace(pair, ask=pair.ask.swapped(), winner=winner, loser=loser)
 
 
 def _as_shown(verdict: Verdict, order: Order) -> Verdict:

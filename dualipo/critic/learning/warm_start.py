@@ -186,4 +186,7 @@ def _contrast(trace: Trace, paths: Sequence[ReasoningPath]) -> list[PathPair]:
     ]
     if not right or not wrong:
         return []
+    answers = (right[0], wrong[0])
+    if kind == "pair" and all(reasoning.can_swap(path.text) for path in answers):
+        return [PathPair(trace.ask, right[0].text, wrong[0].text)]
     return [PathPair(trace.ask, right[0].token_ids, wrong[0].token_ids)]
