@@ -119,7 +119,7 @@ class CriticPreference(CriticTraining):
         ge=1,
         le=1_000_000,
         description="The number of pairs of a right and a wrong answer that one optimizer step "
-        "learns from.",
+        "learns from; each is among them in both orders of its clips.",
     )
     beta_critic: float = Field(
         0.1,
@@ -127,6 +127,13 @@ class CriticPreference(CriticTraining):
         le=1e6,
         description="The factor on differences of log-probability in the loss; a larger one holds "
         "the critic closer to where it began.",
+    )
+    nll_weight: float = Field(
+        1.0,
+        ge=0,
+        le=1e6,
+        description="The weight of the winning answers' mean negative log-probability in the loss; "
+        "a larger one keeps them more likely.",
     )
     num_paths: int = Field(
         8,
@@ -197,13 +204,6 @@ class Srpo(CriticPreference):
         lt=1,
         description="The share of the last batch that comes from the human seed; a larger one "
         "holds the critic closer to people.",
-    )
-    nll_weight: float = Field(
-        1.0,
-        ge=0,
-        le=1e6,
-        description="The weight of the winning answers' mean negative log-probability in the loss; "
-        "a larger one keeps them more likely.",
     )
     keep_unanimous: bool = Field(
         True,

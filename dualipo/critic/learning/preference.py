@@ -108,14 +108,14 @@ def log_probs_by_question(
 class PathPreference(loop.Objective):
     """The training objective `losses.path_dpo` on a batch of pairs and their reference gaps.
 
-    With an `nll_weight`, so much of the winners' mean negative log-probability is added, so that
-    they do not become less likely while their losers fall faster.
+    `nll_weight` times the winners' mean negative log-probability of a token is added, so that they
+    do not become less likely while their losers fall faster.
     """
 
     vlm: TrainableVlm
     clips: Clips
     beta: float
-    nll_weight: float = 0.0
+    nll_weight: float
 
     def loss(self, micro_batch: dict[str, Any], prepared: None) -> tuple[Tensor, loop.Metrics]:
         """Return the mean over pairs; `accuracy` is how often the winner gained more."""
@@ -129,12 +129,10 @@ class PathPreference(loop.Objective):
         weight_B = winner_B.new_tensor([pair.weight for pair in pairs])
         loss = losses.path_dpo(margin_B, beta=self.beta, weight_B=weight_B)
         nll = losses.sequence_nll(winner_B, num_tokens_B=num_tokens_B.chunk(2)[0])
-        if self.nll_weight:
-            loss = loss + self.nll_weight * nll
-        return loss, {
+        return loss + self.nll_weight * nll, {
             "accuracy": float((margin_B > 0).float().mean()),
             "margin": float(margin_B.detach().mean()),
-            **({"winner_nll": float(nll.detach())} if self.nll_weight else {}),
+            "winner_nll": float(nll.detach()),
         }
 
 
@@ -144,7 +142,6 @@ def train(
     *,
     anchors: Sequence[PathPair] = (),
     anchor_shares: tuple[float, float] = (0.0, 0.0),
-    nll_weight: float = 0.0,
     clips: Clips,
     settings: CriticPreference,
     captionless: Collection[str] = CAPTIONLESS,
@@ -162,28 +159,19 @@ def train(
     A pair's caption is exchanged once, as its reference is computed under the same caption.
     `vlm` must hold the weights that are its reference, also when training resumes.
     """
-    all_pairs = _under_exchanged_captions([*pairs, *anchors], settings, captionless, seed)
-    indices = mixed(
-        len(pairs),
-        len(anchors),
-        shares=anchor_shares,
-        num_steps=settings.max_train_steps,
-        batch_size=math.ceil(settings.train_batch_size / 2),
-        seed=seed,
-    )
-    in_orders = [each for pair in all_pairs for each in in_both_orders(pair)]
-
-    def places(step: int) -> list[int]:
-        both = [place for n in indices(step) for place in (2 * n, 2 * n + 1)]
-        return both[: settings.train_batch_size]
-
+    in_orders = [
+        each
+        for pair in _under_exchanged_captions([*pairs, *anchors], settings, captionless, seed)
+        for each in in_both_orders(pair)
+    ]
+    places = _places(len(pairs), len(anchors), anchor_shares, settings, seed)
     shown = {n: in_orders[n] for step in range(settings.max_train_steps) for n in places(step)}
     with forward_pass(next(vlm.module.parameters()).device, settings):
         gaps = _reference_gaps(vlm, shown, clips=clips, batch_size=reference_batch_size)
     with vlm.learning():
         return loop.train(
             vlm.module,
-            PathPreference(vlm, clips=clips, beta=settings.beta_critic, nll_weight=nll_weight),
+            PathPreference(vlm, clips, beta=settings.beta_critic, nll_weight=settings.nll_weight),
             batches=_batches(shown, gaps, places),
             settings=settings,
             checkpoint_folder=checkpoint_folder,
@@ -191,6 +179,30 @@ def train(
             watch=watch,
             on_step=on_step,
         )
+
+
+def _places(
+    num_pairs: int,
+    num_anchors: int,
+    shares: tuple[float, float],
+    settings: CriticPreference,
+    seed: int,
+) -> Callable[[int], list[int]]:
+    """Return a function from a step to the places of its preferences, both orders side by side."""
+    indices = mixed(
+        num_pairs,
+        num_anchors,
+        shares=shares,
+        num_steps=settings.max_train_steps,
+        batch_size=math.ceil(settings.train_batch_size / 2),
+        seed=seed,
+    )
+
+    def places(step: int) -> list[int]:
+        both = [place for n in indices(step) for place in (2 * n, 2 * n + 1)]
+        return both[: settings.train_batch_size]
+
+    return places
 
 
 def _batches(

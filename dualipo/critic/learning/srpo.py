@@ -7,9 +7,8 @@ y_w is a path with the majority's verdict, y_l a path with another verdict, both
 question and order. A unanimous question has no such path: its y_l is y_w with the clips exchanged,
 so the same words about the other clip. A majority for a tie is no pseudo-label: a critic that is
 rewarded for ties soon answers nothing else. Where an earlier critic came to the other verdict, the
-question is left out. Every kept pair is also trained on with its clips exchanged, so that no batch
-can teach a position. Pairs from other sources join those of the votes with weight 1, and the human
-seed's pairs are an anchor whose share falls.
+question is left out. Pairs from other sources join those of the votes with weight 1, and the human
+seed's pairs are an anchor whose share falls. Every pair is learnt in both orders (`preference`).
 
 Leaves out pointwise votes as pseudo-labels, and the decision to revert, which needs labels and
 belongs to the round.
@@ -162,7 +161,6 @@ def refresh(
         [*untrained.kept, *further],
         anchors=anchors,
         anchor_shares=(settings.seed_anchor_start, settings.seed_anchor_share),
-        nll_weight=settings.nll_weight,
         clips=clips,
         settings=settings,
         captionless=captionless,
