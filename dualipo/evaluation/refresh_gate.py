@@ -1,8 +1,9 @@
 """Decides whether a refreshed critic serves: better, worse, or no difference seen (METHOD.md 5).
 
 Both critics answer the same labels by forced choice. A lean is the log-odds with which a critic
-chooses the label's verdict, so a negative one is a wrong answer. The gate compares the log-losses
-of the leans label by label, because they tell more than right and wrong. Before that each critic's
+chooses the label's verdict, so a negative one is a wrong answer. A label may have several leans, as
+one for each order of its clips; it counts by their mean loss. The gate compares the log-losses
+label by label, because they tell more than right and wrong. Before that each critic's
 leans are scaled by one factor, fitted on the other half of the prompts: a critic must not lose
 because it is merely surer than before. Labels of one prompt are alike, so the standard error is
 clustered by prompt.
@@ -23,6 +24,7 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dualipo.errors import DataError
 
@@ -78,14 +80,17 @@ def labels_needed(fall: float) -> int:
     return int(np.ceil(num * (shown / fall) ** 2))
 
 
-def rule(before: Sequence[float], after: Sequence[float], *, prompt_ids: Sequence[str]) -> Ruling:
+def rule(before: ArrayLike, after: ArrayLike, *, prompt_ids: Sequence[str]) -> Ruling:
     """Compare two critics' leans on the same labels, label by label.
 
+    Leans are [labels], or [labels, answers] where each label has several.
     Raise DataError for fewer than four prompts, from which no error can be estimated.
     """
-    if not len(before) == len(after) == len(prompt_ids):
+    leans = [np.asarray(values, np.float64) for values in (before, after)]
+    nums = [len(lean_NO) for lean_NO in leans]
+    if nums != [len(prompt_ids)] * 2:
         raise DataError(
-            f"refresh gate: {len(before)} and {len(after)} leans for {len(prompt_ids)} labels. "
+            f"refresh gate: {nums[0]} and {nums[1]} leans for {len(prompt_ids)} labels. "
             "Both critics must answer the same labels."
         )
     clusters_N = np.unique(np.asarray(prompt_ids), return_inverse=True)[1]
@@ -95,9 +100,9 @@ def rule(before: Sequence[float], after: Sequence[float], *, prompt_ids: Sequenc
             f"refresh gate: the labels are of {num_prompts} prompts, at least {LEAST_PROMPTS} are "
             "needed. Raise monitor.num_audit_labels."
         )
-    leans = [np.asarray(values, np.float64) for values in (before, after)]
-    losses = [_losses(lean_N, in_half_N=clusters_N % 2 == 0) for lean_N in leans]
-    hits = [_hits(lean_N) for lean_N in leans]
+    rows = [lean_NO.reshape(len(prompt_ids), -1) for lean_NO in leans]
+    losses = [_losses(lean_NO, in_half_N=clusters_N % 2 == 0) for lean_NO in rows]
+    hits = [_hits(lean_NO).mean(1) for lean_NO in rows]
     loss = _difference(losses[1] - losses[0], clusters_N)
     accuracy = _difference(hits[1] - hits[0], clusters_N)
     low, high = loss.interval
@@ -106,35 +111,35 @@ def rule(before: Sequence[float], after: Sequence[float], *, prompt_ids: Sequenc
     return Ruling(verdict, loss, accuracy, len(clusters_N), num_prompts, detectable)
 
 
-def accuracy(leans: Sequence[float]) -> float:
+def accuracy(leans: ArrayLike) -> float:
     """Return the share of leans to the right verdict; no lean counts a half."""
     return float(_hits(np.asarray(leans, np.float64)).mean())
 
 
-def mean_loss(leans: Sequence[float]) -> float:
+def mean_loss(leans: ArrayLike) -> float:
     """Return the mean log-loss of leans as they are, in nats."""
     return float(_log_loss(np.asarray(leans, np.float64)).mean())
 
 
-def _hits(lean_N: Values) -> Values:
-    return np.asarray((lean_N > 0) + 0.5 * (lean_N == 0), np.float64)
+def _hits(lean_NO: Values) -> Values:
+    return np.asarray((lean_NO > 0) + 0.5 * (lean_NO == 0), np.float64)
 
 
-def _losses(lean_N: Values, *, in_half_N: np.ndarray) -> Values:
-    """Return the log-loss of each lean, scaled by the factor that fits the other half best."""
-    loss_N = np.zeros(len(lean_N))
+def _losses(lean_NO: Values, *, in_half_N: np.ndarray) -> Values:
+    """Return the log-loss of each label, scaled by the factor that fits the other half best."""
+    loss_N = np.zeros(len(lean_NO))
     for half_N in (in_half_N, ~in_half_N):
-        loss_N[half_N] = _log_loss(_best_scale(lean_N[~half_N]) * lean_N[half_N])
+        loss_N[half_N] = _log_loss(_best_scale(lean_NO[~half_N]) * lean_NO[half_N]).mean(1)
     return loss_N
 
 
-def _best_scale(lean_N: Values) -> float:
-    losses_S = [_log_loss(scale * lean_N).mean() for scale in _SCALES]
+def _best_scale(lean_NO: Values) -> float:
+    losses_S = [_log_loss(scale * lean_NO).mean() for scale in _SCALES]
     return float(_SCALES[int(np.argmin(losses_S))])
 
 
-def _log_loss(lean_N: Values) -> Values:
-    return np.logaddexp(0.0, -lean_N)
+def _log_loss(lean_NO: Values) -> Values:
+    return np.logaddexp(0.0, -lean_NO)
 
 
 def _difference(difference_N: Values, clusters_N: np.ndarray) -> Difference:

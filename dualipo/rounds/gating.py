@@ -2,7 +2,9 @@
 
 The labels are those of the audit, which are of the present generator's clips, as far as they only
 measure. Where they are of too few prompts, the held-out labels of the base's clips take their
-place, less the half that chose the checkpoint. `evaluation.refresh_gate` has the statistics.
+place, less the half that chose the checkpoint. A pair is asked in both orders, and each answer
+counts by itself as in a round's votes: a critic that prefers a place is wrong in one of them.
+`evaluation.refresh_gate` has the statistics.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +26,8 @@ from dualipo.rounds.asking import Ask
 from dualipo.rounds.run import Run
 
 Label = Pair | Point
-Leans = dict[int, float]  # by a label's place; what the critic does not answer is absent
+# By a label's place: one for each order of a pair, one for a clip. What is not answered is absent.
+Leans = dict[int, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,10 @@ def held_out_half(run: Run, *, chooses: bool) -> list[Label]:
 
 
 def leans(critic: Vlm, labels: Sequence[Label], *, clips: Clips, settings: Critic) -> Leans:
-    """Return the log-odds with which a critic chooses each label's verdict; ties are left out."""
+    """Return the log-odds with which a critic chooses each label's verdict; ties are left out.
+
+    A pair has one for each order of its clips.
+    """
 
     def answers(ask: Ask, items: Sequence[Item]) -> dict[Place, Any]:
         return ask(critic, items, clips=clips, settings=settings)
@@ -74,14 +80,16 @@ def leans_of(
     asked = {n: label for n, label in enumerate(labels) if label.dimension in dimensions}
     pairs = {n: p for n, p in asked.items() if isinstance(p, Pair) and p.verdict in ("a", "b")}
     points = {n: label for n, label in asked.items() if isinstance(label, Point)}
-    margins = answers(forced_choice.margins, [_item(n, pair) for n, pair in pairs.items()])
+    margins = answers(forced_choice.margins_by_order, [_item(n, pair) for n, pair in pairs.items()])
     point_items = [_item(n, point) for n, point in points.items()]
     graded = answers(forced_choice.grade_log_probs, point_items)
     signs = {n: 1.0 if pair.verdict == "a" else -1.0 for n, pair in pairs.items()}
-    found = {int(n): signs[int(n)] * margin for (n, _), margin in margins.items()}
+    found: Leans = {}
+    for (n, _), both in margins.items():
+        found[int(n)] = tuple(signs[int(n)] * margin for margin in both)
     for (n, _), log_probs in graded.items():
-        found[int(n)] = forced_choice.grade_lean(log_probs, points[int(n)].grade)
-    return {n: lean for n, lean in found.items() if not np.isnan(lean)}
+        found[int(n)] = (forced_choice.grade_lean(log_probs, points[int(n)].grade),)
+    return {n: own for n, own in found.items() if not np.isnan(own).any()}
 
 
 def compare(chosen: GateLabels, before: Leans, after: Leans, *, margin: float) -> Gate | None:
@@ -93,8 +101,9 @@ def compare(chosen: GateLabels, before: Leans, after: Leans, *, margin: float) -
     prompt_ids = [chosen.labels[n].prompt_id for n in places]
     if len(set(prompt_ids)) < refresh_gate.LEAST_PROMPTS:
         return None
-    surest = max(map(abs, before.values()))
-    old, new = [before[n] for n in places], [after.get(n, -surest) for n in places]
+    surest = max(abs(lean) for own in before.values() for lean in own)
+    old = [before[n] for n in places]
+    new = [after.get(n, (-surest,) * len(before[n])) for n in places]
     ruling = refresh_gate.rule(old, new, prompt_ids=prompt_ids)
     low, high = ruling.accuracy.interval
     loss_low, loss_high = ruling.loss.interval

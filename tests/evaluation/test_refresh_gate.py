@@ -28,6 +28,12 @@ def test_a_surer_critic_with_the_same_order_is_neither_better_nor_worse(leans):
     assert abs(ruling.loss.mean) < 1e-3
 
 
+def test_a_label_with_the_same_answer_twice_counts_once(leans):
+    lost = leans - 0.1
+    once = rule(leans, lost, prompt_ids=PROMPTS)
+    assert rule(np.c_[leans, leans], np.c_[lost, lost], prompt_ids=PROMPTS) == once
+
+
 def test_a_loss_is_worse_and_its_mirror_better(leans):
     lost = leans - 0.5
     worse, better = rule(leans, lost, prompt_ids=PROMPTS), rule(lost, leans, prompt_ids=PROMPTS)

@@ -27,24 +27,36 @@ def test_a_lean_is_the_log_odds_of_the_labels_own_verdict() -> None:
     labels = [right, pair(2, "tie"), wrong, point(3), point(4, "normal"), pair(5, "a", "overall")]
     answered = leans(Scripted(brightest), labels)
     assert set(answered) == {0, 2, 3, 4}  # neither a tie nor "overall" is asked about
-    assert answered[0] == pytest.approx(9) and answered[2] == pytest.approx(-9)
-    assert answered[3] == pytest.approx(9 - math.log(2)) and answered[4] < 0
+    assert answered[0] == pytest.approx((9, 9)) and answered[2] == pytest.approx((-9, -9))
+    assert answered[3] == pytest.approx((9 - math.log(2),)) and answered[4][0] < 0
 
 
 def test_the_same_pair_labelled_twice_counts_twice_and_not_double() -> None:
-    assert leans(Scripted(brightest), [pair(0), pair(0)]) == pytest.approx({0: 9, 1: 9})
+    twice = leans(Scripted(brightest), [pair(0), pair(0)])
+    assert twice[0] == twice[1] == pytest.approx((9, 9))
+
+
+def test_a_critic_that_comes_to_prefer_a_place_is_worse() -> None:
+    always_first = Scripted(lambda query, seed: "A: x\nB: x\n<verdict>A</verdict>")
+    assert leans(always_first, [pair(0)])[0] == pytest.approx((9, -9))
+    labels = [replace(pair(n), prompt_id=f"p{n}") for n in range(40)]
+    before = {n: (1.0 + 0.1 * (n % 5),) * 2 for n in range(40)}
+    after = {n: (ab + 3, ba - 3) for n, (ab, ba) in before.items()}  # their mean is the same
+    gate = gating.compare(GateLabels("audit", labels), before, after, margin=0.04)
+    assert gate is not None and gate.verdict == "worse"
+    assert (gate.num_labels, gate.accuracy_before, gate.accuracy_after) == (40, 1.0, 0.5)
 
 
 def test_a_label_that_is_no_longer_answered_counts_as_surely_wrong() -> None:
     labels = [replace(pair(n), prompt_id=f"p{n}") for n in range(40)]
-    before = {n: 1.0 + 0.1 * (n % 5) for n in range(40)}
+    before = {n: (1.0 + 0.1 * (n % 5),) for n in range(40)}
     chosen = GateLabels("audit", labels)
     same = gating.compare(chosen, before, before, margin=0.04)
     assert same is not None and same.verdict == "no difference" and same.loss == 0
     silent = gating.compare(chosen, before, {n: before[n] for n in range(20)}, margin=0.04)
     assert silent is not None and silent.verdict == "worse" and silent.accuracy_after == 0.5
     three = GateLabels("audit", labels[:3])
-    assert gating.compare(three, dict.fromkeys(range(3), 1.0), {}, margin=0.04) is None
+    assert gating.compare(three, dict.fromkeys(range(3), (1.0,)), {}, margin=0.04) is None
 
 
 def test_the_run_says_at_the_start_how_many_labels_the_margin_takes() -> None:

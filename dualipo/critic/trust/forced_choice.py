@@ -1,8 +1,9 @@
 """Accuracy by forced choice: how far the critic leans to A on a labelled pair (METHOD.md 3.4).
 
 The critic reasons greedily, then the probabilities of A and B are compared in the verdict's place.
-The mean over both orders cancels a preference for a position. Leaves out ties: thresholds on the
-margin belong to the evaluation. Where there are no pairs, a clip's grade is chosen in the same way.
+The mean over both orders cancels a preference for a place, which each order by itself shows. Leaves
+out ties: thresholds on the margin belong to the evaluation. Where there are no pairs, a clip's grade
+is chosen in the same way.
 """
 
 import math
@@ -27,14 +28,30 @@ def margins(
 
     An item is absent where an order has no answer, because no answer is not the same as no lean.
     """
+    both = margins_by_order(vlm, items, clips=clips, settings=settings)
+    return {place: (ab + ba) / 2 for place, (ab, ba) in both.items()}
+
+
+def margins_by_order(
+    vlm: Vlm, items: Sequence[Item], *, clips: Clips, settings: Critic
+) -> dict[Place, tuple[float, float]]:
+    """Return log p(A) - log p(B), shown as they are and exchanged; A and B are the item's own.
+
+    A critic that prefers a place is wrong in one of the two, which their mean does not show.
+    """
     asks = asks_about(items)
     answers = _log_probs(vlm, asks, VERDICT, clips=clips, settings=settings)
-    sums: dict[Place, float] = {}
+    found: dict[Place, list[float]] = {}
     for ask, log_probs in zip(asks, answers, strict=True):
         lean = log_probs["A"] - log_probs["B"]
-        sign = 0.5 if ask.order == "ab" else -0.5
-        sums[ask.item_id, ask.dimension] = sums.get((ask.item_id, ask.dimension), 0.0) + sign * lean
-    return {place: margin for place, margin in sums.items() if not math.isnan(margin)}
+        found.setdefault((ask.item_id, ask.dimension), []).append(
+            lean if ask.order == "ab" else -lean
+        )
+    return {
+        place: (ab, ba)
+        for place, (ab, ba) in found.items()
+        if not (math.isnan(ab) or math.isnan(ba))
+    }
 
 
 def grades(
