@@ -1,9 +1,9 @@
 """Accuracy by forced choice: how far the critic leans to A on a labelled pair (METHOD.md 3.4).
 
 The critic reasons greedily, then the probabilities of A and B are compared in the verdict's place.
-The mean over both orders cancels a preference for a place, which each order by itself shows. Leaves
-out ties: thresholds on the margin belong to the evaluation. Where there are no pairs, a clip's grade
-is chosen in the same way.
+The mean over both orders cancels a preference for a place, which each order by itself shows.
+Leaves out ties: thresholds on the margin belong to the evaluation. Where there are no pairs, a
+clip's grade is chosen in the same way.
 """
 
 import math
