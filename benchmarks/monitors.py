@@ -269,9 +269,10 @@ def note(alarm: dict[str, set[str]], version: str, other: str, shown: set[tuple[
         alarm["false"].add(version)
 
 
-def tables(results: Mapping[str, Any]) -> str:
-    """Return the monitors and the alarms of all seeds in markdown."""
-    return "\n\n".join(table.in_markdown() for table in (_monitors(results), _false(results)))
+def table(result: Mapping[str, Any]) -> str:
+    """Return the monitors and the alarms of all seeds as two tables in markdown."""
+    seeds = result["seeds"]
+    return "\n\n".join(each.in_markdown() for each in (_monitors(seeds), _false(seeds)))
 
 
 def _monitors(results: Mapping[str, Any]) -> Table:
@@ -320,8 +321,9 @@ def main() -> None:
         results[name] = measure(path, seed)
         kind = "-measured" if arguments.measured else ""
         output = arguments.output / f"monitors-{arguments.recipe.stem}{kind}.json"
-        atomic.write_json(output, {"recipe": arguments.recipe.name, "seeds": results})
-        print(tables(results), flush=True)
+        result = {"recipe": arguments.recipe.name, "seeds": results}
+        atomic.write_json(output, result)
+        print(table(result), flush=True)
 
 
 def _runs(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Path]]:

@@ -1,8 +1,9 @@
 """Accuracy of critics on pairs of a generator's clips that the oracle orders; used by benchmarks.
 
 Each critic's hits are written to a file of their own as soon as they are measured, so that a
-benchmark goes on where it stopped. A hit is by forced choice, or the share of right answers among
-the sampled ones that a round counts as votes.
+benchmark goes on where it stopped. A hit is by forced choice, of which `EACH_ORDER` reads the two
+orders of the clips by themselves; or it is the share of right answers among the sampled ones that a
+round counts as votes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from dualipo.critic import judge, voting
+from dualipo.critic.trust import forced_choice
 from dualipo.critic.vlm import Vlm
-from dualipo.evaluation import bootstrap
+from dualipo.evaluation import bootstrap, refresh_gate
 from dualipo.records import DIMENSIONS, Verdict
-from dualipo.rounds import accuracy, judging, world_sources
+from dualipo.rounds import accuracy, asking, judging, world_sources
 from dualipo.rounds.questions import PairQuestion
 from dualipo.rounds.run import Run
 from dualipo.store import atomic
@@ -22,6 +24,7 @@ from dualipo.store import atomic
 BINS = ((0.1, 0.2), (0.2, 0.4), (0.4, 1.01))  # oracle gaps at which two sets of clips are compared
 FIRST = {"ab": "a", "ba": "b"}  # the item's own name of the clip that is shown first, by order
 BY_VOTES = "{} by votes"  # the name of a version's rows by sampled answers
+HIT, EACH_ORDER = "hit", "hit in each order"  # what a row by forced choice holds
 Rows = list[dict[str, Any]]  # a row for each pair: prompt, dimension, gap, hit
 Hits = Callable[[Run, Vlm, Sequence[PairQuestion], Sequence[Verdict]], list[dict[str, Any]]]
 
@@ -75,7 +78,15 @@ def _rows(run: Run, critic: Vlm, version: str, hits: Hits) -> Rows:
 def _forced(
     run: Run, critic: Vlm, asked: Sequence[PairQuestion], verdicts: Sequence[Verdict]
 ) -> list[dict[str, Any]]:
-    return [{"hit": hit} for hit in accuracy.forced_hits(run, critic, asked, verdicts)]
+    items = accuracy.items_of(asked)
+    margins = asking.answers(run, forced_choice.margins_by_order, critic, items)
+    rows = []
+    for item, verdict in zip(items, verdicts, strict=True):
+        sign = 1 if verdict == "a" else -1
+        leans = [sign * margin for margin in margins.get((item.item_id, item.dimensions[0]), ())]
+        both = refresh_gate.accuracy([sum(leans)]) if leans else 0.0
+        rows.append({HIT: both, EACH_ORDER: refresh_gate.accuracy(leans) if leans else 0.0})
+    return rows
 
 
 def _voted(
@@ -92,7 +103,7 @@ def _voted(
         own, counted = by_item[item.item_id], voting.tally(by_item[item.item_id])
         rows.append(
             {
-                "hit": sum(vote.outcome == verdict for vote in own) / len(own),
+                HIT: sum(vote.outcome == verdict for vote in own) / len(own),
                 "share": counted.share,
                 "is_right": counted.majority == verdict,
                 "is_tie": counted.majority == "tie",
@@ -121,11 +132,11 @@ def kept(rows: Rows, least_share: float) -> dict[str, Any]:
 def share(rows: Rows) -> dict[str, Any]:
     """Return the accuracy with its 95 % interval by prompt, by dimension, and by the gap."""
     interval = bootstrap.clustered_mean(
-        [row["hit"] for row in rows], clusters=[row["prompt"] for row in rows]
+        [row[HIT] for row in rows], clusters=[row["prompt"] for row in rows]
     )
-    parts = {d: [row["hit"] for row in rows if row["dimension"] == d] for d in DIMENSIONS}
+    parts = {d: [row[HIT] for row in rows if row["dimension"] == d] for d in DIMENSIONS}
     bins = {
-        f"{low} to {min(high, 1)}": [row["hit"] for row in rows if low <= row["gap"] < high]
+        f"{low} to {min(high, 1)}": [row[HIT] for row in rows if low <= row["gap"] < high]
         for low, high in BINS
     }
     return asdict(interval) | {
@@ -135,9 +146,9 @@ def share(rows: Rows) -> dict[str, Any]:
     }
 
 
-def change(before: Rows, after: Rows) -> dict[str, Any]:
+def change(before: Rows, after: Rows, of: str = HIT) -> dict[str, Any]:
     """Return the difference of two critics on the same pairs, with its 95 % interval by prompt."""
-    gains = [b["hit"] - a["hit"] for a, b in zip(before, after, strict=True)]
+    gains = [b[of] - a[of] for a, b in zip(before, after, strict=True)]
     interval = bootstrap.clustered_mean(gains, clusters=[row["prompt"] for row in before])
     return asdict(interval) | {"excludes_zero": interval.excludes_zero}
 

@@ -28,14 +28,19 @@ import critic_stages
 import families
 import judge
 import kills
+import later_rounds
+import monitors
 import plan_measured
 import rank
 import ratio_table
 import refresh_gate
+import refresh_sources
 import sight
 import slots
+import staleness
 import step_caching
 import tuning
+import votes
 
 from dualipo import config
 from dualipo.evaluation import summary
@@ -64,8 +69,13 @@ RESULT_TABLES = (
     ResultTable("claims", "claims-world", claims.table),
     ResultTable("critic-stages", "critic-stages-world", critic_stages.table),
     ResultTable("sight", "sight-world", sight.table),
+    ResultTable("monitors", "monitors-world", monitors.table),
     ResultTable("rank", "rank-dual-0-warm", rank.table),
     ResultTable("caption-invariance", "caption-invariance-world", caption_invariance.table),
+    ResultTable("refresh-sources", "refresh-sources", refresh_sources.table),
+    ResultTable("staleness", "staleness", staleness.table),
+    ResultTable("later-rounds", "later-rounds", later_rounds.table),
+    ResultTable("votes", "votes-world", votes.table),
     ResultTable("refresh-gate", "refresh-gate", refresh_gate.table),
     ResultTable("judge", "judge-cpu-one-thread-x86_64", judge.table),
     ResultTable("certainty", "certainty-cpu-one-thread", ratio_table.table),

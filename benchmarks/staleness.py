@@ -14,6 +14,8 @@ orders:
   the critic that it began from (`served`); both have the recipe's number of labels,
 - `forgotten`: refreshed less served, on the base's clips.
 
+Accuracy is by forced choice, the mean over both orders of a pair's clips. A refresh may also teach
+that one answer is right whichever clip is shown first: so its gain is given in each order, too.
 Accuracies are given by dimension and at matched oracle gaps as well. All arms have the recipe's
 steps. Every critic's hits are kept; the same command goes on where it stopped. With `--claims`
 the dual runs of `claims.py` are gone on with, and need not be made again.
@@ -180,7 +182,8 @@ def refresh_of(by_seed: Mapping[int, Any], version: str) -> dict[str, Any]:
             ordered_pairs.pooled({seed: arms[arm][key] for seed, arms in found.items()})
             for arm in ("served", "refreshed")
         )
-        result |= {f"{name} from": ordered_pairs.share(served)}
+        in_each = ordered_pairs.change(served, new, ordered_pairs.EACH_ORDER)
+        result |= {f"{name} from": ordered_pairs.share(served), f"{name} in each order": in_each}
         result |= {name: ordered_pairs.change(served, new)}
     return result
 
@@ -192,15 +195,12 @@ def table(result: Mapping[str, Any]) -> str:
         cells = [with_ends(row[arm], percent) for arm in ("warm", "ceiling")]
         cells.append(difference(row["staleness"], points))
         lines.append(f"| {row['version']} | {row['labels']:,} | {' | '.join(cells)} |")
-    lines += [
-        "",
-        "| refresh in | seeds | gained, points | on the base's clips |",
-        "|---|---|---|---|",
-    ]
+    heads = ["refresh in", "seeds", "gained, points", "in each order", "on the base's clips"]
+    lines += ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in result["refreshes"]:
         cells = [
             difference(row[name], points) if name in row else "-"
-            for name in ("gained", "forgotten")
+            for name in ("gained", "gained in each order", "forgotten")
         ]
         lines.append(f"| {row['version']} | {len(row['seeds'])} | {' | '.join(cells)} |")
     return "\n".join(lines)
