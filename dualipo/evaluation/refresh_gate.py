@@ -117,8 +117,9 @@ def accuracy(leans: ArrayLike) -> float:
 
 
 def mean_loss(leans: ArrayLike) -> float:
-    """Return the mean log-loss of leans as they are, in nats."""
-    return float(_log_loss(np.asarray(leans, np.float64)).mean())
+    """Return the mean log-loss in nats, of leans scaled by the factor that fits them best."""
+    lean_N = np.asarray(leans, np.float64)
+    return float(_log_loss(_best_scale(lean_N) * lean_N).mean())
 
 
 def _hits(lean_NO: Values) -> Values:

@@ -17,7 +17,11 @@ SILENT = 1e9  # nats: the loss of a critic that answers nothing, finite so that 
 
 @dataclass(frozen=True)
 class HeldOutWatch(early_stop.Watch):
-    """Measures a critic in training by its log-loss on held-out labels; the smallest is best."""
+    """Measures a critic in training by its log-loss on held-out labels; the smallest is best.
+
+    As in the gate, its leans are scaled first: a critic grows surer with every step, and that alone
+    is neither better nor worse.
+    """
 
     critic: ChatCritic
     labels: Sequence[Label]

@@ -159,16 +159,17 @@ def fit_reward_head(run: Run) -> None:
 
 
 def own_questions(run: Run) -> list[Trace]:
-    """Return the questions of the seed's training part, the dimensions in turn.
+    """Return the questions of the seed's training part with a better clip, the dimensions in turn.
 
     They are about pairs; about single clips only in dimensions that no pair is about, as rounds
-    confirm pairs.
+    confirm pairs. A tie is left out: a critic that is rewarded for ties soon answers little else.
     """
     pairs, points = seed_labels.all_labels(run)
     paired = {pair.dimension for pair in pairs}
     unpaired = [point for point in points if point.dimension not in paired]
+    decided = [pair for pair in pairs if pair.verdict in ("a", "b")]
     # The turns are taken before prompts are held out: a seed that is in turn keeps its order.
-    labels: list[Pair | Point] = warm_start.in_turn([*pairs, *unpaired])
+    labels: list[Pair | Point] = warm_start.in_turn([*decided, *unpaired])
     return warm_start.traces(seed_labels.keep_part(run.config, labels, held_out=False))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dualipo.errors import DataError
-from dualipo.evaluation.refresh_gate import Difference, rule
+from dualipo.evaluation.refresh_gate import Difference, mean_loss, rule
 
 NUM = 300
 PROMPTS = [str(n // 3) for n in range(NUM)]
@@ -26,6 +26,8 @@ def test_a_surer_critic_with_the_same_order_is_neither_better_nor_worse(leans):
     ruling = rule(leans, 5 * leans, prompt_ids=PROMPTS)
     assert ruling.verdict == "no difference" and ruling.accuracy.mean == 0
     assert abs(ruling.loss.mean) < 1e-3
+    assert mean_loss(5 * leans) == pytest.approx(mean_loss(leans), abs=1e-3)
+    assert mean_loss(leans - 1) > mean_loss(leans) + 0.05
 
 
 def test_a_label_with_the_same_answer_twice_counts_once(leans):

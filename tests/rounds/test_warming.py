@@ -1,7 +1,12 @@
 """A seed of graded clips, without any pair, warms a critic and refreshes it."""
 
+import itertools
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from dualipo.critic.learning import warm_start
 from dualipo.events import (
@@ -12,6 +17,9 @@ from dualipo.events import (
 )
 from dualipo.preferences import label_set
 from dualipo.preferences.importers.load import import_labels
+from dualipo.progress import PlainProgress
+from dualipo.rounds import seed_labels, warming
+from dualipo.rounds.loop import opened
 from dualipo.world import corpus
 from tests.rounds import harness as harnesses
 from tests.rounds import models
@@ -76,3 +84,19 @@ def test_constructed_pairs_join_the_seed_s_labels(harness: Harness) -> None:
         # A pair is learned from in both orders; a damage that nobody could see makes no pair.
         assert plain.num_traces + 6 <= more.num_traces <= plain.num_traces + 12
         assert sha256_of(path, "sft") != sha256_of(harness.path, "sft")
+
+
+def test_a_tie_is_fine_tuned_on_and_never_preferred(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with harnesses.elsewhere(harness) as path:
+        shutil.copytree(harness.path, path)
+        with opened(harness.recipe(path), PlainProgress()) as run:
+            pairs, _ = seed_labels.training_labels(run)
+            labels = [
+                replace(pair, verdict=verdict)
+                for pair, verdict in zip(pairs, itertools.cycle(("tie", "a", "b")))
+            ]
+            monkeypatch.setattr(seed_labels, "all_labels", lambda _: (labels, []))
+            asked = {trace.ask.item_id for trace in warming.own_questions(run)}
+    assert asked == {pair.pair_id for pair in labels if pair.verdict != "tie"} != set()
