@@ -20,7 +20,7 @@ from pathlib import Path
 from dualipo import config, failpoints
 from dualipo.config import Config
 from dualipo.critic.models.vila import Vila
-from dualipo.events import Recorded, RefreshEvent
+from dualipo.events import Recorded, RefreshEvent, WarmStartDpoEvent
 from dualipo.generator import backbone
 from dualipo.generator.sample import sample
 from dualipo.progress import PlainProgress
@@ -98,13 +98,14 @@ def elsewhere(harness: Harness) -> Iterator[Path]:
 def prepare(models_folder: Path, folder: Path, *overrides: str, wanted: str) -> Harness:
     """Run to the end without a fault, with the first seed by which the refresh ends as `wanted`.
 
-    The critic flips coins: with some seeds it prefers nothing, and such a run rightly stops.
+    The critic flips coins: with some seeds it prefers nothing, and such a run rightly stops. It also
+    has to be of two minds about the seed, so that each half of its warm start teaches it something.
     """
     for seed in range(MAX_SEEDS):
         chosen = (*overrides, f"seed={seed}")
         path, names = folder / f"clean-{seed}", folder / f"names-{seed}"
         code = ended(recipe(models_folder, path, *chosen), fail=f"count@{names}")
-        if code == 0 and outcome(path) == wanted:
+        if code == 0 and outcome(path) == wanted and has_own_pairs(path):
             return Harness(models_folder, path, chosen, tuple(names.read_text().split()))
     raise AssertionError(f"no seed under {MAX_SEEDS} gives {wanted}: {log(path)}")
 
@@ -189,6 +190,11 @@ def events(path: Path, kind: type[Recorded]) -> list[Recorded]:
 def outcome(path: Path) -> str:
     """Return how the first refresh ended; "none" for a run that ended before it."""
     return next((event.outcome for event in events(path, RefreshEvent)), "none")
+
+
+def has_own_pairs(path: Path) -> bool:
+    """Tell whether the critic's own answers to the seed made pairs for the warm start."""
+    return any(event.num_pairs for event in events(path, WarmStartDpoEvent))
 
 
 def state(path: Path) -> State:

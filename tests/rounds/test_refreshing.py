@@ -63,7 +63,8 @@ def test_a_refresh_learns_from_labelled_pairs_alone_and_halves_the_monitor_promp
     harness: Harness,
 ) -> None:
     with harnesses.elsewhere(harness) as path:
-        settings = run_from('["constructed", "audit"]', harness, path, "refresh.srpo.num_choices=2")
+        chosen = ("refresh.srpo.num_choices=2", "seed_labels.num_prompts=9", "seed_labels.num_pairs=27")
+        settings = run_from('["constructed", "audit"]', harness, path, *chosen)
         refresh = next(iter(harnesses.events(path, RefreshEvent)))
         used = refresh.refinement
         assert refresh.outcome in ("refreshed", "reverted") and used.num_judged == 0
