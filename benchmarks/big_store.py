@@ -239,13 +239,16 @@ def commit(folder: Path, num_prompts: int) -> float:
         first = len(run.ledger.done_indices(Unit(0, 1, "score")))
         spent = [
             _timed(
-                lambda n=n: _commit_grades(
-                    run, Unit(0, 1, "score", first + n), candidates[2 * n : 2 * n + 2],
+                functools.partial(
+                    _commit_grades,
+                    run,
+                    Unit(0, 1, "score", first + n),
+                    candidates[2 * n : 2 * n + 2],
                     random.Random(first + n),
                 )
             )
             for n in range(NUM_COMMITS)
-        ]  # fmt: skip
+        ]
         return statistics.median(spent)
 
 

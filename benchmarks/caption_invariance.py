@@ -127,8 +127,8 @@ def summary(measured: dict[str, Any]) -> dict[str, Any]:
         )
     for name, pairs in by_fate.items():
         if pairs:
-            values, clusters = zip(*pairs, strict=True)
-            rows[name] = asdict(bootstrap.clustered_mean(values, clusters=clusters))
+            hits, clusters = zip(*pairs, strict=True)
+            rows[name] = asdict(bootstrap.clustered_mean(hits, clusters=clusters))
     return rows
 
 

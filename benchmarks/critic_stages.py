@@ -93,7 +93,13 @@ def learn(run: Run) -> str:
 def without_reasons(run: Run, folder: Path) -> ChatCritic:
     """Train a critic by a warm start on the labels alone, without evidence and clips' grades."""
     pairs, points = seed_labels.training_labels(run)
-    silent = {"rationale": "", "reason_a": "", "reason_b": "", "grade_a": None, "grade_b": None}
+    silent: dict[str, Any] = {
+        "rationale": "",
+        "reason_a": "",
+        "reason_b": "",
+        "grade_a": None,
+        "grade_b": None,
+    }
     pairs = [replace(pair, **silent) for pair in pairs]
     points = [replace(point, rationale="") for point in points]
     traces = warm_start.traces([*pairs, *points])

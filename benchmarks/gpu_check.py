@@ -23,6 +23,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def align() -> dict[str, float]:
             for name in ("cached", "policy_only"):
                 bench.learn(name)  # a warm-up
                 seconds[name] = min(
-                    bench._timed(lambda name=name: bench.learn(name), 1) for _ in range(STEPS)
+                    bench._timed(partial(bench.learn, name), 1) for _ in range(STEPS)
                 )
             result = {"seconds a step": seconds["cached"], "seconds alone": seconds["policy_only"]}
             if ON_GPU:

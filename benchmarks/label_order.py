@@ -87,8 +87,9 @@ def by_uncertainty(run: Run, critic: ChatCritic, pool: Pool, *, seed: int) -> Po
 def trained(run: Run, pool: Pool, *, steps: int | None, seed: int) -> ChatCritic:
     """Fine-tune the shipped critic on the annotators' labels of these pairs."""
     asked = [
-        PairQuestion(Prompt(pair.prompt_id, pair.item.caption), *pair.item.clip_hashes, dimension)
+        PairQuestion(Prompt(pair.prompt_id, pair.item.caption), clip_a, clip_b, dimension)
         for pair in pool
+        for clip_a, clip_b in [pair.item.clip_hashes]
         for dimension in DIMENSIONS
     ]
     labels = world_sources.label_pairs(asked, clips=run.clip, seed=seed)

@@ -254,7 +254,8 @@ def _alarms(
         monitored = own.event(MonitorEvent)
         stops = alarms.setdefault("the stopping rule", _nowhere())
         if monitored and monitored.stop:
-            note(stops, *(recommended.version_of(each) for each in (own, before)), shown)
+            own_name, other = map(recommended.version_of, (own, before))
+            note(stops, own_name, other, shown)
     return {kind: {key: sorted(own) for key, own in of.items()} for kind, of in alarms.items()}
 
 

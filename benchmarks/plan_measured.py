@@ -62,7 +62,7 @@ def settings(folder: Path, num_prompts: int) -> Config:
 
 def run(folder: Path, num_prompts: int) -> None:
     """Run the recipe of one size to its end, clocked by the processor."""
-    worker.time = clock.time = ProcessorTime()  # type: ignore[attr-defined]
+    worker.time = clock.time = ProcessorTime()  # type: ignore[attr-defined, assignment]
     loop.run(settings(folder, num_prompts), progress=PlainProgress())
 
 

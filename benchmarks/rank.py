@@ -67,7 +67,7 @@ def candidates_of(run: Run) -> dict[str, list[Candidate]]:
 def measure(run: Run, critic: str, candidates: Sequence[Candidate]) -> dict[str, Any]:
     """Return every way's choice among one prompt's candidates, and its cost."""
     settings = run.config.critic.model_copy(update={"early_stop": False})
-    asked = {
+    asked: dict[str, Any] = {
         "clips": run.clip,
         "settings": settings,
         "seed_of": judging.seed_of(run, "rank", critic, candidates[0].prompt_id),
@@ -295,7 +295,7 @@ def main() -> None:
     arguments = parser.parse_args()
     name = f"{arguments.run.name}-{arguments.critic}"
     atomic.make_folder(arguments.work / name)
-    rows = []
+    rows: list[dict[str, Any]] = []
     with loop.opened(commands.config_of(arguments.run), PlainProgress()) as run:
         for prompt_id, candidates in list(candidates_of(run).items())[: arguments.prompts]:
             path = arguments.work / name / f"{prompt_id}.json"

@@ -113,7 +113,8 @@ def lesson(loaded: Config, path: Path, *, min_gap: float) -> Lesson:
     named = tensors.load(path)
     ids = [f"pair-{n}" for n in range(len(named["winners"]))]
     texts = dict(zip(ids, named.pop("texts"), strict=True))
-    pairs = PreferenceSet(ids=ids, caption_keys=ids, texts=texts, **named)
+    winners, losers = named["winners"], named["losers"]
+    pairs = PreferenceSet(ids=ids, caption_keys=ids, texts=texts, winners=winners, losers=losers)
     return Lesson(pairs, _real(model, loaded) if loaded.align.real_nll_ratio else None)
 
 

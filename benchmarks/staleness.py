@@ -24,6 +24,7 @@ the dual runs of `claims.py` are gone on with, and need not be made again.
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,9 @@ def labels_of(run: Run, version: str, num: int) -> list[Pair]:
         prompts=prompts,
         clips_per_prompt=run.config.seed_labels.clips_per_prompt,
     )
-    sampled = intact(run, sampling.sample_set(run, clips))
-    shown = seed_labels.keep_part(run.config, sampled, held_out=False)
+    shown = seed_labels.keep_part(
+        run.config, intact(run, sampling.sample_set(run, clips)), held_out=False
+    )
     asked = pair_questions(shown, num=num, seed=run.seed("staleness", num))
     return world_sources.label_pairs(asked, clips=run.clip, seed=run.seed("annotators"))
 
@@ -149,7 +151,7 @@ def refreshed(run: Run, folder: Path, round: int, versions: Sequence[str]) -> di
     arms = {"refreshed": made, "served": served}
     found = {
         arm: ordered_pairs.measured(
-            run, folder / f"{arm}-{round}.json", versions, lambda name=name: run.critic(name)
+            run, folder / f"{arm}-{round}.json", versions, partial(run.critic, name)
         )
         for arm, name in arms.items()
     }

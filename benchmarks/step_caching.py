@@ -21,7 +21,7 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -119,8 +119,14 @@ def scores(
         )
         given = judge.expected_scores(votes)
         parts = [[given.get((item.item_id, d)) for d in DIMENSIONS] for item in items]
-        by_way[way] = [None if None in of_item else statistics.fmean(of_item) for of_item in parts]
+        by_way[way] = [_mean(of_item) for of_item in parts]
     return by_way
+
+
+def _mean(scores: Sequence[float | None]) -> float | None:
+    """Return the mean, or None where a score is missing."""
+    known = [score for score in scores if score is not None]
+    return statistics.fmean(known) if len(known) == len(scores) else None
 
 
 def comparable(rows: Sequence[Mapping[str, Any]], judged_by: str, way: str) -> list[Ranked]:
@@ -143,8 +149,8 @@ def agreement(exact: np.ndarray, cached: np.ndarray) -> Agreement:
     """Measure how alike two rankings are; clips with equal scores are ranked by chance."""
     if np.ptp(cached) == 0:
         return 0.0, 1 / len(exact), 1 / len(exact)
-    same = (float(end(exact) == end(cached)) for end in (np.argmax, np.argmin))
-    return float(spearmanr(exact, cached).statistic), *same
+    top, bottom = (float(end(exact) == end(cached)) for end in (np.argmax, np.argmin))
+    return float(spearmanr(exact, cached).statistic), top, bottom
 
 
 def of_way(rows: Sequence[Mapping[str, Any]], way: str) -> dict[str, Any]:
@@ -205,7 +211,7 @@ def measured_rows(
             unit = prompts[start : start + per_unit]
             atomic.write_json(path, measure(run, arguments.critic, unit, ways, turn))
             print(f"{start + len(unit)} of {len(prompts)} prompts", flush=True)
-        rows += atomic.read_json(path)
+        rows += cast(list[dict[str, Any]], atomic.read_json(path))
     return rows
 
 

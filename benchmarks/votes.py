@@ -64,7 +64,7 @@ def compare(run: Run, round: int, *, num_extra: int) -> dict[str, Any]:
     prompts = sampling.choose_prompts(run, round)
     candidates = sampling.sample_candidates(run, round, prompts)
     chosen = judging.contests_of(run, round, 0, candidates)
-    met = contests.items_of(chosen, candidates)
+    met = contests.items_of(chosen, candidates, run.config.critic.questions)
     extra = further_pairs(candidates, known={item.item_id for item in met}, num=num_extra)
     votes = cast(run, round, [*met, *extra])
     gaps = oracle_gaps(run, [*met, *extra])

@@ -29,7 +29,7 @@ from dualipo.store import tables
 from dualipo.store.ledger import Unit
 
 UNKNOWN = "of a prompt that came after the run had chosen its own"
-Label = TypeVar("Label", bound=Pair | Point)
+OfPrompt = TypeVar("OfPrompt", bound=Pair | Point | Candidate)
 
 UNREAD = "of clips that cannot be decoded"
 
@@ -88,8 +88,11 @@ def all_labels(run: Run) -> tuple[list[Pair], list[Point]]:
     return intact_labels(run, pairs), intact_labels(run, points)
 
 
-def keep_part(config: Config, labels: Sequence[Label], *, held_out: bool) -> list[Label]:
-    """Return the labels of the held-out prompts, or of the others; a prompt's id decides."""
+def keep_part(config: Config, labels: Sequence[OfPrompt], *, held_out: bool) -> list[OfPrompt]:
+    """Return the labels, or clips, of the held-out prompts, or of the others.
+
+    A prompt's id decides.
+    """
     share = config.seed_labels.holdout_share
 
     def is_held_out(prompt_id: str) -> bool:

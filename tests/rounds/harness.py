@@ -98,8 +98,8 @@ def elsewhere(harness: Harness) -> Iterator[Path]:
 def prepare(models_folder: Path, folder: Path, *overrides: str, wanted: str) -> Harness:
     """Run to the end without a fault, with the first seed by which the refresh ends as `wanted`.
 
-    The critic flips coins: with some seeds it prefers nothing, and such a run rightly stops. It also
-    has to be of two minds about the seed, so that each half of its warm start teaches it something.
+    The critic flips coins: with some seeds it prefers nothing, and such a run rightly stops. It has
+    to be of two minds about the seed as well, so that both halves of its warm start teach it.
     """
     for seed in range(MAX_SEEDS):
         chosen = (*overrides, f"seed={seed}")
