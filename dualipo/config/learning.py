@@ -116,10 +116,11 @@ class CriticPreference(CriticTraining):
     max_train_steps: TrainSteps = 30
     train_batch_size: int = Field(
         32,
-        ge=1,
+        ge=2,
         le=1_000_000,
+        multiple_of=2,
         description="The number of pairs of a right and a wrong answer that one optimizer step "
-        "learns from; each is among them in both orders of its clips.",
+        "learns from, which is even: each is among them in both orders of its clips.",
     )
     beta_critic: float = Field(
         0.1,

@@ -4,7 +4,6 @@ A preference holds two responses to one question. The reference is the critic at
 training. Its log-probabilities are computed once, so that no second copy of the weights is kept.
 """
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -194,15 +193,11 @@ def _places(
         num_anchors,
         shares=shares,
         num_steps=settings.max_train_steps,
-        batch_size=math.ceil(settings.train_batch_size / 2),
+        batch_size=settings.train_batch_size // 2,
         seed=seed,
     )
 
-    def places(step: int) -> list[int]:
-        both = [place for n in indices(step) for place in (2 * n, 2 * n + 1)]
-        return both[: settings.train_batch_size]
-
-    return places
+    return lambda step: [place for n in indices(step) for place in (2 * n, 2 * n + 1)]
 
 
 def _batches(
