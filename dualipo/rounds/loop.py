@@ -68,6 +68,9 @@ def run(config: Config, *, progress: Progress, again: Again | None = None) -> Pa
     `again` throws a stage of the round under way away first.
     """
     with opened(config, progress, again=again) as opened_run:
+        units = opened_run.ledger.stage_units()
+        if stages := {(unit.round, unit.attempt, unit.stage) for unit in units}:
+            progress.say(f"goes on: what {len(stages)} stages have made is kept")
         progress.plan(remaining(opened_run))
         if too_few := gating.power(config):
             progress.say(too_few)

@@ -116,6 +116,7 @@ def test_fault_10_a_signal_ends_the_command_and_the_same_command_goes_on(
         assert f"dualipo run {harnesses.RECIPE}" in said
         ended = harnesses.in_child(lambda: sys.exit(main(words(harness, path))), path=path)
         assert ended == 0, harnesses.log(path)
+        assert "stages have made is kept" in harnesses.log(path)
         assert harnesses.state(path) == harness.clean
 
 
