@@ -24,9 +24,10 @@ from dualipo.events import Recorded, RefreshEvent, WarmStartDpoEvent
 from dualipo.generator import backbone
 from dualipo.generator.sample import sample
 from dualipo.progress import PlainProgress
-from dualipo.rounds import loop
+from dualipo.records import Pair
+from dualipo.rounds import loop, seed_labels
 from dualipo.stages import Again
-from dualipo.store import atomic
+from dualipo.store import atomic, tables
 from dualipo.store.ledger import Ledger
 from dualipo.store.rundir import SWEPT_FOLDERS
 from tests.rounds import models
@@ -104,8 +105,9 @@ def prepare(models_folder: Path, folder: Path, *overrides: str, wanted: str) -> 
     for seed in range(MAX_SEEDS):
         chosen = (*overrides, f"seed={seed}")
         path, names = folder / f"clean-{seed}", folder / f"names-{seed}"
-        code = ended(recipe(models_folder, path, *chosen), fail=f"count@{names}")
-        if code == 0 and outcome(path) == wanted and has_own_pairs(path):
+        settings = recipe(models_folder, path, *chosen)
+        code = ended(settings, fail=f"count@{names}")
+        if code == 0 and outcome(path) == wanted and is_labelled_well(settings):
             return Harness(models_folder, path, chosen, tuple(names.read_text().split()))
     raise AssertionError(f"no seed under {MAX_SEEDS} gives {wanted}: {log(path)}")
 
@@ -192,9 +194,20 @@ def outcome(path: Path) -> str:
     return next((event.outcome for event in events(path, RefreshEvent)), "none")
 
 
-def has_own_pairs(path: Path) -> bool:
-    """Tell whether the critic's own answers to the seed made pairs for the warm start."""
-    return any(event.num_pairs for event in events(path, WarmStartDpoEvent))
+def is_labelled_well(settings: Config) -> bool:
+    """Tell whether a run's labels taught and measured all that they may.
+
+    The critic's own answers to them made pairs for the warm start. Of those that are held out some
+    are decided, and they are about two prompts, one to choose a checkpoint by and one to judge it.
+    """
+    path = Path(settings.output_dir)
+    pairs = tables.read_records(path / "rounds" / "base" / "seed-pairs.parquet", record_type=Pair)
+    held_out = seed_labels.keep_part(settings, pairs, held_out=True)
+    return (
+        any(event.num_pairs for event in events(path, WarmStartDpoEvent))
+        and len({pair.prompt_id for pair in held_out}) > 1
+        and any(pair.verdict in ("a", "b") for pair in held_out)
+    )
 
 
 def state(path: Path) -> State:

@@ -177,7 +177,7 @@ def test_the_benchmark_of_monitors_compares_each_with_the_oracle(run: Path) -> N
         event.measurements[0].value for event in _measured(run, measured.WORLD_SUITE).values()
     ]
     assert [*seed["monitors"]["world suite: total"]["says"]] == ["base", "g000.0"] and totals
-    assert "judge:twin" in monitors.tables({"0": seed})
+    assert "judge:twin" in monitors.table({"seeds": {"0": seed}})
 
 
 def test_an_alarm_is_false_where_the_oracle_shows_the_version_to_be_better() -> None:

@@ -63,12 +63,7 @@ def test_a_refresh_learns_from_labelled_pairs_alone_and_halves_the_monitor_promp
     harness: Harness,
 ) -> None:
     with harnesses.elsewhere(harness) as path:
-        chosen = (
-            "refresh.srpo.num_choices=2",
-            "seed_labels.num_prompts=9",
-            "seed_labels.num_pairs=27",
-        )
-        settings = run_from('["constructed", "audit"]', harness, path, *chosen)
+        settings = run_from('["constructed", "audit"]', harness, path, "refresh.srpo.num_choices=2")
         refresh = next(iter(harnesses.events(path, RefreshEvent)))
         used = refresh.refinement
         assert refresh.outcome in ("refreshed", "reverted") and used.num_judged == 0

@@ -60,7 +60,7 @@ def test_the_same_labels_from_a_label_set_make_the_same_critic(
         sha256_of(asked, v) for v in ("sft", "warm")
     }
     (event,) = harnesses.events(path, SeedEvent)
-    assert event.sources == {"simulated": 12} and event.excluded == {}
+    assert event.sources == {"simulated": 21} and event.excluded == {}
     with harnesses.ledger_of(path) as ledger:
         sampled = [c for c in ledger.candidates(BASE_ROUND) if c.candidate_id.startswith("seed")]
     assert not sampled
