@@ -131,6 +131,7 @@ def test_the_clips_play_in_step_and_obey_the_keys(
 
 def test_a_lost_connection_loses_no_answer(site: Site, sit_down: Callable[..., Page]) -> None:
     page = sit_down(site.link("ada"))
+    expect(page.locator("#question")).to_be_focused()  # by then letters are keys
     page.route("**/api/answers", lambda route: route.abort())
     press(page, "a", "Enter")
     expect(page.locator("#notice")).to_contain_text("Not saved yet, trying again")
