@@ -83,9 +83,10 @@ def _forced(
     rows = []
     for item, verdict in zip(items, verdicts, strict=True):
         sign = 1 if verdict == "a" else -1
-        leans = [sign * margin for margin in margins.get((item.item_id, item.dimensions[0]), ())]
-        both = refresh_gate.accuracy([sum(leans)]) if leans else 0.0
-        rows.append({HIT: both, EACH_ORDER: refresh_gate.accuracy(leans) if leans else 0.0})
+        answered = margins.get((item.item_id, item.dimensions[0]), ())
+        leans = [sign * margin for margin in answered] or [-1.0]  # no answer is a wrong one
+        both, each = refresh_gate.accuracy([sum(leans)]), refresh_gate.accuracy(leans)
+        rows.append({HIT: both, EACH_ORDER: each})
     return rows
 
 

@@ -5,10 +5,10 @@
 A simulated critic leans to the right clip by a signal plus noise. Its refreshed twin shares a part
 of the noise, as a trained critic shares most of its answers with the one it began from, and differs
 in accuracy by a known number of points. It is as if both orders of a label's clips always had the
-same answer, which tells least. `--turned` is the share of answers in which two equally
-good critics differ. The table gives, for each number of labels, the share of draws with each
-outcome, and the smallest number at which a neutral refresh is reverted in at most a tenth of the
-draws and one that lost four points in at least four of five.
+same answer, which tells least. `--turned` is the share of answers in which two equally good critics
+differ. The table gives, for each number of labels, the share of draws with each outcome, and the
+smallest number at which a neutral refresh is reverted in at most a tenth of the draws and one that
+lost four points in at least four of five.
 """
 
 import argparse

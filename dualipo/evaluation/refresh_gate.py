@@ -3,10 +3,10 @@
 Both critics answer the same labels by forced choice. A lean is the log-odds with which a critic
 chooses the label's verdict, so a negative one is a wrong answer. A label may have several leans, as
 one for each order of its clips; it counts by their mean loss. The gate compares the log-losses
-label by label, because they tell more than right and wrong. Before that each critic's
-leans are scaled by one factor, fitted on the other half of the prompts: a critic must not lose
-because it is merely surer than before. Labels of one prompt are alike, so the standard error is
-clustered by prompt.
+label by label, because they tell more than right and wrong. Before that each critic's leans are
+scaled by one factor, fitted on the other half of the prompts: a critic must not lose because it is
+merely surer than before. Labels of one prompt are alike, so the standard error is clustered by
+prompt.
 
     worse           the loss rose by more than z * its standard error
     better          the loss fell by more than z * its standard error

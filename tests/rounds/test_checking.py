@@ -106,11 +106,12 @@ def test_a_run_that_stops_for_its_critic_has_sampled_nothing_and_goes_on_when_to
     models_folder: Path, memory: Path
 ) -> None:
     path = memory / "distrusted"
-    strict = ("rounds=1", "critic.check.max_position_bias=0", "critic.check.on_failure=stop")
-    assert harnesses.ended(harnesses.recipe(models_folder, path, *strict)) == 1
-    assert re.search(r"failed its check \(.* is asked\)", harnesses.log(path))
+    strict = ("rounds=1", "critic.check.min_accuracy=1.0", "critic.check.num_pairs=12")
+    stopping = (*strict, "critic.check.on_failure=stop")
+    assert harnesses.ended(harnesses.recipe(models_folder, path, *stopping)) == 1
+    assert re.search(r"accuracy is 0\.\d+, at least 1 is asked", harnesses.log(path))
     with harnesses.ledger_of(path) as ledger:
         stages = {unit.stage for unit in ledger.units()}
     assert "check" in stages and not {s for s in stages if s.startswith("sample.monitor")}
-    warned = harnesses.recipe(models_folder, path, *strict[:2], "rounds=0")
+    warned = harnesses.recipe(models_folder, path, *strict, "rounds=0")
     assert harnesses.ended(warned) == 0, harnesses.log(path)
