@@ -10,7 +10,7 @@ from dualipo.errors import DataError
 from dualipo.events import SeedEvent
 from dualipo.preferences import label_queue, label_set
 from dualipo.preferences.exporters.export import read_source
-from dualipo.records import Candidate, Pair, Point, Prompt
+from dualipo.records import DIMENSIONS, Candidate, Pair, Point, Prompt
 from dualipo.store import label_records, tables
 from dualipo.store.clips import ClipStore
 from dualipo.store.label_tables import BOOK
@@ -21,6 +21,8 @@ from tests.rounds import harness as harnesses
 
 SEED = ("rounds=0", "seed=3", "monitor.num_accuracy_pairs=0")
 REASON = "A keeps its shape, B melts"
+NUM_PAIRS, NUM_POINTS = 6, 2  # one pair of clips a seed prompt, and two clips alone
+NUM_LABELS = (NUM_PAIRS + NUM_POINTS) * len(DIMENSIONS)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def labelled(models_folder: Path, memory: Path) -> Path:
     candidates = tables.read_records(seed, record_type=Candidate)
     book = LabelBook(path / BOOK)
     book.add_items(label_queue.pair_items(candidates, num=99, seed=0))
-    book.add_items(label_queue.point_items(candidates, num=2, seed=0))
+    book.add_items(label_queue.point_items(candidates, num=NUM_POINTS, seed=0))
     desk = Desk(book, ClipStore(path / "clips"), title="seed")
     listening = server.listen("127.0.0.1", 0)
     base = server.address(listening, "127.0.0.1")
@@ -58,7 +60,8 @@ def test_a_run_that_people_labelled_is_a_seed(
     labelled: Path, models_folder: Path, memory: Path
 ) -> None:
     pairs, points = label_records.read_labels(labelled / BOOK)
-    assert len(pairs) == 3 * 3 and len(points) == 2 * 3
+    assert len(pairs) == NUM_PAIRS * len(DIMENSIONS)
+    assert len(points) == NUM_POINTS * len(DIMENSIONS)
     path = memory / "warmed"
     settings = harnesses.recipe(models_folder, path, *SEED, f"seed_labels.path={labelled}")
     assert harnesses.ended(settings) == 0, harnesses.log(path)
@@ -66,7 +69,7 @@ def test_a_run_that_people_labelled_is_a_seed(
     assert tables.read_records(base / "seed-pairs.parquet", record_type=Pair) == pairs
     assert tables.read_records(base / "seed-points.parquet", record_type=Point) == points
     (event,) = harnesses.events(path, SeedEvent)
-    assert event.sources == {"human": 15} and event.excluded == {}
+    assert event.sources == {"human": NUM_LABELS} and event.excluded == {}
     with harnesses.ledger_of(path) as ledger:
         warm, shipped = (ledger.version("critic", name).sha256 for name in ("warm", "shipped"))
         assert warm != shipped
@@ -79,7 +82,7 @@ def test_a_run_that_people_labelled_is_a_seed(
 def test_a_label_book_stands_for_a_label_set_wherever_one_is_read(labelled: Path) -> None:
     book = labelled / BOOK
     for labels in (label_set.read_source(labelled), read_source(book)[0]):
-        assert Counter(label.source for label in labels.every) == {"human": 15}
+        assert Counter(label.source for label in labels.every) == {"human": NUM_LABELS}
         assert all(label.rationale == REASON for label in labels.every)
     # A run's export goes on meaning its seed; the book is named for what people said.
     assert {label.source for label in read_source(labelled)[0].every} == {"simulated"}
