@@ -82,15 +82,19 @@ class Plan:
         self.add("sight", "sight", *warm, *own, needs=of("warm", CRITIC_SEEDS))
         own = [*self.shared, "--runs", f"{runs}/critic-stages", "--output", output]
         self.add("stages", "critic_stages", recipe, *own, needs=of("warm", CRITIC_SEEDS))
-        self.add_arm("no_update", SEEDS, "no_update")
+        self.add_arm("no_update", MONITORED, "no_update")
         self.add_by_seed("sources", "refresh_sources", "--pairs", "600", arm="no_update")
+        own = ["--seeds", *map(str, MONITORED), "--runs", f"{runs}/monitors", "--output", output]
+        needs = [*of("no_update", MONITORED), f"warm-{len(MONITORED)}"]
+        arm = ["--arm", "no_update"]
+        self.add("monitors", "monitors", recipe, *arm, *self.shared, *own, needs=needs)
         own = [f"{claims}/no_update-0", "--output", f"{output}/votes-world.json"]
         self.add("votes", "votes", *own, needs=["no_update-0"])
 
     def add_loops(self) -> None:
         """Add the runs with refreshes and their controls, and what compares runs."""
         recipe, runs, output = self.recipe, self.runs, self.output
-        self.add_arm("dual", MONITORED, "dual")
+        self.add_arm("dual", SEEDS, "dual")
         own = [f"{self.claims}/dual-0", "--work", f"{runs}/rank", "--output", output]
         self.add("rank", "rank", *own, needs=["dual-0"])
         self.add_arm("coin_flip", SEEDS, "coin_flip")
@@ -101,9 +105,6 @@ class Plan:
         own = ["--runs", f"{runs}/later-rounds", "--output", f"{output}/later-rounds.json"]
         needs = ["dual-0", "no_update-0"]
         self.add("later", "later_rounds", recipe, *self.shared, *own, needs=needs)
-        own = ["--seeds", *map(str, MONITORED), "--runs", f"{runs}/monitors", "--output", output]
-        needs = [*of("dual", MONITORED), f"warm-{len(MONITORED)}"]
-        self.add("monitors", "monitors", recipe, *self.shared, *own, needs=needs)
         sizes = ["--pairs", "1000", "--sizes", "240", "2400"]
         self.add_by_seed("staleness", "staleness", *sizes, arm="dual")
 

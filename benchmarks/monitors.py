@@ -4,9 +4,9 @@
 
 For every seed a run is made, or resumed where it stopped, with clip metrics and a held-out judge: a
 critic of the same kind, warmed by the next seed's labels, that never trains afterwards. Simulated
-people compare the test clips of every version with the base's. With `--claims` the warm starts and
-the dual runs of `claims.py` are gone on with, and need not be made again. For each monitor the
-result says
+people compare the test clips of every version with the base's. `--arm` says which of the runs of
+`claims.py` is meant. With `--claims` its warm starts and its runs of that arm are gone on with, and
+need not be made again. For each monitor the result says
 
     rank agreement   Kendall's tau between its order of the versions and the oracle's
     pairs            how many pairs of versions it orders as the oracle, of those whose difference
@@ -53,20 +53,20 @@ PEOPLE, CRITIC = "judge:simulated-people", "the critic that trained"
 Scores = dict[str, dict[str, float]]  # monitor -> version -> what it says, larger being better
 
 
-def run(
-    recipe: Path, folder: Path, seed: int, overrides: Sequence[str], claimed: Path | None
-) -> Path:
+def run(arguments: argparse.Namespace, seed: int) -> Path:
     """Make or resume a seed's run with all monitors, after the one that warms its judge."""
+    recipe, folder, claimed = arguments.recipe, arguments.runs, arguments.claims
     before = folder / f"judge-{seed}"
-    own = [*overrides, f"seed={seed + NEXT_SEED}", "rounds=0", f"output_dir={before}"]
+    own = [*arguments.overrides, f"seed={seed + NEXT_SEED}", "rounds=0", f"output_dir={before}"]
     _finish(config.load(recipe, own), claimed, f"before-{seed + NEXT_SEED}")
     warm = open_run(before).version("critic", "warm")
     shown: dict[str, Any] = {"max_abstain_rate": 1.0, "max_position_share": 1.0, "min_entropy": 0}
     judge = shown | {"name": JUDGE, "pretrained_model_name_or_path": str(before / warm.path)}
     path = folder / f"monitored-{seed}"
-    own = [*overrides, f"seed={seed}", f"output_dir={path}"]
+    own = [*arguments.overrides, *claims.ARMS[arguments.arm]]
+    own += [f"seed={seed}", f"output_dir={path}"]
     own += ["monitor.clip_metrics=blocks", f"monitor.judges={json.dumps([judge])}"]
-    _finish(config.load(recipe, own), claimed, f"dual-{seed}")
+    _finish(config.load(recipe, own), claimed, f"{arguments.arm}-{seed}")
     return path
 
 
@@ -311,6 +311,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="key=value, for all runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--runs", type=Path, default=Path("runs/monitors"))
+    parser.add_argument("--arm", choices=claims.ARMS, default="dual")
     parser.add_argument("--claims", type=Path, help="where benchmarks/claims.py keeps its runs")
     parser.add_argument(
         "--measured", type=Path, nargs="+", default=[], help="finished runs, instead of new ones"
@@ -322,7 +323,7 @@ def main() -> None:
         results[name] = measure(path, seed)
         kind = "-measured" if arguments.measured else ""
         output = arguments.output / f"monitors-{arguments.recipe.stem}{kind}.json"
-        result = {"recipe": arguments.recipe.name, "seeds": results}
+        result = {"recipe": arguments.recipe.name, "arm": arguments.arm, "seeds": results}
         atomic.write_json(output, result)
         print(table(result), flush=True)
 
@@ -332,8 +333,7 @@ def _runs(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Path]]:
     for path in arguments.measured:
         yield str(path), int(RunReader(path).settings["seed"]), path
     for seed in arguments.seeds if not arguments.measured else ():
-        recipe, folder = arguments.recipe, arguments.runs
-        yield str(seed), seed, run(recipe, folder, seed, arguments.overrides, arguments.claims)
+        yield str(seed), seed, run(arguments, seed)
 
 
 if __name__ == "__main__":
