@@ -7,7 +7,7 @@ is judged in a moment, whatever its size, by what its loader would do:
 
     refuse_transformers, refuse_diffusers    raise where the loader would draw a weight at random,
                                              leave one out, or raise an error of its own
-    read_transformers, read_diffusers        the same, then load
+    read_transformers, read_diffusers        load what was let pass
 
 Errors are ModelErrors (FAULTS.md 13, 49, 53). Left out: what the numbers are, as long as they are
 finite; the ledger's hashes find those that changed.
@@ -154,15 +154,13 @@ def refuse_other_weights(
 
 
 def read_transformers(kind: Any, folder: Path, *, dtype: torch.dtype, **options: Any) -> Any:
-    """Load a transformers model that the guard lets pass."""
-    refuse_transformers(kind, folder)
+    """Load a transformers model that `refuse_transformers` let pass."""
     with reading(folder):
         return kind.from_pretrained(folder, **LOCAL, use_safetensors=True, dtype=dtype, **options)
 
 
 def read_diffusers(kind: Any, folder: Path, *, dtype: torch.dtype) -> Any:
-    """Load a diffusers model that the guard lets pass."""
-    refuse_diffusers(kind, folder)
+    """Load a diffusers model that `refuse_diffusers` let pass."""
     with reading(folder):
         return kind.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, local_files_only=True

@@ -67,6 +67,14 @@ def present_attention() -> Callable[[], contextlib.AbstractContextManager[None]]
     return wide_attention if _is_wide.get() else contextlib.nullcontext
 
 
+def attended(keys: Tensor) -> Tensor:
+    """Return keys in the type in which attention takes them here, so that a cache converts once."""
+    kind = keys.device.type
+    if _is_wide.get() or not torch.is_autocast_enabled(kind):
+        return keys
+    return keys.to(torch.get_autocast_dtype(kind))
+
+
 class _WideAttention(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is not F.scaled_dot_product_attention:

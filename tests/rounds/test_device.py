@@ -15,7 +15,8 @@ from dualipo.rounds.run import Run
 from tests import pretend
 from tests.rounds import harness as harnesses
 
-FIRST_SEED, MAX_SEEDS = 2, 12  # Wan prefers nothing with seeds 0 and 1
+MAX_SEEDS = 12
+FIRST_SEEDS = (4, 2)  # with those before them nothing is preferred
 PREFERRED_NOTHING = 7
 RUNS = {
     "wan in half precision": (
@@ -56,11 +57,13 @@ def run_on_the_device(settings: Config) -> None:
         sys.exit(PREFERRED_NOTHING)
 
 
-@pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS.keys())
+@pytest.mark.parametrize(
+    ("overrides", "first_seed"), zip(RUNS.values(), FIRST_SEEDS, strict=True), ids=RUNS.keys()
+)
 def test_a_run_never_mixes_devices(
-    models_folder: Path, memory: Path, tmp_path: Path, overrides: tuple[str, ...]
+    models_folder: Path, memory: Path, tmp_path: Path, overrides: tuple[str, ...], first_seed: int
 ) -> None:
-    for seed in range(FIRST_SEED, MAX_SEEDS):
+    for seed in range(first_seed, MAX_SEEDS):
         path = memory / tmp_path.name / f"{seed}"
         settings = harnesses.recipe(models_folder, path, "rounds=1", *overrides, f"seed={seed}")
         code = pretend.ended(run_on_the_device, settings)

@@ -1,8 +1,8 @@
 """A whole run of a few seconds, killed at its failpoints and resumed: equal to the clean one.
 
-Forty points: those that a fault names, and others spread evenly. What a kill leaves there comes
-from one run that is halted at all of them (`stopped.py`). `python -m tests.rounds.kill_all` kills
-at every point, and during recovery too.
+Some thirty points: those that a fault names, and others spread evenly. What a kill leaves there
+comes from one run that is halted at all of them (`stopped.py`). `python -m tests.rounds.kill_all`
+kills at every point, and during recovery too.
 """
 
 import errno
@@ -22,7 +22,7 @@ from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
 from tests.rounds.stopped import Stopped, stopped
 
-NUM_SPREAD = 13
+NUM_SPREAD = 7
 
 
 class Point(NamedTuple):
@@ -68,7 +68,7 @@ CURVE = Point("transformer.before_rename")  # every step of the alignment is beh
 NAMED = [*PROMPTS, *CLIPS, *FILES, *VOTES, *PAIRS, *TRAINING, *REFRESH, *SWAP, *REPORT, CURVE]
 REVERT = [Point("critic.after_rename", -1, behind) for behind in range(3)]
 RECOVERED = (0.2, 0.9)  # the share of a run's hits at which it is killed the first time
-EARLY = 4  # where a copy is compared with a kill
+EARLY = 2  # where a copy is compared with a kill
 
 
 def spread(harness: Harness, place: int) -> int:

@@ -11,6 +11,8 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
+from dualipo.training.precision import attended
+
 SPARE = 16  # a full layer grows by a sixteenth of its columns: little memory, and few copies
 
 
@@ -36,6 +38,7 @@ class GrowingLayer(DynamicLayer):
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Write the new columns behind those that are there, and return all of them."""
+        key_states = attended(key_states)  # rotary embeddings leave them in float32
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         begin = self.keys.shape[2]

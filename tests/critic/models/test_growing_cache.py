@@ -1,9 +1,15 @@
 """The cache that grows in place holds what the library's concatenating cache holds."""
 
+from contextlib import AbstractContextManager
+
+import pytest
 import torch
+import torch.nn.functional as F
 from transformers import DynamicCache, LlamaConfig
 
+from dualipo.config import Critic, CriticTraining
 from dualipo.critic.models.growing_cache import growing_cache
+from dualipo.training.precision import autocast, forward_pass
 
 CONFIG = LlamaConfig(num_hidden_layers=2, num_attention_heads=2, hidden_size=8)
 
@@ -52,3 +58,23 @@ def test_a_step_that_fits_moves_no_column() -> None:
     cache.batch_select_indices(torch.tensor([0, 2]))
     assert cache.layers[0].keys.data_ptr() == place
     assert cache.layers[0].keys.shape == (2, 2, 411, 4)
+
+
+@pytest.mark.parametrize(
+    ("context", "kept_in"),
+    [
+        (autocast("cpu", Critic(mixed_precision="no")), torch.float32),
+        (autocast("cpu", Critic(mixed_precision="bf16")), torch.bfloat16),
+        (forward_pass("cpu", CriticTraining(mixed_precision="bf16")), torch.float32),
+    ],
+)
+def test_keys_are_kept_as_attention_takes_them(
+    context: AbstractContextManager[object], kept_in: torch.dtype
+) -> None:
+    """A key that is converted once makes the same attention as one converted at every step."""
+    (query, _), (keys, values) = (states(torch.Generator().manual_seed(n), 3, 5) for n in range(2))
+    with context:
+        kept, kept_values = growing_cache(CONFIG).update(keys, values, 0)
+        attended = F.scaled_dot_product_attention(query, kept, kept_values)
+        assert torch.equal(attended, F.scaled_dot_product_attention(query, keys, values))
+    assert kept.dtype == kept_in
