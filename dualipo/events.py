@@ -188,12 +188,16 @@ class SampledAgainEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CriticCheckEvent(Event):
-    """The self-checks of a critic version before it judges."""
+    """The self-checks of a critic version before it judges, on so many held-out pairs.
+
+    Runs of older versions do not say on how many.
+    """
 
     critic_version: str
     passed: bool
     checks: list[CheckRow]
     reliability: list[ReliabilityBin]
+    num_pairs: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,7 +102,7 @@ def check(arguments: argparse.Namespace) -> int:
 
     with watching() as progress:
         version, checked = commands.check_critic(arguments.run, arguments.critic, progress)
-    print(f"critic {version}\n{checks.table(checked)}")
+    print(f"critic {version}, on {checked.num_pairs} held-out pairs\n{checks.table(checked)}")
     return 0 if checked.passed else 1
 
 

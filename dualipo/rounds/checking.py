@@ -111,6 +111,7 @@ def as_event(critic: str, checked: Checked) -> CriticCheckEvent:
         passed=checked.passed,
         checks=[CheckRow(**asdict(check), passed=check.passed) for check in checked.checks],
         reliability=[ReliabilityBin(**asdict(column)) for column in checked.reliability],
+        num_pairs=checked.num_pairs,
     )
 
 

@@ -28,6 +28,7 @@ def test_every_critic_that_judged_was_checked_once(harness: Harness) -> None:
     for event in checked:
         assert {check.name for check in event.checks} >= {"parse rate", "entropy", "accuracy"}
         assert event.passed == all(check.passed for check in event.checks)
+        assert event.num_pairs == harness.recipe(harness.path).critic.check.num_pairs
 
 
 def test_a_critic_is_checked_by_hand_with_a_verdict_and_changes_nothing(
@@ -36,7 +37,7 @@ def test_a_critic_is_checked_by_hand_with_a_verdict_and_changes_nothing(
     before = harnesses.state(harness.path)
     code = main(["critic", "check", str(harness.path), "--critic", "shipped"])
     said = capsys.readouterr().out
-    assert said.startswith("critic shipped\ncheck") and "caption obedience" in said
+    assert said.startswith("critic shipped, on 2 held-out pairs\ncheck") and "caption obedience" in said
     assert code == int("FAILED" in said)
     assert harnesses.state(harness.path) == before
 
@@ -94,7 +95,7 @@ def test_a_critic_that_can_hardly_be_read_stops_before_clips_are_made_for_it(
     critic = settings.critic.model_copy(update={"max_abstain_rate": 0.3, "max_reasks": 2})
     settings = settings.model_copy(update={"critic": critic})
     parsed = Check("parse rate", rate, 0.7, True, "")
-    checked = Checked((parsed,), (), num, "\n  an answer: 'hm'")
+    checked = Checked((parsed,), (), num_answers=num, unread="\n  an answer: 'hm'")
     if not stops:
         return checking.require_words("warm", checked, settings)
     with pytest.raises(StageError, match=r"0% of its 48 answers (.|\n)* an answer: 'hm'"):

@@ -44,11 +44,13 @@ class Check:
 class Checked:
     """The outcome of all checks, with the reliability diagram of the critic's certainties.
 
-    `num_answers` were read for the parse rate; `unread` shows some that could not be.
+    They ask about `num_pairs`. `num_answers` were read for the parse rate; `unread` shows some that
+    could not be.
     """
 
     checks: tuple[Check, ...]
     reliability: tuple[calibration.Bin, ...]
+    num_pairs: int = 0
     num_answers: int = 0
     unread: str = ""
 
@@ -92,7 +94,7 @@ def run(
         *_captions(vlm, items, clips, settings, seed_of),
     )
     unread = vote_counts.examples(vote_counts.unread(votes))
-    return Checked(checks, tuple(bins), len(votes), unread)
+    return Checked(checks, tuple(bins), len(items), len(votes), unread)
 
 
 def table(checked: Checked) -> str:

@@ -6,6 +6,7 @@ the report and the dashboard, and above the table of `dualipo status`.
 
 from collections.abc import Sequence
 
+from dualipo.evaluation import bootstrap
 from dualipo.evaluation.report.charts import short
 from dualipo.evaluation.run_history import RoundHistory, RunHistory
 from dualipo.event_parts import CheckRow
@@ -58,9 +59,21 @@ def _failed_checks(history: RunHistory) -> list[str]:
             if checked.critic_version not in judges:
                 followed = "It has judged no round."
             facts.append(
-                f"Critic {checked.critic_version} failed its check of {_listed(failed)}. {followed}"
+                f"Critic {checked.critic_version} failed its check of {_listed(failed)}"
+                f"{_on_pairs(checked.num_pairs)}. {followed}"
             )
     return facts
+
+
+def _on_pairs(num: int | None) -> str:
+    """Say on how many pairs a critic was checked, and what chance does with so many."""
+    if not num:
+        return ""
+    by_chance = bootstrap.wilson(num / 2, num)
+    return (
+        f", on {num} held-out pairs, where chance moves a share by up to "
+        f"{by_chance.high - by_chance.mean:.2f}"
+    )
 
 
 def _judges(history: RunHistory) -> set[str]:

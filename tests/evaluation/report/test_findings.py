@@ -31,7 +31,7 @@ def scores(total: float) -> ScoresEvent:
     return ScoresEvent(prompt_ids=["p", "q"], captions=["", ""], parts={}, total=[total, total])
 
 
-def checked(critic: str, number: float) -> CriticCheckEvent:
+def checked(critic: str, number: float, *, num_pairs: int | None = None) -> CriticCheckEvent:
     row = CheckRow(
         name="accuracy",
         number=number,
@@ -40,7 +40,9 @@ def checked(critic: str, number: float) -> CriticCheckEvent:
         what="forced choice",
         passed=number >= 0.5,
     )
-    return CriticCheckEvent(critic_version=critic, passed=row.passed, checks=[row], reliability=[])
+    return CriticCheckEvent(
+        critic_version=critic, passed=row.passed, checks=[row], reliability=[], num_pairs=num_pairs
+    )
 
 
 def a_run(*rounds: RoundHistory, checks: Any = (), **settings: Any) -> RunHistory:
@@ -65,9 +67,18 @@ def test_a_failed_check_says_whether_its_critic_judged() -> None:
     history = a_run(a_round(0, [], "reverted", "warm"), checks=checks)
     warm, reverted, served, _ = findings.sentences(history)
     assert warm.startswith("Critic warm failed its check of accuracy (0.4, at least 0.5 is wanted)")
-    assert "It judged all the same" in warm
+    assert "It judged all the same" in warm and "held-out pairs" not in warm
     assert "Critic c000.0" in reverted and reverted.endswith("It has judged no round.")
     assert served == "No refreshed critic served: 1 of 1 were reverted."
+
+
+def test_a_failed_check_says_what_chance_does_with_so_few_pairs() -> None:
+    few, more = (
+        findings.sentences(a_run(checks=[checked("warm", 0.4, num_pairs=num)]))[0]
+        for num in (12, 1200)
+    )
+    assert "on 12 held-out pairs, where chance moves a share by up to 0.25" in few
+    assert "on 1200 held-out pairs, where chance moves a share by up to 0.03" in more
 
 
 def test_a_refreshed_critic_that_served_is_said_to_have() -> None:
