@@ -188,10 +188,7 @@ class SampledAgainEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CriticCheckEvent(Event):
-    """The self-checks of a critic version before it judges, on so many held-out pairs.
-
-    Runs of older versions do not say on how many.
-    """
+    """The self-checks of a critic version on held-out pairs; older runs do not say on how many."""
 
     critic_version: str
     passed: bool
@@ -222,8 +219,7 @@ class CaptionsEvent(Event):
 class ScoreEvent(Event):
     """A round's pointwise votes; `num_short` counts clips with fewer frames than the critic needs.
 
-    `position_bias` is None, as a single clip has no position. `categories` is None where the
-    captions have none.
+    `position_bias` is None, as one clip has no position, and `categories` where captions have none.
     """
 
     num_votes: int

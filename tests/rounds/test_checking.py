@@ -37,7 +37,10 @@ def test_a_critic_is_checked_by_hand_with_a_verdict_and_changes_nothing(
     before = harnesses.state(harness.path)
     code = main(["critic", "check", str(harness.path), "--critic", "shipped"])
     said = capsys.readouterr().out
-    assert said.startswith("critic shipped, on 2 held-out pairs\ncheck") and "caption obedience" in said
+    assert (
+        said.startswith("critic shipped, on 2 held-out pairs\ncheck")
+        and "caption obedience" in said
+    )
     assert code == int("FAILED" in said)
     assert harnesses.state(harness.path) == before
 
