@@ -84,10 +84,6 @@ class Plan:
         self.add("stages", "critic_stages", recipe, *own, needs=of("warm", CRITIC_SEEDS))
         self.add_arm("no_update", MONITORED, "no_update")
         self.add_by_seed("sources", "refresh_sources", "--pairs", "600", arm="no_update")
-        own = ["--seeds", *map(str, MONITORED), "--runs", f"{runs}/monitors", "--output", output]
-        needs = [*of("no_update", MONITORED), f"warm-{len(MONITORED)}"]
-        arm = ["--arm", "no_update"]
-        self.add("monitors", "monitors", recipe, *arm, *self.shared, *own, needs=needs)
         own = [f"{claims}/no_update-0", "--output", f"{output}/votes-world.json"]
         self.add("votes", "votes", *own, needs=["no_update-0"])
 
@@ -105,6 +101,10 @@ class Plan:
         own = ["--runs", f"{runs}/later-rounds", "--output", f"{output}/later-rounds.json"]
         needs = ["dual-0", "no_update-0"]
         self.add("later", "later_rounds", recipe, *self.shared, *own, needs=needs)
+        own = ["--arm", "no_update", "--seeds", *map(str, MONITORED)]
+        own += ["--runs", f"{runs}/monitors", "--output", output]
+        needs = [*of("no_update", MONITORED), f"warm-{len(MONITORED)}"]
+        self.add("monitors", "monitors", recipe, *self.shared, *own, needs=needs)
         sizes = ["--pairs", "1000", "--sizes", "240", "2400"]
         self.add_by_seed("staleness", "staleness", *sizes, arm="dual")
 

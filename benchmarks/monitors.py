@@ -1,6 +1,7 @@
-"""Measures the monitors: how well each tells, in the embedded world, what the oracle knows.
+r"""Measures the monitors: how well each tells, in the embedded world, what the oracle knows.
 
-    python benchmarks/monitors.py recipes/world.toml --seeds 0 1 2 3 4 --output benchmarks/results
+    python benchmarks/monitors.py recipes/world.toml --arm no_update --seeds 0 1 2 3 4 \
+        --output benchmarks/results
 
 For every seed a run is made, or resumed where it stopped, with clip metrics and a held-out judge: a
 critic of the same kind, warmed by the next seed's labels, that never trains afterwards. Simulated
@@ -311,7 +312,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="key=value, for all runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--runs", type=Path, default=Path("runs/monitors"))
-    parser.add_argument("--arm", choices=claims.ARMS, default="dual")
+    parser.add_argument("--arm", choices=claims.ARMS, default="dual", help="of claims.py")
     parser.add_argument("--claims", type=Path, help="where benchmarks/claims.py keeps its runs")
     parser.add_argument(
         "--measured", type=Path, nargs="+", default=[], help="finished runs, instead of new ones"

@@ -7,7 +7,7 @@ is judged in a moment, whatever its size, by what its loader would do:
 
     refuse_transformers, refuse_diffusers    raise where the loader would draw a weight at random,
                                              leave one out, or raise an error of its own
-    read_transformers, read_diffusers        load what was let pass
+    read_transformers, read_diffusers        load a part that these let pass
 
 Errors are ModelErrors (FAULTS.md 13, 49, 53). Left out: what the numbers are, as long as they are
 finite; the ledger's hashes find those that changed.
