@@ -35,16 +35,16 @@ def measured(
     versions: Sequence[str],
     load: Callable[[], Vlm],
     *,
-    with_votes: bool = False,
+    voted: Sequence[str] = (),
 ) -> dict[str, Rows]:
     """Return a critic's hits on the clips of each generator version, from its file if it is there.
 
-    Those by votes stand under `BY_VOTES`. `load` is called only for what is missing.
+    The versions `voted` are measured by votes too, which take far longer; their hits stand under
+    `BY_VOTES`. `load` is called only for what is missing.
     """
     known: dict[str, Rows] = atomic.read_json(path) if path.exists() else {}
     wanted: dict[str, tuple[str, Hits]] = {version: (version, _forced) for version in versions}
-    if with_votes:
-        wanted |= {BY_VOTES.format(version): (version, _voted) for version in versions}
+    wanted |= {BY_VOTES.format(version): (version, _voted) for version in voted}
     missing = {name: how for name, how in wanted.items() if name not in known}
     if missing:
         critic = load()

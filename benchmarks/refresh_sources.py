@@ -6,8 +6,9 @@
 For each seed a run of the recipe without refreshes makes the generators. Then the warm critic is
 refreshed on the clips of the last round, once with each source alone and once with all of them, and
 measured on pairs that the oracle orders: of the last generator's clips (what it gained) and of the
-base's (what it forgot). Two readings are given: a sampled answer, as a round counts them, and the
-forced choice. No gate decides here. The oracle only reports.
+base's (what it forgot). Two readings are given: the forced choice on both, and on the last
+generator's clips a sampled answer, as a round counts them. No gate decides, and the oracle only
+reports.
 
 With each arm stand the number of pairs of its sources, and how many are right by fresh labels.
 Every arm is written as soon as it is measured; the same command goes on where it stopped. With
@@ -43,9 +44,8 @@ ARMS: dict[str, tuple[str, ...]] = {
     "all sources": SOURCES,
 }
 
-FORCED, ONE_ANSWER = "forced choice", "one answer"
 # What is measured, in the order in which `ordered_pairs.measured` returns it.
-READINGS = tuple(f"{on}, {by}" for by in (FORCED, ONE_ANSWER) for on in ("base", "last"))
+READINGS = FORCED_ON_BASE, FORCED, ONE_ANSWER = "base, forced choice", "forced choice", "one answer"
 
 
 def main() -> None:
@@ -92,7 +92,7 @@ def one_seed(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         ordered_pairs.take_pairs(run, arguments.pairs)
         path = folder / "warm.json"
         warm = ordered_pairs.measured(
-            run, path, versions, lambda: run.critic(WARM), with_votes=True
+            run, path, versions, lambda: run.critic(WARM), voted=versions[-1:]
         )
         arms: dict[str, Any] = {"warm": {"hits": [*warm.values()], "sources": []}}
         for name, sources in ARMS.items():
@@ -121,7 +121,7 @@ def one_arm(
 
     try:
         path = folder / f"{stem}.json"
-        found = ordered_pairs.measured(run, path, versions, load, with_votes=True)
+        found = ordered_pairs.measured(run, path, versions, load, voted=versions[-1:])
     finally:
         run.config = before
     return {"hits": [*found.values()], "sources": [*atomic.read_json(counted).values()]}
@@ -139,9 +139,7 @@ def summary(by_seed: Mapping[int, Any], name: str, keep: float) -> dict[str, Any
         own, warm = (_pooled(by_seed, arm, place) for arm in (name, "warm"))
         result |= {key: ordered_pairs.share(own)}
         result |= {f"change: {key}": ordered_pairs.change(warm, own)}
-        if key.endswith(ONE_ANSWER):
-            result |= {f"kept: {key}": ordered_pairs.kept(own, keep)}
-            result |= {f"first: {key}": ordered_pairs.leaning(own)}
+    result |= {"kept": ordered_pairs.kept(own, keep), "for the first": ordered_pairs.leaning(own)}
     return result
 
 
@@ -151,26 +149,20 @@ def _pooled(by_seed: Mapping[int, Any], arm: str, place: int) -> Rows:
 
 def table(result: Mapping[str, Any]) -> str:
     """Write the arms as a table in markdown."""
-    heads = ["learnt from", "pairs", ONE_ANSWER, "gained, points", "on the base's"]
-    heads += [
-        "sure verdicts, right",
-        "for the first clip",
-        FORCED,
-        "gained, points",
-        "on the base's",
-    ]
+    heads = ["learnt from", "pairs", ONE_ANSWER, "gained, points", "sure verdicts, right"]
+    heads += ["for the first clip", FORCED, "gained, points", "on the base's"]
     rows = []
     for name, arm in result["arms"].items():
         num = sum(count["num_pairs"] for counts in arm["sources"].values() for count in counts)
-        row = [name, f"{num:,}"]
-        for reading in (ONE_ANSWER, FORCED):
-            changes = [arm[f"change: {key}, {reading}"] for key in ("last", "base")]
-            row.append(with_ends(arm[f"last, {reading}"], percent))
-            row += [difference(change, points) if name != "warm" else "" for change in changes]
-            if reading == ONE_ANSWER:
-                sure = arm[f"kept: last, {reading}"]
-                row.append(f"{sure['num']} of {sure['of']}, {percent(sure['precision']['mean'])}")
-                row.append(percent(arm[f"first: last, {reading}"]))
+        sure = arm["kept"]
+        gained = {
+            key: difference(arm[f"change: {key}"], points) if name != "warm" else ""
+            for key in READINGS
+        }
+        row = [name, f"{num:,}", with_ends(arm[ONE_ANSWER], percent), gained[ONE_ANSWER]]
+        row.append(f"{sure['num']} of {sure['of']}, {percent(sure['precision']['mean'])}")
+        row.append(percent(arm["for the first"]))
+        row += [with_ends(arm[FORCED], percent), gained[FORCED], gained[FORCED_ON_BASE]]
         rows.append(row)
     return Table(heads, rows).in_markdown()
 

@@ -9,15 +9,20 @@ is judged in a moment, whatever its size, by what its loader would do:
                                              leave one out, or raise an error of its own
     read_transformers, read_diffusers        load a part that these let pass
 
+A part that passed is not built again as long as none of its files changes: a run loads the same
+parts many times.
+
 Errors are ModelErrors (FAULTS.md 13, 49, 53). Left out: what the numbers are, as long as they are
 finite; the ledger's hashes find those that changed.
 """
 
+import functools
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import AutoConfig, GenerationConfig
@@ -30,6 +35,7 @@ from dualipo.model_files.weight_files import DIFFUSERS, FETCH, TRANSFORMERS, Sto
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 CONFIG, GENERATION = "config.json", "generation_config.json"
 _COUNTS = ("num_layers", "num_hidden_layers", "depth")
+Passed = TypeVar("Passed")  # what a check returns of a folder that passed
 _MAX_LAYERS = 1000  # far above any model's: more would only keep the program busy
 
 
@@ -93,6 +99,29 @@ def config_of(folder: Path) -> dict[str, Any]:
     return config
 
 
+def _while_unchanged(check: Callable[[Any, Path], Passed]) -> Callable[[Any, Path], Passed]:
+    """Remember what a check of a folder returned until a file in the folder changes."""
+
+    @functools.lru_cache(maxsize=64)
+    def remembered(kind: Any, folder: Path, _: object) -> Passed:
+        return check(kind, folder)
+
+    @functools.wraps(check)
+    def once(kind: Any, folder: Path) -> Passed:
+        return remembered(kind, folder, _state(folder))
+
+    return once
+
+
+def _state(folder: Path) -> frozenset[tuple[str, int, int, int]]:
+    """Return the names, sizes and times of a folder's files; a missing folder has none."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        stats = [(entry.name, entry.stat()) for entry in entries]
+        return frozenset((name, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in stats)
+    return frozenset()
+
+
+@_while_unchanged
 def refuse_transformers(kind: Any, folder: Path) -> None:
     """Raise a ModelError unless a transformers class (or auto class) loads `folder` whole."""
     config_of(folder)
@@ -123,6 +152,7 @@ def refuse_transformers(kind: Any, folder: Path) -> None:
     )
 
 
+@_while_unchanged
 def refuse_diffusers(kind: Any, folder: Path) -> Mapping[str, Any]:
     """Return the configuration that a diffusers class reads; refuse one that it loads in part."""
     config = config_of(folder)

@@ -1,4 +1,4 @@
-"""A generator and a critic that fit a test: stock classes, random weights.
+"""Generators and a critic that fit a test: stock classes, random weights.
 
 The critic was taught the grammar, and to say anything in it: its votes are coin flips, so that
 every outcome of a vote occurs in a run of a few seconds.
@@ -17,7 +17,7 @@ from dualipo.critic.learning.warm_start import Trace
 from dualipo.records import DIMENSIONS, GRADES
 from dualipo.world import corpus
 from tests.critic.conftest import make_tokenizer, make_vila
-from tests.generator.conftest import make_pipeline
+from tests.generator.conftest import make_cogvideox, make_pipeline
 
 NUM_QUESTIONS = 64
 # Nobody says these words; they stay, as other ones would change the tokenizer and every digest.
@@ -26,8 +26,9 @@ TRAINING = CriticTraining(learning_rate=1e-2, max_train_steps=60, train_batch_si
 
 
 def make(folder: Path) -> None:
-    """Write `generator/` and `critic/` into `folder`."""
+    """Write `generator/`, `cogvideox/` and `critic/` into `folder`."""
     make_pipeline().save_pretrained(folder / "generator")
+    make_cogvideox(rotary=True).save_pretrained(folder / "cogvideox")
     traces = random_traces(random.Random(0))
     vila = make_vila(
         settings=Critic(max_frames=1),

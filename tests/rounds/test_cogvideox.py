@@ -1,4 +1,4 @@
-"""A whole run of the embedded CogVideoX, as small on disk as possible, by the same loop."""
+"""A whole run of a CogVideoX, as small on disk as possible, by the same loop."""
 
 from pathlib import Path
 
@@ -11,8 +11,6 @@ from tests.rounds.harness import Harness
 from tests.rounds.stopped import Stopped, stopped
 
 COGVIDEOX = (
-    "generator.pretrained_model_name_or_path=embedded-cogvideox",
-    "generator.max_sequence_length=32",
     "align.rank=2",
     "rounds=1",
     "generator.latents_dtype=bfloat16",
@@ -25,7 +23,9 @@ POINTS = ("reference.safetensors.after_rename", "checkpoint.after_rename")
 @pytest.fixture(scope="module")
 def cogvideox(models_folder: Path, memory: Path) -> Harness:
     """Run one round with a refresh: two alignments from the same start."""
-    return harnesses.prepare(models_folder, memory / "cogvideox", *COGVIDEOX, wanted="refreshed")
+    overrides = [*harnesses.cogvideox(models_folder), *COGVIDEOX]
+    folder = memory / "cogvideox-runs"
+    return harnesses.prepare(models_folder, folder, *overrides, wanted="refreshed", first_seed=2)
 
 
 def test_latents_are_stored_in_half_precision(cogvideox: Harness) -> None:

@@ -29,7 +29,6 @@ from dualipo.store.run_reader import RunReader
 from dualipo.web.dashboard import Board
 from tests import vbench_environment as stand_in
 from tests.evaluation.share.test_trackers import figures as events_of
-from tests.generator.conftest import make_cogvideox
 from tests.rounds import harness as harnesses
 
 SHELL = "sits'; touch canary; $(touch canary) `touch canary` && touch canary #"  # fault 52
@@ -118,9 +117,7 @@ def own(models_folder: Path, memory: Path, captions: Path, unlabelled: Path) -> 
 @pytest.fixture(scope="module")
 def cogvideox(own: Config, models_folder: Path, memory: Path) -> Config:
     """Run two rounds of another generator, with those labels, and fixed prompts of files."""
-    model = memory / "cogvideox"
-    make_cogvideox(rotary=True).save_pretrained(model)
-    named = [f"generator.pretrained_model_name_or_path={model}", "generator.max_sequence_length=8"]
+    named = harnesses.cogvideox(models_folder)
     for name, caption in FIXED.items():
         (memory / f"{name}.txt").write_text(f"{caption}\na caption too many\n")
         named.append(f"prompts.{name}_path={memory / name}.txt")
