@@ -37,7 +37,9 @@ class CriticCheck(Group):
         24,
         ge=0,
         le=MAX_COUNT,
-        description="The number of held-out pairs that a critic is checked on; 0 checks nothing.",
+        description="The number of held-out pairs that a critic is checked on; 0 checks nothing. A "
+        "refreshed critic is reverted by a check that it misses, and the one before it passed, by "
+        "more than chance moves a share of so many pairs.",
     )
     on_failure: Literal["stop", "warn"] = Field(
         "warn",

@@ -125,6 +125,12 @@ def wilson(num_correct: float, num: int, *, level: float = LEVEL) -> Interval:
     return Interval(share, min(share, centre - reach), max(share, centre + reach), num)
 
 
+def chance_reach(num: int) -> float:
+    """Return how far chance moves a share of `num` answers of which half are expected."""
+    half = wilson(num / 2, num)
+    return half.high - half.mean
+
+
 def _interval(
     grouped: Mapping[str, Sequence[float]], *, seed: int, num_resamples: int, level: float
 ) -> Interval:

@@ -1,17 +1,19 @@
 """Self-checks of every critic version before it judges, on held-out seed pairs.
 
 The checks are those of `critic.trust.checks`. Their results are recorded and reported. A refreshed
-critic that fails a check which its parent passed is reverted (`refreshing`). A failed check that
-matters ends the run where `critic.check.on_failure` says so, and so does a critic that can hardly
-be read. The checks that stop a stage are others: those of `critic.judge`.
+critic that fails a check which its parent passed, and is worse by more than chance, is reverted
+(`refreshing`). A failed check that matters ends the run where `critic.check.on_failure` says so,
+and so does a critic that can hardly be read. The checks that stop a stage are others: those of
+`critic.judge`.
 """
 
+import math
 from dataclasses import asdict
 
 from dualipo.config import LEARNING, Config
 from dualipo.critic import vote_counts
 from dualipo.critic.asks import Item
-from dualipo.critic.trust.checks import Checked
+from dualipo.critic.trust.checks import Check, Checked
 from dualipo.critic.trust.forced_choice import Place
 from dualipo.critic.vlm import Vlm
 from dualipo.errors import StageError
@@ -129,9 +131,25 @@ def say_failures(run: Run, critic: str, checked: Checked) -> None:
 
 
 def newly_failed(before: CriticCheckEvent | None, checked: Checked) -> list[str]:
-    """Return the names of the checks that fail now and that passed in the event `before`."""
-    passed = {row.name for row in before.checks if row.passed} if before else set()
-    return [check.name for check in checked.checks if not check.passed and check.name in passed]
+    """Return the names of the checks that fail now, and passed in the event `before`.
+
+    A number that moved no further than chance moves a share of so many pairs does not count: a
+    critic as good as its parent fails now and then what that one passed narrowly.
+    """
+    reach = bootstrap.chance_reach(checked.num_pairs) if checked.num_pairs else 0.0
+    passed = {row.name: row.number for row in before.checks if row.passed} if before else {}
+    return [
+        check.name
+        for check in checked.checks
+        if not check.passed and check.name in passed and _moved(check, passed[check.name]) > reach
+    ]
+
+
+def _moved(check: Check, number: float | None) -> float:
+    """Return how far a check's number is from an earlier one; far where one was not measured."""
+    if number is None or check.number is None:
+        return math.inf
+    return abs(check.number - number)
 
 
 def check(run: Run, version: str, critic: Vlm) -> Checked:

@@ -4,9 +4,9 @@
       -> certain votes and labelled pairs -> SRPO, anchored by the seed -> a new critic
 
 The new critic serves unless the gate finds it worse on labels of the present clips (`gating`), or
-it fails a self-check that the old one passed. Then it is kept as evidence, and the old one serves
-on (fault 33). An empty pool, and one too small to learn from, are outcomes, never a crash (fault
-32).
+it fails a self-check that the old one passed, by more than chance. Then it is kept as evidence, and
+the old one serves on (fault 33). An empty pool, and one too small to learn from, are outcomes,
+never a crash (fault 32).
 """
 
 from collections.abc import Sequence

@@ -11,6 +11,7 @@ from dualipo import config
 from dualipo.cli.main import main
 from dualipo.critic.trust.checks import Check, Checked
 from dualipo.errors import StageError
+from dualipo.evaluation import bootstrap
 from dualipo.events import CriticCheckEvent, RefreshEvent
 from dualipo.progress import PlainProgress
 from dualipo.rounds import checking
@@ -45,17 +46,22 @@ def test_a_critic_is_checked_by_hand_with_a_verdict_and_changes_nothing(
     assert harnesses.state(harness.path) == before
 
 
-def test_a_check_fails_newly_only_where_the_critic_before_passed_it(harness: Harness) -> None:
-    [before, *_] = harnesses.events(harness.path, CriticCheckEvent)
-    rows = [
-        Check(row.name, row.number, row.threshold, row.at_least, row.what) for row in before.checks
+def test_a_check_fails_newly_where_the_critic_before_passed_it_and_chance_does_not_explain_it():
+    def checked(**numbers: float | None) -> Checked:
+        rows = [Check(name, number, 0.5, True, "") for name, number in numbers.items()]
+        return Checked(tuple(rows), (), num_pairs=96)
+
+    numbers = {"narrow": 0.54, "far": 0.66, "failed": 0.4, "kept": 0.9, "unknown": None}
+    before = checking.as_event("warm", checked(**numbers))
+    after = checked(narrow=0.46, far=0.46, failed=0.2, kept=0.51, unknown=0.4)
+    assert bootstrap.chance_reach(96) == pytest.approx(0.098, abs=1e-3)
+    assert checking.newly_failed(before, after) == ["far", "unknown"]
+    assert checking.newly_failed(before, replace(after, num_pairs=0)) == [
+        "narrow",
+        "far",
+        "unknown",
     ]
-    passed = {row.name for row in rows if row.passed}
-    assert passed and passed < {row.name for row in rows}
-    failing = Checked(tuple(Check(r.name, 0.0, 1.0, True, r.what) for r in rows), ())
-    assert set(checking.newly_failed(before, failing)) == passed
-    assert checking.newly_failed(before, Checked(tuple(rows), ())) == []
-    assert checking.newly_failed(None, failing) == []
+    assert checking.newly_failed(None, after) == []
 
 
 def test_a_failed_check_is_said_with_what_is_wanted(capsys) -> None:

@@ -55,7 +55,10 @@ def _failed_checks(history: RunHistory) -> list[str]:
     for checked in history.critic_checks:
         failed = [_failure(check) for check in checked.checks if not check.passed]
         if failed:
-            followed = "It judged all the same: only a refreshed critic is reverted by its checks."
+            followed = (
+                "It judged all the same: a check reverts only a refreshed critic that misses it by "
+                "more than chance."
+            )
             if checked.critic_version not in judges:
                 followed = "It has judged no round."
             facts.append(
@@ -69,11 +72,8 @@ def _on_pairs(num: int | None) -> str:
     """Say on how many pairs a critic was checked, and what chance does with so many."""
     if not num:
         return ""
-    by_chance = bootstrap.wilson(num / 2, num)
-    return (
-        f", on {num} held-out pairs, where chance moves a share by up to "
-        f"{by_chance.high - by_chance.mean:.2f}"
-    )
+    reach = bootstrap.chance_reach(num)
+    return f", on {num} held-out pairs, where chance moves a share by up to {reach:.2f}"
 
 
 def _judges(history: RunHistory) -> set[str]:
