@@ -37,9 +37,8 @@ class CriticCheck(Group):
         24,
         ge=0,
         le=MAX_COUNT,
-        description="The number of held-out pairs that a critic is checked on; 0 checks nothing. A "
-        "refreshed critic is reverted by a check that it misses, and the one before it passed, by "
-        "more than chance moves a share of so many pairs.",
+        description="The number of held-out pairs that a critic is checked on; 0 checks nothing, "
+        "and with more a smaller fall reverts a refreshed critic.",
     )
     on_failure: Literal["stop", "warn"] = Field(
         "warn",

@@ -162,11 +162,15 @@ def test_the_clips_of_the_page_are_playable_everywhere_and_keep_their_frames(
 def test_fault_55_the_page_plays_and_the_canary_stays_quiet(
     make_run: RunMaker, tmp_path: Path
 ) -> None:
-    dom = _opened_in_chromium(report_page.build(make_run(text=CANARY)), tmp_path, WAITS[0])
-    assert "<title>demo: Dual-IPO report</title>" in dom
-    assert re.search(r'<button id="play"[^>]*>Pause<', dom)
-    [seconds] = re.findall(r'<output id="time">([\d.]+) s<', dom)
-    assert float(seconds) > 0, "the clips do not move"
+    source = report_page.build(make_run(text=CANARY))
+    for wait in WAITS:
+        dom = _opened_in_chromium(source, tmp_path, wait)
+        assert "<title>demo: Dual-IPO report</title>" in dom
+        assert re.search(r'<button id="play"[^>]*>Pause<', dom)
+        [seconds] = re.findall(r'<output id="time">([\d.]+) s<', dom)
+        if float(seconds) > 0:
+            return
+    pytest.fail("the clips do not move")
 
 
 @pytest.mark.slow
