@@ -17,10 +17,9 @@ finite; the ledger's hashes find those that changed.
 """
 
 import functools
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -115,10 +114,9 @@ def _while_unchanged(check: Callable[[Any, Path], Passed]) -> Callable[[Any, Pat
 
 def _state(folder: Path) -> frozenset[tuple[str, int, int, int]]:
     """Return the names, sizes and times of a folder's files; a missing folder has none."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        stats = [(entry.name, entry.stat()) for entry in entries]
-        return frozenset((name, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in stats)
-    return frozenset()
+    paths = folder.iterdir() if folder.is_dir() else ()
+    stats = ((path.name, path.stat() if path.exists() else path.lstat()) for path in paths)
+    return frozenset((name, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in stats)
 
 
 @_while_unchanged
