@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from dualipo.config import Generator
+from dualipo.generator import backbone
+from dualipo.generator.sample import sample
+from dualipo.rounds.run import model_folder
 from dualipo.store import tensors
 from tests.rounds import harness as harnesses
 from tests.rounds.harness import Harness
@@ -33,6 +37,14 @@ def test_latents_are_stored_in_half_precision(cogvideox: Harness) -> None:
     stored = [tensor for path in files for tensor in tensors.load(path).values()]
     kept = [tensor for tensor in stored if tensor.dim() == 4]
     assert kept and {latent.dtype for latent in kept} == {torch.bfloat16}
+
+
+def test_the_one_that_ships_samples_clips() -> None:
+    folder = model_folder("embedded-cogvideox", "generator")
+    shipped = backbone.load(folder, max_sequence_length=32)
+    settings = Generator(num_inference_steps=2, guidance_scale=4.0)
+    sampled = sample(shipped, captions=["a ball"], seeds=[0], settings=settings)
+    assert sampled.faults == [None]
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from tests.rounds import harness as harnesses
 
 MAX_SEEDS = 12
 PREFERRED_NOTHING = 7
-RUNS = {  # the first seed to try, by which something is preferred, and overrides
+RUNS = {  # the generator, the first seed to try, by which something is preferred, and overrides
     "wan in half precision": (
+        "generator",
         4,
         (
             "generator.torch_dtype=bfloat16",
@@ -30,8 +31,10 @@ RUNS = {  # the first seed to try, by which something is preferred, and override
         ),
     ),
     "cogvideox by kto": (
+        "cogvideox",
         2,
         (
+            "generator.max_sequence_length=8",
             "generator.guidance_scale=4",
             "generator.step_cache=0.1",
             "align.loss_type=kto",
@@ -64,12 +67,12 @@ def run_on_the_device(settings: Config) -> None:
 def test_a_run_never_mixes_devices(
     models_folder: Path, memory: Path, tmp_path: Path, name: str
 ) -> None:
-    first_seed, overrides = RUNS[name]
-    if name.startswith("cogvideox"):
-        overrides = (*harnesses.cogvideox(models_folder), *overrides)
+    generator, first_seed, own = RUNS[name]
+    named = f"generator.pretrained_model_name_or_path={models_folder / generator}"
+    overrides = ("rounds=1", named, *own)
     for seed in range(first_seed, MAX_SEEDS):
         path = memory / tmp_path.name / f"{seed}"
-        settings = harnesses.recipe(models_folder, path, "rounds=1", *overrides, f"seed={seed}")
+        settings = harnesses.recipe(models_folder, path, *overrides, f"seed={seed}")
         code = pretend.ended(run_on_the_device, settings)
         if code != PREFERRED_NOTHING:
             break
